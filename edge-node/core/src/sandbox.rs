@@ -1,0 +1,163 @@
+//! Messages between the agent and a sandbox (the WASM runner now, the OCI shim later) over a unix socket.
+//!
+//! Each message is a frame: a little-endian `u32` length, at most [`MESSAGE_BYTES_MAX`], then its postcard encoding. The agent
+//! sends [`Request`]s; the sandbox sends [`Event`]s. The sandbox outlives the agent: a new agent connects, says `Hello`, and is
+//! told every container that exists, ended ones included, until it removes them. One agent at a time: a newer connection
+//! replaces the older.
+
+use std::net::SocketAddr;
+
+use dunlin_link::{Bytes, ContainerId, MilliCpu, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
+pub const PROTOCOL: u32 = 1;
+
+/// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// What the agent asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// First message of a connection; answered by `Welcome`, one `Container` per container, and `Synced`.
+    Hello {
+        /// [`PROTOCOL`] of the agent.
+        protocol: u32,
+    },
+    /// Create and start a container. A container of the same id that exists already is left alone and reported again.
+    Start(Box<ContainerSpec>),
+    /// Ask the guest to stop by itself; after `grace_ms` it is interrupted. A second `Stop` may only shorten the grace.
+    Stop {
+        /// Which container.
+        id: ContainerId,
+        /// Milliseconds; 0 interrupts at once.
+        grace_ms: u64,
+    },
+    /// Forget a container that has ended.
+    Remove {
+        /// Which container.
+        id: ContainerId,
+    },
+    /// End all containers at once and exit.
+    Shutdown,
+}
+
+/// What a sandbox tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Answer to `Hello`.
+    Welcome {
+        /// [`PROTOCOL`] of the sandbox.
+        protocol: u32,
+        /// Its process id.
+        pid: u32,
+        /// For instance `wasmtime://48.0.8`.
+        runtime: String,
+    },
+    /// State of one container: after `Hello`, and whenever it changes.
+    Container {
+        /// Which container.
+        id: ContainerId,
+        /// Whose it is, so that an agent that lost its memory can still tell.
+        owner: Owner,
+        /// Its state now.
+        state: State,
+    },
+    /// All containers have been told; changes follow.
+    Synced,
+}
+
+/// The pod and name a container belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner {
+    /// `metadata.uid` of the pod.
+    pub pod_uid: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub pod: String,
+    /// Container name.
+    pub container: String,
+    /// Number of the run: 0 for the first, the restart count after that.
+    pub attempt: u32,
+}
+
+/// The life of one container; only moves forward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// The module is being compiled, loaded and instantiated.
+    Starting,
+    /// The guest runs, or its HTTP listener accepts requests.
+    Running {
+        /// Since when.
+        started_at: UnixMillis,
+    },
+    /// The guest ended.
+    Exited(Exit),
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Why.
+    pub cause: ExitCause,
+    /// Detail for a person: the trap with its first frames, or what could not be loaded.
+    pub message: String,
+    /// `None` when it never ran.
+    pub started_at: Option<UnixMillis>,
+    /// When it ended.
+    pub finished_at: UnixMillis,
+}
+
+/// Why a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitCause {
+    /// The guest ended with this code.
+    Code(i32),
+    /// The guest trapped: exit code 134.
+    Trap,
+    /// A memory limit stopped it: exit code 137, `OOMKilled`.
+    OutOfMemory,
+    /// Stopped by itself within its grace after a `Stop`: exit code 143 where the guest gave none.
+    Stopped,
+    /// Interrupted at the end of its grace: exit code 137.
+    Killed,
+    /// The module cannot run here: malformed, or exports nothing runnable (`ContainerCannotRun`, 128).
+    CannotRun,
+    /// The host failed: no memory for it, no port, an input/output error (`StartError`, 128).
+    HostError,
+}
+
+/// Everything a sandbox needs to run one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Drawn by the agent, unique for ever.
+    pub id: ContainerId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// File of the verified `.wasm`, immutable, named by its digest in the node's module cache.
+    pub module: String,
+    /// `argv`, the program's name included.
+    pub args: Vec<String>,
+    /// Environment, resolved.
+    pub env: Vec<(String, String)>,
+    /// Working directory, where the guest has one.
+    pub working_dir: Option<String>,
+    /// Log file (CRI format) that the sandbox appends to and rotates.
+    pub log: String,
+    /// Limit on the guest's linear memories and tables together; `None` is the sandbox's default.
+    pub memory_limit: Option<Bytes>,
+    /// CPU limit; `None` is none.
+    pub cpu_limit: Option<MilliCpu>,
+    /// Addresses for the declared ports, already on the node's machine; a `wasi:http` handler is served on the first.
+    pub listen: Vec<Listen>,
+}
+
+/// A declared port and the address on the node's machine that stands for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// `containerPort`.
+    pub container_port: u16,
+    /// Where to listen.
+    pub address: SocketAddr,
+}

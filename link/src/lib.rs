@@ -1,0 +1,17 @@
+//! The contract between coordinator, nodes and command line: ids, lowered pods, status, frames and the session machines.
+//!
+//! This crate decides and encodes; it never opens a socket, reads a clock or draws randomness of its own. It is the only crate
+//! that names postcard, and it owns the id types that every other crate shares.
+
+pub mod codec;
+pub mod digest;
+pub mod ids;
+pub mod limits;
+pub mod pod;
+pub mod rpc;
+pub mod status;
+
+pub use digest::Digest;
+pub use ids::{
+    BootId, Bytes, ContainerId, MilliCpu, NodeName, PodUid, Revision, UnixMillis,
+};

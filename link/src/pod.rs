@@ -1,0 +1,242 @@
+//! A pod as a node sees it: lowered from the API object by the coordinator, so that nodes know nothing of Kubernetes' encodings.
+//!
+//! Everything a node needs to run the pod offline is here or named here by digest. Defaults are already applied.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bytes, Digest, MilliCpu, PodUid, UnixMillis};
+
+/// One pod that a node must run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodAssignment {
+    /// `metadata.uid`.
+    pub uid: PodUid,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.generation`, reported back as `status.observedGeneration`.
+    pub generation: i64,
+    /// What to run.
+    pub spec: PodSpec,
+    /// ConfigMaps and Secrets that the spec names, by content.
+    pub config: Vec<ConfigRef>,
+    /// Set once the pod is being deleted: stop it and report all its containers terminated.
+    pub deletion: Option<Deletion>,
+}
+
+/// A deletion in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Seconds that guests have to stop by themselves; 0 kills at once.
+    pub grace_seconds: u32,
+    /// When the API accepted the deletion, by the coordinator's clock.
+    pub requested_at: UnixMillis,
+}
+
+/// The parts of `spec` and `metadata` that a node acts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSpec {
+    /// `metadata.labels`, for field references.
+    pub labels: Vec<(String, String)>,
+    /// `metadata.annotations`, for field references and `dunlin.dev/` settings.
+    pub annotations: Vec<(String, String)>,
+    /// `spec.restartPolicy`.
+    pub restart_policy: RestartPolicy,
+    /// `spec.terminationGracePeriodSeconds`.
+    pub termination_grace_seconds: u32,
+    /// `spec.activeDeadlineSeconds`.
+    pub active_deadline_seconds: Option<u32>,
+    /// `spec.initContainers`, run to completion in this order.
+    pub init_containers: Vec<Container>,
+    /// `spec.containers`.
+    pub containers: Vec<Container>,
+    /// `spec.hostNetwork`: listen on the node's own address.
+    pub host_network: bool,
+    /// `spec.hostname`, or the pod's name.
+    pub hostname: String,
+    /// `spec.serviceAccountName`.
+    pub service_account_name: String,
+}
+
+/// When a container that ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// After every end.
+    Always,
+    /// After an end with another exit code than 0.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// One container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// `name`, unique in the pod.
+    pub name: String,
+    /// `image` and what the coordinator resolved it to.
+    pub image: Image,
+    /// `command`; empty means the image's own.
+    pub command: Vec<String>,
+    /// `args`.
+    pub args: Vec<String>,
+    /// `workingDir`.
+    pub working_dir: Option<String>,
+    /// `envFrom`, applied before `env`.
+    pub env_from: Vec<EnvFrom>,
+    /// `env`, in order; later entries may use `$(NAME)` of earlier ones.
+    pub env: Vec<EnvVar>,
+    /// `ports`: the only addresses the container may listen on.
+    pub ports: Vec<ContainerPort>,
+    /// `resources`.
+    pub resources: Resources,
+    /// Container-level `restartPolicy: Always` of an init container: a sidecar.
+    pub sidecar: bool,
+    /// `terminationMessagePolicy: FallbackToLogsOnError`.
+    pub termination_message_from_logs: bool,
+    /// `securityContext.runAsNonRoot` and whatever else a WASM container meets by having no users at all is not sent; a field the
+    /// node must refuse rather than ignore is named here, and the pod fails with it.
+    pub refused_fields: Vec<String>,
+}
+
+/// An image reference and its resolution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// As written in the manifest.
+    pub reference: String,
+    /// `imagePullPolicy`.
+    pub pull_policy: PullPolicy,
+    /// Digest of the module, when the coordinator knows the image; `None` is reported as `ErrImagePull` with `unresolved`.
+    pub digest: Option<Digest>,
+    /// Why there is no digest; empty when there is one.
+    pub unresolved: String,
+}
+
+/// `imagePullPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PullPolicy {
+    /// Ask for the current digest at each start.
+    Always,
+    /// Use what the node has.
+    IfNotPresent,
+    /// Fail with `ErrImageNeverPull` when the node does not have it.
+    Never,
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvVar {
+    /// Its name.
+    pub name: String,
+    /// Where its value comes from.
+    pub value: EnvValue,
+}
+
+/// The source of a variable's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnvValue {
+    /// Text that may hold `$(NAME)`.
+    Literal(String),
+    /// `valueFrom.configMapKeyRef` or `secretKeyRef`.
+    Key {
+        /// Which of the two.
+        kind: ConfigKind,
+        /// Object name in the pod's namespace.
+        name: String,
+        /// Key in its data.
+        key: String,
+        /// Whether a missing object or key leaves the variable out instead of failing the container.
+        optional: bool,
+    },
+    /// `valueFrom.fieldRef.fieldPath`, for instance `metadata.name`, `status.podIP` or `metadata.labels['x']`.
+    Field(String),
+    /// `valueFrom.resourceFieldRef`.
+    Resource {
+        /// Container, empty for the one that holds the variable.
+        container: String,
+        /// For instance `limits.memory`.
+        resource: String,
+        /// Divisor in thousandths of the resource's unit (`1` is 1000).
+        divisor_milli: u64,
+    },
+}
+
+/// All keys of an object as variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvFrom {
+    /// Put before each key.
+    pub prefix: String,
+    /// ConfigMap or Secret.
+    pub kind: ConfigKind,
+    /// Object name in the pod's namespace.
+    pub name: String,
+    /// Whether a missing object is fine.
+    pub optional: bool,
+}
+
+/// Which kind of object holds configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConfigKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+/// Which content a named ConfigMap or Secret has now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConfigRef {
+    /// ConfigMap or Secret.
+    pub kind: ConfigKind,
+    /// Its name in the pod's namespace.
+    pub name: String,
+    /// Digest of its [`ConfigObject`] encoding; `None` while the object does not exist.
+    pub digest: Option<Digest>,
+}
+
+/// The content of a ConfigMap or Secret, sent once per node and kept by digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigObject {
+    /// ConfigMap or Secret.
+    pub kind: ConfigKind,
+    /// `data` and `binaryData`, decoded, sorted by key.
+    pub data: Vec<(String, Vec<u8>)>,
+}
+
+/// One declared port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerPort {
+    /// `name`, or empty.
+    pub name: String,
+    /// `containerPort`.
+    pub container_port: u16,
+    /// `hostPort`.
+    pub host_port: Option<u16>,
+    /// `protocol`.
+    pub protocol: Protocol,
+}
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// `resources.requests` and `resources.limits`; `None` is unset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// `requests.cpu`.
+    pub cpu_request: Option<MilliCpu>,
+    /// `requests.memory`.
+    pub memory_request: Option<Bytes>,
+    /// `limits.cpu`.
+    pub cpu_limit: Option<MilliCpu>,
+    /// `limits.memory`.
+    pub memory_limit: Option<Bytes>,
+}

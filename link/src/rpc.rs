@@ -1,0 +1,53 @@
+//! The API over QUIC (ALPN `dunlin-api/1`): one bidirectional stream per request, shaped like HTTP.
+//!
+//! The client sends a [`RequestHead`] frame and then the body's raw bytes until it finishes the stream; the answer is a
+//! [`ResponseHead`] frame and then raw bytes until the stream ends. Bodies are exactly what the HTTPS front carries: JSON objects,
+//! watch events one per line, log text. Formats are therefore Kubernetes' own and nothing is specified twice.
+
+use serde::{Deserialize, Serialize};
+
+/// ALPN of the API over QUIC.
+pub const ALPN: &[u8] = b"dunlin-api/1";
+
+/// The start of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestHead {
+    /// What to do.
+    pub method: Method,
+    /// Path without query, as in HTTP: `/api/v1/namespaces/default/pods/p`.
+    pub path: String,
+    /// Query parameters, decoded.
+    pub query: Vec<(String, String)>,
+    /// Media type of the body, or empty.
+    pub content_type: String,
+    /// Accepted media types, or empty for `application/json`.
+    pub accept: String,
+    /// Names the client in logs and as default field manager.
+    pub user_agent: String,
+}
+
+/// HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// PATCH.
+    Patch,
+    /// DELETE.
+    Delete,
+}
+
+/// The start of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseHead {
+    /// HTTP status code.
+    pub status: u16,
+    /// Media type of the body.
+    pub content_type: String,
+    /// Warnings for a person, as HTTP's `Warning: 299` headers carry.
+    pub warnings: Vec<String>,
+}
