@@ -1,1 +1,16 @@
-//! placeholder
+//! The coordinator's shell: store, API service, QUIC endpoint, node sessions, and the driver of controllers and scheduler.
+//!
+//! Decisions are in `coordinator-core`, `api` and `link`; this crate does what they decide.
+
+pub mod artifacts;
+pub mod dispatch;
+pub mod driver;
+pub mod events;
+pub mod front;
+pub mod intake;
+pub mod pki;
+pub mod quic;
+pub mod service;
+pub mod sessions;
+pub mod store;
+pub mod tokens;

@@ -3,10 +3,12 @@
 //! This crate decides and encodes; it never opens a socket, reads a clock or draws randomness of its own. It is the only crate
 //! that names postcard, and it owns the id types that every other crate shares.
 
+pub mod assignment;
 pub mod codec;
 pub mod digest;
 pub mod ids;
 pub mod limits;
+pub mod logs;
 pub mod pod;
 pub mod rpc;
 pub mod status;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Digest, MilliCpu, PodUid, UnixMillis};
+use crate::{Bytes, Digest, MilliCpu, PodUid};
 
 /// One pod that a node must run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,17 +21,6 @@ pub struct PodAssignment {
     pub spec: PodSpec,
     /// ConfigMaps and Secrets that the spec names, by content.
     pub config: Vec<ConfigRef>,
-    /// Set once the pod is being deleted: stop it and report all its containers terminated.
-    pub deletion: Option<Deletion>,
-}
-
-/// A deletion in progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deletion {
-    /// Seconds that guests have to stop by themselves; 0 kills at once.
-    pub grace_seconds: u32,
-    /// When the API accepted the deletion, by the coordinator's clock.
-    pub requested_at: UnixMillis,
 }
 
 /// The parts of `spec` and `metadata` that a node acts on.

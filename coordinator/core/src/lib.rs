@@ -1,1 +1,3 @@
-//! placeholder
+//! What the coordinator decides: the cluster view, controllers, the scheduler, and how pods are lowered for nodes.
+//!
+//! No sockets, clocks, threads or disks: values in, values out.

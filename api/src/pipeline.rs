@@ -1,0 +1,1 @@
+//! From request bytes to a checked object: strict decoding, pruning, defaulting, validation.

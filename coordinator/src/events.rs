@@ -1,0 +1,1 @@
+//! Records Event objects, repeated ones by raising their count, and expires them.

@@ -1,0 +1,1 @@
+//! The cluster's certificate authority: creates and keeps it, issues certificates for nodes, users and the coordinator.

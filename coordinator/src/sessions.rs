@@ -1,0 +1,1 @@
+//! One session per connected node: carries assignments out and statuses, events and logs in.

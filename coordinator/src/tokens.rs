@@ -1,0 +1,1 @@
+//! Join tokens: creation, listing, deletion, and their atomic use.

@@ -1,0 +1,1 @@
+//! The agent: turns assignments into running pods and keeps them so, with or without a coordinator.
