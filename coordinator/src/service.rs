@@ -29,7 +29,13 @@ pub struct ObjectRef<'a> {
 
 impl ApiService {
     /// Creates an object after authorization, defaulting and validation; answers it as stored.
-    pub async fn create(&self, user: &User, kind: &'static Kind, namespace: &str, object: Value) -> Result<Value, Status> {
+    pub async fn create(
+        &self,
+        user: &User,
+        kind: &'static Kind,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Value, Status> {
         unimplemented!("{user:?} {kind:?} {namespace} {object}")
     }
 

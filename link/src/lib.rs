@@ -14,6 +14,4 @@ pub mod rpc;
 pub mod status;
 
 pub use digest::Digest;
-pub use ids::{
-    BootId, Bytes, ContainerId, MilliCpu, NodeName, PodUid, Revision, UnixMillis,
-};
+pub use ids::{BootId, Bytes, ContainerId, MilliCpu, NodeName, PodUid, Revision, UnixMillis};
