@@ -3,6 +3,7 @@
 //! Decisions are in `coordinator-core`, `api` and `link`; this crate does what they decide.
 
 pub mod artifacts;
+pub mod config;
 pub mod dispatch;
 pub mod driver;
 pub mod events;
