@@ -6,12 +6,16 @@
 pub mod assignment;
 pub mod codec;
 pub mod digest;
+pub mod frame;
+pub mod held;
 pub mod ids;
 pub mod limits;
 pub mod logs;
+pub mod message;
 pub mod pod;
 pub mod rpc;
 pub mod status;
+pub mod stream;
 
 pub use digest::Digest;
 pub use ids::{BootId, Bytes, ContainerId, MilliCpu, NodeName, PodUid, Revision, UnixMillis};

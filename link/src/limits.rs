@@ -3,8 +3,30 @@
 /// Largest body of one control frame: two ConfigMaps of the largest size with room for their names.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 4 << 20;
 
+/// Largest body of one control frame towards the coordinator, which has many senders that it trusts less than they trust it. The
+/// largest single report, of a pod with every message at Kubernetes' bound, is far below.
+pub const REPORT_FRAME_BYTES_MAX: usize = 256 << 10;
+
 /// Largest head frame of a stream (requests and answers of the API, log, artifact and join streams).
 pub const HEAD_FRAME_BYTES_MAX: usize = 64 << 10;
+
+/// Size at which a sender closes a batch and starts the next, so that one frame never holds up the stream for long.
+pub const BATCH_BYTES_SOFT: usize = 64 << 10;
+
+/// Largest sum of the frames that make one assignment change; a node buffers a change before it commits it.
+pub const ASSIGNMENT_BYTES_MAX: usize = 128 << 20;
+
+/// Most extensions that a Hello or Welcome may carry.
+pub const EXTENSIONS_MAX: usize = 64;
+
+/// Most pods whose statuses a session holds while they wait to be recorded; ten times what a node admits.
+pub const STATUS_PODS_MAX: usize = 65_536;
+
+/// Most events that wait in a node's outbox; the oldest go first, and are counted.
+pub const EVENT_OUTBOX_MAX: usize = 256;
+
+/// Most received frames whose content the coordinator has not taken yet; beyond it the session stops reading.
+pub const SESSION_QUEUE_MAX: usize = 64;
 
 /// Largest body of an API request that carries an object; Kubernetes' own bound.
 pub const REQUEST_BODY_BYTES_MAX: usize = 3 << 20;

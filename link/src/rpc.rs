@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::frame::{Kind, Message};
+
 /// ALPN of the API over QUIC.
 pub const ALPN: &[u8] = b"dunlin-api/1";
 
@@ -50,4 +52,12 @@ pub struct ResponseHead {
     pub content_type: String,
     /// Warnings for a person, as HTTP's `Warning: 299` headers carry.
     pub warnings: Vec<String>,
+}
+
+impl Message for RequestHead {
+    const KIND: Kind = Kind(0x0401);
+}
+
+impl Message for ResponseHead {
+    const KIND: Kind = Kind(0x0402);
 }
