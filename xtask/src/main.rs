@@ -1,21 +1,69 @@
-//! One tool for all chores of the repository.
-#![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "a tool for a person at a terminal")]
+//! The project's one tool: `cargo xtask COMMAND`. Each command is a module of the same name with a `run` function.
 
-use std::{env, path::PathBuf};
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 mod build_workloads;
+mod ci;
+mod demo;
+mod dist;
+mod step;
+mod test;
+mod tidy;
 
-fn main() -> anyhow::Result<()> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default();
-    let target_dir = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    match env::args().nth(1).as_deref() {
-        Some("build-workloads") => {
-            for file in build_workloads::run(&root, &target_dir)? {
-                eprintln!("{}", file.display());
-            }
-            Ok(())
+/// Chores of the Dunlin repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Everything that must hold before a change lands: format, tidy, clippy, build, tests, docs, demo.
+    Ci,
+    /// Build the guest programs when stale, then run every test. Arguments go to `cargo test`.
+    Test {
+        /// For instance `-p dunlin-link some_test`; default is the whole workspace.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        cargo_args: Vec<String>,
+    },
+    /// Compile the guest programs under workloads/ into target/workloads.
+    BuildWorkloads,
+    /// Check what no compiler checks: crate arrows, headers, bans, duplicates, licences.
+    Tidy,
+    /// Build, start a dev cluster of three nodes, apply manifests/demo, wait until all runs, call the HTTP pod.
+    Demo(demo::Args),
+    /// Release build into target/dist, with its size and checksum.
+    Dist,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().chore {
+        Chore::Ci => ci::run(),
+        Chore::Test { cargo_args } => test::run(&cargo_args),
+        Chore::BuildWorkloads => build_workloads(),
+        Chore::Tidy => tidy::run(),
+        Chore::Demo(args) => demo::run(&args),
+        Chore::Dist => dist::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
-        _ => anyhow::bail!("usage: cargo xtask build-workloads"),
     }
+}
+
+fn build_workloads() -> anyhow::Result<()> {
+    for file in build_workloads::run(step::root(), &step::target_dir())? {
+        println!("{}", file.display());
+    }
+    Ok(())
 }

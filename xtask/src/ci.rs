@@ -1,0 +1,59 @@
+//! `ci`: the steps that every change must pass, each timed, with a summary at the end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::{build_workloads, demo, step, test, tidy};
+
+/// Runs all steps in order and stops at the first that fails.
+///
+/// # Errors
+/// When a step failed; the summary names it.
+pub(crate) fn run() -> Result<()> {
+    let start = Instant::now();
+    let mut timings = Vec::new();
+    let failed = STEPS.iter().find_map(|(name, action)| {
+        println!("==> {name}");
+        let start = Instant::now();
+        let outcome = action();
+        timings.push((*name, start.elapsed()));
+        println!("==> {name}: {:.1} s", start.elapsed().as_secs_f64());
+        outcome.err().map(|error| (*name, error))
+    });
+    print_summary(&timings, start.elapsed());
+    match failed {
+        Some((name, error)) => bail!(error.context(format!("ci step `{name}` failed"))),
+        None => Ok(()),
+    }
+}
+
+/// What a step does.
+type Action = fn() -> Result<()>;
+
+/// Cheap steps first, so that a slip is told within seconds.
+const STEPS: &[(&str, Action)] = &[
+    ("format", || step::run(&mut step::cargo(["fmt", "--all", "--check"]))),
+    ("tidy", tidy::run),
+    ("clippy", || {
+        step::run(&mut step::cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    }),
+    ("build", || step::run(&mut step::cargo(["build", "--workspace"]))),
+    ("guests", || build_workloads::run(step::root(), &step::target_dir()).map(drop)),
+    ("test", || test::run(&[])),
+    ("docs", docs),
+    ("demo", || demo::run(&demo::Args { exit: true })),
+];
+
+fn docs() -> Result<()> {
+    let mut command = step::cargo(["doc", "--workspace", "--no-deps"]);
+    step::run(command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
+}
+
+fn print_summary(timings: &[(&str, Duration)], total: Duration) {
+    println!("\nci summary");
+    for (name, time) in timings {
+        println!("  {name:<8} {:>7.1} s", time.as_secs_f64());
+    }
+    println!("  {:<8} {:>7.1} s", "total", total.as_secs_f64());
+}
