@@ -1,11 +1,144 @@
 //! A key-value map with one global revision, on redb: get, list, transactions with compare, watch.
+//!
+//! One writer thread commits in groups that share one flush of the write-ahead log; redb itself is made durable when the log is
+//! full. Readers run on blocking threads, a bounded number at a time. Formats are in `docs/design/store.md`. This module does not
+//! know what a value means; the header that the API service gives its values is in [`value`].
+
+mod ages;
+mod entry;
+mod log;
+mod open;
+mod read;
+mod recent;
+mod record;
+mod shared;
+mod tables;
+pub mod value;
+mod watch;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_link::Revision;
+use tokio::sync::{mpsc, oneshot};
+
+use self::{
+    shared::Shared,
+    writer::{Command, Request},
+};
+
+pub use self::{
+    open::{OpenError, StoreOptions},
+    watch::Watch,
+};
 
 /// Handle to the store; cheap to clone. Dropping the last handle closes it.
 #[derive(Clone, Debug)]
-pub struct Store;
+pub struct Store {
+    commands: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// Commits a transaction durably, sharing the disk's flush with others that arrive meanwhile. Waits while the queue is full.
+    /// A caller that stops waiting does not take its transaction back.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`] when a bound is broken, a key is written twice, or an absent key is deleted; nothing happened.
+    /// [`StoreError::Failed`] when the disk failed; the transaction may or may not be found after the next open.
+    pub async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
+        let bytes = txn.check()?;
+        let room = self.shared.queue_room(bytes).await?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Commit(Request { txn, reply, room });
+        if self.commands.send(command).await.is_err() {
+            return Err(self.shared.ended());
+        }
+        answer.await.unwrap_or_else(|_| Err(self.shared.ended()))
+    }
+
+    /// Raises the persisted term by one and answers it: the first half of an epoch, taken once per start of a coordinator.
+    ///
+    /// # Errors
+    /// As [`Store::txn`]; [`StoreError::Malformed`] also when the stored term is not a number.
+    pub async fn next_term(&self) -> Result<u64, StoreError> {
+        loop {
+            let stored = self.get(TERM_KEY).await?;
+            let (compare, term) = match stored {
+                None => (Compare::Absent(TERM_KEY.to_owned()), 1),
+                Some(found) => {
+                    let term: u64 = std::str::from_utf8(&found.value)
+                        .ok()
+                        .and_then(|text| text.parse().ok())
+                        .ok_or(StoreError::Malformed("the stored term is not a number"))?;
+                    (Compare::ModRevision(found.key, found.mod_revision), term + 1)
+                }
+            };
+            let write = Write::Put(TERM_KEY.to_owned(), Bytes::from(term.to_string()));
+            let txn = Txn { compares: vec![compare], writes: vec![write] };
+            if let TxnOutcome::Committed(_) = self.txn(txn).await? {
+                return Ok(term);
+            }
+        }
+    }
+
+    /// Commits what is queued, makes the database file whole, and releases the files. Every later call answers
+    /// [`StoreError::Closed`], and watches end.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Close(done)).await.is_ok() {
+            // The writer drops `done` only when it has ended, which is as good as an answer.
+            let _ = closed.await;
+        }
+    }
+
+    /// The newest committed revision.
+    pub fn revision(&self) -> Revision {
+        self.shared.revision()
+    }
+
+    /// The oldest revision that lists and watches can still start at.
+    pub fn oldest_revision(&self) -> Revision {
+        self.shared.floor()
+    }
+
+    /// The value of `key` now.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the disk cannot be read.
+    pub async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
+        let key = key.to_owned();
+        let (found, revision) = self.shared.read(move |snapshot| snapshot.get(&key)).await?;
+        self.shared.published(revision).await?;
+        Ok(found)
+    }
+
+    /// A consistent page. A list without a limit is wholly in memory, so callers page what can be large.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] and [`StoreError::Future`] for an `at` outside of what is kept.
+    pub async fn list(&self, options: ListOptions) -> Result<Page, StoreError> {
+        if let Some(asked) = options.at {
+            self.shared.check_kept(asked)?;
+        }
+        let (page, revision) = self.shared.read(move |snapshot| snapshot.list(&options)).await?;
+        self.shared.published(revision).await?;
+        page
+    }
+
+    /// Changes of keys under `prefix` after `from`.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] and [`StoreError::Future`] for a `from` outside of what is kept.
+    #[expect(clippy::unused_async, reason = "a store that is reached over a network waits here")]
+    pub async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError> {
+        Watch::start(&self.shared, prefix, from)
+    }
+}
 
 /// A key's current value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +227,7 @@ pub struct WatchEvent {
 }
 
 /// Why the store could not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The revision asked for was compacted; lists and watches can start at `oldest`.
@@ -127,43 +260,84 @@ pub enum StoreError {
     Closed,
 }
 
-/// A stream of changes in revision order.
-#[derive(Debug)]
-pub struct Watch;
-
-impl Watch {
-    /// The next changes: all of one revision or more, never part of one. `None` when the store closed.
-    ///
-    /// # Errors
-    /// [`StoreError::Compacted`] when this reader fell too far behind; it must list again.
-    pub async fn next(&mut self) -> Option<Result<Vec<WatchEvent>, StoreError>> {
-        unimplemented!()
+impl Txn {
+    /// The bytes this transaction writes, once its bounds are known to hold.
+    fn check(&self) -> Result<usize, StoreError> {
+        if self.writes.len() > TXN_WRITES_MAX || self.compares.len() > TXN_WRITES_MAX {
+            return Err(StoreError::Malformed("too many keys in one transaction"));
+        }
+        let mut keys: Vec<&str> = self.writes.iter().map(Write::key).collect();
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(StoreError::Malformed("a key is written twice"));
+        }
+        if keys.iter().any(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
+            return Err(StoreError::Malformed("a key is empty or too long"));
+        }
+        if self.writes.iter().any(|write| write.value().map_or(0, Bytes::len) > VALUE_BYTES_MAX) {
+            return Err(StoreError::Malformed("a value is too large"));
+        }
+        let bytes = self.writes.iter().map(Write::bytes).sum();
+        if bytes > TXN_BYTES_MAX {
+            return Err(StoreError::Malformed("the transaction is too large"));
+        }
+        Ok(bytes)
     }
 }
 
-impl Store {
-    /// The newest committed revision.
-    pub fn revision(&self) -> Revision {
-        unimplemented!()
+impl Compare {
+    /// The key that is compared.
+    fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::ModRevision(key, _) => key,
+        }
     }
 
-    /// The value of `key` now.
-    pub async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
-        unimplemented!("{key}")
-    }
-
-    /// A consistent page.
-    pub async fn list(&self, options: ListOptions) -> Result<Page, StoreError> {
-        unimplemented!("{options:?}")
-    }
-
-    /// Commits a transaction durably, sharing the disk's flush with others that arrive meanwhile.
-    pub async fn txn(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
-        unimplemented!("{txn:?}")
-    }
-
-    /// Changes of keys under `prefix` after `from`.
-    pub async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError> {
-        unimplemented!("{prefix} {from}")
+    /// Whether the condition holds of a key whose current value was written at `current`.
+    fn holds(&self, current: Option<Revision>) -> bool {
+        match self {
+            Self::Absent(_) => current.is_none(),
+            Self::ModRevision(_, revision) => current == Some(*revision),
+        }
     }
 }
+
+impl Write {
+    /// The key that is written.
+    fn key(&self) -> &str {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+
+    /// The value that is set; `None` for a deletion.
+    fn value(&self) -> Option<&Bytes> {
+        match self {
+            Self::Put(_, value) => Some(value),
+            Self::Delete(_) => None,
+        }
+    }
+
+    /// What this write counts against the bounds on bytes.
+    fn bytes(&self) -> usize {
+        self.key().len() + self.value().map_or(0, Bytes::len) + WRITE_OVERHEAD_BYTES
+    }
+}
+
+/// Longest key: a registry path with the longest names Kubernetes allows is below 800.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Largest value: the largest request body, with room for what defaulting and managed fields add.
+pub const VALUE_BYTES_MAX: usize = 4 << 20;
+
+/// Most that one transaction may write.
+pub const TXN_BYTES_MAX: usize = 8 << 20;
+
+/// Most keys that one transaction may compare, and may write; a watch delivers them in one piece.
+pub const TXN_WRITES_MAX: usize = 1024;
+
+/// What a write costs beside key and value: headers in the log and in the tables.
+const WRITE_OVERHEAD_BYTES: usize = 32;
+
+/// Where the term is kept, as decimal digits.
+const TERM_KEY: &str = "/dunlin/term";

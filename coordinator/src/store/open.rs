@@ -1,0 +1,227 @@
+//! Opening a store: its files, what the log holds beyond the database, and the writer's thread.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use redb::{Builder, Database, StorageBackend, backends::FileBackend};
+use tokio::sync::{mpsc, watch};
+
+use crate::store::{
+    Store,
+    entry::Meta,
+    log::{Found, Log, ScanError},
+    shared::Shared,
+    tables::Tables,
+    writer::{self, COMMANDS_MAX, Writer},
+};
+
+/// Where a store is and what it may use.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Folder of the store's files, made when absent.
+    pub path: PathBuf,
+    /// Memory for pages of the database.
+    pub cache_bytes: usize,
+    /// Memory for the newest changes, which watches read.
+    pub recent_bytes: usize,
+    /// How long old versions are kept for watches and paged lists.
+    pub history_age: Duration,
+    /// How much of them is kept at most.
+    pub history_bytes: u64,
+    /// Size of the log: what can be committed between two flushes of the database, and is read again after a crash.
+    pub log_bytes: u64,
+}
+
+impl StoreOptions {
+    /// The values for a coordinator of any size, with the files in `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            cache_bytes: 8 << 20,
+            recent_bytes: 2 << 20,
+            history_age: Duration::from_secs(300),
+            history_bytes: 64 << 20,
+            log_bytes: 8 << 20,
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A file or the folder could not be made or opened.
+    #[error("failed to open `{path}`")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has the store open.
+    #[error("the store at `{path}` is in use by another process")]
+    InUse {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The database cannot be read, or is of a newer format.
+    #[error("failed to open the database of the store at `{path}`")]
+    Database {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// The log cannot be read or written.
+    #[error("failed to recover the log of the store at `{path}`")]
+    Log {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Store {
+    /// Opens the store in a folder, making it when absent, and recovers what a crash left in the log. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the files cannot be opened, are damaged, or are in use by another process.
+    pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
+        let file = |path: &Path, result: io::Result<File>| {
+            result.map_err(|source| OpenError::File { path: path.to_owned(), source })
+        };
+        let folder = &options.path;
+        fs::create_dir_all(folder).map_err(|source| OpenError::File { path: folder.clone(), source })?;
+        let backend = |name: &str| {
+            let path = folder.join(name);
+            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            FileBackend::new(file(&path, opened)?).map_err(|source| options.database_error(source.into()))
+        };
+        let (database, log) = (backend(DATABASE_FILE)?, backend(LOG_FILE)?);
+        let store = Self::open_with_backend(options, database, log)?;
+        // The folder's entries for new files must last as long as what is acknowledged in them.
+        file(folder, File::open(folder).and_then(|folder| folder.sync_all().map(|()| folder)))?;
+        Ok(store)
+    }
+
+    /// Opens the store on storage of the caller's: one for the database, one for the log. The path only names it in errors.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with_backend(
+        options: &StoreOptions,
+        database: impl StorageBackend,
+        log: impl StorageBackend,
+    ) -> Result<Self, OpenError> {
+        let database = Builder::new()
+            .set_cache_size(options.cache_bytes)
+            .create_with_backend(database)
+            .map_err(|source| options.database_error(source.into()))?;
+        let log_error = |source| OpenError::Log { path: options.path.clone(), source };
+        let mut log = Log::open(Box::new(log)).map_err(log_error)?;
+        let meta = recover(options, &database, &mut log)?;
+        log.allocate(options.log_bytes).map_err(log_error)?;
+        Ok(Self::start(options, Arc::new(database), log, meta))
+    }
+
+    fn start(options: &StoreOptions, database: Arc<Database>, log: Log, meta: Meta) -> Self {
+        let (published, revision) = watch::channel(meta.revision);
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let shared = Arc::new(Shared::new(options, Arc::clone(&database), meta, revision));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            database,
+            log,
+            meta,
+            history_bytes_max: options.history_bytes,
+            commands: queue,
+            published,
+        };
+        // The thread ends when the last handle is dropped; `Store::close` waits for it.
+        thread::spawn(move || writer.run());
+        Self { commands, shared }
+    }
+}
+
+impl StoreOptions {
+    fn database_error(&self, source: redb::Error) -> OpenError {
+        let path = self.path.clone();
+        match source {
+            redb::Error::DatabaseAlreadyOpen => OpenError::InUse { path },
+            source => OpenError::Database { path, source: Box::new(source) },
+        }
+    }
+
+    fn scan_error(&self, source: ScanError) -> OpenError {
+        match source {
+            ScanError::Read(source) => OpenError::Log { path: self.path.clone(), source },
+            ScanError::Damaged(damaged) => self.database_error(damaged.into()),
+        }
+    }
+}
+
+/// Brings the database up to what the log says was acknowledged. Afterwards no record of the log is needed.
+fn recover(options: &StoreOptions, database: &Database, log: &mut Log) -> Result<Meta, OpenError> {
+    let mut meta = load(database).map_err(|error| options.database_error(error))?;
+    let records = log.scan(meta.log_epoch).map_err(|error| options.scan_error(error))?;
+    if !records.is_empty() {
+        let count = records.len();
+        replay(database, records, &mut meta).map_err(|error| options.database_error(error))?;
+        tracing::info!(
+            records = count,
+            revision = meta.revision.0,
+            "recovered commits from the log of the store"
+        );
+    }
+    Ok(meta)
+}
+
+/// The state in the database; makes the tables of a new one.
+fn load(database: &Database) -> Result<Meta, redb::Error> {
+    let txn = database.begin_write()?;
+    let stored = Tables::open(&txn)?.load()?;
+    if let Some(meta) = stored {
+        txn.abort()?;
+        return Ok(meta);
+    }
+    let meta = Meta::default();
+    Tables::open(&txn)?.save(&meta)?;
+    writer::commit_to_disk(txn)?;
+    Ok(meta)
+}
+
+/// Applies records that follow on `meta`, durably, and retires them.
+fn replay(database: &Database, records: Vec<Found>, meta: &mut Meta) -> Result<(), redb::Error> {
+    let txn = database.begin_write()?;
+    let mut tables = Tables::open(&txn)?;
+    for record in records {
+        let mut revision = record.first;
+        for writes in &record.txns {
+            if revision.0 > meta.revision.0 + 1 {
+                return Err(redb::Error::Corrupted("the log does not follow on the database".to_owned()));
+            }
+            // The database may hold a record already when it was closed without retiring the log.
+            if revision.0 == meta.revision.0 + 1 {
+                tables.apply(writes, meta)?;
+            }
+            revision.0 += 1;
+        }
+    }
+    meta.log_epoch += 1;
+    tables.save(meta)?;
+    drop(tables);
+    writer::commit_to_disk(txn)
+}
+
+/// The database's file in the store's folder.
+const DATABASE_FILE: &str = "store.redb";
+
+/// The log's file beside it; the two belong together.
+const LOG_FILE: &str = "store.log";

@@ -1,0 +1,223 @@
+//! Reading at one revision: values, consistent pages, and changes from history.
+
+use std::{iter::Peekable, ops::Bound};
+
+use dunlin_link::Revision;
+use redb::{Range, ReadOnlyTable, ReadTransaction};
+
+use crate::store::{
+    KeyValue, ListOptions, Page, StoreError, WatchEvent,
+    entry::{self, Change, ChangeKind, Meta, Version},
+    recent::Changes,
+    tables::{self, CHANGES, HISTORY, META, META_KEY, OBJECTS},
+};
+
+/// The tables as one read transaction sees them.
+pub(super) struct Snapshot {
+    objects: ReadOnlyTable<&'static str, &'static [u8]>,
+    history: ReadOnlyTable<(&'static str, u64), &'static [u8]>,
+    changes: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    meta: Meta,
+}
+
+impl Snapshot {
+    /// The tables of `txn`; the transaction ends when the snapshot is dropped.
+    pub(super) fn new(txn: &ReadTransaction) -> Result<Self, redb::Error> {
+        let meta = txn.open_table(META)?;
+        let row = meta.get(META_KEY)?.ok_or_else(|| redb::Error::from(entry::Damaged))?;
+        Ok(Self {
+            objects: txn.open_table(OBJECTS)?,
+            history: txn.open_table(HISTORY)?,
+            changes: txn.open_table(CHANGES)?,
+            meta: Meta::decode(row.value())?,
+        })
+    }
+
+    /// The newest revision in the snapshot.
+    pub(super) fn revision(&self) -> Revision {
+        self.meta.revision
+    }
+
+    /// The current value of `key`.
+    pub(super) fn get(&self, key: &str) -> Result<Option<KeyValue>, redb::Error> {
+        match self.objects.get(key)? {
+            None => Ok(None),
+            Some(entry) => Ok(tables::key_value(key, entry.value())?),
+        }
+    }
+
+    /// A page, consistent at the revision asked for.
+    pub(super) fn list(&self, options: &ListOptions) -> Result<Result<Page, StoreError>, redb::Error> {
+        let at = options.at.unwrap_or(self.meta.revision);
+        if let Err(error) = self.check_kept(at) {
+            return Ok(Err(error));
+        }
+        let mut keys = KeysAt::new(self, options, at)?;
+        let mut items = Vec::new();
+        let limit = options.limit.unwrap_or(usize::MAX);
+        while items.len() < limit {
+            let Some(item) = keys.next_value()? else {
+                return Ok(Ok(Page { items, revision: at, more: false, remaining: Some(0) }));
+            };
+            items.push(item);
+        }
+        let mut remaining = 0;
+        while remaining <= REMAINING_COUNTED_MAX && keys.next_value()?.is_some() {
+            remaining += 1;
+        }
+        let known = (remaining <= REMAINING_COUNTED_MAX).then_some(remaining);
+        Ok(Ok(Page { items, revision: at, more: remaining > 0, remaining: known }))
+    }
+
+    /// Changes after `after` under `prefix`, from history: some whole revisions.
+    pub(super) fn changes(
+        &self,
+        after: Revision,
+        prefix: &str,
+    ) -> Result<Result<Changes, StoreError>, redb::Error> {
+        if let Err(error) = self.check_kept(after) {
+            return Ok(Err(error));
+        }
+        let mut changes = Changes { events: Vec::new(), upto: after };
+        let mut bytes = 0;
+        for (looked_at, row) in self.changes.range((after.0 + 1, 0)..)?.enumerate() {
+            let (place, change) = row?;
+            let revision = Revision(place.value().0);
+            if revision != changes.upto && (looked_at >= CHANGES_MAX || bytes >= CHANGES_BYTES_MAX) {
+                break;
+            }
+            changes.upto = revision;
+            let change = Change::decode(change.value())?;
+            if change.key.starts_with(prefix) {
+                let event = self.event(change, revision)?;
+                bytes += event.value.as_ref().map_or(0, bytes::Bytes::len);
+                changes.events.push(event);
+            }
+        }
+        Ok(Ok(changes))
+    }
+
+    fn check_kept(&self, asked: Revision) -> Result<(), StoreError> {
+        let Meta { revision: newest, floor: oldest, .. } = self.meta;
+        if asked > newest {
+            return Err(StoreError::Future { asked, newest });
+        }
+        if asked < oldest { Err(StoreError::Compacted { asked, oldest }) } else { Ok(()) }
+    }
+
+    /// The change with its values: the one before is in history, the one it made is what the key's next change found.
+    fn event(&self, change: Change, revision: Revision) -> Result<WatchEvent, redb::Error> {
+        let key = change.key;
+        let previous = match self.history.get((key.as_str(), revision.0))? {
+            Some(entry) => Version::decode(entry.value())?,
+            None => return Err(entry::Damaged.into()),
+        };
+        let value = match change.kind {
+            ChangeKind::Delete => None,
+            ChangeKind::Put => Some(self.version_after(&key, revision)?.ok_or(entry::Damaged)?.value),
+        };
+        let previous = previous.map(|version| (version.value, version.revision));
+        Ok(WatchEvent { key, revision, value, previous })
+    }
+
+    /// The version of `key` right after `at`; `None` when it did not exist.
+    fn version_after(&self, key: &str, at: Revision) -> Result<Option<Version>, redb::Error> {
+        if let Some(row) = self.history.range((key, at.0 + 1)..=(key, u64::MAX))?.next() {
+            return Ok(Version::decode(row?.1.value())?);
+        }
+        match self.objects.get(key)? {
+            Some(entry) => Ok(Version::decode(entry.value())?),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Rows of a table, one of which can be looked at ahead.
+type Rows<'a, K> = Peekable<Range<'a, K, &'static [u8]>>;
+
+/// Walks the keys that existed at a revision: those that exist now, and those that history says were removed since.
+struct KeysAt<'a> {
+    snapshot: &'a Snapshot,
+    prefix: &'a str,
+    at: Revision,
+    current: Rows<'a, &'static str>,
+    /// Absent for a list at the newest revision, for which history has nothing to say.
+    past: Option<Rows<'a, (&'static str, u64)>>,
+}
+
+impl<'a> KeysAt<'a> {
+    fn new(snapshot: &'a Snapshot, options: &'a ListOptions, at: Revision) -> Result<Self, redb::Error> {
+        let after = options.after.as_deref().filter(|after| *after >= options.prefix.as_str());
+        let start = after.map_or(Bound::Included(options.prefix.as_str()), Bound::Excluded);
+        let current = snapshot.objects.range::<&str>((start, Bound::Unbounded))?.peekable();
+        let past = if at < snapshot.meta.revision {
+            let start = after.map_or(Bound::Included((options.prefix.as_str(), 0)), |after| {
+                Bound::Excluded((after, u64::MAX))
+            });
+            Some(snapshot.history.range::<(&str, u64)>((start, Bound::Unbounded))?.peekable())
+        } else {
+            None
+        };
+        Ok(Self { snapshot, prefix: &options.prefix, at, current, past })
+    }
+
+    /// The next key's value at the revision.
+    fn next_value(&mut self) -> Result<Option<KeyValue>, redb::Error> {
+        loop {
+            let current = peek_key(&mut self.current, |key| key.to_owned())?;
+            let past = match &mut self.past {
+                Some(past) => peek_key(past, |(key, _)| key.to_owned())?,
+                None => None,
+            };
+            let Some(key) = [current.clone(), past].into_iter().flatten().min() else { return Ok(None) };
+            if !key.starts_with(self.prefix) {
+                return Ok(None);
+            }
+            let entry = if current.as_ref() == Some(&key) { self.current.next().transpose()? } else { None };
+            self.skip_past(&key)?;
+            let version = match entry {
+                Some((_, entry)) if entry::decode_revision(entry.value())? <= Some(self.at) => {
+                    Version::decode(entry.value())?
+                }
+                _ => self.snapshot.version_after(&key, self.at)?,
+            };
+            if let Some(Version { revision, value }) = version {
+                return Ok(Some(KeyValue { key, value, mod_revision: revision }));
+            }
+        }
+    }
+
+    fn skip_past(&mut self, key: &str) -> Result<(), redb::Error> {
+        let Some(past) = &mut self.past else { return Ok(()) };
+        while peek_key(past, |(past, _)| past == key)? == Some(true) {
+            past.next();
+        }
+        Ok(())
+    }
+}
+
+/// What `key` makes of the next row's key; a read error is taken out of the iterator.
+fn peek_key<K, T>(
+    rows: &mut Rows<'_, K>,
+    key: impl FnOnce(K::SelfType<'_>) -> T,
+) -> Result<Option<T>, redb::Error>
+where
+    K: redb::Key + 'static,
+{
+    match rows.next_if(Result::is_err) {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(match rows.peek() {
+            Some(Ok((guard, _))) => Some(key(guard.value())),
+            _ => None,
+        }),
+    }
+}
+
+/// Counting the rest of a list reads it, so only short rests are counted.
+const REMAINING_COUNTED_MAX: u64 = 1000;
+
+/// Changes that one read of history looks at.
+const CHANGES_MAX: usize = 512;
+
+/// Bytes of values after which one read of history ends.
+const CHANGES_BYTES_MAX: usize = 4 << 20;

@@ -1,0 +1,192 @@
+//! What the handles, the writer and the watches of one store have in common.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use dunlin_link::Revision;
+use redb::{Database, ReadableDatabase};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::store::{
+    StoreError, StoreOptions, WatchEvent,
+    ages::Ages,
+    entry::Meta,
+    read::Snapshot,
+    recent::{Changes, Recent},
+};
+
+/// The part of a store that outlives no file handle: the database is given up when the store closes.
+#[derive(Debug)]
+pub(super) struct Shared {
+    path: PathBuf,
+    published: watch::Receiver<Revision>,
+    /// Bounds the readers at work, and with them threads and memory.
+    readers: Arc<Semaphore>,
+    /// Bounds the bytes that wait for the writer, in units of [`QUEUE_UNIT_BYTES`].
+    queue: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Gone when the store is closed, so that the files are released though handles remain.
+    database: Option<Arc<Database>>,
+    /// Set for ever when the disk failed.
+    failed: bool,
+    /// For watches that keep up.
+    recent: Recent,
+    /// Tells which revisions are too old to be served.
+    ages: Ages,
+    /// What history on disk reaches back to.
+    floor: Revision,
+}
+
+impl Shared {
+    /// The state of a store that was just opened at `meta`.
+    pub(super) fn new(
+        options: &StoreOptions,
+        database: Arc<Database>,
+        meta: Meta,
+        published: watch::Receiver<Revision>,
+    ) -> Self {
+        let state = State {
+            database: Some(database),
+            failed: false,
+            recent: Recent::new(meta.revision, options.recent_bytes),
+            ages: Ages::new(options.history_age, Instant::now(), meta.revision),
+            floor: meta.floor,
+        };
+        Self {
+            path: options.path.clone(),
+            published,
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
+            queue: Arc::new(Semaphore::new(QUEUE_UNITS_MAX)),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The newest revision that is durable, readable, and told to watches.
+    pub(super) fn revision(&self) -> Revision {
+        *self.published.borrow()
+    }
+
+    /// A receiver of [`Shared::revision`]; it ends when the writer does.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Revision> {
+        self.published.clone()
+    }
+
+    /// Waits until `revision`, which a reader saw in the database, is told to watches as well.
+    pub(super) async fn published(&self, revision: Revision) -> Result<(), StoreError> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
+        let mut published = self.subscribe();
+        let reached = published.wait_for(|published| *published >= revision).await;
+        reached.map(|_| ()).map_err(|_| self.ended())
+    }
+
+    /// The oldest revision that lists and watches can start at.
+    pub(super) fn floor(&self) -> Revision {
+        let mut state = self.lock();
+        let aged = state.ages.floor(Instant::now());
+        state.floor.max(aged)
+    }
+
+    /// Answers an error unless `asked` is neither compacted nor in the future.
+    pub(super) fn check_kept(&self, asked: Revision) -> Result<(), StoreError> {
+        let newest = self.revision();
+        if asked > newest {
+            return Err(StoreError::Future { asked, newest });
+        }
+        let oldest = self.floor();
+        if asked < oldest { Err(StoreError::Compacted { asked, oldest }) } else { Ok(()) }
+    }
+
+    /// Whether every change after `revision` is in memory.
+    pub(super) fn is_recent(&self, revision: Revision) -> bool {
+        self.lock().recent.start() <= revision
+    }
+
+    /// Changes after `after` from memory; `None` when memory does not reach back so far.
+    pub(super) fn recent_changes(&self, after: Revision, prefix: &str) -> Option<Changes> {
+        self.lock().recent.changes(after, prefix)
+    }
+
+    /// What the writer committed: makes it known to watches. The revision is published after this.
+    pub(super) fn committed(&self, meta: &Meta, events: Vec<WatchEvent>) {
+        let mut state = self.lock();
+        state.recent.push(events);
+        state.ages.record(Instant::now(), meta.revision);
+        state.floor = meta.floor;
+    }
+
+    /// Runs `read` on a blocking thread in a read transaction of its own; answers what it answered and the revision it saw.
+    pub(super) async fn read<T, F>(&self, read: F) -> Result<(T, Revision), StoreError>
+    where
+        F: FnOnce(&Snapshot) -> Result<T, redb::Error> + Send + 'static,
+        T: Send + 'static,
+    {
+        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| self.ended())?;
+        let database = self.lock().database.clone().ok_or(StoreError::Closed)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let snapshot = Snapshot::new(&database.begin_read()?)?;
+            Ok::<_, redb::Error>((read(&snapshot)?, snapshot.revision()))
+        });
+        match reading.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "reading the store failed");
+                Err(self.failure())
+            }
+            Err(panicked) => {
+                tracing::error!(error = &panicked as &dyn std::error::Error, "reading the store failed");
+                Err(self.failure())
+            }
+        }
+    }
+
+    /// Room in the queue for a transaction of `bytes`; waits while others fill it.
+    pub(super) async fn queue_room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let units =
+            u32::try_from(bytes.div_ceil(QUEUE_UNIT_BYTES)).expect("a transaction's bytes are bounded");
+        Arc::clone(&self.queue).acquire_many_owned(units).await.map_err(|_| self.ended())
+    }
+
+    /// The disk failed; nothing more is written.
+    pub(super) fn fail(&self) {
+        self.lock().failed = true;
+    }
+
+    /// Gives up the database; it is closed when the last reader is done.
+    pub(super) fn release(&self) -> Option<Arc<Database>> {
+        self.lock().database.take()
+    }
+
+    /// Why the writer does not take commands any more.
+    pub(super) fn ended(&self) -> StoreError {
+        if self.lock().failed { self.failure() } else { StoreError::Closed }
+    }
+
+    /// The error of a failed disk.
+    pub(super) fn failure(&self) -> StoreError {
+        StoreError::Failed { path: self.path.display().to_string() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every critical section leaves the state whole, so that a panic elsewhere does not matter.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// More readers than this would not make a small machine's disk faster.
+const READERS_MAX: usize = 8;
+
+/// Transactions wait for room in steps of this size.
+const QUEUE_UNIT_BYTES: usize = 1024;
+
+/// 16 MiB may wait for the writer: two of the largest transactions.
+const QUEUE_UNITS_MAX: usize = 16 << 10;
