@@ -1,1 +1,232 @@
 //! WASM modules that were pushed: content-addressed files, and the names `dunlin.local/NAME:TAG` that point to them.
+//!
+//! Contents are files `modules/sha256/HEX` in the data folder, verified before they get that name. Names are keys of the store under
+//! [`NAMES_PREFIX`], so that a watch of the store tells when one moves. What a module contains is looked at only as far as its
+//! header; nodes decide whether they can run it.
+
+mod content;
+mod reference;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use dunlin_link::{Digest, Revision, limits::MODULE_BYTES_MAX};
+use serde::{Deserialize, Serialize};
+use tokio::{fs::File, io::AsyncRead};
+
+use crate::store::{Compare, KeyValue, ListOptions, Store, StoreError, Txn, TxnOutcome, Write};
+
+pub use self::{
+    content::{Module, ModuleKind, OpenModule, UploadError},
+    reference::{LOCAL_REGISTRY, ModuleName, ParseReferenceError, Reference},
+};
+
+/// The coordinator's modules; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    modules: PathBuf,
+    store: Store,
+}
+
+/// A name and what it points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedModule {
+    /// The name.
+    pub name: ModuleName,
+    /// The module.
+    pub module: Module,
+    /// Revision of the store at which the name came to mean this module.
+    pub revision: Revision,
+}
+
+/// Why an image reference does not lead to a module.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// It is not a reference at all.
+    #[error("invalid image reference `{reference}`")]
+    Malformed {
+        /// As given.
+        reference: String,
+        /// What is wrong.
+        source: ParseReferenceError,
+    },
+    /// It names a registry other than the coordinator's own.
+    #[error(
+        "image `{reference}` is in registry `{registry}`, and pulling from registries is not supported yet; \
+         push the module with `dunlin push` and name it `dunlin.local/NAME`"
+    )]
+    OtherRegistry {
+        /// As given.
+        reference: String,
+        /// Where it would be.
+        registry: String,
+    },
+    /// Nothing was pushed under this name.
+    #[error("nothing was pushed as `{name}`")]
+    UnknownName {
+        /// The full name.
+        name: ModuleName,
+    },
+    /// No module has this digest.
+    #[error("no module `{digest}` was pushed")]
+    UnknownDigest {
+        /// The digest.
+        digest: Digest,
+    },
+    /// The store could not answer.
+    #[error("failed to look the name up")]
+    Store(#[from] StoreError),
+    /// A name's entry in the store, or the module's file, cannot be read.
+    #[error("failed to read the entry or file of `{name}`")]
+    Unreadable {
+        /// Whose.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Artifacts {
+    /// The modules in `data_folder`; makes the folders, and removes what uploads left that were cut off by a crash.
+    ///
+    /// # Errors
+    /// When the folders cannot be made or emptied.
+    pub fn open(data_folder: &Path, store: Store) -> io::Result<Self> {
+        let modules = data_folder.join("modules");
+        content::prepare(&modules)?;
+        Ok(Self { modules, store })
+    }
+
+    /// Stores a module under its digest, durably, once it is known to be one. Answers what it is; a module that is there already is
+    /// not written again.
+    ///
+    /// # Errors
+    /// When it is not a module, too large, not what `expected` says, or cannot be written; nothing is kept then.
+    pub async fn upload(
+        &self,
+        content: impl AsyncRead + Send + Unpin,
+        expected: Option<Digest>,
+    ) -> Result<Module, UploadError> {
+        content::upload(&self.modules, content, expected, MODULE_BYTES_MAX).await
+    }
+
+    /// Makes `name` mean `module`, from the returned revision on. A name that means it already is not written again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tag(&self, name: &ModuleName, module: &Module) -> Result<Revision, StoreError> {
+        let key = name_key(name);
+        let entry = Entry { digest: module.digest.to_string(), bytes: module.bytes, kind: module.kind };
+        let value = Bytes::from(serde_json::to_vec(&entry).expect("strings and numbers always make JSON"));
+        if let Some(found) = self.store.get(&key).await?
+            && found.value == value
+        {
+            return Ok(found.mod_revision);
+        }
+        match self.store.txn(Txn { compares: Vec::new(), writes: vec![Write::Put(key, value)] }).await? {
+            TxnOutcome::Committed(revision) => Ok(revision),
+            TxnOutcome::Conflict(..) => unreachable!("a transaction without conditions has no conflict"),
+        }
+    }
+
+    /// Removes a name; its module stays, for pods that were given its digest. Answers whether there was one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn untag(&self, name: &ModuleName) -> Result<bool, StoreError> {
+        let key = name_key(name);
+        loop {
+            let Some(found) = self.store.get(&key).await? else { return Ok(false) };
+            let compares = vec![Compare::ModRevision(key.clone(), found.mod_revision)];
+            let txn = Txn { compares, writes: vec![Write::Delete(key.clone())] };
+            if let TxnOutcome::Committed(_) = self.store.txn(txn).await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Every name, in order.
+    ///
+    /// # Errors
+    /// When the store fails or holds an entry that is not ours.
+    pub async fn names(&self) -> Result<Vec<NamedModule>, ResolveError> {
+        let options = ListOptions { prefix: NAMES_PREFIX.to_owned(), after: None, limit: None, at: None };
+        let page = self.store.list(options).await?;
+        let named = |found: KeyValue| {
+            let name = found.key.strip_prefix(NAMES_PREFIX).unwrap_or(&found.key);
+            let entry_name = ModuleName::parse(name)
+                .map_err(|source| ResolveError::Malformed { reference: name.to_owned(), source })?;
+            let module = decode_entry(name, &found.value)?;
+            Ok(NamedModule { name: entry_name, module, revision: found.mod_revision })
+        };
+        page.items.into_iter().map(named).collect()
+    }
+
+    /// The module that an image reference means now: `dunlin.local/NAME`, `:TAG` (`latest` when absent) or `@sha256:...`, which
+    /// wins over a tag.
+    ///
+    /// # Errors
+    /// Says why there is none, in words for the user who wrote the reference.
+    pub async fn resolve(&self, reference: &str) -> Result<Module, ResolveError> {
+        let parsed: Reference = reference
+            .parse()
+            .map_err(|source| ResolveError::Malformed { reference: reference.to_owned(), source })?;
+        if parsed.registry != LOCAL_REGISTRY {
+            let reference = reference.to_owned();
+            return Err(ResolveError::OtherRegistry { reference, registry: parsed.registry });
+        }
+        if let Some(digest) = parsed.digest {
+            let found = content::inspect(&self.modules, digest).await;
+            let name = digest.to_string();
+            return found
+                .map_err(|source| ResolveError::Unreadable { name, source })?
+                .ok_or(ResolveError::UnknownDigest { digest });
+        }
+        let name = ModuleName::from(parsed);
+        match self.store.get(&name_key(&name)).await? {
+            Some(found) => decode_entry(&found.key, &found.value),
+            None => Err(ResolveError::UnknownName { name }),
+        }
+    }
+
+    /// A module's file, placed at `offset`, for sending it; `None` when there is none. An offset at or beyond the end leaves nothing
+    /// to read.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>> {
+        content::open(&self.modules, digest, offset).await
+    }
+}
+
+/// What the store holds of a name.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    digest: String,
+    bytes: u64,
+    kind: ModuleKind,
+}
+
+fn decode_entry(name: &str, value: &[u8]) -> Result<Module, ResolveError> {
+    let unreadable = |source: io::Error| ResolveError::Unreadable { name: name.to_owned(), source };
+    let entry: Entry = serde_json::from_slice(value).map_err(|error| unreadable(error.into()))?;
+    let digest = entry
+        .digest
+        .parse()
+        .map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    Ok(Module { digest, bytes: entry.bytes, kind: entry.kind })
+}
+
+fn name_key(name: &ModuleName) -> String {
+    format!("{NAMES_PREFIX}{name}")
+}
+
+/// Keys of the store that hold names: this, then `dunlin.local/NAME:TAG`.
+pub const NAMES_PREFIX: &str = "/dunlin/images/";
