@@ -7,7 +7,7 @@ use crate::{
     assignment::{AssignmentChange, Desired, state_digest},
 };
 
-/// Pods with the revisions of their assignments, and tombstones, after the change of `revision`.
+/// Pods with the revisions of their assignments, and tombstones, after the change of `revision`. A tombstone takes its pod's place.
 ///
 /// A snapshot replaces both sets. Pods that it neither names nor buries leave this set, though the node goes on running them:
 /// they are *held*, known to the node's own state only, until a later change names, buries or forgets them.
@@ -15,7 +15,7 @@ use crate::{
 pub struct HeldSet {
     /// Of the last change.
     pub revision: Revision,
-    /// Assigned pods; those being deleted stay until they are forgotten.
+    /// Assigned pods that have no tombstone.
     pub pods: BTreeMap<PodUid, Revision>,
     /// Pods to stop or stopped, until they are forgotten.
     pub tombstones: BTreeSet<PodUid>,
@@ -26,7 +26,12 @@ impl HeldSet {
     pub fn of(desired: &Desired) -> Self {
         Self {
             revision: desired.revision,
-            pods: desired.pods.iter().map(|(uid, pod)| (uid.clone(), pod.revision)).collect(),
+            pods: desired
+                .pods
+                .iter()
+                .filter(|(uid, _)| !desired.tombstones.contains_key(*uid))
+                .map(|(uid, pod)| (uid.clone(), pod.revision))
+                .collect(),
             tombstones: desired.tombstones.keys().cloned().collect(),
         }
     }
@@ -43,6 +48,7 @@ impl HeldSet {
         self.revision = change.revision;
         self.pods.extend(change.upserts.iter().map(|(revision, pod)| (pod.uid.clone(), *revision)));
         self.tombstones.extend(change.tombstones.iter().map(|tombstone| tombstone.uid.clone()));
+        self.pods.retain(|uid, _| !self.tombstones.contains(uid));
         for uid in &change.forget {
             self.pods.remove(uid);
             self.tombstones.remove(uid);

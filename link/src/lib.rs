@@ -4,16 +4,20 @@
 //! that names postcard, and it owns the id types that every other crate shares.
 
 pub mod assignment;
+pub mod backoff;
 pub mod codec;
 pub mod digest;
 pub mod frame;
 pub mod held;
 pub mod ids;
+pub mod join;
 pub mod limits;
 pub mod logs;
 pub mod message;
+pub mod moment;
 pub mod pod;
 pub mod rpc;
+pub mod session;
 pub mod status;
 pub mod stream;
 

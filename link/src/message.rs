@@ -25,6 +25,15 @@ pub struct Epoch {
     pub counter: u64,
 }
 
+/// Orders the connections of one agent, so that one that was opened earlier but is seen later does not replace a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Drawn at each start of the agent.
+    pub agent: u64,
+    /// Counts the agent's connections.
+    pub counter: u64,
+}
+
 /// Data whose tag a receiver may not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
@@ -41,6 +50,8 @@ pub struct Hello {
     pub node: NodeName,
     /// The boot of its machine.
     pub boot_id: BootId,
+    /// Which connection of which agent this is.
+    pub attempt: Attempt,
     /// Lowest and highest protocol version it speaks.
     pub protocol: (u16, u16),
     /// The restore generation that `last_applied_revision` belongs to.

@@ -1,0 +1,146 @@
+//! The session between a node and the coordinator, as one pure machine for each side.
+//!
+//! A machine is fed with bytes, commands and the time, and is then asked for bytes to send, outputs to act on, and the moment at
+//! which it wants to be called again. It survives any loss of the connection: what must not be lost is either held by the node
+//! until acknowledged, or recomputed from the desired set.
+
+mod change;
+pub mod clock;
+pub mod coordinator;
+pub mod node;
+mod outbox;
+mod plan;
+pub mod registry;
+mod statuses;
+
+use std::time::Duration;
+
+use crate::{NodeName, Revision, frame::FrameError, message::Epoch};
+
+/// How long either side waits for the other's greeting.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the coordinator waits for a change to be committed: a slow card under load, with room to spare.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a session must last before the next failure to connect counts as the first.
+pub const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Why a connection was closed, as a number that the other side can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCode {
+    /// The side is shutting down.
+    GoingAway = 0,
+    /// Who connects may not.
+    Refused = 1,
+    /// No room now.
+    Busy = 2,
+    /// A newer session of the same node took its place.
+    Superseded = 3,
+    /// What arrived breaks the protocol.
+    Protocol = 4,
+}
+
+/// Why a session cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// A frame is too long, malformed, or out of place.
+    #[error("the other side broke the protocol")]
+    Frame(#[from] FrameError),
+    /// No greeting came in time.
+    #[error("no greeting within {} s", GREETING_TIMEOUT.as_secs())]
+    GreetingTimeout,
+    /// A change was not acknowledged in time.
+    #[error("revision {0} was not acknowledged within {secs} s", secs = ACK_TIMEOUT.as_secs())]
+    AckTimeout(Revision),
+    /// The node says another name than its certificate.
+    #[error("the certificate belongs to node {certificate}, but the node calls itself {said}")]
+    WrongNode {
+        /// Whom the certificate names.
+        certificate: NodeName,
+        /// What the node says.
+        said: NodeName,
+    },
+    /// No protocol version is common.
+    #[error("no common protocol version: the node speaks {node:?}, the coordinator {coordinator:?}")]
+    Version {
+        /// Lowest and highest of the node.
+        node: (u16, u16),
+        /// Lowest and highest of the coordinator.
+        coordinator: (u16, u16),
+    },
+    /// The coordinator's epoch is not above one that the node has seen.
+    #[error("session epoch {offered:?} is not newer than {seen:?}")]
+    StaleEpoch {
+        /// What the coordinator offers.
+        offered: Epoch,
+        /// The newest that the node has seen.
+        seen: Epoch,
+    },
+    /// The coordinator is of another cluster than the one the node joined.
+    #[error("the coordinator is of cluster {offered}, the node of {joined}")]
+    WrongCluster {
+        /// What the coordinator says.
+        offered: String,
+        /// What the node has joined.
+        joined: String,
+    },
+    /// The cluster was restored from a backup without a record that proves it.
+    #[error(
+        "the coordinator is at restore generation {offered}, the node at {applied}, and no signed record explains it"
+    )]
+    RestoreGeneration {
+        /// What the coordinator says.
+        offered: u64,
+        /// What the node has.
+        applied: u64,
+    },
+    /// The coordinator sent an older state than the node has.
+    #[error("the coordinator sent revision {sent} to a node that holds {held}")]
+    OlderRevision {
+        /// What it sent.
+        sent: Revision,
+        /// What the node holds.
+        held: Revision,
+    },
+    /// The parts of a change do not fit together.
+    #[error("malformed assignment change: {0}")]
+    Change(&'static str),
+    /// A change is larger than a node may be asked to buffer.
+    #[error("the assignment change to revision {0} is too large")]
+    ChangeTooLarge(Revision),
+    /// More pods report than a node can have.
+    #[error("statuses of more pods wait than a node can have")]
+    TooManyPods,
+    /// The other side refused.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The coordinator has no room.
+    #[error("the coordinator is busy")]
+    Busy,
+}
+
+impl SessionError {
+    /// What to tell the other side by number.
+    pub const fn close_code(&self) -> CloseCode {
+        match self {
+            Self::WrongNode { .. } | Self::Version { .. } | Self::WrongCluster { .. } => CloseCode::Refused,
+            Self::Busy => CloseCode::Busy,
+            Self::GreetingTimeout | Self::AckTimeout(_) | Self::Refused(_) => CloseCode::GoingAway,
+            _ => CloseCode::Protocol,
+        }
+    }
+
+    /// The message with its causes, for the other side and for logs.
+    pub fn reason(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,118 @@
+//! Assignment changes as frames: cutting one into parts, and putting it together again.
+
+use serde::Serialize;
+
+use crate::{
+    Revision,
+    assignment::AssignmentChange,
+    codec,
+    frame::{self, Frame, HEADER_BYTES, Kind, Message},
+    limits::{ASSIGNMENT_BYTES_MAX, BATCH_BYTES_SOFT, CONTROL_FRAME_BYTES_MAX},
+    message::{
+        AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
+        AssignmentTombstones,
+    },
+    session::SessionError,
+};
+
+/// The frames that carry `change`, in order.
+pub(super) fn split(change: AssignmentChange) -> Result<Vec<Vec<u8>>, SessionError> {
+    let AssignmentChange { base, revision, upserts, tombstones, forget, objects, state_digest } = change;
+    let mut frames = vec![frame::encode(&AssignmentBegin { base, revision, state_digest })];
+    // Content first: a receiver that looked at parts early would never see a pod without what it names.
+    frames.extend(batches(objects).map(|objects| frame::encode(&AssignmentObjects { objects })));
+    frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
+    frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
+    frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
+    frames.push(frame::encode(&AssignmentEnd { revision }));
+    let total: usize = frames.iter().map(Vec::len).sum();
+    let largest = frames.iter().map(Vec::len).max().unwrap_or(0);
+    if total > ASSIGNMENT_BYTES_MAX || largest > CONTROL_FRAME_BYTES_MAX + HEADER_BYTES {
+        return Err(SessionError::ChangeTooLarge(revision));
+    }
+    Ok(frames)
+}
+
+/// Groups items so that each group but one of a single large item stays near the soft bound.
+pub(super) fn batches<T: Serialize>(items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    let mut items = items.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        while let Some(item) = items.peek() {
+            bytes += codec::encode(item).len();
+            if bytes > BATCH_BYTES_SOFT && !batch.is_empty() {
+                break;
+            }
+            batch.extend(items.next());
+        }
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// Puts the parts of changes together.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    change: Option<AssignmentChange>,
+    bytes: usize,
+}
+
+impl Assembler {
+    /// Whether frames of this kind are parts of changes.
+    pub(super) const fn takes(kind: Kind) -> bool {
+        kind.0 >= AssignmentBegin::KIND.0 && kind.0 <= AssignmentEnd::KIND.0
+    }
+
+    /// Takes one part; answers the change that it completes.
+    pub(super) fn handle(&mut self, frame: &Frame) -> Result<Option<AssignmentChange>, SessionError> {
+        if frame.kind == AssignmentBegin::KIND {
+            self.begin(frame.decode()?)?;
+        }
+        let change = self.change.as_mut().ok_or(SessionError::Change("a part without a beginning"))?;
+        self.bytes += HEADER_BYTES + frame.body.len();
+        if self.bytes > ASSIGNMENT_BYTES_MAX {
+            return Err(SessionError::ChangeTooLarge(change.revision));
+        }
+        match frame.kind {
+            AssignmentPods::KIND => change.upserts.extend(frame.decode::<AssignmentPods>()?.upserts),
+            AssignmentTombstones::KIND => {
+                change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
+            }
+            AssignmentForget::KIND => change.forget.extend(frame.decode::<AssignmentForget>()?.uids),
+            AssignmentObjects::KIND => change.objects.extend(frame.decode::<AssignmentObjects>()?.objects),
+            AssignmentEnd::KIND => {
+                let AssignmentEnd { revision } = frame.decode()?;
+                return self.end(revision).map(Some);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn begin(&mut self, begin: AssignmentBegin) -> Result<(), SessionError> {
+        if self.change.is_some() {
+            return Err(SessionError::Change("a beginning inside another change"));
+        }
+        if begin.base.is_some_and(|base| base > begin.revision) {
+            return Err(SessionError::Change("a delta to a revision below its base"));
+        }
+        self.bytes = 0;
+        self.change = Some(AssignmentChange {
+            base: begin.base,
+            revision: begin.revision,
+            upserts: Vec::new(),
+            tombstones: Vec::new(),
+            forget: Vec::new(),
+            objects: Vec::new(),
+            state_digest: begin.state_digest,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, revision: Revision) -> Result<AssignmentChange, SessionError> {
+        match self.change.take() {
+            Some(change) if change.revision == revision => Ok(change),
+            _ => Err(SessionError::Change("an end of another change")),
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The coordinator's side of one session.
+//!
+//! Feed it with [`CoordinatorSession::handle_bytes`] and [`CoordinatorSession::handle_timeout`], and with commands; after each, take
+//! everything from [`CoordinatorSession::poll_transmit`] and [`CoordinatorSession::poll_output`], and call `handle_timeout` at
+//! [`CoordinatorSession::poll_timeout`]. An error ends the session: send what `poll_transmit` still has if the transport allows,
+//! close with the error's code and reason, and drop the machine. One machine serves one connection; which of a node's connections
+//! is current is the caller's to know, by [`Epoch`].
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use crate::{
+    BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
+    assignment::{Desired, Refusal},
+    frame::{self, Decoder, Frame, FrameError, Message},
+    held::HeldSet,
+    limits::{EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
+    message::{
+        AssignmentAck, Attempt, Busy, Epoch, Events, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew,
+        Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
+    },
+    moment::Moment,
+    session::{
+        ACK_TIMEOUT, GREETING_TIMEOUT, SessionError, change,
+        clock::ClockOffset,
+        plan::{Known, Planned, plan},
+        statuses::Statuses,
+    },
+    status::{NodeEvent, NodeFacts, PodStatusReport},
+};
+
+pub use crate::session::statuses::Recorded;
+
+/// What a session is told when its connection is accepted.
+#[derive(Clone, Debug)]
+pub struct CoordinatorConfig {
+    /// Whom the node's certificate names.
+    pub node: NodeName,
+    /// This cluster.
+    pub cluster_id: String,
+    /// How often it was restored.
+    pub restore_generation: u64,
+    /// How nodes should behave.
+    pub tunables: Tunables,
+}
+
+/// What the caller has to act on, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoordinatorOutput {
+    /// The node greets: find its place among the node's sessions, then call [`CoordinatorSession::welcome`] or
+    /// [`CoordinatorSession::refuse`].
+    Greeted {
+        /// What it is.
+        facts: NodeFacts,
+        /// Which boot of its machine.
+        boot_id: BootId,
+        /// Which connection of which agent.
+        attempt: Attempt,
+    },
+    /// Record these, then answer with [`CoordinatorSession::recorded`]; no more come before.
+    Statuses(Vec<PodStatusReport>),
+    /// The node saw these.
+    Events {
+        /// Oldest first.
+        events: Vec<NodeEvent>,
+        /// How many it dropped before.
+        dropped: u64,
+    },
+    /// The node changed.
+    Facts(NodeFacts),
+    /// The node will not run these pods.
+    Refused(Vec<Refusal>),
+    /// The node has forgotten these pods.
+    Buried(Vec<PodUid>),
+    /// The node asks for a new certificate; answer with [`CoordinatorSession::renewed`].
+    Renew(Vec<u8>),
+    /// Worth a log line: the node asked for a snapshot, and why.
+    Resynced(String),
+}
+
+/// The machine; see the module.
+#[derive(Debug)]
+pub struct CoordinatorSession {
+    config: CoordinatorConfig,
+    decoder: Decoder,
+    phase: Phase,
+    transmit: VecDeque<Vec<u8>>,
+    outputs: VecDeque<CoordinatorOutput>,
+    desired: Option<Desired>,
+    statuses: Statuses,
+    clock: ClockOffset,
+    /// Forgotten by the node, but still named by the desired set until the caller has taken note.
+    forgotten: BTreeSet<PodUid>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Greeting { deadline: Moment },
+    Greeted { revision: Revision, state_digest: Digest, protocol: u16 },
+    Open { epoch: Epoch, known: Known, in_flight: Option<InFlight> },
+    Closed,
+}
+
+/// The one change that the node has not acknowledged.
+#[derive(Debug)]
+struct InFlight {
+    after: HeldSet,
+    forget: Vec<PodUid>,
+    deadline: Moment,
+}
+
+impl CoordinatorSession {
+    /// A session on a connection that was just accepted and authorized.
+    pub fn new(config: CoordinatorConfig, now: Moment) -> Self {
+        Self {
+            config,
+            decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
+            phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT },
+            transmit: VecDeque::new(),
+            outputs: VecDeque::new(),
+            desired: None,
+            statuses: Statuses::default(),
+            clock: ClockOffset::default(),
+            forgotten: BTreeSet::new(),
+        }
+    }
+
+    /// Takes bytes of the control stream, in order, however they are divided. `wall` is the clock of this machine.
+    ///
+    /// # Errors
+    /// When the session cannot go on.
+    pub fn handle_bytes(
+        &mut self,
+        now: Moment,
+        wall: UnixMillis,
+        mut bytes: &[u8],
+    ) -> Result<(), SessionError> {
+        while !bytes.is_empty() {
+            if let Some(frame) = self.decoder.feed(&mut bytes)? {
+                self.handle_frame(now, wall, &frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of the time.
+    ///
+    /// # Errors
+    /// When something did not come in time.
+    pub fn handle_timeout(&mut self, now: Moment) -> Result<(), SessionError> {
+        match &self.phase {
+            Phase::Greeting { deadline } if *deadline <= now => Err(SessionError::GreetingTimeout),
+            Phase::Open { in_flight: Some(change), .. } if change.deadline <= now => {
+                Err(SessionError::AckTimeout(change.after.revision))
+            }
+            _ => {
+                self.offer_statuses(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens the session that the node asked for. `epoch` is above every earlier one of this node, and `desired` its set now.
+    ///
+    /// # Errors
+    /// When the desired set cannot be carried over.
+    pub fn welcome(
+        &mut self,
+        epoch: Epoch,
+        desired: Desired,
+        now: Moment,
+        wall: UnixMillis,
+    ) -> Result<(), SessionError> {
+        let Phase::Greeted { revision, state_digest, protocol } = self.phase else { return Ok(()) };
+        self.send(&Welcome {
+            epoch,
+            protocol,
+            server_time: wall,
+            cluster_id: self.config.cluster_id.clone(),
+            restore_generation: self.config.restore_generation,
+            tunables: self.config.tunables,
+            extensions: Vec::new(),
+        });
+        let known = known_from_greeting(revision, state_digest, &HeldSet::of(&desired));
+        self.phase = Phase::Open { epoch, known, in_flight: None };
+        self.set_desired(desired, now)
+    }
+
+    /// Refuses the node, in words of the caller; the session is over.
+    pub fn refuse(&mut self, reason: String) -> SessionError {
+        self.send(&Refused { reason: reason.clone() });
+        self.phase = Phase::Closed;
+        SessionError::Refused(reason)
+    }
+
+    /// The node's desired set is this now.
+    ///
+    /// # Errors
+    /// When it cannot be carried over.
+    pub fn set_desired(&mut self, desired: Desired, now: Moment) -> Result<(), SessionError> {
+        self.forgotten.retain(|uid| desired.pods.contains_key(uid) || desired.tombstones.contains_key(uid));
+        self.desired = Some(desired);
+        self.offer_change(now)
+    }
+
+    /// What became of the reports of the last [`CoordinatorOutput::Statuses`]; those not named are tried again.
+    ///
+    /// # Errors
+    /// When the change that follows cannot be carried over.
+    pub fn recorded(&mut self, results: &[(PodUid, Recorded)], now: Moment) -> Result<(), SessionError> {
+        let recorded = self.statuses.recorded(results, now);
+        if !recorded.is_empty() {
+            self.send(&StatusAck { recorded });
+        }
+        self.offer_statuses(now);
+        self.offer_change(now)
+    }
+
+    /// Sends the certificate that the node asked for.
+    pub fn renewed(&mut self, chain: Vec<Vec<u8>>) {
+        self.send(&Renewed { chain });
+    }
+
+    /// Answers the node that there is no room; the session is over.
+    pub fn refuse_busy(&mut self, retry_after: Duration) -> SessionError {
+        self.send(&Busy { retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX) });
+        self.phase = Phase::Closed;
+        SessionError::Busy
+    }
+
+    /// The next bytes for the control stream. Taking them one by one, as the stream accepts them, keeps later ones current.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.transmit.pop_front()
+    }
+
+    /// The next thing to act on.
+    pub fn poll_output(&mut self) -> Option<CoordinatorOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`CoordinatorSession::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let own = match &self.phase {
+            Phase::Greeting { deadline } => Some(*deadline),
+            Phase::Open { in_flight, .. } => in_flight.as_ref().map(|change| change.deadline),
+            Phase::Greeted { .. } | Phase::Closed => None,
+        };
+        [own, self.statuses.timeout()].into_iter().flatten().min()
+    }
+
+    /// Whether the caller should act on outputs before it feeds more bytes.
+    pub fn is_congested(&self) -> bool {
+        self.outputs.len() >= SESSION_QUEUE_MAX
+    }
+
+    /// What to add to the node's times, in milliseconds.
+    pub const fn clock_offset_ms(&self) -> i64 {
+        self.clock.milliseconds()
+    }
+
+    /// The session's epoch, once it is open.
+    pub const fn epoch(&self) -> Option<Epoch> {
+        match &self.phase {
+            Phase::Open { epoch, .. } => Some(*epoch),
+            _ => None,
+        }
+    }
+
+    /// The revision that the node is known to hold, once it has said so.
+    pub const fn acknowledged(&self) -> Option<Revision> {
+        match &self.phase {
+            Phase::Open { known, .. } => Some(known.revision()),
+            _ => None,
+        }
+    }
+
+    fn handle_frame(&mut self, now: Moment, wall: UnixMillis, frame: &Frame) -> Result<(), SessionError> {
+        match &self.phase {
+            Phase::Closed => Ok(()),
+            Phase::Greeted { .. } => Err(FrameError::Unexpected { kind: frame.kind }.into()),
+            Phase::Greeting { .. } => self.handle_hello(wall, frame.decode()?),
+            Phase::Open { .. } => self.handle_open(now, wall, frame),
+        }
+    }
+
+    fn handle_hello(&mut self, wall: UnixMillis, hello: Hello) -> Result<(), SessionError> {
+        if hello.node != self.config.node {
+            let certificate = self.config.node.clone();
+            return Err(self.end(SessionError::WrongNode { certificate, said: hello.node }));
+        }
+        let protocol = hello.protocol.1.min(PROTOCOL_VERSIONS.1);
+        if protocol < hello.protocol.0.max(PROTOCOL_VERSIONS.0) {
+            let coordinator = PROTOCOL_VERSIONS;
+            return Err(self.end(SessionError::Version { node: hello.protocol, coordinator }));
+        }
+        if hello.extensions.len() > EXTENSIONS_MAX {
+            return Err(SessionError::Change("too many extensions"));
+        }
+        self.clock.observe(hello.sent_at, wall);
+        let Hello { last_applied_revision: revision, state_digest, facts, boot_id, attempt, .. } = hello;
+        self.phase = Phase::Greeted { revision, state_digest, protocol };
+        self.outputs.push_back(CoordinatorOutput::Greeted { facts, boot_id, attempt });
+        Ok(())
+    }
+
+    fn handle_open(&mut self, now: Moment, wall: UnixMillis, frame: &Frame) -> Result<(), SessionError> {
+        match frame.kind {
+            AssignmentAck::KIND => self.handle_ack(now, frame.decode()?)?,
+            Resync::KIND => self.handle_resync(now, frame.decode()?)?,
+            StatusBatch::KIND => self.handle_statuses(now, wall, frame.decode()?)?,
+            Events::KIND => {
+                let Events { sent_at, events, dropped } = frame.decode()?;
+                self.clock.observe(sent_at, wall);
+                self.outputs.push_back(CoordinatorOutput::Events { events, dropped });
+            }
+            Facts::KIND => {
+                self.outputs.push_back(CoordinatorOutput::Facts(frame.decode::<Facts>()?.facts));
+            }
+            Renew::KIND => {
+                let Renew { certificate_request } = frame.decode()?;
+                self.outputs.push_back(CoordinatorOutput::Renew(certificate_request));
+            }
+            Unsupported::KIND => {}
+            Hello::KIND => return Err(FrameError::Unexpected { kind: frame.kind }.into()),
+            kind => self.send(&Unsupported { kind: kind.0 }),
+        }
+        Ok(())
+    }
+
+    fn handle_ack(&mut self, now: Moment, ack: AssignmentAck) -> Result<(), SessionError> {
+        let Phase::Open { known, in_flight, .. } = &mut self.phase else { return Ok(()) };
+        let Some(change) = in_flight.take_if(|change| change.after.revision == ack.revision) else {
+            return Err(SessionError::Change("an acknowledgement of nothing sent"));
+        };
+        *known = Known::Set(change.after);
+        if !ack.refusals.is_empty() {
+            self.outputs.push_back(CoordinatorOutput::Refused(ack.refusals));
+        }
+        self.bury(change.forget);
+        self.offer_change(now)
+    }
+
+    /// Takes note that the node has no memory of these pods any more.
+    fn bury(&mut self, uids: Vec<PodUid>) {
+        if uids.is_empty() {
+            return;
+        }
+        for uid in &uids {
+            self.statuses.forget(uid);
+        }
+        let is_named = |uid: &&PodUid| {
+            self.desired.as_ref().is_some_and(|desired| {
+                desired.pods.contains_key(*uid) || desired.tombstones.contains_key(*uid)
+            })
+        };
+        self.forgotten.extend(uids.iter().filter(is_named).cloned());
+        self.outputs.push_back(CoordinatorOutput::Buried(uids));
+    }
+
+    fn handle_resync(&mut self, now: Moment, resync: Resync) -> Result<(), SessionError> {
+        let Phase::Open { known, in_flight, .. } = &mut self.phase else { return Ok(()) };
+        if matches!(known, Known::Revision(_)) && in_flight.is_some() {
+            return Err(SessionError::Change("a snapshot did not bring the node into step"));
+        }
+        *known = Known::Revision(resync.revision);
+        *in_flight = None;
+        self.outputs.push_back(CoordinatorOutput::Resynced(resync.reason));
+        self.offer_change(now)
+    }
+
+    fn handle_statuses(
+        &mut self,
+        now: Moment,
+        wall: UnixMillis,
+        batch: StatusBatch,
+    ) -> Result<(), SessionError> {
+        self.clock.observe(batch.sent_at, wall);
+        let mut recorded = Vec::new();
+        for report in batch.reports {
+            let uid = report.uid.clone();
+            recorded.extend(self.statuses.handle(report)?.map(|sequence| (uid, sequence)));
+        }
+        if !recorded.is_empty() {
+            self.send(&StatusAck { recorded });
+        }
+        self.offer_statuses(now);
+        Ok(())
+    }
+
+    fn offer_statuses(&mut self, now: Moment) {
+        if let Some(batch) = self.statuses.next_batch(now) {
+            self.outputs.push_back(CoordinatorOutput::Statuses(batch));
+        }
+    }
+
+    /// Sends the next change unless one is on its way.
+    fn offer_change(&mut self, now: Moment) -> Result<(), SessionError> {
+        let Some(desired) = &self.desired else { return Ok(()) };
+        let Phase::Open { known, in_flight: in_flight @ None, .. } = &mut self.phase else { return Ok(()) };
+        let is_over = |uid: &PodUid| {
+            desired.tombstones.contains_key(uid)
+                || (self.statuses.is_gone(uid) && !desired.pods.contains_key(uid))
+        };
+        let forget: BTreeSet<PodUid> = self.statuses.stopped().filter(|uid| is_over(uid)).cloned().collect();
+        let Some(Planned { change, after }) = plan(desired, known, &forget, &self.forgotten) else {
+            return Ok(());
+        };
+        let deadline = now + ACK_TIMEOUT;
+        *in_flight = Some(InFlight { after, forget: change.forget.clone(), deadline });
+        self.transmit.extend(change::split(change)?);
+        Ok(())
+    }
+
+    /// Says why before the connection goes, for transports that cannot say it while closing.
+    fn end(&mut self, error: SessionError) -> SessionError {
+        self.send(&Refused { reason: error.reason() });
+        self.phase = Phase::Closed;
+        error
+    }
+
+    fn send(&mut self, message: &impl Message) {
+        self.transmit.push_back(frame::encode(message));
+    }
+}
+
+/// What a greeting tells about the node's set.
+fn known_from_greeting(revision: Revision, digest: Digest, target: &HeldSet) -> Known {
+    if revision <= target.revision && digest == target.digest() {
+        Known::Set(HeldSet { revision, ..target.clone() })
+    } else if revision < target.revision && revision != Revision::default() {
+        Known::Base(revision)
+    } else {
+        Known::Revision(revision)
+    }
+}

@@ -1,0 +1,374 @@
+//! The node's side: one machine for the life of the agent, over all its connections.
+//!
+//! The caller connects when told by [`NodeOutput::Connect`] and reports [`NodeSession::handle_connected`] or
+//! [`NodeSession::handle_disconnected`]; while connected it feeds [`NodeSession::handle_bytes`]. After each call it takes everything
+//! from [`NodeSession::poll_transmit`] and [`NodeSession::poll_output`], and calls [`NodeSession::handle_timeout`] at
+//! [`NodeSession::poll_timeout`]. An error ends the connection, not the machine: close with the error's code and reason, then call
+//! `handle_disconnected`. Commands work at any time; what they say waits within its bounds while there is no session.
+
+use std::{collections::VecDeque, time::Duration};
+
+use rand::Rng;
+
+use crate::{
+    BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
+    assignment::{AssignmentChange, Refusal},
+    backoff::{self, Backoff},
+    frame::{self, Decoder, Frame, FrameError, Message},
+    limits::{CONTROL_FRAME_BYTES_MAX, EXTENSIONS_MAX},
+    message::{
+        AssignmentAck, Attempt, Busy, Epoch, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew, Renewed,
+        Resync, StatusAck, Tunables, Unsupported, Welcome,
+    },
+    moment::Moment,
+    session::{GREETING_TIMEOUT, STABLE_AFTER, SessionError, change::Assembler, outbox::Outbox},
+    status::{NodeEvent, NodeFacts, PodStatusReport},
+};
+
+/// What a node has applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Revision of the last committed change; zero before the first.
+    pub revision: Revision,
+    /// Restore generation that the revision belongs to.
+    pub restore_generation: u64,
+    /// [`crate::assignment::state_digest`] of the local state.
+    pub state_digest: Digest,
+}
+
+/// Who the node is.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Its name, as in its certificate.
+    pub node: NodeName,
+    /// The boot of its machine.
+    pub boot_id: BootId,
+    /// Drawn at this start of the agent.
+    pub agent: u64,
+    /// The cluster that it joined.
+    pub cluster_id: String,
+}
+
+/// What the caller has to act on, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeOutput {
+    /// Open a connection.
+    Connect,
+    /// The session is open.
+    Opened(Welcome),
+    /// Commit this durably, then call [`NodeSession::committed`]; no other comes before.
+    Commit(AssignmentChange),
+    /// The coordinator has recorded these reports.
+    Acked(Vec<(PodUid, u64)>),
+    /// A new certificate, leaf first.
+    Renewed(Vec<Vec<u8>>),
+}
+
+/// The machine; see the module.
+#[derive(Debug)]
+pub struct NodeSession {
+    config: NodeConfig,
+    facts: NodeFacts,
+    facts_changed: bool,
+    outbox: Outbox,
+    backoff: Backoff,
+    tunables: Option<Tunables>,
+    newest_epoch: Option<Epoch>,
+    connections: u64,
+    retry_after: Duration,
+    phase: Phase,
+    outputs: VecDeque<NodeOutput>,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of these")]
+enum Phase {
+    Waiting { until: Moment },
+    Connecting,
+    Connected(Connection),
+}
+
+/// What lives as long as one connection.
+#[derive(Debug)]
+struct Connection {
+    decoder: Decoder,
+    transmit: VecDeque<Vec<u8>>,
+    applied: Applied,
+    stage: Stage,
+    assembler: Assembler,
+    committing: Option<Digest>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Greeting { deadline: Moment },
+    Open { since: Moment },
+}
+
+impl NodeSession {
+    /// A machine that wants to connect at once.
+    pub fn new(config: NodeConfig, facts: NodeFacts, now: Moment) -> Self {
+        Self {
+            config,
+            facts,
+            facts_changed: false,
+            outbox: Outbox::default(),
+            backoff: Backoff::new(backoff::MAX),
+            tunables: None,
+            newest_epoch: None,
+            connections: 0,
+            retry_after: Duration::ZERO,
+            phase: Phase::Waiting { until: now },
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A connection is up. `applied` is what the node holds, `unacked` what it reported and has no acknowledgement for.
+    pub fn handle_connected(
+        &mut self,
+        now: Moment,
+        wall: UnixMillis,
+        applied: Applied,
+        unacked: Vec<PodStatusReport>,
+    ) {
+        for report in unacked {
+            self.outbox.report(report);
+        }
+        self.facts_changed = false;
+        self.connections += 1;
+        let hello = Hello {
+            node: self.config.node.clone(),
+            boot_id: self.config.boot_id,
+            attempt: Attempt { agent: self.config.agent, counter: self.connections },
+            protocol: PROTOCOL_VERSIONS,
+            restore_generation: applied.restore_generation,
+            last_applied_revision: applied.revision,
+            state_digest: applied.state_digest,
+            sent_at: wall,
+            facts: self.facts.clone(),
+            extensions: Vec::new(),
+        };
+        self.phase = Phase::Connected(Connection {
+            decoder: Decoder::new(CONTROL_FRAME_BYTES_MAX),
+            transmit: VecDeque::from([frame::encode(&hello)]),
+            applied,
+            stage: Stage::Greeting { deadline: now + GREETING_TIMEOUT },
+            assembler: Assembler::default(),
+            committing: None,
+        });
+    }
+
+    /// The connection ended, or could not be opened.
+    pub fn handle_disconnected(&mut self, now: Moment, rng: &mut impl Rng) {
+        if let Phase::Connected(Connection { stage: Stage::Open { since }, .. }) = &self.phase
+            && now.since(*since) >= STABLE_AFTER
+        {
+            self.backoff.reset();
+        }
+        let delay = self.backoff.next_delay(rng) + std::mem::take(&mut self.retry_after);
+        self.phase = Phase::Waiting { until: now + delay };
+        self.outputs.clear();
+    }
+
+    /// Takes bytes of the control stream, in order, however they are divided.
+    ///
+    /// # Errors
+    /// When the connection is to be closed.
+    pub fn handle_bytes(&mut self, now: Moment, mut bytes: &[u8]) -> Result<(), SessionError> {
+        while !bytes.is_empty() {
+            let Phase::Connected(connection) = &mut self.phase else { return Ok(()) };
+            if let Some(frame) = connection.decoder.feed(&mut bytes)? {
+                self.handle_frame(now, &frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of the time.
+    ///
+    /// # Errors
+    /// When the coordinator did not answer in time.
+    pub fn handle_timeout(&mut self, now: Moment) -> Result<(), SessionError> {
+        match &self.phase {
+            Phase::Waiting { until } if *until <= now => {
+                self.phase = Phase::Connecting;
+                self.outputs.push_back(NodeOutput::Connect);
+                Ok(())
+            }
+            Phase::Connected(Connection { stage: Stage::Greeting { deadline }, .. }) if *deadline <= now => {
+                Err(SessionError::GreetingTimeout)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a pod's status; a later one replaces one that still waits.
+    pub fn report(&mut self, report: PodStatusReport) {
+        self.outbox.report(report);
+    }
+
+    /// Sends an event; the oldest that wait are dropped, and counted, when there are too many.
+    pub fn event(&mut self, event: NodeEvent) {
+        self.outbox.event(event);
+    }
+
+    /// Sends the node's facts, if they changed.
+    pub fn facts(&mut self, facts: NodeFacts) {
+        self.facts_changed |= facts != self.facts;
+        self.facts = facts;
+    }
+
+    /// Asks for a new certificate of the registered key.
+    pub fn renew(&mut self, certificate_request: Vec<u8>) {
+        if let Phase::Connected(connection) = &mut self.phase {
+            connection.send(&Renew { certificate_request });
+        }
+    }
+
+    /// The last [`NodeOutput::Commit`] is durable. `applied` is what the node holds now.
+    pub fn committed(&mut self, applied: Applied, refusals: Vec<Refusal>) {
+        let Phase::Connected(connection) = &mut self.phase else { return };
+        let Some(expected) = connection.committing.take() else { return };
+        connection.applied = applied;
+        if applied.state_digest == expected {
+            connection.send(&AssignmentAck { revision: applied.revision, refusals });
+        } else {
+            connection.resync("the state after a change has another digest");
+        }
+    }
+
+    /// The next bytes for the control stream. Taking them one by one, as the stream accepts them, keeps later ones current.
+    pub fn poll_transmit(&mut self, wall: UnixMillis) -> Option<Vec<u8>> {
+        let Phase::Connected(connection) = &mut self.phase else { return None };
+        if let Some(bytes) = connection.transmit.pop_front() {
+            return Some(bytes);
+        }
+        if !matches!(connection.stage, Stage::Open { .. }) {
+            return None;
+        }
+        if std::mem::take(&mut self.facts_changed) {
+            return Some(frame::encode(&Facts { facts: self.facts.clone() }));
+        }
+        let reports = self.outbox.next_reports(wall).map(|batch| frame::encode(&batch));
+        reports.or_else(|| self.outbox.next_events(wall).map(|events| frame::encode(&events)))
+    }
+
+    /// The next thing to act on.
+    pub fn poll_output(&mut self) -> Option<NodeOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`NodeSession::handle_timeout`].
+    pub const fn poll_timeout(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Waiting { until } => Some(*until),
+            Phase::Connected(Connection { stage: Stage::Greeting { deadline }, .. }) => Some(*deadline),
+            _ => None,
+        }
+    }
+
+    /// Whether a session is open.
+    pub const fn is_open(&self) -> bool {
+        matches!(&self.phase, Phase::Connected(Connection { stage: Stage::Open { .. }, .. }))
+    }
+
+    /// What the coordinator asked for in the last welcome.
+    pub const fn tunables(&self) -> Option<Tunables> {
+        self.tunables
+    }
+
+    fn handle_frame(&mut self, now: Moment, frame: &Frame) -> Result<(), SessionError> {
+        match frame.kind {
+            Refused::KIND => return Err(SessionError::Refused(frame.decode::<Refused>()?.reason)),
+            Busy::KIND => {
+                let Busy { retry_after_ms } = frame.decode()?;
+                self.retry_after = Duration::from_millis(retry_after_ms).min(RETRY_AFTER_MAX);
+                return Err(SessionError::Busy);
+            }
+            _ => {}
+        }
+        match &mut self.phase {
+            Phase::Connected(Connection { stage: Stage::Greeting { .. }, .. }) => {
+                self.handle_welcome(now, frame.decode()?)
+            }
+            Phase::Connected(connection) => connection.handle_open(frame, &mut self.outputs),
+            _ => Ok(()),
+        }
+    }
+
+    fn handle_welcome(&mut self, now: Moment, welcome: Welcome) -> Result<(), SessionError> {
+        let Phase::Connected(connection) = &mut self.phase else { return Ok(()) };
+        if let Some(seen) = self.newest_epoch.filter(|seen| welcome.epoch <= *seen) {
+            return Err(SessionError::StaleEpoch { offered: welcome.epoch, seen });
+        }
+        if welcome.cluster_id != self.config.cluster_id {
+            let joined = self.config.cluster_id.clone();
+            return Err(SessionError::WrongCluster { offered: welcome.cluster_id, joined });
+        }
+        let Applied { revision, restore_generation: applied, .. } = connection.applied;
+        if welcome.restore_generation != applied && revision != Revision::default() {
+            let offered = welcome.restore_generation;
+            return Err(SessionError::RestoreGeneration { offered, applied });
+        }
+        if welcome.protocol < PROTOCOL_VERSIONS.0 || welcome.protocol > PROTOCOL_VERSIONS.1 {
+            let coordinator = (welcome.protocol, welcome.protocol);
+            return Err(SessionError::Version { node: PROTOCOL_VERSIONS, coordinator });
+        }
+        if welcome.extensions.len() > EXTENSIONS_MAX {
+            return Err(SessionError::Change("too many extensions"));
+        }
+        connection.stage = Stage::Open { since: now };
+        self.newest_epoch = Some(welcome.epoch);
+        self.tunables = Some(welcome.tunables);
+        self.backoff.limit(Duration::from_millis(welcome.tunables.reconnect_ms_max).min(RETRY_AFTER_MAX));
+        self.outputs.push_back(NodeOutput::Opened(welcome));
+        Ok(())
+    }
+}
+
+impl Connection {
+    fn handle_open(&mut self, frame: &Frame, outputs: &mut VecDeque<NodeOutput>) -> Result<(), SessionError> {
+        match frame.kind {
+            kind if Assembler::takes(kind) => {
+                if self.committing.is_some() {
+                    return Err(SessionError::Change("a change before the last was acknowledged"));
+                }
+                if let Some(change) = self.assembler.handle(frame)? {
+                    outputs.extend(self.accept(change)?);
+                }
+            }
+            StatusAck::KIND => outputs.push_back(NodeOutput::Acked(frame.decode::<StatusAck>()?.recorded)),
+            Renewed::KIND => outputs.push_back(NodeOutput::Renewed(frame.decode::<Renewed>()?.chain)),
+            Unsupported::KIND => {}
+            Welcome::KIND => return Err(FrameError::Unexpected { kind: frame.kind }.into()),
+            kind => self.send(&Unsupported { kind: kind.0 }),
+        }
+        Ok(())
+    }
+
+    /// Lets a change through if it builds on what the node holds.
+    fn accept(&mut self, change: AssignmentChange) -> Result<Option<NodeOutput>, SessionError> {
+        let held = self.applied.revision;
+        if change.revision < held {
+            return Err(SessionError::OlderRevision { sent: change.revision, held });
+        }
+        if change.base.is_some_and(|base| base != held) {
+            self.resync("a delta builds on another revision");
+            return Ok(None);
+        }
+        self.committing = Some(change.state_digest);
+        Ok(Some(NodeOutput::Commit(change)))
+    }
+
+    fn resync(&mut self, reason: &str) {
+        let Applied { revision, state_digest, .. } = self.applied;
+        self.send(&Resync { revision, state_digest, reason: reason.into() });
+    }
+
+    fn send(&mut self, message: &impl Message) {
+        self.transmit.push_back(frame::encode(message));
+    }
+}
+
+/// The longest that a coordinator can send a node away for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);

@@ -1,0 +1,154 @@
+//! Decides the next change to send: what takes a node from what it is known to hold to what it should hold.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Digest, PodUid, Revision,
+    assignment::{AssignmentChange, Desired},
+    held::HeldSet,
+    pod::ConfigObject,
+};
+
+/// What the coordinator knows of a node's set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing but the revision: only a snapshot helps.
+    Revision(Revision),
+    /// That it once acknowledged this revision: a delta will do, and its digest tells whether that was right.
+    Base(Revision),
+    /// All of it.
+    Set(HeldSet),
+}
+
+impl Known {
+    /// The revision that the node holds.
+    pub(super) const fn revision(&self) -> Revision {
+        match self {
+            Self::Revision(revision) | Self::Base(revision) => *revision,
+            Self::Set(held) => held.revision,
+        }
+    }
+}
+
+/// A change and what the node holds once it has committed it.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// What to send.
+    pub(super) change: AssignmentChange,
+    /// What the node then holds.
+    pub(super) after: HeldSet,
+}
+
+/// The next change, if any. `forget` are pods whose end is recorded; `forgotten` those that the node has already forgotten but
+/// that the desired set still names.
+pub(super) fn plan(
+    desired: &Desired,
+    known: &Known,
+    forget: &BTreeSet<PodUid>,
+    forgotten: &BTreeSet<PodUid>,
+) -> Option<Planned> {
+    let mut after = HeldSet::of(desired);
+    after.pods.retain(|uid, _| !forget.contains(uid) && !forgotten.contains(uid));
+    after.tombstones.retain(|uid| !forget.contains(uid) && !forgotten.contains(uid));
+    if after.revision < known.revision() {
+        // The desired set is still being read after a start of the coordinator: an older state is never sent.
+        return None;
+    }
+    match known {
+        Known::Revision(_) => Some(snapshot(desired, after, forget)),
+        Known::Base(base) => Some(delta_from_base(desired, after, *base, forget)),
+        Known::Set(held) if is_same(held, &after) && forget.is_empty() => None,
+        Known::Set(held) if loses_a_pod(held, &after, forget) => Some(snapshot(desired, after, forget)),
+        Known::Set(held) => Some(delta(desired, after, held, forget)),
+    }
+}
+
+/// Whether two sets name the same pods at the same revisions and the same tombstones.
+fn is_same(held: &HeldSet, after: &HeldSet) -> bool {
+    held.pods == after.pods && held.tombstones == after.tombstones
+}
+
+/// Whether a pod would have to vanish without a tombstone, which a delta cannot express and a snapshot turns into holding it.
+fn loses_a_pod(held: &HeldSet, after: &HeldSet, forget: &BTreeSet<PodUid>) -> bool {
+    held.pods
+        .keys()
+        .any(|uid| !after.pods.contains_key(uid) && !held.tombstones.contains(uid) && !forget.contains(uid))
+}
+
+fn snapshot(desired: &Desired, after: HeldSet, forget: &BTreeSet<PodUid>) -> Planned {
+    let objects = desired.objects.iter().map(|(digest, object)| (*digest, (**object).clone())).collect();
+    let upserts = after.pods.keys().cloned().collect();
+    let tombstones = after.tombstones.clone();
+    let mut change = carry(desired, &after, &upserts, &tombstones);
+    change.objects = objects;
+    change.forget = forget.iter().cloned().collect();
+    Planned { change, after }
+}
+
+fn delta_from_base(desired: &Desired, after: HeldSet, base: Revision, forget: &BTreeSet<PodUid>) -> Planned {
+    let upserts =
+        after.pods.iter().filter(|(_, revision)| **revision > base).map(|(uid, _)| uid.clone()).collect();
+    let mut change = carry(desired, &after, &upserts, &after.tombstones);
+    change.base = Some(base);
+    change.objects = objects_only_of(desired, &after, &upserts);
+    change.forget = forget.iter().cloned().collect();
+    Planned { change, after }
+}
+
+fn delta(desired: &Desired, after: HeldSet, held: &HeldSet, forget: &BTreeSet<PodUid>) -> Planned {
+    let upserts = after
+        .pods
+        .iter()
+        .filter(|(uid, revision)| held.pods.get(uid) != Some(revision))
+        .map(|(uid, _)| uid.clone())
+        .collect();
+    let tombstones = after.tombstones.difference(&held.tombstones).cloned().collect();
+    let mut change = carry(desired, &after, &upserts, &tombstones);
+    change.base = Some(held.revision);
+    change.objects = objects_only_of(desired, &after, &upserts);
+    let buried_before = held.tombstones.difference(&after.tombstones);
+    change.forget = forget.union(&buried_before.cloned().collect()).cloned().collect();
+    Planned { change, after }
+}
+
+/// A change with these pods and tombstones of the desired set.
+fn carry(
+    desired: &Desired,
+    after: &HeldSet,
+    upserts: &BTreeSet<PodUid>,
+    tombstones: &BTreeSet<PodUid>,
+) -> AssignmentChange {
+    let pods = upserts.iter().filter_map(|uid| desired.pods.get(uid));
+    AssignmentChange {
+        base: None,
+        revision: after.revision,
+        upserts: pods.map(|pod| (pod.revision, (*pod.assignment).clone())).collect(),
+        tombstones: tombstones.iter().filter_map(|uid| desired.tombstones.get(uid)).cloned().collect(),
+        forget: Vec::new(),
+        objects: Vec::new(),
+        state_digest: after.digest(),
+    }
+}
+
+/// The content that these pods name and no other pod of the set does: what the others name, the node has.
+fn objects_only_of(
+    desired: &Desired,
+    after: &HeldSet,
+    upserts: &BTreeSet<PodUid>,
+) -> Vec<(Digest, ConfigObject)> {
+    let wanted = named_by(desired, upserts.iter());
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let there = named_by(desired, after.pods.keys().filter(|uid| !upserts.contains(*uid)));
+    let missing = wanted.difference(&there);
+    missing
+        .filter_map(|digest| desired.objects.get(digest).map(|object| (*digest, (**object).clone())))
+        .collect()
+}
+
+/// The content that these pods name.
+fn named_by<'a>(desired: &Desired, uids: impl Iterator<Item = &'a PodUid>) -> BTreeSet<Digest> {
+    let pods = uids.filter_map(|uid| desired.pods.get(uid));
+    pods.flat_map(|pod| pod.assignment.config.iter().filter_map(|config| config.digest)).collect()
+}
