@@ -1,5 +1,17 @@
 //! What a node decides: the life of a pod, restart backoff, and the words that agent and sandboxes speak.
 //!
 //! No sockets, clocks, threads or disks: values in, values out. `now` is always an argument.
+#![forbid(unsafe_code)]
 
+pub mod address;
+pub mod admission;
+pub mod backoff;
+pub mod clock;
+pub mod env;
+pub mod image;
+pub mod launch;
+pub mod memory;
+pub mod pod;
+pub mod reasons;
 pub mod sandbox;
+pub mod termination;

@@ -1,0 +1,179 @@
+//! Pod addresses: from the node's blocks of the pod range, with a stand-in on the loopback network where there is no root.
+//!
+//! A block is a /26 of 10.42.0.0/16. The address 10.42.x.y stands in status; on the machine itself the pod listens on 127.N.x.y,
+//! which needs neither privileges nor a kernel object and never enters an API object.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use dunlin_link::{pod::PodAssignment, status::LocalEndpoint};
+
+/// A run of consecutive blocks that belong to one node. Nodes whose ranges do not overlap never give out the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRange {
+    first: u16,
+    count: u16,
+}
+
+impl BlockRange {
+    /// `count` blocks from block `first` on; `None` when there are no such blocks.
+    pub fn new(first: u16, count: u16) -> Option<Self> {
+        let end = first.checked_add(count)?;
+        (count > 0 && end <= BLOCKS).then_some(Self { first, count })
+    }
+
+    /// How many pods can have an address.
+    pub fn capacity(self) -> u32 {
+        u32::from(self.count) * PODS_PER_BLOCK
+    }
+
+    fn slot(self, index: u32) -> PodSlot {
+        let block = u32::from(self.first) + index / PODS_PER_BLOCK;
+        let offset = block * BLOCK_SIZE + 1 + index % PODS_PER_BLOCK;
+        PodSlot(u16::try_from(offset).expect("1024 blocks of 64 addresses are 65,536 addresses"))
+    }
+}
+
+/// A pod's place in the pod range: the last two bytes of its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodSlot(pub u16);
+
+impl PodSlot {
+    /// `status.podIP`.
+    pub fn pod_ip(self) -> Ipv4Addr {
+        let [x, y] = self.0.to_be_bytes();
+        Ipv4Addr::new(10, 42, x, y)
+    }
+}
+
+/// Which slots of a node's range are taken.
+#[derive(Debug)]
+pub struct AddressPool {
+    range: BlockRange,
+    taken: BTreeSet<PodSlot>,
+    /// Where the search begins: addresses are reused as late as possible.
+    next: u32,
+}
+
+impl AddressPool {
+    /// The pool of a node that already gave out `taken`.
+    pub fn new(range: BlockRange, taken: impl IntoIterator<Item = PodSlot>) -> Self {
+        let taken: BTreeSet<_> = taken.into_iter().collect();
+        let next = (0..range.capacity()).rev().find(|index| taken.contains(&range.slot(*index)));
+        Self { range, taken, next: next.map_or(0, |index| index + 1) }
+    }
+
+    /// Takes a free slot; `None` when all are taken.
+    pub fn take(&mut self) -> Option<PodSlot> {
+        let capacity = self.range.capacity();
+        let index = (0..capacity)
+            .map(|step| (self.next + step) % capacity)
+            .find(|index| !self.taken.contains(&self.range.slot(*index)))?;
+        self.next = index + 1;
+        let slot = self.range.slot(index);
+        self.taken.insert(slot);
+        Some(slot)
+    }
+
+    /// Gives a slot back.
+    pub fn release(&mut self, slot: PodSlot) {
+        self.taken.remove(&slot);
+    }
+}
+
+/// How pods of a node are reached on its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loopback {
+    /// Second byte of the stand-in addresses: 127.N.x.y.
+    pub octet: u8,
+    /// The lowest port the node may listen on; lower ones are moved up.
+    pub first_port: u16,
+}
+
+/// Where one pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodAddress {
+    /// Its slot; `None` for a pod that uses the node's own network.
+    pub slot: Option<PodSlot>,
+    /// How slots map to the machine.
+    pub loopback: Loopback,
+}
+
+impl PodAddress {
+    /// Where the pod listens for `container_port`.
+    pub fn listener(&self, assignment: &PodAssignment, container_port: u16) -> SocketAddr {
+        let Some(slot) = self.slot else {
+            return (Ipv4Addr::UNSPECIFIED, container_port).into();
+        };
+        let [x, y] = slot.0.to_be_bytes();
+        (Ipv4Addr::new(127, self.loopback.octet, x, y), self.local_port(assignment, container_port)).into()
+    }
+
+    /// All TCP ports of the pod with their addresses on the machine.
+    pub fn endpoints(&self, assignment: &PodAssignment) -> Vec<LocalEndpoint> {
+        tcp_ports(assignment)
+            .map(|port| LocalEndpoint {
+                container_port: port,
+                address: self.listener(assignment, port).to_string(),
+            })
+            .collect()
+    }
+
+    /// A port the node may not open is moved up by 10,000, and further where the pod declares that one too.
+    fn local_port(&self, assignment: &PodAssignment, container_port: u16) -> u16 {
+        if container_port >= self.loopback.first_port {
+            return container_port;
+        }
+        (1..6)
+            .filter_map(|step: u16| container_port.checked_add(step * 10_000))
+            .find(|port| {
+                *port >= self.loopback.first_port && !tcp_ports(assignment).any(|taken| taken == *port)
+            })
+            .unwrap_or(container_port)
+    }
+}
+
+fn tcp_ports(assignment: &PodAssignment) -> impl Iterator<Item = u16> {
+    let spec = &assignment.spec;
+    let ports = spec.init_containers.iter().chain(&spec.containers).flat_map(|container| &container.ports);
+    ports.filter(|port| port.protocol == dunlin_link::pod::Protocol::Tcp).map(|port| port.container_port)
+}
+
+/// Blocks in the pod range.
+pub const BLOCKS: u16 = 1024;
+/// Addresses in a block.
+const BLOCK_SIZE: u32 = 64;
+/// Addresses given out per block: its first and last stay unused, as in any subnet.
+const PODS_PER_BLOCK: u32 = BLOCK_SIZE - 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_stay_in_their_blocks_and_are_reused_last() {
+        let range = BlockRange::new(4, 2).unwrap();
+        let mut pool = AddressPool::new(range, []);
+        let all: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(all.len(), 124);
+        assert_eq!(all[0].pod_ip().to_string(), "10.42.1.1");
+        assert_eq!(all[62].pod_ip().to_string(), "10.42.1.65");
+        assert_eq!(all[123].pod_ip().to_string(), "10.42.1.126");
+        assert_eq!(pool.take(), None);
+        pool.release(all[7]);
+        assert_eq!(pool.take(), Some(all[7]));
+
+        let mut reopened = AddressPool::new(range, [all[0], all[3]]);
+        assert_eq!(reopened.take(), Some(all[4]));
+    }
+
+    #[test]
+    fn ranges_outside_the_pod_range_are_none() {
+        assert_eq!(BlockRange::new(1023, 2), None);
+        assert_eq!(BlockRange::new(0, 0), None);
+        let last = BlockRange::new(1023, 1).unwrap();
+        assert_eq!(AddressPool::new(last, []).take().unwrap().pod_ip().to_string(), "10.42.255.193");
+    }
+}

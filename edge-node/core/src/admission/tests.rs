@@ -1,0 +1,75 @@
+//! Refusals in the kubelet's words.
+
+use dunlin_link::{Bytes, MilliCpu, pod::ContainerPort};
+
+use super::*;
+use crate::pod::fixture::{container, pod};
+
+fn sized(cpu: u64, memory: u64) -> PodAssignment {
+    let mut subject = container("c");
+    subject.resources.cpu_request = Some(MilliCpu(cpu));
+    subject.resources.memory_request = Some(Bytes(memory));
+    pod(vec![subject])
+}
+
+#[test]
+fn refuses_what_does_not_fit() {
+    let node = NodeResources { cpu: MilliCpu(1000), memory: Bytes(100), pods: 2, ..NodeResources::default() };
+    let mut usage = Usage::default();
+    usage.add(&sized(600, 60));
+    let check = |usage: &Usage, assignment: &PodAssignment, expected: &str| {
+        let verdict = usage.admit(assignment, &node);
+        let text = verdict
+            .map_or_else(|refusal| format!("{}: {}", refusal.reason, refusal.message), |()| String::new());
+        assert_eq!(text, expected);
+    };
+    check(&usage, &sized(400, 40), "");
+    let cpu = "OutOfcpu: Node didn't have enough resource: cpu, requested: 401, used: 600, capacity: 1000";
+    check(&usage, &sized(401, 0), cpu);
+    let memory =
+        "OutOfmemory: Node didn't have enough resource: memory, requested: 41, used: 60, capacity: 100";
+    check(&usage, &sized(0, 41), memory);
+    usage.add(&sized(0, 0));
+    let pods = "OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2";
+    check(&usage, &sized(0, 0), pods);
+}
+
+#[test]
+fn counts_init_containers_and_sidecars_as_the_scheduler_does() {
+    let with = |name: &str, cpu: u64, sidecar: bool| {
+        let mut subject = container(name);
+        (subject.resources.cpu_request, subject.sidecar) = (Some(MilliCpu(cpu)), sidecar);
+        subject
+    };
+    let mut assignment = pod(vec![with("a", 100, false), with("b", 50, false)]);
+    assignment.spec.init_containers = vec![with("s", 30, true), with("i", 140, false)];
+    assert_eq!(Need::of(&assignment).cpu_milli, 180);
+    assignment.spec.init_containers[1] = with("i", 10, false);
+    assert_eq!(Need::of(&assignment).cpu_milli, 180);
+    assignment.spec.init_containers[0] = with("s", 31, true);
+    assert_eq!(Need::of(&assignment).cpu_milli, 181);
+}
+
+#[test]
+fn refuses_taken_host_ports_and_fields_it_must_not_ignore() {
+    let node = NodeResources { pods: 10, ..NodeResources::default() };
+    let mut subject = container("c");
+    subject.ports = vec![ContainerPort {
+        name: String::new(),
+        container_port: 80,
+        host_port: Some(8080),
+        protocol: Protocol::Tcp,
+    }];
+    let assignment = pod(vec![subject]);
+    let mut usage = Usage::default();
+    assert!(usage.admit(&assignment, &node).is_ok());
+    usage.add(&assignment);
+    assert_eq!(usage.admit(&assignment, &node).unwrap_err().reason, "NodePorts");
+
+    let mut subject = container("c");
+    subject.command = vec!["#run".to_owned()];
+    subject.refused_fields = vec!["spec.containers[0].securityContext.privileged".to_owned()];
+    let refusal = Usage::default().admit(&pod(vec![subject]), &node).unwrap_err();
+    assert_eq!(refusal.reason, "UnsupportedFields");
+    assert!(refusal.message.ends_with("privileged, spec.containers[0].command[0]"), "{}", refusal.message);
+}

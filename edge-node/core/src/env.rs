@@ -1,0 +1,204 @@
+//! A container's environment: `envFrom`, `env`, references to configuration, fields and resources, and `$(NAME)` expansion.
+//!
+//! Words of failure are the kubelet's: they become the message of `CreateContainerConfigError`.
+
+pub mod expand;
+mod field;
+
+use std::sync::Arc;
+
+use dunlin_link::{
+    Digest,
+    pod::{ConfigKind, ConfigObject, Container, EnvFrom, EnvValue, PodAssignment},
+    status::NodeResources,
+};
+
+/// What a pod can ask about the place where it runs.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// `spec.nodeName`.
+    pub node_name: &'a str,
+    /// `status.hostIP`.
+    pub host_ip: &'a str,
+    /// `status.podIP`.
+    pub pod_ip: &'a str,
+    /// What unset limits resolve to.
+    pub allocatable: NodeResources,
+    /// Content of ConfigMaps and Secrets by digest.
+    pub objects: &'a dyn Fn(&Digest) -> Option<Arc<ConfigObject>>,
+}
+
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings").field("node_name", &self.node_name).finish_non_exhaustive()
+    }
+}
+
+/// Why a container cannot be configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A ConfigMap or Secret does not exist, or has not arrived.
+    #[error("{} \"{name}\" not found", kind_word(*.kind))]
+    ObjectMissing {
+        /// Which kind.
+        kind: ConfigKind,
+        /// Its name.
+        name: String,
+    },
+    /// The object has no such key, or the key's value is not text.
+    #[error("couldn't find key {key} in {} {namespace}/{name}", kind_title(*.kind))]
+    KeyMissing {
+        /// Which kind.
+        kind: ConfigKind,
+        /// The pod's namespace.
+        namespace: String,
+        /// The object's name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// A `fieldRef` names a field that pods cannot ask for.
+    #[error("unsupported fieldPath: {0}")]
+    FieldUnsupported(String),
+    /// A `resourceFieldRef` names a container that does not exist.
+    #[error("container {0} not found")]
+    ContainerMissing(String),
+    /// A `resourceFieldRef` names a resource that containers cannot ask for.
+    #[error("unsupported container resource : {0}")]
+    ResourceUnsupported(String),
+}
+
+/// The container's variables, in order, each name once.
+///
+/// # Errors
+/// When something that is not optional is missing; the message is for the container's status.
+pub fn resolve(
+    assignment: &PodAssignment,
+    container: &Container,
+    around: &Surroundings<'_>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut variables = Variables { list: vec![("HOSTNAME".to_owned(), assignment.spec.hostname.clone())] };
+    for source in &container.env_from {
+        add_all(&mut variables, assignment, source, around)?;
+    }
+    for variable in &container.env {
+        let value = match &variable.value {
+            EnvValue::Literal(text) => Some(expand::expand(text, |name| variables.value(name))),
+            EnvValue::Key { kind, name, key, optional } => {
+                match key_value(assignment, (*kind, name, key), around) {
+                    Err(_) if *optional => None,
+                    found => Some(found?),
+                }
+            }
+            EnvValue::Field(path) => Some(field::field(assignment, path, around)?),
+            EnvValue::Resource { container: of, resource, divisor_milli } => {
+                let of = if of.is_empty() { container } else { container_named(assignment, of)? };
+                Some(field::resource(&of.resources, resource, *divisor_milli, around)?)
+            }
+        };
+        if let Some(value) = value {
+            variables.set(variable.name.clone(), value);
+        }
+    }
+    Ok(variables.list)
+}
+
+/// Variables in order of first mention.
+struct Variables {
+    list: Vec<(String, String)>,
+}
+
+impl Variables {
+    fn set(&mut self, name: String, value: String) {
+        match self.list.iter_mut().find(|(known, _)| *known == name) {
+            Some(slot) => slot.1 = value,
+            None => self.list.push((name, value)),
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.list.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn add_all(
+    variables: &mut Variables,
+    assignment: &PodAssignment,
+    source: &EnvFrom,
+    around: &Surroundings<'_>,
+) -> Result<(), ConfigError> {
+    let object = match object(assignment, source.kind, &source.name, around) {
+        Err(_) if source.optional => return Ok(()),
+        found => found?,
+    };
+    for (key, value) in &object.data {
+        // Binary values cannot be variables; Kubernetes leaves `binaryData` out of environments too.
+        if let Ok(text) = std::str::from_utf8(value)
+            && !key.is_empty()
+        {
+            variables.set(format!("{}{key}", source.prefix), text.to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn key_value(
+    assignment: &PodAssignment,
+    (kind, name, key): (ConfigKind, &String, &String),
+    around: &Surroundings<'_>,
+) -> Result<String, ConfigError> {
+    let object = object(assignment, kind, name, around)?;
+    object
+        .data
+        .iter()
+        .find(|(known, _)| known == key)
+        .and_then(|(_, value)| String::from_utf8(value.clone()).ok())
+        .ok_or_else(|| ConfigError::KeyMissing {
+            kind,
+            namespace: assignment.namespace.clone(),
+            name: name.clone(),
+            key: key.clone(),
+        })
+}
+
+fn object(
+    assignment: &PodAssignment,
+    kind: ConfigKind,
+    name: &str,
+    around: &Surroundings<'_>,
+) -> Result<Arc<ConfigObject>, ConfigError> {
+    assignment
+        .config
+        .iter()
+        .find(|entry| entry.kind == kind && entry.name == name)
+        .and_then(|entry| entry.digest)
+        .and_then(|digest| (around.objects)(&digest))
+        .ok_or_else(|| ConfigError::ObjectMissing { kind, name: name.to_owned() })
+}
+
+fn container_named<'a>(assignment: &'a PodAssignment, name: &str) -> Result<&'a Container, ConfigError> {
+    let spec = &assignment.spec;
+    spec.containers
+        .iter()
+        .chain(&spec.init_containers)
+        .find(|container| container.name == name)
+        .ok_or_else(|| ConfigError::ContainerMissing(name.to_owned()))
+}
+
+fn kind_word(kind: ConfigKind) -> &'static str {
+    match kind {
+        ConfigKind::ConfigMap => "configmap",
+        ConfigKind::Secret => "secret",
+    }
+}
+
+fn kind_title(kind: ConfigKind) -> &'static str {
+    match kind {
+        ConfigKind::ConfigMap => "ConfigMap",
+        ConfigKind::Secret => "Secret",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Environments as Kubernetes puts them together.
+
+use dunlin_link::{
+    Bytes, MilliCpu,
+    pod::{ConfigRef, EnvVar},
+};
+
+use super::*;
+use crate::pod::fixture::{container, pod};
+
+fn literal(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: EnvValue::Literal(value.to_owned()) }
+}
+
+fn key(kind: ConfigKind, name: &str, key: &str) -> EnvValue {
+    EnvValue::Key { kind, name: name.to_owned(), key: key.to_owned(), optional: false }
+}
+
+fn config_map() -> ConfigObject {
+    ConfigObject {
+        kind: ConfigKind::ConfigMap,
+        data: vec![("a".into(), b"1".to_vec()), ("b".into(), b"2".to_vec()), ("bin".into(), vec![0xff])],
+    }
+}
+
+/// What `env` of a container resolves to, as `NAME=VALUE` lines without HOSTNAME, or the error.
+fn resolved(env: Vec<EnvVar>, env_from: Vec<EnvFrom>) -> String {
+    let mut subject = container("c");
+    (subject.env, subject.env_from) = (env, env_from);
+    subject.resources.memory_limit = Some(Bytes(64 << 20));
+    subject.resources.cpu_request = Some(MilliCpu(250));
+    let mut assignment = pod(vec![subject.clone()]);
+    let object = Arc::new(config_map());
+    let digest = Digest::of(b"cm");
+    let entry = |kind, name: &str, digest| ConfigRef { kind, name: name.to_owned(), digest };
+    assignment.config =
+        vec![entry(ConfigKind::ConfigMap, "cm", Some(digest)), entry(ConfigKind::Secret, "gone", None)];
+    let objects = |wanted: &Digest| (*wanted == digest).then(|| Arc::clone(&object));
+    let around = Surroundings {
+        node_name: "n1",
+        host_ip: "192.0.2.1",
+        pod_ip: "10.42.0.1",
+        allocatable: NodeResources { cpu: MilliCpu(2000), ..NodeResources::default() },
+        objects: &objects,
+    };
+    match resolve(&assignment, &subject, &around) {
+        Ok(list) => {
+            let lines: Vec<_> = list[1..].iter().map(|(name, value)| format!("{name}={value}")).collect();
+            lines.join(" ")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn values_expand_earlier_ones_and_later_ones_win() {
+    let env = vec![literal("A", "1"), literal("B", "$(A)$(C)$$(A)"), literal("A", "2"), literal("C", "$(A)")];
+    assert_eq!(resolved(env, vec![]), "A=2 B=1$(C)$(A) C=2");
+}
+
+#[test]
+fn references_resolve_or_fail_in_the_kubelets_words() {
+    let check = |value: EnvValue, expected: &str| {
+        assert_eq!(resolved(vec![EnvVar { name: "X".into(), value }], vec![]), expected);
+    };
+    let field = |path: &str| EnvValue::Field(path.to_owned());
+    let resource = |resource: &str, divisor_milli| EnvValue::Resource {
+        container: String::new(),
+        resource: resource.to_owned(),
+        divisor_milli,
+    };
+    check(field("metadata.name"), "X=p");
+    check(field("spec.nodeName"), "X=n1");
+    check(field("status.podIP"), "X=10.42.0.1");
+    check(field("metadata.labels['app']"), "X=web");
+    check(field("metadata.labels['none']"), "X=");
+    check(field("spec.priority"), "unsupported fieldPath: spec.priority");
+    check(resource("limits.memory", 1 << 20 << 10), "X=63");
+    check(resource("limits.memory", 1000 << 20), "X=64");
+    check(resource("requests.cpu", 1), "X=250");
+    check(resource("requests.cpu", 1000), "X=1");
+    check(resource("limits.cpu", 1000), "X=2");
+    check(key(ConfigKind::ConfigMap, "cm", "b"), "X=2");
+    check(key(ConfigKind::ConfigMap, "cm", "zz"), "couldn't find key zz in ConfigMap ns/cm");
+    check(key(ConfigKind::ConfigMap, "cm", "bin"), "couldn't find key bin in ConfigMap ns/cm");
+    check(key(ConfigKind::ConfigMap, "none", "a"), "configmap \"none\" not found");
+    check(key(ConfigKind::Secret, "gone", "a"), "secret \"gone\" not found");
+    let optional =
+        EnvValue::Key { kind: ConfigKind::Secret, name: "gone".into(), key: "a".into(), optional: true };
+    check(optional, "");
+}
+
+#[test]
+fn whole_objects_come_first_and_leave_binary_values_out() {
+    let from = |name: &str, optional| EnvFrom {
+        prefix: "P_".to_owned(),
+        kind: ConfigKind::ConfigMap,
+        name: name.to_owned(),
+        optional,
+    };
+    assert_eq!(resolved(vec![literal("Z", "$(P_a)")], vec![from("cm", false)]), "P_a=1 P_b=2 Z=1");
+    assert_eq!(resolved(vec![], vec![from("none", true)]), "");
+    assert_eq!(resolved(vec![], vec![from("none", false)]), "configmap \"none\" not found");
+}

@@ -1,0 +1,102 @@
+//! From a container as declared to a container as the sandbox starts it: arguments, environment, limits, listeners.
+
+use dunlin_link::{
+    ContainerId,
+    pod::{Container, PodAssignment, Protocol},
+};
+
+use crate::{
+    address::PodAddress,
+    env::{self, ConfigError, Surroundings, expand::expand},
+    sandbox::{ContainerSpec, Listen, Owner},
+};
+
+/// One run of a container, and the files that the shell has for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Drawn for this run.
+    pub id: ContainerId,
+    /// Number of the run.
+    pub attempt: u32,
+    /// The verified module.
+    pub module: String,
+    /// Where its log goes.
+    pub log: String,
+}
+
+/// What the sandbox needs to start the container.
+///
+/// # Errors
+/// When its configuration is incomplete; the message is for `CreateContainerConfigError`.
+pub fn container_spec(
+    assignment: &PodAssignment,
+    container: &Container,
+    launch: Launch,
+    address: &PodAddress,
+    around: &Surroundings<'_>,
+) -> Result<ContainerSpec, ConfigError> {
+    let env = env::resolve(assignment, container, around)?;
+    Ok(ContainerSpec {
+        id: launch.id,
+        owner: Owner {
+            pod_uid: assignment.uid.as_str().to_owned(),
+            namespace: assignment.namespace.clone(),
+            pod: assignment.name.clone(),
+            container: container.name.clone(),
+            attempt: launch.attempt,
+        },
+        module: launch.module,
+        args: arguments(container, &env),
+        env,
+        working_dir: container.working_dir.clone(),
+        log: launch.log,
+        memory_limit: container.resources.memory_limit,
+        cpu_limit: container.resources.cpu_limit,
+        listen: listeners(assignment, container, address),
+    })
+}
+
+/// `argv`: command and args expanded; without a command the program is called by its image's name.
+fn arguments(container: &Container, env: &[(String, String)]) -> Vec<String> {
+    let value = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let program = container.command.is_empty().then(|| program_name(&container.image.reference).to_owned());
+    let written = container.command.iter().chain(&container.args);
+    program.into_iter().chain(written.map(|text| expand(text, value))).collect()
+}
+
+/// The last part of an image's name, without tag and digest.
+fn program_name(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or(reference);
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.split(':').next().unwrap_or(last)
+}
+
+fn listeners(assignment: &PodAssignment, container: &Container, address: &PodAddress) -> Vec<Listen> {
+    let tcp = container.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+    tcp.flat_map(|port| {
+        let own = Listen {
+            container_port: port.container_port,
+            address: address.listener(assignment, port.container_port),
+        };
+        let host = port.host_port.filter(|_| !assignment.spec.host_network).map(|host_port| Listen {
+            container_port: port.container_port,
+            address: (std::net::Ipv4Addr::UNSPECIFIED, host_port).into(),
+        });
+        std::iter::once(own).chain(host)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_without_a_command_is_called_like_its_image() {
+        let check = |reference: &str, expected: &str| assert_eq!(program_name(reference), expected);
+        check("hello", "hello");
+        check("dunlin.local/hello:v1", "hello");
+        check("registry:5000/team/hello@sha256:00", "hello");
+        check("registry:5000/team/hello:1.2@sha256:00", "hello");
+    }
+}

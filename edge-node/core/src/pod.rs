@@ -1,0 +1,391 @@
+//! The life of one pod on a node: which container runs when, what is tried again after which delay, and what its status says.
+//!
+//! Call order: after [`Pod::new`], once the sandbox has told what runs, [`Pod::handle_synced`]. After any `handle_*`, drain
+//! [`Pod::poll_command`], take [`Pod::poll_report`], and call [`Pod::handle_timeout`] no later than [`Pod::poll_timeout`] says.
+//! Within a run a container's states only move forward, and so do the pod's stages; neither depends on who called.
+
+mod command;
+mod conditions;
+mod decide;
+mod phase;
+mod pulls;
+mod remember;
+mod status;
+mod worker;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use dunlin_link::{
+    ContainerId, Digest, PodUid, UnixMillis,
+    assignment::{Refusal, Tombstone},
+    pod::{Container, PodAssignment},
+    status::{EventPod, NodeEvent, PodStatusReport},
+};
+
+pub use self::command::{Command, ContainerIndex, Fetch, Pulled, Recording};
+use self::{
+    conditions::Conditions,
+    worker::{Run, Worker},
+};
+use crate::{
+    address::PodAddress,
+    clock::{Mono, Now},
+    memory::{End, Facts, PodMemory},
+    reasons, sandbox,
+};
+
+/// One pod's machine.
+#[derive(Debug)]
+pub struct Pod {
+    assignment: Arc<PodAssignment>,
+    place: Place,
+    stage: Stage,
+    /// Set by a tombstone and never cleared: nothing of the pod starts again.
+    deleted: bool,
+    /// Whether the sandbox has told what it runs; until then nothing is started or given up.
+    synced: bool,
+    /// Init containers, then containers, each in the order of the spec.
+    workers: Vec<Worker>,
+    deadline: Option<Mono>,
+    conditions: Conditions,
+    commands: VecDeque<Command>,
+    sequence: u64,
+    reported: Option<Digest>,
+    remembered: RememberedAs,
+}
+
+/// Where and since when a pod is on its node.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The node's own address.
+    pub host_ip: Arc<str>,
+    /// The pod's address.
+    pub address: PodAddress,
+    /// When the node accepted the pod.
+    pub start_time: UnixMillis,
+    /// Makes container ids of this agent unlike those of any earlier one.
+    pub incarnation: u64,
+}
+
+/// Where in its life the pod as a whole is; only moves down this list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Containers are started and kept.
+    Active,
+    /// Containers are being stopped, all of them by `until`.
+    Ending { why: End, until: Mono },
+    /// Nothing runs or will run.
+    Ended(End),
+    /// The node did not take the pod.
+    Refused { reason: String, message: String },
+}
+
+/// What was remembered of the pod last; digests, because thousands of pods would keep it twice.
+#[derive(Debug)]
+struct RememberedAs {
+    durable: Facts,
+    /// Taken and not yet confirmed.
+    pending: Option<Facts>,
+    /// Ended containers whose end is in `pending`, or in neither.
+    ended: Vec<(ContainerId, InPending)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InPending {
+    Yes,
+    No,
+}
+
+impl Pod {
+    /// The machine of an accepted pod, with what earlier agents remembered of it. `sequence` is the last one used.
+    pub fn new(
+        assignment: Arc<PodAssignment>,
+        place: Place,
+        memory: PodMemory,
+        sequence: u64,
+        now: Now,
+    ) -> Self {
+        let seconds = assignment.spec.active_deadline_seconds;
+        let deadline =
+            seconds.map(|seconds| now.mono_at(place.start_time).plus_millis(u64::from(seconds) * 1000));
+        let spec = &assignment.spec;
+        let workers = spec.init_containers.iter().chain(&spec.containers);
+        let workers = workers
+            .map(|container| {
+                let known = memory.containers.iter().find(|known| known.name == container.name);
+                known.map_or_else(Worker::default, |known| Worker::restored(known, now))
+            })
+            .collect();
+        Self {
+            stage: memory.end.map_or(Stage::Active, Stage::Ended),
+            deleted: memory.end == Some(End::Deleted),
+            synced: false,
+            workers,
+            deadline,
+            conditions: Conditions::default(),
+            commands: VecDeque::new(),
+            sequence,
+            reported: None,
+            remembered: RememberedAs { durable: memory.facts(), pending: None, ended: Vec::new() },
+            assignment,
+            place,
+        }
+    }
+
+    /// The machine of a pod that the node refuses; it reports that and does nothing else.
+    pub fn refused(
+        assignment: Arc<PodAssignment>,
+        place: Place,
+        refusal: &Refusal,
+        sequence: u64,
+        now: Now,
+    ) -> Self {
+        let mut pod = Self::new(assignment, place, PodMemory::default(), sequence, now);
+        let Refusal { reason, message, .. } = refusal.clone();
+        pod.push_pod_event(now, reason.clone(), message.clone());
+        pod.stage = Stage::Refused { reason, message };
+        pod.synced = true;
+        pod
+    }
+
+    /// The assignment changed: configuration, image or metadata.
+    pub fn handle_assignment(&mut self, assignment: Arc<PodAssignment>, now: Now) {
+        let before = std::mem::replace(&mut self.assignment, assignment);
+        if self.workers.len()
+            != self.assignment.spec.init_containers.len() + self.assignment.spec.containers.len()
+        {
+            // Kubernetes lets no one add or remove containers; a set that does so anyway is not acted on.
+            self.assignment = before;
+            return;
+        }
+        for index in self.indexes() {
+            let old = container_at(&before, index).image.reference.clone();
+            let changed = old != self.container(index).image.reference;
+            self.worker_mut(index).handle_changed_definition();
+            if changed && self.stage == Stage::Active {
+                self.replace(index, now);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The pod is to stop for good. A later tombstone may only shorten the grace.
+    pub fn handle_tombstone(&mut self, tombstone: &Tombstone, now: Now) {
+        self.deleted = true;
+        let until = now.mono.plus_millis(u64::from(tombstone.grace_seconds) * 1000);
+        self.end(End::Deleted, until, now);
+        self.settle(now);
+    }
+
+    /// A pull was answered.
+    pub fn handle_pull(&mut self, index: ContainerIndex, outcome: Pulled, now: Now) {
+        self.pull_answered(index, outcome, now);
+        self.settle(now);
+    }
+
+    /// The sandbox was told to start the container that a [`Command::Create`] asked for.
+    pub fn handle_created(&mut self, index: ContainerIndex, id: ContainerId, now: Now) {
+        let digest = self.container(index).image.digest;
+        if self.worker_mut(index).advance(Run::Starting { id }) {
+            self.worker_mut(index).digest = digest;
+            self.push_event(now, index, (Severity::Normal, reasons::CREATED), "Container created".to_owned());
+        }
+    }
+
+    /// The container that a [`Command::Create`] asked for cannot be configured.
+    pub fn handle_config_error(&mut self, index: ContainerIndex, message: String, now: Now) {
+        self.push_event(now, index, (Severity::Warning, reasons::FAILED), format!("Error: {message}"));
+        self.worker_mut(index).handle_config_error(message);
+        self.settle(now);
+    }
+
+    /// The sandbox told a container's state: during its first account, or when it changed.
+    pub fn handle_container(
+        &mut self,
+        id: &ContainerId,
+        owner: &sandbox::Owner,
+        state: sandbox::State,
+        now: Now,
+    ) {
+        match self.indexes().find(|index| self.container(*index).name == owner.container) {
+            Some(index) => self.container_told(index, id, owner.attempt, state, now),
+            None => self.discard(id, &state),
+        }
+        self.settle(now);
+    }
+
+    /// The sandbox has told everything that it runs; what it did not name does not run.
+    pub fn handle_synced(&mut self, now: Now) {
+        self.synced = true;
+        self.lose(now, |worker| !worker.seen);
+        self.settle(now);
+    }
+
+    /// The sandbox process ended, and all its containers with it. The next one is empty.
+    pub fn handle_sandbox_lost(&mut self, now: Now) {
+        self.synced = true;
+        self.lose(now, |_| true);
+        self.settle(now);
+    }
+
+    /// The time that [`Pod::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.settle(now);
+    }
+
+    /// The memory last taken by [`Pod::take_memory`] is durable.
+    pub fn handle_remembered(&mut self) {
+        self.confirm_memory();
+    }
+
+    /// What to do next.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// The pod's status, if it differs from the last one taken.
+    pub fn poll_report(&mut self, now: Now) -> Option<PodStatusReport> {
+        if !self.synced {
+            return None;
+        }
+        let mut report = self.report(now);
+        let digest = Digest::of(&dunlin_link::codec::encode(&report));
+        if self.reported.replace(digest) == Some(digest) {
+            return None;
+        }
+        self.sequence += 1;
+        report.sequence = self.sequence;
+        Some(report)
+    }
+
+    /// When to call [`Pod::handle_timeout`] at the latest.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        let waits = self.workers.iter().filter_map(Worker::wakes_at);
+        let deadline = self.deadline;
+        if self.stage == Stage::Active { waits.chain(deadline).min() } else { None }
+    }
+
+    /// What the pod runs.
+    pub fn assignment(&self) -> &Arc<PodAssignment> {
+        &self.assignment
+    }
+
+    /// Where it runs.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The pod's uid.
+    pub fn uid(&self) -> &PodUid {
+        &self.assignment.uid
+    }
+
+    /// Whether nothing of the pod runs or will run: its resources are free.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_) | Stage::Refused { .. })
+    }
+
+    /// The container at a place.
+    pub fn container(&self, index: ContainerIndex) -> &Container {
+        container_at(&self.assignment, index)
+    }
+
+    /// The place of a container by name, and the number of its latest run that began.
+    pub fn latest_attempt(&self, container: &str) -> Option<LatestRun> {
+        let index = self.indexes().find(|index| self.container(*index).name == container)?;
+        let worker = self.worker(index);
+        Some(LatestRun {
+            attempt: worker.begun_attempt(),
+            live: worker.live_id().cloned(),
+            waiting: self.waiting_reason(index),
+        })
+    }
+}
+
+/// What is known of a container's latest run, for reading its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatestRun {
+    /// Its number; `None` when none ever began.
+    pub attempt: Option<u32>,
+    /// The container, while it lives.
+    pub live: Option<ContainerId>,
+    /// Why nothing runs now, in the words of status.
+    pub waiting: String,
+}
+
+/// How grave an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    Normal,
+    Warning,
+}
+
+impl Pod {
+    fn indexes(&self) -> impl Iterator<Item = ContainerIndex> + use<> {
+        (0..self.workers.len()).map(ContainerIndex)
+    }
+
+    fn init_count(&self) -> usize {
+        self.assignment.spec.init_containers.len()
+    }
+
+    fn worker(&self, index: ContainerIndex) -> &Worker {
+        &self.workers[index.0]
+    }
+
+    fn worker_mut(&mut self, index: ContainerIndex) -> &mut Worker {
+        &mut self.workers[index.0]
+    }
+
+    fn is_init(&self, index: ContainerIndex) -> bool {
+        index.0 < self.init_count()
+    }
+
+    fn is_sidecar(&self, index: ContainerIndex) -> bool {
+        self.is_init(index) && self.container(index).sidecar
+    }
+
+    /// `name_namespace(uid)`, as the kubelet writes pods.
+    fn title(&self) -> String {
+        let PodAssignment { name, namespace, uid, .. } = &*self.assignment;
+        format!("{name}_{namespace}({uid})")
+    }
+
+    fn push_event(
+        &mut self,
+        now: Now,
+        index: ContainerIndex,
+        (severity, reason): (Severity, &str),
+        message: String,
+    ) {
+        let container = self.container(index).name.clone();
+        self.push(now, container, severity, (reason.to_owned(), message));
+    }
+
+    fn push_pod_event(&mut self, now: Now, reason: String, message: String) {
+        self.push(now, String::new(), Severity::Warning, (reason, message));
+    }
+
+    fn push(&mut self, now: Now, container: String, severity: Severity, (reason, message): (String, String)) {
+        let PodAssignment { name, namespace, uid, .. } = &*self.assignment;
+        let pod = EventPod { uid: uid.clone(), namespace: namespace.clone(), name: name.clone(), container };
+        self.commands.push_back(Command::Event(NodeEvent {
+            pod: Some(pod),
+            warning: severity == Severity::Warning,
+            reason,
+            message,
+            at: now.wall,
+        }));
+    }
+}
+
+fn container_at(assignment: &PodAssignment, index: ContainerIndex) -> &Container {
+    let spec = &assignment.spec;
+    let init = spec.init_containers.len();
+    if index.0 < init { &spec.init_containers[index.0] } else { &spec.containers[index.0 - init] }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! What a pod's machine asks of the shell, and the answers it takes.
+
+use dunlin_link::{ContainerId, Digest, status::NodeEvent};
+
+/// The place of a container in its pod: init containers first, then containers, in the order of the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerIndex(pub usize);
+
+/// Everything a pod's machine may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make the module present; answered by `handle_pull`.
+    Pull {
+        /// For which container.
+        container: ContainerIndex,
+        /// Which module.
+        digest: Digest,
+        /// Whether it may come from the coordinator.
+        fetch: Fetch,
+    },
+    /// Put a container together and have the sandbox start it; answered by `handle_created` or `handle_config_error`
+    /// before the next command is polled.
+    Create {
+        /// Which container.
+        container: ContainerIndex,
+        /// Its id for this run.
+        id: ContainerId,
+        /// Number of the run.
+        attempt: u32,
+    },
+    /// Have the sandbox stop a container.
+    Stop {
+        /// Which.
+        id: ContainerId,
+        /// Milliseconds until it is interrupted.
+        grace_ms: u64,
+    },
+    /// Have the sandbox forget a container that has ended.
+    Remove {
+        /// Which.
+        id: ContainerId,
+    },
+    /// Tell the coordinator.
+    Event(NodeEvent),
+}
+
+/// Whether a module may be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// If it is not present.
+    Allowed,
+    /// Never: `imagePullPolicy: Never`.
+    Forbidden,
+}
+
+/// How a pull goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// The module was here already.
+    Present,
+    /// It is not here and is being fetched; another answer follows.
+    Fetching,
+    /// It was fetched.
+    Fetched {
+        /// How long that took.
+        took_ms: u64,
+        /// The module's size.
+        size_bytes: u64,
+    },
+    /// It is not here and must not be fetched.
+    Absent,
+    /// It could not be fetched.
+    Failed(String),
+}
+
+/// Whether a pod knows something that its stored memory does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recording {
+    /// Nothing new.
+    Clean,
+    /// To be written within a second, together with other pods'.
+    Soon,
+    /// To be durable before it is reported: what ended for good must never run again.
+    First,
+}

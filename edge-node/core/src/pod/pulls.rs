@@ -1,0 +1,106 @@
+//! The first steps of a run: the module is made present, then the container is put together.
+
+use dunlin_link::{ContainerId, Digest, pod::PullPolicy};
+
+use super::{
+    Command, ContainerIndex, Fetch, Pod, Pulled, Severity, Stage,
+    decide::SHOWN_MS,
+    worker::{Create, Pull, Run},
+};
+use crate::{clock::Now, image, reasons};
+
+impl Pod {
+    /// Makes the container's module present, the first step of a run.
+    pub(super) fn pull(&mut self, index: ContainerIndex, now: Now) {
+        self.worker_mut(index).run = Run::Pulling(Pull::Asked);
+        let image = self.container(index).image.clone();
+        if !image::is_reference(&image.reference) {
+            let message = format!(
+                "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format",
+                image.reference
+            );
+            self.push_event(now, index, (Severity::Warning, reasons::INSPECT_FAILED), message.clone());
+            self.pull_failed(index, (reasons::INVALID_IMAGE_NAME, message), now);
+            return;
+        }
+        let Some(digest) = image.digest else {
+            self.pull_answered(index, Pulled::Failed(image.unresolved), now);
+            return;
+        };
+        let fetch = if image.pull_policy == PullPolicy::Never { Fetch::Forbidden } else { Fetch::Allowed };
+        self.commands.push_back(Command::Pull { container: index, digest, fetch });
+    }
+
+    /// Takes over the answer to a pull.
+    pub(super) fn pull_answered(&mut self, index: ContainerIndex, outcome: Pulled, now: Now) {
+        if self.worker(index).run != Run::Pulling(Pull::Asked) || self.stage != Stage::Active {
+            return;
+        }
+        let image = self.container(index).image.reference.clone();
+        let normal = |reason| (Severity::Normal, reason);
+        match outcome {
+            Pulled::Fetching => {
+                self.push_event(now, index, normal(reasons::PULLING), format!("Pulling image \"{image}\""))
+            }
+            Pulled::Present => {
+                let message = format!(
+                    "Container image \"{image}\" already present on machine and can be accessed by the pod"
+                );
+                self.push_event(now, index, normal(reasons::PULLED), message);
+                self.create(index);
+            }
+            Pulled::Fetched { took_ms, size_bytes } => {
+                let took = if took_ms < 1000 {
+                    format!("{took_ms}ms")
+                } else {
+                    format!("{}.{:03}s", took_ms / 1000, took_ms % 1000)
+                };
+                let message = format!(
+                    "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size_bytes} bytes."
+                );
+                self.push_event(now, index, normal(reasons::PULLED), message);
+                self.create(index);
+            }
+            Pulled::Absent => {
+                let message = format!("Container image \"{image}\" is not present with pull policy of Never");
+                self.push_event(
+                    now,
+                    index,
+                    (Severity::Warning, reasons::ERR_IMAGE_NEVER_PULL),
+                    message.clone(),
+                );
+                self.pull_failed(index, (reasons::ERR_IMAGE_NEVER_PULL, message), now);
+            }
+            Pulled::Failed(error) => {
+                let message = format!("Failed to pull image \"{image}\": {error}");
+                self.push_event(now, index, (Severity::Warning, reasons::FAILED), message);
+                self.pull_failed(index, (reasons::ERR_IMAGE_PULL, error), now);
+            }
+        }
+    }
+
+    fn pull_failed(&mut self, index: ContainerIndex, (reason, message): (&'static str, String), now: Now) {
+        self.push_event(now, index, (Severity::Warning, reasons::FAILED), format!("Error: {reason}"));
+        let worker = self.worker_mut(index);
+        let retry_at = (reason == reasons::ERR_IMAGE_PULL).then(|| {
+            worker.pulls.grow(now.mono, now.mono);
+            now.mono.plus_millis(worker.pulls.delay_after(now.mono).unwrap_or(0))
+        });
+        let shown_until = now.mono.plus_millis(SHOWN_MS);
+        worker.run = Run::Pulling(Pull::Failed { reason, message, shown_until, retry_at });
+    }
+
+    fn create(&mut self, index: ContainerIndex) {
+        let attempt = self.worker(index).attempt;
+        let id = self.container_id(index, attempt);
+        if self.worker_mut(index).advance(Run::Creating(Create::Asked)) {
+            self.commands.push_back(Command::Create { container: index, id, attempt });
+        }
+    }
+
+    /// Unique for ever: no two agents of a node share an incarnation, and no two runs of a container an attempt within one.
+    fn container_id(&self, index: ContainerIndex, attempt: u32) -> ContainerId {
+        let (uid, incarnation) = (&self.assignment.uid, self.place.incarnation);
+        ContainerId::new(Digest::of(format!("{uid}/{}/{attempt}/{incarnation}", index.0).as_bytes()).hex())
+    }
+}

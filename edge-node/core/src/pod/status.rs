@@ -1,0 +1,159 @@
+//! A pod's status, whole, as `kubectl describe` expects it.
+
+use dunlin_link::{
+    UnixMillis,
+    status::{ContainerState, ContainerStatus, PodPhase, PodStatusReport, Terminated},
+};
+
+use super::{
+    ContainerIndex, Pod, Stage,
+    conditions::Seen,
+    phase::{Life, phase},
+    worker::{Create, Next, Pull, Run},
+};
+use crate::{backoff::go_seconds, clock::Now, memory::End, reasons, termination};
+
+impl Pod {
+    /// The status now, with sequence 0.
+    pub(super) fn report(&mut self, now: Now) -> PodStatusReport {
+        let (init, containers): (Vec<_>, Vec<_>) = if matches!(self.stage, Stage::Refused { .. }) {
+            // The kubelet gives a pod that it rejected neither container statuses nor conditions.
+            Default::default()
+        } else {
+            let mut statuses: Vec<_> = self.indexes().map(|index| self.container_status(index)).collect();
+            let containers = statuses.split_off(self.init_count());
+            (statuses, containers)
+        };
+        let phase = match self.stage {
+            Stage::Refused { .. } | Stage::Ended(End::Deadline) => PodPhase::Failed,
+            Stage::Ended(_) => phase(&self.assignment.spec, &init, &containers, Life::Over),
+            Stage::Active | Stage::Ending { .. } => {
+                phase(&self.assignment.spec, &init, &containers, Life::Open)
+            }
+        };
+        let refused = matches!(self.stage, Stage::Refused { .. });
+        let conditions = if refused {
+            Vec::new()
+        } else {
+            self.conditions(&Seen { phase, init: &init, containers: &containers }, now)
+        };
+        let (reason, message) = self.reason_and_message();
+        let host_network = self.assignment.spec.host_network;
+        let slot = self.place.address.slot.filter(|_| !host_network);
+        let host_ip = self.place.host_ip.to_string();
+        PodStatusReport {
+            uid: self.assignment.uid.clone(),
+            namespace: self.assignment.namespace.clone(),
+            name: self.assignment.name.clone(),
+            sequence: 0,
+            observed_generation: self.assignment.generation,
+            phase,
+            reason,
+            message,
+            conditions,
+            pod_ip: match slot {
+                _ if refused => String::new(),
+                Some(slot) => slot.pod_ip().to_string(),
+                None => host_ip.clone(),
+            },
+            host_ip,
+            start_time: Some(self.place.start_time),
+            init_containers: init,
+            containers,
+            stopped: self.deleted && self.is_over(),
+            local_endpoints: if self.is_over() {
+                Vec::new()
+            } else {
+                self.place.address.endpoints(&self.assignment)
+            },
+        }
+    }
+
+    /// Why a container is not running, in one word; empty when it is.
+    pub(super) fn waiting_reason(&self, index: ContainerIndex) -> String {
+        match self.state(index).0 {
+            ContainerState::Waiting { reason, .. } => reason,
+            ContainerState::Running { .. } | ContainerState::Terminated(_) => String::new(),
+        }
+    }
+
+    fn reason_and_message(&self) -> (String, String) {
+        match &self.stage {
+            Stage::Refused { reason, message } => (reason.clone(), format!("Pod was rejected: {message}")),
+            Stage::Ending { why: End::Deadline, .. } | Stage::Ended(End::Deadline) => (
+                reasons::DEADLINE_EXCEEDED.to_owned(),
+                "Pod was active on the node longer than the specified deadline".to_owned(),
+            ),
+            _ => Default::default(),
+        }
+    }
+
+    fn container_status(&self, index: ContainerIndex) -> ContainerStatus {
+        let (container, worker) = (self.container(index), self.worker(index));
+        let (state, last_state) = self.state(index);
+        let running = matches!(state, ContainerState::Running { .. });
+        let completed = matches!(&state, ContainerState::Terminated(end) if end.exit_code == 0);
+        let is_plain_init = self.is_init(index) && !self.is_sidecar(index);
+        let id = worker.live_id().cloned();
+        let id = id.or_else(|| worker.ended().and_then(|end| end.container_id.clone()));
+        ContainerStatus {
+            name: container.name.clone(),
+            image: container.image.reference.clone(),
+            image_digest: worker.digest,
+            container_id: id.or_else(|| worker.last.as_ref().and_then(|end| end.container_id.clone())),
+            ready: if is_plain_init { completed } else { running },
+            started: running,
+            // A run counts once it exists, as a container does for the kubelet.
+            restart_count: worker.begun_attempt().unwrap_or(0),
+            state,
+            last_state,
+        }
+    }
+
+    /// State and last state.
+    fn state(&self, index: ContainerIndex) -> (ContainerState, Option<Terminated>) {
+        let worker = self.worker(index);
+        let last = worker.last.clone();
+        let waiting =
+            |reason: &str, message: String| ContainerState::Waiting { reason: reason.to_owned(), message };
+        let over = self.is_over();
+        match &worker.run {
+            Run::Terminated { how, next: Next::BackOff { delay_ms, .. } } if !over => {
+                let (delay, name) = (go_seconds(*delay_ms), &self.container(index).name);
+                let message =
+                    format!("back-off {delay} restarting failed container={name} pod={}", self.title());
+                (waiting(reasons::CRASH_LOOP_BACK_OFF, message), Some(how.clone()))
+            }
+            Run::Terminated { how, .. } => (ContainerState::Terminated(how.clone()), last),
+            Run::Running { started_at, .. } | Run::Stopping { started_at: Some(started_at), .. } => {
+                (ContainerState::Running { started_at: *started_at }, last)
+            }
+            _ if over => match last {
+                Some(end) => (ContainerState::Terminated(end), None),
+                None => (ContainerState::Terminated(termination::never_ran()), None),
+            },
+            Run::Pulling(Pull::Failed { reason, message, .. }) => (waiting(reason, message.clone()), last),
+            Run::Pulling(Pull::BackOff { message, .. }) => {
+                (waiting(reasons::IMAGE_PULL_BACK_OFF, message.clone()), last)
+            }
+            Run::Creating(Create::Failed(message)) => {
+                (waiting(reasons::CREATE_CONTAINER_CONFIG_ERROR, message.clone()), last)
+            }
+            // Between an end and the next run's start the end is more telling than "creating".
+            Run::Pulling(Pull::Asked) | Run::Creating(Create::Asked) if worker.last.is_some() => {
+                (ContainerState::Terminated(self.last_end(index)), None)
+            }
+            _ => (waiting(self.default_waiting(), String::new()), last),
+        }
+    }
+
+    fn last_end(&self, index: ContainerIndex) -> Terminated {
+        let last = self.worker(index).last.clone();
+        last.unwrap_or_else(|| Terminated { started_at: UnixMillis(0), ..termination::never_ran() })
+    }
+
+    /// What containers wait for by default: with init containers, to be initialized.
+    fn default_waiting(&self) -> &'static str {
+        if self.init_count() > 0 { reasons::POD_INITIALIZING } else { reasons::CONTAINER_CREATING }
+    }
+}

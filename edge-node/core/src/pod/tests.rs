@@ -1,0 +1,6 @@
+//! The lifecycles of pods, as tables, and what must never happen, as properties.
+
+mod bench;
+mod lifecycle;
+mod properties;
+mod restarts;

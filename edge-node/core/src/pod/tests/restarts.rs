@@ -1,0 +1,159 @@
+//! CrashLoopBackOff, lost sandboxes, and adoption by a new agent.
+
+use dunlin_link::{
+    ContainerId,
+    pod::RestartPolicy,
+    status::{ContainerState, PodConditionKind},
+};
+
+use super::bench::Bench;
+use crate::{
+    memory::PodMemory,
+    pod::fixture::{container, pod},
+    sandbox::{Exit, ExitCause, State},
+};
+
+#[test]
+fn crash_loops_wait_longer_each_time() {
+    let mut bench = Bench::new(pod(vec![container("c")]));
+    bench.running("c");
+    bench.exited("c", ExitCause::Code(1));
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        bench.running("c");
+        bench.exited("c", ExitCause::Code(1));
+        bench.pass(1_000);
+        let status = &bench.report.as_ref().unwrap().containers[0];
+        let ContainerState::Waiting { reason, message } = &status.state else { panic!("{status:?}") };
+        assert_eq!(reason, "CrashLoopBackOff");
+        assert_eq!(status.last_state.as_ref().unwrap().exit_code, 1);
+        let delay = message.strip_prefix("back-off ").unwrap();
+        seen.push((
+            delay.strip_suffix(" restarting failed container=c pod=p_ns(u1)").unwrap().to_owned(),
+            status.restart_count,
+        ));
+        bench.pass(300_000);
+    }
+    let expected = [("10s", 1), ("20s", 2), ("40s", 3), ("1m20s", 4), ("2m40s", 5), ("5m0s", 6), ("5m0s", 7)];
+    assert_eq!(seen, expected.map(|(delay, count)| (delay.to_owned(), count)));
+    assert!(
+        bench
+            .events()
+            .contains(&"Warning BackOff: Back-off restarting failed container c in pod p_ns(u1)".to_owned())
+    );
+}
+
+#[test]
+fn the_next_run_starts_exactly_after_the_delay() {
+    let mut bench = Bench::new(pod(vec![container("c")]));
+    bench.exited("c", ExitCause::Trap);
+    bench.exited("c", ExitCause::Trap);
+    bench.acts();
+    bench.pass(9_999);
+    assert_eq!(bench.status(), "Running c-CrashLoopBackOff/1");
+    assert!(bench.acts().is_empty());
+    bench.pass(1);
+    assert_eq!(bench.acts(), ["start c"]);
+    // Ten minutes of running clear the delay: the next failure restarts at once.
+    bench.running("c");
+    bench.pass(600_001);
+    bench.exited("c", ExitCause::Trap);
+    assert_eq!(bench.acts()[0], "start c");
+}
+
+#[test]
+fn a_lost_sandbox_restarts_by_policy() {
+    let mut bench = Bench::new(pod(vec![container("c")]));
+    bench.running("c");
+    bench.pod.handle_sandbox_lost(bench.now());
+    bench.turn();
+    bench.running("c");
+    assert_eq!(bench.status(), "Running c+Running/1");
+    assert_eq!(bench.report.as_ref().unwrap().containers[0].last_state.as_ref().unwrap().exit_code, 137);
+
+    let mut never = pod(vec![container("c")]);
+    never.spec.restart_policy = RestartPolicy::Never;
+    let mut bench = Bench::new(never);
+    bench.running("c");
+    bench.pod.handle_sandbox_lost(bench.now());
+    bench.turn();
+    assert_eq!(bench.status(), "Failed c-Error(137)/0");
+}
+
+/// A pod whose container crashed once and runs again, left by its agent.
+fn left_running() -> Bench {
+    let mut bench = Bench::new(pod(vec![container("c")]));
+    bench.running("c");
+    bench.exited("c", ExitCause::Code(4));
+    bench.running("c");
+    bench
+}
+
+#[test]
+fn a_new_agent_adopts_what_runs() {
+    let left = left_running();
+    let (id, attempt) = left.ids["c"].clone();
+    for memory in [left.memory.clone(), PodMemory::default()] {
+        let remembers = memory != PodMemory::default();
+        let mut bench = Bench::unsynced(left.pod.assignment().as_ref().clone(), memory, 50_000);
+        bench.turn();
+        assert!(bench.report.is_none(), "nothing is known before the sandbox has told");
+        bench.tell_as("c", id.clone(), attempt, State::Running { started_at: left.now().wall });
+        bench.pod.handle_synced(bench.now());
+        bench.turn();
+        assert_eq!(bench.status(), "Running c+Running/1");
+        assert!(bench.log.is_empty(), "{:?}", bench.log);
+        let last = bench.report.as_ref().unwrap().containers[0].last_state.as_ref();
+        assert_eq!(last.map(|end| end.exit_code), remembers.then_some(4));
+        assert_eq!(bench.condition(PodConditionKind::Ready), (true, String::new()));
+    }
+}
+
+#[test]
+fn a_new_agent_accounts_for_what_ended_meanwhile() {
+    let left = left_running();
+    let (id, attempt) = left.ids["c"].clone();
+    let mut bench = Bench::unsynced(left.pod.assignment().as_ref().clone(), left.memory, 50_000);
+    let at = bench.now().wall;
+    let exit =
+        Exit { cause: ExitCause::Code(9), message: String::new(), started_at: Some(at), finished_at: at };
+    bench.tell_as("c", id, attempt, State::Exited(exit));
+    bench.pod.handle_synced(bench.now());
+    bench.turn();
+    bench.pass(1_000);
+    assert_eq!(bench.status(), "Running c-CrashLoopBackOff/1");
+    assert_eq!(bench.report.as_ref().unwrap().containers[0].last_state.as_ref().unwrap().exit_code, 9);
+}
+
+#[test]
+fn after_a_reboot_everything_starts_again_and_counts() {
+    let left = left_running();
+    let mut bench = Bench::unsynced(left.pod.assignment().as_ref().clone(), left.memory, 700_000);
+    bench.pod.handle_synced(bench.now());
+    bench.turn();
+    assert_eq!(bench.acts(), ["start c"]);
+    bench.running("c");
+    assert_eq!(bench.status(), "Running c+Running/2");
+}
+
+#[test]
+fn a_newer_run_than_remembered_wins_whatever_order_it_is_told_in() {
+    let left = left_running();
+    let (new, _) = left.ids["c"].clone();
+    let old = ContainerId::new("old");
+    let at = left.now().wall;
+    let exit =
+        Exit { cause: ExitCause::Code(4), message: String::new(), started_at: Some(at), finished_at: at };
+    let mut told = [(old, 0, State::Exited(exit)), (new, 1, State::Running { started_at: at })];
+    for _ in 0..2 {
+        told.reverse();
+        let mut bench = Bench::unsynced(left.pod.assignment().as_ref().clone(), PodMemory::default(), 50_000);
+        for (id, attempt, state) in told.clone() {
+            bench.tell_as("c", id, attempt, state);
+        }
+        bench.pod.handle_synced(bench.now());
+        bench.turn();
+        assert_eq!(bench.status(), "Running c+Running/1");
+        assert_eq!(bench.acts(), ["remove old"]);
+    }
+}

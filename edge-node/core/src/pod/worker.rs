@@ -1,0 +1,205 @@
+//! One container of a pod: the run that goes on, the one before, and the delays between them.
+
+use dunlin_link::{ContainerId, Digest, UnixMillis, status::Terminated};
+
+use crate::{
+    backoff::Backoff,
+    clock::{Mono, Now},
+    memory::{ContainerMemory, RunMemory},
+};
+
+/// One container over all its runs.
+#[derive(Debug, Default)]
+pub(super) struct Worker {
+    pub(super) run: Run,
+    /// Number of the run, which is the restart count.
+    pub(super) attempt: u32,
+    /// The end of the run before.
+    pub(super) last: Option<Terminated>,
+    /// Digest of the latest run.
+    pub(super) digest: Option<Digest>,
+    /// Whether the sandbox has named the run since the agent started.
+    pub(super) seen: bool,
+    pub(super) crashes: Backoff,
+    pub(super) pulls: Backoff,
+}
+
+/// One run. States only move down this list; a new run is a new value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Run {
+    /// Its turn has not come.
+    #[default]
+    Pending,
+    /// The module is being made present.
+    Pulling(Pull),
+    /// The container is being put together.
+    Creating(Create),
+    /// The sandbox was told to start it.
+    Starting { id: ContainerId },
+    /// It runs.
+    Running { id: ContainerId, started_at: UnixMillis },
+    /// It was told to stop.
+    Stopping { id: ContainerId, started_at: Option<UnixMillis>, then: Then },
+    /// It ended.
+    Terminated { how: Terminated, next: Next },
+}
+
+/// Where a pull is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pull {
+    /// Asked for, not answered.
+    Asked,
+    /// Failed; `retry_at` is `None` when only a changed assignment can help.
+    Failed { reason: &'static str, message: String, shown_until: Mono, retry_at: Option<Mono> },
+    /// Failed, and its backoff has been told.
+    BackOff { message: String, retry_at: Mono },
+}
+
+/// Where the creation is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Create {
+    /// Asked for.
+    Asked,
+    /// Impossible with this configuration; a changed assignment tries again.
+    Failed(String),
+}
+
+/// What follows the end of a stopped run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// What the restart policy says.
+    Policy,
+    /// Another run at once: the container's definition changed.
+    Replace,
+}
+
+/// What follows an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Not decided: the pod decides on its next turn.
+    Undecided(Then),
+    /// Nothing; the run was the last.
+    Nothing,
+    /// Another run at `at`; the end itself is shown until `shown_until`, the backoff after that.
+    Retry { shown_until: Mono, at: Mono, delay_ms: u64 },
+    /// Another run at `at`, and the backoff has been told.
+    BackOff { at: Mono, delay_ms: u64 },
+}
+
+impl Worker {
+    /// The container as an earlier agent remembered it. Whether a live run still lives, the sandbox will tell.
+    pub(super) fn restored(memory: &ContainerMemory, now: Now) -> Self {
+        let run = match &memory.run {
+            RunMemory::Live { id, started_at: Some(at) } => Run::Running { id: id.clone(), started_at: *at },
+            RunMemory::Live { id, started_at: None } => Run::Starting { id: id.clone() },
+            RunMemory::Ended(how) => {
+                Run::Terminated { how: how.clone(), next: Next::Undecided(Then::Policy) }
+            }
+        };
+        let crashes = memory.backoff.map_or_else(Backoff::default, |(delay_ms, updated)| {
+            Backoff::restored(delay_ms, now.mono_at(updated))
+        });
+        Self {
+            run,
+            attempt: memory.attempt,
+            last: memory.last.clone(),
+            digest: memory.digest,
+            crashes,
+            ..Self::default()
+        }
+    }
+
+    /// Moves the run forward; a step back or to the same place is refused, because what it says is stale.
+    pub(super) fn advance(&mut self, to: Run) -> bool {
+        let forward = to.rank() > self.run.rank();
+        if forward {
+            self.run = to;
+        }
+        forward
+    }
+
+    /// Begins the next run after an ended one.
+    pub(super) fn begin_next(&mut self) {
+        if let Run::Terminated { how, .. } = std::mem::take(&mut self.run) {
+            self.last = Some(how);
+            self.attempt += 1;
+            self.seen = false;
+        }
+    }
+
+    /// The configuration may have changed: whatever waits for that is tried again.
+    pub(super) fn handle_changed_definition(&mut self) {
+        match &self.run {
+            Run::Pulling(Pull::Failed { .. } | Pull::BackOff { .. }) => self.run = Run::Pending,
+            Run::Creating(Create::Failed(_)) => self.run = Run::Pending,
+            _ => {}
+        }
+    }
+
+    /// The creation failed.
+    pub(super) fn handle_config_error(&mut self, message: String) {
+        if let Run::Creating(create) = &mut self.run {
+            *create = Create::Failed(message);
+        }
+    }
+
+    /// The container that the sandbox has for this run, if it has one that did not end.
+    pub(super) fn live_id(&self) -> Option<&ContainerId> {
+        match &self.run {
+            Run::Starting { id } | Run::Running { id, .. } | Run::Stopping { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The latest run that began, this or the one before.
+    pub(super) fn begun_attempt(&self) -> Option<u32> {
+        if self.run.has_begun() { Some(self.attempt) } else { self.attempt.checked_sub(1) }
+    }
+
+    /// Whether any run ever began.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun_attempt().is_some()
+    }
+
+    /// When the run's state changes by itself.
+    pub(super) fn wakes_at(&self) -> Option<Mono> {
+        match &self.run {
+            Run::Pulling(Pull::Failed { shown_until, retry_at: Some(_), .. }) => Some(*shown_until),
+            Run::Pulling(Pull::BackOff { retry_at, .. }) => Some(*retry_at),
+            Run::Terminated { next: Next::Retry { shown_until, at, .. }, .. } => Some(*shown_until.min(at)),
+            Run::Terminated { next: Next::BackOff { at, .. }, .. } => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// The end of the latest run, whether it is still shown or a retry already waits.
+    pub(super) fn ended(&self) -> Option<&Terminated> {
+        match &self.run {
+            Run::Terminated { how, .. } => Some(how),
+            _ => None,
+        }
+    }
+}
+
+impl Run {
+    /// Whether the sandbox knows of it.
+    pub(super) fn has_begun(&self) -> bool {
+        self.rank() >= STARTING
+    }
+
+    /// The place in a run's life: never falls within a run once the sandbox knows of it.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Pulling(_) => 1,
+            Self::Creating(_) => 2,
+            Self::Starting { .. } => STARTING,
+            Self::Running { .. } => 4,
+            Self::Stopping { .. } => 5,
+            Self::Terminated { .. } => 6,
+        }
+    }
+}
+
+/// Rank from which a run has begun.
+const STARTING: u8 = 3;

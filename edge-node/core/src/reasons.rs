@@ -1,0 +1,76 @@
+//! Kubernetes' words for what happens to pods on a node, in one place: reasons of states, conditions and events.
+
+/// Waiting: the container's turn has come, nothing runs yet.
+pub const CONTAINER_CREATING: &str = "ContainerCreating";
+/// Waiting: init containers have not completed.
+pub const POD_INITIALIZING: &str = "PodInitializing";
+/// Waiting: between two runs.
+pub const CRASH_LOOP_BACK_OFF: &str = "CrashLoopBackOff";
+/// Waiting: the last pull failed.
+pub const ERR_IMAGE_PULL: &str = "ErrImagePull";
+/// Waiting: between two pulls.
+pub const IMAGE_PULL_BACK_OFF: &str = "ImagePullBackOff";
+/// Waiting and event: the image is not here and must not be pulled.
+pub const ERR_IMAGE_NEVER_PULL: &str = "ErrImageNeverPull";
+/// Waiting: the image's name is not one.
+pub const INVALID_IMAGE_NAME: &str = "InvalidImageName";
+/// Waiting: environment or arguments cannot be put together.
+pub const CREATE_CONTAINER_CONFIG_ERROR: &str = "CreateContainerConfigError";
+
+/// Terminated with exit code 0.
+pub const COMPLETED: &str = "Completed";
+/// Terminated with another exit code.
+pub const ERROR: &str = "Error";
+/// Terminated by its memory limit.
+pub const OOM_KILLED: &str = "OOMKilled";
+/// Terminated before it ran: the module cannot run here.
+pub const CONTAINER_CANNOT_RUN: &str = "ContainerCannotRun";
+/// Terminated before it ran: the host failed.
+pub const START_ERROR: &str = "StartError";
+/// Terminated, nobody knows how.
+pub const CONTAINER_STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
+
+/// Condition: some init container has not completed.
+pub const CONTAINERS_NOT_INITIALIZED: &str = "ContainersNotInitialized";
+/// Condition: some container is not ready.
+pub const CONTAINERS_NOT_READY: &str = "ContainersNotReady";
+/// Condition: the pod succeeded.
+pub const POD_COMPLETED: &str = "PodCompleted";
+/// Condition: the pod failed.
+pub const POD_FAILED: &str = "PodFailed";
+/// Condition: a port's protocol has no effect.
+pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
+
+/// Pod: its `activeDeadlineSeconds` have passed.
+pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// Pod: too many pods.
+pub const OUT_OF_PODS: &str = "OutOfpods";
+/// Pod: too little CPU.
+pub const OUT_OF_CPU: &str = "OutOfcpu";
+/// Pod: too little memory.
+pub const OUT_OF_MEMORY: &str = "OutOfmemory";
+/// Pod: a host port is taken.
+pub const NODE_PORTS: &str = "NodePorts";
+/// Pod: fields that must not be ignored and cannot be met.
+pub const UNSUPPORTED_FIELDS: &str = "UnsupportedFields";
+/// Pod: no address is left in the node's blocks.
+pub const OUT_OF_ADDRESSES: &str = "OutOfaddresses";
+
+/// Event: a pull began.
+pub const PULLING: &str = "Pulling";
+/// Event: the image is here.
+pub const PULLED: &str = "Pulled";
+/// Event: the container exists.
+pub const CREATED: &str = "Created";
+/// Event: the container runs.
+pub const STARTED: &str = "Started";
+/// Event: waiting before the next try.
+pub const BACK_OFF: &str = "BackOff";
+/// Event: the container is being stopped.
+pub const KILLING: &str = "Killing";
+/// Event: a step failed.
+pub const FAILED: &str = "Failed";
+/// Event: the image's name could not be read.
+pub const INSPECT_FAILED: &str = "InspectFailed";
+/// Event: a pod the coordinator does not name any more is kept.
+pub const POD_HELD: &str = "PodHeld";
