@@ -1,7 +1,7 @@
 //! Opening a store: its files, what the log holds beyond the database, and the writer's thread.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -94,21 +94,18 @@ impl Store {
     /// # Errors
     /// When the files cannot be opened, are damaged, or are in use by another process.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
-        let file = |path: &Path, result: io::Result<File>| {
-            result.map_err(|source| OpenError::File { path: path.to_owned(), source })
-        };
         let folder = &options.path;
-        fs::create_dir_all(folder).map_err(|source| OpenError::File { path: folder.clone(), source })?;
-        let backend = |name: &str| {
-            let path = folder.join(name);
-            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-            FileBackend::new(file(&path, opened)?).map_err(|source| options.database_error(source.into()))
-        };
-        let (database, log) = (backend(DATABASE_FILE)?, backend(LOG_FILE)?);
-        let store = Self::open_with_backend(options, database, log)?;
-        // The folder's entries for new files must last as long as what is acknowledged in them.
-        file(folder, File::open(folder).and_then(|folder| folder.sync_all().map(|()| folder)))?;
-        Ok(store)
+        fs::create_dir_all(folder).map_err(file_error(folder))?;
+        let log = options.open_file(LOG_FILE)?;
+        match log.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: folder.clone() }),
+            Err(TryLockError::Error(source)) => return Err(file_error(&folder.join(LOG_FILE))(source)),
+        }
+        options.make_database()?;
+        let backend = |file| FileBackend::new(file).map_err(|source| options.database_error(source.into()));
+        let database = options.open_file(DATABASE_FILE)?;
+        Self::open_with_backend(options, backend(database)?, backend(log)?)
     }
 
     /// Opens the store on storage of the caller's: one for the database, one for the log. The path only names it in errors.
@@ -151,6 +148,29 @@ impl Store {
 }
 
 impl StoreOptions {
+    /// Makes an empty database unless there is one. A database whose making was cut off could not be opened again, so it gets its
+    /// name when it is whole; the folder's new entries then last as long as what will be acknowledged in them.
+    fn make_database(&self) -> Result<(), OpenError> {
+        let path = self.path.join(DATABASE_FILE);
+        if path.try_exists().map_err(file_error(&path))? {
+            return Ok(());
+        }
+        let unfinished = self.path.join(UNFINISHED_FILE);
+        File::create(&unfinished).map_err(file_error(&unfinished))?;
+        let database =
+            Builder::new().create(&unfinished).map_err(|source| self.database_error(source.into()))?;
+        load(&database).map_err(|error| self.database_error(error))?;
+        drop(database);
+        fs::rename(&unfinished, &path).map_err(file_error(&path))?;
+        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(file_error(&self.path))
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, OpenError> {
+        let path = self.path.join(name);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        opened.map_err(file_error(&path))
+    }
+
     fn database_error(&self, source: redb::Error) -> OpenError {
         let path = self.path.clone();
         match source {
@@ -165,6 +185,10 @@ impl StoreOptions {
             ScanError::Damaged(damaged) => self.database_error(damaged.into()),
         }
     }
+}
+
+fn file_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    |source| OpenError::File { path: path.to_owned(), source }
 }
 
 /// Brings the database up to what the log says was acknowledged. Afterwards no record of the log is needed.
@@ -223,5 +247,8 @@ fn replay(database: &Database, records: Vec<Found>, meta: &mut Meta) -> Result<(
 /// The database's file in the store's folder.
 const DATABASE_FILE: &str = "store.redb";
 
-/// The log's file beside it; the two belong together.
+/// A database that is being made.
+const UNFINISHED_FILE: &str = "store.redb.new";
+
+/// The log's file beside it, which is locked while the store is open; the two belong together.
 const LOG_FILE: &str = "store.log";

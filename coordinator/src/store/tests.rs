@@ -1,12 +1,17 @@
 //! The store as its users see it: values, conflicts, pages, watches, history and its end.
 
+mod disk;
+mod faults;
+mod killed;
+mod model;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_link::Revision;
 
 use crate::store::{
-    Compare, KeyValue, ListOptions, Page, Store, StoreError, StoreOptions, Txn, TxnOutcome, Watch,
+    Compare, KeyValue, ListOptions, OpenError, Page, Store, StoreError, StoreOptions, Txn, TxnOutcome, Watch,
     WatchEvent, Write,
 };
 
@@ -73,6 +78,19 @@ async fn values_conflicts_and_reopening() {
     assert_eq!(store.next_term().await.unwrap(), 2);
     assert_eq!(commit(&store, delete("/a")).await, Revision(5));
     assert_eq!(store.get("/a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_folder_is_opened_once_and_after_a_first_open_that_was_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("store.redb.new"), "half a database").unwrap();
+    let options = StoreOptions::new(folder.path());
+    let store = Store::open(&options).unwrap();
+    assert!(matches!(Store::open(&options), Err(OpenError::InUse { .. })));
+    commit(&store, put("/a", "1")).await;
+    store.close().await;
+    std::fs::write(folder.path().join("store.redb"), "not a database").unwrap();
+    assert!(matches!(Store::open(&options), Err(OpenError::Database { .. })));
 }
 
 #[tokio::test]
