@@ -1,4 +1,6 @@
 //! Tests of the link through its public interface: the two machines over a bad pipe, golden bytes, and hostile bytes.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod pipe;
 mod samples;

@@ -1,0 +1,54 @@
+//! Who is on the other side of a connection, by its certificate.
+
+use dunlin_link::{
+    Digest, NodeName, UnixMillis,
+    join::{NODE_GROUP, NODE_USER_PREFIX, is_node_name},
+};
+use rustls_pki_types::CertificateDer;
+
+use super::GROUP_SEPARATOR;
+use crate::service::User;
+
+/// What a verified client certificate says. Its chain was checked by TLS, its time was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// CN is the name, O are the groups.
+    pub user: User,
+    /// Digest of the public key.
+    pub key: Digest,
+    /// End of validity.
+    pub not_after: UnixMillis,
+}
+
+/// A certificate that says nothing usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client certificate has no readable subject")]
+pub struct PeerError;
+
+impl Peer {
+    /// Reads the leaf of a verified chain.
+    ///
+    /// # Errors
+    /// When its subject has no common name in readable text.
+    pub fn from_certificate(certificate: &CertificateDer<'_>) -> Result<Self, PeerError> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(|_| PeerError)?;
+        let subject = parsed.subject();
+        let text = |value: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+            value.as_str().map(str::to_owned).map_err(|_| PeerError)
+        };
+        let name = subject.iter_common_name().next().map(text).ok_or(PeerError)??;
+        let mut groups = Vec::new();
+        for organization in subject.iter_organization() {
+            groups.extend(text(organization)?.split(GROUP_SEPARATOR).map(str::to_owned));
+        }
+        let not_after = UnixMillis(parsed.validity().not_after.timestamp().saturating_mul(1000));
+        Ok(Self { user: User { name, groups }, key: Digest::of(parsed.public_key().raw), not_after })
+    }
+
+    /// The node that this is, if it is one.
+    pub fn node(&self) -> Option<NodeName> {
+        let name = self.user.name.strip_prefix(NODE_USER_PREFIX)?;
+        let is_node = self.user.groups.iter().any(|group| group == NODE_GROUP) && is_node_name(name);
+        is_node.then(|| NodeName::new(name))
+    }
+}

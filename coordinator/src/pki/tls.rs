@@ -1,0 +1,125 @@
+//! The one TLS configuration of the coordinator's port, for all its protocols.
+
+use std::sync::Arc;
+
+use dunlin_link::{join, rpc};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    server::{
+        NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    version::TLS13,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::{Pki, PkiError};
+
+/// Why there is no TLS configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The coordinator's certificate cannot be made.
+    #[error("failed to make the coordinator's certificate")]
+    Certificate(#[from] PkiError),
+    /// The TLS library refuses a certificate or key.
+    #[error("failed to configure TLS")]
+    Configure(#[from] Error),
+    /// The TLS library refuses the authority.
+    #[error("failed to configure the check of client certificates")]
+    Verifier(#[from] VerifierBuilderError),
+}
+
+impl Pki {
+    /// The configuration: client certificates are asked for and not required; no session is resumed and nothing is sent before the
+    /// handshake ends, because either would pass by the checks of a connection.
+    ///
+    /// # Errors
+    /// When no certificate can be made for the coordinator.
+    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate().clone())?;
+        let chain =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+        let (certificate, key) = self.issue_server()?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(Arc::new(ExpiryTolerant { chain }))
+            .with_single_cert(vec![certificate, self.certificate().clone()], key)?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        config.alpn_protocols = [join::SESSION_ALPN, join::ALPN, rpc::ALPN].map(<[u8]>::to_vec).to_vec();
+        Ok(config)
+    }
+}
+
+/// Checks a client's chain to the cluster's authority and lets one fault through, expiry: a node whose clock or power failed for a
+/// year is still known by its key, and what it may do is decided where keys are looked up.
+#[derive(Debug)]
+struct ExpiryTolerant {
+    chain: Arc<dyn ClientCertVerifier>,
+}
+
+impl ClientCertVerifier for ExpiryTolerant {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.chain.verify_client_cert(end_entity, intermediates, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            )) => {
+                // Everything else about the certificate is checked as of its last valid second.
+                let last = last_valid_second(end_entity).ok_or(CertificateError::BadEncoding)?;
+                self.chain.verify_client_cert(end_entity, intermediates, last)
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn offer_client_auth(&self) -> bool {
+        true
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+}
+
+fn last_valid_second(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
+}
