@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -11,6 +11,7 @@ mod build_workloads;
 mod ci;
 mod demo;
 mod dist;
+mod schema;
 mod step;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ enum Chore {
     Demo(demo::Args),
     /// Release build into target/dist, with its size and checksum.
     Dist,
+    /// Make the schema table of api/ from the facts beside the repository.
+    Schema,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),
         Chore::Dist => dist::run(),
+        Chore::Schema => schema::run(Path::new(schema::SOURCE), Path::new(schema::TABLE)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,363 @@
+//! `cargo xtask schema`: makes the compact schema table that `api/` embeds from the facts about Kubernetes' own types.
+//!
+//! The table is text, one line per field, so that a change in it reads as a diff. `api/src/schema.rs` reads it; the format is
+//! described there. Facts that OpenAPI leaves out (which empty values Kubernetes drops when it encodes) are lists in this file.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value};
+
+/// Where the facts are, relative to the repository's root.
+pub(crate) const SOURCE: &str = "../shared/data/k8s-1.36/schema.json";
+
+/// The committed table, relative to the repository's root.
+pub(crate) const TABLE: &str = "api/src/schema/table.txt";
+
+/// Writes the table made from `source` to `out`.
+pub(crate) fn run(source: &Path, out: &Path) -> Result<()> {
+    let text = fs::read_to_string(source).with_context(|| format!("failed to read {}", source.display()))?;
+    let facts: Value =
+        serde_json::from_str(&text).with_context(|| format!("failed to parse {}", source.display()))?;
+    fs::write(out, render(&facts)?).with_context(|| format!("failed to write {}", out.display()))
+}
+
+/// The table's text. The same facts always give the same text.
+fn render(facts: &Value) -> Result<String> {
+    let definitions = object(facts, "definitions")?;
+    let messages = object(facts, "protobufOnly")?;
+    let mut names: BTreeSet<&str> = definitions.keys().map(String::as_str).collect();
+    let mut queue: Vec<&str> = names.iter().copied().collect();
+    while let Some(name) = queue.pop() {
+        for target in protobuf_targets(definitions.get(name).or_else(|| messages.get(name))) {
+            if (definitions.contains_key(target) || messages.contains_key(target)) && names.insert(target) {
+                queue.push(target);
+            }
+        }
+    }
+    let index: BTreeMap<&str, usize> = names.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+    let mut out = String::new();
+    for name in &names {
+        match definitions.get(*name) {
+            Some(definition) => render_definition(&mut out, name, definition, &index)?,
+            None => render_message(&mut out, name, &messages[*name], &index)?,
+        }
+    }
+    Ok(out)
+}
+
+/// Names that a definition's or message's protobuf fields refer to.
+fn protobuf_targets(definition: Option<&Value>) -> Vec<&str> {
+    let Some(definition) = definition else { return Vec::new() };
+    let plain = ["pbFieldsNotInJson", "fields"].into_iter().filter_map(|key| definition[key].as_object());
+    let own = plain.flat_map(Map::values);
+    let of_properties =
+        definition["properties"].as_object().into_iter().flat_map(Map::values).map(|p| &p["pb"]);
+    own.chain(of_properties).filter_map(|pb| pb[2].as_str()).collect()
+}
+
+fn render_definition(
+    out: &mut String,
+    name: &str,
+    definition: &Value,
+    index: &BTreeMap<&str, usize>,
+) -> Result<()> {
+    write!(out, "@{name} {}", definition_shape(name, definition))?;
+    if definition["map-type"] == "atomic" {
+        out.push_str(" ma");
+    }
+    if let Some(message) = definition["pbMessage"].as_str()
+        && message != derived_message(name)
+    {
+        write!(out, " m={message}")?;
+    }
+    for gvk in definition["gvk"].as_array().into_iter().flatten() {
+        write!(out, " g={}/{}/{}", text(&gvk[0])?, text(&gvk[1])?, text(&gvk[2])?)?;
+    }
+    if let Some(unions) = definition.get("unions") {
+        write!(out, " u={unions}")?;
+    }
+    out.push('\n');
+    let required: BTreeSet<&str> =
+        definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (field, property) in definition["properties"].as_object().into_iter().flatten() {
+        render_field(out, name, field, property, required.contains(field.as_str()), index)
+            .with_context(|| format!("in {name}.{field}"))?;
+    }
+    for (field, pb) in definition["pbFieldsNotInJson"].as_object().into_iter().flatten() {
+        writeln!(out, "~{field} {} {}", pb[0], protobuf_type(pb, index)?)?;
+    }
+    Ok(())
+}
+
+fn render_message(
+    out: &mut String,
+    name: &str,
+    message: &Value,
+    index: &BTreeMap<&str, usize>,
+) -> Result<()> {
+    write!(out, "@{name} p")?;
+    if let Some(full) = message["pbMessage"].as_str()
+        && full != derived_message(name)
+    {
+        write!(out, " m={full}")?;
+    }
+    out.push('\n');
+    for (field, pb) in object(message, "fields")? {
+        writeln!(out, "~{field} {} {}", pb[0], protobuf_type(pb, index)?)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::fn_params_excessive_bools, reason = "one flag read off the definition's required list")]
+fn render_field(
+    out: &mut String,
+    definition: &str,
+    field: &str,
+    property: &Value,
+    required: bool,
+    index: &BTreeMap<&str, usize>,
+) -> Result<()> {
+    let shape = json_type(property, index)?;
+    let number = property["pb"][0].as_u64().unwrap_or(0);
+    write!(out, "{field} {number} {shape}")?;
+    if required {
+        out.push_str(" !");
+    }
+    if drops_zero(definition, field, property, required) {
+        out.push_str(" z");
+    }
+    if let Some(list) = property["list-type"].as_str() {
+        write!(out, " l{}", &list[..1])?;
+    }
+    if property["map-type"] == "atomic" {
+        out.push_str(" ma");
+    }
+    if let Some(keys) = property["list-map-keys"].as_array() {
+        let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+        write!(out, " k={}", keys.join(","))?;
+    }
+    for (tag, key) in [("ps", "patch-strategy"), ("pk", "patch-merge-key")] {
+        if let Some(value) = property[key].as_str() {
+            write!(out, " {tag}={value}")?;
+        }
+    }
+    let values = property["enum"].as_array().or_else(|| property["items"]["enum"].as_array());
+    if let Some(values) = values {
+        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        write!(out, " e={}", values.join(","))?;
+    }
+    if let Some(pb) = property.get("pb") {
+        let wire = protobuf_type(pb, index)?;
+        if wire != shape {
+            write!(out, " p={wire}")?;
+        }
+        if let Some(name) = pb[3].as_str() {
+            write!(out, " n={name}")?;
+        }
+    }
+    match property.get("default") {
+        Some(default) => write!(out, " d={default}")?,
+        None if is_plain_time(field, property) => out.push_str(" d=null"),
+        None => {}
+    }
+    out.push('\n');
+    Ok(())
+}
+
+/// The letter of a definition: a struct, or one of the types with an encoding of its own.
+fn definition_shape(name: &str, definition: &Value) -> &'static str {
+    match name.rsplit('.').next().unwrap_or(name) {
+        "Quantity" => "q",
+        "Time" => "t",
+        "MicroTime" => "u",
+        "IntOrString" => "x",
+        _ if definition.get("properties").is_some() => "o",
+        "CustomResourceSubresourceStatus" => "o",
+        _ => "a",
+    }
+}
+
+fn derived_message(name: &str) -> String {
+    name.replacen("io.k8s.", "k8s.io.", 1)
+}
+
+/// A type token: `[` list of, `{` map to, `#N` the N-th definition, or a scalar's letter.
+fn json_type(property: &Value, index: &BTreeMap<&str, usize>) -> Result<String> {
+    if let Some(name) = property["ref"].as_str() {
+        let position = index.get(name).with_context(|| format!("unknown reference {name}"))?;
+        return Ok(format!("#{position}"));
+    }
+    let token = match (property["type"].as_str(), property["format"].as_str()) {
+        (Some("string"), Some("byte")) => "y",
+        (Some("string"), _) => "s",
+        (Some("boolean"), _) => "b",
+        (Some("integer"), Some("int32")) => "i",
+        (Some("integer"), _) => "l",
+        (Some("number"), _) => "f",
+        (Some("array"), _) => return Ok(format!("[{}", json_type(&property["items"], index)?)),
+        (Some("object"), _) if property["additionalProperties"].is_object() => {
+            return Ok(format!("{{{}", json_type(&property["additionalProperties"], index)?));
+        }
+        (Some("object") | None, _) => "a",
+        (Some(other), _) => bail!("unknown type {other}"),
+    };
+    Ok(token.to_owned())
+}
+
+fn protobuf_type(pb: &Value, index: &BTreeMap<&str, usize>) -> Result<String> {
+    let prefix = match text(&pb[1])? {
+        "repeated" => "[",
+        label if label.starts_with("map<") => "{",
+        _ => "",
+    };
+    let token = match text(&pb[2])? {
+        "string" => "s".to_owned(),
+        "bool" => "b".to_owned(),
+        "int32" => "i".to_owned(),
+        "int64" => "l".to_owned(),
+        "double" => "f".to_owned(),
+        "bytes" => "y".to_owned(),
+        name => match index.get(name) {
+            Some(position) => format!("#{position}"),
+            None => bail!("unknown protobuf type {name}"),
+        },
+    };
+    Ok(format!("{prefix}{token}"))
+}
+
+/// Whether Kubernetes leaves the field out when its value is zero or the empty string.
+#[expect(clippy::fn_params_excessive_bools, reason = "one flag read off the definition's required list")]
+fn drops_zero(definition: &str, field: &str, property: &Value, required: bool) -> bool {
+    if required || property.get("default").is_some() {
+        return false;
+    }
+    match property["type"].as_str() {
+        Some("string") => !POINTER_STRINGS.contains(&field),
+        Some("boolean" | "integer") => {
+            let short = definition.rsplit('.').next().unwrap_or(definition);
+            PLAIN_SCALARS.contains(&field) && !POINTER_SCALARS.contains(&(short, field))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the field is a time held by value: Kubernetes encodes an unset one as `null`.
+fn is_plain_time(field: &str, property: &Value) -> bool {
+    property["ref"].as_str().is_some_and(|name| name.ends_with("v1.Time") || name.ends_with("v1.MicroTime"))
+        && PLAIN_TIMES.contains(&field)
+}
+
+fn object<'a>(value: &'a Value, key: &str) -> Result<&'a Map<String, Value>> {
+    value[key].as_object().with_context(|| format!("`{key}` is not an object"))
+}
+
+fn text(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("{value} is not a string"))
+}
+
+/// Optional strings that Kubernetes holds by pointer, so that an empty one is kept.
+const POINTER_STRINGS: &[&str] = &[
+    "apiGroup",
+    "appProtocol",
+    "fsGroupChangePolicy",
+    "fsType",
+    "gmsaCredentialSpec",
+    "gmsaCredentialSpecName",
+    "hostnameOverride",
+    "ingressClassName",
+    "localhostProfile",
+    "mountPropagation",
+    "preemptionPolicy",
+    "procMount",
+    "recursiveReadOnly",
+    "runAsUserName",
+    "runtimeClassName",
+    "seLinuxChangePolicy",
+    "stopSignal",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
+];
+
+/// Booleans and integers that Kubernetes holds by value and leaves out when zero, by field name.
+const PLAIN_SCALARS: &[&str] = &[
+    "active",
+    "availableReplicas",
+    "count",
+    "currentReplicas",
+    "failed",
+    "failureThreshold",
+    "fullyLabeledReplicas",
+    "generation",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostPort",
+    "initialDelaySeconds",
+    "minReadySeconds",
+    "nodePort",
+    "numberUnavailable",
+    "observedGeneration",
+    "paused",
+    "periodSeconds",
+    "publishNotReadyAddresses",
+    "readOnly",
+    "readyReplicas",
+    "signal",
+    "stdin",
+    "stdinOnce",
+    "succeeded",
+    "successThreshold",
+    "timeoutSeconds",
+    "tty",
+    "unavailableReplicas",
+    "unschedulable",
+    "updatedNumberScheduled",
+    "updatedReplicas",
+];
+
+/// Exceptions to [`PLAIN_SCALARS`]: held by pointer, so that a zero is kept.
+const POINTER_SCALARS: &[(&str, &str)] = &[
+    ("AzureDiskVolumeSource", "readOnly"),
+    ("CSIVolumeSource", "readOnly"),
+    ("ClientIPConfig", "timeoutSeconds"),
+    ("ListOptions", "timeoutSeconds"),
+    ("MutatingWebhook", "timeoutSeconds"),
+    ("ValidatingWebhook", "timeoutSeconds"),
+];
+
+/// Times that Kubernetes holds by value, by field name.
+const PLAIN_TIMES: &[&str] = &[
+    "eventTime",
+    "finishedAt",
+    "firstTimestamp",
+    "lastHeartbeatTime",
+    "lastObservedTime",
+    "lastProbeTime",
+    "lastTimestamp",
+    "lastTransitionTime",
+    "lastUpdateTime",
+    "startedAt",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn committed_table_is_what_the_facts_give() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let Ok(facts) = fs::read_to_string(root.join(SOURCE)) else {
+            return; // The facts live beside the repository and are not part of it.
+        };
+        let facts = serde_json::from_str(&facts).unwrap();
+        let table = fs::read_to_string(root.join(TABLE)).unwrap();
+        assert!(render(&facts).unwrap() == table, "run `cargo xtask schema`");
+    }
+}
