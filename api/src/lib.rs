@@ -2,10 +2,30 @@
 //!
 //! Pure: JSON values in, JSON values or a [`Status`] out. Stores, sockets and clocks are elsewhere.
 
+#![forbid(unsafe_code)]
+
+pub mod schema;
+
 pub mod kind;
 pub mod pipeline;
+
+pub mod decode;
+pub mod patch;
+pub mod table;
+
+pub mod field;
+pub mod quantity;
 pub mod selector;
 pub mod status;
+pub mod time;
+
+mod base64;
+mod conform;
+mod meta;
+mod names;
+mod value;
 
 pub use kind::Kind;
+pub use quantity::Quantity;
+pub use selector::{FieldSelector, LabelSelector};
 pub use status::Status;

@@ -1,1 +1,398 @@
-//! From request bytes to a checked object: strict decoding, pruning, defaulting, validation.
+//! From request to checked object: strict decoding, pruning, defaulting, what the system sets, validation.
+//!
+//! A front decodes a body with [`decode`], or [`accept`]s a value; the service then asks [`create`] or [`update`] for the object
+//! to store. Patches go through [`patch`], whose answer is accepted like a body. All are functions of their arguments.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{
+    Status,
+    conform::conform,
+    decode::{self as parse, DecodeError, Document, Format},
+    field::FieldError,
+    kind::{self, Generation, Kind},
+    meta,
+    patch::{self as patches, PatchError, PatchKind},
+    status::OptionsKind,
+    time::format_time,
+    value::{has, list, object_mut, put, set, text},
+};
+
+/// `fieldValidation` of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Unknown and duplicate fields are dropped silently.
+    Ignore,
+    /// They are dropped with a warning each.
+    #[default]
+    Warn,
+    /// They refuse the request.
+    Strict,
+}
+
+/// An object with the warnings to send along with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// The object.
+    pub object: Value,
+    /// For `Warning` headers, without code and quotes.
+    pub warnings: Vec<String>,
+}
+
+/// What the system gives a new object.
+#[derive(Clone, Copy, Debug)]
+pub struct Creation<'a> {
+    /// The namespace of the request; empty for cluster-scoped kinds.
+    pub namespace: &'a str,
+    /// Time of the request.
+    pub now: Timestamp,
+    /// A new unique id.
+    pub uid: &'a str,
+    /// Five random characters for a generated name, of those [`SUFFIX_ALPHABET`] has.
+    pub suffix: &'a str,
+}
+
+/// What of an object an update writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Everything but its status.
+    Object,
+    /// Its status, labels, annotations and finalizers.
+    Status,
+}
+
+/// What generated names end in: no vowels and nothing that looks like another character, so that no words come out.
+pub const SUFFIX_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
+impl FieldValidation {
+    /// Reads the query parameter.
+    ///
+    /// # Errors
+    ///
+    /// Invalid, when it is none of the three.
+    pub fn parse(text: &str, options: OptionsKind) -> Result<Self, Status> {
+        match text {
+            "" | "Warn" => Ok(Self::Warn),
+            "Ignore" => Ok(Self::Ignore),
+            "Strict" => Ok(Self::Strict),
+            other => {
+                let supported = ["", "Ignore", "Strict", "Warn"];
+                let error = FieldError::not_supported("fieldValidation", other, &supported);
+                Err(Status::invalid_options(options, &[error]))
+            }
+        }
+    }
+}
+
+/// Decodes a request body that should hold an object of `kind`.
+///
+/// # Errors
+///
+/// BadRequest with Kubernetes' message when it does not; RequestEntityTooLarge when it is too big.
+pub fn decode(
+    kind: &'static Kind,
+    body: &[u8],
+    format: Format,
+    validation: FieldValidation,
+) -> Result<Accepted, Status> {
+    let document = parse::document(body, format, Some(kind.definition()))
+        .map_err(|error| unreadable(kind, body, format, &error))?;
+    if !document.value.is_object() {
+        return Err(not_an_object(kind, body, format, &document.value));
+    }
+    let Document { value, duplicates, unknown } = document;
+    let (api_version, name) = identity(kind, &value);
+    let Accepted { object, .. } = accept(kind, value, FieldValidation::Ignore)?;
+    let notes: Vec<String> = duplicates.into_iter().chain(unknown).collect();
+    let warnings = match validation {
+        FieldValidation::Ignore => Vec::new(),
+        FieldValidation::Warn => notes,
+        FieldValidation::Strict if notes.is_empty() => notes,
+        FieldValidation::Strict => {
+            return Err(unhandled(
+                kind,
+                &api_version,
+                &name,
+                &format!("strict decoding error: {}", notes.join(", ")),
+            ));
+        }
+    };
+    Ok(Accepted { object, warnings })
+}
+
+/// Checks a value that should be an object of `kind`, prunes what the kind does not have, and makes its numbers, times and empty
+/// values canonical. `apiVersion` and `kind` may be missing.
+///
+/// # Errors
+///
+/// BadRequest with Kubernetes' message when it is of another kind or a field has the wrong type.
+pub fn accept(
+    kind: &'static Kind,
+    mut object: Value,
+    validation: FieldValidation,
+) -> Result<Accepted, Status> {
+    let (api_version, name) = identity(kind, &object);
+    if (api_version.as_str(), name.as_str()) != (&kind.api_version(), kind.kind) {
+        return Err(wrong_kind(kind, &api_version, &name));
+    }
+    let mut unknown = Vec::new();
+    conform(kind.definition(), &mut object, &mut unknown)
+        .map_err(|mismatch| unhandled(kind, &api_version, &name, &mismatch.to_string()))?;
+    set(&mut object, "apiVersion", kind.api_version());
+    set(&mut object, "kind", kind.kind);
+    let warnings = match validation {
+        FieldValidation::Strict if !unknown.is_empty() => {
+            let detail = format!("strict decoding error: {}", unknown.join(", "));
+            return Err(unhandled(kind, &api_version, &name, &detail));
+        }
+        FieldValidation::Warn => unknown,
+        _ => Vec::new(),
+    };
+    Ok(Accepted { object, warnings })
+}
+
+/// The object to store for a create, and warnings about it.
+///
+/// # Errors
+///
+/// BadRequest when it belongs elsewhere, Forbidden when admission refuses it, Invalid when it breaks rules.
+pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Result<Accepted, Status> {
+    let mut object = accept(kind, object, FieldValidation::Ignore)?.object;
+    meta::prepare_create(kind, &mut object, creation)?;
+    (kind.default)(&mut object);
+    (kind.prepare_create)(&mut object, creation);
+    (kind.admit)(kind, &mut object)?;
+    let mut errors = Vec::new();
+    meta::validate(kind, &object, &mut errors);
+    (kind.validate)(&object, &mut errors);
+    finish(kind, object, &errors)
+}
+
+/// The object to store for an update of `current` to `object`, and warnings about it. Equal to `current` when nothing changes.
+///
+/// # Errors
+///
+/// BadRequest when it names another object, Conflict when it names another uid, Invalid when it breaks rules.
+pub fn update(
+    kind: &'static Kind,
+    target: Target,
+    current: &Value,
+    object: Value,
+) -> Result<Accepted, Status> {
+    let mut object = accept(kind, object, FieldValidation::Ignore)?.object;
+    meta::prepare_update(kind, &mut object, current)?;
+    let mut errors = Vec::new();
+    match target {
+        Target::Object => {
+            (kind.default)(&mut object);
+            (kind.prepare_update)(&mut object, current);
+            if kind.generation == Generation::CountsSpecChanges && object["spec"] != current["spec"] {
+                bump_generation(&mut object);
+            }
+            meta::validate(kind, &object, &mut errors);
+            meta::validate_update(&object, current, &mut errors);
+            (kind.validate)(&object, &mut errors);
+            (kind.validate_update)(&object, current, &mut errors);
+        }
+        Target::Status => {
+            keep_all_but_status(&mut object, current);
+            (kind.default)(&mut object);
+            (kind.prepare_status)(&mut object, current);
+            meta::validate(kind, &object, &mut errors);
+            meta::validate_update(&object, current, &mut errors);
+            (kind.validate_status)(&object, current, &mut errors);
+        }
+    }
+    finish(kind, object, &errors)
+}
+
+/// The object that a patch makes of `current`, accepted like a request body; [`update`] comes next.
+///
+/// # Errors
+///
+/// BadRequest or Invalid, as Kubernetes answers broken patches and patches whose outcome is no object of the kind.
+pub fn patch(
+    kind: &'static Kind,
+    current: &Value,
+    patch: PatchKind,
+    body: &[u8],
+    validation: FieldValidation,
+) -> Result<Accepted, Status> {
+    let patched = patches::apply(kind, current, patch, body).map_err(|error| match error {
+        PatchError::NotApplicable => Status::patch_not_applicable(),
+        PatchError::TooLarge => Status::too_large(parse::BODY_LIMIT_BYTES),
+        PatchError::Unreadable(message) => Status::bad_request(format!("error decoding patch: {message}")),
+        PatchError::Invalid(message) => Status::bad_request(message),
+    })?;
+    let shown = patches::go_json(&patched);
+    accept_patched(kind, patched, validation).map_err(|detail| Status::invalid_patch(&shown, &detail))
+}
+
+fn accept_patched(
+    kind: &'static Kind,
+    mut object: Value,
+    validation: FieldValidation,
+) -> Result<Accepted, String> {
+    let mut unknown = Vec::new();
+    conform(kind.definition(), &mut object, &mut unknown).map_err(|mismatch| mismatch.to_string())?;
+    set(&mut object, "apiVersion", kind.api_version());
+    set(&mut object, "kind", kind.kind);
+    match validation {
+        FieldValidation::Strict if !unknown.is_empty() => {
+            Err(format!("strict decoding error: {}", unknown.join(", ")))
+        }
+        FieldValidation::Warn => Ok(Accepted { object, warnings: unknown }),
+        _ => Ok(Accepted { object, warnings: Vec::new() }),
+    }
+}
+
+/// Marks an object as being deleted, with so many seconds of grace from `now`. Answers whether anything changed: a second
+/// delete may only shorten the grace.
+pub fn begin_deletion(object: &mut Value, now: Timestamp, grace_seconds: i64) -> bool {
+    let metadata = object_mut(object, "metadata");
+    let earlier = metadata["deletionGracePeriodSeconds"].as_i64();
+    if has(metadata, "deletionTimestamp") && earlier.is_none_or(|earlier| earlier <= grace_seconds) {
+        return false;
+    }
+    let deadline = now.checked_add(SignedDuration::from_secs(grace_seconds)).unwrap_or(now);
+    let first = !has(metadata, "deletionTimestamp");
+    set(metadata, "deletionTimestamp", format_time(deadline));
+    set(metadata, "deletionGracePeriodSeconds", grace_seconds);
+    if first {
+        bump_generation(object);
+    }
+    true
+}
+
+/// Whether a deleted object may be removed now: no finalizers, and no grace left to wait for.
+pub fn is_removable(object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    has(metadata, "deletionTimestamp") && grace == 0 && list(metadata, "finalizers").is_empty()
+}
+
+/// Counts a change of what is wanted, on objects that count them.
+fn bump_generation(object: &mut Value) {
+    let metadata = object_mut(object, "metadata");
+    if let Some(generation) = metadata["generation"].as_i64().filter(|generation| *generation > 0) {
+        set(metadata, "generation", generation.saturating_add(1));
+    }
+}
+
+fn finish(kind: &'static Kind, mut object: Value, errors: &[FieldError]) -> Result<Accepted, Status> {
+    if !errors.is_empty() {
+        return Err(Status::invalid(kind, text(&object["metadata"], "name"), errors));
+    }
+    conform(kind.definition(), &mut object, &mut Vec::new()).map_err(Status::internal)?;
+    let warnings = (kind.warnings)(&object);
+    Ok(Accepted { object, warnings })
+}
+
+/// A status update changes nothing but the status and, of metadata, what is not about ownership.
+fn keep_all_but_status(object: &mut Value, current: &Value) {
+    if let (Some(new), Some(old)) = (object.as_object_mut(), current.as_object()) {
+        new.retain(|key, _| ["metadata", "status"].contains(&key.as_str()));
+        for (key, value) in old.iter().filter(|(key, _)| !["metadata", "status"].contains(&key.as_str())) {
+            new.insert(key.clone(), value.clone());
+        }
+    }
+    put(object_mut(object, "metadata"), "ownerReferences", current["metadata"]["ownerReferences"].clone());
+}
+
+/// What the object says it is, with what the endpoint implies for what it does not say.
+fn identity(kind: &Kind, object: &Value) -> (String, String) {
+    let or = |key: &str, implied: &str| match text(object, key) {
+        "" => implied.to_owned(),
+        own => own.to_owned(),
+    };
+    (or("apiVersion", &kind.api_version()), or("kind", kind.kind))
+}
+
+fn unhandled(kind: &Kind, api_version: &str, name: &str, detail: &str) -> Status {
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    let wanted = kind.kind;
+    Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {wanted}: {detail}"))
+}
+
+fn wrong_kind(kind: &Kind, api_version: &str, name: &str) -> Status {
+    let detail = match kind::by_kind(api_version, name) {
+        Some(other) => format!(
+            "converting ({}.{}) to ({}.{}): unknown conversion",
+            other.version,
+            other.kind,
+            internal_package(kind),
+            kind.kind
+        ),
+        None => format!(
+            "no kind \"{name}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        ),
+    };
+    unhandled(kind, api_version, name, &detail)
+}
+
+fn internal_package(kind: &Kind) -> &'static str {
+    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() }
+}
+
+/// Kubernetes first looks for version and kind; a body it cannot read fails there.
+fn unreadable(kind: &Kind, body: &[u8], format: Format, error: &DecodeError) -> Status {
+    match error {
+        DecodeError::TooLarge => Status::too_large(parse::BODY_LIMIT_BYTES),
+        error => unrecognized(kind, body, format, &error.to_string()),
+    }
+}
+
+fn not_an_object(kind: &Kind, body: &[u8], format: Format, value: &Value) -> Status {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        _ => "array",
+    };
+    let wanted = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let error = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
+    unrecognized_bytes(kind, body, format, &error)
+}
+
+fn unrecognized(kind: &Kind, body: &[u8], format: Format, error: &str) -> Status {
+    match format {
+        Format::Json => {
+            let body = String::from_utf8_lossy(shown(body));
+            Status::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: \
+                 {error} ({body})",
+                kind.kind
+            ))
+        }
+        Format::Yaml => Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {error} ({})",
+            kind.kind,
+            hex(shown(body))
+        )),
+    }
+}
+
+fn unrecognized_bytes(kind: &Kind, body: &[u8], format: Format, error: &str) -> Status {
+    let prefix = match format {
+        Format::Json | Format::Yaml => "couldn't get version/kind; json parse error: ",
+    };
+    let kind = kind.kind;
+    let body = hex(shown(body));
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {prefix}{error} ({body})"
+    ))
+}
+
+/// As much of a body as a message quotes.
+fn shown(body: &[u8]) -> &[u8] {
+    &body[..body.len().min(QUOTED_BYTES)]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Enough to recognise a body by, and no way to make messages large.
+const QUOTED_BYTES: usize = 1024;

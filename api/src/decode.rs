@@ -1,0 +1,391 @@
+//! From bytes to a JSON value: JSON or YAML, with bounded size and depth, noting duplicate and unknown fields on the way.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::schema::{Definition, Encoding, Shape, Type};
+
+/// Notation of a request body or file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// YAML, one document.
+    Yaml,
+}
+
+/// Why bytes are no document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// More bytes than [`BODY_LIMIT_BYTES`].
+    #[error("document is larger than {BODY_LIMIT_BYTES} bytes")]
+    TooLarge,
+    /// The syntax is broken.
+    #[error("{message}")]
+    Syntax {
+        /// In the words Kubernetes uses.
+        message: String,
+        /// Line, from 1; 0 when not known.
+        line: usize,
+        /// Column, from 1; 0 when not known.
+        column: usize,
+    },
+}
+
+/// A document as a value, and what strict checking holds against it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Document {
+    /// The value; of a duplicate field, the last.
+    pub value: Value,
+    /// `duplicate field "a.b"`, in the order of the text.
+    pub duplicates: Vec<String>,
+    /// `unknown field "a.b"`, in the order of the text; only with a definition.
+    pub unknown: Vec<String>,
+}
+
+/// Parses one document; with a definition also notes fields that the definition does not have.
+///
+/// # Errors
+///
+/// When it is too large, nested too deeply, or not of this format.
+pub fn document(
+    body: &[u8],
+    format: Format,
+    definition: Option<&'static Definition>,
+) -> Result<Document, DecodeError> {
+    if body.len() > BODY_LIMIT_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    let mut notes = Document::default();
+    let seed = |notes| Node { notes, schema: Schema::of(definition), path: String::new(), depth: 0 };
+    let parsed = match format {
+        Format::Json => {
+            let mut parser = serde_json::Deserializer::from_slice(body);
+            let value = seed(&mut notes).deserialize(&mut parser);
+            value.and_then(|value| parser.end().map(|()| value)).map_err(|error| json_error(body, &error))
+        }
+        Format::Yaml => {
+            let parser = serde_norway::Deserializer::from_slice(body);
+            seed(&mut notes).deserialize(parser).map_err(|error| yaml_error(&error))
+        }
+    };
+    notes.value = parsed?;
+    Ok(notes)
+}
+
+/// Parses every document of a YAML or JSON file; empty documents are left out.
+///
+/// # Errors
+///
+/// At the first document that is too large, nested too deeply, or not YAML; the position is the one in the file.
+pub fn documents(body: &[u8]) -> Result<Vec<Document>, DecodeError> {
+    if body.len() > BODY_LIMIT_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    let mut out = Vec::new();
+    for parser in serde_norway::Deserializer::from_slice(body) {
+        let mut notes = Document::default();
+        let seed = Node { notes: &mut notes, schema: Schema::Free, path: String::new(), depth: 0 };
+        notes.value = seed.deserialize(parser).map_err(|error| yaml_error(&error))?;
+        if !notes.value.is_null() {
+            out.push(notes);
+        }
+    }
+    Ok(out)
+}
+
+/// What is known about a value's type while parsing.
+#[derive(Clone, Copy)]
+enum Schema {
+    Free,
+    Typed(Type),
+    Struct(&'static Definition),
+}
+
+impl Schema {
+    fn of(definition: Option<&'static Definition>) -> Self {
+        match definition {
+            Some(definition) if definition.encoding == Encoding::Struct => Self::Struct(definition),
+            _ => Self::Free,
+        }
+    }
+
+    fn resolve(self) -> Self {
+        match self {
+            Self::Typed(ty) => match ty.shape() {
+                Shape::Named(definition) => Self::of(Some(definition)),
+                Shape::List(_) | Shape::Map(_) => self,
+                _ => Self::Free,
+            },
+            other => other,
+        }
+    }
+
+    /// The type of the field or entry `key`; `None` when a struct has no such field.
+    fn at_key(self, key: &str) -> Option<Self> {
+        match self {
+            Self::Struct(definition) => definition.field(key).map(|field| Self::Typed(field.ty)),
+            Self::Typed(ty) => match ty.shape() {
+                Shape::Map(value) => Some(Self::Typed(value)),
+                _ => Some(Self::Free),
+            },
+            Self::Free => Some(Self::Free),
+        }
+    }
+
+    fn element(self) -> Self {
+        match self {
+            Self::Typed(ty) => match ty.shape() {
+                Shape::List(element) => Self::Typed(element),
+                _ => Self::Free,
+            },
+            _ => Self::Free,
+        }
+    }
+}
+
+/// Parses one value at a path.
+struct Node<'n> {
+    notes: &'n mut Document,
+    schema: Schema,
+    path: String,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if self.depth > DEPTH_LIMIT {
+            return Err(D::Error::custom("exceeded max depth"));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let schema = self.schema.resolve().element();
+        let mut elements = Vec::new();
+        loop {
+            let path = format!("{}[{}]", self.path, elements.len());
+            let node = Node { notes: &mut *self.notes, schema, path, depth: self.depth + 1 };
+            match access.next_element_seed(node)? {
+                Some(element) => elements.push(element),
+                None => return Ok(Value::Array(elements)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let own = self.schema.resolve();
+        let mut object = Map::new();
+        while let Some(key) = access.next_key_seed(Key)? {
+            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let schema = own.at_key(&key).unwrap_or_else(|| {
+                self.notes.unknown.push(format!("unknown field \"{path}\""));
+                Schema::Free
+            });
+            if object.contains_key(&key) {
+                self.notes.duplicates.push(format!("duplicate field \"{path}\""));
+            }
+            let node = Node { notes: &mut *self.notes, schema, path, depth: self.depth + 1 };
+            object.insert(key, access.next_value_seed(node)?);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// A map's key; YAML allows scalars of other types, which become their text.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<String, E> {
+        Ok(value.to_string())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<String, E> {
+        Ok(value.to_owned())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<String, E> {
+        Ok(value)
+    }
+}
+
+/// A parser's error in the words of Go's JSON package.
+fn json_error(body: &[u8], error: &serde_json::Error) -> DecodeError {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    let message = if error.is_eof() {
+        "unexpected end of JSON input".to_owned()
+    } else {
+        let found = character_at(body, line, column);
+        let known = |(pattern, _): &&(&str, &str)| text.starts_with(pattern);
+        match (found, JSON_CONTEXTS.iter().find(known)) {
+            (Some(found), Some((_, context))) => format!("invalid character {found} {context}"),
+            _ => text,
+        }
+    };
+    DecodeError::Syntax { message, line, column }
+}
+
+/// The character at a position, quoted as Go quotes it.
+fn character_at(body: &[u8], line: usize, column: usize) -> Option<String> {
+    let line = body.split(|byte| *byte == b'\n').nth(line.checked_sub(1)?)?;
+    let byte = *line.get(column.checked_sub(1)?)?;
+    Some(match byte {
+        b'\'' => r"'\''".to_owned(),
+        b'"' => "'\"'".to_owned(),
+        byte => format!("'{}'", char::from(byte).escape_debug()),
+    })
+}
+
+/// A parser's error as Kubernetes shows it: the line first, unless it is the first line.
+fn yaml_error(error: &serde_norway::Error) -> DecodeError {
+    let (line, column) = error.location().map_or((0, 0), |location| (location.line(), location.column()));
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let message = if line > 1 { format!("yaml: line {line}: {text}") } else { format!("yaml: {text}") };
+    DecodeError::Syntax { message, line, column }
+}
+
+/// Kubernetes takes 3 MiB; more than one object never needs, and it bounds what a request can make us hold.
+pub const BODY_LIMIT_BYTES: usize = 3 * 1024 * 1024;
+
+/// Deeper than any schema nests; below the parsers' own limit of 128.
+const DEPTH_LIMIT: usize = 100;
+
+/// What our parser says, and how Go says it.
+const JSON_CONTEXTS: &[(&str, &str)] = &[
+    ("expected value", "looking for beginning of value"),
+    ("expected ident", "looking for beginning of value"),
+    ("trailing characters", "after top-level value"),
+    ("expected `,` or `}`", "after object key:value pair"),
+    ("expected `,` or `]`", "after array element"),
+    ("key must be a string", "looking for beginning of object key string"),
+    ("trailing comma", "looking for beginning of value"),
+    ("expected `:`", "after object key"),
+    ("control character", "in string literal"),
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema;
+
+    fn check_error(body: &str, format: Format, expected: &str) {
+        let error = document(body.as_bytes(), format, None).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{body}");
+    }
+
+    #[test]
+    fn errors_speak_kubernetes() {
+        check_error(r#"{"a":"#, Format::Json, "unexpected end of JSON input");
+        check_error(r#"{} {}"#, Format::Json, "invalid character '{' after top-level value");
+        check_error("x", Format::Json, "invalid character 'x' looking for beginning of value");
+        check_error("{a}", Format::Json, "invalid character 'a' looking for beginning of object key string");
+        check_error("[1 2]", Format::Json, "invalid character '2' after array element");
+        check_error("a: b: c", Format::Yaml, "yaml: mapping values are not allowed in this context");
+        check_error(
+            "a: b\nc: d: e",
+            Format::Yaml,
+            "yaml: line 2: mapping values are not allowed in this context",
+        );
+        check_error(&"[".repeat(200), Format::Json, "exceeded max depth at line 1 column 101");
+    }
+
+    #[test]
+    fn duplicates_and_unknown_fields_are_noted_in_order() {
+        let body = r#"{"metadata":{"name":"a","name":"b"},"Data":{},"data":{"x":"1","x":"2"},"zz":1}"#;
+        let definition = schema::definition("io.k8s.api.core.v1.ConfigMap");
+        let document = document(body.as_bytes(), Format::Json, definition).unwrap();
+        assert_eq!(
+            document.duplicates,
+            [r#"duplicate field "metadata.name""#, r#"duplicate field "data.x""#]
+        );
+        assert_eq!(document.unknown, [r#"unknown field "Data""#, r#"unknown field "zz""#]);
+        assert_eq!(document.value["metadata"]["name"], "b");
+    }
+
+    #[test]
+    fn files_hold_several_documents() {
+        let file = "---\na: 1\n---\n# nothing\n---\n1: yes\ntrue: [null, 1.5]\n";
+        let values: Vec<_> =
+            documents(file.as_bytes()).unwrap().into_iter().map(|document| document.value).collect();
+        assert_eq!(values, [json!({"a": 1}), json!({"1": "yes", "true": [null, 1.5]})]);
+    }
+}

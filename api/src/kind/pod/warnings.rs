@@ -1,0 +1,201 @@
+//! Warnings about pods: Kubernetes' own, and one for each field that is accepted but not acted on yet.
+
+use serde_json::Value;
+
+use super::CONTAINER_LISTS;
+use crate::{
+    field::Path,
+    value::{has, list, text},
+};
+
+pub(super) fn all(pod: &Value) -> Vec<String> {
+    let mut warnings = kubernetes_warnings(pod);
+    warnings.extend(unsupported_warnings(pod));
+    warnings
+}
+
+/// A warning for each field of `pod` that is stored but has no effect yet.
+pub fn unsupported_warnings(pod: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in UNSUPPORTED {
+        let parts: Vec<&str> = path.split('.').collect();
+        find(pod, &parts, &Path::new(""), &mut found);
+    }
+    found.into_iter().map(|path| format!("{path}: accepted, but has no effect yet")).collect()
+}
+
+/// Fields without effect. `[]` after a name stands for every element of the list; `a|b` for either name. Empty values do not
+/// count, nor do the values in [`HARMLESS`].
+const UNSUPPORTED: &[&str] = &[
+    "spec.volumes[]",
+    "spec.ephemeralContainers[]",
+    "spec.affinity.podAffinity|podAntiAffinity",
+    "spec.topologySpreadConstraints[]",
+    "spec.securityContext.appArmorProfile|fsGroup|fsGroupChangePolicy|runAsGroup|runAsNonRoot|runAsUser|seLinuxChangePolicy|\
+     seLinuxOptions|seccompProfile|supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
+    "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|hostnameOverride|imagePullSecrets|os|overhead|\
+     readinessGates|resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain|schedulingGates",
+    "spec.containers|initContainers[].livenessProbe|readinessProbe|startupProbe|lifecycle|volumeMounts|volumeDevices|\
+     resizePolicy|restartPolicyRules|stdin|stdinOnce|tty|terminationMessagePath",
+    "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|appArmorProfile|capabilities|privileged|\
+     procMount|readOnlyRootFilesystem|runAsGroup|runAsNonRoot|runAsUser|seLinuxOptions|seccompProfile|windowsOptions",
+    "spec.containers[].restartPolicy",
+];
+
+/// Values that ask for what happens anyway.
+const HARMLESS: &[(&str, &str)] =
+    &[("dnsPolicy", "ClusterFirst"), ("terminationMessagePath", "/dev/termination-log")];
+
+/// Follows a pattern of [`UNSUPPORTED`] through a value.
+fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
+    let Some((part, rest)) = parts.split_first() else {
+        found.push(path.clone());
+        return;
+    };
+    let (names, each) = match part.strip_suffix("[]") {
+        Some(names) => (names, true),
+        None => (*part, false),
+    };
+    for name in names.split('|') {
+        let (child, path) = (&value[name], path.child(name));
+        let harmless = HARMLESS.iter().any(|(field, text)| *field == name && child == *text);
+        if is_empty(child) || harmless {
+            continue;
+        }
+        if each {
+            for (position, element) in child.as_array().into_iter().flatten().enumerate() {
+                find(element, rest, &path.index(position), found);
+            }
+        } else {
+            find(child, rest, &path, found);
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(elements) => elements.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    }
+}
+
+/// Warnings that a Kubernetes server gives.
+fn kubernetes_warnings(pod: &Value) -> Vec<String> {
+    let spec = &pod["spec"];
+    let mut warnings = Vec::new();
+    for (position, volume) in list(spec, "volumes").iter().enumerate() {
+        for (field, name, since, gone) in DEAD_VOLUMES {
+            if has(volume, field) {
+                let path = format!("spec.volumes[{position}].{name}");
+                warnings.push(format!("{path}: deprecated in {since}, non-functional in {gone}+"));
+            }
+        }
+    }
+    for (position, constraint) in list(spec, "topologySpreadConstraints").iter().enumerate() {
+        if !has(constraint, "labelSelector") {
+            let path = format!("spec.topologySpreadConstraints[{position}].labelSelector");
+            warnings.push(format!("{path}: a null labelSelector results in matching no pod"));
+        }
+    }
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let affinity = &spec["affinity"][kind];
+        let path = Path::new("spec.affinity").child(kind);
+        for (list_name, inner) in [
+            ("preferredDuringSchedulingIgnoredDuringExecution", Some("podAffinityTerm")),
+            ("requiredDuringSchedulingIgnoredDuringExecution", None),
+        ] {
+            for (position, term) in list(affinity, list_name).iter().enumerate() {
+                let path = path.child(list_name).index(position);
+                let (term, path) = match inner {
+                    Some(inner) => (&term[inner], path.child(inner)),
+                    None => (term, path),
+                };
+                if !has(term, "labelSelector") {
+                    let path = path.child("labelSelector");
+                    warnings.push(format!("{path}: a null labelSelector results in matching no pod"));
+                }
+            }
+        }
+    }
+    port_warnings(spec, &mut warnings);
+    duplicate_env_warnings(spec, &mut warnings);
+    warnings
+}
+
+fn port_warnings(spec: &Value, warnings: &mut Vec<String>) {
+    for key in CONTAINER_LISTS {
+        for (i, container) in list(spec, key).iter().enumerate() {
+            for (j, port) in list(container, "ports").iter().enumerate() {
+                let host_ip = text(port, "hostIP");
+                if !host_ip.is_empty() && port["hostPort"].as_i64().unwrap_or(0) == 0 {
+                    warnings.push(format!(
+                        "spec.{key}[{i}].ports[{j}]: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} \
+                         Protocol:{} HostIP:{host_ip}}}",
+                        text(port, "name"),
+                        port["containerPort"],
+                        text(port, "protocol"),
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn duplicate_env_warnings(spec: &Value, warnings: &mut Vec<String>) {
+    for key in CONTAINER_LISTS {
+        for (i, container) in list(spec, key).iter().enumerate() {
+            let names: Vec<&str> =
+                list(container, "env").iter().map(|variable| text(variable, "name")).collect();
+            for (j, name) in names.iter().enumerate().filter(|(j, name)| names[..*j].contains(name)) {
+                warnings.push(format!(
+                    "spec.{key}[{i}].env[{j}]: hides previous definition of \"{name}\", which may be dropped when using apply"
+                ));
+            }
+        }
+    }
+}
+
+/// Volume sources that Kubernetes keeps in the API only: JSON field, name in the warning, deprecated in, gone in.
+const DEAD_VOLUMES: &[(&str, &str, &str, &str)] = &[
+    ("cephfs", "cephfs", "v1.28", "v1.31"),
+    ("flocker", "flocker", "v1.22", "v1.25"),
+    ("glusterfs", "glusterfs", "v1.25", "v1.26"),
+    ("quobyte", "quobyte", "v1.22", "v1.25"),
+    ("rbd", "rbd", "v1.28", "v1.31"),
+    ("scaleIO", "scaleIO", "v1.16", "v1.22"),
+    ("storageos", "storageOS", "v1.22", "v1.25"),
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_without_effect_are_named() {
+        let pod = json!({"spec": {
+            "containers": [
+                {"name": "a", "livenessProbe": {"exec": {}}, "securityContext": {"runAsNonRoot": true}, "tty": false},
+                {"name": "b", "terminationMessagePath": "/dev/termination-log", "env": [{"name": "x"}]},
+            ],
+            "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "nodeSelector": {"a": "b"},
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "affinity": {"nodeAffinity": {"x": 1}, "podAffinity": {"y": 1}},
+        }});
+        let expected = [
+            "spec.volumes[0]",
+            "spec.affinity.podAffinity",
+            "spec.hostNetwork",
+            "spec.containers[0].livenessProbe",
+            "spec.containers[0].securityContext.runAsNonRoot",
+        ];
+        assert_eq!(
+            unsupported_warnings(&pod),
+            expected.map(|path| format!("{path}: accepted, but has no effect yet"))
+        );
+    }
+}

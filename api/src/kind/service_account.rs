@@ -1,0 +1,12 @@
+//! ServiceAccount.
+
+use super::Kind;
+
+pub(super) static KIND: Kind = Kind {
+    kind: "ServiceAccount",
+    plural: "serviceaccounts",
+    singular: "serviceaccount",
+    short_names: &["sa"],
+    schema: "io.k8s.api.core.v1.ServiceAccount",
+    ..Kind::BASE
+};
