@@ -1,3 +1,10 @@
 //! What the coordinator decides: the cluster view, controllers, the scheduler, and how pods are lowered for nodes.
 //!
 //! No sockets, clocks, threads or disks: values in, values out.
+#![forbid(unsafe_code)]
+
+pub mod amounts;
+pub mod scheduler;
+pub mod view;
+
+pub use view::{ObjectKey, View};

@@ -1,0 +1,63 @@
+//! Node selectors: whether a node's labels and name satisfy terms, and which nodes a pod names outright.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::view::{NodeInfo, NodeTerm, Operator, PodTemplate, Requirement};
+
+/// Whether `node` satisfies the pod's node selector and its required node affinity.
+pub(crate) fn required_matches(template: &PodTemplate, node: &NodeInfo) -> bool {
+    template.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
+        && template.required.as_ref().is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
+}
+
+/// Whether all requirements of a term hold; a term without any matches nothing.
+pub(crate) fn term_matches(term: &NodeTerm, node: &NodeInfo) -> bool {
+    if term.labels.is_empty() && term.fields.is_empty() {
+        return false;
+    }
+    let label = |key: &str| node.labels.get(key).map(String::as_str);
+    let field = |key: &str| (key == NAME_FIELD).then(|| node.name.as_str());
+    term.labels.iter().all(|requirement| holds(requirement, label(&requirement.key)))
+        && term.fields.iter().all(|requirement| holds(requirement, field(&requirement.key)))
+}
+
+/// The names of the only nodes that can match, when every required term names nodes; otherwise `None`.
+pub(crate) fn named_nodes(template: &PodTemplate) -> Option<BTreeSet<&str>> {
+    let mut names = BTreeSet::new();
+    for term in template.required.as_ref()? {
+        let mut of_term: Option<BTreeMap<&str, usize>> = None;
+        let mut requirements = 0;
+        for field in &term.fields {
+            if field.key == NAME_FIELD && field.operator == Some(Operator::In) {
+                requirements += 1;
+                let counts = of_term.get_or_insert_default();
+                for value in &field.values {
+                    *counts.entry(value).or_default() += 1;
+                }
+            }
+        }
+        names.extend(of_term?.into_iter().filter(|(_, count)| *count == requirements).map(|(name, _)| name));
+    }
+    Some(names)
+}
+
+fn holds(requirement: &Requirement, value: Option<&str>) -> bool {
+    let listed = |value: &str| requirement.values.iter().any(|listed| listed == value);
+    let number = |text: &str| text.parse::<i64>().ok();
+    let compare = |accept: fn(&i64, &i64) -> bool| {
+        let bound = requirement.values.first().and_then(|bound| number(bound));
+        value.and_then(number).zip(bound).is_some_and(|(value, bound)| accept(&value, &bound))
+    };
+    match requirement.operator {
+        Some(Operator::In) => value.is_some_and(listed),
+        Some(Operator::NotIn) => !value.is_some_and(listed),
+        Some(Operator::Exists) => value.is_some(),
+        Some(Operator::DoesNotExist) => value.is_none(),
+        Some(Operator::Gt) => compare(i64::gt),
+        Some(Operator::Lt) => compare(i64::lt),
+        None => false,
+    }
+}
+
+/// The one field that a node selector can name.
+const NAME_FIELD: &str = "metadata.name";

@@ -1,0 +1,414 @@
+//! The cluster as the scheduler and the controllers see it: lean projections of pods, nodes and namespaces, fed by the watch.
+//!
+//! A reader folds changes in with `apply_*` and `delete_*` and starts over with a new view after a gap. Each `apply_*` decodes
+//! only the fields that somebody here looks at, and answers what was known before, so that the caller can tell what changed.
+//! The view never holds whole objects, and never decides anything.
+
+mod decode;
+mod node;
+mod pod;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use dunlin_link::NodeName;
+use jiff::Timestamp;
+
+pub use decode::DecodeError;
+pub use node::{Condition, Effect, NodeInfo, Taint};
+pub use pod::{Deletion, HostPort, NodeTerm, Operator, Phase, PodInfo, PodTemplate, Requirement, Toleration};
+
+use crate::amounts::Amounts;
+
+/// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// `metadata.namespace`.
+    pub namespace: Arc<str>,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+}
+
+/// The whole projection.
+#[derive(Debug)]
+pub struct View {
+    started: Timestamp,
+    node_grace: Duration,
+    pods: HashMap<ObjectKey, Arc<PodInfo>>,
+    nodes: BTreeMap<NodeName, NodeEntry>,
+    namespaces: BTreeMap<Arc<str>, NamespaceInfo>,
+    /// Objects per namespace and plural of their kind, so that a namespace's end is known without holding them.
+    contents: HashMap<Arc<str>, BTreeMap<Arc<str>, usize>>,
+    /// Namespaces whose `default` ServiceAccount exists.
+    default_accounts: HashSet<Arc<str>>,
+    /// One allocation per distinct pod template, however many pods were made from it.
+    templates: HashSet<Arc<PodTemplate>>,
+    /// Pods that ended, oldest first, for the bound on how many are kept.
+    finished: BTreeSet<(Timestamp, ObjectKey)>,
+    /// Pods being deleted that no node holds.
+    unassigned_deleting: BTreeSet<ObjectKey>,
+}
+
+/// A node, or a name that pods are bound to although no such node exists.
+#[derive(Debug)]
+pub struct NodeEntry {
+    /// The Node object, if there is one.
+    pub info: Option<Arc<NodeInfo>>,
+    /// What is known of its session.
+    pub liveness: Liveness,
+    /// Since when there has been no Node object while pods name it.
+    pub missing_since: Option<Timestamp>,
+    /// Pods bound or assumed to be, finished ones included.
+    pub pods: BTreeSet<ObjectKey>,
+    /// What those that are not finished hold.
+    pub usage: Usage,
+}
+
+/// What the pods of a node hold together.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    /// Number of pods.
+    pub pods: u32,
+    /// Sum of requests.
+    pub requested: Amounts,
+    /// CPU in thousandths, with Kubernetes' assumption for containers that request none; for scores only.
+    pub assumed_cpu: u64,
+    /// Memory in bytes, likewise.
+    pub assumed_memory: u64,
+    /// Ports taken on the node's own addresses, and by how many pods.
+    pub host_ports: BTreeMap<HostPort, u32>,
+}
+
+/// What is known of a node's session. It lives in memory only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// Not heard of since the coordinator started at this time.
+    Unverified(Timestamp),
+    /// Its session is open.
+    Live,
+    /// Its session ended or fell silent at this time.
+    Silent(Timestamp),
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceInfo {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// Whether it has a deletion timestamp.
+    pub deleting: bool,
+    /// Whether `spec.finalizers` still holds `kubernetes`.
+    pub finalizer: bool,
+}
+
+impl ObjectKey {
+    /// A key of a namespaced object.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl View {
+    /// An empty view of a coordinator that started at `now` and lets nodes be silent for `node_grace`.
+    pub fn new(now: Timestamp, node_grace: Duration) -> Self {
+        Self {
+            started: now,
+            node_grace,
+            pods: HashMap::new(),
+            nodes: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            contents: HashMap::new(),
+            default_accounts: HashSet::new(),
+            templates: HashSet::new(),
+            finished: BTreeSet::new(),
+            unassigned_deleting: BTreeSet::new(),
+        }
+    }
+
+    /// Folds in a pod as stored; answers the pod as it was known before.
+    ///
+    /// # Errors
+    /// When `json` is not a pod; the view is then unchanged.
+    pub fn apply_pod(
+        &mut self,
+        key: &ObjectKey,
+        json: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Arc<PodInfo>>, DecodeError> {
+        let mut pod = PodInfo::decode(json)?;
+        pod.template = self.intern(pod.template);
+        let before = self.remove_pod(key);
+        if let Some(before) = &before
+            && before.assumed
+            && before.uid == pod.uid
+            && pod.node.is_none()
+        {
+            pod.node.clone_from(&before.node);
+            pod.assumed = true;
+        }
+        self.insert_pod(key, Arc::new(pod), now);
+        Ok(before)
+    }
+
+    /// Forgets a pod; answers what was known of it.
+    pub fn delete_pod(&mut self, key: &ObjectKey) -> Option<Arc<PodInfo>> {
+        let before = self.remove_pod(key)?;
+        // The set and `before` hold the last two references when no other pod uses the template.
+        if Arc::strong_count(&before.template) <= 2 {
+            self.templates.remove(&before.template);
+        }
+        Some(before)
+    }
+
+    /// Counts a pod as bound to `node` before the store confirms it. False when the pod is gone or bound already.
+    pub fn assume(&mut self, key: &ObjectKey, node: &NodeName, now: Timestamp) -> bool {
+        let Some(pod) = self.pods.get(key).filter(|pod| pod.node.is_none()) else { return false };
+        let assumed = PodInfo { node: Some(node.clone()), assumed: true, ..PodInfo::clone(pod) };
+        self.remove_pod(key);
+        self.insert_pod(key, Arc::new(assumed), now);
+        true
+    }
+
+    /// Takes an assumption back, because the binding failed.
+    pub fn unassume(&mut self, key: &ObjectKey, now: Timestamp) {
+        let Some(pod) = self.pods.get(key).filter(|pod| pod.assumed) else { return };
+        let unbound = PodInfo { node: None, assumed: false, ..PodInfo::clone(pod) };
+        self.remove_pod(key);
+        self.insert_pod(key, Arc::new(unbound), now);
+    }
+
+    /// Folds in a node as stored; answers the node as it was known before.
+    ///
+    /// # Errors
+    /// When `json` is not a node; the view is then unchanged.
+    pub fn apply_node(&mut self, name: &NodeName, json: &[u8]) -> Result<Option<Arc<NodeInfo>>, DecodeError> {
+        let info = NodeInfo::decode(name.clone(), json)?;
+        let entry = self.entry(name);
+        entry.missing_since = None;
+        Ok(entry.info.replace(Arc::new(info)))
+    }
+
+    /// Forgets a node; its pods stay, bound to a name without a node since `now`.
+    pub fn delete_node(&mut self, name: &NodeName, now: Timestamp) -> Option<Arc<NodeInfo>> {
+        let entry = self.nodes.get_mut(name)?;
+        let before = entry.info.take();
+        if entry.pods.is_empty() {
+            self.nodes.remove(name);
+        } else {
+            entry.missing_since = Some(now);
+        }
+        before
+    }
+
+    /// Sets what is known of a node's session.
+    pub fn set_liveness(&mut self, name: &NodeName, liveness: Liveness) {
+        self.entry(name).liveness = liveness;
+    }
+
+    /// Folds in a namespace as stored.
+    ///
+    /// # Errors
+    /// When `json` is not a namespace; the view is then unchanged.
+    pub fn apply_namespace(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
+        let info = NamespaceInfo::decode(json)?;
+        self.namespaces.insert(name.into(), info);
+        Ok(())
+    }
+
+    /// Forgets a namespace.
+    pub fn delete_namespace(&mut self, name: &str) {
+        self.namespaces.remove(name);
+        self.contents.remove(name);
+    }
+
+    /// Counts an object that came to be in a namespace.
+    pub fn object_created(&mut self, plural: &str, key: &ObjectKey) {
+        let kinds = self.contents.entry(Arc::clone(&key.namespace)).or_default();
+        *kinds.entry(plural.into()).or_default() += 1;
+        if plural == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
+            self.default_accounts.insert(Arc::clone(&key.namespace));
+        }
+    }
+
+    /// Counts an object that is gone from a namespace.
+    pub fn object_deleted(&mut self, plural: &str, key: &ObjectKey) {
+        if let Some(kinds) = self.contents.get_mut(&key.namespace)
+            && let Some(count) = kinds.get_mut(plural)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                kinds.remove(plural);
+            }
+        }
+        if plural == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
+            self.default_accounts.remove(&key.namespace);
+        }
+    }
+
+    /// When the coordinator started.
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// How long a node's session may be gone before the node counts as unreachable.
+    pub fn node_grace(&self) -> Duration {
+        self.node_grace
+    }
+
+    /// A pod.
+    pub fn pod(&self, key: &ObjectKey) -> Option<&Arc<PodInfo>> {
+        self.pods.get(key)
+    }
+
+    /// Every pod, in no order.
+    pub fn pods(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<PodInfo>)> {
+        self.pods.iter()
+    }
+
+    /// A node, or a name that pods are bound to.
+    pub fn node(&self, name: &NodeName) -> Option<&NodeEntry> {
+        self.nodes.get(name)
+    }
+
+    /// Every node and every name that pods are bound to, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &NodeEntry)> {
+        self.nodes.iter()
+    }
+
+    /// A namespace.
+    pub fn namespace(&self, name: &str) -> Option<&NamespaceInfo> {
+        self.namespaces.get(name)
+    }
+
+    /// Every namespace, by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&Arc<str>, &NamespaceInfo)> {
+        self.namespaces.iter()
+    }
+
+    /// Plurals of the kinds that a namespace holds objects of, with their numbers.
+    pub fn contents(&self, namespace: &str) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.contents.get(namespace).into_iter().flatten().map(|(plural, count)| (plural, *count))
+    }
+
+    /// Whether a namespace has its `default` ServiceAccount.
+    pub fn has_default_account(&self, namespace: &str) -> bool {
+        self.default_accounts.contains(namespace)
+    }
+
+    /// Pods that ended, the oldest first.
+    pub fn finished(&self) -> &BTreeSet<(Timestamp, ObjectKey)> {
+        &self.finished
+    }
+
+    /// Pods being deleted that were never bound.
+    pub fn unassigned_deleting(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.unassigned_deleting.iter()
+    }
+
+    fn entry(&mut self, name: &NodeName) -> &mut NodeEntry {
+        let started = self.started;
+        self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::unverified(started))
+    }
+
+    fn intern(&mut self, template: Arc<PodTemplate>) -> Arc<PodTemplate> {
+        if let Some(known) = self.templates.get(&template) {
+            return Arc::clone(known);
+        }
+        self.templates.insert(Arc::clone(&template));
+        template
+    }
+
+    fn insert_pod(&mut self, key: &ObjectKey, pod: Arc<PodInfo>, now: Timestamp) {
+        if let Some(node) = &pod.node {
+            let entry = self.entry(node);
+            if entry.info.is_none() && entry.missing_since.is_none() {
+                entry.missing_since = Some(now);
+            }
+            entry.pods.insert(key.clone());
+            if !pod.phase.finished() {
+                entry.usage.add(&pod.template);
+            }
+        } else if pod.deletion.is_some() {
+            self.unassigned_deleting.insert(key.clone());
+        }
+        if pod.phase.finished() {
+            self.finished.insert((pod.created, key.clone()));
+        }
+        self.pods.insert(key.clone(), pod);
+    }
+
+    fn remove_pod(&mut self, key: &ObjectKey) -> Option<Arc<PodInfo>> {
+        let pod = self.pods.remove(key)?;
+        self.unassigned_deleting.remove(key);
+        self.finished.remove(&(pod.created, key.clone()));
+        if let Some(node) = &pod.node
+            && let Some(entry) = self.nodes.get_mut(node)
+        {
+            entry.pods.remove(key);
+            if !pod.phase.finished() {
+                entry.usage.remove(&pod.template);
+            }
+            if entry.info.is_none() && entry.pods.is_empty() && entry.liveness != Liveness::Live {
+                self.nodes.remove(node);
+            }
+        }
+        Some(pod)
+    }
+}
+
+impl NodeEntry {
+    fn unverified(started: Timestamp) -> Self {
+        Self {
+            info: None,
+            liveness: Liveness::Unverified(started),
+            missing_since: None,
+            pods: BTreeSet::new(),
+            usage: Usage::default(),
+        }
+    }
+}
+
+impl Usage {
+    /// Counts a pod of `template` in.
+    pub fn add(&mut self, template: &PodTemplate) {
+        self.pods += 1;
+        self.requested.add(&template.requests);
+        self.assumed_cpu += template.assumed_cpu;
+        self.assumed_memory += template.assumed_memory;
+        for port in &template.host_ports {
+            *self.host_ports.entry(port.clone()).or_default() += 1;
+        }
+    }
+
+    /// Counts it out again.
+    pub fn remove(&mut self, template: &PodTemplate) {
+        self.pods = self.pods.saturating_sub(1);
+        self.requested.remove(&template.requests);
+        self.assumed_cpu = self.assumed_cpu.saturating_sub(template.assumed_cpu);
+        self.assumed_memory = self.assumed_memory.saturating_sub(template.assumed_memory);
+        for port in &template.host_ports {
+            if let Some(count) = self.host_ports.get_mut(port) {
+                *count -= 1;
+                if *count == 0 {
+                    self.host_ports.remove(port);
+                }
+            }
+        }
+    }
+}
+
+/// Plural of ServiceAccount.
+pub(crate) const SERVICE_ACCOUNTS: &str = "serviceaccounts";
+
+/// Name of the ServiceAccount that every namespace has.
+pub(crate) const DEFAULT_ACCOUNT: &str = "default";

@@ -1,0 +1,182 @@
+//! The shapes in which the view reads stored JSON: only the fields that somebody looks at; serde skips the rest.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{NodeAffinity, Toleration};
+use serde::Deserialize;
+
+use super::NamespaceInfo;
+use crate::amounts::ResourceList;
+
+/// Stored bytes that are not the object that their key says.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to decode a stored object")]
+pub struct DecodeError(#[from] serde_json::Error);
+
+#[derive(Deserialize)]
+pub(super) struct PodShape {
+    pub(super) metadata: Meta,
+    pub(super) spec: PodSpecShape,
+    #[serde(default)]
+    pub(super) status: PodStatusShape,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Meta {
+    #[serde(default)]
+    pub(super) uid: String,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) creation_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) deletion_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) deletion_grace_period_seconds: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PodSpecShape {
+    #[serde(default)]
+    pub(super) node_name: String,
+    #[serde(default)]
+    pub(super) node_selector: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) affinity: AffinityShape,
+    #[serde(default)]
+    pub(super) tolerations: Vec<Toleration>,
+    #[serde(default)]
+    pub(super) priority: i32,
+    #[serde(default)]
+    pub(super) preemption_policy: Option<String>,
+    #[serde(default)]
+    pub(super) scheduler_name: Option<String>,
+    #[serde(default)]
+    pub(super) scheduling_gates: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    pub(super) host_network: bool,
+    #[serde(default)]
+    pub(super) overhead: ResourceList,
+    #[serde(default)]
+    pub(super) resources: ResourcesShape,
+    #[serde(default)]
+    pub(super) init_containers: Vec<ContainerShape>,
+    #[serde(default)]
+    pub(super) containers: Vec<ContainerShape>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AffinityShape {
+    #[serde(default)]
+    pub(super) node_affinity: Option<NodeAffinity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContainerShape {
+    #[serde(default)]
+    pub(super) restart_policy: Option<String>,
+    #[serde(default)]
+    pub(super) resources: ResourcesShape,
+    #[serde(default)]
+    pub(super) ports: Vec<PortShape>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct ResourcesShape {
+    #[serde(default)]
+    pub(super) requests: ResourceList,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PortShape {
+    pub(super) container_port: u16,
+    #[serde(default)]
+    pub(super) host_port: u16,
+    #[serde(default, rename = "hostIP")]
+    pub(super) host_ip: String,
+    #[serde(default)]
+    pub(super) protocol: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct PodStatusShape {
+    #[serde(default)]
+    pub(super) phase: Option<String>,
+    #[serde(default)]
+    pub(super) conditions: Vec<ConditionShape>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConditionShape {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) status: String,
+    #[serde(default)]
+    pub(super) reason: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct NodeShape {
+    pub(super) metadata: Meta,
+    #[serde(default)]
+    pub(super) spec: NodeSpecShape,
+    #[serde(default)]
+    pub(super) status: NodeStatusShape,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct NodeSpecShape {
+    #[serde(default)]
+    pub(super) unschedulable: bool,
+    #[serde(default)]
+    pub(super) taints: Vec<TaintShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TaintShape {
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) value: String,
+    pub(super) effect: String,
+    #[serde(default)]
+    pub(super) time_added: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct NodeStatusShape {
+    #[serde(default)]
+    pub(super) allocatable: ResourceList,
+    #[serde(default)]
+    pub(super) conditions: Vec<ConditionShape>,
+}
+
+#[derive(Deserialize)]
+struct NamespaceShape {
+    metadata: Meta,
+    #[serde(default)]
+    spec: NamespaceSpecShape,
+}
+
+#[derive(Default, Deserialize)]
+struct NamespaceSpecShape {
+    #[serde(default)]
+    finalizers: Vec<String>,
+}
+
+impl NamespaceInfo {
+    pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
+        let shape: NamespaceShape = serde_json::from_slice(json)?;
+        Ok(Self {
+            uid: shape.metadata.uid,
+            deleting: shape.metadata.deletion_timestamp.is_some(),
+            finalizer: shape.spec.finalizers.iter().any(|finalizer| finalizer == "kubernetes"),
+        })
+    }
+}
