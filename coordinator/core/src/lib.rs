@@ -4,6 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod amounts;
+pub mod controllers;
+pub mod node_status;
+pub mod pod_status;
 pub mod scheduler;
 pub mod view;
 

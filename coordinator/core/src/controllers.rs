@@ -1,0 +1,92 @@
+//! Controllers: functions from the view to the actions that bring the cluster closer to what it should be.
+//!
+//! None of them knows what woke it. An [`Action`] leaves no choice to whoever carries it out, and carrying out a stale one is
+//! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
+
+pub mod namespace;
+pub mod node_lifecycle;
+pub mod pod_gc;
+pub mod service_account;
+
+use dunlin_link::{NodeName, PodUid};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+use crate::view::{Effect, ObjectKey};
+
+/// What a controller wants done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order.
+    pub actions: Vec<Action>,
+    /// Ask again then, at the latest.
+    pub again_at: Option<Timestamp>,
+}
+
+/// One change of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Set conditions `Ready` and the pressures of a node to `Unknown`: nothing is heard of it.
+    MarkNodeUnknown {
+        /// The node.
+        node: NodeName,
+        /// Its uid.
+        uid: String,
+    },
+    /// Add and remove taints of a node.
+    Taint {
+        /// The node.
+        node: NodeName,
+        /// Its uid.
+        uid: String,
+        /// Key and effect of taints to add, with `timeAdded` now.
+        add: Vec<(&'static str, Effect)>,
+        /// Key and effect of taints to remove.
+        remove: Vec<(&'static str, Effect)>,
+    },
+    /// Set `Ready` of a pod to false because its node is not heard of.
+    MarkPodLost(ObjectKey, PodUid),
+    /// Take that back.
+    MarkPodFound(ObjectKey, PodUid),
+    /// Delete a pod because of a taint, after a condition `DisruptionTarget` that says so.
+    Evict(ObjectKey, PodUid),
+    /// Remove a pod that no node will ever report on, at once.
+    Remove(ObjectKey, PodUid),
+    /// Delete every object of a kind in a namespace.
+    DeleteAll {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// The kind's plural.
+        plural: Arc<str>,
+    },
+    /// Take the finalizer `kubernetes` from a namespace that is empty, which ends it.
+    FinalizeNamespace {
+        /// The namespace.
+        name: Arc<str>,
+        /// Its uid.
+        uid: String,
+    },
+    /// Create the `default` ServiceAccount of a namespace.
+    CreateDefaultAccount {
+        /// The namespace.
+        namespace: Arc<str>,
+    },
+}
+
+impl Plan {
+    /// Nothing to do until something changes.
+    pub(crate) fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Asks to be called again at `time` or earlier.
+    pub(crate) fn wake_at(&mut self, time: Timestamp) {
+        self.again_at = Some(self.again_at.map_or(time, |known| known.min(time)));
+    }
+}
+
+/// Taint of a node that is not ready.
+pub const TAINT_NOT_READY: &str = "node.kubernetes.io/not-ready";
+
+/// Taint of a node that is not heard of.
+pub const TAINT_UNREACHABLE: &str = "node.kubernetes.io/unreachable";

@@ -1,0 +1,39 @@
+//! A namespace's end.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{super::service_account, Action, reconcile};
+use crate::view::{ObjectKey, View};
+
+fn apply(view: &mut View, object: &serde_json::Value) {
+    view.apply_namespace("ns", object.to_string().as_bytes()).unwrap();
+}
+
+#[test]
+fn contents_go_first_then_the_finalizer() {
+    let name: Arc<str> = "ns".into();
+    let mut view = View::new(Timestamp::UNIX_EPOCH, Duration::from_secs(20));
+    let live = json!({ "metadata": { "uid": "u" }, "spec": { "finalizers": ["kubernetes"] } });
+    apply(&mut view, &live);
+    assert_eq!(
+        service_account::reconcile(&view, &name).actions,
+        [Action::CreateDefaultAccount { namespace: Arc::clone(&name) }]
+    );
+    let account = ObjectKey::new("ns", "default");
+    view.object_created("serviceaccounts", &account);
+    assert_eq!(service_account::reconcile(&view, &name).actions, []);
+    assert_eq!(reconcile(&view, &name).actions, []);
+
+    let mut deleting = live;
+    deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    apply(&mut view, &deleting);
+    let delete_all = Action::DeleteAll { namespace: Arc::clone(&name), plural: "serviceaccounts".into() };
+    assert_eq!(reconcile(&view, &name).actions, [delete_all]);
+    view.object_deleted("serviceaccounts", &account);
+    assert_eq!(service_account::reconcile(&view, &name).actions, [], "not while the namespace ends");
+    let finalize = Action::FinalizeNamespace { name: Arc::clone(&name), uid: "u".into() };
+    assert_eq!(reconcile(&view, &name).actions, [finalize]);
+}

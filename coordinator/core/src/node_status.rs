@@ -1,0 +1,165 @@
+//! What a node tells of itself, as the Node object that Kubernetes' clients expect of a kubelet.
+//!
+//! Nothing here is a heartbeat: an object that already says all this stays as it is.
+
+use dunlin_api::Quantity;
+use dunlin_link::{
+    NodeName,
+    status::{NodeFacts, NodeResources},
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// The Node object of a node that registers, ready, with labels and taints of its own configuration.
+pub fn new_node(name: &NodeName, facts: &NodeFacts, now: Timestamp) -> Value {
+    let mut node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": name.as_str(), "labels": Value::Object(labels(name, facts)) },
+        "spec": {},
+        "status": {},
+    });
+    if !facts.taints.is_empty() {
+        let taints = facts.taints.iter().map(|(key, value, effect)| {
+            let mut taint = json!({ "key": key, "effect": effect });
+            if !value.is_empty() {
+                taint["value"] = json!(value);
+            }
+            taint
+        });
+        node["spec"]["taints"] = taints.collect();
+    }
+    merge_status(&mut node, facts, now);
+    node
+}
+
+/// Sets the labels that a node owns, leaving all others; taints are the operator's once the node exists. Says whether anything
+/// changed.
+pub fn merge_labels(node: &mut Value, name: &NodeName, facts: &NodeFacts) -> bool {
+    let mut changed = false;
+    let Some(stored) = object_at(&mut node["metadata"], "labels") else { return false };
+    for (key, value) in labels(name, facts) {
+        if stored.get(&key) != Some(&value) {
+            stored.insert(key, value);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Sets the status that a node owns, with all conditions well. Says whether anything changed.
+pub fn merge_status(node: &mut Value, facts: &NodeFacts, now: Timestamp) -> bool {
+    let Some(status) = object_at(node, "status") else { return false };
+    let conditions = merged_conditions(status.get("conditions"), now);
+    let fresh = [
+        ("capacity", resources(&facts.capacity)),
+        ("allocatable", resources(&facts.allocatable)),
+        ("nodeInfo", node_info(facts)),
+        ("addresses", addresses(facts)),
+        ("conditions", conditions),
+    ];
+    let mut changed = false;
+    for (field, value) in fresh {
+        if status.get(field) != Some(&value) {
+            status.insert(field.to_owned(), value);
+            changed = true;
+        }
+    }
+    changed
+}
+
+fn labels(name: &NodeName, facts: &NodeFacts) -> Map<String, Value> {
+    let runtime = facts.runtime_version.split("://").next().unwrap_or_default();
+    let own = [
+        ("beta.kubernetes.io/arch", facts.architecture.as_str()),
+        ("beta.kubernetes.io/os", &facts.operating_system),
+        ("kubernetes.io/arch", &facts.architecture),
+        ("kubernetes.io/hostname", name.as_str()),
+        ("kubernetes.io/os", &facts.operating_system),
+        ("dunlin.dev/runtime", runtime),
+    ];
+    let configured = facts.labels.iter().map(|(key, value)| (key.clone(), json!(value)));
+    // What the machine is cannot be configured away.
+    configured.chain(own.map(|(key, value)| (key.to_owned(), json!(value)))).collect()
+}
+
+fn resources(amounts: &NodeResources) -> Value {
+    let bytes = |bytes: u64| Quantity::from_bytes(i64::try_from(bytes).unwrap_or(i64::MAX)).to_string();
+    json!({
+        "cpu": Quantity::from_milli(i64::try_from(amounts.cpu.0).unwrap_or(i64::MAX)).to_string(),
+        "memory": bytes(amounts.memory.0),
+        "ephemeral-storage": bytes(amounts.ephemeral_storage.0),
+        "pods": amounts.pods.to_string(),
+    })
+}
+
+fn node_info(facts: &NodeFacts) -> Value {
+    json!({
+        "machineID": facts.machine_id,
+        "systemUUID": facts.machine_id,
+        "bootID": facts.boot_id,
+        "kernelVersion": facts.kernel_version,
+        "osImage": facts.os_image,
+        "containerRuntimeVersion": facts.runtime_version,
+        "kubeletVersion": facts.version,
+        "kubeProxyVersion": "",
+        "operatingSystem": facts.operating_system,
+        "architecture": facts.architecture,
+    })
+}
+
+fn addresses(facts: &NodeFacts) -> Value {
+    let addresses = facts.addresses.iter().map(|address| json!({ "type": "InternalIP", "address": address }));
+    addresses.chain([json!({ "type": "Hostname", "address": facts.hostname })]).collect()
+}
+
+fn merged_conditions(stored: Option<&Value>, now: Timestamp) -> Value {
+    let stored = stored.and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    let find = |kind: &str| stored.iter().find(|condition| condition["type"] == kind);
+    let own = WELL.iter().map(|(kind, status, reason, message)| {
+        let known = find(kind);
+        if let Some(same) = known.filter(|known| {
+            known["status"] == *status && known["reason"] == *reason && known["message"] == *message
+        }) {
+            return same.clone();
+        }
+        let time = json!(seconds(now));
+        let transition =
+            known.filter(|known| known["status"] == *status).map(|known| &known["lastTransitionTime"]);
+        json!({
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": time,
+            "lastTransitionTime": transition.unwrap_or(&time),
+        })
+    });
+    let foreign = stored.iter().filter(|condition| WELL.iter().all(|(kind, ..)| condition["type"] != *kind));
+    own.chain(foreign.cloned()).collect()
+}
+
+/// The object at `field`, made if there is none; `None` when the parent is no object.
+fn object_at<'a>(parent: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
+    let slot = parent.as_object_mut()?.entry(field).or_insert_with(|| json!({}));
+    if !slot.is_object() {
+        *slot = json!({});
+    }
+    slot.as_object_mut()
+}
+
+/// RFC 3339 in whole seconds, as Kubernetes writes times.
+pub(crate) fn seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}
+
+/// Type, status, reason and message of every condition of a node that is well, in kubelet's order and words.
+const WELL: [(&str, &str, &str, &str); 4] = [
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! A node's registration, and that nothing is written when nothing changed.
+
+use dunlin_link::{
+    Bytes, MilliCpu, NodeName,
+    status::{NodeFacts, NodeResources},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{merge_labels, merge_status, new_node};
+
+fn facts() -> NodeFacts {
+    let amounts = NodeResources {
+        cpu: MilliCpu(3500),
+        memory: Bytes(2 << 30),
+        ephemeral_storage: Bytes(10 << 30),
+        pods: 250,
+    };
+    NodeFacts {
+        architecture: "arm64".into(),
+        operating_system: "linux".into(),
+        kernel_version: "6.12".into(),
+        os_image: "Debian".into(),
+        machine_id: "m".into(),
+        boot_id: "b".into(),
+        version: "v0.1.0".into(),
+        runtime_version: "wasmtime://48.0.0".into(),
+        hostname: "box".into(),
+        addresses: vec!["192.0.2.1".into()],
+        capacity: amounts,
+        allocatable: amounts,
+        labels: vec![("zone".into(), "a".into()), ("kubernetes.io/arch".into(), "forged".into())],
+        taints: vec![("edge".into(), "".into(), "NoSchedule".into())],
+    }
+}
+
+#[test]
+fn a_new_node_is_what_clients_expect() {
+    let name = NodeName::new("n1");
+    let node = new_node(&name, &facts(), Timestamp::UNIX_EPOCH);
+    let labels = json!({
+        "beta.kubernetes.io/arch": "arm64", "beta.kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64",
+        "kubernetes.io/hostname": "n1", "kubernetes.io/os": "linux", "dunlin.dev/runtime": "wasmtime", "zone": "a",
+    });
+    assert_eq!(node["metadata"]["labels"], labels);
+    assert_eq!(node["spec"]["taints"], json!([{ "key": "edge", "effect": "NoSchedule" }]));
+    let amounts = json!({ "cpu": "3500m", "memory": "2Gi", "ephemeral-storage": "10Gi", "pods": "250" });
+    assert_eq!(node["status"]["allocatable"], amounts);
+    let addresses =
+        json!([{ "type": "InternalIP", "address": "192.0.2.1" }, { "type": "Hostname", "address": "box" }]);
+    assert_eq!(node["status"]["addresses"], addresses);
+    assert_eq!(
+        node["status"]["conditions"][3],
+        json!({
+            "type": "Ready", "status": "True", "reason": "KubeletReady",
+            "message": "kubelet is posting ready status",
+            "lastHeartbeatTime": "1970-01-01T00:00:00Z", "lastTransitionTime": "1970-01-01T00:00:00Z",
+        })
+    );
+}
+
+#[test]
+fn only_what_differs_is_changed() {
+    let name = NodeName::new("n1");
+    let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(60);
+    let mut node = new_node(&name, &facts(), Timestamp::UNIX_EPOCH);
+    assert!(!merge_labels(&mut node, &name, &facts()) && !merge_status(&mut node, &facts(), later));
+
+    node["metadata"]["labels"]["mine"] = json!("kept");
+    node["metadata"]["labels"]["kubernetes.io/os"] = json!("windows");
+    assert!(merge_labels(&mut node, &name, &facts()));
+    assert_eq!(node["metadata"]["labels"]["mine"], "kept");
+    assert_eq!(node["metadata"]["labels"]["kubernetes.io/os"], "linux");
+
+    node["status"]["conditions"][3]["status"] = json!("Unknown");
+    assert!(merge_status(&mut node, &facts(), later));
+    assert_eq!(node["status"]["conditions"][3]["status"], "True");
+    assert_eq!(node["status"]["conditions"][3]["lastTransitionTime"], "1970-01-01T00:01:00Z");
+    assert_eq!(node["status"]["conditions"][0]["lastTransitionTime"], "1970-01-01T00:00:00Z");
+}

@@ -1,0 +1,351 @@
+//! Merges what a node reports of a pod into the pod's status, in the form that Kubernetes' clients expect of a kubelet.
+//!
+//! The node owns phase, reason, message, addresses, container statuses and its own condition types; whatever else is in the
+//! status stays. A report that says nothing new changes nothing, so that nothing is written.
+
+use std::collections::HashMap;
+
+use dunlin_link::{
+    ContainerId, Digest, PodUid, UnixMillis,
+    status::{
+        ContainerState, ContainerStatus, PodCondition, PodConditionKind, PodPhase, PodStatusReport,
+        Terminated,
+    },
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::node_status::seconds;
+
+/// The highest sequence taken of each pod's reports, so that a late one does not undo a newer.
+#[derive(Debug, Default)]
+pub struct Sequences(HashMap<PodUid, u64>);
+
+impl Sequences {
+    /// Whether a report of this sequence is newer than all that were taken.
+    pub fn is_newer(&self, uid: &PodUid, sequence: u64) -> bool {
+        self.0.get(uid).is_none_or(|taken| sequence > *taken)
+    }
+
+    /// Takes note of a report that was stored.
+    pub fn take(&mut self, uid: &PodUid, sequence: u64) {
+        let taken = self.0.entry(uid.clone()).or_default();
+        *taken = sequence.max(*taken);
+    }
+
+    /// Forgets a pod that is gone.
+    pub fn forget(&mut self, uid: &PodUid) {
+        self.0.remove(uid);
+    }
+}
+
+/// Merges a report into a pod. Its times are shifted by `clock_offset_ms` to the coordinator's clock. Says whether the pod
+/// changed.
+pub fn merge(pod: &mut Value, report: &PodStatusReport, clock_offset_ms: i64) -> bool {
+    let stored = pod.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
+    if finished(&stored) && !matches!(report.phase, PodPhase::Succeeded | PodPhase::Failed) {
+        return false;
+    }
+    let clock = Clock { offset_ms: clock_offset_ms };
+    let mut status = stored.clone();
+    set(&mut status, "observedGeneration", Some(json!(report.observed_generation)));
+    set(&mut status, "phase", Some(json!(phase(report.phase))));
+    set(&mut status, "reason", text(&report.reason));
+    set(&mut status, "message", text(&report.message));
+    set(&mut status, "conditions", Some(conditions(stored.get("conditions"), report, clock)));
+    set(&mut status, "hostIP", text(&report.host_ip));
+    set(&mut status, "hostIPs", addresses(&report.host_ip));
+    set(&mut status, "podIP", text(&report.pod_ip));
+    set(&mut status, "podIPs", addresses(&report.pod_ip));
+    if !status.contains_key("startTime") {
+        set(&mut status, "startTime", report.start_time.map(|time| clock.time(time)));
+    }
+    for (field, containers) in
+        [("initContainerStatuses", &report.init_containers), ("containerStatuses", &report.containers)]
+    {
+        let known = stored.get(field).and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+        let list: Vec<Value> =
+            containers.iter().map(|container| container_status(container, known, clock)).collect();
+        set(&mut status, field, (!list.is_empty()).then_some(Value::Array(list)));
+    }
+    store(pod, stored, status)
+}
+
+/// Marks a pod Failed that its node refused to run. Says whether the pod changed.
+pub fn refuse(pod: &mut Value, reason: &str, message: &str, now: Timestamp) -> bool {
+    let stored = pod.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
+    if finished(&stored) {
+        return false;
+    }
+    let mut status = stored.clone();
+    set(&mut status, "phase", Some(json!("Failed")));
+    set(&mut status, "reason", text(reason));
+    set(&mut status, "message", text(message));
+    if !status.contains_key("startTime") {
+        set(&mut status, "startTime", Some(json!(seconds(now))));
+    }
+    store(pod, stored, status)
+}
+
+/// Sets a condition of the coordinator's own; the time of its last transition changes with its status only. Says whether the pod
+/// changed.
+pub fn set_condition(
+    pod: &mut Value,
+    kind: &str,
+    (status, reason, message): (&str, &str, &str),
+    now: Timestamp,
+) -> bool {
+    let stored = pod.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
+    let generation = pod["metadata"]["generation"].as_i64();
+    let mut list = stored.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let known = list.iter().position(|condition| condition["type"] == kind);
+    let transition = known
+        .map(|index| &list[index])
+        .filter(|known| known["status"] == status)
+        .map_or_else(|| json!(seconds(now)), |known| known["lastTransitionTime"].clone());
+    let mut condition = json!({
+        "type": kind,
+        "status": status,
+        "lastProbeTime": null,
+        "lastTransitionTime": transition,
+    });
+    for (field, value) in [
+        ("reason", text(reason)),
+        ("message", text(message)),
+        ("observedGeneration", generation.map(Value::from)),
+    ] {
+        if let Some(value) = value {
+            condition[field] = value;
+        }
+    }
+    match known {
+        Some(index) => list[index] = condition,
+        None => list.push(condition),
+    }
+    let mut status = stored.clone();
+    set(&mut status, "conditions", Some(Value::Array(list)));
+    store(pod, stored, status)
+}
+
+/// Sets `Ready` to false because the pod's node is not heard of, leaving its containers' own conditions. Says whether the pod
+/// changed.
+pub fn mark_node_lost(pod: &mut Value, now: Timestamp) -> bool {
+    let ready = condition_status(pod, "Ready").is_some_and(|ready| ready == "True");
+    ready && set_condition(pod, "Ready", ("False", REASON_NODE_LOST, ""), now)
+}
+
+/// Takes [`mark_node_lost`] back for a pod whose node is heard of again. Says whether the pod changed.
+pub fn mark_node_found(pod: &mut Value, now: Timestamp) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    let lost = conditions.is_some_and(|conditions| {
+        conditions
+            .iter()
+            .any(|condition| condition["type"] == "Ready" && condition["reason"] == REASON_NODE_LOST)
+    });
+    let well = condition_status(pod, "ContainersReady").is_some_and(|ready| ready == "True");
+    lost && well && set_condition(pod, "Ready", ("True", "", ""), now)
+}
+
+fn condition_status<'a>(pod: &'a Value, kind: &str) -> Option<&'a str> {
+    let conditions = pod["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind)?["status"].as_str()
+}
+
+fn finished(status: &Map<String, Value>) -> bool {
+    matches!(status.get("phase").and_then(Value::as_str), Some("Succeeded" | "Failed"))
+}
+
+fn store(pod: &mut Value, stored: Map<String, Value>, status: Map<String, Value>) -> bool {
+    let changed = stored != status;
+    if changed {
+        pod["status"] = Value::Object(status);
+    }
+    changed
+}
+
+fn set(status: &mut Map<String, Value>, field: &str, value: Option<Value>) {
+    match value {
+        Some(value) => {
+            status.insert(field.to_owned(), value);
+        }
+        None => {
+            status.remove(field);
+        }
+    }
+}
+
+fn text(text: &str) -> Option<Value> {
+    (!text.is_empty()).then(|| json!(text))
+}
+
+fn addresses(address: &str) -> Option<Value> {
+    (!address.is_empty()).then(|| json!([{ "ip": address }]))
+}
+
+/// A node's clock, seen from here.
+#[derive(Clone, Copy)]
+struct Clock {
+    offset_ms: i64,
+}
+
+impl Clock {
+    fn timestamp(self, time: UnixMillis) -> Timestamp {
+        Timestamp::from_millisecond(time.0.saturating_add(self.offset_ms)).unwrap_or_default()
+    }
+
+    fn time(self, time: UnixMillis) -> Value {
+        json!(seconds(self.timestamp(time)))
+    }
+
+    /// The time, or the one stored for the same moment: the measured offset varies a little from session to session.
+    fn settled(self, time: UnixMillis, stored: &Value) -> Value {
+        let near = |stored: &Timestamp| {
+            (self.timestamp(time).as_second() - stored.as_second()).abs() <= JITTER_SECONDS
+        };
+        match stored.as_str().and_then(|text| text.parse().ok()).filter(near) {
+            Some(_) => stored.clone(),
+            None => self.time(time),
+        }
+    }
+}
+
+fn phase(phase: PodPhase) -> &'static str {
+    match phase {
+        PodPhase::Pending => "Pending",
+        PodPhase::Running => "Running",
+        PodPhase::Succeeded => "Succeeded",
+        PodPhase::Failed => "Failed",
+    }
+}
+
+/// The node's conditions in kubelet's order, then all that are not the node's in their stored order.
+fn conditions(stored: Option<&Value>, report: &PodStatusReport, clock: Clock) -> Value {
+    let stored = stored.and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    let mut list = Vec::with_capacity(stored.len() + report.conditions.len());
+    for (kind, name) in OWNED {
+        if let Some(fresh) = report.conditions.iter().find(|condition| condition.kind == kind) {
+            let known = stored.iter().find(|condition| condition["type"] == name);
+            list.push(condition(fresh, name, known, report.observed_generation, clock));
+        }
+    }
+    let foreign = stored.iter().filter(|condition| OWNED.iter().all(|(_, name)| condition["type"] != *name));
+    list.extend(foreign.cloned());
+    Value::Array(list)
+}
+
+fn condition(
+    fresh: &PodCondition,
+    name: &str,
+    known: Option<&Value>,
+    observed_generation: i64,
+    clock: Clock,
+) -> Value {
+    let status = if fresh.status { "True" } else { "False" };
+    let transition = known
+        .filter(|known| known["status"] == status)
+        .map_or_else(|| clock.time(fresh.last_transition), |known| known["lastTransitionTime"].clone());
+    let mut condition = json!({
+        "type": name,
+        "status": status,
+        "lastProbeTime": null,
+        "lastTransitionTime": transition,
+        "observedGeneration": observed_generation,
+    });
+    for (field, value) in [("reason", &fresh.reason), ("message", &fresh.message)] {
+        if let Some(value) = text(value) {
+            condition[field] = value;
+        }
+    }
+    condition
+}
+
+fn container_status(container: &ContainerStatus, known: &[Value], clock: Clock) -> Value {
+    let known = known.iter().find(|known| known["name"] == container.name.as_str()).unwrap_or(&Value::Null);
+    let same_run =
+        known["containerID"].as_str() == container.container_id.as_ref().map(container_id).as_deref();
+    let known_state = if same_run { &known["state"] } else { &Value::Null };
+    let mut status = json!({
+        "name": container.name,
+        "state": state(&container.state, known_state, clock),
+        "lastState": {},
+        "ready": container.ready,
+        "restartCount": container.restart_count,
+        "image": container.image,
+        "imageID": container.image_digest.map_or_else(String::new, |digest| image_id(&container.image, digest)),
+        "started": container.started,
+    });
+    if let Some(last) = &container.last_state {
+        let known = same_terminated(last, &known["lastState"]["terminated"], &known["state"]["terminated"]);
+        status["lastState"] = json!({ "terminated": terminated(last, known, clock) });
+    }
+    if let Some(id) = &container.container_id {
+        status["containerID"] = json!(container_id(id));
+    }
+    status
+}
+
+/// What is stored of the same run's end, whether as last state or still as the state.
+fn same_terminated<'a>(last: &Terminated, last_state: &'a Value, state: &'a Value) -> &'a Value {
+    let id = last.container_id.as_ref().map(container_id);
+    let same = |known: &&Value| known["containerID"].as_str() == id.as_deref();
+    [last_state, state].into_iter().find(same).unwrap_or(&Value::Null)
+}
+
+fn state(state: &ContainerState, known: &Value, clock: Clock) -> Value {
+    match state {
+        ContainerState::Waiting { reason, message } => {
+            let mut waiting = Map::new();
+            set(&mut waiting, "reason", text(reason));
+            set(&mut waiting, "message", text(message));
+            json!({ "waiting": waiting })
+        }
+        ContainerState::Running { started_at } => {
+            json!({ "running": { "startedAt": clock.settled(*started_at, &known["running"]["startedAt"]) } })
+        }
+        ContainerState::Terminated(end) => {
+            json!({ "terminated": terminated(end, &known["terminated"], clock) })
+        }
+    }
+}
+
+fn terminated(end: &Terminated, known: &Value, clock: Clock) -> Value {
+    let mut terminated = Map::new();
+    set(&mut terminated, "exitCode", Some(json!(end.exit_code)));
+    set(&mut terminated, "reason", text(&end.reason));
+    set(&mut terminated, "message", text(&end.message));
+    set(&mut terminated, "startedAt", Some(clock.settled(end.started_at, &known["startedAt"])));
+    set(&mut terminated, "finishedAt", Some(clock.settled(end.finished_at, &known["finishedAt"])));
+    set(&mut terminated, "containerID", end.container_id.as_ref().map(|id| json!(container_id(id))));
+    Value::Object(terminated)
+}
+
+/// `containerID` as Kubernetes writes it: the runtime before the id.
+fn container_id(id: &ContainerId) -> String {
+    format!("dunlin-wasm://{id}")
+}
+
+/// `imageID`: the image's name without its tag, and the digest.
+fn image_id(reference: &str, digest: Digest) -> String {
+    let name = reference.split('@').next().unwrap_or(reference);
+    let path_start = name.rfind('/').map_or(0, |slash| slash + 1);
+    let end = name[path_start..].find(':').map_or(name.len(), |colon| path_start + colon);
+    format!("{}@{digest}", &name[..end])
+}
+
+/// The condition types that a node owns, in kubelet's order.
+const OWNED: [(PodConditionKind, &str); 5] = [
+    (PodConditionKind::PodReadyToStartContainers, "PodReadyToStartContainers"),
+    (PodConditionKind::Initialized, "Initialized"),
+    (PodConditionKind::Ready, "Ready"),
+    (PodConditionKind::ContainersReady, "ContainersReady"),
+    (PodConditionKind::FieldsIgnored, "dunlin.dev/FieldsIgnored"),
+];
+
+/// Reason of `Ready` on pods whose node is not heard of.
+pub(crate) const REASON_NODE_LOST: &str = "NodeStatusUnknown";
+
+/// Times of one moment that are at most so far apart differ by the measurement of the node's clock.
+const JITTER_SECONDS: i64 = 2;
+
+#[cfg(test)]
+mod tests;
