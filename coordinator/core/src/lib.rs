@@ -5,6 +5,7 @@
 
 pub mod amounts;
 pub mod controllers;
+pub mod lower;
 pub mod node_status;
 pub mod pod_status;
 pub mod scheduler;

@@ -1,0 +1,167 @@
+//! What reaches a node of what a manifest says.
+
+use dunlin_link::{
+    Bytes, Digest, MilliCpu,
+    pod::{ConfigKind, ConfigRef, EnvFrom, EnvValue, Protocol, PullPolicy, RestartPolicy},
+};
+use serde_json::{Value, json};
+
+use super::{config_object, ignored_fields, lower};
+
+fn pod(spec: Value) -> Value {
+    json!({ "metadata": { "name": "p", "namespace": "ns", "uid": "u", "generation": 2 }, "spec": spec })
+}
+
+fn lowered(spec: Value) -> dunlin_link::pod::PodAssignment {
+    let resolve = |reference: &str| match reference {
+        "known" => Ok(Digest::of(b"known")),
+        _ => Err("no such image".to_owned()),
+    };
+    lower(pod(spec).to_string().as_bytes(), &resolve).unwrap()
+}
+
+#[test]
+fn a_bare_pod_gets_every_default() {
+    let assignment = lowered(json!({ "containers": [{ "name": "c", "image": "known" }] }));
+    assert_eq!((assignment.uid.as_str(), assignment.generation), ("u", 2));
+    assert_eq!((&*assignment.namespace, &*assignment.name), ("ns", "p"));
+    let spec = assignment.spec;
+    assert_eq!(spec.restart_policy, RestartPolicy::Always);
+    assert_eq!(spec.termination_grace_seconds, 30);
+    assert_eq!((&*spec.hostname, &*spec.service_account_name), ("p", "default"));
+    let container = &spec.containers[0];
+    assert_eq!(container.image.digest, Some(Digest::of(b"known")));
+    assert_eq!(container.image.pull_policy, PullPolicy::IfNotPresent);
+    assert!(!container.sidecar && container.env.is_empty() && container.refused_fields.is_empty());
+}
+
+#[test]
+fn environment_comes_from_everywhere() {
+    let assignment = lowered(json!({ "containers": [{
+        "name": "c", "image": "unknown",
+        "envFrom": [{ "prefix": "P_", "configMapRef": { "name": "all" } }],
+        "env": [
+            { "name": "A", "value": "$(B)" },
+            { "name": "B" },
+            { "name": "C", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k", "optional": true } } },
+            { "name": "D", "valueFrom": { "configMapKeyRef": { "name": "all", "key": "k" } } },
+            { "name": "E", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
+            { "name": "F", "valueFrom": { "resourceFieldRef": { "resource": "limits.memory", "divisor": "1Mi" } } },
+            { "name": "G", "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu", "divisor": "0" } } },
+        ],
+    }] }));
+    let container = &assignment.spec.containers[0];
+    let expected =
+        EnvFrom { prefix: "P_".into(), kind: ConfigKind::ConfigMap, name: "all".into(), optional: false };
+    assert_eq!(container.env_from, [expected]);
+    let key =
+        |kind, name: &str, optional| EnvValue::Key { kind, name: name.into(), key: "k".into(), optional };
+    let resource = |resource: &str, divisor_milli| EnvValue::Resource {
+        container: String::new(),
+        resource: resource.into(),
+        divisor_milli,
+    };
+    let values: Vec<_> = container.env.iter().map(|variable| variable.value.clone()).collect();
+    assert_eq!(
+        values,
+        [
+            EnvValue::Literal("$(B)".into()),
+            EnvValue::Literal(String::new()),
+            key(ConfigKind::Secret, "s", true),
+            key(ConfigKind::ConfigMap, "all", false),
+            EnvValue::Field("status.podIP".into()),
+            resource("limits.memory", 1000 << 20),
+            resource("limits.cpu", 1000),
+        ]
+    );
+    let named = |kind, name: &str| ConfigRef { kind, name: name.into(), digest: None };
+    assert_eq!(assignment.config, [named(ConfigKind::ConfigMap, "all"), named(ConfigKind::Secret, "s")]);
+    assert_eq!((container.image.digest, &*container.image.unresolved), (None, "no such image"));
+}
+
+#[test]
+fn resources_ports_and_sidecars_are_numbers_and_flags() {
+    let assignment = lowered(json!({
+        "hostname": format!("{}-x", "h".repeat(62)),
+        "initContainers": [{ "name": "i", "image": "known", "restartPolicy": "Always" }],
+        "containers": [{
+            "name": "c", "image": "known", "imagePullPolicy": "Never",
+            "resources": { "requests": { "cpu": "0.5" }, "limits": { "cpu": "1500m", "memory": "64Mi" } },
+            "ports": [{ "containerPort": 53, "protocol": "UDP", "hostPort": 5353 }, { "containerPort": 80 }],
+        }],
+    }));
+    assert_eq!(assignment.spec.hostname, "h".repeat(62), "no host name ends in a dash");
+    assert!(assignment.spec.init_containers[0].sidecar);
+    let container = &assignment.spec.containers[0];
+    let resources = container.resources;
+    assert_eq!((resources.cpu_request, resources.cpu_limit), (Some(MilliCpu(500)), Some(MilliCpu(1500))));
+    assert_eq!(resources.memory_request, Some(Bytes(64 << 20)), "a limit is a request when there is none");
+    let ports: Vec<_> =
+        container.ports.iter().map(|port| (port.container_port, port.host_port, port.protocol)).collect();
+    assert_eq!(ports, [(53, Some(5353), Protocol::Udp), (80, None, Protocol::Tcp)]);
+}
+
+#[test]
+fn what_would_weaken_security_is_refused_by_name() {
+    let check = |pod: Value, container: Value, expected: &[&str]| {
+        let assignment = lowered(json!({
+            "securityContext": pod,
+            "containers": [{ "name": "c", "image": "known", "securityContext": container }],
+        }));
+        assert_eq!(assignment.spec.containers[0].refused_fields, expected);
+    };
+    let local = json!({ "type": "Localhost", "localhostProfile": "p" });
+    let default = json!({ "type": "RuntimeDefault" });
+    check(json!({ "runAsNonRoot": true }), json!({ "readOnlyRootFilesystem": true }), &[]);
+    check(json!({ "seccompProfile": default }), json!({ "capabilities": { "drop": ["ALL"] } }), &[]);
+    check(json!({ "seccompProfile": local }), json!({}), &["spec.securityContext.seccompProfile"]);
+    check(json!({ "seccompProfile": local }), json!({ "seccompProfile": default }), &[]);
+    check(json!({}), json!({ "appArmorProfile": local }), &["securityContext.appArmorProfile"]);
+    check(json!({}), json!({ "seLinuxOptions": { "level": "s0" } }), &["securityContext.seLinuxOptions"]);
+}
+
+#[test]
+fn ignored_fields_are_named_and_defaults_are_not() {
+    let check = |spec: Value, expected: &[&str]| assert_eq!(ignored_fields(&pod(spec)), expected);
+    let container = json!({
+        "name": "c", "image": "i", "terminationMessagePath": "/dev/termination-log",
+        "volumeMounts": [{ "name": "kube-api-access-x7", "mountPath": "/var/run/secrets" }],
+        "securityContext": { "allowPrivilegeEscalation": false, "procMount": "Default" },
+    });
+    let token = json!([{ "name": "kube-api-access-x7" }]);
+    check(json!({ "dnsPolicy": "ClusterFirst", "volumes": token, "containers": [container] }), &[]);
+    check(
+        json!({
+            "hostPID": true,
+            "affinity": { "podAffinity": { "required": [] } },
+            "volumes": [{ "name": "data" }],
+            "containers": [
+                { "name": "a", "livenessProbe": { "httpGet": {} } },
+                { "name": "b", "securityContext": { "runAsUser": 0 }, "volumeMounts": [{ "name": "data" }] },
+            ],
+        }),
+        &[
+            "spec.hostPID",
+            "spec.affinity.podAffinity",
+            "spec.volumes",
+            "spec.containers[0].livenessProbe",
+            "spec.containers[1].securityContext.runAsUser",
+            "spec.containers[1].volumeMounts",
+        ],
+    );
+}
+
+#[test]
+fn configuration_is_decoded_and_sorted() {
+    let check = |kind, object: Value, expected: &[(&str, &[u8])]| {
+        let content = config_object(kind, object.to_string().as_bytes()).unwrap();
+        let data: Vec<(&str, &[u8])> = content.data.iter().map(|(key, value)| (&**key, &**value)).collect();
+        assert_eq!((content.kind, &*data), (kind, expected));
+    };
+    check(
+        ConfigKind::ConfigMap,
+        json!({ "metadata": {}, "data": { "b": "text" }, "binaryData": { "a": "AP8=" } }),
+        &[("a", &[0, 255]), ("b", b"text")],
+    );
+    check(ConfigKind::Secret, json!({ "metadata": {}, "data": { "k": "dg==" } }), &[("k", b"v")]);
+}
