@@ -1,2 +1,44 @@
-//! placeholder
-fn main() {}
+//! Macro benches: each prints one JSON document with the machine, the commit, what was measured and what was expected.
+//!
+//! `fsync` and `store` drive the coordinator's store in this process; all others start the built binary and look at it from outside.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "the report is this program's output")]
+
+mod disk;
+mod figures;
+mod machine;
+mod report;
+mod store;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Measures Dunlin; bench/README.md says what each bench means and what is expected of it.
+#[derive(Debug, Parser)]
+#[command(name = "dunlin-bench")]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// How often the disk itself can make a small write durable
+    Fsync(disk::Args),
+    /// Acknowledged writes per second with 1, 16 and 64 clients, and the restart after a kill with many objects
+    Store(store::Args),
+    /// Fills a store, then writes until it is killed; started by `store`
+    #[command(hide = true)]
+    StoreFill(store::restart::FillArgs),
+}
+
+fn main() -> Result<()> {
+    let report = match Cli::parse().bench {
+        Bench::Fsync(args) => disk::run(&args)?,
+        Bench::Store(args) => store::run(&args)?,
+        Bench::StoreFill(args) => return store::restart::fill(&args),
+    };
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
+}

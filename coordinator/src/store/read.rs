@@ -3,7 +3,7 @@
 use std::{iter::Peekable, ops::Bound};
 
 use dunlin_link::Revision;
-use redb::{Range, ReadOnlyTable, ReadTransaction};
+use redb::{AccessGuard, Range, ReadOnlyTable, ReadTransaction};
 
 use crate::store::{
     KeyValue, ListOptions, Page, StoreError, WatchEvent,
@@ -56,13 +56,14 @@ impl Snapshot {
         let mut items = Vec::new();
         let limit = options.limit.unwrap_or(usize::MAX);
         while items.len() < limit {
-            let Some(item) = keys.next_value()? else {
+            let Some((key, found)) = keys.next()? else {
                 return Ok(Ok(Page { items, revision: at, more: false, remaining: Some(0) }));
             };
-            items.push(item);
+            let Version { revision, value } = found.version()?;
+            items.push(KeyValue { key, value, mod_revision: revision });
         }
         let mut remaining = 0;
-        while remaining <= REMAINING_COUNTED_MAX && keys.next_value()?.is_some() {
+        while remaining <= REMAINING_COUNTED_MAX && keys.next()?.is_some() {
             remaining += 1;
         }
         let known = (remaining <= REMAINING_COUNTED_MAX).then_some(remaining);
@@ -145,6 +146,21 @@ struct KeysAt<'a> {
     past: Option<Rows<'a, (&'static str, u64)>>,
 }
 
+/// A key's version, not copied yet where that can be avoided: most of what is counted is not wanted.
+enum Found<'a> {
+    Current(AccessGuard<'a, &'static [u8]>),
+    Past(Version),
+}
+
+impl Found<'_> {
+    fn version(self) -> Result<Version, entry::Damaged> {
+        match self {
+            Self::Current(entry) => Version::decode(entry.value())?.ok_or(entry::Damaged),
+            Self::Past(version) => Ok(version),
+        }
+    }
+}
+
 impl<'a> KeysAt<'a> {
     fn new(snapshot: &'a Snapshot, options: &'a ListOptions, at: Revision) -> Result<Self, redb::Error> {
         let after = options.after.as_deref().filter(|after| *after >= options.prefix.as_str());
@@ -161,28 +177,31 @@ impl<'a> KeysAt<'a> {
         Ok(Self { snapshot, prefix: &options.prefix, at, current, past })
     }
 
-    /// The next key's value at the revision.
-    fn next_value(&mut self) -> Result<Option<KeyValue>, redb::Error> {
+    /// The next key that existed at the revision.
+    fn next(&mut self) -> Result<Option<(String, Found<'a>)>, redb::Error> {
         loop {
             let current = peek_key(&mut self.current, |key| key.to_owned())?;
             let past = match &mut self.past {
                 Some(past) => peek_key(past, |(key, _)| key.to_owned())?,
                 None => None,
             };
-            let Some(key) = [current.clone(), past].into_iter().flatten().min() else { return Ok(None) };
+            let is_current =
+                current.is_some() && past.as_ref().is_none_or(|past| current.as_ref() <= Some(past));
+            let Some(key) = (if is_current { current } else { past }) else { return Ok(None) };
             if !key.starts_with(self.prefix) {
                 return Ok(None);
             }
-            let entry = if current.as_ref() == Some(&key) { self.current.next().transpose()? } else { None };
+            let entry = if is_current { self.current.next().transpose()? } else { None };
             self.skip_past(&key)?;
-            let version = match entry {
+            match entry {
                 Some((_, entry)) if entry::decode_revision(entry.value())? <= Some(self.at) => {
-                    Version::decode(entry.value())?
+                    return Ok(Some((key, Found::Current(entry))));
                 }
-                _ => self.snapshot.version_after(&key, self.at)?,
-            };
-            if let Some(Version { revision, value }) = version {
-                return Ok(Some(KeyValue { key, value, mod_revision: revision }));
+                _ => {
+                    if let Some(version) = self.snapshot.version_after(&key, self.at)? {
+                        return Ok(Some((key, Found::Past(version))));
+                    }
+                }
             }
         }
     }
