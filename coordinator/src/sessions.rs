@@ -1,1 +1,275 @@
 //! One session per connected node: carries assignments out and statuses, events and logs in.
+//!
+//! What a session may say is decided by the pure machine in `dunlin-link`; this module runs one machine per connection and keeps the
+//! order among a node's connections: at most one is current, a newer one takes the place of an older one, and it starts only when
+//! the older one has brought in its last word. Nothing here is stored; liveness is which sessions are open.
+
+mod cluster;
+mod drive;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use dunlin_link::{
+    Digest, NodeName, UnixMillis,
+    assignment::Desired,
+    logs::LogRequest,
+    message::{Attempt, Epoch, Tunables},
+    moment::Moment,
+    session::registry::{Registry, StaleAttempt},
+};
+use tokio::{
+    io::AsyncRead,
+    sync::{OwnedMutexGuard, mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::artifacts::OpenModule;
+
+pub use self::{
+    cluster::{Cluster, ConnectedCluster},
+    drive::SessionEnd,
+};
+
+pub(crate) use self::drive::drive;
+
+/// All sessions of the coordinator; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    cluster: Arc<dyn Cluster>,
+    options: SessionOptions,
+    started: Instant,
+    state: Mutex<State>,
+}
+
+/// What all sessions have in common.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Which cluster this is.
+    pub cluster_id: String,
+    /// How often it was restored from a backup.
+    pub restore_generation: u64,
+    /// Above that of every earlier start.
+    pub term: u64,
+    /// How nodes should behave.
+    pub tunables: Tunables,
+}
+
+/// Which session of each node is current. One lock, because the two maps must agree.
+#[derive(Debug)]
+struct State {
+    registry: Registry,
+    slots: HashMap<NodeName, Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    epoch: Epoch,
+    superseded: CancellationToken,
+    logs: mpsc::Sender<OpenLog>,
+    /// Held by the session that brings things in; the next one waits for it.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A wish to read a log, handed to the connection of its node.
+#[derive(Debug)]
+pub(crate) struct OpenLog {
+    pub(crate) request: LogRequest,
+    pub(crate) reply: oneshot::Sender<Result<LogReader, OpenLogError>>,
+}
+
+/// A log as it arrives from its node; it ends when the log does.
+pub struct LogReader(Box<dyn AsyncRead + Send + Unpin>);
+
+/// Why a log cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenLogError {
+    /// The node has no session.
+    #[error("node `{0}` is not connected")]
+    NotConnected(NodeName),
+    /// The node has too many log streams, or its connection broke.
+    #[error("the connection to node `{0}` failed")]
+    Failed(NodeName),
+    /// The node has no such log; its own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The right to act for a node, from [`Sessions::admit`] until the session ends.
+#[derive(Debug)]
+struct Admission {
+    epoch: Epoch,
+    superseded: CancellationToken,
+    turn: OwnedMutexGuard<()>,
+}
+
+impl Sessions {
+    /// No session yet.
+    pub fn new(cluster: Arc<dyn Cluster>, options: SessionOptions) -> Self {
+        let state = State { registry: Registry::new(options.term), slots: HashMap::new() };
+        let inner = Inner { cluster, options, started: Instant::now(), state: Mutex::new(state) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Opens a container's log on its node.
+    ///
+    /// # Errors
+    /// When the node is not connected, does not answer, or has no such log.
+    pub async fn open_log(&self, node: &NodeName, request: LogRequest) -> Result<LogReader, OpenLogError> {
+        let logs = self.state().slots.get(node).map(|slot| slot.logs.clone());
+        let logs = logs.ok_or_else(|| OpenLogError::NotConnected(node.clone()))?;
+        let (reply, answer) = oneshot::channel();
+        logs.send(OpenLog { request, reply }).await.map_err(|_| OpenLogError::NotConnected(node.clone()))?;
+        answer.await.unwrap_or_else(|_| Err(OpenLogError::Failed(node.clone())))
+    }
+
+    /// Ends a node's session, for instance because the node was removed.
+    pub fn disconnect(&self, node: &NodeName) {
+        if let Some(slot) = self.state().slots.get(node) {
+            slot.superseded.cancel();
+        }
+    }
+
+    /// The nodes that are connected now.
+    pub fn connected(&self) -> Vec<NodeName> {
+        let mut nodes: Vec<NodeName> = self.state().slots.keys().cloned().collect();
+        nodes.sort();
+        nodes
+    }
+
+    /// Whether there is room for one more session.
+    pub(crate) fn has_room(&self) -> bool {
+        self.state().slots.len() < SESSIONS_MAX
+    }
+
+    /// A module's content from `offset` on, if one of the node's pods names it.
+    pub(crate) async fn open_artifact(
+        &self,
+        node: &NodeName,
+        digest: Digest,
+        offset: u64,
+    ) -> Result<OpenModule<tokio::fs::File>, ArtifactError> {
+        if !names_module(&self.inner.cluster.desired(node), digest) {
+            return Err(ArtifactError::NotAssigned(digest));
+        }
+        match self.inner.cluster.open_module(digest, offset).await {
+            Ok(Some(module)) => Ok(module),
+            Ok(None) => Err(ArtifactError::Unknown(digest)),
+            Err(source) => Err(ArtifactError::Unreadable { digest, source }),
+        }
+    }
+
+    /// Makes a connection the node's current session, once the session before it has ended.
+    async fn admit(
+        &self,
+        node: &NodeName,
+        attempt: Attempt,
+        logs: mpsc::Sender<OpenLog>,
+    ) -> Result<Admission, StaleAttempt> {
+        let superseded = CancellationToken::new();
+        let (epoch, turn) = {
+            let mut state = self.state();
+            let epoch = state.registry.open(node, attempt)?;
+            let before = state.slots.get(node);
+            before.inspect(|slot| slot.superseded.cancel());
+            let turn = before.map_or_else(Arc::default, |slot| Arc::clone(&slot.turn));
+            let slot = Slot { epoch, superseded: superseded.clone(), logs, turn: Arc::clone(&turn) };
+            state.slots.insert(node.clone(), slot);
+            (epoch, turn)
+        };
+        let turn = turn.lock_owned().await;
+        Ok(Admission { epoch, superseded, turn })
+    }
+
+    /// Whether this is still the node's session.
+    fn is_current(&self, node: &NodeName, epoch: Epoch) -> bool {
+        self.state().registry.is_current(node, epoch)
+    }
+
+    /// Takes a session out. True when the node is without a session now.
+    fn close(&self, node: &NodeName, epoch: Epoch) -> bool {
+        let mut state = self.state();
+        if state.slots.get(node).is_some_and(|slot| slot.epoch == epoch) {
+            state.slots.remove(node);
+        }
+        state.registry.close(node, epoch)
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.inner.started.elapsed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything in it can panic.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogReader {
+    pub(crate) fn new(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        Self(Box::new(reader))
+    }
+}
+
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogReader")
+    }
+}
+
+impl AsyncRead for LogReader {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+/// Why a node does not get a module.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArtifactError {
+    /// None of its pods names it.
+    #[error("no pod of this node runs {0}")]
+    NotAssigned(Digest),
+    /// It is not stored here.
+    #[error("the coordinator does not have {0}")]
+    Unknown(Digest),
+    /// Its file cannot be read.
+    #[error("the coordinator cannot read {digest}")]
+    Unreadable { digest: Digest, source: io::Error },
+}
+
+/// Whether one of the pods runs this module.
+fn names_module(desired: &Desired, digest: Digest) -> bool {
+    desired.pods.values().any(|pod| {
+        let spec = &pod.assignment.spec;
+        spec.init_containers
+            .iter()
+            .chain(&spec.containers)
+            .any(|container| container.image.digest == Some(digest))
+    })
+}
+
+/// The machine's clock. A clock before 1970 reads as 1970.
+pub(crate) fn wall() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Most sessions at a time: what one coordinator is meant to carry, twice.
+const SESSIONS_MAX: usize = 20_000;
+
+/// Most logs that wait to be opened on one node.
+pub(crate) const LOG_QUEUE_MAX: usize = 16;

@@ -1,0 +1,181 @@
+//! A node's connection: who it is, its control stream, the logs that are read from it, and the modules that it fetches.
+
+use std::{io, sync::Arc, time::Duration};
+
+use dunlin_link::{
+    NodeName,
+    session::CloseCode,
+    stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
+};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinSet};
+use tracing::{Instrument, debug, error, info_span, warn};
+
+use super::{
+    Services, close, peer,
+    stream::{read_head, write_head},
+    turn_away,
+};
+use crate::sessions::{self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, SessionEnd, Sessions, wall};
+
+/// Serves a node's connection until it ends.
+pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
+    let node = match authorize(services, connection).await {
+        Ok(node) => node,
+        Err(reason) => return turn_away(connection, &reason),
+    };
+    if !services.sessions.has_room() {
+        warn!(%node, "refused a session: there is no room for more");
+        return close(connection, CloseCode::Busy, "the coordinator has no room for more sessions");
+    }
+    let span = info_span!("session", %node);
+    run(&services.sessions, connection, &node).instrument(span).await;
+}
+
+/// The node that this connection is, by its registered key.
+async fn authorize(services: &Services, connection: &Connection) -> Result<NodeName, String> {
+    let Some(peer) = peer(connection)? else {
+        return Err("a session needs a node's certificate; join the cluster with a token first".into());
+    };
+    let Some(node) = peer.node() else {
+        return Err(format!("the certificate is of `{}`, which is not a node", peer.user.name));
+    };
+    services.tokens.check_key(&node, peer.key).await.map_err(|error| error.to_string())?;
+    if peer.not_after <= wall() {
+        return Err(format!("the certificate of node `{node}` has expired; it must join again with its key"));
+    }
+    Ok(node)
+}
+
+async fn run(sessions: &Sessions, connection: &Connection, node: &NodeName) {
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(NODE_STREAMS_MAX));
+    let control = tokio::time::timeout(CONTROL_TIMEOUT, connection.accept_bi()).await;
+    let Ok(Ok((output, input))) = control else {
+        return close(connection, CloseCode::Protocol, "the node opened no control stream");
+    };
+    // Before logs and modules, however many of them are under way.
+    let _ = output.set_priority(CONTROL_PRIORITY);
+    let (logs, wishes) = mpsc::channel(LOG_QUEUE_MAX);
+    let end = tokio::select! {
+        end = sessions::drive(sessions, node, input, output, logs) => end,
+        () = serve_streams(sessions, connection, node) => SessionEnd::Finished,
+        never = open_logs(connection, node, wishes) => never,
+    };
+    let (code, reason) = end.close();
+    warn!(error = &end as &dyn std::error::Error, "session ended");
+    close(connection, code, &reason);
+}
+
+/// Answers the streams that the node opens beside the control stream: modules.
+async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &NodeName) {
+    let mut transfers = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => {
+                let Ok((output, input)) = stream else { return std::future::pending().await };
+                let (sessions, node) = (sessions.clone(), node.clone());
+                transfers.spawn(async move {
+                    if let Err(error) = send_module(&sessions, &node, output, input).await {
+                        debug!(%node, %error, "a module was not sent to its end");
+                    }
+                });
+            }
+            Some(done) = transfers.join_next() => {
+                if let Err(panic) = done {
+                    error!(%panic, "a transfer failed by a defect");
+                }
+            }
+        }
+    }
+}
+
+async fn send_module(
+    sessions: &Sessions,
+    node: &NodeName,
+    mut output: SendStream,
+    mut input: RecvStream,
+) -> io::Result<()> {
+    let _ = output.set_priority(ARTIFACT_PRIORITY);
+    let ArtifactOpen { digest, offset } = read_head(&mut input).await.map_err(io::Error::other)?;
+    let module = match sessions.open_artifact(node, digest, offset).await {
+        Ok(module) => module,
+        Err(error) => {
+            warn!(%node, error = &error as &dyn std::error::Error, "refused to send a module");
+            write_head(&mut output, &ArtifactAnswer::Refused(error.to_string())).await?;
+            return output.finish().map_err(io::Error::other);
+        }
+    };
+    write_head(&mut output, &ArtifactAnswer::Found { total_bytes: module.bytes }).await?;
+    let mut content = module.content;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let count = content.read(&mut chunk).await?;
+        if count == 0 {
+            return output.finish().map_err(io::Error::other);
+        }
+        output.write_all(&chunk[..count]).await?;
+    }
+}
+
+/// Opens the logs that someone wants to read.
+async fn open_logs(
+    connection: &Connection,
+    node: &NodeName,
+    mut wishes: mpsc::Receiver<OpenLog>,
+) -> SessionEnd {
+    let mut opening = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(OpenLog { request, reply }) = wishes.recv() => {
+                let (connection, node) = (connection.clone(), node.clone());
+                opening.spawn(async move {
+                    let opened = tokio::time::timeout(LOG_TIMEOUT, open_log(&connection, LogOpen { request }));
+                    let opened = match opened.await {
+                        Ok(Ok(opened)) => opened,
+                        _ => Err(OpenLogError::Failed(node)),
+                    };
+                    // Whoever asked may have left; the stream then ends with the reader.
+                    let _ = reply.send(opened);
+                });
+            }
+            Some(done) = opening.join_next() => {
+                if let Err(panic) = done {
+                    error!(%panic, "opening a log failed by a defect");
+                }
+            }
+            else => return std::future::pending().await,
+        }
+    }
+}
+
+async fn open_log(connection: &Connection, open: LogOpen) -> io::Result<Result<LogReader, OpenLogError>> {
+    let (mut output, mut input) = connection.open_bi().await?;
+    let _ = output.set_priority(LOG_PRIORITY);
+    write_head(&mut output, &open).await?;
+    output.finish().map_err(io::Error::other)?;
+    Ok(match read_head(&mut input).await.map_err(io::Error::other)? {
+        LogAnswer::Opened => Ok(LogReader::new(input)),
+        LogAnswer::Refused(reason) => Err(OpenLogError::Refused(reason)),
+    })
+}
+
+/// Priorities as DESIGN orders them: control over status over exec over logs over artifacts.
+const CONTROL_PRIORITY: i32 = 10;
+
+/// See [`CONTROL_PRIORITY`].
+const LOG_PRIORITY: i32 = 0;
+
+/// See [`CONTROL_PRIORITY`].
+const ARTIFACT_PRIORITY: i32 = -10;
+
+/// Streams that a node may have open: its control stream and modules under way.
+const NODE_STREAMS_MAX: u32 = 9;
+
+/// From the end of the handshake to the control stream.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// From a wish to read a log to the node's answer.
+const LOG_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Read and sent at a time.
+const CHUNK_BYTES: usize = 64 << 10;

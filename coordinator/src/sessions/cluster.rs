@@ -1,0 +1,116 @@
+//! What sessions need of the rest of the coordinator.
+
+use std::io;
+
+use async_trait::async_trait;
+use dunlin_link::{
+    Digest, NodeName, PodUid, Revision,
+    assignment::{Desired, Refusal},
+    session::coordinator::Recorded,
+    status::{NodeEvent, NodeFacts, PodStatusReport},
+};
+use tokio::{fs::File, sync::watch};
+
+use crate::{
+    artifacts::{Artifacts, OpenModule},
+    dispatch::Dispatch,
+    intake::{self, Intake},
+};
+
+/// The seam between sessions and the cluster: where desired sets come from and where what nodes say goes. In the coordinator it is
+/// [`ConnectedCluster`].
+#[async_trait]
+pub trait Cluster: Send + Sync + std::fmt::Debug {
+    /// See [`Dispatch::subscribe`].
+    fn subscribe(&self, node: &NodeName) -> watch::Receiver<Revision>;
+
+    /// See [`Dispatch::desired`].
+    fn desired(&self, node: &NodeName) -> Desired;
+
+    /// See [`Intake::connected`]; also called when a node's facts change.
+    async fn connected(&self, node: &NodeName, facts: NodeFacts);
+
+    /// See [`Intake::disconnected`].
+    async fn disconnected(&self, node: &NodeName);
+
+    /// See [`Intake::pod_statuses`].
+    async fn pod_statuses(
+        &self,
+        node: &NodeName,
+        reports: Vec<PodStatusReport>,
+        clock_offset_ms: i64,
+    ) -> Vec<(PodUid, Recorded)>;
+
+    /// See [`Intake::events`].
+    async fn events(&self, node: &NodeName, events: Vec<NodeEvent>, clock_offset_ms: i64);
+
+    /// See [`Intake::refused`].
+    async fn refused(&self, node: &NodeName, refusals: Vec<Refusal>);
+
+    /// See [`Intake::buried`].
+    async fn buried(&self, node: &NodeName, uids: Vec<PodUid>);
+
+    /// See [`Artifacts::open_module`].
+    async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>>;
+}
+
+/// The coordinator's own parts.
+#[derive(Clone, Debug)]
+pub struct ConnectedCluster {
+    /// Where desired sets come from.
+    pub dispatch: Dispatch,
+    /// Where what nodes say goes.
+    pub intake: Intake,
+    /// Where modules are.
+    pub artifacts: Artifacts,
+}
+
+#[async_trait]
+impl Cluster for ConnectedCluster {
+    fn subscribe(&self, node: &NodeName) -> watch::Receiver<Revision> {
+        self.dispatch.subscribe(node)
+    }
+
+    fn desired(&self, node: &NodeName) -> Desired {
+        self.dispatch.desired(node)
+    }
+
+    async fn connected(&self, node: &NodeName, facts: NodeFacts) {
+        self.intake.connected(node, facts).await;
+    }
+
+    async fn disconnected(&self, node: &NodeName) {
+        self.intake.disconnected(node).await;
+    }
+
+    async fn pod_statuses(
+        &self,
+        node: &NodeName,
+        reports: Vec<PodStatusReport>,
+        clock_offset_ms: i64,
+    ) -> Vec<(PodUid, Recorded)> {
+        let recorded = self.intake.pod_statuses(node, reports, clock_offset_ms).await;
+        let convert = |recorded| match recorded {
+            intake::Recorded::Done => Recorded::Done,
+            intake::Recorded::Gone => Recorded::Gone,
+            intake::Recorded::Retry => Recorded::Retry,
+        };
+        recorded.into_iter().map(|(uid, recorded)| (uid, convert(recorded))).collect()
+    }
+
+    async fn events(&self, node: &NodeName, events: Vec<NodeEvent>, clock_offset_ms: i64) {
+        self.intake.events(node, events, clock_offset_ms).await;
+    }
+
+    async fn refused(&self, node: &NodeName, refusals: Vec<Refusal>) {
+        self.intake.refused(node, refusals).await;
+    }
+
+    async fn buried(&self, node: &NodeName, uids: Vec<PodUid>) {
+        self.intake.buried(node, uids).await;
+    }
+
+    async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>> {
+        self.artifacts.open_module(digest, offset).await
+    }
+}

@@ -1,0 +1,283 @@
+//! Runs one session's machine over one control stream: reads, writes, acts, and keeps time, all in one task.
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use dunlin_link::{
+    NodeName, Revision,
+    message::{Attempt, Epoch},
+    session::{
+        CloseCode, SessionError,
+        coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
+    },
+    status::NodeFacts,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{Notify, OwnedMutexGuard, mpsc, oneshot, watch},
+};
+use tracing::{debug, info, warn};
+
+use super::{Admission, Cluster, OpenLog, Sessions, wall};
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// The machine could not go on.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The connection broke.
+    #[error("the connection is gone")]
+    Connection(#[source] io::Error),
+    /// The node closed its side.
+    #[error("the node closed the session")]
+    Finished,
+    /// A newer connection of the node took its place, or the node was removed.
+    #[error("a newer session of the node took the place of this one, or the node was removed")]
+    Superseded,
+}
+
+impl SessionEnd {
+    /// What to close the connection with.
+    pub(crate) fn close(&self) -> (CloseCode, String) {
+        match self {
+            Self::Session(error) => (error.close_code(), error.reason()),
+            Self::Superseded => (CloseCode::Superseded, self.to_string()),
+            _ => (CloseCode::GoingAway, self.to_string()),
+        }
+    }
+}
+
+/// Runs the session of `node` until it ends. `logs` is where wishes to read logs go while the session is open.
+pub(crate) async fn drive(
+    sessions: &Sessions,
+    node: &NodeName,
+    input: impl AsyncRead + Send + Unpin,
+    output: impl AsyncWrite + Send + Unpin,
+    logs: mpsc::Sender<OpenLog>,
+) -> SessionEnd {
+    let options = &sessions.inner.options;
+    let config = CoordinatorConfig {
+        node: node.clone(),
+        cluster_id: options.cluster_id.clone(),
+        restore_generation: options.restore_generation,
+        tunables: options.tunables,
+    };
+    let run = Run {
+        sessions,
+        node,
+        machine: Mutex::new(CoordinatorSession::new(config, sessions.now())),
+        write: Notify::new(),
+        act: Notify::new(),
+        time: Notify::new(),
+        room: Notify::new(),
+        admitted: Mutex::new(None),
+    };
+    let (opened, is_open) = oneshot::channel();
+    let ended = tokio::try_join!(
+        run.read(input),
+        run.write(output),
+        run.act(opened, logs),
+        run.follow_desired(is_open),
+        run.keep_time(),
+    );
+    run.leave().await;
+    match ended {
+        Err(end) => end,
+        Ok((never, ..)) => match never {},
+    }
+}
+
+/// A machine and the bells by which its loops wake each other.
+struct Run<'a> {
+    sessions: &'a Sessions,
+    node: &'a NodeName,
+    machine: Mutex<CoordinatorSession>,
+    write: Notify,
+    act: Notify,
+    time: Notify,
+    room: Notify,
+    /// The node's turn, held until everything that this session brought in is done with.
+    admitted: Mutex<Option<(Epoch, OwnedMutexGuard<()>)>>,
+}
+
+/// The loops end only by an error.
+enum Never {}
+
+impl Run<'_> {
+    async fn read(&self, mut input: impl AsyncRead + Unpin) -> Result<Never, SessionEnd> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let count = input.read(&mut buffer).await.map_err(SessionEnd::Connection)?;
+            if count == 0 {
+                return Err(SessionEnd::Finished);
+            }
+            self.machine().handle_bytes(self.sessions.now(), wall(), &buffer[..count])?;
+            self.ring();
+            while self.machine().is_congested() {
+                self.room.notified().await;
+            }
+        }
+    }
+
+    async fn write(&self, mut output: impl AsyncWrite + Unpin) -> Result<Never, SessionEnd> {
+        loop {
+            while let Some(bytes) = self.next_transmit() {
+                output.write_all(&bytes).await.map_err(SessionEnd::Connection)?;
+            }
+            output.flush().await.map_err(SessionEnd::Connection)?;
+            self.write.notified().await;
+        }
+    }
+
+    /// Acts on what the node says, one thing after another.
+    async fn act(
+        &self,
+        opened: oneshot::Sender<watch::Receiver<Revision>>,
+        logs: mpsc::Sender<OpenLog>,
+    ) -> Result<Never, SessionEnd> {
+        let (facts, attempt) = self.greeting().await;
+        let Ok(admission) = self.sessions.admit(self.node, attempt, logs).await else {
+            let reason = "the node has opened a newer connection since".to_owned();
+            return Err(self.machine().refuse(reason).into());
+        };
+        let Admission { epoch, superseded, turn } = admission;
+        *lock(&self.admitted) = Some((epoch, turn));
+        let cluster = &self.sessions.inner.cluster;
+        let revisions = cluster.subscribe(self.node);
+        self.machine().welcome(epoch, cluster.desired(self.node), self.sessions.now(), wall())?;
+        self.ring();
+        info!(node = %self.node, term = epoch.term, counter = epoch.counter, "session opened");
+        // The receiver is gone only when the session is ending anyway.
+        let _ = opened.send(revisions);
+        tokio::select! {
+            never = self.act_while_open(facts, epoch) => never,
+            () = superseded.cancelled() => Err(SessionEnd::Superseded),
+        }
+    }
+
+    async fn greeting(&self) -> (NodeFacts, Attempt) {
+        loop {
+            match self.next_output() {
+                Some(CoordinatorOutput::Greeted { facts, attempt, .. }) => return (facts, attempt),
+                Some(_) => {}
+                None => self.act.notified().await,
+            }
+        }
+    }
+
+    async fn act_while_open(&self, facts: NodeFacts, epoch: Epoch) -> Result<Never, SessionEnd> {
+        let cluster = &self.sessions.inner.cluster;
+        cluster.connected(self.node, facts).await;
+        loop {
+            while let Some(output) = self.next_output() {
+                if !self.sessions.is_current(self.node, epoch) {
+                    return Err(SessionEnd::Superseded);
+                }
+                self.act_on(cluster.as_ref(), output).await?;
+                self.room.notify_one();
+                self.ring();
+            }
+            self.act.notified().await;
+        }
+    }
+
+    async fn act_on(&self, cluster: &dyn Cluster, output: CoordinatorOutput) -> Result<(), SessionEnd> {
+        let node = self.node;
+        let offset = self.machine().clock_offset_ms();
+        match output {
+            CoordinatorOutput::Statuses(reports) => {
+                let recorded = cluster.pod_statuses(node, reports, offset).await;
+                self.machine().recorded(&recorded, self.sessions.now())?;
+            }
+            CoordinatorOutput::Events { events, dropped } => {
+                if dropped > 0 {
+                    warn!(%node, dropped, "the node dropped events for want of room");
+                }
+                cluster.events(node, events, offset).await;
+            }
+            CoordinatorOutput::Facts(facts) => cluster.connected(node, facts).await,
+            CoordinatorOutput::Refused(refusals) => cluster.refused(node, refusals).await,
+            CoordinatorOutput::Buried(uids) => cluster.buried(node, uids).await,
+            CoordinatorOutput::Renew(_) => debug!(%node, "the node asked for a renewal, which is not served"),
+            CoordinatorOutput::Resynced(reason) => info!(%node, reason, "the node asked for a snapshot"),
+            CoordinatorOutput::Greeted { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Hands every change of the desired set to the machine.
+    async fn follow_desired(
+        &self,
+        opened: oneshot::Receiver<watch::Receiver<Revision>>,
+    ) -> Result<Never, SessionEnd> {
+        let Ok(mut revisions) = opened.await else { return std::future::pending().await };
+        while revisions.changed().await.is_ok() {
+            let desired = self.sessions.inner.cluster.desired(self.node);
+            self.machine().set_desired(desired, self.sessions.now())?;
+            self.ring();
+        }
+        // The set is not kept any more: the coordinator is stopping.
+        std::future::pending().await
+    }
+
+    async fn keep_time(&self) -> Result<Never, SessionEnd> {
+        loop {
+            let timeout = self.machine().poll_timeout();
+            let expired = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep(at.since(self.sessions.now())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = expired => {
+                    self.machine().handle_timeout(self.sessions.now())?;
+                    self.ring();
+                }
+                () = self.time.notified() => {}
+            }
+        }
+    }
+
+    /// Gives the node's turn back, and says that the node is gone if no newer session took this one's place.
+    async fn leave(&self) {
+        let admitted = lock(&self.admitted).take();
+        if let Some((epoch, turn)) = admitted {
+            if self.sessions.close(self.node, epoch) {
+                self.sessions.inner.cluster.disconnected(self.node).await;
+            }
+            drop(turn);
+        }
+    }
+
+    /// Wakes every loop that may have something to do now.
+    fn ring(&self) {
+        self.write.notify_one();
+        self.act.notify_one();
+        self.time.notify_one();
+    }
+
+    fn next_transmit(&self) -> Option<Vec<u8>> {
+        self.machine().poll_transmit()
+    }
+
+    fn next_output(&self) -> Option<CoordinatorOutput> {
+        self.machine().poll_output()
+    }
+
+    fn machine(&self) -> MutexGuard<'_, CoordinatorSession> {
+        lock(&self.machine)
+    }
+}
+
+/// Locks; all users are loops of one task, so a panic of one ends all.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Read at a time; a connected node that is idle costs this much.
+const READ_BYTES: usize = 8 << 10;
