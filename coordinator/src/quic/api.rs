@@ -1,12 +1,13 @@
 //! The API for the command line: each stream is one request of the certificate's user.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use quinn::{Connection, RecvStream, SendStream};
+use dunlin_link::{rpc::ResponseHead, session::CloseCode};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
 
-use super::{Services, peer, turn_away};
+use super::{Services, peer, stream::write_head, turn_away};
 use crate::{front, service::User, sessions::wall};
 
 /// Serves requests until the client leaves.
@@ -41,6 +42,37 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
 }
 
 async fn request(services: Arc<Services>, user: Option<User>, stream: (SendStream, RecvStream)) {
-    let (output, input) = stream;
-    front::serve(&services.api, user, input, output).await;
+    let (mut output, input) = stream;
+    let served = match &user {
+        Some(user) => {
+            front::serve(&services.api, user, input, &mut output).await.map_err(|error| error.to_string())
+        }
+        None => answer_unauthorized(&mut output).await.map_err(|error| error.to_string()),
+    };
+    match served {
+        // Fails only when the client has stopped reading.
+        Ok(()) => drop(output.finish()),
+        Err(error) => {
+            debug!(error, "a request was not answered to its end");
+            // A client that sees a reset knows that the answer is not whole.
+            let _ = output.reset(VarInt::from_u32(CloseCode::GoingAway as u32));
+        }
+    }
+}
+
+/// Answers a client without a certificate, in the form that the API gives its errors.
+async fn answer_unauthorized(output: &mut SendStream) -> io::Result<()> {
+    let status = serde_json::json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "Unauthorized",
+        "reason": "Unauthorized",
+        "code": 401,
+    });
+    let head = ResponseHead { status: 401, content_type: "application/json".into(), warnings: Vec::new() };
+    write_head(output, &head).await?;
+    output.write_all(status.to_string().as_bytes()).await?;
+    Ok(())
 }
