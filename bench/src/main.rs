@@ -5,10 +5,17 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the report is this program's output")]
 
+mod apply;
+mod cluster;
+mod dev_start;
 mod disk;
 mod figures;
+mod idle;
 mod machine;
+mod pods;
+mod process;
 mod report;
+mod size;
 mod store;
 
 use anyhow::Result;
@@ -28,6 +35,16 @@ enum Bench {
     Fsync(disk::Args),
     /// Acknowledged writes per second with 1, 16 and 64 clients, and the restart after a kill with many objects
     Store(store::Args),
+    /// Time from the return of `apply` until a watch sees the pod Running
+    Apply(apply::Args),
+    /// Pods started per second on one node, and memory per idle pod
+    Pods(pods::Args),
+    /// Memory, CPU time and disk writes of a coordinator and a node while nothing happens
+    Idle(idle::Args),
+    /// Time from the start of `dunlin dev` until the API answers
+    DevStart(dev_start::Args),
+    /// Size of the binary
+    Size(cluster::ClusterArgs),
     /// Fills a store, then writes until it is killed; started by `store`
     #[command(hide = true)]
     StoreFill(store::restart::FillArgs),
@@ -37,6 +54,11 @@ fn main() -> Result<()> {
     let report = match Cli::parse().bench {
         Bench::Fsync(args) => disk::run(&args)?,
         Bench::Store(args) => store::run(&args)?,
+        Bench::Apply(args) => apply::run(&args)?,
+        Bench::Pods(args) => pods::run(&args)?,
+        Bench::Idle(args) => idle::run(&args)?,
+        Bench::DevStart(args) => dev_start::run(&args)?,
+        Bench::Size(args) => size::run(&args)?,
         Bench::StoreFill(args) => return store::restart::fill(&args),
     };
     println!("{}", serde_json::to_string_pretty(&report)?);

@@ -66,6 +66,11 @@ impl Figure {
     }
 }
 
+/// Bytes as mebibytes.
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// Digits beyond the thousandths say nothing.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0

@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use dunlin_coordinator::store::{ListOptions, Store, StoreOptions};
 
-use crate::{report::Figure, store::create};
+use crate::{
+    report::{Figure, mebibytes},
+    store::create,
+};
 
 /// Options of the child process.
 #[derive(Debug, clap::Args)]
@@ -43,12 +46,11 @@ pub(super) async fn measure(dir: &Path, objects: u64) -> Result<Vec<Figure>> {
     store.close().await;
 
     let bytes = fs::metadata(folder.path().join("store.redb"))?.len();
-    let mebibytes = f64::from(u32::try_from(bytes >> 20)?);
     let name = format!("open to first answer after a kill, {objects} objects");
     Ok(vec![
         Figure::new(name, time.as_secs_f64() * 1000.0, "ms")
             .expect_at_most(2000.0, "what a crash left is in a log of bounded size; the rest is not read"),
-        Figure::new("database file", mebibytes, "MiB"),
+        Figure::new("database file", mebibytes(bytes), "MiB"),
     ])
 }
 
