@@ -20,7 +20,7 @@ pub(super) static KIND: Kind = Kind {
     validate_update,
     row: |object, now| {
         let keys = entries(object, "data").count() + entries(object, "binaryData").count();
-        vec![text(&object["metadata"], "name").into(), keys.to_string().into(), age_cell(object, now)]
+        vec![text(&object["metadata"], "name").into(), keys.into(), age_cell(object, now)]
     },
     ..Kind::BASE
 };

@@ -34,7 +34,7 @@ pub(super) static KIND: Kind = Kind {
         vec![
             text(&object["metadata"], "name").into(),
             text(object, "type").into(),
-            entries(object, "data").count().to_string().into(),
+            entries(object, "data").count().into(),
             age_cell(object, now),
         ]
     },

@@ -1,0 +1,200 @@
+//! Creating objects.
+
+use dunlin_api::{
+    Kind, Status, kind,
+    pipeline::{self, Accepted, Creation, SUFFIX_ALPHABET},
+};
+use rand::Rng as _;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    ApiService, ObjectRef, User,
+    authorize::{self, Grant},
+    change::with_version,
+    get::pod_kind,
+    options::{DryRun, WriteOptions},
+    path::{ResourceRequest, Verb},
+    store_failed, stored,
+};
+use crate::store::{Compare, Txn, TxnOutcome, Write};
+
+impl ApiService {
+    /// Creates an object after authorization, defaulting and validation; answers it as stored.
+    ///
+    /// # Errors
+    /// The refusal, as clients see it.
+    pub async fn create(
+        &self,
+        user: &User,
+        kind: &'static Kind,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Value, Status> {
+        let request = ResourceRequest::of_collection(Verb::Create, kind, namespace);
+        let grant = authorize::authorize(user, &request)?;
+        self.create_with(user, &request, &grant, object, WriteOptions::INTERNAL).await.map(|created| created.object)
+    }
+
+    pub(super) async fn create_with(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        grant: &Grant,
+        object: Value,
+        options: WriteOptions,
+    ) -> Result<Accepted, Status> {
+        let is_generated = object["metadata"]["name"].as_str().unwrap_or_default().is_empty();
+        let attempts = if is_generated { NAME_ATTEMPTS_MAX } else { 1 };
+        let mut taken = None;
+        for _ in 0..attempts {
+            let guard = self.check_namespace(request, &object).await?;
+            let created = self.prepare(request, object.clone())?;
+            grant.check_new(user, request, &created.object)?;
+            self.check_references(user, request, grant, &created.object).await?;
+            match self.insert(request.kind, created, guard, options.dry_run).await? {
+                Inserted::Done(created) => return Ok(created),
+                Inserted::NameTaken(status) => taken = Some(status),
+                // The namespace changed meanwhile: whether it takes new content is to be asked again.
+                Inserted::NamespaceChanged => {}
+            }
+        }
+        Err(taken.unwrap_or_else(|| Status::too_many_requests("the namespace keeps changing", 1)))
+    }
+
+    fn prepare(&self, request: &ResourceRequest, object: Value) -> Result<Accepted, Status> {
+        let (uid, suffix) = (Uuid::new_v4().to_string(), name_suffix());
+        let creation =
+            Creation { namespace: &request.namespace, now: self.clock().now(), uid: &uid, suffix: &suffix };
+        pipeline::create(request.kind, object, &creation)
+    }
+
+    async fn insert(
+        &self,
+        kind: &'static Kind,
+        mut created: Accepted,
+        guard: Option<Compare>,
+        dry_run: DryRun,
+    ) -> Result<Inserted, Status> {
+        let text = |field: &str| created.object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let (namespace, name) = (text("namespace"), text("name"));
+        let key = stored::key(kind, &namespace, &name);
+        let taken = || Inserted::NameTaken(Status::already_exists(kind, &name));
+        if dry_run == DryRun::All {
+            let found = self.store().get(&key).await.map_err(store_failed)?;
+            return Ok(if found.is_some() { taken() } else { Inserted::Done(created) });
+        }
+        let mut writes = vec![Write::Put(key.clone(), stored::encode(&created.object))];
+        writes.extend(self.companions(kind, &name)?);
+        let compares = std::iter::once(Compare::Absent(key)).chain(guard).collect();
+        match self.store().txn(Txn { compares, writes }).await.map_err(store_failed)? {
+            TxnOutcome::Committed(revision) => {
+                created.object = with_version(created.object, revision);
+                Ok(Inserted::Done(created))
+            }
+            TxnOutcome::Conflict(0, _) => Ok(taken()),
+            TxnOutcome::Conflict(..) => Ok(Inserted::NamespaceChanged),
+        }
+    }
+
+    /// What comes into being with an object: a namespace has its `default` ServiceAccount from its first moment, so that no pod has
+    /// to wait for one.
+    fn companions(&self, kind: &'static Kind, name: &str) -> Result<Option<Write>, Status> {
+        if kind.kind != "Namespace" || !kind.group.is_empty() {
+            return Ok(None);
+        }
+        let accounts = kind::by_kind("v1", "ServiceAccount").expect("the registry has service accounts");
+        let request = ResourceRequest::of_collection(Verb::Create, accounts, name);
+        let account = self.prepare(&request, json!({"metadata": {"name": "default"}}))?;
+        Ok(Some(Write::Put(stored::key(accounts, name, "default"), stored::encode(&account.object))))
+    }
+
+    /// Refuses content for a namespace that is not there or going away. The answer holds that against changes until the commit.
+    async fn check_namespace(&self, request: &ResourceRequest, object: &Value) -> Result<Option<Compare>, Status> {
+        if !request.kind.namespaced {
+            return Ok(None);
+        }
+        let kind = kind::by_kind("v1", "Namespace").expect("the registry has namespaces");
+        let name = &request.namespace;
+        let namespace = ObjectRef { kind, namespace: "", name };
+        let found = self.read_value(namespace).await?.ok_or_else(|| Status::not_found(kind, name))?;
+        let current = super::change::decode(&found)?;
+        if current["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(Some(Compare::ModRevision(found.key, found.mod_revision)));
+        }
+        let own_name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let detail = format!("unable to create new content in namespace {name} because it is being terminated");
+        let mut status = Status::forbidden(request.kind, own_name, &detail);
+        status.0["details"]["causes"] = json!([{
+            "reason": "NamespaceTerminating",
+            "message": format!("namespace {name} is being terminated"),
+            "field": "metadata.namespace",
+        }]);
+        Err(status)
+    }
+
+    /// Checks what a new object names: a pod its service account, a node's event its pod.
+    async fn check_references(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        grant: &Grant,
+        object: &Value,
+    ) -> Result<(), Status> {
+        if let Grant::OwnEvents(node) = grant
+            && !self.is_about(node.as_str(), &object["involvedObject"]).await?
+        {
+            return Err(authorize::refuse(user, request, &authorize::no_relation(node)));
+        }
+        if request.kind.kind == "Pod" && request.kind.group.is_empty() {
+            self.check_service_account(request, object).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_service_account(&self, request: &ResourceRequest, pod: &Value) -> Result<(), Status> {
+        let name = pod["spec"]["serviceAccountName"].as_str().unwrap_or_default();
+        if name.is_empty() {
+            return Ok(());
+        }
+        let kind = kind::by_kind("v1", "ServiceAccount").expect("the registry has service accounts");
+        let namespace = &request.namespace;
+        if self.read_value(ObjectRef { kind, namespace, name }).await?.is_some() {
+            return Ok(());
+        }
+        let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let detail = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+        Err(Status::forbidden(request.kind, pod_name, &detail))
+    }
+
+    async fn is_about(&self, node: &str, involved: &Value) -> Result<bool, Status> {
+        let text = |field: &str| involved[field].as_str().unwrap_or_default();
+        match text("kind") {
+            "Node" => Ok(text("name") == node),
+            "Pod" => {
+                let pod = ObjectRef { kind: pod_kind(), namespace: text("namespace"), name: text("name") };
+                let found = self.read_value(pod).await?;
+                // The pod may be gone by the time its node tells of its end.
+                let pod = found.as_ref().map(super::change::decode).transpose()?;
+                Ok(pod.is_none_or(|pod| pod["spec"]["nodeName"] == node))
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+enum Inserted {
+    Done(Accepted),
+    NameTaken(Status),
+    NamespaceChanged,
+}
+
+fn name_suffix() -> String {
+    let mut random = rand::rng();
+    (0..NAME_SUFFIX_CHARS).map(|_| char::from(SUFFIX_ALPHABET[random.random_range(0..SUFFIX_ALPHABET.len())])).collect()
+}
+
+/// Length of what a generated name ends in.
+const NAME_SUFFIX_CHARS: usize = 5;
+/// Generated names tried before giving up; 14 million suffixes make a second collision news.
+const NAME_ATTEMPTS_MAX: usize = 8;

@@ -1,0 +1,278 @@
+//! One request from head to answer: bounds, timeouts and panics here; what it asks is read and handed to its verb.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use dunlin_api::{
+    Status,
+    decode::Format,
+    pipeline::{self, Accepted as AcceptedObject},
+    status::OptionsKind,
+};
+use dunlin_link::rpc::{Method, RequestHead};
+use futures_util::FutureExt as _;
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncRead,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tracing::Instrument as _;
+
+use super::{
+    ApiService, User, authorize,
+    body::{self, Source},
+    delete_options::DeleteOptions,
+    discovery,
+    media::{self, Answer},
+    options::{ListRequest, WatchRequest, WriteOptions},
+    patch,
+    path::{self, ResourceRequest, Target, Verb},
+    query::Query,
+    response::{JSON, Response},
+    routes::{self, Call},
+    shape::{EventShape, Shaper, include_object},
+    stored,
+};
+
+impl ApiService {
+    /// Answers one request of the wire. `body` is read only as far as the request needs it and its bound allows.
+    pub async fn handle(
+        &self,
+        user: &User,
+        head: RequestHead,
+        mut body: impl AsyncRead + Send + Unpin,
+    ) -> Response {
+        let span = tracing::debug_span!(
+            "request", method = ?head.method, path = %head.path, user = %user.name, user_agent = %head.user_agent
+        );
+        let answered = AssertUnwindSafe(self.answer(user, head, &mut body)).catch_unwind().instrument(span);
+        match answered.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(status)) => status.into(),
+            Err(_panic) => {
+                tracing::error!("a request panicked");
+                Status::internal("the request panicked").into()
+            }
+        }
+    }
+
+    async fn answer(&self, user: &User, head: RequestHead, body: Source<'_>) -> Result<Response, Status> {
+        let query = Query::new(head.query);
+        match path::parse(head.method, &head.path, &query)? {
+            Target::Resource(request) if is_long(&request, &query) => {
+                let permit = self.permit(&self.inner.long_requests)?;
+                self.follow(user, request, &query, &head.accept, permit).await
+            }
+            Target::Resource(request) => {
+                let _permit = self.permit(&self.inner.requests)?;
+                let content_type = head.content_type;
+                in_time(self.serve(user, request, &query, &head.accept, &content_type, body)).await
+            }
+            Target::Other => {
+                let _permit = self.permit(&self.inner.requests)?;
+                if head.method == Method::Get
+                    && let Some((media, value)) = discovery::discover(&head.path, &head.accept)
+                {
+                    return Ok(Response::bytes(200, &media, value.to_string()));
+                }
+                let call = Call { user, method: head.method, path: &head.path, query: &query, body };
+                routes::route(self, call).await
+            }
+        }
+    }
+
+    fn permit(&self, bound: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+        let message = "Too many requests, please try again later.";
+        Arc::clone(bound).try_acquire_owned().map_err(|_| Status::too_many_requests(message, 1))
+    }
+
+    /// Watches and followed logs: they hold their permit as long as they last.
+    async fn follow(
+        &self,
+        user: &User,
+        mut request: ResourceRequest,
+        query: &Query,
+        accept: &str,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Response, Status> {
+        if request.verb != Verb::Watch {
+            return Ok(self.serve_log(user, &request, query).await?.holding(permit));
+        }
+        let grant = authorize::authorize(user, &request)?;
+        let accepted = media::negotiate(accept, Answer::Watch)?;
+        let shape = EventShape::new(accepted.shape, include_object(query)?);
+        let mut options = WatchRequest::parse(request.kind, query)?;
+        grant.check_list(user, &request, options.selection.fields.exact("spec.nodeName"))?;
+        // The old way to watch one object: its name is in the path.
+        let name = std::mem::take(&mut request.name);
+        if !name.is_empty() {
+            let selector = format!("metadata.name={name}");
+            options.selection.fields = dunlin_api::selector::FieldSelector::parse(request.kind, &selector)?;
+        }
+        let events = self.watch(request, options, shape, permit).await?;
+        Ok(Response::stream(JSON, events))
+    }
+
+    /// Everything that ends by itself.
+    async fn serve(
+        &self,
+        user: &User,
+        request: ResourceRequest,
+        query: &Query,
+        accept: &str,
+        content_type: &str,
+        source: Source<'_>,
+    ) -> Result<Response, Status> {
+        if request.subresource == "log" && request.verb == Verb::Get && request.kind.kind == "Pod" {
+            return self.serve_log(user, &request, query).await;
+        }
+        let answer = if matches!(request.verb, Verb::List) { Answer::List } else { Answer::Object };
+        let accepted = media::negotiate(accept, answer)?;
+        let now = self.clock().now();
+        let shaper = Shaper { kind: request.kind, accepted, include: include_object(query)?, now };
+        match request.verb {
+            Verb::Get => {
+                check_readable(&request)?;
+                let grant = authorize::authorize(user, &request)?;
+                self.check_get_version(query)?;
+                let object = self.get_granted(user, &request, &grant).await?;
+                shaper.object(200, AcceptedObject { object, warnings: Vec::new() })
+            }
+            Verb::List => {
+                let grant = authorize::authorize(user, &request)?;
+                let prefix = stored::prefix(request.kind, &request.namespace);
+                let list = ListRequest::parse(request.kind, &prefix, query)?;
+                grant.check_list(user, &request, list.selection.fields.exact("spec.nodeName"))?;
+                shaper.list(&self.find(&request, &list).await?)
+            }
+            Verb::Create => self.serve_create(user, &request, query, content_type, source, &shaper).await,
+            Verb::Update => self.serve_update(user, &request, query, content_type, source, &shaper).await,
+            Verb::Patch => {
+                let options = WriteOptions::parse(OptionsKind::Patch, query)?;
+                let kind = patch::kind_of(content_type)?;
+                let body = body::read(source).await?;
+                shaper.object(200, self.patch_with(user, &request, kind, &body, options).await?)
+            }
+            Verb::Delete => {
+                let options = delete_options(query, content_type, source).await?;
+                shaper.deleted(self.delete_with(user, &request, &options).await?)
+            }
+            Verb::DeleteCollection => {
+                let options = delete_options(query, content_type, source).await?;
+                let prefix = stored::prefix(request.kind, &request.namespace);
+                let list = ListRequest::parse(request.kind, &prefix, query)?;
+                let found = self.delete_collection(user, &request, &list, &options).await?;
+                shaper.list(&found)
+            }
+            Verb::Watch => Err(Status::method_not_allowed()),
+        }
+    }
+
+    async fn serve_create(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        query: &Query,
+        content_type: &str,
+        source: Source<'_>,
+        shaper: &Shaper,
+    ) -> Result<Response, Status> {
+        let grant = authorize::authorize(user, request)?;
+        let options = WriteOptions::parse(OptionsKind::Create, query)?;
+        let format = format_of(content_type)?;
+        let body = body::read(source).await?;
+        match request.subresource.as_str() {
+            "" => {
+                let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
+                let mut created = self.create_with(user, request, &grant, decoded.object, options).await?;
+                created.warnings.splice(0..0, decoded.warnings);
+                shaper.object(201, created)
+            }
+            "binding" if request.kind.kind == "Pod" => {
+                let binding = plain_object(&body, format)?;
+                self.bind_with(user, request, &binding, options).await?;
+                shaper.plain(201, &success(201))
+            }
+            _ => Err(Status::no_such_resource()),
+        }
+    }
+
+    async fn serve_update(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        query: &Query,
+        content_type: &str,
+        source: Source<'_>,
+        shaper: &Shaper,
+    ) -> Result<Response, Status> {
+        authorize::authorize(user, request)?;
+        let options = WriteOptions::parse(OptionsKind::Update, query)?;
+        let format = format_of(content_type)?;
+        let body = body::read(source).await?;
+        let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
+        let mut updated = if request.subresource == "finalize" {
+            let object = self.finalize_with(user, request, &decoded.object, options.dry_run).await?;
+            AcceptedObject { object, warnings: Vec::new() }
+        } else {
+            self.update_with(user, request, decoded.object, options).await?
+        };
+        updated.warnings.splice(0..0, decoded.warnings);
+        shaper.object(200, updated)
+    }
+
+    /// A read may name a version that it must not be older than; the newest is read, so that only the future is refused.
+    fn check_get_version(&self, query: &Query) -> Result<(), Status> {
+        let version = super::options::parse_revision(query.text("resourceVersion"))
+            .map_err(|error| Status::failure(500, "", error))?;
+        version.map_or(Ok(()), |version| self.check_reached(version))
+    }
+}
+
+/// Watches and followed logs last as long as their clients like.
+fn is_long(request: &ResourceRequest, query: &Query) -> bool {
+    request.verb == Verb::Watch || (request.subresource == "log" && query.flag("follow"))
+}
+
+fn check_readable(request: &ResourceRequest) -> Result<(), Status> {
+    match request.subresource.as_str() {
+        "" => Ok(()),
+        "status" if request.kind.has_subresource("status") => Ok(()),
+        "finalize" | "binding" => Err(Status::method_not_allowed()),
+        _ => Err(Status::no_such_resource()),
+    }
+}
+
+async fn delete_options(query: &Query, content_type: &str, source: Source<'_>) -> Result<DeleteOptions, Status> {
+    let body = body::read(source).await?;
+    let body = if body.is_empty() { None } else { Some(plain_object(&body, format_of(content_type)?)?) };
+    DeleteOptions::parse(body.as_ref(), query)
+}
+
+/// The notation that a content type names; none at all means JSON.
+fn format_of(content_type: &str) -> Result<Format, Status> {
+    match media::MediaType::parse(content_type).essence() {
+        "" | "application/json" => Ok(Format::Json),
+        "application/yaml" => Ok(Format::Yaml),
+        _ => Err(Status::unsupported_media_type("application/json, application/yaml")),
+    }
+}
+
+/// A body that is an object of no registered kind.
+fn plain_object(body: &[u8], format: Format) -> Result<Value, Status> {
+    let document = dunlin_api::decode::document(body, format, None);
+    let value = document.map_err(|error| Status::bad_request(error.to_string()))?.value;
+    if value.is_object() { Ok(value) } else { Err(Status::bad_request("the body is no object")) }
+}
+
+fn success(code: u16) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code})
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = "request did not complete within the allotted timeout";
+    timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| Err(Status::timeout(late, 0)))
+}
+
+/// Kubernetes' own bound on requests that are no watch.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

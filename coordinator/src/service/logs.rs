@@ -1,0 +1,272 @@
+//! `pods/log`: which container's log is meant, and whether there is one; the lines come from the pod's node.
+
+use std::fmt;
+
+use dunlin_api::{Status, field::FieldError, time::parse_time};
+use dunlin_link::{NodeName, PodUid, UnixMillis, logs::LogRequest};
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::io::AsyncRead;
+
+use super::{
+    ApiService, User, authorize,
+    path::ResourceRequest,
+    query::Query,
+    response::{ByteStream, Response, TEXT},
+};
+
+/// Opens logs on nodes: the sessions.
+pub trait LogSource: fmt::Debug + Send + Sync {
+    /// Opens a log; the reader ends where the log ends, or never when it is followed.
+    fn open<'a>(
+        &'a self,
+        node: &'a NodeName,
+        request: LogRequest,
+    ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>>;
+}
+
+/// Why a log cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The node has no session now.
+    #[error("node \"{node}\" is not connected; the log is kept there until it is back")]
+    NotConnected {
+        /// Which.
+        node: NodeName,
+    },
+    /// The node has no such log, and says why.
+    #[error("{0}")]
+    Refused(String),
+    /// The stream to the node broke.
+    #[error("the stream to node \"{node}\" broke: {why}")]
+    Broken {
+        /// Which.
+        node: NodeName,
+        /// How.
+        why: String,
+    },
+}
+
+impl ApiService {
+    pub(super) async fn serve_log(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        query: &Query,
+    ) -> Result<Response, Status> {
+        let grant = authorize::authorize(user, request)?;
+        let pod = self.get_granted(user, request, &grant).await?;
+        let options = LogOptions::parse(&request.name, query, self.clock().now())?;
+        let container = choose_container(&pod, query.text("container"))?;
+        let Some(node) = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty()) else {
+            // Nothing has run yet, so nothing was said.
+            return Ok(Response::bytes(200, TEXT, ""));
+        };
+        check_started(&pod, container, options.previous)?;
+        let log = LogRequest {
+            uid: PodUid::new(pod["metadata"]["uid"].as_str().unwrap_or_default()),
+            container: container.to_owned(),
+            follow: options.follow,
+            previous: options.previous == Run::Previous,
+            since: options.since,
+            tail_lines: options.tail_lines,
+            timestamps: options.timestamps,
+            limit_bytes: options.limit_bytes,
+        };
+        let source = self.inner.attached.logs.get();
+        let source = source.ok_or_else(|| Status::service_unavailable("logs are not served by this coordinator"))?;
+        let reader = source.open(&NodeName::new(node), log).await.map_err(|error| match error {
+            LogError::Refused(why) => Status::bad_request(why),
+            error => Status::service_unavailable(error.to_string()),
+        })?;
+        Ok(Response::stream(TEXT, ByteStream::from_reader(reader)))
+    }
+}
+
+/// Which run of a container is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    Current,
+    Previous,
+}
+
+/// `PodLogOptions` but for the container.
+struct LogOptions {
+    follow: bool,
+    timestamps: bool,
+    previous: Run,
+    since: Option<UnixMillis>,
+    tail_lines: Option<u64>,
+    limit_bytes: Option<u64>,
+}
+
+impl LogOptions {
+    fn parse(pod: &str, query: &Query, now: Timestamp) -> Result<Self, Status> {
+        let mut errors = Vec::new();
+        let mut at_least = |name: &str, least: i64, detail: &str| -> Result<Option<u64>, Status> {
+            let value = query.integer(name)?;
+            if let Some(value) = value.filter(|value| *value < least) {
+                errors.push(FieldError::invalid(name, value, detail));
+            }
+            Ok(value.and_then(|value| u64::try_from(value).ok()))
+        };
+        let tail_lines = at_least("tailLines", 0, "must be greater than or equal to 0")?;
+        let limit_bytes = at_least("limitBytes", 1, "must be greater than 0")?;
+        let since_seconds = at_least("sinceSeconds", 1, "must be greater than 0")?;
+        let since_time = match query.value("sinceTime") {
+            None => None,
+            Some(text) => {
+                let time = parse_time(&Value::from(text));
+                Some(time.ok_or_else(|| Status::bad_request(format!("sinceTime: \"{text}\" is no RFC 3339 time")))?)
+            }
+        };
+        if since_seconds.is_some() && since_time.is_some() {
+            errors.push(FieldError::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+        }
+        if !errors.is_empty() {
+            return Err(invalid(pod, &errors));
+        }
+        let seconds_ago = since_seconds.and_then(|seconds| i64::try_from(seconds).ok());
+        let since = since_time.map(Timestamp::as_millisecond).or_else(|| {
+            seconds_ago.map(|seconds| now.as_millisecond().saturating_sub(seconds.saturating_mul(1000)))
+        });
+        Ok(Self {
+            follow: query.flag("follow"),
+            timestamps: query.flag("timestamps"),
+            previous: if query.flag("previous") { Run::Previous } else { Run::Current },
+            since: since.map(UnixMillis),
+            tail_lines,
+            limit_bytes,
+        })
+    }
+}
+
+fn invalid(pod: &str, errors: &[FieldError]) -> Status {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let message = format!("PodLogOptions \"{pod}\" is invalid: {}", texts.join(", "));
+    let mut status = Status::failure(422, "Invalid", message);
+    let causes: Vec<Value> = errors.iter().map(FieldError::cause).collect();
+    status.0["details"] = json!({"name": pod, "kind": "PodLogOptions", "causes": causes});
+    status
+}
+
+/// The container that is meant; none needs to be named when there is but one.
+fn choose_container<'p>(pod: &'p Value, asked: &str) -> Result<&'p str, Status> {
+    let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let names = |list: &str| -> Vec<&'p str> {
+        pod["spec"][list].as_array().into_iter().flatten().filter_map(|entry| entry["name"].as_str()).collect()
+    };
+    let (containers, init) = (names("containers"), names("initContainers"));
+    if !asked.is_empty() {
+        let mut all = containers.into_iter().chain(init).chain(names("ephemeralContainers"));
+        return all
+            .find(|name| *name == asked)
+            .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {pod_name}")));
+    }
+    let default = pod["metadata"]["annotations"][DEFAULT_CONTAINER].as_str();
+    match containers.as_slice() {
+        [only] => Ok(only),
+        several if default.is_some_and(|name| several.contains(&name)) => Ok(default.unwrap_or_default()),
+        several => {
+            let mut message = format!("a container name must be specified for pod {pod_name}");
+            if !several.is_empty() {
+                message = format!("{message}, choose one of: [{}]", several.join(" "));
+            }
+            if !init.is_empty() {
+                message = format!("{message} or one of the init containers: [{}]", init.join(" "));
+            }
+            Err(Status::bad_request(message))
+        }
+    }
+}
+
+/// Refuses the log of a run that has not been.
+fn check_started(pod: &Value, container: &str, run: Run) -> Result<(), Status> {
+    let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let refuse = |what: fmt::Arguments<'_>| Err(Status::bad_request(what.to_string()));
+    let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
+    let mut statuses = lists.iter().flat_map(|list| pod["status"][*list].as_array().into_iter().flatten());
+    let Some(status) = statuses.find(|status| status["name"] == container) else {
+        return refuse(format_args!("container \"{container}\" in pod \"{pod_name}\" is not available"));
+    };
+    let ran = |terminated: &Value| terminated["containerID"].as_str().is_some_and(|id| !id.is_empty());
+    let (state, last) = (&status["state"], &status["lastState"]["terminated"]);
+    if run == Run::Previous {
+        return match ran(last) {
+            true => Ok(()),
+            false => refuse(format_args!("previous terminated container \"{container}\" in pod \"{pod_name}\" not found")),
+        };
+    }
+    if !state["running"].is_null() || ran(&state["terminated"]) || ran(last) {
+        return Ok(());
+    }
+    if !state["terminated"].is_null() {
+        return refuse(format_args!("container \"{container}\" in pod \"{pod_name}\" is terminated"));
+    }
+    let why = match state["waiting"]["reason"].as_str().unwrap_or_default() {
+        "ErrImagePull" => "image can't be pulled",
+        "ImagePullBackOff" => "trying and failing to pull image",
+        "" => "no logs yet",
+        reason => reason,
+    };
+    refuse(format_args!("container \"{container}\" in pod \"{pod_name}\" is waiting to start: {why}"))
+}
+
+/// Names the container that commands mean when they name none.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(statuses: Value) -> Value {
+        json!({
+            "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]},
+            "status": {"containerStatuses": statuses},
+        })
+    }
+
+    #[test]
+    fn a_container_is_chosen_or_asked_for() {
+        let check = |asked: &str, expected: Result<&str, &str>| {
+            let pod = pod(json!([]));
+            let found = choose_container(&pod, asked);
+            assert_eq!(found.as_ref().map_err(Status::message).copied(), expected, "{asked}");
+        };
+        check("b", Ok("b"));
+        check("i", Ok("i"));
+        check("z", Err("container z is not valid for pod p"));
+        let message = "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]";
+        check("", Err(message));
+        let single = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "only"}]}});
+        assert_eq!(choose_container(&single, "").unwrap(), "only");
+    }
+
+    #[test]
+    fn logs_of_runs_that_were_not_are_refused() {
+        let check = |state: Value, run: Run, expected: Result<(), &str>| {
+            let mut status = state;
+            status["name"] = "a".into();
+            let pod = pod(json!([status]));
+            let found = check_started(&pod, "a", run);
+            assert_eq!(found.as_ref().map_err(Status::message).copied(), expected, "{status}");
+        };
+        let waiting = |reason: &str| json!({"state": {"waiting": {"reason": reason}}});
+        let ended = json!({"terminated": {"containerID": "x"}});
+        check(json!({"state": {"running": {}}}), Run::Current, Ok(()));
+        check(json!({"state": ended}), Run::Current, Ok(()));
+        check(json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}), Run::Current, Ok(()));
+        check(json!({"state": {"running": {}}, "lastState": ended}), Run::Previous, Ok(()));
+        let text = "container \"a\" in pod \"p\" is waiting to start: ContainerCreating";
+        check(waiting("ContainerCreating"), Run::Current, Err(text));
+        let text = "container \"a\" in pod \"p\" is waiting to start: image can't be pulled";
+        check(waiting("ErrImagePull"), Run::Current, Err(text));
+        let text = "previous terminated container \"a\" in pod \"p\" not found";
+        check(json!({"state": {"running": {}}}), Run::Previous, Err(text));
+        let missing = check_started(&pod(json!([])), "a", Run::Current).unwrap_err();
+        assert_eq!(missing.message(), "container \"a\" in pod \"p\" is not available");
+    }
+}

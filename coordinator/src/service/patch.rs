@@ -1,0 +1,75 @@
+//! Changing parts of objects: merge, JSON and strategic merge patches.
+
+use dunlin_api::{
+    Status,
+    pipeline::{self, Accepted, FieldValidation},
+};
+use serde_json::Value;
+
+pub(super) use dunlin_api::patch::PatchKind;
+
+use super::{
+    ApiService, ObjectRef, User, authorize,
+    options::WriteOptions,
+    path::{ResourceRequest, Verb},
+    update::{check_version, settle, target, updated},
+};
+
+impl ApiService {
+    /// Merges `patch` into an object or its `status`, again until no other writer came between, unless it names a
+    /// `resourceVersion`.
+    ///
+    /// # Errors
+    /// The refusal, as clients see it.
+    pub async fn patch(
+        &self,
+        user: &User,
+        object: ObjectRef<'_>,
+        subresource: &str,
+        patch: &Value,
+    ) -> Result<Value, Status> {
+        let request = object.request(Verb::Patch, subresource);
+        let body = patch.to_string();
+        let patched = self.patch_with(user, &request, PatchKind::Merge, body.as_bytes(), WriteOptions::INTERNAL).await?;
+        Ok(patched.object)
+    }
+
+    pub(super) async fn patch_with(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        kind: PatchKind,
+        body: &[u8],
+        options: WriteOptions,
+    ) -> Result<Accepted, Status> {
+        let grant = authorize::authorize(user, request)?;
+        let target = target(request)?;
+        let mut warnings = Vec::new();
+        let decide = |current: &Value| {
+            grant.check_current(user, request, current)?;
+            let patched = pipeline::patch(request.kind, current, kind, body, options.validation)?;
+            warnings = patched.warnings;
+            check_version(request, current, &patched.object)?;
+            let updated = updated(request, &grant, target, current, patched.object)?;
+            warnings.extend(updated.warnings);
+            Ok(settle(request.object(), updated.object, self.clock().now()))
+        };
+        let object = self.change(request.object(), options.dry_run, decide).await?.into_object();
+        if options.validation == FieldValidation::Ignore {
+            warnings.clear();
+        }
+        Ok(Accepted { object, warnings })
+    }
+}
+
+/// The kind of patch that a content type names.
+///
+/// # Errors
+/// 415 for types that are no patch, or one that is not served.
+pub(super) fn kind_of(content_type: &str) -> Result<PatchKind, Status> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    PatchKind::from_content_type(essence).ok_or_else(|| Status::unsupported_media_type(SERVED))
+}
+
+const SERVED: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";

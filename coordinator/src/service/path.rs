@@ -1,0 +1,156 @@
+//! From method, path and query to what is asked: which verb on which resource.
+
+use dunlin_api::{Kind, Status, kind};
+use dunlin_link::rpc::Method;
+
+use super::query::Query;
+
+/// What a request asks of which resource; the attributes that authorization looks at.
+#[derive(Clone, Debug)]
+pub struct ResourceRequest {
+    /// What to do.
+    pub verb: Verb,
+    /// To which kind of object.
+    pub kind: &'static Kind,
+    /// Empty for cluster-scoped kinds, and for all namespaces.
+    pub namespace: String,
+    /// Empty for collections.
+    pub name: String,
+    /// For instance `status`; empty for the object itself.
+    pub subresource: String,
+}
+
+/// A verb, in Kubernetes' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// Read one.
+    Get,
+    /// Read many.
+    List,
+    /// Follow changes.
+    Watch,
+    /// Make one.
+    Create,
+    /// Replace one.
+    Update,
+    /// Change parts of one.
+    Patch,
+    /// Delete one.
+    Delete,
+    /// Delete many.
+    DeleteCollection,
+}
+
+impl Verb {
+    /// As messages and roles spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+/// Where a path leads.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// To objects.
+    Resource(ResourceRequest),
+    /// To something that is no object.
+    Other,
+}
+
+/// Reads a path.
+///
+/// # Errors
+/// 404 for resources that a served group does not have, 405 for verbs that the resource does not have.
+pub(super) fn parse(method: Method, path: &str, query: &Query) -> Result<Target, Status> {
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (group, version, rest) = match segments.as_slice() {
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return Ok(Target::Other),
+    };
+    if rest.is_empty() || !kind::KINDS.iter().any(|kind| kind.group == group && kind.version == version) {
+        return Ok(Target::Other);
+    }
+    let (rest, legacy_watch) = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() => (rest, LegacyWatch::Yes),
+        rest => (rest, LegacyWatch::No),
+    };
+    let place = Place::parse(rest).ok_or_else(Status::no_such_resource)?;
+    let found = kind::by_resource(group, version, place.plural).ok_or_else(Status::no_such_resource)?;
+    place.check_scope(found)?;
+    let verb = verb(method, &place, query, legacy_watch)?;
+    Ok(Target::Resource(ResourceRequest {
+        verb,
+        kind: found,
+        namespace: place.namespace.to_owned(),
+        name: place.name.to_owned(),
+        subresource: place.subresource.to_owned(),
+    }))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LegacyWatch {
+    Yes,
+    No,
+}
+
+/// The part of a path after group and version.
+struct Place<'a> {
+    namespace: &'a str,
+    plural: &'a str,
+    name: &'a str,
+    subresource: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn parse(rest: &[&'a str]) -> Option<Self> {
+        let place = |namespace, plural, name, subresource| Some(Self { namespace, plural, name, subresource });
+        match *rest {
+            // A namespace's own subresources look like resources in it; their names are taken.
+            ["namespaces", name, subresource @ ("status" | "finalize")] => place("", "namespaces", name, subresource),
+            ["namespaces", namespace, plural] => place(namespace, plural, "", ""),
+            ["namespaces", namespace, plural, name] => place(namespace, plural, name, ""),
+            ["namespaces", namespace, plural, name, subresource] => place(namespace, plural, name, subresource),
+            [plural] => place("", plural, "", ""),
+            [plural, name] => place("", plural, name, ""),
+            [plural, name, subresource] => place("", plural, name, subresource),
+            _ => None,
+        }
+    }
+
+    fn check_scope(&self, kind: &Kind) -> Result<(), Status> {
+        let in_namespace = !self.namespace.is_empty();
+        let all_namespaces = kind.namespaced && !in_namespace && self.name.is_empty();
+        if in_namespace == kind.namespaced || all_namespaces { Ok(()) } else { Err(Status::no_such_resource()) }
+    }
+}
+
+fn verb(method: Method, place: &Place<'_>, query: &Query, legacy_watch: LegacyWatch) -> Result<Verb, Status> {
+    let named = !place.name.is_empty();
+    let verb = match (method, named) {
+        (Method::Get, _) if legacy_watch == LegacyWatch::Yes => Verb::Watch,
+        (Method::Get, true) => Verb::Get,
+        (Method::Get, false) if query.flag("watch") => Verb::Watch,
+        (Method::Get, false) => Verb::List,
+        (Method::Post, false) => Verb::Create,
+        // Subresources such as `binding` are created under the name of their object.
+        (Method::Post, true) if !place.subresource.is_empty() => Verb::Create,
+        (Method::Put, true) => Verb::Update,
+        (Method::Patch, true) => Verb::Patch,
+        (Method::Delete, true) if place.subresource.is_empty() => Verb::Delete,
+        (Method::Delete, false) if place.plural != "namespaces" => Verb::DeleteCollection,
+        _ => return Err(Status::method_not_allowed()),
+    };
+    let creates_in_no_namespace = verb == Verb::Create && place.namespace.is_empty();
+    let kind_needs_one = kind::KINDS.iter().any(|kind| kind.plural == place.plural && kind.namespaced);
+    if creates_in_no_namespace && kind_needs_one { Err(Status::method_not_allowed()) } else { Ok(verb) }
+}

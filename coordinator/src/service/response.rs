@@ -1,0 +1,140 @@
+//! Answers: a head, and a body that is either there or still coming.
+
+use std::{fmt, io, pin::Pin};
+
+use bytes::Bytes;
+use dunlin_api::Status;
+use dunlin_link::rpc::ResponseHead;
+use futures_util::{Stream, StreamExt, stream};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Response {
+    /// Code, media type, warnings.
+    pub head: ResponseHead,
+    /// What follows.
+    pub body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// All of it.
+    Bytes(Bytes),
+    /// Parts as they come; an error means that the rest is missing.
+    Stream(ByteStream),
+}
+
+/// A body that is still coming.
+pub struct ByteStream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>);
+
+impl ByteStream {
+    /// Wraps a stream. A panic inside it ends it with an error.
+    pub fn new(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        let caught = std::panic::AssertUnwindSafe(parts).catch_unwind();
+        Self(Box::pin(caught.map(|part| part.unwrap_or_else(|_| Err(io::Error::other("the request panicked"))))))
+    }
+
+    /// Reads a source to its end.
+    pub fn from_reader(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        Self::new(stream::unfold(Some(reader), |reader| async {
+            let mut reader = reader?;
+            let mut part = Vec::with_capacity(PART_BYTES);
+            match reader.read_buf(&mut part).await {
+                Ok(0) => None,
+                Ok(_) => Some((Ok(part.into()), Some(reader))),
+                Err(error) => Some((Err(error), None)),
+            }
+        }))
+    }
+
+    /// The next part; `None` at the end.
+    pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        self.0.next().await
+    }
+}
+
+impl fmt::Debug for ByteStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByteStream")
+    }
+}
+
+impl Response {
+    /// An answer with all of its body.
+    pub fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
+        Self { head: head(status, content_type), body: Body::Bytes(body.into()) }
+    }
+
+    /// A JSON answer.
+    pub fn json(status: u16, value: &Value) -> Self {
+        Self::bytes(status, JSON, value.to_string())
+    }
+
+    /// An answer whose body follows.
+    pub fn stream(content_type: &str, body: ByteStream) -> Self {
+        Self { head: head(200, content_type), body: Body::Stream(body) }
+    }
+
+    /// The answer that Kubernetes gives for paths it does not serve at all.
+    pub fn no_such_path() -> Self {
+        Self::bytes(404, TEXT, "404 page not found\n")
+    }
+
+    /// Keeps `guard` until the body has been sent.
+    #[must_use]
+    pub(super) fn holding<G: Send + 'static>(mut self, guard: G) -> Self {
+        if let Body::Stream(ByteStream(parts)) = self.body {
+            let guarded = stream::unfold((parts, guard), |(mut parts, guard)| async {
+                parts.next().await.map(|part| (part, (parts, guard)))
+            });
+            self.body = Body::Stream(ByteStream(Box::pin(guarded)));
+        }
+        self
+    }
+
+    /// Adds warnings for the caller.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.head.warnings.extend(warnings);
+        self
+    }
+
+    /// The whole body, a stream read to its end.
+    ///
+    /// # Errors
+    /// When the stream fails before its end.
+    pub async fn into_bytes(self) -> io::Result<Bytes> {
+        match self.body {
+            Body::Bytes(bytes) => Ok(bytes),
+            Body::Stream(mut parts) => {
+                let mut whole = Vec::new();
+                while let Some(part) = parts.next().await {
+                    whole.extend_from_slice(&part?);
+                }
+                Ok(whole.into())
+            }
+        }
+    }
+}
+
+impl From<Status> for Response {
+    fn from(status: Status) -> Self {
+        Self::json(status.code(), &status.0)
+    }
+}
+
+fn head(status: u16, content_type: &str) -> ResponseHead {
+    ResponseHead { status, content_type: content_type.to_owned(), warnings: Vec::new() }
+}
+
+/// Media type of JSON bodies.
+pub(super) const JSON: &str = "application/json";
+/// Media type of YAML bodies.
+pub(super) const YAML: &str = "application/yaml";
+/// Media type of text bodies.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+/// Read from a log stream at once.
+const PART_BYTES: usize = 16 << 10;

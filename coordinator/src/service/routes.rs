@@ -1,0 +1,282 @@
+//! Endpoints that are no objects of Kubernetes, one row each: health, and what is Dunlin's own under `/dunlin/v1/`.
+
+use dunlin_api::Status;
+use dunlin_link::{PodUid, UnixMillis, join::TokenId, rpc::Method};
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    ApiService, ObjectRef, User,
+    body::{self, Source},
+    get::pod_kind,
+    query::Query,
+    response::{Response, TEXT},
+};
+use crate::{
+    artifacts::{Artifacts, Module, ModuleName, NamedModule, UploadError},
+    tokens::{NewToken, TokenRecord, Tokens},
+};
+
+/// One endpoint.
+struct Route {
+    method: Method,
+    /// Segments; those in braces match anything and are handed over in order.
+    path: &'static str,
+    access: Access,
+    serve: for<'a> fn(&'a ApiService, Call<'a>, Vec<&'a str>) -> BoxFuture<'a, Result<Response, Status>>,
+}
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Everybody who is connected.
+    Anyone,
+    /// Administrators and the coordinator's own components.
+    Administrators,
+}
+
+/// All endpoints.
+const ROUTES: &[Route] = &[
+    Route { method: Method::Get, path: "/livez", access: Access::Anyone, serve: |service, _, _| Box::pin(service.alive()) },
+    Route { method: Method::Get, path: "/readyz", access: Access::Anyone, serve: |service, _, _| Box::pin(service.ready()) },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/cluster",
+        access: Access::Anyone,
+        serve: |service, _, _| Box::pin(service.cluster()),
+    },
+    Route {
+        method: Method::Put,
+        path: "/dunlin/v1/modules",
+        access: Access::Administrators,
+        serve: |service, call, _| Box::pin(service.put_module(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/modules",
+        access: Access::Administrators,
+        serve: |service, _, _| Box::pin(service.list_modules()),
+    },
+    Route {
+        method: Method::Post,
+        path: "/dunlin/v1/tokens",
+        access: Access::Administrators,
+        serve: |service, call, _| Box::pin(service.create_token(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/tokens",
+        access: Access::Administrators,
+        serve: |service, _, _| Box::pin(service.list_tokens()),
+    },
+    Route {
+        method: Method::Delete,
+        path: "/dunlin/v1/tokens/{id}",
+        access: Access::Administrators,
+        serve: |service, _, captures| Box::pin(service.delete_token(captures)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/namespaces/{namespace}/pods/{pod}/endpoints",
+        // Whoever may read the pod.
+        access: Access::Anyone,
+        serve: |service, call, captures| Box::pin(service.pod_endpoints(call, captures)),
+    },
+];
+
+/// A request to one of the endpoints.
+pub(super) struct Call<'a> {
+    pub(super) user: &'a User,
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) query: &'a Query,
+    pub(super) body: Source<'a>,
+}
+
+/// Finds the endpoint and calls it.
+pub(super) async fn route(service: &ApiService, call: Call<'_>) -> Result<Response, Status> {
+    let mut is_known = false;
+    for route in ROUTES {
+        let Some(captures) = captures(route.path, call.path) else { continue };
+        is_known = true;
+        if route.method != call.method {
+            continue;
+        }
+        if route.access == Access::Administrators && !call.user.is_trusted() {
+            return Err(forbidden(&call));
+        }
+        return (route.serve)(service, call, captures).await;
+    }
+    if is_known { Err(Status::method_not_allowed()) } else { Ok(Response::no_such_path()) }
+}
+
+/// The segments that match those in braces, when all others are equal.
+fn captures<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut captures = Vec::new();
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(captures),
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => captures.push(given),
+            (Some(wanted), Some(given)) if wanted == given => {}
+            _ => return None,
+        }
+    }
+}
+
+fn forbidden(call: &Call<'_>) -> Status {
+    let verb = match call.method {
+        Method::Get => "get",
+        Method::Post => "post",
+        Method::Put => "put",
+        Method::Patch => "patch",
+        Method::Delete => "delete",
+    };
+    let message = format!("forbidden: User \"{}\" cannot {verb} path \"{}\"", call.user.name, call.path);
+    let mut status = Status::failure(403, "Forbidden", message);
+    status.0["details"] = json!({});
+    status
+}
+
+impl ApiService {
+    #[expect(clippy::unused_async, reason = "all endpoints have one shape")]
+    async fn alive(&self) -> Result<Response, Status> {
+        Ok(Response::bytes(200, TEXT, "ok"))
+    }
+
+    /// Ready means that the store answers.
+    async fn ready(&self) -> Result<Response, Status> {
+        self.store().get("/").await.map_err(super::store_failed)?;
+        Ok(Response::bytes(200, TEXT, "ok"))
+    }
+
+    #[expect(clippy::unused_async, reason = "all endpoints have one shape")]
+    async fn cluster(&self) -> Result<Response, Status> {
+        let cluster = self.inner.attached.cluster.get().ok_or_else(not_served)?;
+        Ok(Response::json(200, &serde_json::to_value(cluster).map_err(Status::internal)?))
+    }
+
+    async fn put_module(&self, call: Call<'_>) -> Result<Response, Status> {
+        let artifacts = self.artifacts()?;
+        let name = ModuleName::parse(call.query.text("name"))
+            .map_err(|error| Status::bad_request(format!("name: {error}")))?;
+        let expected = match call.query.value("digest") {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|error| Status::bad_request(format!("digest: {error}")))?),
+        };
+        let module = artifacts.upload(call.body, expected).await.map_err(|error| refused_upload(&error))?;
+        artifacts.tag(&name, &module).await.map_err(super::store_failed)?;
+        Ok(Response::json(201, &described_module(&name, &module)))
+    }
+
+    async fn list_modules(&self) -> Result<Response, Status> {
+        let names = self.artifacts()?.names().await.map_err(|error| Status::internal(chain(&error)))?;
+        let describe = |named: &NamedModule| described_module(&named.name, &named.module);
+        Ok(Response::json(200, &json!({"items": names.iter().map(describe).collect::<Vec<_>>()})))
+    }
+
+    async fn create_token(&self, call: Call<'_>) -> Result<Response, Status> {
+        let body = body::read(call.body).await?;
+        let asked: AskedToken = match body.as_slice() {
+            [] => AskedToken::default(),
+            body => serde_json::from_slice(body).map_err(|error| Status::bad_request(error.to_string()))?,
+        };
+        let addresses = asked.addresses.unwrap_or_else(|| {
+            self.inner.attached.cluster.get().map(|cluster| cluster.addresses.clone()).unwrap_or_default()
+        });
+        let new = NewToken {
+            description: asked.description,
+            lifetime: asked.lifetime_seconds.map(std::time::Duration::from_secs),
+            uses: asked.uses,
+            addresses,
+        };
+        let now = UnixMillis(self.clock().now().as_millisecond());
+        let token = self.tokens()?.create(new, now).await.map_err(|error| Status::internal(chain(&error)))?;
+        Ok(Response::json(201, &json!({"id": token.id.as_str(), "token": token.reveal()})))
+    }
+
+    async fn list_tokens(&self) -> Result<Response, Status> {
+        let tokens = self.tokens()?.list().await.map_err(|error| Status::internal(chain(&error)))?;
+        Ok(Response::json(200, &json!({"items": tokens.iter().map(described_token).collect::<Vec<_>>()})))
+    }
+
+    async fn delete_token(&self, captures: Vec<&str>) -> Result<Response, Status> {
+        let text = captures.first().copied().unwrap_or_default();
+        let id: TokenId = text.parse().map_err(|error| Status::bad_request(format!("{error}")))?;
+        let deleted = self.tokens()?.delete(&id).await.map_err(|error| Status::internal(chain(&error)))?;
+        if deleted {
+            Ok(Response::json(200, &json!({"id": text})))
+        } else {
+            Err(Status::failure(404, "NotFound", format!("token \"{text}\" not found")))
+        }
+    }
+
+    async fn pod_endpoints(&self, call: Call<'_>, captures: Vec<&str>) -> Result<Response, Status> {
+        let [namespace, name] = captures.as_slice() else { return Ok(Response::no_such_path()) };
+        let pod = self.get(call.user, ObjectRef { kind: pod_kind(), namespace, name }).await?;
+        let uid = PodUid::new(pod["metadata"]["uid"].as_str().unwrap_or_default());
+        let endpoints: Vec<Value> = self
+            .endpoints()
+            .of(&uid)
+            .iter()
+            .map(|endpoint| json!({"containerPort": endpoint.container_port, "address": endpoint.address}))
+            .collect();
+        Ok(Response::json(200, &json!({"endpoints": endpoints})))
+    }
+
+    fn artifacts(&self) -> Result<&Artifacts, Status> {
+        self.inner.attached.artifacts.get().ok_or_else(not_served)
+    }
+
+    fn tokens(&self) -> Result<&Tokens, Status> {
+        self.inner.attached.tokens.get().ok_or_else(not_served)
+    }
+}
+
+/// Body of `POST tokens`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct AskedToken {
+    description: String,
+    lifetime_seconds: Option<u64>,
+    uses: Option<u32>,
+    addresses: Option<Vec<String>>,
+}
+
+fn described_module(name: &ModuleName, module: &Module) -> Value {
+    json!({"name": name.to_string(), "digest": module.digest.to_string(), "size": module.bytes})
+}
+
+fn described_token(token: &TokenRecord) -> Value {
+    let time = |at: UnixMillis| Timestamp::from_millisecond(at.0).ok().map(dunlin_api::time::format_time);
+    json!({
+        "id": token.id.as_str(),
+        "description": token.description,
+        "createdAt": time(token.created_at),
+        "expiresAt": token.expires_at.and_then(time),
+        "usesLeft": token.uses_left,
+    })
+}
+
+fn not_served() -> Status {
+    Status::service_unavailable("this coordinator is still starting")
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn refused_upload(error: &UploadError) -> Status {
+    match error {
+        UploadError::NotWasm { .. } | UploadError::OtherDigest { .. } => Status::bad_request(error.to_string()),
+        UploadError::TooLarge { bytes_max } => {
+            Status::too_large(usize::try_from(*bytes_max).unwrap_or(usize::MAX))
+        }
+        error => Status::internal(chain(error)),
+    }
+}

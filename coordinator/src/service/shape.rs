@@ -1,0 +1,235 @@
+//! What answers look like: objects as they are stored, their metadata only, or tables for people.
+
+use bytes::Bytes;
+use dunlin_api::{
+    Kind, Status,
+    pipeline::Accepted as AcceptedObject,
+    table::{self, IncludeObject},
+};
+use dunlin_link::Revision;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    change::decode,
+    list::Found,
+    media::{Accepted, Encoding, MetaVersion, Shape},
+    query::Query,
+    response::{JSON, Response, YAML},
+    stored,
+    watch::EventKind,
+};
+
+/// Reads `includeObject` of a table request.
+pub(super) fn include_object(query: &Query) -> Result<IncludeObject, Status> {
+    match query.text("includeObject") {
+        "" | "Metadata" => Ok(IncludeObject::Metadata),
+        "None" => Ok(IncludeObject::None),
+        "Object" => Ok(IncludeObject::Object),
+        other => Err(Status::bad_request(format!(
+            "unrecognized includeObject value: \"{other}\""
+        ))),
+    }
+}
+
+/// How one answer is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shaper {
+    pub(super) kind: &'static Kind,
+    pub(super) accepted: Accepted,
+    pub(super) include: IncludeObject,
+    pub(super) now: Timestamp,
+}
+
+impl Shaper {
+    /// An answer of one object.
+    pub(super) fn object(&self, status: u16, answer: AcceptedObject) -> Result<Response, Status> {
+        let AcceptedObject { object, warnings } = answer;
+        let shaped = match self.accepted.shape {
+            Shape::Object => object,
+            Shape::Metadata(version) => partial(&object, version),
+            Shape::Table(version) => {
+                let version_text = object["metadata"]["resourceVersion"].clone();
+                self.table(&[object], version, json!({"resourceVersion": version_text}))
+            }
+        };
+        Ok(self.encode(status, &shaped)?.with_warnings(warnings))
+    }
+
+    /// An answer of a delete: a Status, or the object where the kind answers that.
+    pub(super) fn deleted(&self, answer: Value) -> Result<Response, Status> {
+        if answer["kind"] == "Status" {
+            return self.plain(200, &answer);
+        }
+        self.object(200, AcceptedObject { object: answer, warnings: Vec::new() })
+    }
+
+    /// An answer of a Status or the like, which has one shape only.
+    pub(super) fn plain(&self, status: u16, value: &Value) -> Result<Response, Status> {
+        self.encode(status, value)
+    }
+
+    /// An answer of a list.
+    pub(super) fn list(&self, found: &Found) -> Result<Response, Status> {
+        let mut metadata = json!({"resourceVersion": found.revision.to_string()});
+        if let Some(token) = &found.token {
+            metadata["continue"] = token.as_str().into();
+            if let Some(remaining) = found.remaining {
+                metadata["remainingItemCount"] = remaining.into();
+            }
+        }
+        let list = match self.accepted.shape {
+            Shape::Object if self.accepted.encoding == Encoding::Json => return self.spliced(found, &metadata),
+            Shape::Object => {
+                let items = self.decoded(found)?.into_iter().map(|mut item| {
+                    if let Some(fields) = item.as_object_mut() {
+                        fields.retain(|field, _| field != "kind" && field != "apiVersion");
+                    }
+                    item
+                });
+                json!({
+                    "kind": format!("{}List", self.kind.kind),
+                    "apiVersion": self.kind.api_version(),
+                    "metadata": metadata,
+                    "items": items.collect::<Vec<_>>(),
+                })
+            }
+            Shape::Metadata(version) => json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": version.api_version(),
+                "metadata": metadata,
+                "items": self.decoded(found)?.iter().map(|item| partial(item, version)).collect::<Vec<_>>(),
+            }),
+            Shape::Table(version) => self.table(&self.decoded(found)?, version, metadata),
+        };
+        self.encode(200, &list)
+    }
+
+    fn spliced(&self, found: &Found, metadata: &Value) -> Result<Response, Status> {
+        let bytes: usize = found.items.iter().map(|item| item.value.len() + ITEM_EXTRA_BYTES).sum();
+        let mut list = Vec::with_capacity(bytes + ITEM_EXTRA_BYTES);
+        let head = format!(
+            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+            self.kind.kind,
+            self.kind.api_version()
+        );
+        list.extend_from_slice(head.as_bytes());
+        for (position, item) in found.items.iter().enumerate() {
+            if position > 0 {
+                list.push(b',');
+            }
+            stored::write_item(self.kind, &item.value, item.mod_revision, &mut list).map_err(Status::internal)?;
+        }
+        list.extend_from_slice(b"]}");
+        Ok(Response::bytes(200, JSON, list))
+    }
+
+    fn decoded(&self, found: &Found) -> Result<Vec<Value>, Status> {
+        found.items.iter().map(decode).collect()
+    }
+
+    fn table(&self, objects: &[Value], version: MetaVersion, metadata: Value) -> Value {
+        let mut table = table::render(self.kind, objects, self.include, self.now);
+        table["metadata"] = metadata;
+        set_version(&mut table, version);
+        table
+    }
+
+    fn encode(&self, status: u16, value: &Value) -> Result<Response, Status> {
+        match self.accepted.encoding {
+            Encoding::Json => Ok(Response::json(status, value)),
+            Encoding::Yaml => {
+                let yaml = serde_norway::to_string(value).map_err(Status::internal)?;
+                Ok(Response::bytes(status, YAML, yaml))
+            }
+        }
+    }
+}
+
+/// How the events of one watch are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventShape {
+    shape: Shape,
+    include: IncludeObject,
+    columns: Columns,
+}
+
+/// Only the first table of a watch describes its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Columns {
+    ToCome,
+    Told,
+}
+
+impl EventShape {
+    pub(super) const fn new(shape: Shape, include: IncludeObject) -> Self {
+        Self { shape, include, columns: Columns::ToCome }
+    }
+
+    /// One line about one object.
+    pub(super) fn event(
+        &mut self,
+        kind: &Kind,
+        what: EventKind,
+        value: &[u8],
+        revision: Revision,
+        now: Timestamp,
+    ) -> Result<Bytes, Status> {
+        let mut line = Vec::with_capacity(value.len() + ITEM_EXTRA_BYTES);
+        line.extend_from_slice(format!("{{\"type\":\"{}\",\"object\":", what.as_str()).as_bytes());
+        if self.shape == Shape::Object {
+            stored::write(value, revision, &mut line).map_err(Status::internal)?;
+        } else {
+            let object = stored::decode(value, revision).map_err(Status::internal)?;
+            line.extend_from_slice(self.shaped(kind, &object, now).to_string().as_bytes());
+        }
+        line.extend_from_slice(b"}\n");
+        Ok(line.into())
+    }
+
+    /// One line that says how far the watch is; `annotation` marks the end of the initial objects.
+    pub(super) fn bookmark(&mut self, kind: &Kind, revision: Revision, annotation: Option<&str>) -> Bytes {
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if let Some(annotation) = annotation {
+            metadata["annotations"] = json!({ annotation: "true" });
+        }
+        let object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata});
+        let object = self.shaped(kind, &object, Timestamp::UNIX_EPOCH);
+        format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").into()
+    }
+
+    fn shaped(&mut self, kind: &Kind, object: &Value, now: Timestamp) -> Value {
+        match self.shape {
+            Shape::Object => object.clone(),
+            Shape::Metadata(version) => partial(object, version),
+            Shape::Table(version) => {
+                let mut table = table::render(kind, [object], self.include, now);
+                table["metadata"] = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                set_version(&mut table, version);
+                if self.columns == Columns::Told {
+                    table["columnDefinitions"] = Value::Null;
+                }
+                self.columns = Columns::Told;
+                table
+            }
+        }
+    }
+}
+
+fn partial(object: &Value, version: MetaVersion) -> Value {
+    let mut partial = table::partial_metadata(object);
+    partial["apiVersion"] = version.api_version().into();
+    partial
+}
+
+fn set_version(table: &mut Value, version: MetaVersion) {
+    table["apiVersion"] = version.api_version().into();
+    for row in table["rows"].as_array_mut().into_iter().flatten() {
+        if row["object"]["kind"] == "PartialObjectMetadata" {
+            row["object"]["apiVersion"] = version.api_version().into();
+        }
+    }
+}
+
+/// Room for what an event or list adds to an object's bytes.
+const ITEM_EXTRA_BYTES: usize = 96;

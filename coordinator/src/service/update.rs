@@ -1,0 +1,112 @@
+//! Replacing objects and parts of them.
+
+use dunlin_api::{
+    Status,
+    pipeline::{self, Accepted, Target},
+};
+use serde_json::Value;
+
+use super::{
+    ApiService, ObjectRef, User,
+    authorize::{self, Grant},
+    change::Decision,
+    delete::{is_released, removal},
+    delete_options::Stop,
+    options::{DryRun, WriteOptions},
+    path::{ResourceRequest, Verb},
+};
+
+impl ApiService {
+    /// Reads, changes and writes an object (or its `status` subresource) again until no other writer came between.
+    /// `change` returns false when nothing is to be written. With `uid`, an object of another uid answers Conflict.
+    ///
+    /// # Errors
+    /// The refusal, as clients see it.
+    pub async fn modify(
+        &self,
+        user: &User,
+        object: ObjectRef<'_>,
+        subresource: &str,
+        uid: Option<&str>,
+        mut change: impl FnMut(&mut Value) -> bool + Send,
+    ) -> Result<Value, Status> {
+        let request = object.request(Verb::Update, subresource);
+        let grant = authorize::authorize(user, &request)?;
+        let target = target(&request)?;
+        let decide = |current: &Value| {
+            grant.check_current(user, &request, current)?;
+            let current_uid = current["metadata"]["uid"].as_str().unwrap_or_default();
+            if let Some(uid) = uid.filter(|uid| *uid != current_uid) {
+                let detail = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current_uid}");
+                return Err(Status::conflict(object.kind, object.name, &detail));
+            }
+            let mut new = current.clone();
+            if !change(&mut new) {
+                return Ok(Decision::Keep(new));
+            }
+            let now = self.clock().now();
+            let updated = updated(&request, &grant, target, current, new)?;
+            Ok(settle(object, updated.object, now))
+        };
+        self.change(object, DryRun::No, decide).await.map(super::change::Outcome::into_object)
+    }
+
+    pub(super) async fn update_with(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        new: Value,
+        options: WriteOptions,
+    ) -> Result<Accepted, Status> {
+        let grant = authorize::authorize(user, request)?;
+        let target = target(request)?;
+        let mut warnings = Vec::new();
+        let decide = |current: &Value| {
+            grant.check_current(user, request, current)?;
+            check_version(request, current, &new)?;
+            let updated = updated(request, &grant, target, current, new.clone())?;
+            warnings = updated.warnings;
+            Ok(settle(request.object(), updated.object, self.clock().now()))
+        };
+        let object = self.change(request.object(), options.dry_run, decide).await?.into_object();
+        Ok(Accepted { object, warnings })
+    }
+}
+
+/// Which part of the object the request writes.
+pub(super) fn target(request: &ResourceRequest) -> Result<Target, Status> {
+    match request.subresource.as_str() {
+        "" => Ok(Target::Object),
+        "status" if request.kind.has_subresource("status") => Ok(Target::Status),
+        _ => Err(Status::no_such_resource()),
+    }
+}
+
+/// The object to store for a change of `current` to `new`.
+pub(super) fn updated(
+    request: &ResourceRequest,
+    grant: &Grant,
+    target: Target,
+    current: &Value,
+    new: Value,
+) -> Result<Accepted, Status> {
+    let mut updated = pipeline::update(request.kind, target, current, new)?;
+    updated.object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+    grant.check_change(request, current, &updated.object)?;
+    Ok(updated)
+}
+
+/// Optimistic concurrency: a version that was sent must be the current one.
+pub(super) fn check_version(request: &ResourceRequest, current: &Value, new: &Value) -> Result<(), Status> {
+    let sent = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    if sent.is_empty() || sent == "0" || current["metadata"]["resourceVersion"] == sent {
+        Ok(())
+    } else {
+        Err(Status::modified(request.kind, &request.name))
+    }
+}
+
+/// Writes a changed object, or removes it when the change took the last thing that held its deletion up.
+pub(super) fn settle(object: ObjectRef<'_>, new: Value, now: jiff::Timestamp) -> Decision {
+    if is_released(object, &new) { removal(object, new, Stop::Ordered, now) } else { Decision::Put(new) }
+}

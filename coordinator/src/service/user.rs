@@ -1,0 +1,50 @@
+//! Who asks.
+
+use dunlin_link::NodeName;
+
+/// Who asks: from a client certificate's subject (CN is the name, O are groups), or a component of the coordinator itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// For instance `system:node:n1`, `admin`, `system:kube-scheduler`.
+    pub name: String,
+    /// For instance `system:masters`, `system:nodes`.
+    pub groups: Vec<String>,
+}
+
+impl User {
+    /// The scheduler.
+    pub fn scheduler() -> Self {
+        Self { name: SCHEDULER.to_owned(), groups: Vec::new() }
+    }
+
+    /// The controllers.
+    pub fn controller_manager() -> Self {
+        Self { name: CONTROLLER_MANAGER.to_owned(), groups: Vec::new() }
+    }
+
+    /// A node's session.
+    pub fn node(node: &NodeName) -> Self {
+        Self { name: format!("{NODE_PREFIX}{node}"), groups: vec![NODES.to_owned()] }
+    }
+
+    /// Whether everything is allowed.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.is_in(MASTERS) || self.name == SCHEDULER || self.name == CONTROLLER_MANAGER
+    }
+
+    /// The node that asks, when it is one.
+    pub(super) fn node_name(&self) -> Option<NodeName> {
+        let name = self.name.strip_prefix(NODE_PREFIX).filter(|name| !name.is_empty())?;
+        self.is_in(NODES).then(|| NodeName::new(name))
+    }
+
+    fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|member| member == group)
+    }
+}
+
+const MASTERS: &str = "system:masters";
+const NODES: &str = "system:nodes";
+const NODE_PREFIX: &str = "system:node:";
+const SCHEDULER: &str = "system:kube-scheduler";
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";

@@ -1,0 +1,247 @@
+//! Watches: changes as a stream of events, one JSON object per line.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use bytes::Bytes;
+use dunlin_api::Status;
+use dunlin_link::Revision;
+use futures_util::stream;
+use rand::Rng as _;
+use serde_json::json;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    ApiService,
+    options::{Bookmarks, WatchRequest, WatchStart},
+    path::ResourceRequest,
+    response::ByteStream,
+    shape::EventShape,
+    store_failed, stored,
+};
+use crate::store::{ListOptions, StoreError, Watch, WatchEvent};
+
+/// One watch: first the objects that are there, when asked for, then changes, until its time is over.
+struct Watcher {
+    service: ApiService,
+    request: ResourceRequest,
+    options: WatchRequest,
+    shape: EventShape,
+    prefix: String,
+    changes: Option<Watch>,
+    initial: Option<Initial>,
+    /// Changes up to here are known to the caller.
+    seen: Revision,
+    lines: VecDeque<Bytes>,
+    ends_at: Instant,
+    bookmark_at: Instant,
+    is_over: bool,
+    /// Held as long as the watch is served.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// How far the objects that were there have been told.
+struct Initial {
+    revision: Revision,
+    after: Option<String>,
+}
+
+/// What happened to an object, in the words of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EventKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl EventKind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+impl ApiService {
+    /// Starts a watch.
+    pub(super) async fn watch(
+        &self,
+        request: ResourceRequest,
+        options: WatchRequest,
+        shape: EventShape,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<ByteStream, Status> {
+        let prefix = stored::prefix(request.kind, &request.namespace);
+        let newest = self.store().revision();
+        let (from, initial) = match options.start {
+            WatchStart::Initial(asked) => {
+                self.check_reached(asked)?;
+                (newest, Some(Initial { revision: newest, after: None }))
+            }
+            WatchStart::Now(asked) => {
+                self.check_reached(asked)?;
+                (newest, None)
+            }
+            // What lies in the future is waited for: changes up to it are left out.
+            WatchStart::After(revision) => (revision.min(newest), None),
+        };
+        let seen = match options.start {
+            WatchStart::After(revision) => revision,
+            WatchStart::Initial(_) | WatchStart::Now(_) => newest,
+        };
+        let (changes, first_line) = match self.store().watch(&prefix, from).await {
+            Ok(changes) => (Some(changes), None),
+            Err(error @ StoreError::Compacted { .. }) => (None, Some(too_old(from, newest, &error))),
+            Err(error) => return Err(store_failed(error)),
+        };
+        let now = Instant::now();
+        let watcher = Watcher {
+            service: self.clone(),
+            request,
+            shape,
+            prefix,
+            is_over: changes.is_none(),
+            changes,
+            initial,
+            seen,
+            lines: first_line.into_iter().collect(),
+            ends_at: now + options.timeout.unwrap_or_else(default_timeout),
+            bookmark_at: now + BOOKMARK_INTERVAL,
+            options,
+            _permit: permit,
+        };
+        Ok(ByteStream::new(stream::unfold(watcher, |mut watcher| async {
+            watcher.next().await.map(|lines| (io::Result::Ok(lines), watcher))
+        })))
+    }
+}
+
+impl Watcher {
+    /// The next lines, together as far as they are there; `None` when the watch is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        while self.lines.is_empty() {
+            if self.is_over {
+                return None;
+            }
+            if let Err(status) = self.advance().await {
+                self.lines.push_back(error_line(&status));
+                self.is_over = true;
+            }
+        }
+        let mut batch = Vec::new();
+        while batch.len() < BATCH_BYTES && let Some(line) = self.lines.pop_front() {
+            batch.extend_from_slice(&line);
+        }
+        Some(batch.into())
+    }
+
+    async fn advance(&mut self) -> Result<(), Status> {
+        if let Some(initial) = self.initial.take() {
+            return self.tell_initial(initial).await;
+        }
+        let Some(changes) = &mut self.changes else {
+            self.is_over = true;
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            () = sleep_until(self.ends_at) => self.is_over = true,
+            events = changes.next() => match events {
+                Some(Ok(events)) => self.tell_changes(&events)?,
+                Some(Err(error)) => return Err(store_failed(error)),
+                None => self.is_over = true,
+            },
+            () = sleep_until(self.bookmark_at), if self.options.bookmarks != Bookmarks::None => {
+                self.bookmark_at = Instant::now() + BOOKMARK_INTERVAL;
+                let position = changes.position().max(self.seen);
+                self.lines.push_back(self.shape.bookmark(self.request.kind, position, None));
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_initial(&mut self, initial: Initial) -> Result<(), Status> {
+        let options = ListOptions {
+            prefix: self.prefix.clone(),
+            after: initial.after,
+            limit: Some(INITIAL_CHUNK),
+            at: Some(initial.revision),
+        };
+        let page = self.service.store().list(options).await.map_err(store_failed)?;
+        for item in &page.items {
+            if self.options.selection.matches_stored(self.request.kind, item)? {
+                let line = self.line(EventKind::Added, &item.value, item.mod_revision)?;
+                self.lines.push_back(line);
+            }
+        }
+        if page.more {
+            let after = page.items.last().map(|item| item.key.clone());
+            self.initial = Some(Initial { revision: initial.revision, after });
+        } else if self.options.bookmarks == Bookmarks::InitialEnd {
+            let end = self.shape.bookmark(self.request.kind, initial.revision, Some(INITIAL_EVENTS_END));
+            self.lines.push_back(end);
+        }
+        Ok(())
+    }
+
+    fn tell_changes(&mut self, events: &[WatchEvent]) -> Result<(), Status> {
+        for event in events.iter().filter(|event| event.revision > self.seen) {
+            let (kind, selection) = (self.request.kind, &self.options.selection);
+            let before = match &event.previous {
+                Some((value, revision)) if selection.matches_value(kind, value, *revision)? => Some(value),
+                _ => None,
+            };
+            let after = match &event.value {
+                Some(value) if selection.matches_value(kind, value, event.revision)? => Some(value),
+                _ => None,
+            };
+            let (what, value) = match (before, after) {
+                (None, Some(value)) => (EventKind::Added, value),
+                (Some(_), Some(value)) => (EventKind::Modified, value),
+                // What leaves the selection is told as it was when it was still in it.
+                (Some(value), None) => (EventKind::Deleted, value),
+                (None, None) => continue,
+            };
+            let line = self.line(what, value, event.revision)?;
+            self.lines.push_back(line);
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, what: EventKind, value: &[u8], revision: Revision) -> Result<Bytes, Status> {
+        let now = self.service.clock().now();
+        self.shape.event(self.request.kind, what, value, revision, now)
+    }
+}
+
+fn too_old(asked: Revision, newest: Revision, error: &StoreError) -> Bytes {
+    let oldest = match error {
+        StoreError::Compacted { oldest, .. } => *oldest,
+        _ => newest,
+    };
+    error_line(&Status::expired(format!("too old resource version: {asked} ({oldest})")))
+}
+
+fn error_line(status: &Status) -> Bytes {
+    format!("{}\n", json!({"type": "ERROR", "object": status.0})).into()
+}
+
+/// Watches without a timeout end at different times, so that their clients do not come back together.
+fn default_timeout() -> Duration {
+    Duration::from_secs(rand::rng().random_range(TIMEOUT_SECONDS_MIN..2 * TIMEOUT_SECONDS_MIN))
+}
+
+/// Marks the end of the objects that were there when a watch began.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+/// Kubernetes' own interval.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// Kubernetes' own default.
+const TIMEOUT_SECONDS_MIN: u64 = 1800;
+/// Objects read at once at the start of a watch.
+const INITIAL_CHUNK: usize = 500;
+/// Lines are sent together up to about this size.
+const BATCH_BYTES: usize = 64 << 10;
