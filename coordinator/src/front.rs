@@ -1,27 +1,89 @@
-//! The API over one bidirectional stream: reads a request head and body, calls the service, writes the answer.
+//! The API over one bidirectional stream: reads a request head, calls the service, writes the answer. Knows nothing of QUIC.
+//!
+//! A stream carries one request. Its head is a frame; the body's bytes follow as they are. The answer is a head frame and then raw
+//! bytes until the stream ends; a body that breaks off is an error for the caller to tell, so that a reset stream means incomplete.
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use dunlin_api::Status;
+use dunlin_link::{
+    frame::{self, FrameError, HEADER_BYTES, Header},
+    limits::HEAD_FRAME_BYTES_MAX,
+    rpc::RequestHead,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::service::{ApiService, User};
+use crate::service::{ApiService, Body, Response, User};
 
-/// Why a request was not answered to its end.
+/// Why a request was not answered, or not to the end. The stream is to be reset.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream broke")]
-pub struct ServeError(#[from] io::Error);
+#[non_exhaustive]
+pub enum ServeError {
+    /// The caller went away, or the stream broke.
+    #[error("failed to read the request or write the answer")]
+    Stream(#[from] io::Error),
+    /// The source of the answer's body broke off.
+    #[error("failed to read the rest of the answer")]
+    Body(#[source] io::Error),
+}
 
 /// Serves the one request of a stream and flushes the answer; finishing or resetting the stream is the caller's.
 ///
 /// # Errors
 /// [`ServeError`] when the stream must be reset.
-#[expect(clippy::unused_async, reason = "reading and writing wait")]
 pub async fn serve(
     service: &ApiService,
     user: &User,
-    receive: impl AsyncRead + Send + Unpin,
-    send: impl AsyncWrite + Send + Unpin,
+    mut receive: impl AsyncRead + Send + Unpin,
+    mut send: impl AsyncWrite + Send + Unpin,
 ) -> Result<(), ServeError> {
-    let _ = (receive, send);
-    unimplemented!("{service:?} {user:?}")
+    let response = match read_head(&mut receive).await? {
+        Ok(head) => service.handle(user, head, &mut receive).await,
+        Err(error) => Status::bad_request(format!("malformed request head: {error}")).into(),
+    };
+    let Response { head, body } = response;
+    send.write_all(&frame::encode(&head)).await?;
+    match body {
+        Body::Bytes(bytes) => send.write_all(&bytes).await?,
+        Body::Stream(mut parts) => {
+            // The head goes out before a watch has anything to tell.
+            send.flush().await?;
+            loop {
+                let part = tokio::select! {
+                    part = parts.next() => part,
+                    // Whoever asked for a stream sends nothing more: what comes is the end, or the reset of one who left.
+                    () = left(&mut receive) => return Ok(()),
+                };
+                let Some(part) = part else { break };
+                send.write_all(&part.map_err(ServeError::Body)?).await?;
+                send.flush().await?;
+            }
+        }
+    }
+    send.flush().await?;
+    Ok(())
+}
+
+/// Waits until the caller resets its side. A finished side is no reason to stop.
+async fn left(receive: &mut (impl AsyncRead + Unpin)) {
+    let mut rest = [0; 64];
+    loop {
+        match receive.read(&mut rest).await {
+            Ok(0) => std::future::pending().await,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+async fn read_head(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<RequestHead, FrameError>> {
+    let mut header = [0; HEADER_BYTES];
+    receive.read_exact(&mut header).await?;
+    let header = match Header::decode(header, HEAD_FRAME_BYTES_MAX) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut body = vec![0; header.body_bytes];
+    receive.read_exact(&mut body).await?;
+    Ok(frame::Frame { kind: header.kind, body }.decode())
 }

@@ -1,19 +1,90 @@
 //! The API service: verbs on resources, the one path that every front, controller and node session takes to the store.
+//!
+//! A request of the wire is parsed ([`path`], [`query`], [`options`], [`body`]) and becomes a typed verb; each verb is a file. Every
+//! verb asks [`authorize`] first, then `dunlin-api` about the object, then writes one transaction.
+
+mod authorize;
+mod bind;
+mod body;
+mod bootstrap;
+mod change;
+mod clock;
+mod cluster;
+mod continue_token;
+mod create;
+mod delete;
+mod delete_options;
+mod discovery;
+mod endpoints;
+mod get;
+mod handle;
+mod list;
+mod logs;
+mod media;
+mod options;
+mod patch;
+mod path;
+mod query;
+mod response;
+mod routes;
+mod shape;
+pub mod stored;
+mod update;
+mod user;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
 
 use dunlin_api::{Kind, Status};
-use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::{
+    artifacts::Artifacts,
+    store::{Store, StoreError},
+    tokens::Tokens,
+};
+
+pub use self::{
+    bootstrap::BootstrapError,
+    clock::Clock,
+    cluster::ClusterInfo,
+    delete::{TOMBSTONES_PREFIX, tombstone_key},
+    endpoints::LocalEndpoints,
+    logs::{LogError, LogSource},
+    options::Selection,
+    path::{ResourceRequest, Verb},
+    response::{Body, ByteStream, Response},
+    user::User,
+};
 
 /// Handle to the service; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ApiService;
+pub struct ApiService {
+    inner: Arc<Inner>,
+}
 
-/// Who asks: from a client certificate's subject (CN is the name, O are groups), or a component of the coordinator itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// For instance `system:node:n1`, `admin`, `system:kube-scheduler`.
-    pub name: String,
-    /// For instance `system:masters`, `system:nodes`.
-    pub groups: Vec<String>,
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    clock: Clock,
+    endpoints: LocalEndpoints,
+    attached: Attached,
+    /// Bounds requests that end by themselves.
+    requests: Arc<Semaphore>,
+    /// Bounds watches and followed logs.
+    long_requests: Arc<Semaphore>,
+}
+
+/// Parts of the coordinator that are built on the service and that some endpoints lead to; each is set once.
+#[derive(Debug, Default)]
+struct Attached {
+    artifacts: OnceLock<Artifacts>,
+    tokens: OnceLock<Tokens>,
+    logs: OnceLock<Arc<dyn LogSource>>,
+    cluster: OnceLock<ClusterInfo>,
 }
 
 /// Names one object.
@@ -28,38 +99,66 @@ pub struct ObjectRef<'a> {
 }
 
 impl ApiService {
-    /// Creates an object after authorization, defaulting and validation; answers it as stored.
-    pub async fn create(
-        &self,
-        user: &User,
-        kind: &'static Kind,
-        namespace: &str,
-        object: Value,
-    ) -> Result<Value, Status> {
-        unimplemented!("{user:?} {kind:?} {namespace} {object}")
+    /// A service on a store.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        let inner = Inner {
+            store,
+            clock,
+            endpoints: LocalEndpoints::default(),
+            attached: Attached::default(),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            long_requests: Arc::new(Semaphore::new(LONG_REQUESTS_MAX)),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// Reads an object.
-    pub async fn get(&self, user: &User, object: ObjectRef<'_>) -> Result<Value, Status> {
-        unimplemented!("{user:?} {object:?}")
+    /// Serves pushed modules under `/dunlin/v1/modules`. Only the first call counts, as with the other `attach` methods.
+    pub fn attach_artifacts(&self, artifacts: Artifacts) {
+        let _ = self.inner.attached.artifacts.set(artifacts);
     }
 
-    /// Reads, changes and writes an object (or its `status` subresource) again until no other writer came between.
-    /// `change` returns false when nothing is to be written. With `uid`, an object of another uid answers Conflict.
-    pub async fn modify(
-        &self,
-        user: &User,
-        object: ObjectRef<'_>,
-        subresource: &str,
-        uid: Option<&str>,
-        change: impl FnMut(&mut Value) -> bool + Send,
-    ) -> Result<Value, Status> {
-        let _ = change;
-        unimplemented!("{user:?} {object:?} {subresource} {uid:?}")
+    /// Serves join tokens under `/dunlin/v1/tokens`.
+    pub fn attach_tokens(&self, tokens: Tokens) {
+        let _ = self.inner.attached.tokens.set(tokens);
     }
 
-    /// Deletes an object: `options` is a `metav1.DeleteOptions`.
-    pub async fn delete(&self, user: &User, object: ObjectRef<'_>, options: Value) -> Result<Value, Status> {
-        unimplemented!("{user:?} {object:?} {options}")
+    /// Serves logs of containers from their nodes.
+    pub fn attach_logs(&self, logs: Arc<dyn LogSource>) {
+        let _ = self.inner.attached.logs.set(logs);
+    }
+
+    /// Serves facts of the cluster under `/dunlin/v1/cluster`.
+    pub fn attach_cluster(&self, cluster: ClusterInfo) {
+        let _ = self.inner.attached.cluster.set(cluster);
+    }
+
+    /// Where pods can be reached on their nodes' machines, as the nodes told.
+    pub fn endpoints(&self) -> &LocalEndpoints {
+        &self.inner.endpoints
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 }
+
+/// What a store's refusal means to a caller.
+fn store_failed(error: StoreError) -> Status {
+    match error {
+        StoreError::Compacted { asked, oldest } => {
+            Status::expired(format!("too old resource version: {asked} ({oldest})"))
+        }
+        StoreError::Future { asked, newest } => Status::resource_version_too_large(asked.0, newest.0),
+        StoreError::Malformed(why) => Status::internal(why),
+        StoreError::Failed { .. } | StoreError::Closed => Status::service_unavailable(error.to_string()),
+    }
+}
+
+/// Short requests served at once; more are asked to come back. Kubernetes has the same sum by default.
+const REQUESTS_MAX: usize = 600;
+/// Watches and followed logs served at once: each holds little but a place in the store's history.
+const LONG_REQUESTS_MAX: usize = 10_000;

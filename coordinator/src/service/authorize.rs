@@ -43,7 +43,9 @@ pub(super) fn authorize(user: &User, request: &ResourceRequest) -> Result<Grant,
     let (group, plural) = (request.kind.group, request.kind.plural);
     let grant = match (group, plural, request.verb) {
         ("", "nodes", Verb::Create) if main => Some(Grant::OwnNode(node)),
-        ("", "nodes", Verb::Get | Verb::Update | Verb::Patch) if (main || status) && request.name == node.as_str() => {
+        ("", "nodes", Verb::Get | Verb::Update | Verb::Patch)
+            if (main || status) && request.name == node.as_str() =>
+        {
             Some(Grant::OwnNode(node))
         }
         ("", "pods", Verb::Get | Verb::List | Verb::Watch) if main || status => Some(Grant::BoundPods(node)),
@@ -57,7 +59,12 @@ pub(super) fn authorize(user: &User, request: &ResourceRequest) -> Result<Grant,
 
 impl Grant {
     /// Checks an object that is read, or the current state of one that is changed.
-    pub(super) fn check_current(&self, user: &User, request: &ResourceRequest, object: &Value) -> Result<(), Status> {
+    pub(super) fn check_current(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        object: &Value,
+    ) -> Result<(), Status> {
         match self {
             Self::BoundPods(node) if object["spec"]["nodeName"] != node.as_str() => {
                 Err(refuse(user, request, &no_relation(node)))
@@ -67,7 +74,12 @@ impl Grant {
     }
 
     /// Checks an object that is about to be created.
-    pub(super) fn check_new(&self, user: &User, request: &ResourceRequest, object: &Value) -> Result<(), Status> {
+    pub(super) fn check_new(
+        &self,
+        user: &User,
+        request: &ResourceRequest,
+        object: &Value,
+    ) -> Result<(), Status> {
         match self {
             Self::OwnNode(node) if object["metadata"]["name"] != node.as_str() => {
                 Err(refuse(user, request, &format!("node '{node}' may only create its own Node")))
@@ -78,7 +90,12 @@ impl Grant {
     }
 
     /// Checks a change of an object.
-    pub(super) fn check_change(&self, request: &ResourceRequest, old: &Value, new: &Value) -> Result<(), Status> {
+    pub(super) fn check_change(
+        &self,
+        request: &ResourceRequest,
+        old: &Value,
+        new: &Value,
+    ) -> Result<(), Status> {
         match self {
             Self::OwnNode(node) => {
                 if old["spec"]["taints"] != new["spec"]["taints"] {
@@ -141,12 +158,15 @@ pub(super) fn names_config(pod: &Value, kind: &Kind, name: &str) -> bool {
         let sources = list(&entry["projected"]["sources"]);
         entry[volume][volume_name] == name || sources.iter().any(|source| source[volume]["name"] == name)
     });
-    let pulls = kind.kind == "Secret" && list(&spec["imagePullSecrets"]).iter().any(|entry| entry["name"] == name);
+    let pulls =
+        kind.kind == "Secret" && list(&spec["imagePullSecrets"]).iter().any(|entry| entry["name"] == name);
     let in_containers = ["initContainers", "containers", "ephemeralContainers"].iter().any(|containers| {
         list(&spec[*containers]).iter().any(|container| {
             let entries = list(&container["envFrom"]).into_iter().chain(list(&container["env"]));
             entries.into_iter().any(|entry| {
-                references.iter().any(|field| entry[*field]["name"] == name || entry["valueFrom"][*field]["name"] == name)
+                references
+                    .iter()
+                    .any(|field| entry[*field]["name"] == name || entry["valueFrom"][*field]["name"] == name)
             })
         })
     });
@@ -170,7 +190,13 @@ impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ResourceRequest { verb, kind, namespace, subresource, .. } = self.0;
         let slash = if subresource.is_empty() { "" } else { "/" };
-        write!(f, "{} resource \"{}{slash}{subresource}\" in API group \"{}\"", verb.as_str(), kind.plural, kind.group)?;
+        write!(
+            f,
+            "{} resource \"{}{slash}{subresource}\" in API group \"{}\"",
+            verb.as_str(),
+            kind.plural,
+            kind.group
+        )?;
         match namespace.as_str() {
             "" => write!(f, " at the cluster scope"),
             namespace => write!(f, " in the namespace \"{namespace}\""),

@@ -18,7 +18,14 @@ impl ApiService {
     ///
     /// # Errors
     /// Conflict when the pod is bound, being deleted, or another one.
-    pub async fn bind(&self, user: &User, namespace: &str, name: &str, uid: &str, node: &NodeName) -> Result<(), Status> {
+    pub async fn bind(
+        &self,
+        user: &User,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        node: &NodeName,
+    ) -> Result<(), Status> {
         let pod = ObjectRef { kind: super::get::pod_kind(), namespace, name };
         let binding = json!({"metadata": {"name": name, "uid": uid}, "target": {"kind": "Node", "name": node.as_str()}});
         self.bind_with(user, &pod.request(Verb::Create, "binding"), &binding, WriteOptions::INTERNAL).await
@@ -38,7 +45,8 @@ impl ApiService {
         let object = request.object();
         let conflict = |detail: &str| {
             let mut status = Status::conflict(object.kind, object.name, detail);
-            let message = format!("Operation cannot be fulfilled on pods/binding \"{}\": {detail}", object.name);
+            let message =
+                format!("Operation cannot be fulfilled on pods/binding \"{}\": {detail}", object.name);
             status.0["message"] = message.into();
             status.0["details"]["kind"] = "pods/binding".into();
             status
@@ -53,7 +61,10 @@ impl ApiService {
                 )));
             }
             if !metadata["deletionTimestamp"].is_null() {
-                return Err(conflict(&format!("pod {} is being deleted, cannot be assigned to a host", object.name)));
+                return Err(conflict(&format!(
+                    "pod {} is being deleted, cannot be assigned to a host",
+                    object.name
+                )));
             }
             if let Some(node) = spec["nodeName"].as_str().filter(|node| !node.is_empty()) {
                 return Err(conflict(&format!("pod {} is already assigned to node \"{node}\"", object.name)));
@@ -67,7 +78,12 @@ impl ApiService {
     ///
     /// # Errors
     /// The refusal, as clients see it.
-    pub async fn finalize_namespace(&self, user: &User, name: &str, finalizers: &[&str]) -> Result<Value, Status> {
+    pub async fn finalize_namespace(
+        &self,
+        user: &User,
+        name: &str,
+        finalizers: &[&str],
+    ) -> Result<Value, Status> {
         let kind = dunlin_api::kind::by_kind("v1", "Namespace").expect("the registry has namespaces");
         let request = ObjectRef { kind, namespace: "", name }.request(Verb::Update, "finalize");
         self.finalize_with(user, &request, &json!({"spec": {"finalizers": finalizers}}), DryRun::No).await
@@ -105,7 +121,9 @@ fn check_binding<'b>(request: &ResourceRequest, binding: &'b Value) -> Result<&'
     }
     let namespace = binding["metadata"]["namespace"].as_str().unwrap_or_default();
     if !namespace.is_empty() && namespace != request.namespace {
-        return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     let target = &binding["target"];
     let kind = target["kind"].as_str().unwrap_or_default();
@@ -127,7 +145,9 @@ fn bound(current: &Value, binding: &Value, node: &str, now: &str) -> Value {
     }
     let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}));
+    conditions.push(
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}),
+    );
     pod["status"]["conditions"] = conditions.into();
     pod
 }

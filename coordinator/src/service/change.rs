@@ -69,7 +69,9 @@ impl ApiService {
             let (write, also, last) = match decide(&old)? {
                 Decision::Keep(object) => return Ok(Outcome::Kept(object)),
                 Decision::Put(new) if new == old || dry_run == DryRun::All => return Ok(Outcome::Kept(new)),
-                Decision::Put(new) => (Write::Put(current.key.clone(), stored::encode(&new)), Vec::new(), new),
+                Decision::Put(new) => {
+                    (Write::Put(current.key.clone(), stored::encode(&new)), Vec::new(), new)
+                }
                 Decision::Remove { last, .. } if dry_run == DryRun::All => return Ok(Outcome::Removed(last)),
                 Decision::Remove { last, also } => (Write::Delete(current.key.clone()), also, last),
             };

@@ -37,21 +37,30 @@ impl ContinueToken {
     /// Reads a token of the list under `prefix`.
     pub(super) fn decode(text: &str, prefix: &str) -> Result<Self, TokenError> {
         let invalid = |why: &dyn fmt::Display| TokenError(format!("continue key is not valid: {why}"));
-        let json = from_base64url(text).map_err(|position| invalid(&format_args!("illegal base64 data at input byte {position}")))?;
+        let json = from_base64url(text)
+            .map_err(|position| invalid(&format_args!("illegal base64 data at input byte {position}")))?;
         let wire: Wire = serde_json::from_slice(&json).map_err(|_| match json.first() {
-            Some(&first) if first != b'{' => {
-                invalid(&format_args!("invalid character '{}' looking for beginning of value", char::from(first)))
-            }
+            Some(&first) if first != b'{' => invalid(&format_args!(
+                "invalid character '{}' looking for beginning of value",
+                char::from(first)
+            )),
             _ => invalid(&"unexpected end of JSON input"),
         })?;
         if wire.v != VERSION {
-            return Err(invalid(&format_args!("server does not recognize this encoded version \"{}\"", wire.v)));
+            return Err(invalid(&format_args!(
+                "server does not recognize this encoded version \"{}\"",
+                wire.v
+            )));
         }
         if wire.start.is_empty() || wire.start.split('/').any(|part| part == "..") {
             return Err(invalid(&wire.start));
         }
         let revision = match wire.rv {
-            0 => return Err(TokenError("continue key is not valid: incorrect encoded start resourceVersion".into())),
+            0 => {
+                return Err(TokenError(
+                    "continue key is not valid: incorrect encoded start resourceVersion".into(),
+                ));
+            }
             rv => u64::try_from(rv).ok().map(Revision),
         };
         Ok(Self { revision, after: format!("{prefix}{}", wire.start) })
@@ -67,7 +76,8 @@ impl fmt::Display for TokenError {
 fn base64url(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let group =
+            chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for digit in 0..=chunk.len() {
             let index = group >> (18 - 6 * digit) & 63;
             text.push(char::from(ALPHABET[usize::try_from(index).expect("six bits fit")]));
@@ -105,7 +115,9 @@ mod tests {
 
     #[test]
     fn tokens_round_trip() {
-        for (revision, after) in [(Some(Revision(7)), "/r/pods/a"), (None, "/r/pods/ns/b.c-d"), (Some(Revision(1)), "/r/pods/xyz")] {
+        for (revision, after) in
+            [(Some(Revision(7)), "/r/pods/a"), (None, "/r/pods/ns/b.c-d"), (Some(Revision(1)), "/r/pods/xyz")]
+        {
             let token = ContinueToken { revision, after: after.to_owned() };
             assert_eq!(ContinueToken::decode(&token.encode("/r/pods/"), "/r/pods/"), Ok(token));
         }
@@ -114,11 +126,17 @@ mod tests {
     #[test]
     fn foreign_texts_are_refused_with_a_reason() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(ContinueToken::decode(text, "/").unwrap_err().to_string(), format!("continue key is not valid: {expected}"));
+            assert_eq!(
+                ContinueToken::decode(text, "/").unwrap_err().to_string(),
+                format!("continue key is not valid: {expected}")
+            );
         };
         check("zzz", "invalid character '\u{cf}' looking for beginning of value");
         check("a*", "illegal base64 data at input byte 1");
-        check(&base64url(br#"{"v":"x","rv":1,"start":"a"}"#), "server does not recognize this encoded version \"x\"");
+        check(
+            &base64url(br#"{"v":"x","rv":1,"start":"a"}"#),
+            "server does not recognize this encoded version \"x\"",
+        );
         check(&base64url(br#"{"v":"meta.k8s.io/v1","rv":1,"start":"../a"}"#), "../a");
         check("", "unexpected end of JSON input");
     }

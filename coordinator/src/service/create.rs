@@ -33,7 +33,9 @@ impl ApiService {
     ) -> Result<Value, Status> {
         let request = ResourceRequest::of_collection(Verb::Create, kind, namespace);
         let grant = authorize::authorize(user, &request)?;
-        self.create_with(user, &request, &grant, object, WriteOptions::INTERNAL).await.map(|created| created.object)
+        self.create_with(user, &request, &grant, object, WriteOptions::INTERNAL)
+            .await
+            .map(|created| created.object)
     }
 
     pub(super) async fn create_with(
@@ -110,7 +112,11 @@ impl ApiService {
     }
 
     /// Refuses content for a namespace that is not there or going away. The answer holds that against changes until the commit.
-    async fn check_namespace(&self, request: &ResourceRequest, object: &Value) -> Result<Option<Compare>, Status> {
+    async fn check_namespace(
+        &self,
+        request: &ResourceRequest,
+        object: &Value,
+    ) -> Result<Option<Compare>, Status> {
         if !request.kind.namespaced {
             return Ok(None);
         }
@@ -123,7 +129,8 @@ impl ApiService {
             return Ok(Some(Compare::ModRevision(found.key, found.mod_revision)));
         }
         let own_name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let detail = format!("unable to create new content in namespace {name} because it is being terminated");
+        let detail =
+            format!("unable to create new content in namespace {name} because it is being terminated");
         let mut status = Status::forbidden(request.kind, own_name, &detail);
         status.0["details"]["causes"] = json!([{
             "reason": "NamespaceTerminating",
@@ -163,7 +170,9 @@ impl ApiService {
             return Ok(());
         }
         let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let detail = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+        let detail = format!(
+            "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
+        );
         Err(Status::forbidden(request.kind, pod_name, &detail))
     }
 
@@ -191,7 +200,9 @@ enum Inserted {
 
 fn name_suffix() -> String {
     let mut random = rand::rng();
-    (0..NAME_SUFFIX_CHARS).map(|_| char::from(SUFFIX_ALPHABET[random.random_range(0..SUFFIX_ALPHABET.len())])).collect()
+    (0..NAME_SUFFIX_CHARS)
+        .map(|_| char::from(SUFFIX_ALPHABET[random.random_range(0..SUFFIX_ALPHABET.len())]))
+        .collect()
 }
 
 /// Length of what a generated name ends in.

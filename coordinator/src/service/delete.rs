@@ -32,7 +32,13 @@ impl ApiService {
     ///
     /// # Errors
     /// NotFound when it is gone, Conflict when the name belongs to a pod of another uid by now.
-    pub async fn remove_stopped_pod(&self, user: &User, namespace: &str, name: &str, uid: &str) -> Result<(), Status> {
+    pub async fn remove_stopped_pod(
+        &self,
+        user: &User,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), Status> {
         let pod = ObjectRef { kind: super::get::pod_kind(), namespace, name };
         let options = DeleteOptions {
             grace_seconds: Some(0),
@@ -180,7 +186,8 @@ fn grace_of(object: ObjectRef<'_>, current: &Value, options: &DeleteOptions) -> 
     if !assigned || ended {
         return Grace::Seconds(0);
     }
-    let seconds = options.grace_seconds.or_else(|| spec["terminationGracePeriodSeconds"].as_i64()).unwrap_or_default();
+    let seconds =
+        options.grace_seconds.or_else(|| spec["terminationGracePeriodSeconds"].as_i64()).unwrap_or_default();
     Grace::Seconds(if seconds < 0 { 1 } else { seconds })
 }
 
@@ -234,7 +241,11 @@ fn decide_namespace(current: &Value, options: &DeleteOptions, now: Timestamp) ->
     if held { Decision::Keep(namespace) } else { Decision::Remove { last: namespace, also: Vec::new() } }
 }
 
-fn check_preconditions(object: ObjectRef<'_>, current: &Value, options: &DeleteOptions) -> Result<(), Status> {
+fn check_preconditions(
+    object: ObjectRef<'_>,
+    current: &Value,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
     let metadata = &current["metadata"];
     let check = |what: &str, wanted: &Option<String>, field: &str, hint: &str| match wanted {
         Some(wanted) if metadata[field] != wanted.as_str() => {
@@ -247,13 +258,19 @@ fn check_preconditions(object: ObjectRef<'_>, current: &Value, options: &DeleteO
         _ => Ok(()),
     };
     check("UID", &options.uid, "uid", "The object might have been deleted and then recreated")?;
-    check("ResourceVersion", &options.resource_version, "resourceVersion", "The object might have been modified")
+    check(
+        "ResourceVersion",
+        &options.resource_version,
+        "resourceVersion",
+        "The object might have been modified",
+    )
 }
 
 /// A conflict that names the kind instead of the resource, as Kubernetes' preconditions do.
 fn conflict_of_kind(object: ObjectRef<'_>, detail: &str) -> Status {
     let mut status = Status::conflict(object.kind, object.name, detail);
-    let message = format!("Operation cannot be fulfilled on {} \"{}\": {detail}", object.kind.kind, object.name);
+    let message =
+        format!("Operation cannot be fulfilled on {} \"{}\": {detail}", object.kind.kind, object.name);
     status.0["message"] = message.into();
     status.0["details"]["kind"] = object.kind.kind.into();
     status

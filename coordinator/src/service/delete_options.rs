@@ -80,7 +80,8 @@ impl DeleteOptions {
             value => Some(value.as_bool().ok_or_else(|| wrong_type("orphanDependents", "bool"))?),
         };
         let policy = text(&body["propagationPolicy"], "propagationPolicy")?;
-        let dry_run: Vec<&str> = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let dry_run: Vec<&str> =
+            body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         Self::check(
             Self {
                 grace_seconds,
@@ -106,7 +107,12 @@ impl DeleteOptions {
             stop: Stop::Ordered,
         };
         let dry_run: Vec<&str> = query.values("dryRun").collect();
-        Self::check(options, query.optional_flag("orphanDependents"), query.value("propagationPolicy"), &dry_run)
+        Self::check(
+            options,
+            query.optional_flag("orphanDependents"),
+            query.value("propagationPolicy"),
+            &dry_run,
+        )
     }
 
     fn check(mut self, orphan: Option<bool>, policy: Option<&str>, dry_run: &[&str]) -> Result<Self, Status> {
@@ -135,15 +141,19 @@ impl DeleteOptions {
 }
 
 fn check_kind(body: &Value) -> Result<(), Status> {
-    let (version, kind) = (body["apiVersion"].as_str().unwrap_or("v1"), body["kind"].as_str().unwrap_or("DeleteOptions"));
+    let (version, kind) =
+        (body["apiVersion"].as_str().unwrap_or("v1"), body["kind"].as_str().unwrap_or("DeleteOptions"));
     if kind == "DeleteOptions" {
         return Ok(());
     }
     let scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27";
-    let message = format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"");
+    let message =
+        format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{scheme}\"");
     Err(Status::bad_request(message))
 }
 
 fn wrong_type(field: &str, expected: &str) -> Status {
-    Status::bad_request(format!("json: cannot unmarshal DeleteOptions.{field} into Go value of type {expected}"))
+    Status::bad_request(format!(
+        "json: cannot unmarshal DeleteOptions.{field} into Go value of type {expected}"
+    ))
 }

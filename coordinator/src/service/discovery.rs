@@ -9,10 +9,15 @@ pub(super) fn discover(path: &str, accept: &str) -> Option<(String, Value)> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
         ["version"] => plain(version()),
-        ["api"] => Some(aggregated(accept, &[""]).unwrap_or_else(|| ("application/json".to_owned(), legacy_versions()))),
+        ["api"] => Some(
+            aggregated(accept, &[""]).unwrap_or_else(|| ("application/json".to_owned(), legacy_versions())),
+        ),
         ["apis"] => {
             let groups = groups();
-            Some(aggregated(accept, &groups).unwrap_or_else(|| ("application/json".to_owned(), group_list(&groups))))
+            Some(
+                aggregated(accept, &groups)
+                    .unwrap_or_else(|| ("application/json".to_owned(), group_list(&groups))),
+            )
         }
         ["api", version] => plain(resources("", version)?),
         ["apis", group] => plain(api_group(group)?),
@@ -45,7 +50,8 @@ fn legacy_versions() -> Value {
 
 /// Groups other than the core group, each once.
 fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = KINDS.iter().map(|kind| kind.group).filter(|group| !group.is_empty()).collect();
+    let mut groups: Vec<&str> =
+        KINDS.iter().map(|kind| kind.group).filter(|group| !group.is_empty()).collect();
     groups.sort_unstable();
     groups.dedup();
     groups
@@ -73,7 +79,8 @@ fn described_group(group: &str) -> Option<Value> {
 }
 
 fn versions(group: &str) -> Vec<&'static str> {
-    let mut versions: Vec<&str> = KINDS.iter().filter(|kind| kind.group == group).map(|kind| kind.version).collect();
+    let mut versions: Vec<&str> =
+        KINDS.iter().filter(|kind| kind.group == group).map(|kind| kind.version).collect();
     versions.dedup();
     versions
 }
@@ -118,8 +125,8 @@ fn resources(group: &str, version: &str) -> Option<Value> {
 fn aggregated(accept: &str, groups: &[&str]) -> Option<(String, Value)> {
     let version = accept.split(',').find_map(|clause| {
         let media = super::media::MediaType::parse(clause);
-        let is_discovery =
-            media.parameter("g") == Some("apidiscovery.k8s.io") && media.parameter("as") == Some("APIGroupDiscoveryList");
+        let is_discovery = media.parameter("g") == Some("apidiscovery.k8s.io")
+            && media.parameter("as") == Some("APIGroupDiscoveryList");
         match media.parameter("v") {
             Some("v2") if is_discovery => Some("v2"),
             Some("v2beta1") if is_discovery => Some("v2beta1"),
@@ -198,6 +205,7 @@ fn subresources(kind: &Kind) -> impl Iterator<Item = Subresource> {
     } else {
         &[]
     };
-    let added = added.iter().map(|entry| Subresource { name: entry.name, kind: entry.kind, verbs: entry.verbs });
+    let added =
+        added.iter().map(|entry| Subresource { name: entry.name, kind: entry.kind, verbs: entry.verbs });
     stored.chain(added).collect::<Vec<_>>().into_iter()
 }

@@ -75,7 +75,14 @@ impl ApiService {
                 {
                     return Ok(Response::bytes(200, &media, value.to_string()));
                 }
-                let call = Call { user, method: head.method, path: &head.path, query: &query, body };
+                let call = Call {
+                    user,
+                    method: head.method,
+                    path: &head.path,
+                    query: &query,
+                    body,
+                    captures: Vec::new(),
+                };
                 routes::route(self, call).await
             }
         }
@@ -184,9 +191,9 @@ impl ApiService {
         match request.subresource.as_str() {
             "" => {
                 let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
-                let mut created = self.create_with(user, request, &grant, decoded.object, options).await?;
-                created.warnings.splice(0..0, decoded.warnings);
-                shaper.object(201, created)
+                let created = self.create_with(user, request, &grant, decoded.object, options).await;
+                let response = created.and_then(|created| shaper.object(201, created));
+                Ok(response.unwrap_or_else(Response::from).with_warnings_first(decoded.warnings))
             }
             "binding" if request.kind.kind == "Pod" => {
                 let binding = plain_object(&body, format)?;
@@ -211,14 +218,14 @@ impl ApiService {
         let format = format_of(content_type)?;
         let body = body::read(source).await?;
         let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
-        let mut updated = if request.subresource == "finalize" {
-            let object = self.finalize_with(user, request, &decoded.object, options.dry_run).await?;
-            AcceptedObject { object, warnings: Vec::new() }
+        let updated = if request.subresource == "finalize" {
+            let finalized = self.finalize_with(user, request, &decoded.object, options.dry_run).await;
+            finalized.map(|object| AcceptedObject { object, warnings: Vec::new() })
         } else {
-            self.update_with(user, request, decoded.object, options).await?
+            self.update_with(user, request, decoded.object, options).await
         };
-        updated.warnings.splice(0..0, decoded.warnings);
-        shaper.object(200, updated)
+        let response = updated.and_then(|updated| shaper.object(200, updated));
+        Ok(response.unwrap_or_else(Response::from).with_warnings_first(decoded.warnings))
     }
 
     /// A read may name a version that it must not be older than; the newest is read, so that only the future is refused.
@@ -243,7 +250,11 @@ fn check_readable(request: &ResourceRequest) -> Result<(), Status> {
     }
 }
 
-async fn delete_options(query: &Query, content_type: &str, source: Source<'_>) -> Result<DeleteOptions, Status> {
+async fn delete_options(
+    query: &Query,
+    content_type: &str,
+    source: Source<'_>,
+) -> Result<DeleteOptions, Status> {
     let body = body::read(source).await?;
     let body = if body.is_empty() { None } else { Some(plain_object(&body, format_of(content_type)?)?) };
     DeleteOptions::parse(body.as_ref(), query)

@@ -39,7 +39,11 @@ impl ApiService {
         selection: Selection,
     ) -> Result<(Vec<Value>, Revision), Status> {
         let request = ResourceRequest::of_collection(Verb::List, kind, namespace);
-        authorize::authorize(user, &request)?.check_list(user, &request, selection.fields.exact("spec.nodeName"))?;
+        authorize::authorize(user, &request)?.check_list(
+            user,
+            &request,
+            selection.fields.exact("spec.nodeName"),
+        )?;
         let found = self.find(&request, &ListRequest { selection, at: At::Newest, limit: None }).await?;
         let items = found.items.iter().map(decode).collect::<Result<_, _>>()?;
         Ok((items, found.revision))
@@ -58,12 +62,12 @@ impl ApiService {
             At::Continue(token) => (token.revision, Some(token.after.clone())),
         };
         let range = Range::new(request, &list.selection, prefix.clone());
-        let searched = self.search(request.kind, &list.selection, &range, ListOptions {
-            prefix: range.prefix.clone(),
-            after,
-            limit: list.limit,
-            at,
-        });
+        let searched = self.search(
+            request.kind,
+            &list.selection,
+            &range,
+            ListOptions { prefix: range.prefix.clone(), after, limit: list.limit, at },
+        );
         let (page, is_filtered) = match searched.await {
             Ok(found) => found,
             Err(Failure::Refused(status)) => return Err(status),
@@ -76,14 +80,19 @@ impl ApiService {
             }
             _ => None,
         };
-        let remaining = if is_filtered == Filtered::Yes { None } else { page.remaining.filter(|count| *count > 0) };
+        let remaining =
+            if is_filtered == Filtered::Yes { None } else { page.remaining.filter(|count| *count > 0) };
         Ok(Found { items: page.items, revision: page.revision, token, remaining })
     }
 
     /// Refuses what the store has not reached yet.
     pub(super) fn check_reached(&self, revision: Revision) -> Result<(), Status> {
         let newest = self.store().revision();
-        if revision <= newest { Ok(()) } else { Err(Status::resource_version_too_large(revision.0, newest.0)) }
+        if revision <= newest {
+            Ok(())
+        } else {
+            Err(Status::resource_version_too_large(revision.0, newest.0))
+        }
     }
 
     async fn search(
@@ -112,7 +121,10 @@ impl ApiService {
                 }
                 if limit.is_some_and(|limit| found.len() == limit) {
                     let more = position + 1 < count || !ended;
-                    return Ok((Page { items: found, revision: page.revision, more, remaining: None }, Filtered::Yes));
+                    return Ok((
+                        Page { items: found, revision: page.revision, more, remaining: None },
+                        Filtered::Yes,
+                    ));
                 }
             }
             if ended {
@@ -133,7 +145,9 @@ impl Range {
     fn new(request: &ResourceRequest, selection: &Selection, prefix: String) -> Self {
         let is_placed = !request.kind.namespaced || !request.namespace.is_empty();
         match selection.fields.exact("metadata.name") {
-            Some(name) if is_placed && !name.is_empty() => Self { prefix: format!("{prefix}{name}"), is_one: true },
+            Some(name) if is_placed && !name.is_empty() => {
+                Self { prefix: format!("{prefix}{name}"), is_one: true }
+            }
             _ => Self { prefix, is_one: false },
         }
     }
@@ -182,7 +196,12 @@ impl Selection {
         self.matches_value(kind, &item.value, item.mod_revision)
     }
 
-    pub(super) fn matches_value(&self, kind: &Kind, value: &[u8], revision: Revision) -> Result<bool, Status> {
+    pub(super) fn matches_value(
+        &self,
+        kind: &Kind,
+        value: &[u8],
+        revision: Revision,
+    ) -> Result<bool, Status> {
         if self.is_everything() {
             return Ok(true);
         }

@@ -76,7 +76,8 @@ impl ApiService {
             limit_bytes: options.limit_bytes,
         };
         let source = self.inner.attached.logs.get();
-        let source = source.ok_or_else(|| Status::service_unavailable("logs are not served by this coordinator"))?;
+        let source =
+            source.ok_or_else(|| Status::service_unavailable("logs are not served by this coordinator"))?;
         let reader = source.open(&NodeName::new(node), log).await.map_err(|error| match error {
             LogError::Refused(why) => Status::bad_request(why),
             error => Status::service_unavailable(error.to_string()),
@@ -119,11 +120,16 @@ impl LogOptions {
             None => None,
             Some(text) => {
                 let time = parse_time(&Value::from(text));
-                Some(time.ok_or_else(|| Status::bad_request(format!("sinceTime: \"{text}\" is no RFC 3339 time")))?)
+                Some(time.ok_or_else(|| {
+                    Status::bad_request(format!("sinceTime: \"{text}\" is no RFC 3339 time"))
+                })?)
             }
         };
         if since_seconds.is_some() && since_time.is_some() {
-            errors.push(FieldError::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+            errors.push(FieldError::forbidden(
+                "",
+                "at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ));
         }
         if !errors.is_empty() {
             return Err(invalid(pod, &errors));
@@ -156,14 +162,19 @@ fn invalid(pod: &str, errors: &[FieldError]) -> Status {
 fn choose_container<'p>(pod: &'p Value, asked: &str) -> Result<&'p str, Status> {
     let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let names = |list: &str| -> Vec<&'p str> {
-        pod["spec"][list].as_array().into_iter().flatten().filter_map(|entry| entry["name"].as_str()).collect()
+        pod["spec"][list]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry["name"].as_str())
+            .collect()
     };
     let (containers, init) = (names("containers"), names("initContainers"));
     if !asked.is_empty() {
         let mut all = containers.into_iter().chain(init).chain(names("ephemeralContainers"));
-        return all
-            .find(|name| *name == asked)
-            .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {pod_name}")));
+        return all.find(|name| *name == asked).ok_or_else(|| {
+            Status::bad_request(format!("container {asked} is not valid for pod {pod_name}"))
+        });
     }
     let default = pod["metadata"]["annotations"][DEFAULT_CONTAINER].as_str();
     match containers.as_slice() {
@@ -196,7 +207,9 @@ fn check_started(pod: &Value, container: &str, run: Run) -> Result<(), Status> {
     if run == Run::Previous {
         return match ran(last) {
             true => Ok(()),
-            false => refuse(format_args!("previous terminated container \"{container}\" in pod \"{pod_name}\" not found")),
+            false => refuse(format_args!(
+                "previous terminated container \"{container}\" in pod \"{pod_name}\" not found"
+            )),
         };
     }
     if !state["running"].is_null() || ran(&state["terminated"]) || ran(last) {
@@ -258,7 +271,11 @@ mod tests {
         let ended = json!({"terminated": {"containerID": "x"}});
         check(json!({"state": {"running": {}}}), Run::Current, Ok(()));
         check(json!({"state": ended}), Run::Current, Ok(()));
-        check(json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}), Run::Current, Ok(()));
+        check(
+            json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}),
+            Run::Current,
+            Ok(()),
+        );
         check(json!({"state": {"running": {}}, "lastState": ended}), Run::Previous, Ok(()));
         let text = "container \"a\" in pod \"p\" is waiting to start: ContainerCreating";
         check(waiting("ContainerCreating"), Run::Current, Err(text));

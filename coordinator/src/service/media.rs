@@ -154,7 +154,11 @@ mod tests {
     fn the_first_known_representation_is_taken() {
         let check = |accept: &str, answer, expected: Result<Shape, &str>| {
             let found = negotiate(accept, answer).map(|accepted| accepted.shape);
-            assert_eq!(found.as_ref().map_err(Status::reason), expected.as_ref().map_err(|reason| *reason), "{accept}");
+            assert_eq!(
+                found.as_ref().map_err(Status::reason),
+                expected.as_ref().map_err(|reason| *reason),
+                "{accept}"
+            );
         };
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         check("", Answer::List, Ok(Shape::Object));

@@ -65,18 +65,20 @@ pub(super) struct ListRequest {
 
 impl ListRequest {
     pub(super) fn parse(kind: &Kind, prefix: &str, query: &Query) -> Result<Self, Status> {
-        let limit = query.integer("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+        let limit =
+            query.integer("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
         query.integer("timeoutSeconds")?;
         let selection = Selection::parse(kind, query)?;
         check_list(query)?;
         let (version, token) = (query.text("resourceVersion"), query.text("continue"));
         if !token.is_empty() {
             if !version.is_empty() && version != "0" {
-                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(Status::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
-            let token = ContinueToken::decode(token, prefix).map_err(|error| {
-                Status::bad_request(format!("invalid continue token: {error}"))
-            })?;
+            let token = ContinueToken::decode(token, prefix)
+                .map_err(|error| Status::bad_request(format!("invalid continue token: {error}")))?;
             return Ok(Self { selection, at: At::Continue(token), limit });
         }
         let revision = parse_revision(version)
@@ -198,7 +200,10 @@ fn check_watch(query: &Query, initial: Option<bool>) -> Result<(), Status> {
 }
 
 fn match_with_continue() -> FieldError {
-    FieldError::forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+    FieldError::forbidden(
+        "resourceVersionMatch",
+        "resourceVersionMatch is forbidden when continue is provided",
+    )
 }
 
 /// Reads a resource version; `None` for an empty one. The error is Kubernetes' message.
@@ -206,7 +211,9 @@ pub(super) fn parse_revision(text: &str) -> Result<Option<Revision>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let why = |why| format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": {why}");
+    let why = |why| {
+        format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": {why}")
+    };
     match text.parse() {
         Ok(revision) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(Revision(revision))),
         Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => Err(why("value out of range")),
@@ -216,7 +223,7 @@ pub(super) fn parse_revision(text: &str) -> Result<Option<Revision>, String> {
 
 /// Whether a change is made or only tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DryRun {
+pub(super) enum DryRun {
     /// The change is made.
     No,
     /// Everything but the write happens.
@@ -255,7 +262,10 @@ impl WriteOptions {
 }
 
 /// Reads the values of `dryRun`; what is not supported becomes an error.
-pub(super) fn parse_dry_run<'v>(values: impl Iterator<Item = &'v str>, errors: &mut Vec<FieldError>) -> DryRun {
+pub(super) fn parse_dry_run<'v>(
+    values: impl Iterator<Item = &'v str>,
+    errors: &mut Vec<FieldError>,
+) -> DryRun {
     let values: Vec<&str> = values.collect();
     match values.as_slice() {
         [] => DryRun::No,

@@ -30,7 +30,9 @@ impl ApiService {
     ) -> Result<Value, Status> {
         let request = object.request(Verb::Patch, subresource);
         let body = patch.to_string();
-        let patched = self.patch_with(user, &request, PatchKind::Merge, body.as_bytes(), WriteOptions::INTERNAL).await?;
+        let patched = self
+            .patch_with(user, &request, PatchKind::Merge, body.as_bytes(), WriteOptions::INTERNAL)
+            .await?;
         Ok(patched.object)
     }
 

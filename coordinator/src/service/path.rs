@@ -113,13 +113,18 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn parse(rest: &[&'a str]) -> Option<Self> {
-        let place = |namespace, plural, name, subresource| Some(Self { namespace, plural, name, subresource });
+        let place =
+            |namespace, plural, name, subresource| Some(Self { namespace, plural, name, subresource });
         match *rest {
             // A namespace's own subresources look like resources in it; their names are taken.
-            ["namespaces", name, subresource @ ("status" | "finalize")] => place("", "namespaces", name, subresource),
+            ["namespaces", name, subresource @ ("status" | "finalize")] => {
+                place("", "namespaces", name, subresource)
+            }
             ["namespaces", namespace, plural] => place(namespace, plural, "", ""),
             ["namespaces", namespace, plural, name] => place(namespace, plural, name, ""),
-            ["namespaces", namespace, plural, name, subresource] => place(namespace, plural, name, subresource),
+            ["namespaces", namespace, plural, name, subresource] => {
+                place(namespace, plural, name, subresource)
+            }
             [plural] => place("", plural, "", ""),
             [plural, name] => place("", plural, name, ""),
             [plural, name, subresource] => place("", plural, name, subresource),
@@ -130,7 +135,11 @@ impl<'a> Place<'a> {
     fn check_scope(&self, kind: &Kind) -> Result<(), Status> {
         let in_namespace = !self.namespace.is_empty();
         let all_namespaces = kind.namespaced && !in_namespace && self.name.is_empty();
-        if in_namespace == kind.namespaced || all_namespaces { Ok(()) } else { Err(Status::no_such_resource()) }
+        if in_namespace == kind.namespaced || all_namespaces {
+            Ok(())
+        } else {
+            Err(Status::no_such_resource())
+        }
     }
 }
 

@@ -49,7 +49,11 @@ impl Query {
 fn parse_integer(text: &str) -> Result<i64, Status> {
     text.parse().map_err(|error: std::num::ParseIntError| {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-        let why = if matches!(error.kind(), NegOverflow | PosOverflow) { "value out of range" } else { "invalid syntax" };
+        let why = if matches!(error.kind(), NegOverflow | PosOverflow) {
+            "value out of range"
+        } else {
+            "invalid syntax"
+        };
         Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": {why}"))
     })
 }
@@ -61,11 +65,15 @@ mod tests {
     #[test]
     fn flags_and_numbers_are_read_as_kubernetes_does() {
         let flag = |value: &str| Query::new(vec![("x".to_owned(), value.to_owned())]).flag("x");
-        for (value, expected) in [("1", true), ("true", true), ("", true), ("x", true), ("0", false), ("False", false)] {
+        for (value, expected) in
+            [("1", true), ("true", true), ("", true), ("x", true), ("0", false), ("False", false)]
+        {
             assert_eq!(flag(value), expected, "{value}");
         }
         assert_eq!(parse_integer("-3").unwrap(), -3);
-        for (value, why) in [("x", "invalid syntax"), ("", "invalid syntax"), ("99999999999999999999", "value out of range")] {
+        for (value, why) in
+            [("x", "invalid syntax"), ("", "invalid syntax"), ("99999999999999999999", "value out of range")]
+        {
             let message = format!("strconv.ParseInt: parsing \"{value}\": {why}");
             assert_eq!(parse_integer(value).unwrap_err().message(), message);
         }

@@ -34,7 +34,9 @@ impl ByteStream {
     /// Wraps a stream. A panic inside it ends it with an error.
     pub fn new(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         let caught = std::panic::AssertUnwindSafe(parts).catch_unwind();
-        Self(Box::pin(caught.map(|part| part.unwrap_or_else(|_| Err(io::Error::other("the request panicked"))))))
+        Self(Box::pin(
+            caught.map(|part| part.unwrap_or_else(|_| Err(io::Error::other("the request panicked")))),
+        ))
     }
 
     /// Reads a source to its end.
@@ -99,6 +101,13 @@ impl Response {
     #[must_use]
     pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
         self.head.warnings.extend(warnings);
+        self
+    }
+
+    /// Adds warnings before those that are there.
+    #[must_use]
+    pub(super) fn with_warnings_first(mut self, warnings: Vec<String>) -> Self {
+        self.head.warnings.splice(0..0, warnings);
         self
     }
 

@@ -25,7 +25,7 @@ struct Route {
     /// Segments; those in braces match anything and are handed over in order.
     path: &'static str,
     access: Access,
-    serve: for<'a> fn(&'a ApiService, Call<'a>, Vec<&'a str>) -> BoxFuture<'a, Result<Response, Status>>,
+    serve: for<'a> fn(&'a ApiService, Call<'a>) -> BoxFuture<'a, Result<Response, Status>>,
 }
 
 /// Who may call an endpoint.
@@ -39,50 +39,60 @@ enum Access {
 
 /// All endpoints.
 const ROUTES: &[Route] = &[
-    Route { method: Method::Get, path: "/livez", access: Access::Anyone, serve: |service, _, _| Box::pin(service.alive()) },
-    Route { method: Method::Get, path: "/readyz", access: Access::Anyone, serve: |service, _, _| Box::pin(service.ready()) },
+    Route {
+        method: Method::Get,
+        path: "/livez",
+        access: Access::Anyone,
+        serve: |service, _| Box::pin(service.alive()),
+    },
+    Route {
+        method: Method::Get,
+        path: "/readyz",
+        access: Access::Anyone,
+        serve: |service, _| Box::pin(service.ready()),
+    },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/cluster",
         access: Access::Anyone,
-        serve: |service, _, _| Box::pin(service.cluster()),
+        serve: |service, _| Box::pin(service.cluster()),
     },
     Route {
         method: Method::Put,
         path: "/dunlin/v1/modules",
         access: Access::Administrators,
-        serve: |service, call, _| Box::pin(service.put_module(call)),
+        serve: |service, call| Box::pin(service.put_module(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/modules",
         access: Access::Administrators,
-        serve: |service, _, _| Box::pin(service.list_modules()),
+        serve: |service, _| Box::pin(service.list_modules()),
     },
     Route {
         method: Method::Post,
         path: "/dunlin/v1/tokens",
         access: Access::Administrators,
-        serve: |service, call, _| Box::pin(service.create_token(call)),
+        serve: |service, call| Box::pin(service.create_token(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/tokens",
         access: Access::Administrators,
-        serve: |service, _, _| Box::pin(service.list_tokens()),
+        serve: |service, _| Box::pin(service.list_tokens()),
     },
     Route {
         method: Method::Delete,
         path: "/dunlin/v1/tokens/{id}",
         access: Access::Administrators,
-        serve: |service, _, captures| Box::pin(service.delete_token(captures)),
+        serve: |service, call| Box::pin(service.delete_token(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/namespaces/{namespace}/pods/{pod}/endpoints",
         // Whoever may read the pod.
         access: Access::Anyone,
-        serve: |service, call, captures| Box::pin(service.pod_endpoints(call, captures)),
+        serve: |service, call| Box::pin(service.pod_endpoints(call)),
     },
 ];
 
@@ -93,10 +103,12 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     pub(super) query: &'a Query,
     pub(super) body: Source<'a>,
+    /// What the braces of the endpoint's path matched.
+    pub(super) captures: Vec<&'a str>,
 }
 
 /// Finds the endpoint and calls it.
-pub(super) async fn route(service: &ApiService, call: Call<'_>) -> Result<Response, Status> {
+pub(super) async fn route<'a>(service: &'a ApiService, mut call: Call<'a>) -> Result<Response, Status> {
     let mut is_known = false;
     for route in ROUTES {
         let Some(captures) = captures(route.path, call.path) else { continue };
@@ -107,7 +119,8 @@ pub(super) async fn route(service: &ApiService, call: Call<'_>) -> Result<Respon
         if route.access == Access::Administrators && !call.user.is_trusted() {
             return Err(forbidden(&call));
         }
-        return (route.serve)(service, call, captures).await;
+        call.captures = captures;
+        return (route.serve)(service, call).await;
     }
     if is_known { Err(Status::method_not_allowed()) } else { Ok(Response::no_such_path()) }
 }
@@ -120,7 +133,9 @@ fn captures<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return Some(captures),
-            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => captures.push(given),
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {
+                captures.push(given)
+            }
             (Some(wanted), Some(given)) if wanted == given => {}
             _ => return None,
         }
@@ -165,7 +180,9 @@ impl ApiService {
             .map_err(|error| Status::bad_request(format!("name: {error}")))?;
         let expected = match call.query.value("digest") {
             None => None,
-            Some(text) => Some(text.parse().map_err(|error| Status::bad_request(format!("digest: {error}")))?),
+            Some(text) => {
+                Some(text.parse().map_err(|error| Status::bad_request(format!("digest: {error}")))?)
+            }
         };
         let module = artifacts.upload(call.body, expected).await.map_err(|error| refused_upload(&error))?;
         artifacts.tag(&name, &module).await.map_err(super::store_failed)?;
@@ -203,8 +220,8 @@ impl ApiService {
         Ok(Response::json(200, &json!({"items": tokens.iter().map(described_token).collect::<Vec<_>>()})))
     }
 
-    async fn delete_token(&self, captures: Vec<&str>) -> Result<Response, Status> {
-        let text = captures.first().copied().unwrap_or_default();
+    async fn delete_token(&self, call: Call<'_>) -> Result<Response, Status> {
+        let text = call.captures.first().copied().unwrap_or_default();
         let id: TokenId = text.parse().map_err(|error| Status::bad_request(format!("{error}")))?;
         let deleted = self.tokens()?.delete(&id).await.map_err(|error| Status::internal(chain(&error)))?;
         if deleted {
@@ -214,8 +231,8 @@ impl ApiService {
         }
     }
 
-    async fn pod_endpoints(&self, call: Call<'_>, captures: Vec<&str>) -> Result<Response, Status> {
-        let [namespace, name] = captures.as_slice() else { return Ok(Response::no_such_path()) };
+    async fn pod_endpoints(&self, call: Call<'_>) -> Result<Response, Status> {
+        let [namespace, name] = call.captures.as_slice() else { return Ok(Response::no_such_path()) };
         let pod = self.get(call.user, ObjectRef { kind: pod_kind(), namespace, name }).await?;
         let uid = PodUid::new(pod["metadata"]["uid"].as_str().unwrap_or_default());
         let endpoints: Vec<Value> = self
@@ -273,7 +290,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn refused_upload(error: &UploadError) -> Status {
     match error {
-        UploadError::NotWasm { .. } | UploadError::OtherDigest { .. } => Status::bad_request(error.to_string()),
+        UploadError::NotWasm { .. } | UploadError::OtherDigest { .. } => {
+            Status::bad_request(error.to_string())
+        }
         UploadError::TooLarge { bytes_max } => {
             Status::too_large(usize::try_from(*bytes_max).unwrap_or(usize::MAX))
         }

@@ -26,9 +26,7 @@ pub(super) fn include_object(query: &Query) -> Result<IncludeObject, Status> {
         "" | "Metadata" => Ok(IncludeObject::Metadata),
         "None" => Ok(IncludeObject::None),
         "Object" => Ok(IncludeObject::Object),
-        other => Err(Status::bad_request(format!(
-            "unrecognized includeObject value: \"{other}\""
-        ))),
+        other => Err(Status::bad_request(format!("unrecognized includeObject value: \"{other}\""))),
     }
 }
 
@@ -79,7 +77,9 @@ impl Shaper {
             }
         }
         let list = match self.accepted.shape {
-            Shape::Object if self.accepted.encoding == Encoding::Json => return self.spliced(found, &metadata),
+            Shape::Object if self.accepted.encoding == Encoding::Json => {
+                return self.spliced(found, &metadata);
+            }
             Shape::Object => {
                 let items = self.decoded(found)?.into_iter().map(|mut item| {
                     if let Some(fields) = item.as_object_mut() {
@@ -118,7 +118,8 @@ impl Shaper {
             if position > 0 {
                 list.push(b',');
             }
-            stored::write_item(self.kind, &item.value, item.mod_revision, &mut list).map_err(Status::internal)?;
+            stored::write_item(self.kind, &item.value, item.mod_revision, &mut list)
+                .map_err(Status::internal)?;
         }
         list.extend_from_slice(b"]}");
         Ok(Response::bytes(200, JSON, list))
@@ -225,8 +226,10 @@ fn partial(object: &Value, version: MetaVersion) -> Value {
 fn set_version(table: &mut Value, version: MetaVersion) {
     table["apiVersion"] = version.api_version().into();
     for row in table["rows"].as_array_mut().into_iter().flatten() {
-        if row["object"]["kind"] == "PartialObjectMetadata" {
-            row["object"]["apiVersion"] = version.api_version().into();
+        // Indexing makes the null that a row without an object has.
+        let object = &mut row["object"];
+        if object["kind"] == "PartialObjectMetadata" {
+            object["apiVersion"] = version.api_version().into();
         }
     }
 }

@@ -25,7 +25,8 @@ impl<'a> StoredKey<'a> {
     /// Reads a key of the store back; `None` when it names no object of a known kind.
     pub fn parse(key: &'a str) -> Option<Self> {
         let rest = key.strip_prefix(REGISTRY_PREFIX)?;
-        let (kind, rest) = kind::KINDS.iter().find_map(|&kind| Some((kind, rest.strip_prefix(&folder(kind)[..])?)))?;
+        let (kind, rest) =
+            kind::KINDS.iter().find_map(|&kind| Some((kind, rest.strip_prefix(&folder(kind)[..])?)))?;
         let (namespace, name) = if kind.namespaced { rest.split_once('/')? } else { ("", rest) };
         (!name.is_empty() && !name.contains('/')).then_some(Self { kind, namespace, name })
     }
@@ -47,7 +48,11 @@ pub fn prefix(kind: &Kind, namespace: &str) -> String {
 }
 
 fn folder(kind: &Kind) -> String {
-    if kind.group.is_empty() { format!("{}/", kind.plural) } else { format!("{}/{}/", kind.group, kind.plural) }
+    if kind.group.is_empty() {
+        format!("{}/", kind.plural)
+    } else {
+        format!("{}/{}/", kind.group, kind.plural)
+    }
 }
 
 /// Encodes an object for the store, `kind` and `apiVersion` first so that [`write_item`] can cut them off. Its resource version is
@@ -174,7 +179,9 @@ mod tests {
             let parsed = StoredKey::parse(&key).unwrap();
             assert_eq!((parsed.kind.kind, parsed.namespace, parsed.name), (kind.kind, namespace, name));
         }
-        for foreign in ["/dunlin/tombstones/n/u", "/registry/pods/", "/registry/pods/ns/", "/registry/foos/a/b"] {
+        for foreign in
+            ["/dunlin/tombstones/n/u", "/registry/pods/", "/registry/pods/ns/", "/registry/foos/a/b"]
+        {
             assert!(StoredKey::parse(foreign).is_none(), "{foreign}");
         }
     }

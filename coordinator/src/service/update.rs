@@ -37,7 +37,9 @@ impl ApiService {
             grant.check_current(user, &request, current)?;
             let current_uid = current["metadata"]["uid"].as_str().unwrap_or_default();
             if let Some(uid) = uid.filter(|uid| *uid != current_uid) {
-                let detail = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current_uid}");
+                let detail = format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {current_uid}"
+                );
                 return Err(Status::conflict(object.kind, object.name, &detail));
             }
             let mut new = current.clone();

@@ -133,7 +133,9 @@ impl Watcher {
             }
         }
         let mut batch = Vec::new();
-        while batch.len() < BATCH_BYTES && let Some(line) = self.lines.pop_front() {
+        while batch.len() < BATCH_BYTES
+            && let Some(line) = self.lines.pop_front()
+        {
             batch.extend_from_slice(&line);
         }
         Some(batch.into())
@@ -189,7 +191,8 @@ impl Watcher {
     }
 
     fn tell_changes(&mut self, events: &[WatchEvent]) -> Result<(), Status> {
-        for event in events.iter().filter(|event| event.revision > self.seen) {
+        let seen = self.seen;
+        for event in events.iter().filter(|event| event.revision > seen) {
             let (kind, selection) = (self.request.kind, &self.options.selection);
             let before = match &event.previous {
                 Some((value, revision)) if selection.matches_value(kind, value, *revision)? => Some(value),
