@@ -1,2 +1,36 @@
-//! placeholder
-fn main() {}
+//! The one executable of Dunlin: parses the command line, starts logging, runs the command, answers with its exit code.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "a program for the terminal")]
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod age;
+mod api;
+mod client;
+mod command;
+mod context;
+mod document;
+mod failure;
+mod jsonpath;
+mod manifest;
+mod merge;
+mod resource;
+mod session;
+mod table;
+mod tabs;
+mod terminal;
+
+fn main() -> ExitCode {
+    let arguments = match command::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::usage(&error),
+    };
+    terminal::start_logging(arguments.verbosity);
+    match arguments.command.run(&arguments.connection) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

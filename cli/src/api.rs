@@ -1,0 +1,250 @@
+//! Verbs of the Kubernetes API over a [`Client`]: paths, pages, watches, refusals and warnings.
+
+use std::{collections::HashSet, sync::Arc, sync::Mutex};
+
+use anyhow::{Context as _, Result};
+use dunlin_link::rpc::{Method, RequestHead};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Body, Client, Progress, Response},
+    failure::ServerError,
+    resource::Kind,
+    terminal,
+};
+
+/// Handle to the API; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    /// Warnings already shown: one is enough for a person.
+    warned: Mutex<HashSet<String>>,
+}
+
+/// Query parameters.
+pub(crate) type Query<'a> = &'a [(&'a str, &'a str)];
+
+impl Api {
+    /// An API over one connection.
+    pub(crate) fn new(client: Client) -> Self {
+        Self { shared: Arc::new(Shared { client, warned: Mutex::default() }) }
+    }
+
+    /// Ends the connection, if no other handle is left.
+    pub(crate) async fn close(self) {
+        if let Some(shared) = Arc::into_inner(self.shared) {
+            shared.client.close().await;
+        }
+    }
+
+    /// Reads JSON.
+    pub(crate) async fn get(&self, path: &str, query: Query<'_>) -> Result<Value> {
+        self.json(head(Method::Get, path, query), Body::Empty).await
+    }
+
+    /// Reads an object or a list as a table, rendered by the server.
+    pub(crate) async fn table(&self, path: &str, query: Query<'_>) -> Result<Value> {
+        let mut head = head(Method::Get, path, query);
+        TABLE.clone_into(&mut head.accept);
+        self.json(head, Body::Empty).await
+    }
+
+    /// Reads a list, page by page, as one list.
+    pub(crate) async fn list(&self, path: &str, query: Query<'_>) -> Result<Value> {
+        self.pages(path, query, "items", Accept::Objects).await
+    }
+
+    /// Reads a list, page by page, as one table.
+    pub(crate) async fn list_table(&self, path: &str, query: Query<'_>) -> Result<Value> {
+        self.pages(path, query, "rows", Accept::Table).await
+    }
+
+    /// Opens a watch; its events are lines of JSON.
+    pub(crate) async fn watch(&self, path: &str, query: Query<'_>, accept: Accept) -> Result<Watch> {
+        let mut head = head(Method::Get, path, query);
+        head.query.push(("watch".to_owned(), "true".to_owned()));
+        accept.media_type().clone_into(&mut head.accept);
+        Ok(Watch { response: self.send(head, Body::Empty).await? })
+    }
+
+    /// Creates an object.
+    pub(crate) async fn create(&self, path: &str, query: Query<'_>, object: &Value) -> Result<Value> {
+        self.write(Method::Post, path, query, "application/json", object).await
+    }
+
+    /// Changes an object by a JSON merge patch.
+    pub(crate) async fn merge_patch(&self, path: &str, query: Query<'_>, patch: &Value) -> Result<Value> {
+        self.write(Method::Patch, path, query, "application/merge-patch+json", patch).await
+    }
+
+    /// Deletes an object; `options` are `metav1.DeleteOptions`.
+    pub(crate) async fn delete(&self, path: &str, query: Query<'_>, options: &Value) -> Result<Value> {
+        self.write(Method::Delete, path, query, "application/json", options).await
+    }
+
+    /// Opens a stream of text, for instance a log.
+    pub(crate) async fn stream(&self, path: &str, query: Query<'_>) -> Result<Response> {
+        let mut head = head(Method::Get, path, query);
+        "*/*".clone_into(&mut head.accept);
+        self.send(head, Body::Empty).await
+    }
+
+    /// Sends a file's bytes by PUT.
+    pub(crate) async fn upload(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        file: &mut tokio::fs::File,
+        progress: &dyn Progress,
+    ) -> Result<Value> {
+        let mut head = head(Method::Put, path, query);
+        "application/wasm".clone_into(&mut head.content_type);
+        self.json(head, Body::File(file, progress)).await
+    }
+
+    async fn pages(&self, path: &str, query: Query<'_>, items: &str, accept: Accept) -> Result<Value> {
+        let mut whole: Option<Value> = None;
+        let mut next = String::new();
+        loop {
+            let mut query = query.to_vec();
+            query.push(("limit", PAGE_ITEMS));
+            if !next.is_empty() {
+                query.push(("continue", &next));
+            }
+            let mut head = head(Method::Get, path, &query);
+            accept.media_type().clone_into(&mut head.accept);
+            let mut page = self.json(head, Body::Empty).await?;
+            let token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            match &mut whole {
+                None => whole = Some(page),
+                Some(whole) => {
+                    let more = page[items].as_array_mut().map(std::mem::take).unwrap_or_default();
+                    if let Some(all) = whole[items].as_array_mut() {
+                        all.extend(more);
+                    }
+                }
+            }
+            next = token;
+            if next.is_empty() {
+                return Ok(whole.unwrap_or_default());
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<Value> {
+        let mut head = head(method, path, query);
+        content_type.clone_into(&mut head.content_type);
+        let body = serde_json::to_vec(body).context("cannot encode the request")?;
+        self.json(head, Body::Bytes(&body)).await
+    }
+
+    async fn json(&self, head: RequestHead, body: Body<'_>) -> Result<Value> {
+        let bytes = self.send(head, body).await?.bytes().await?;
+        serde_json::from_slice(&bytes).context("the server's answer is not JSON")
+    }
+
+    /// Sends a request, shows its warnings, and turns a refusal into an error.
+    async fn send(&self, head: RequestHead, body: Body<'_>) -> Result<Response> {
+        let response = self.shared.client.request(&head, body).await?;
+        for warning in &response.head.warnings {
+            let mut warned = self.shared.warned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if warned.insert(warning.clone()) {
+                terminal::warn(warning);
+            }
+        }
+        let code = response.head.status;
+        if (200..300).contains(&code) {
+            return Ok(response);
+        }
+        let body = response.bytes().await?;
+        let status = serde_json::from_slice(&body)
+            .unwrap_or_else(|_| json!({"code": code, "message": String::from_utf8_lossy(&body)}));
+        Err(ServerError::new(status).into())
+    }
+}
+
+/// How objects are to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accept {
+    /// As they are.
+    Objects,
+    /// As rows of a table.
+    Table,
+}
+
+impl Accept {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Objects => "application/json",
+            Self::Table => TABLE,
+        }
+    }
+}
+
+/// A running watch.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    response: Response,
+}
+
+impl Watch {
+    /// The next event as (type, object); `None` when the server ended the watch.
+    ///
+    /// # Errors
+    /// When the connection fails, or the event is of type ERROR.
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, Value)>> {
+        let Some(line) = self.response.line().await? else { return Ok(None) };
+        let mut event: Value = serde_json::from_slice(&line).context("a watch event is not JSON")?;
+        let object = event["object"].take();
+        match event["type"].as_str() {
+            Some("ERROR") => Err(ServerError::new(object).into()),
+            Some(kind) => Ok(Some((kind.to_owned(), object))),
+            None => Err(anyhow::anyhow!("a watch event has no type")),
+        }
+    }
+}
+
+/// The path of a kind's objects: in a namespace, or in all of them.
+pub(crate) fn collection(kind: &Kind, namespace: Option<&str>) -> String {
+    let base = match kind.group {
+        "" => format!("/api/{}", kind.version),
+        group => format!("/apis/{group}/{}", kind.version),
+    };
+    match namespace {
+        Some(namespace) if kind.namespaced => format!("{base}/namespaces/{namespace}/{}", kind.plural),
+        _ => format!("{base}/{}", kind.plural),
+    }
+}
+
+/// The path of one object.
+pub(crate) fn object(kind: &Kind, namespace: &str, name: &str) -> String {
+    format!("{}/{name}", collection(kind, Some(namespace)))
+}
+
+fn head(method: Method, path: &str, query: Query<'_>) -> RequestHead {
+    RequestHead {
+        method,
+        path: path.to_owned(),
+        query: query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        content_type: String::new(),
+        accept: "application/json".to_owned(),
+        user_agent: concat!("dunlin/", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+/// As kubectl's, so that a long list neither stalls the server nor fills its memory.
+const PAGE_ITEMS: &str = "500";

@@ -1,0 +1,145 @@
+//! The command line: every command is a variant here and a module of the same name below.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::session::{self, ConnectionArgs};
+
+mod annotate;
+mod apply;
+mod cluster_info;
+mod completion;
+mod config;
+mod cordon;
+mod create;
+mod delete;
+mod describe;
+mod events;
+mod get;
+mod label;
+mod logs;
+mod metadata;
+mod node;
+mod push;
+mod version;
+mod wait;
+
+/// Runs pods made of WebAssembly on fleets of small machines, with Kubernetes' manifests and words.
+#[derive(Debug, Parser)]
+#[command(name = "dunlin", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Where to connect and as whom.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    /// Log more to stderr: -v for information, -vv for details.
+    #[arg(short, long = "verbose", global = true, action = clap::ArgAction::Count, help_heading = "Connection")]
+    pub(crate) verbosity: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dunlin dev                            a cluster of three nodes on this machine
+  dunlin push hello.wasm hello          store a module as dunlin.local/hello
+  dunlin apply -f pod.yaml              create or change what a manifest declares
+  dunlin get pods -A -o wide            see all pods
+  dunlin logs hello -f                  follow what a pod prints";
+
+/// All commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create or change objects so that they are as manifests declare them.
+    Apply(apply::Args),
+    /// Create objects from manifests; objects that exist are errors.
+    Create(create::Args),
+    /// Show one or many objects.
+    Get(get::Args),
+    /// Show all about an object: its state, why it is so, and its events.
+    Describe(describe::Args),
+    /// Delete objects by name, by label or by manifest.
+    Delete(delete::Args),
+    /// Print what containers wrote.
+    Logs(logs::Args),
+    /// List events, the newest last.
+    Events(events::Args),
+    /// Wait until objects are in a state.
+    Wait(wait::Args),
+    /// Let no new pods onto a node.
+    Cordon(cordon::Args),
+    /// Let pods onto a node again.
+    Uncordon(cordon::Args),
+    /// Set or remove labels of objects.
+    Label(label::Args),
+    /// Set or remove annotations of objects.
+    Annotate(annotate::Args),
+    /// Store a WASM module in the coordinator, to be used as an image.
+    Push(push::Args),
+    /// Manage what lets machines join as nodes.
+    Node(node::Args),
+    /// Show the versions of client and coordinator.
+    Version(version::Args),
+    /// Show where the coordinator is and how the cluster fares.
+    ClusterInfo(cluster_info::Args),
+    /// Show and change the client configuration.
+    Config(config::Args),
+    /// Print a completion script for a shell.
+    Completion(completion::Args),
+}
+
+impl Command {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// When it failed; what was printed already is marked so.
+    pub(crate) fn run(self, connection: &ConnectionArgs) -> Result<()> {
+        match self {
+            Self::Apply(args) => session::run(connection, |session| apply::run(args, session)),
+            Self::Create(args) => session::run(connection, |session| create::run(args, session)),
+            Self::Get(args) => session::run(connection, |session| get::run(args, session)),
+            Self::Describe(args) => session::run(connection, |session| describe::run(args, session)),
+            Self::Delete(args) => session::run(connection, |session| delete::run(args, session)),
+            Self::Logs(args) => session::run(connection, |session| logs::run(args, session)),
+            Self::Events(args) => session::run(connection, |session| events::run(args, session)),
+            Self::Wait(args) => session::run(connection, |session| wait::run(args, session)),
+            Self::Cordon(args) => {
+                session::run(connection, |session| cordon::run(args, cordon::Wanted::Cordoned, session))
+            }
+            Self::Uncordon(args) => {
+                session::run(connection, |session| cordon::run(args, cordon::Wanted::Schedulable, session))
+            }
+            Self::Label(args) => session::run(connection, |session| label::run(args, session)),
+            Self::Annotate(args) => session::run(connection, |session| annotate::run(args, session)),
+            Self::Push(args) => session::run(connection, |session| push::run(args, session)),
+            Self::Node(args) => session::run(connection, |session| node::run(args, session)),
+            Self::Version(args) => version::run(&args, connection),
+            Self::ClusterInfo(args) => session::run(connection, |session| cluster_info::run(args, session)),
+            Self::Config(args) => config::run(args, connection),
+            Self::Completion(args) => completion::run(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::Arguments;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn typos_are_answered_with_suggestions() {
+        let check = |line: &str, expected: &str| {
+            let error = Arguments::try_parse_from(line.split_whitespace()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("dunlin aply -f x", "'apply'");
+        check("dunlin get pods --namspace x", "'--namespace'");
+        check("dunlin apply --dry-run=cleint -f x", "'client'");
+    }
+}

@@ -1,0 +1,118 @@
+//! `create -f`: sends objects as they are. Also holds what all commands that write manifests share: dry runs and `-o`.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::{
+    api,
+    document::{self, text},
+    failure::{self, Failures},
+    manifest::{self, FileArgs, Manifest},
+    resource::{self, Kind},
+    session::Session,
+    terminal,
+};
+
+/// Options of `create`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dunlin create -f pod.yaml
+  dunlin create -f pod.yaml --dry-run=server -o yaml     see what the server would make of it")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// How writing commands act and answer.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// Only say what would happen: `client` without asking the server, `server` with all its checks.
+    #[arg(long, value_enum, default_value = "none", num_args = 0..=1, default_missing_value = "client",
+          require_equals = true)]
+    pub(crate) dry_run: DryRun,
+    /// Print the objects instead of one line each.
+    #[arg(long, short, value_enum)]
+    pub(crate) output: Option<Format>,
+}
+
+/// Whether a command only says what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// Do it.
+    None,
+    /// Work it out here.
+    Client,
+    /// Let the server check it without storing anything.
+    Server,
+}
+
+/// How objects are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// As YAML.
+    Yaml,
+    /// As JSON.
+    Json,
+    /// As `pod/x`.
+    Name,
+}
+
+impl DryRun {
+    /// Query of a write: who writes, strict checking, and whether it is real.
+    pub(crate) fn query(self, manager: &str) -> Vec<(&str, &str)> {
+        let mut query = vec![("fieldManager", manager), ("fieldValidation", "Strict")];
+        if self == Self::Server {
+            query.push(("dryRun", "All"));
+        }
+        query
+    }
+
+    /// What is added to a line that says what happened.
+    pub(crate) const fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Client => " (dry run)",
+            Self::Server => " (server dry run)",
+        }
+    }
+}
+
+/// Creates every object; one that fails does not stop the others.
+pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
+    let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
+    let mut failures = Failures::default();
+    for manifest in manifests {
+        if let Some(manifest) = failures.note(manifest) {
+            let created = create(&manifest, args.output.dry_run, &session).await;
+            if let Some(object) = failures.note(created) {
+                failures.note(print_outcome(&args.output, manifest.kind, &object, "created"));
+            }
+        }
+    }
+    failures.into_result()
+}
+
+async fn create(manifest: &Manifest, dry_run: DryRun, session: &Session) -> Result<Value> {
+    if dry_run == DryRun::Client {
+        return Ok(manifest.object.clone());
+    }
+    let path = api::collection(manifest.kind, Some(&manifest.namespace));
+    let created = session.api.create(&path, &dry_run.query("kubectl-create"), &manifest.object).await;
+    created.map_err(|error| failure::during(error, format!("error when creating {}", manifest.source)))
+}
+
+/// Says what became of an object, or prints it.
+pub(crate) fn print_outcome(args: &OutputArgs, kind: &Kind, object: &Value, what: &str) -> Result<()> {
+    let reference = resource::reference(kind, text(object, &["metadata", "name"]));
+    let shown = match args.output {
+        None => format!("{reference} {what}{}\n", args.dry_run.suffix()),
+        Some(Format::Name) => format!("{reference}\n"),
+        Some(Format::Yaml) => document::yaml(object)?,
+        Some(Format::Json) => document::json(object)?,
+    };
+    Ok(terminal::print(&shown)?)
+}

@@ -1,0 +1,247 @@
+//! `describe`: all about an object in words, laid out as kubectl does, its events last. A file per kind that has much to tell.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    age, api,
+    document::{at, entries, items, plain, text},
+    failure::{Failures, UsageError},
+    resource::{self, Kind},
+    session::Session,
+    tabs::{self, Layout},
+    terminal,
+};
+
+use super::{events, get::SelectArgs};
+
+mod container;
+mod node;
+mod objects;
+mod pod;
+mod volume;
+
+/// Options of `describe`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dunlin describe pod hello
+  dunlin describe node node-1
+  dunlin describe pods -l app=web
+  dunlin describe configmap/settings")]
+pub(crate) struct Args {
+    /// TYPE [NAME..], or TYPE/NAME..
+    #[arg(value_name = "RESOURCE")]
+    resources: Vec<String>,
+    #[command(flatten)]
+    select: SelectArgs,
+    /// Show events too.
+    #[arg(long, num_args = 0..=1, default_value_t = true, default_missing_value = "true",
+          action = clap::ArgAction::Set, require_equals = true)]
+    show_events: bool,
+}
+
+/// Describes every object named; one that is missing does not hide the others.
+pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
+    let mut failures = Failures::default();
+    let mut printed = 0;
+    for selection in resource::parse(&args.resources)? {
+        let mut objects = Vec::new();
+        if selection.names.is_empty() {
+            let path = api::collection(selection.kind, args.select.namespace(&session));
+            let list = session.api.list(&path, &args.select.query()).await?;
+            objects.extend(items(&list, &["items"]).iter().cloned());
+        } else if args.select.selects() {
+            return Err(UsageError("names and selectors cannot be combined".to_owned()).into());
+        }
+        for name in &selection.names {
+            let path = api::object(selection.kind, &session.namespace, name);
+            objects.extend(failures.note(session.api.get(&path, &[]).await));
+        }
+        for object in &objects {
+            let Some(facts) = failures.note(Facts::gather(&args, selection.kind, object, &session).await)
+            else {
+                continue;
+            };
+            let separator = if printed > 0 { "\n\n" } else { "" };
+            printed += 1;
+            terminal::print(&format!("{separator}{}", describe(selection.kind, object, &facts)))?;
+        }
+    }
+    if printed == 0 && failures.is_empty() {
+        terminal::remark("No resources found");
+    }
+    failures.into_result()
+}
+
+/// What beside the object itself goes into its description.
+#[derive(Debug, Default)]
+struct Facts {
+    now: Timestamp,
+    /// `None` when they are not wanted.
+    events: Option<Vec<Value>>,
+    /// Of a pod: where its ports can be reached on its node's machine.
+    endpoints: Vec<Value>,
+    /// Of a node: pods that have not ended.
+    pods: Vec<Value>,
+}
+
+impl Facts {
+    async fn gather(args: &Args, kind: &Kind, object: &Value, session: &Session) -> Result<Self> {
+        let mut facts = Self { now: Timestamp::now(), ..Self::default() };
+        let (namespace, name) =
+            (text(object, &["metadata", "namespace"]), text(object, &["metadata", "name"]));
+        if args.show_events && kind.kind != "Event" {
+            facts.events = Some(events_of(object, kind, session).await?);
+        }
+        match kind.kind {
+            "Pod" => {
+                let path = format!("/dunlin/v1/namespaces/{namespace}/pods/{name}/endpoints");
+                // A pod that runs nowhere yet has none, and a coordinator without them still describes the pod.
+                let answer = session.api.get(&path, &[]).await.unwrap_or_default();
+                facts.endpoints = items(&answer, &["endpoints"]).to_vec();
+            }
+            "Node" => {
+                let selector = format!("spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed");
+                let path = api::collection(resource::find("pods")?, None);
+                let list = session.api.list(&path, &[("fieldSelector", &selector)]).await?;
+                facts.pods = items(&list, &["items"]).to_vec();
+            }
+            _ => {}
+        }
+        Ok(facts)
+    }
+}
+
+async fn events_of(object: &Value, kind: &Kind, session: &Session) -> Result<Vec<Value>> {
+    let (namespace, name) = (text(object, &["metadata", "namespace"]), text(object, &["metadata", "name"]));
+    let mut selector = format!("involvedObject.kind={},involvedObject.name={name}", kind.kind);
+    // An earlier object of the same name is another story; nodes are known to events by name alone.
+    if kind.namespaced {
+        selector.push_str(&format!(",involvedObject.uid={}", text(object, &["metadata", "uid"])));
+    }
+    let path = api::collection(resource::find("events")?, kind.namespaced.then_some(namespace));
+    let list = session.api.list(&path, &[("fieldSelector", &selector)]).await?;
+    let mut events = items(&list, &["items"]).to_vec();
+    events::sort(&mut events);
+    Ok(events)
+}
+
+/// The description as aligned text.
+fn describe(kind: &Kind, object: &Value, facts: &Facts) -> String {
+    let mut sheet = Sheet::default();
+    match kind.kind {
+        "Pod" => pod::describe(&mut sheet, object, facts),
+        "Node" => node::describe(&mut sheet, object, facts),
+        "Namespace" => objects::namespace(&mut sheet, object),
+        "ConfigMap" => objects::config_map(&mut sheet, object),
+        "Secret" => objects::secret(&mut sheet, object),
+        "ServiceAccount" => objects::service_account(&mut sheet, object),
+        "Event" => objects::event(&mut sheet, object),
+        _ => objects::other(&mut sheet, object),
+    }
+    // kubectl shows none for these two.
+    if let Some(events) = facts.events.as_ref().filter(|_| !matches!(kind.kind, "Namespace" | "Secret")) {
+        sheet.events(events, facts.now);
+    }
+    tabs::align(&sheet.text, Layout::DESCRIPTION)
+}
+
+/// A description in the making: lines whose cells end in tabs.
+#[derive(Debug, Default)]
+struct Sheet {
+    text: String,
+}
+
+impl Sheet {
+    /// A line, indented by two spaces per level.
+    fn line(&mut self, level: usize, line: impl AsRef<str>) {
+        self.text.extend(std::iter::repeat_n("  ", level));
+        self.text.push_str(line.as_ref());
+        self.text.push('\n');
+    }
+
+    /// `Key:  value`.
+    fn field(&mut self, level: usize, key: &str, value: impl AsRef<str>) {
+        self.line(level, format!("{key}:\t{}", value.as_ref()));
+    }
+
+    /// `Key:  value` unless the value is empty.
+    fn field_if_any(&mut self, level: usize, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.field(level, key, value);
+        }
+    }
+
+    /// `Key:  a`, then the other values below the first; `<none>` when there are none.
+    fn list(&mut self, level: usize, key: &str, values: &[String]) {
+        match values {
+            [] => self.field(level, key, "<none>"),
+            [first, others @ ..] => {
+                self.field(level, key, first);
+                others.iter().for_each(|value| self.line(level, format!("\t{value}")));
+            }
+        }
+    }
+
+    /// Name, namespace, labels and annotations.
+    fn head(&mut self, object: &Value) {
+        self.field(0, "Name", text(object, &["metadata", "name"]));
+        self.field_if_any(0, "Namespace", text(object, &["metadata", "namespace"]));
+        self.labels(object);
+    }
+
+    fn labels(&mut self, object: &Value) {
+        self.list(0, "Labels", &pairs(object, &["metadata", "labels"], "="));
+        self.annotations(object);
+    }
+
+    fn annotations(&mut self, object: &Value) {
+        let shown = entries(object, &["metadata", "annotations"])
+            .filter(|(key, _)| *key != LAST_APPLIED)
+            .map(|(key, value)| format!("{key}: {}", plain(value).trim().replace('\n', " ")))
+            .collect::<Vec<_>>();
+        self.list(0, "Annotations", &shown);
+    }
+
+    fn events(&mut self, events: &[Value], now: Timestamp) {
+        if events.is_empty() {
+            self.field(0, "Events", "<none>");
+            return;
+        }
+        self.line(0, "Events:");
+        self.line(1, "Type\tReason\tAge\tFrom\tMessage");
+        self.line(1, "----\t------\t----\t----\t-------");
+        for event in events {
+            let from = [text(event, &["source", "component"]), text(event, &["reportingComponent"])];
+            self.line(
+                1,
+                format!(
+                    "{}\t{}\t{}\t{}\t{}",
+                    text(event, &["type"]),
+                    text(event, &["reason"]),
+                    events::interval(event, now),
+                    from.into_iter().find(|from| !from.is_empty()).unwrap_or_default(),
+                    text(event, &["message"]).trim().replace(['\n', '\t'], " "),
+                ),
+            );
+        }
+    }
+}
+
+/// `key=value` for each entry of a map.
+fn pairs(object: &Value, path: &[&str], separator: &str) -> Vec<String> {
+    entries(object, path).map(|(key, value)| format!("{key}{separator}{}", plain(value))).collect()
+}
+
+/// A time in words; empty when there is none.
+fn time(object: &Value, path: &[&str]) -> String {
+    at(object, path).as_str().map(age::in_words).unwrap_or_default()
+}
+
+/// The whole manifest once more; nobody reads it here.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+#[cfg(test)]
+mod tests;

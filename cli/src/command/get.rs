@@ -1,0 +1,320 @@
+//! `get`: objects as tables, YAML, JSON, names or templates, once or as they change.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::{
+    api,
+    document::{self, items, plain, text},
+    failure::{Failures, UsageError},
+    jsonpath::Template,
+    resource::{self, Selection},
+    session::Session,
+    table::{Options, Printer},
+    terminal,
+};
+
+use self::output::Output;
+
+mod output;
+mod watch;
+
+/// Options of `get`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dunlin get pods                                 pods of the namespace
+  dunlin get pods,nodes -A -o wide                several types, everywhere, with more columns
+  dunlin get pod/hello -o yaml                    one object, whole
+  dunlin get pods -l app=web -w                   follow changes
+  dunlin get pods --field-selector status.phase=Pending
+  dunlin get pods -o jsonpath='{.items[*].metadata.name}'")]
+pub(crate) struct Args {
+    /// TYPE[,TYPE].. [NAME..], or TYPE/NAME..; types by any of their names, for instance po or configmaps.
+    #[arg(value_name = "RESOURCE")]
+    resources: Vec<String>,
+    #[command(flatten)]
+    select: SelectArgs,
+    /// wide, yaml, json, name or jsonpath=TEMPLATE.
+    #[arg(long, short, value_name = "FORMAT")]
+    output: Option<Output>,
+    /// Show the objects and then every change.
+    #[arg(long, short)]
+    watch: bool,
+    /// Show only changes from now on.
+    #[arg(long)]
+    watch_only: bool,
+    /// Leave out the row of column names.
+    #[arg(long)]
+    no_headers: bool,
+    /// Show all labels in a last column.
+    #[arg(long)]
+    show_labels: bool,
+    /// Show these labels as columns.
+    #[arg(long, short = 'L', value_delimiter = ',', value_name = "KEY")]
+    label_columns: Vec<String>,
+    /// Show names as TYPE/NAME.
+    #[arg(long)]
+    show_kind: bool,
+    /// Order rows by this JSONPath, for instance .metadata.creationTimestamp.
+    #[arg(long, value_name = "JSONPATH")]
+    sort_by: Option<String>,
+    /// Take a missing object for an empty answer.
+    #[arg(long)]
+    ignore_not_found: bool,
+    /// Keep metadata.managedFields in yaml and json.
+    #[arg(long)]
+    show_managed_fields: bool,
+}
+
+/// Which objects of a type; shared with other commands.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct SelectArgs {
+    /// In all namespaces.
+    #[arg(long, short = 'A')]
+    pub(crate) all_namespaces: bool,
+    /// Only objects with these labels, for instance app=web,tier!=db.
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    pub(crate) selector: Option<String>,
+    /// Only objects with these fields, for instance spec.nodeName=n1.
+    #[arg(long, value_name = "FIELDS")]
+    pub(crate) field_selector: Option<String>,
+}
+
+impl SelectArgs {
+    /// The selectors as query parameters.
+    pub(crate) fn query(&self) -> Vec<(&str, &str)> {
+        let pairs = [("labelSelector", &self.selector), ("fieldSelector", &self.field_selector)];
+        pairs.into_iter().filter_map(|(key, value)| value.as_deref().map(|value| (key, value))).collect()
+    }
+
+    /// The namespace in effect; `None` means all.
+    pub(crate) fn namespace<'a>(&self, session: &'a Session) -> Option<&'a str> {
+        (!self.all_namespaces).then_some(session.namespace.as_str())
+    }
+
+    /// Whether any selector is given.
+    pub(crate) const fn selects(&self) -> bool {
+        self.selector.is_some() || self.field_selector.is_some()
+    }
+}
+
+/// Shows what is asked for; an object that is missing does not hide the others.
+pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
+    let selections = resource::parse(&args.resources)?;
+    for selection in &selections {
+        check(&args, selection)?;
+    }
+    if args.watch || args.watch_only {
+        return match selections.as_slice() {
+            [selection] => watch::run(&args, selection, &session).await,
+            _ => Err(UsageError("a watch follows one type at a time".to_owned()).into()),
+        };
+    }
+    match &args.output {
+        None | Some(Output::Wide) => tables(&args, &selections, &session).await,
+        Some(output) => objects(&args, output, &selections, &session).await,
+    }
+}
+
+fn check(args: &Args, selection: &Selection) -> Result<()> {
+    if selection.names.is_empty() {
+        return Ok(());
+    }
+    if args.select.selects() {
+        return Err(UsageError("names and selectors cannot be combined".to_owned()).into());
+    }
+    if args.select.all_namespaces && selection.kind.namespaced {
+        return Err(UsageError(
+            "an object cannot be retrieved by name across all namespaces; name one with -n".to_owned(),
+        )
+        .into());
+    }
+    Ok(())
+}
+
+async fn tables(args: &Args, selections: &[Selection], session: &Session) -> Result<()> {
+    let mut failures = Failures::default();
+    let mut printed = 0;
+    for selection in selections {
+        let mut tables = Vec::new();
+        if selection.names.is_empty() {
+            let path = api::collection(selection.kind, args.select.namespace(session));
+            tables.extend(failures.note(session.api.list_table(&path, &args.table_query()).await));
+        }
+        for name in &selection.names {
+            let path = api::object(selection.kind, &session.namespace, name);
+            let table = tolerate(args, session.api.table(&path, &args.table_query()).await);
+            tables.extend(failures.note(table).flatten());
+        }
+        let Some(mut table) = join(tables) else { continue };
+        if items(&table, &["rows"]).is_empty() {
+            continue;
+        }
+        if let Some(path) = &args.sort_by {
+            sort(&mut table["rows"], path, "object")?;
+        }
+        let blank = if printed > 0 { "\n" } else { "" };
+        printed += 1;
+        let mut printer = Printer::new(selection.kind, args.table_options(selection, selections.len()));
+        terminal::print(&format!("{blank}{}", printer.render(&table)))?;
+    }
+    if printed == 0 && failures.is_empty() && !args.ignore_not_found {
+        let namespaced = selections.iter().any(|selection| selection.kind.namespaced);
+        terminal::remark(&match args.select.namespace(session) {
+            Some(namespace) if namespaced => format!("No resources found in {namespace} namespace."),
+            _ => "No resources found".to_owned(),
+        });
+    }
+    failures.into_result()
+}
+
+/// Tables of one kind as one.
+fn join(tables: Vec<Value>) -> Option<Value> {
+    let mut tables = tables.into_iter();
+    let mut first = tables.next()?;
+    for mut table in tables {
+        let rows = table["rows"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        if let Some(all) = first["rows"].as_array_mut() {
+            all.extend(rows);
+        }
+    }
+    Some(first)
+}
+
+async fn objects(args: &Args, output: &Output, selections: &[Selection], session: &Session) -> Result<()> {
+    let mut failures = Failures::default();
+    let mut found = Vec::new();
+    let single = matches!(selections, [one] if one.names.len() == 1);
+    for selection in selections {
+        if selection.names.is_empty() {
+            let path = api::collection(selection.kind, args.select.namespace(session));
+            if let Some(list) = failures.note(session.api.list(&path, &args.select.query()).await) {
+                found.extend(items(&list, &["items"]).iter().map(|item| typed(item, selection)));
+            }
+        }
+        for name in &selection.names {
+            let path = api::object(selection.kind, &session.namespace, name);
+            let object = tolerate(args, session.api.get(&path, &[]).await);
+            found.extend(failures.note(object).flatten());
+        }
+    }
+    if !args.show_managed_fields {
+        found.iter_mut().for_each(without_managed_fields);
+    }
+    let mut all = Value::Array(found);
+    if let Some(path) = &args.sort_by {
+        sort(&mut all, path, "")?;
+    }
+    let mut found = items(&all, &[]).to_vec();
+    match (single, found.pop()) {
+        (true, None) => {}
+        (true, Some(object)) => print(output, &object, std::slice::from_ref(&object))?,
+        (false, last) => {
+            found.extend(last);
+            let metadata = json!({"resourceVersion": ""});
+            let list = json!({"apiVersion": "v1", "items": found, "kind": "List", "metadata": metadata});
+            print(output, &list, &found)?;
+        }
+    }
+    failures.into_result()
+}
+
+/// Prints `whole`, which is one object or a list, or the names of the objects in it.
+fn print(output: &Output, whole: &Value, objects: &[Value]) -> Result<()> {
+    let shown = match output {
+        Output::Name => objects.iter().map(|object| format!("{}\n", name_of(object))).collect(),
+        Output::Json => document::json(whole)?,
+        Output::Jsonpath(template) => template.render(whole),
+        Output::Yaml | Output::Wide => document::yaml(whole)?,
+    };
+    Ok(terminal::print(&shown)?)
+}
+
+/// Items of a list lack what the list says once.
+fn typed(item: &Value, selection: &Selection) -> Value {
+    let mut item = item.clone();
+    item["apiVersion"] = selection.kind.api_version().into();
+    item["kind"] = selection.kind.kind.into();
+    item
+}
+
+fn without_managed_fields(object: &mut Value) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+}
+
+fn name_of(object: &Value) -> String {
+    let name = text(object, &["metadata", "name"]);
+    match dunlin_api::kind::by_kind(text(object, &["apiVersion"]), text(object, &["kind"])) {
+        Some(kind) => resource::reference(kind, name),
+        None => name.to_owned(),
+    }
+}
+
+/// With --ignore-not-found a missing object is none.
+fn tolerate(args: &Args, outcome: Result<Value>) -> Result<Option<Value>> {
+    match outcome {
+        Err(error) if args.ignore_not_found && crate::failure::is_reason(&error, "NotFound") => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Orders a list by the value that a path finds in each element (below `inside`, if that is not empty).
+fn sort(list: &mut Value, path: &str, inside: &str) -> Result<()> {
+    let template = Template::parse(path)?;
+    let key = |element: &Value| {
+        let object = if inside.is_empty() { element } else { &element[inside] };
+        let value = template.values(object).first().copied().cloned().unwrap_or_default();
+        // Numbers by size, before texts by letters.
+        (value.as_f64().is_none(), value.as_f64().unwrap_or_default(), plain(&value))
+    };
+    if let Some(elements) = list.as_array_mut() {
+        elements.sort_by(|a, b| {
+            let (a, b) = (key(a), key(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then_with(|| a.2.cmp(&b.2))
+        });
+    }
+    Ok(())
+}
+
+impl Args {
+    /// Selectors, and whole objects when sorting needs them.
+    fn table_query(&self) -> Vec<(&str, &str)> {
+        let mut query = self.select.query();
+        if self.sort_by.is_some() {
+            query.push(("includeObject", "Object"));
+        }
+        query
+    }
+
+    fn table_options(&self, selection: &Selection, selections: usize) -> Options {
+        Options {
+            wide: matches!(self.output, Some(Output::Wide)),
+            no_headers: self.no_headers,
+            show_labels: self.show_labels,
+            label_columns: self.label_columns.clone(),
+            with_namespace: self.select.all_namespaces && selection.kind.namespaced,
+            with_kind: self.show_kind || selections > 1 || self.resources[0].contains('/'),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::sort;
+
+    #[test]
+    fn sorting() {
+        let check = |mut list: Value, expected: Value| {
+            sort(&mut list, ".k", "").unwrap();
+            assert_eq!(list, expected);
+        };
+        check(json!([{"k": "b"}, {"k": "a"}]), json!([{"k": "a"}, {"k": "b"}]));
+        check(json!([{"k": 10}, {"k": 9}]), json!([{"k": 9}, {"k": 10}]));
+        check(json!([{"k": "a"}, {"k": 1}, {}]), json!([{"k": 1}, {}, {"k": "a"}]));
+    }
+}

@@ -1,0 +1,127 @@
+//! `get -w`: what is there, then every change, until the server or the user ends it.
+
+use super::{
+    Args, Output, Printer, Result, Selection, Session, UsageError, Value, document, items, name_of, terminal,
+    text, without_managed_fields,
+};
+use crate::api::{self, Accept};
+
+/// Lists, unless only changes are wanted, and follows from there.
+pub(super) async fn run(args: &Args, selection: &Selection, session: &Session) -> Result<()> {
+    let mut query: Vec<(String, String)> =
+        args.select.query().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    match selection.names.as_slice() {
+        [] => {}
+        [name] => query.push(("fieldSelector".to_owned(), format!("metadata.name={name}"))),
+        _ => return Err(UsageError("a watch follows all objects of a type, or one".to_owned()).into()),
+    }
+    let path = api::collection(selection.kind, args.select.namespace(session));
+    let mut follower =
+        Follower { printer: Printer::new(selection.kind, args.table_options(selection, 1)), args };
+    loop {
+        let borrowed: Vec<(&str, &str)> =
+            query.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let list = follower.list(&path, &borrowed, session).await?;
+        let mut version = text(&list, &["metadata", "resourceVersion"]).to_owned();
+        if args.watch {
+            follower.show_list(&list)?;
+        }
+        // The server ends a watch after a while; it goes on from the last version seen.
+        while follower.watch(&path, &borrowed, &mut version, session).await? == Ended::Quietly {}
+        // The version is too old to go on from: what happened meanwhile shows in a new list.
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Quietly,
+    VersionGone,
+}
+
+struct Follower<'a> {
+    printer: Printer,
+    args: &'a Args,
+}
+
+impl Follower<'_> {
+    async fn list(&self, path: &str, query: &[(&str, &str)], session: &Session) -> Result<Value> {
+        match self.accept() {
+            Accept::Table => session.api.list_table(path, query).await,
+            Accept::Objects => session.api.list(path, query).await,
+        }
+    }
+
+    async fn watch(
+        &mut self,
+        path: &str,
+        query: &[(&str, &str)],
+        version: &mut String,
+        session: &Session,
+    ) -> Result<Ended> {
+        let mut query = query.to_vec();
+        query.push(("resourceVersion", version.as_str()));
+        let gone = |error: &anyhow::Error| {
+            crate::failure::is_reason(error, "Expired") || crate::failure::is_reason(error, "Gone")
+        };
+        let mut watch = match session.api.watch(path, &query, self.accept()).await {
+            Err(error) if gone(&error) => return Ok(Ended::VersionGone),
+            other => other?,
+        };
+        loop {
+            match watch.next().await {
+                Ok(None) => return Ok(Ended::Quietly),
+                Ok(Some((kind, object))) => {
+                    let seen = newest(&object);
+                    if !seen.is_empty() {
+                        *version = seen;
+                    }
+                    if kind != "BOOKMARK" {
+                        self.show(&object)?;
+                    }
+                }
+                Err(error) if gone(&error) => return Ok(Ended::VersionGone),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    const fn accept(&self) -> Accept {
+        match self.args.output {
+            None | Some(Output::Wide) => Accept::Table,
+            Some(_) => Accept::Objects,
+        }
+    }
+
+    fn show_list(&mut self, list: &Value) -> Result<()> {
+        match self.accept() {
+            Accept::Table if items(list, &["rows"]).is_empty() => Ok(()),
+            Accept::Table => self.show(list),
+            Accept::Objects => items(list, &["items"]).iter().try_for_each(|item| self.show(item)),
+        }
+    }
+
+    fn show(&mut self, object: &Value) -> Result<()> {
+        let mut object = object.clone();
+        if !self.args.show_managed_fields {
+            without_managed_fields(&mut object);
+        }
+        let shown = match &self.args.output {
+            None | Some(Output::Wide) => self.printer.render(&object),
+            Some(Output::Name) => format!("{}\n", name_of(&object)),
+            Some(Output::Json) => document::json(&object)?,
+            Some(Output::Yaml) => format!("---\n{}", document::yaml(&object)?),
+            Some(Output::Jsonpath(template)) => template.render(&object),
+        };
+        Ok(terminal::print(&shown)?)
+    }
+}
+
+/// The version of an event's object, which for a table is that of its row.
+fn newest(object: &Value) -> String {
+    let row =
+        items(object, &["rows"]).last().map(|row| text(row, &["object", "metadata", "resourceVersion"]));
+    match row {
+        Some(version) if !version.is_empty() => version.to_owned(),
+        _ => text(object, &["metadata", "resourceVersion"]).to_owned(),
+    }
+}

@@ -1,0 +1,220 @@
+//! What a person reads when a command fails, and the exit code: 1 when it failed, 64 when it was used wrongly.
+
+use std::{error::Error, fmt, io, process::ExitCode};
+
+use serde_json::Value;
+
+use crate::terminal::{self, Colour};
+
+/// Exit code for a wrong command line or configuration.
+const EXIT_USAGE: u8 = 64;
+
+/// Prints clap's answer: help and version on stdout with success, anything else on stderr.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be told when the terminal itself is gone.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// Prints an error and chooses the exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    // `dunlin get pods | head` closes our stdout early; that is no failure.
+    if error.chain().any(is_broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    if error.downcast_ref::<AlreadyReported>().is_none() {
+        print(error);
+    }
+    match error.downcast_ref::<UsageError>() {
+        Some(_) => ExitCode::from(EXIT_USAGE),
+        None => ExitCode::FAILURE,
+    }
+}
+
+/// Prints an error without ending the command.
+pub(crate) fn print(error: &anyhow::Error) {
+    match error.downcast_ref::<ServerError>() {
+        Some(refusal) => eprintln!("{refusal}"),
+        None => eprintln!("{} {error:#}", terminal::stderr_colour("error:", Colour::Red)),
+    }
+}
+
+/// Counts failures of a command that goes on after one; each is printed when it happens.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    count: usize,
+}
+
+impl Failures {
+    /// Prints the error, if it is one, and hands on the value.
+    pub(crate) fn note<T>(&mut self, outcome: anyhow::Result<T>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                if error.downcast_ref::<AlreadyReported>().is_none() {
+                    print(&error);
+                }
+                self.count += 1;
+                None
+            }
+        }
+    }
+
+    /// Whether nothing failed so far.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Fails when anything did.
+    ///
+    /// # Errors
+    /// [`AlreadyReported`].
+    pub(crate) fn into_result(self) -> anyhow::Result<()> {
+        if self.count == 0 { Ok(()) } else { Err(AlreadyReported.into()) }
+    }
+}
+
+/// The command failed, and everything about it has been printed.
+#[derive(Debug)]
+pub(crate) struct AlreadyReported;
+
+impl fmt::Display for AlreadyReported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the command failed")
+    }
+}
+
+impl Error for AlreadyReported {}
+
+/// The command line or the configuration is wrong.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for UsageError {}
+
+/// A refusal by the API server: its `metav1.Status`.
+#[derive(Debug)]
+pub(crate) struct ServerError {
+    status: Value,
+    /// What was being done and where the object comes from, for instance `error when creating "pod.yaml"`.
+    during: Option<String>,
+}
+
+impl ServerError {
+    /// Wraps a Status; anything else that came with an error code is shown as it is.
+    pub(crate) const fn new(status: Value) -> Self {
+        Self { status, during: None }
+    }
+
+    /// Says what was being done, unless that is known already.
+    pub(crate) fn during(mut self, what: String) -> Self {
+        self.during.get_or_insert(what);
+        self
+    }
+
+    /// The machine-readable reason, for instance `NotFound`.
+    pub(crate) fn reason(&self) -> &str {
+        self.status["reason"].as_str().unwrap_or_default()
+    }
+
+    fn message(&self) -> &str {
+        self.status["message"].as_str().unwrap_or("the server gave no reason")
+    }
+
+    /// Words as kubectl has them for a refused object: one line for one cause, a list for several.
+    fn invalid(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let details = &self.status["details"];
+        match (details["kind"].as_str().unwrap_or_default(), details["name"].as_str().unwrap_or_default()) {
+            ("", _) => return write!(f, "The request is invalid: {}", self.message()),
+            (kind, name) => write!(f, "The {kind} {name:?} is invalid")?,
+        }
+        if let Some(during) = &self.during {
+            write!(f, " ({during})")?;
+        }
+        let causes = details["causes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let cause = |cause: &Value| {
+            let message = cause["message"].as_str().unwrap_or_default();
+            match cause["field"].as_str() {
+                Some(field) if !field.is_empty() => format!("{field}: {message}"),
+                _ => message.to_owned(),
+            }
+        };
+        match causes {
+            [] => Ok(()),
+            [one] => write!(f, ": {}", cause(one)),
+            several => several.iter().try_for_each(|one| write!(f, "\n* {}", cause(one))),
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason() == "Invalid" && self.status["details"].is_object() {
+            return self.invalid(f);
+        }
+        f.write_str("Error from server")?;
+        if !self.reason().is_empty() {
+            write!(f, " ({})", self.reason())?;
+        }
+        match &self.during {
+            Some(during) => write!(f, ": {during}: {}", self.message()),
+            None => write!(f, ": {}", self.message()),
+        }
+    }
+}
+
+impl Error for ServerError {}
+
+/// Adds what was being done to a server's refusal, or as context to any other error.
+pub(crate) fn during(error: anyhow::Error, what: String) -> anyhow::Error {
+    match error.downcast::<ServerError>() {
+        Ok(refusal) => refusal.during(what).into(),
+        Err(error) => error.context(what),
+    }
+}
+
+/// Whether the server refused with this reason.
+pub(crate) fn is_reason(error: &anyhow::Error, reason: &str) -> bool {
+    error.downcast_ref::<ServerError>().is_some_and(|refusal| refusal.reason() == reason)
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::ServerError;
+
+    #[test]
+    fn words_for_refusals() {
+        let check = |error: ServerError, expected| assert_eq!(error.to_string(), expected);
+        let not_found = json!({"reason": "NotFound", "message": "pods \"x\" not found"});
+        check(ServerError::new(not_found), "Error from server (NotFound): pods \"x\" not found");
+        let bad = json!({"reason": "BadRequest", "message": "unknown field \"foo\""});
+        check(
+            ServerError::new(bad).during("error when creating \"STDIN\"".to_owned()),
+            "Error from server (BadRequest): error when creating \"STDIN\": unknown field \"foo\"",
+        );
+        let one = json!({"reason": "Invalid", "details": {"kind": "Pod", "name": "p", "causes": [
+            {"field": "spec.containers", "message": "Required value"},
+        ]}});
+        check(ServerError::new(one), "The Pod \"p\" is invalid: spec.containers: Required value");
+        let two = json!({"reason": "Invalid", "details": {"kind": "Pod", "name": "p", "causes": [
+            {"field": "a", "message": "Required value"}, {"field": "b", "message": "Forbidden"},
+        ]}});
+        check(
+            ServerError::new(two).during("p.yaml, line 3".to_owned()),
+            "The Pod \"p\" is invalid (p.yaml, line 3)\n* a: Required value\n* b: Forbidden",
+        );
+        check(ServerError::new(json!({})), "Error from server: the server gave no reason");
+    }
+}

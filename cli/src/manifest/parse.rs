@@ -1,0 +1,130 @@
+//! Text to documents: YAML divided by `---` lines, or JSON values one after the other.
+
+use anyhow::{Result, anyhow};
+use serde_json::Value;
+
+use super::Source;
+
+/// The documents of a text, each with its place. A malformed YAML document does not spoil the ones after it.
+pub(super) fn documents(file: &str, text: &str) -> Vec<(Source, Result<Value>)> {
+    // Windows editors leave a mark at the start.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('{') { json(file, text) } else { yaml(file, text) }
+}
+
+fn json(file: &str, text: &str) -> Vec<(Source, Result<Value>)> {
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let mut documents = Vec::new();
+    loop {
+        let blanks = text[stream.byte_offset()..].bytes().take_while(u8::is_ascii_whitespace).count();
+        let start = stream.byte_offset() + blanks;
+        let line = 1 + text[..start].bytes().filter(|byte| *byte == b'\n').count();
+        let source = Source { file: file.to_owned(), document: documents.len() + 1, line };
+        match stream.next() {
+            None => return documents,
+            Some(Ok(value)) => documents.push((source, Ok(value))),
+            // JSON cannot be resumed after a mistake.
+            Some(Err(_)) if documents.is_empty() => {
+                // YAML in flow style also starts with a brace.
+                return yaml(file, text);
+            }
+            Some(Err(error)) => {
+                documents.push((source, Err(anyhow!("invalid JSON: {error}"))));
+                return documents;
+            }
+        }
+    }
+}
+
+fn yaml(file: &str, text: &str) -> Vec<(Source, Result<Value>)> {
+    let mut documents = Vec::new();
+    for (first_line, part) in divide(text) {
+        let blank = part.lines().take_while(|line| is_blank(line)).count();
+        if blank == part.lines().count() {
+            continue;
+        }
+        let source =
+            Source { file: file.to_owned(), document: documents.len() + 1, line: first_line + blank };
+        documents.push((source, yaml_document(part, first_line)));
+    }
+    documents
+}
+
+/// Parses one document by way of YAML's own values, which refuse a key that is given twice.
+fn yaml_document(text: &str, first_line: usize) -> Result<Value> {
+    let located = |error: &serde_norway::Error| {
+        let message = error.to_string();
+        match error.location() {
+            // The parser counts lines from the document's start.
+            Some(location) => {
+                let suffix = format!(" at line {} column {}", location.line(), location.column());
+                let bare = message.replace(&suffix, "");
+                let line = first_line - 1 + location.line();
+                anyhow!("line {line}, column {}: {bare}", location.column())
+            }
+            None => anyhow!(message),
+        }
+    };
+    let mut value: serde_norway::Value = serde_norway::from_str(text).map_err(|error| located(&error))?;
+    value.apply_merge().map_err(|error| located(&error))?;
+    to_json(value)
+}
+
+/// YAML's values as JSON's: keys become strings, tags are refused.
+fn to_json(value: serde_norway::Value) -> Result<Value> {
+    use serde_norway::Value as Yaml;
+    Ok(match value {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(value) => value.into(),
+        Yaml::String(value) => value.into(),
+        Yaml::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(integer), _, _) => integer.into(),
+            (_, Some(integer), _) => integer.into(),
+            (_, _, Some(float)) if float.is_finite() => float.into(),
+            _ => return Err(anyhow!("the number {number} cannot be written in JSON")),
+        },
+        Yaml::Sequence(items) => items.into_iter().map(to_json).collect::<Result<Vec<_>>>()?.into(),
+        Yaml::Mapping(mapping) => {
+            let mut map = serde_json::Map::new();
+            for (key, value) in mapping {
+                map.insert(key_text(key)?, to_json(value)?);
+            }
+            Value::Object(map)
+        }
+        Yaml::Tagged(tagged) => {
+            return Err(anyhow!("the YAML tag {} has no meaning in a manifest", tagged.tag));
+        }
+    })
+}
+
+fn key_text(key: serde_norway::Value) -> Result<String> {
+    match key {
+        serde_norway::Value::String(text) => Ok(text),
+        serde_norway::Value::Bool(value) => Ok(value.to_string()),
+        serde_norway::Value::Number(number) => Ok(number.to_string()),
+        _ => Err(anyhow!("a key must be a string")),
+    }
+}
+
+/// Parts between lines that start with `---`, each with the number of its first line.
+fn divide(text: &str) -> Vec<(usize, &str)> {
+    let mut parts = Vec::new();
+    let (mut start, mut first_line, mut offset) = (0, 1, 0);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let end = offset + line.len();
+        if line.starts_with("---") {
+            parts.push((first_line, &text[start..offset]));
+            // Something may follow the dashes on the same line.
+            let inline = line.trim_end().len() > 3;
+            (start, first_line) = if inline { (offset, index + 1) } else { (end, index + 2) };
+        }
+        offset = end;
+    }
+    parts.push((first_line, &text[start..]));
+    parts
+}
+
+fn is_blank(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || line.starts_with('#')
+}

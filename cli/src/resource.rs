@@ -1,0 +1,178 @@
+//! Resources as they are named on the command line: `pods`, `po,nodes`, `pod/x`, `events.events.k8s.io`.
+
+use anyhow::Result;
+pub(crate) use dunlin_api::Kind;
+use dunlin_api::kind;
+
+use crate::failure::UsageError;
+
+/// What a command is to work on: objects of one kind by name, or all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    /// The kind.
+    pub(crate) kind: &'static Kind,
+    /// Empty means all.
+    pub(crate) names: Vec<String>,
+}
+
+/// Parses the words after a command: either `TYPE[,TYPE].. [NAME..]`, or `TYPE/NAME..`.
+///
+/// # Errors
+/// [`UsageError`] for an unknown type or a mixture of both forms.
+pub(crate) fn parse(words: &[String]) -> Result<Vec<Selection>> {
+    let Some(first) = words.first() else {
+        return Err(UsageError(
+            "which resource? Name a type, for instance `pods`, or an object, for instance `pod/hello`"
+                .to_owned(),
+        )
+        .into());
+    };
+    if first.contains('/') {
+        return slashed(words);
+    }
+    if let Some(word) = words.iter().find(|word| word.contains('/')) {
+        return Err(UsageError(format!(
+            "{word:?} cannot follow a type; name either `TYPE NAME` or `TYPE/NAME`"
+        ))
+        .into());
+    }
+    let mut selections = Vec::new();
+    for word in first.split(',').filter(|word| !word.is_empty()) {
+        for kind in kinds(word)? {
+            selections.push(Selection { kind, names: words[1..].to_vec() });
+        }
+    }
+    Ok(selections)
+}
+
+/// `TYPE/NAME` words; neighbours of one kind become one selection.
+fn slashed(words: &[String]) -> Result<Vec<Selection>> {
+    let mut selections: Vec<Selection> = Vec::new();
+    for word in words {
+        let Some((kind, name)) =
+            word.split_once('/').filter(|(kind, name)| !kind.is_empty() && !name.is_empty())
+        else {
+            return Err(
+                UsageError(format!("{word:?} is not of the form TYPE/NAME, which the others have")).into()
+            );
+        };
+        let kind = find(kind)?;
+        match selections.last_mut() {
+            Some(last) if same(last.kind, kind) => last.names.push(name.to_owned()),
+            _ => selections.push(Selection { kind, names: vec![name.to_owned()] }),
+        }
+    }
+    Ok(selections)
+}
+
+/// The kinds that a word means: one, or those of a category.
+fn kinds(word: &str) -> Result<Vec<&'static Kind>> {
+    match kind::by_any_name(word) {
+        kinds if kinds.is_empty() => Err(unknown(word)),
+        kinds => Ok(kinds),
+    }
+}
+
+/// The kind with this plural, singular, short name or kind, with or without its group.
+///
+/// # Errors
+/// [`UsageError`] with a suggestion.
+pub(crate) fn find(word: &str) -> Result<&'static Kind> {
+    kinds(word).map(|kinds| kinds[0])
+}
+
+fn unknown(word: &str) -> anyhow::Error {
+    let lower = word.to_lowercase();
+    let mut near = kind::KINDS
+        .into_iter()
+        .filter(|kind| distance(kind.plural, &lower) <= 2 || distance(kind.singular, &lower) <= 2);
+    let hint = match near.next() {
+        Some(near) => format!("did you mean {:?}?", near.plural),
+        None => format!("it has {}", kind::KINDS.map(|kind| kind.plural).join(", ")),
+    };
+    UsageError(format!("the server doesn't have a resource type {word:?}; {hint}")).into()
+}
+
+/// An object as `pod/x` or `deployment.apps/x`.
+pub(crate) fn reference(kind: &Kind, name: &str) -> String {
+    format!("{}/{name}", qualified_singular(kind))
+}
+
+/// A kind as `pod` or `deployment.apps`.
+pub(crate) fn qualified_singular(kind: &Kind) -> String {
+    match kind.group {
+        "" => kind.singular.to_owned(),
+        group => format!("{}.{group}", kind.singular),
+    }
+}
+
+/// Whether both are the same row.
+pub(crate) fn same(a: &Kind, b: &Kind) -> bool {
+    a.kind == b.kind && a.group == b.group
+}
+
+/// Levenshtein's distance, for suggestions.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{distance, parse};
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn selections() {
+        let check = |line: &str, expected: &[(&str, &[&str])]| {
+            let parsed = parse(&words(line)).unwrap();
+            let parsed: Vec<(&str, Vec<&str>)> = parsed
+                .iter()
+                .map(|selection| {
+                    (selection.kind.plural, selection.names.iter().map(String::as_str).collect())
+                })
+                .collect();
+            let expected: Vec<(&str, Vec<&str>)> =
+                expected.iter().map(|(kind, names)| (*kind, names.to_vec())).collect();
+            assert_eq!(parsed, expected, "{line}");
+        };
+        check("pods", &[("pods", &[])]);
+        check("po,no x", &[("pods", &["x"]), ("nodes", &["x"])]);
+        check("Pod a b", &[("pods", &["a", "b"])]);
+        check("pod/a pod/b cm/c", &[("pods", &["a", "b"]), ("configmaps", &["c"])]);
+        check("pods.v1. x", &[("pods", &["x"])]);
+        check("all", &[("pods", &[])]);
+    }
+
+    #[test]
+    fn mistakes() {
+        let check = |line: &str, expected: &str| {
+            let error = parse(&words(line)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check("", "which resource?");
+        check("pdos", "did you mean \"pods\"?");
+        check("gizmos", "it has ");
+        check("pod/a b", "is not of the form TYPE/NAME");
+        check("pod b/c", "cannot follow a type");
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("pods", "pdos"), 2);
+        assert_eq!(distance("", "ab"), 2);
+        assert_eq!(distance("node", "node"), 0);
+    }
+}

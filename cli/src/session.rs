@@ -1,0 +1,132 @@
+//! What every client command starts with: the selected context, the namespace in effect, and a connection to the API.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{api::Api, client::Client, context, manifest::NamespaceGiven};
+
+/// Options of all commands that talk to a coordinator.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ConnectionArgs {
+    /// Client configuration file (default: ~/.config/dunlin/config).
+    #[arg(long, global = true, env = "DUNLIN_CONFIG", value_name = "FILE", help_heading = "Connection")]
+    pub(crate) config: Option<PathBuf>,
+    /// Context to use instead of the current one.
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]
+    pub(crate) context: Option<String>,
+    /// Namespace to work in.
+    #[arg(long, short, global = true, value_name = "NAME", help_heading = "Connection")]
+    pub(crate) namespace: Option<String>,
+    /// Give up on the whole command after this long, for instance 30s; 0 means never.
+    #[arg(long, global = true, value_name = "TIME", value_parser = crate::session::duration, default_value = "0",
+          hide_default_value = true, help_heading = "Connection")]
+    pub(crate) request_timeout: Duration,
+}
+
+/// A command's view of the cluster.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The API.
+    pub(crate) api: Api,
+    /// The namespace asked for, else the context's.
+    pub(crate) namespace: String,
+    given: NamespaceGiven,
+    /// `host:port` of the coordinator.
+    pub(crate) server: String,
+    /// Name of the context.
+    pub(crate) context: String,
+}
+
+impl Session {
+    /// Whether the namespace was asked for on the command line.
+    pub(crate) const fn namespace_given(&self) -> NamespaceGiven {
+        self.given
+    }
+}
+
+/// Connects, runs a command to its end, and says goodbye to the coordinator.
+///
+/// # Errors
+/// When no context is selected, the connection fails, or the command does.
+pub(crate) fn run<F>(args: &ConnectionArgs, command: impl FnOnce(Session) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    let config = context::load(&context::locate(args.config.as_deref())?)?;
+    let access = context::access(&config, args.context.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(async {
+        let client = Client::connect(&access).await?;
+        let api = Api::new(client);
+        let session = Session {
+            api: api.clone(),
+            namespace: args.namespace.clone().unwrap_or(access.namespace),
+            given: if args.namespace.is_some() { NamespaceGiven::Yes } else { NamespaceGiven::No },
+            server: access.server,
+            context: access.context,
+        };
+        let timeout = args.request_timeout;
+        let outcome = if timeout.is_zero() {
+            command(session).await
+        } else {
+            let late = |_| Err(anyhow!("the command did not end within --request-timeout={timeout:?}"));
+            tokio::time::timeout(timeout, command(session)).await.unwrap_or_else(late)
+        };
+        api.close().await;
+        outcome
+    })
+}
+
+/// Parses `1h30m`, `90s`, `500ms` or plain seconds.
+///
+/// # Errors
+/// When the text is none of these.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time such as 30s, 5m or 1h30m");
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
+        let unit_end = rest[digits..]
+            .find(|letter: char| letter.is_ascii_digit())
+            .map_or(rest.len(), |end| digits + end);
+        let unit = match &rest[digits..unit_end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            "d" => Duration::from_secs(86400),
+            _ => return Err(wrong()),
+        };
+        total += unit.checked_mul(number).ok_or_else(wrong)?;
+        rest = &rest[unit_end..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::duration;
+
+    #[test]
+    fn durations() {
+        let check = |text, millis: Option<u64>| {
+            assert_eq!(duration(text).ok(), millis.map(Duration::from_millis), "{text}");
+        };
+        check("0", Some(0));
+        check("30", Some(30_000));
+        check("1h30m", Some(5_400_000));
+        check("500ms", Some(500));
+        check("", None);
+        check("5", Some(5_000));
+        check("5x", None);
+        check("m", None);
+    }
+}

@@ -1,0 +1,81 @@
+//! What the terminal shows: output that survives a closed pipe, colours only where somebody sees them, warnings, logging.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+/// Colours with a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    /// Something failed.
+    Red,
+    /// Something waits.
+    Yellow,
+    /// All is well.
+    Green,
+}
+
+/// Writes text to stdout as it is.
+///
+/// # Errors
+/// When stdout is closed, which [`crate::failure::report`] takes for an early but good end.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    write_stdout(text.as_bytes())
+}
+
+/// Writes bytes to stdout and flushes them, so that a follower sees them at once.
+///
+/// # Errors
+/// When stdout is closed.
+pub(crate) fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Tells a person about something that did not stop the command.
+pub(crate) fn warn(message: &str) {
+    eprintln!("{} {message}", stderr_colour("Warning:", Colour::Yellow));
+}
+
+/// Says something beside the data that a command prints.
+pub(crate) fn remark(message: &str) {
+    eprintln!("{message}");
+}
+
+/// The text in a colour when stderr is a terminal.
+pub(crate) fn stderr_colour(text: &str, colour: Colour) -> String {
+    if io::stderr().is_terminal() && colours_wanted() { coloured(text, colour) } else { text.to_owned() }
+}
+
+/// Whether stdout may carry colours.
+pub(crate) fn stdout_has_colours() -> bool {
+    io::stdout().is_terminal() && colours_wanted()
+}
+
+/// The text in a colour.
+pub(crate) fn coloured(text: &str, colour: Colour) -> String {
+    let code = match colour {
+        Colour::Red => 31,
+        Colour::Yellow => 33,
+        Colour::Green => 32,
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// Starts logging to stderr for client commands: warnings, or more with each `-v`.
+pub(crate) fn start_logging(verbosity: u8) {
+    let level = match verbosity {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// The convention of no-color.org: any non-empty value switches colours off.
+fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

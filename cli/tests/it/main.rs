@@ -1,0 +1,5 @@
+//! The built binary as a user meets it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod offline;
