@@ -1,4 +1,6 @@
 //! Ends badly, as its arguments say: `exit CODE [AFTER_MS]` or `trap [AFTER_MS]`. The default is `exit 1`.
+//!
+//! A core module for preview 1, since components of WASI 0.2 can tell success and failure but no code.
 
 use std::{process::exit, thread, time::Duration};
 
