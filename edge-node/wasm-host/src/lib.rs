@@ -1,1 +1,36 @@
-//! placeholder
+//! Runs WebAssembly guests: the only crate that names wasmtime, and the whole of what the node knows of it.
+//!
+//! [`compile`] turns a module into an artifact in a process that may be killed; [`Host::load`] maps an artifact and finds out what
+//! kind of program it is; [`Host::run`] runs it to its end on the host's own threads. What a container, a pod or a log file is,
+//! the callers know; nothing here does.
+
+#![deny(unsafe_code)]
+
+mod batch;
+mod command;
+mod cpu;
+mod engine;
+mod guest;
+mod host;
+mod memory;
+mod network;
+mod outcome;
+mod program;
+mod schedule;
+mod serve;
+mod state;
+mod stdio;
+mod stop;
+mod sys;
+mod ticker;
+
+#[cfg(test)]
+mod tests;
+
+pub use engine::{CompileError, WASMTIME_VERSION, compile};
+pub use guest::Guest;
+pub use host::{Host, StartHostError};
+pub use outcome::{Cause, Ended};
+pub use program::{LoadError, Program};
+pub use stdio::{Output, Stream};
+pub use stop::Stop;

@@ -1,0 +1,102 @@
+//! How a guest ended, in words that know nothing of wasmtime or of pods.
+
+use wasmtime::Trap;
+use wasmtime_wasi::I32Exit;
+
+use crate::{memory::MemoryAccount, stop::Stop};
+
+/// The end of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub cause: Cause,
+    /// Detail for a person, or empty.
+    pub message: String,
+}
+
+impl Ended {
+    pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into() }
+    }
+}
+
+/// Why a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// By a trap.
+    Trap,
+    /// By its memory limit.
+    OutOfMemory,
+    /// After it was asked to stop, within its grace, with no code of its own.
+    Stopped,
+    /// Interrupted at the end of its grace.
+    Killed,
+    /// It never ran: what it exports or needs is not offered here.
+    CannotRun,
+    /// The host failed it.
+    HostError,
+}
+
+/// What became of a command that was called: its own result, or the error that ended it.
+pub(crate) fn of_command(
+    result: wasmtime::Result<Result<(), ()>>,
+    memory: &MemoryAccount,
+    stop: &Stop,
+) -> Ended {
+    let error = match result {
+        Ok(Ok(())) => return exited(0, memory, stop),
+        Ok(Err(())) => return exited(1, memory, stop),
+        Err(error) => error,
+    };
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return exited(exit.0, memory, stop);
+    }
+    match of_trap(&error, memory) {
+        Cause::Trap if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
+            Ended::new(Cause::Killed, "interrupted at the end of its grace period")
+        }
+        cause => Ended::new(cause, describe(&error)),
+    }
+}
+
+/// Whether an error of a call was a limit on memory or anything else that went wrong in the guest.
+pub(crate) fn of_trap(error: &wasmtime::Error, memory: &MemoryAccount) -> Cause {
+    let exhausted = error.downcast_ref::<Trap>() == Some(&Trap::AllocationTooLarge);
+    if exhausted || memory.was_denied_lately() { Cause::OutOfMemory } else { Cause::Trap }
+}
+
+fn exited(code: i32, memory: &MemoryAccount, stop: &Stop) -> Ended {
+    if code != 0 && memory.was_denied_lately() {
+        return Ended::new(Cause::OutOfMemory, memory.denial());
+    }
+    // A guest that noticed the end of its input and finished normally did what it was asked.
+    let cause = if code == 0 && stop.is_requested() { Cause::Stopped } else { Cause::Code(code) };
+    Ended::new(cause, "")
+}
+
+/// The error with its causes and the first frames of the guest, bounded.
+pub(crate) fn describe(error: &wasmtime::Error) -> String {
+    let mut text = String::new();
+    // The root cause is what a person looks for; the frames are the context around it.
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    for cause in causes.iter().rev() {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(cause.trim_end());
+    }
+    truncate(&mut text);
+    text
+}
+
+fn truncate(text: &mut String) {
+    if text.len() > MESSAGE_BYTES_MAX {
+        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+}
+
+/// Kubernetes keeps at most this much of a termination message.
+const MESSAGE_BYTES_MAX: usize = 4096;

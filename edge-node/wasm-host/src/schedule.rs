@@ -1,0 +1,262 @@
+//! Takes turns: runs a guest's future in slices, on the fast threads while it behaves, on the low-priority batch threads while it
+//! computes without end, and not at all while its CPU quota is used up.
+//!
+//! [`Scheduled`] is a future like any other to the task that owns it. Between two polls the guest is in one place: here, queued or
+//! running on a batch thread, or done.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Sleep, sleep};
+use wasmtime::UpdateDeadline;
+
+use crate::{
+    batch::{BatchPool, Job},
+    cpu::CpuMeter,
+    ticker::Ticker,
+};
+
+/// A guest's future.
+pub(crate) type GuestFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The threads and clocks that all guests of a host share.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    pub(crate) ticker: Ticker,
+    pub(crate) batch: BatchPool,
+}
+
+/// What the epoch callback of a guest's store looks at: when its turn began, and whether it is still wanted.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    began: AtomicU64,
+    /// Set when the guest was interrupted for having used its slice, rather than waiting for something.
+    used_up: AtomicBool,
+    cancelled: AtomicBool,
+}
+
+impl Turn {
+    pub(crate) fn new(turns: Arc<Turns>) -> Arc<Self> {
+        let (used_up, cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { turns, began: AtomicU64::new(0), used_up, cancelled })
+    }
+
+    /// Decides at a tick whether the guest goes on.
+    pub(crate) fn at_tick(&self) -> UpdateDeadline {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return UpdateDeadline::Interrupt;
+        }
+        let ticks = self.turns.ticker.epoch().now().saturating_sub(self.began.load(Ordering::Relaxed));
+        if ticks < SLICE_TICKS {
+            return UpdateDeadline::Continue(1);
+        }
+        self.used_up.store(true, Ordering::Relaxed);
+        UpdateDeadline::YieldCustom(1, Box::pin(YieldOnce::default()))
+    }
+
+    fn begin(&self) {
+        self.began.store(self.turns.ticker.epoch().now(), Ordering::Relaxed);
+        self.used_up.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The batch thread's poll of the guest panicked.
+#[derive(Debug)]
+pub(crate) struct Panicked;
+
+/// Drives one guest, in turns.
+pub(crate) struct Scheduled<T> {
+    shared: Arc<Shared<T>>,
+    /// Waiting for quota.
+    throttle: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T: Send + 'static> Scheduled<T> {
+    /// `turn` is the one that the guest's store asks at each tick.
+    pub(crate) fn new(turn: Arc<Turn>, cpu: Arc<CpuMeter>, future: GuestFuture<T>) -> Self {
+        Self {
+            shared: Arc::new(Shared { turn, cpu, place: Mutex::new(Place::Here(future)) }),
+            throttle: None,
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for Scheduled<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            if let Some(throttle) = &mut this.throttle {
+                ready!(throttle.as_mut().poll(cx));
+                this.throttle = None;
+            }
+            let mut place = this.shared.place();
+            match mem::replace(&mut *place, Place::Gone) {
+                Place::Here(future) => {
+                    if let Some(delay) = this.shared.cpu.delay(Instant::now()) {
+                        *place = Place::Here(future);
+                        this.throttle = Some(Box::pin(sleep(delay)));
+                        continue;
+                    }
+                    drop(place);
+                    return this.shared.take_turn(future, cx);
+                }
+                Place::Batch { future, waker: _ } => {
+                    *place = Place::Batch { future, waker: cx.waker().clone() };
+                    return Poll::Pending;
+                }
+                Place::Done(result) => return Poll::Ready(result),
+                Place::Gone => unreachable!("polled after it was ready"),
+            }
+        }
+    }
+}
+
+impl<T> Drop for Scheduled<T> {
+    fn drop(&mut self) {
+        // A batch thread that is running it right now notices at the next tick and drops it there.
+        self.shared.turn.cancelled.store(true, Ordering::Relaxed);
+        let left = mem::replace(&mut *self.shared.place(), Place::Gone);
+        drop(left);
+    }
+}
+
+impl<T> fmt::Debug for Scheduled<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduled").field("turn", &self.shared.turn).finish_non_exhaustive()
+    }
+}
+
+struct Shared<T> {
+    turn: Arc<Turn>,
+    cpu: Arc<CpuMeter>,
+    /// Never held while the guest is polled.
+    place: Mutex<Place<T>>,
+}
+
+/// Where the guest is between two polls of its owner.
+enum Place<T> {
+    /// With its owner.
+    Here(GuestFuture<T>),
+    /// Queued for a batch thread, or running on one while `future` is `None`. `waker` is the owner's.
+    Batch { future: Option<GuestFuture<T>>, waker: Waker },
+    /// It ended on a batch thread.
+    Done(Result<T, Panicked>),
+    /// Being polled by its owner, or not wanted any more.
+    Gone,
+}
+
+impl<T: Send + 'static> Shared<T> {
+    /// One poll on the owner's thread.
+    fn take_turn(
+        self: &Arc<Self>,
+        mut future: GuestFuture<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, Panicked>> {
+        match self.poll_guest(&mut future, cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending if self.turn.used_up.load(Ordering::Relaxed) => {
+                *self.place() = Place::Batch { future: Some(future), waker: cx.waker().clone() };
+                self.turn.turns.batch.push(Arc::clone(self) as Arc<dyn Job>);
+                Poll::Pending
+            }
+            Poll::Pending => {
+                *self.place() = Place::Here(future);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_guest(&self, future: &mut GuestFuture<T>, cx: &mut Context<'_>) -> Poll<T> {
+        let busy = self.turn.turns.ticker.busy();
+        self.turn.begin();
+        let before = thread_time();
+        let polled = future.as_mut().poll(cx);
+        self.cpu.charge(thread_time().saturating_sub(before), Instant::now());
+        drop(busy);
+        polled
+    }
+}
+
+impl<T> Shared<T> {
+    fn place(&self) -> MutexGuard<'_, Place<T>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send + 'static> Job for Shared<T> {
+    fn run(self: Arc<Self>) {
+        let (mut future, waker) = {
+            let mut place = self.place();
+            let Place::Batch { future, waker } = &mut *place else { return };
+            let Some(future) = future.take() else { return };
+            (future, waker.clone())
+        };
+        let mut cx = Context::from_waker(&waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_guest(&mut future, &mut cx)));
+        let used_up = self.turn.used_up.load(Ordering::Relaxed);
+        let mut place = self.place();
+        // The owner may have gone, or be another task by now.
+        let waker = match mem::replace(&mut *place, Place::Gone) {
+            Place::Batch { waker, .. } => waker,
+            other => {
+                *place = other;
+                drop(place);
+                drop(future);
+                return;
+            }
+        };
+        match polled {
+            Ok(Poll::Pending) if used_up && self.cpu.delay(Instant::now()).is_none() => {
+                *place = Place::Batch { future: Some(future), waker };
+                drop(place);
+                self.turn.turns.batch.push(Arc::clone(&self) as Arc<dyn Job>);
+                return;
+            }
+            // It waits for something, or for quota: its owner takes it back, which costs one poll for nothing at most.
+            Ok(Poll::Pending) => *place = Place::Here(future),
+            Ok(Poll::Ready(value)) => *place = Place::Done(Ok(value)),
+            Err(_panic) => *place = Place::Done(Err(Panicked)),
+        }
+        drop(place);
+        waker.wake();
+    }
+}
+
+/// Returns control once; whoever polls decides where and when to go on.
+#[derive(Debug, Default)]
+struct YieldOnce {
+    yielded: bool,
+}
+
+impl Future for YieldOnce {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        if mem::replace(&mut self.yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Time that the calling thread was on a processor.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// A slice is between one and two ticks long: what a request needs fits, what does not fit is long computing.
+const SLICE_TICKS: u64 = 2;

@@ -1,0 +1,132 @@
+//! What a store holds for its guest, and how a store is made: every limit that wasmtime and WASI offer is set here.
+
+use std::sync::Arc;
+
+use wasmtime::{Engine, Store, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::{
+    guest::Guest,
+    memory::{MemoryAccount, StoreLimiter},
+    network::{Declared, EgressHooks, may_use},
+    schedule::Turn,
+    stdio::{GuestInput, GuestOutput, Stream},
+};
+
+/// State of a component's store.
+pub(crate) struct ComponentState {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: EgressHooks,
+    table: ResourceTable,
+    limiter: StoreLimiter,
+}
+
+impl WasiView for ComponentState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for ComponentState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// State of a core module's store.
+pub(crate) struct ModuleState {
+    wasi: WasiP1Ctx,
+    limiter: StoreLimiter,
+}
+
+impl ModuleState {
+    pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+}
+
+/// What the stores of one container have in common.
+pub(crate) struct StoreParts<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) guest: &'a Guest,
+    pub(crate) listen: &'a Declared,
+    pub(crate) memory: &'a Arc<MemoryAccount>,
+}
+
+impl StoreParts<'_> {
+    /// A store for a component. `input` is its standard input, if it has one.
+    pub(crate) fn component_store(
+        &self,
+        turn: &Arc<Turn>,
+        input: Option<&GuestInput>,
+    ) -> Store<ComponentState> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HTTP_FIELDS_BYTES_MAX);
+        let limiter = StoreLimiter::new(Arc::clone(self.memory));
+        let wasi = self.wasi(input).build();
+        let state = ComponentState { wasi, http, hooks: EgressHooks, table, limiter };
+        let mut store = Store::new(self.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_max_component_handles(RESOURCES_MAX);
+        ask_at_each_tick(&mut store, turn);
+        store
+    }
+
+    /// A store for a core module of preview 1.
+    pub(crate) fn module_store(&self, turn: &Arc<Turn>, input: &GuestInput) -> Store<ModuleState> {
+        let limiter = StoreLimiter::new(Arc::clone(self.memory));
+        let mut store =
+            Store::new(self.engine, ModuleState { wasi: self.wasi(Some(input)).build_p1(), limiter });
+        store.limiter(|state| &mut state.limiter);
+        ask_at_each_tick(&mut store, turn);
+        store
+    }
+
+    fn wasi(&self, input: Option<&GuestInput>) -> WasiCtxBuilder {
+        let output = |stream| GuestOutput { output: Arc::clone(&self.guest.output), stream };
+        let listen = Arc::clone(self.listen);
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.args(&self.guest.args)
+            .envs(&self.guest.env)
+            .stdout(output(Stream::Stdout))
+            .stderr(output(Stream::Stderr))
+            .max_random_size(RANDOM_BYTES_MAX)
+            .allow_tcp(true)
+            .allow_udp(true)
+            .allow_ip_name_lookup(true)
+            .socket_addr_check(move |address, usage| {
+                let allowed = may_use(&listen, address, usage);
+                Box::pin(std::future::ready(allowed))
+            });
+        if let Some(input) = input {
+            wasi.stdin(input.clone());
+        }
+        if let Some(folder) = &self.guest.working_dir {
+            wasi.initial_cwd(folder);
+        }
+        wasi
+    }
+}
+
+fn ask_at_each_tick<T>(store: &mut Store<T>, turn: &Arc<Turn>) {
+    let turn = Arc::clone(turn);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| Ok(turn.at_tick()));
+}
+
+/// Handles a guest may hold at once: streams, requests, sockets, pollables.
+const RESOURCES_MAX: usize = 10_000;
+
+/// What one call may make the host allocate for its arguments.
+const HOSTCALL_BYTES_MAX: usize = 8 << 20;
+
+/// What one call may ask of the host's random source.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+/// Headers of one HTTP message in memory, somewhat more than on the wire.
+const HTTP_FIELDS_BYTES_MAX: usize = 128 << 10;
