@@ -1,1 +1,31 @@
-//! The runner process: hosts all WASM containers of a node, outlives the agent, and speaks sandbox messages over a unix socket.
+//! The runner: hosts all WASM containers of a node, outlives the agent, and speaks sandbox messages over a unix socket.
+//!
+//! [`main`] is the process, [`InProcess`] the same table of containers driven through channels where agent and guests may share a
+//! process, and [`compile_main`] the short-lived process that compiles one module. An agent that connects is told every container
+//! that exists; one agent at a time, the newest wins. Pods, restarts and images are the agent's business.
+
+mod compile;
+mod container;
+mod containers;
+mod in_process;
+mod log;
+mod modules;
+mod process;
+mod socket;
+
+#[cfg(test)]
+mod tests;
+
+use dunlin_wasm_host::WASMTIME_VERSION;
+
+pub use self::{
+    compile::{CompileArgs, Compiler, compile_main},
+    in_process::{InProcess, SharedHost, StartError},
+    log::LogBounds,
+    process::{RunnerArgs, main},
+};
+
+/// What containers run in, as `status.nodeInfo.containerRuntimeVersion` names it.
+pub fn runtime_version() -> String {
+    format!("wasmtime://{WASMTIME_VERSION}")
+}

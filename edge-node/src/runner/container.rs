@@ -1,0 +1,105 @@
+//! One container from its spec to its end.
+
+use std::{
+    panic::AssertUnwindSafe,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause};
+use dunlin_link::UnixMillis;
+use dunlin_wasm_host::{Cause, Ended, Guest, Host, Stop};
+use futures_util::FutureExt as _;
+
+use super::{
+    log::{Log, Logs},
+    modules::{ModuleError, Modules},
+};
+
+/// What containers of one table share.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) host: Host,
+    pub(crate) modules: Arc<Modules>,
+    pub(crate) logs: Logs,
+}
+
+/// Runs a container to its end; `started` is called if it gets that far. A panic on the way is this container's end.
+pub(crate) async fn run(
+    parts: &Parts,
+    spec: ContainerSpec,
+    stop: Stop,
+    started: impl FnOnce() + Send + 'static,
+) -> (ExitCause, String) {
+    let ended = AssertUnwindSafe(run_unguarded(parts, spec, stop, started)).catch_unwind().await;
+    let ended =
+        ended.unwrap_or_else(|_panic| failed(Cause::HostError, "the host failed while it ran the container"));
+    (exit_cause(ended.cause), ended.message)
+}
+
+async fn run_unguarded(
+    parts: &Parts,
+    spec: ContainerSpec,
+    stop: Stop,
+    started: impl FnOnce() + Send + 'static,
+) -> Ended {
+    let log = match parts.logs.open(Path::new(&spec.log)) {
+        Ok(log) => log,
+        Err(error) => {
+            return failed(Cause::HostError, &format!("failed to open the log `{}`: {error}", spec.log));
+        }
+    };
+    let program = tokio::select! {
+        program = parts.modules.program(Path::new(&spec.module)) => program,
+        // Nothing runs yet that could use its grace.
+        () = stop.requested() => return failed(Cause::Stopped, "stopped before it started"),
+    };
+    let ended = match program {
+        Ok(program) => parts.host.run(program, guest(spec, &log), stop, started).await,
+        Err(error @ ModuleError::CannotRun(_)) => failed(Cause::CannotRun, &error.to_string()),
+        Err(error @ ModuleError::Host(_)) => failed(Cause::HostError, &error.to_string()),
+    };
+    // Whoever sees the container ended finds all of its output; a disk that hangs does not hold up the news for ever.
+    if tokio::time::timeout(LOG_DRAIN_MAX, log.finish()).await.is_err() {
+        tracing::warn!("a log was not written in time");
+    }
+    ended
+}
+
+fn guest(spec: ContainerSpec, log: &Arc<Log>) -> Guest {
+    Guest {
+        args: spec.args,
+        env: spec.env,
+        working_dir: spec.working_dir,
+        output: Arc::clone(log) as _,
+        memory_bytes_max: spec.memory_limit.map(|bytes| bytes.0),
+        cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
+        listen: spec.listen.into_iter().map(|listen| listen.address).collect(),
+    }
+}
+
+fn failed(cause: Cause, message: &str) -> Ended {
+    Ended { cause, message: message.to_owned() }
+}
+
+fn exit_cause(cause: Cause) -> ExitCause {
+    match cause {
+        Cause::Code(code) => ExitCause::Code(code),
+        Cause::Trap => ExitCause::Trap,
+        Cause::OutOfMemory => ExitCause::OutOfMemory,
+        Cause::Stopped => ExitCause::Stopped,
+        Cause::Killed => ExitCause::Killed,
+        Cause::CannotRun => ExitCause::CannotRun,
+        Cause::HostError => ExitCause::HostError,
+    }
+}
+
+/// The machine's clock.
+pub(crate) fn now() -> UnixMillis {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How long the end of a container waits for its log.
+const LOG_DRAIN_MAX: Duration = Duration::from_secs(5);

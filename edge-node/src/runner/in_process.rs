@@ -1,0 +1,96 @@
+//! Containers in the agent's own process, for `dunlin dev`: the same table, reached through channels instead of a socket.
+
+use std::{fmt, io, sync::Arc};
+
+use dunlin_edge_node_core::sandbox::{Event, Request};
+use dunlin_wasm_host::{Host, StartHostError};
+use tokio::sync::mpsc;
+
+use super::{
+    compile::Compiler,
+    container::Parts,
+    containers::{Containers, Served},
+    log::{LogBounds, Logs},
+    modules::Modules,
+};
+
+/// What all nodes of a dev cluster share: one engine, its threads, and the programs it has loaded.
+#[derive(Clone, Debug)]
+pub struct SharedHost {
+    host: Host,
+    modules: Arc<Modules>,
+}
+
+/// Why containers cannot be run in this process.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The WebAssembly host does not start.
+    #[error("failed to start the WebAssembly host")]
+    Host(#[source] StartHostError),
+    /// The thread that writes logs does not start.
+    #[error("failed to start the log writer")]
+    Logs(#[source] io::Error),
+}
+
+impl SharedHost {
+    /// Starts the engine. Modules are compiled by `compiler` in processes of their own.
+    ///
+    /// # Errors
+    /// When the machine does not offer what the engine needs.
+    pub fn start(compiler: Compiler) -> Result<Self, StartError> {
+        let host = Host::new().map_err(StartError::Host)?;
+        let modules = Arc::new(Modules::new(host.clone(), compiler));
+        Ok(Self { host, modules })
+    }
+
+    pub(crate) fn containers(&self, bounds: LogBounds) -> Result<Arc<Containers>, StartError> {
+        let logs = Logs::start(bounds).map_err(StartError::Logs)?;
+        Ok(Containers::new(Parts { host: self.host.clone(), modules: Arc::clone(&self.modules), logs }))
+    }
+
+    /// Runs `future` where guests run.
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.host.handle().spawn(future));
+    }
+}
+
+/// The containers of one node in this process. They end with it, or by a `Shutdown` request.
+#[derive(Clone)]
+pub struct InProcess {
+    shared: SharedHost,
+    containers: Arc<Containers>,
+}
+
+impl InProcess {
+    /// An empty table of containers on the shared host.
+    ///
+    /// # Errors
+    /// When its log writer does not start.
+    pub fn new(shared: SharedHost, bounds: LogBounds) -> Result<Self, StartError> {
+        let containers = shared.containers(bounds)?;
+        Ok(Self { shared, containers })
+    }
+
+    /// Connects an agent; a newer connection replaces the older, whose channels then close.
+    pub fn connect(&self) -> (mpsc::Sender<Request>, mpsc::Receiver<Event>) {
+        let (requests, heard) = mpsc::channel(QUEUE_MAX);
+        let (told, events) = mpsc::channel(QUEUE_MAX);
+        let containers = Arc::clone(&self.containers);
+        self.shared.spawn(async move {
+            if containers.serve(heard, told).await == Served::Shutdown {
+                containers.shut_down().await;
+            }
+        });
+        (requests, events)
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}
+
+/// Messages under way in each direction; more wait with their sender.
+pub(crate) const QUEUE_MAX: usize = 64;

@@ -1,0 +1,93 @@
+//! The runner as a process: `dunlin runner`, started by an agent and found again by the next one.
+
+use std::{fs, io, path::PathBuf, process::ExitCode};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{
+    compile::Compiler,
+    in_process::{SharedHost, StartError},
+    log::LogBounds,
+    socket,
+};
+
+/// What `dunlin runner` is told.
+#[derive(Clone, Debug)]
+pub struct RunnerArgs {
+    /// Socket to serve agents on.
+    pub socket: PathBuf,
+    /// Size and number of each container's log files.
+    pub log_bounds: LogBounds,
+    /// How modules are compiled.
+    pub compiler: Compiler,
+}
+
+/// The whole life of a runner: 0 when an agent had it shut down, 1 when it could not start.
+pub fn main(args: RunnerArgs) -> ExitCode {
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(error = %error, cause = source, "the runner does not start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a runner did not start.
+#[derive(Debug, thiserror::Error)]
+enum RunnerError {
+    #[error("failed to start the runner's own thread")]
+    Runtime(#[source] io::Error),
+    #[error("failed to open the socket `{path}`")]
+    Socket {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to start what containers run on")]
+    Start(#[from] StartError),
+}
+
+fn run(args: RunnerArgs) -> Result<(), RunnerError> {
+    raise_file_limit();
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(RunnerError::Runtime)?;
+    runtime.block_on(async {
+        ignore_terminal();
+        let opened = socket::listen(&args.socket).await;
+        let listener = opened
+            .map_err(|source| RunnerError::Socket { path: args.socket.display().to_string(), source })?;
+        let containers = SharedHost::start(args.compiler)?.containers(args.log_bounds)?;
+        tracing::info!(socket = %args.socket.display(), "runner is ready");
+        socket::serve(&listener, &containers).await;
+        containers.shut_down().await;
+        // The next runner would find it stale anyway.
+        let _ = fs::remove_file(&args.socket);
+        tracing::info!("runner ends as it was asked");
+        Ok(())
+    })
+}
+
+/// Each container has a log and may have sockets; the limit that shells set is for interactive programs.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "failed to raise the number of open files");
+    }
+}
+
+/// The terminal that the agent was started from may interrupt the agent or go away; containers do not notice.
+fn ignore_terminal() {
+    for kind in [SignalKind::interrupt(), SignalKind::hangup()] {
+        match signal(kind) {
+            // Once registered, the signal no longer ends the process; nobody needs to hear of it.
+            Ok(registered) => drop(registered),
+            Err(error) => tracing::warn!(%error, "failed to ignore a signal"),
+        }
+    }
+}
