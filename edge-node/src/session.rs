@@ -1,14 +1,48 @@
 //! The one module of the node that names quinn: joining a cluster, and the session that is kept up with the coordinator.
+//!
+//! [`join`] makes a machine a node, once. [`Session::run`] keeps one connection open for as long as the agent lives and runs the
+//! link's machine over it; [`SessionHandle`] is how the agent speaks, connected or not.
 
-use std::{future::Future, path::Path};
+mod connect;
+mod drive;
+mod fetch;
+mod identity;
+mod join;
+mod logs;
+mod stream;
+mod tls;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use dunlin_link::{
-    Digest, PodUid, Revision,
+    BootId, Digest, PodUid, UnixMillis,
     assignment::{AssignmentChange, Refusal},
     logs::LogRequest,
+    moment::Moment,
+    session::node::{NodeConfig, NodeOutput, NodeSession},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
-use tokio::io::AsyncRead;
+use quinn::Connection;
+use tokio::{
+    io::AsyncRead,
+    sync::{Notify, Semaphore, watch},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use dunlin_link::session::node::Applied;
+
+pub use self::{
+    connect::ConnectError,
+    identity::{Identity, IdentityError},
+    join::{JoinError, JoinOptions, join},
+};
 
 /// What the session asks of the agent. Implemented once by the agent; tests of the session use a pipe-backed one.
 pub trait SessionHost: Send + Sync + 'static {
@@ -22,7 +56,8 @@ pub trait SessionHost: Send + Sync + 'static {
     /// The coordinator has recorded these reports: they need not be sent again.
     fn acked(&self, reports: Vec<(PodUid, u64)>);
 
-    /// Reports to send when a session opens: those not acked yet.
+    /// Reports to send when a session opens: those not acked yet. A report with `stopped` is never acked; the order to forget the pod
+    /// takes the ack's place.
     fn unacked(&self) -> Vec<PodStatusReport>;
 
     /// Opens a container's log; the reader ends when the log does, or never if it is followed.
@@ -32,35 +67,155 @@ pub trait SessionHost: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Box<dyn AsyncRead + Send + Unpin>, String>> + Send;
 }
 
-/// What a node has applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// Revision of the last committed change; zero before the first.
-    pub revision: Revision,
-    /// Restore generation that the revision belongs to.
-    pub restore_generation: u64,
-    /// [`dunlin_link::assignment::state_digest`] of the local state.
-    pub state_digest: Digest,
+/// What a session needs besides an identity.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// `host:port` addresses to use instead of those of the identity; empty for none.
+    pub addresses: Vec<String>,
+    /// What the node is and has, to begin with.
+    pub facts: NodeFacts,
+    /// The boot of its machine.
+    pub boot_id: BootId,
+}
+
+/// The session of one node, not running yet.
+#[derive(Debug)]
+pub struct Session {
+    identity: Identity,
+    addresses: Vec<String>,
+    shared: Arc<Shared>,
 }
 
 /// What the agent asks of the session; cheap to clone. Works while disconnected: it queues within its bounds.
 #[derive(Clone, Debug)]
-pub struct SessionHandle;
+pub struct SessionHandle {
+    shared: Arc<Shared>,
+}
+
+/// What handle and running session share.
+#[derive(Debug)]
+struct Shared {
+    started: Instant,
+    /// One lock, never held across an await: commands from any thread and the session's loops meet here.
+    machine: Mutex<NodeSession>,
+    bells: Bells,
+    /// The open session's connection.
+    connection: watch::Sender<Option<Connection>>,
+    /// Held while a change is committed, so that a new session never starts beside a commit of an old one.
+    committing: Arc<tokio::sync::Mutex<()>>,
+    /// One fetch per content at a time.
+    fetches: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    fetch_slots: Semaphore,
+}
+
+/// By which the loops of a connection wake each other.
+#[derive(Debug, Default)]
+struct Bells {
+    write: Notify,
+    act: Notify,
+    time: Notify,
+}
+
+impl Session {
+    /// A session that starts when it is run.
+    pub fn new(identity: Identity, options: SessionOptions) -> Self {
+        let config = NodeConfig {
+            node: identity.node().clone(),
+            boot_id: options.boot_id,
+            agent: rand::random(),
+            cluster_id: identity.cluster_id().to_owned(),
+        };
+        let addresses =
+            if options.addresses.is_empty() { identity.addresses().to_vec() } else { options.addresses };
+        let shared = Shared {
+            started: Instant::now(),
+            machine: Mutex::new(NodeSession::new(config, options.facts, Moment::default())),
+            bells: Bells::default(),
+            connection: watch::Sender::new(None),
+            committing: Arc::default(),
+            fetches: Mutex::default(),
+            fetch_slots: Semaphore::new(FETCHES_MAX),
+        };
+        Self { identity, addresses, shared: Arc::new(shared) }
+    }
+
+    /// The agent's side.
+    pub fn handle(&self) -> SessionHandle {
+        SessionHandle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Keeps a session up until `stop`. Whatever goes wrong with a connection is logged, and another is tried later.
+    pub async fn run<H: SessionHost>(self, host: Arc<H>, stop: CancellationToken) {
+        tokio::select! {
+            () = self.keep_up(&host, &stop) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn keep_up<H: SessionHost>(&self, host: &Arc<H>, stop: &CancellationToken) {
+        let mut first = 0;
+        loop {
+            self.wait_to_connect().await;
+            let tunables = self.shared.machine().tunables();
+            match connect::connect(&self.identity, &self.addresses, first, tunables).await {
+                Ok(connected) => {
+                    let end = tokio::select! {
+                        end = drive::drive(&self.shared, host, &connected) => Some(end),
+                        () = stop.cancelled() => None,
+                    };
+                    self.shared.connection.send_replace(None);
+                    let Some(end) = end else { return connected.say_goodbye().await };
+                    connected.close(&end);
+                    warn!(error = &end as &dyn std::error::Error, "session ended");
+                }
+                Err(error) => {
+                    // The next attempt starts with the next address.
+                    first += 1;
+                    info!(error = &error as &dyn std::error::Error, "failed to connect to the coordinator");
+                }
+            }
+            let now = self.shared.now();
+            self.shared.machine().handle_disconnected(now, &mut rand::rng());
+        }
+    }
+
+    /// Waits until the machine wants a connection.
+    async fn wait_to_connect(&self) {
+        loop {
+            let timeout = {
+                let mut machine = self.shared.machine();
+                // Cannot fail: there is no connection that it could end.
+                let _ = machine.handle_timeout(self.shared.now());
+                if machine.poll_output() == Some(NodeOutput::Connect) {
+                    return;
+                }
+                machine.poll_timeout()
+            };
+            match timeout {
+                Some(at) => tokio::time::sleep(at.since(self.shared.now())).await,
+                None => self.shared.bells.time.notified().await,
+            }
+        }
+    }
+}
 
 impl SessionHandle {
     /// Sends a pod's status; a later report of the same pod replaces one that is still waiting.
     pub fn report(&self, report: PodStatusReport) {
-        unimplemented!("{report:?}")
+        self.shared.machine().report(report);
+        self.shared.bells.write.notify_one();
     }
 
     /// Sends an event; the oldest are dropped, and counted, when too many wait.
     pub fn event(&self, event: NodeEvent) {
-        unimplemented!("{event:?}")
+        self.shared.machine().event(event);
+        self.shared.bells.write.notify_one();
     }
 
     /// Sends changed facts about the node.
     pub fn facts(&self, facts: NodeFacts) {
-        unimplemented!("{facts:?}")
+        self.shared.machine().facts(facts);
+        self.shared.bells.write.notify_one();
     }
 
     /// Fetches a module into `file` (resuming `file.part`), verifies its digest, syncs and renames it into place.
@@ -69,11 +224,39 @@ impl SessionHandle {
     /// # Errors
     /// When the coordinator does not have it, refuses it, or what arrives is not what was asked for; says which.
     pub async fn fetch_module(&self, digest: Digest, file: &Path) -> Result<(), String> {
-        unimplemented!("{digest} {}", file.display())
+        fetch::fetch(&self.shared, digest, file).await
     }
 
     /// Whether a session is up now.
     pub fn is_connected(&self) -> bool {
-        unimplemented!()
+        self.shared.machine().is_open()
     }
 }
+
+impl Shared {
+    fn machine(&self) -> MutexGuard<'_, NodeSession> {
+        // The machine is consistent between its calls, and none of them can panic half-way.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.started.elapsed())
+    }
+}
+
+impl Bells {
+    fn ring(&self) {
+        self.write.notify_one();
+        self.act.notify_one();
+        self.time.notify_one();
+    }
+}
+
+/// The machine's clock. A clock before 1970 reads as 1970.
+fn wall() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Modules fetched at a time: enough to fill a link, few enough that each makes progress.
+const FETCHES_MAX: usize = 4;

@@ -1,0 +1,200 @@
+//! Opening connections to the coordinator, and words for why one ended.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use dunlin_link::{join::SERVER_NAME, message::Tunables, session::CloseCode};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
+};
+use tokio::net::lookup_host;
+
+use super::{drive::SessionEnd, identity::Identity, tls};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No address is known.
+    #[error("no address of the coordinator is known")]
+    NoAddress,
+    /// An address means nothing.
+    #[error("failed to look up `{address}`")]
+    LookUp {
+        /// As given.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machine has no socket to give.
+    #[error("failed to open a UDP socket")]
+    Socket(#[source] io::Error),
+    /// TLS cannot be configured.
+    #[error("failed to set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// Nobody answers, or who answers refuses.
+    #[error("failed to connect to `{address}`: {why}")]
+    Refused {
+        /// As given.
+        address: String,
+        /// In words.
+        why: String,
+    },
+}
+
+/// A connection with the socket that carries it.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) connection: Connection,
+    pub(super) address: String,
+    endpoint: Endpoint,
+}
+
+impl Connected {
+    /// Tells the coordinator why the session ended.
+    pub(super) fn close(&self, end: &SessionEnd) {
+        let (code, reason) = end.close();
+        let mut length = reason.len().min(CLOSE_REASON_BYTES_MAX);
+        while !reason.is_char_boundary(length) {
+            length -= 1;
+        }
+        self.connection.close(VarInt::from_u32(code as u32), &reason.as_bytes()[..length]);
+    }
+
+    /// Closes because the agent stops, and gives the packet that says so time to leave.
+    pub(super) async fn say_goodbye(self) {
+        self.connection.close(VarInt::from_u32(CloseCode::GoingAway as u32), b"the node is stopping");
+        // If it does not arrive, the coordinator notices the silence.
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Opens a session's connection at one of the addresses, tried in turn from the `first` on.
+pub(super) async fn connect(
+    identity: &Identity,
+    addresses: &[String],
+    first: usize,
+    tunables: Option<Tunables>,
+) -> Result<Connected, ConnectError> {
+    let floor = identity.issued_at().unwrap_or_default();
+    let tls = tls::session_config(identity.authority(), identity.chain(), identity.key(), floor)?;
+    dial_any(tls, addresses, first, tunables).await
+}
+
+/// Connects to the first of the addresses that answers.
+pub(super) async fn dial_any(
+    tls: rustls::ClientConfig,
+    addresses: &[String],
+    first: usize,
+    tunables: Option<Tunables>,
+) -> Result<Connected, ConnectError> {
+    let mut last = ConnectError::NoAddress;
+    for index in 0..addresses.len() {
+        let address = &addresses[(first + index) % addresses.len()];
+        match dial(tls.clone(), address, tunables).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn dial(
+    tls: rustls::ClientConfig,
+    address: &str,
+    tunables: Option<Tunables>,
+) -> Result<Connected, ConnectError> {
+    let look_up = |source| ConnectError::LookUp { address: address.to_owned(), source };
+    let remote = lookup_host(address).await.map_err(look_up)?.next();
+    let remote = remote.ok_or_else(|| look_up(io::ErrorKind::NotFound.into()))?;
+    let any: SocketAddr = if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    // A socket of its own for each connection: after a change of network an old one may be bound to nothing.
+    let endpoint = Endpoint::client(any).map_err(ConnectError::Socket)?;
+    let tls = QuicClientConfig::try_from(tls)
+        .map_err(|_| rustls::Error::General("TLS lacks the cipher of initial packets".into()))?;
+    let mut config = ClientConfig::new(Arc::new(tls));
+    config.transport_config(Arc::new(transport(tunables)));
+    let refused = |why| ConnectError::Refused { address: address.to_owned(), why };
+    let connecting =
+        endpoint.connect_with(config, remote, SERVER_NAME).map_err(|error| refused(error.to_string()))?;
+    let connection = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(refused(describe(&error))),
+        Err(_) => return Err(refused("no answer in time".into())),
+    };
+    Ok(Connected { connection, address: address.to_owned(), endpoint })
+}
+
+/// Why a connection ended, for a person.
+pub(super) fn describe(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(close) => String::from_utf8_lossy(&close.reason).into_owned(),
+        ConnectionError::ConnectionClosed(close) => {
+            let code = u64::from(close.error_code);
+            let reason = String::from_utf8_lossy(&close.reason);
+            match code.checked_sub(TLS_ALERT_BASE) {
+                Some(UNKNOWN_CA | BAD_CERTIFICATE | DECRYPT_ERROR) => format!(
+                    "the coordinator does not accept this node's certificate, which another cluster's authority issued ({reason})"
+                ),
+                Some(_) => format!("the coordinator ended the handshake: {reason}"),
+                None => format!("the coordinator ended the connection: {reason}"),
+            }
+        }
+        ConnectionError::TimedOut => "the coordinator does not answer".into(),
+        ConnectionError::TransportError(error) => {
+            if error.reason.is_empty() {
+                error.to_string()
+            } else {
+                error.reason.clone()
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+fn transport(tunables: Option<Tunables>) -> TransportConfig {
+    let (keep_alive, idle) = match tunables {
+        Some(tunables) => {
+            (Duration::from_millis(tunables.keep_alive_ms), Duration::from_millis(tunables.idle_timeout_ms))
+        }
+        None => (KEEP_ALIVE, IDLE_TIMEOUT),
+    };
+    let idle = IdleTimeout::try_from(idle.max(KEEP_ALIVE_MIN)).ok();
+    let mut transport = TransportConfig::default();
+    transport
+        .keep_alive_interval(Some(keep_alive.max(KEEP_ALIVE_MIN)))
+        .max_idle_timeout(idle)
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None);
+    transport
+}
+
+/// Until the coordinator says otherwise: below the time after which common NATs forget a UDP mapping.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+
+/// Until the coordinator says otherwise: two keep-alives may be lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(80);
+
+/// What a coordinator cannot ask a node to go below.
+const KEEP_ALIVE_MIN: Duration = Duration::from_millis(500);
+
+/// Log streams that the coordinator may have open.
+const STREAMS_MAX: u32 = 64;
+
+/// A handshake over a slow radio link, with a repeat or two.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a stopping agent waits for its last packet.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A close frame must fit into one packet.
+const CLOSE_REASON_BYTES_MAX: usize = 512;
+
+/// QUIC carries TLS alerts as error codes from here on (RFC 9001, section 4.8).
+const TLS_ALERT_BASE: u64 = 0x100;
+
+/// TLS alerts (RFC 8446, section 6) that a certificate of another authority causes.
+const UNKNOWN_CA: u64 = 48;
+const BAD_CERTIFICATE: u64 = 42;
+const DECRYPT_ERROR: u64 = 51;

@@ -1,0 +1,182 @@
+//! Runs the machine over one connection: reads, writes, acts, answers streams and keeps time, all in one task.
+
+use std::{io, sync::Arc};
+
+use dunlin_link::session::{CloseCode, SessionError, node::NodeOutput};
+use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use tracing::info;
+
+use super::{
+    SessionHost, Shared,
+    connect::{Connected, describe},
+    logs, wall,
+};
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionEnd {
+    /// The machine could not go on.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The coordinator closed the connection, or it broke; in words.
+    #[error("the connection ended: {0}")]
+    Connection(String),
+    /// The agent cannot keep what it was told.
+    #[error("failed to commit a change")]
+    Commit(#[source] io::Error),
+}
+
+impl SessionEnd {
+    /// What to close the connection with.
+    pub(super) fn close(&self) -> (CloseCode, String) {
+        match self {
+            Self::Session(error) => (error.close_code(), error.reason()),
+            _ => (CloseCode::GoingAway, self.to_string()),
+        }
+    }
+}
+
+/// Runs one session until it ends.
+pub(super) async fn drive<H: SessionHost>(
+    shared: &Arc<Shared>,
+    host: &Arc<H>,
+    connected: &Connected,
+) -> SessionEnd {
+    let connection = &connected.connection;
+    let (output, input) = match connection.open_bi().await {
+        Ok(streams) => streams,
+        Err(error) => return SessionEnd::Connection(describe(&error)),
+    };
+    // Before logs, however much of them waits.
+    let _ = output.set_priority(CONTROL_PRIORITY);
+    // A commit of the last session may still be under way; what the node holds is known only after it.
+    drop(shared.committing.lock().await);
+    shared.machine().handle_connected(shared.now(), wall(), host.applied(), host.unacked());
+    let run = Run { shared, host, connected };
+    run.shared.bells.ring();
+    let ended = tokio::try_join!(
+        run.read(input),
+        run.write(output),
+        run.act(),
+        run.answer_streams(),
+        run.keep_time()
+    );
+    match ended {
+        // The stream's own error says less than why the connection closed.
+        Err(SessionEnd::Connection(text)) => {
+            SessionEnd::Connection(connection.close_reason().map_or(text, |reason| describe(&reason)))
+        }
+        Err(end) => end,
+        Ok((never, ..)) => match never {},
+    }
+}
+
+struct Run<'a, H> {
+    shared: &'a Arc<Shared>,
+    host: &'a Arc<H>,
+    connected: &'a Connected,
+}
+
+/// The loops end only by an error.
+enum Never {}
+
+impl<H: SessionHost> Run<'_, H> {
+    async fn read(&self, mut input: RecvStream) -> Result<Never, SessionEnd> {
+        loop {
+            let chunk = input.read_chunk(READ_BYTES, true).await;
+            let chunk = chunk.map_err(|error: ReadError| SessionEnd::Connection(error.to_string()))?;
+            let Some(chunk) = chunk else {
+                return Err(SessionEnd::Connection("the coordinator ended the control stream".into()));
+            };
+            self.shared.machine().handle_bytes(self.shared.now(), &chunk.bytes)?;
+            self.shared.bells.ring();
+        }
+    }
+
+    async fn write(&self, mut output: SendStream) -> Result<Never, SessionEnd> {
+        loop {
+            loop {
+                // A statement of its own, so that the lock is free before the await.
+                let next = self.shared.machine().poll_transmit(wall());
+                let Some(bytes) = next else { break };
+                let written = output.write_all(&bytes).await;
+                written.map_err(|error: WriteError| SessionEnd::Connection(error.to_string()))?;
+            }
+            self.shared.bells.write.notified().await;
+        }
+    }
+
+    async fn act(&self) -> Result<Never, SessionEnd> {
+        loop {
+            loop {
+                let next = self.shared.machine().poll_output();
+                let Some(output) = next else { break };
+                self.act_on(output).await?;
+                self.shared.bells.ring();
+            }
+            self.shared.bells.act.notified().await;
+        }
+    }
+
+    async fn act_on(&self, output: NodeOutput) -> Result<(), SessionEnd> {
+        match output {
+            NodeOutput::Opened(welcome) => {
+                let epoch = welcome.epoch;
+                info!(
+                    coordinator = self.connected.address,
+                    term = epoch.term,
+                    counter = epoch.counter,
+                    "session opened"
+                );
+                self.shared.connection.send_replace(Some(self.connected.connection.clone()));
+            }
+            NodeOutput::Commit(change) => {
+                let turn = Arc::clone(&self.shared.committing).lock_owned().await;
+                let host = Arc::clone(self.host);
+                // A task of its own: a commit that has begun ends, whatever becomes of the connection.
+                let commit = tokio::spawn(async move {
+                    let refusals = host.commit(change).await;
+                    drop(turn);
+                    refusals
+                });
+                let refusals = commit.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+                let refusals = refusals.map_err(SessionEnd::Commit)?;
+                self.shared.machine().committed(self.host.applied(), refusals);
+            }
+            NodeOutput::Acked(reports) => self.host.acked(reports),
+            NodeOutput::Connect | NodeOutput::Renewed(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn answer_streams(&self) -> Result<Never, SessionEnd> {
+        logs::serve(self.host, &self.connected.connection).await;
+        let reason = self.connected.connection.close_reason();
+        Err(SessionEnd::Connection(reason.as_ref().map_or_else(String::new, describe)))
+    }
+
+    async fn keep_time(&self) -> Result<Never, SessionEnd> {
+        loop {
+            let timeout = self.shared.machine().poll_timeout();
+            let expired = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep(at.since(self.shared.now())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = expired => {
+                    self.shared.machine().handle_timeout(self.shared.now())?;
+                    self.shared.bells.ring();
+                }
+                () = self.shared.bells.time.notified() => {}
+            }
+        }
+    }
+}
+
+/// Before everything else on the connection.
+const CONTROL_PRIORITY: i32 = 10;
+
+/// Taken at a time.
+const READ_BYTES: usize = 64 << 10;
