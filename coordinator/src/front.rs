@@ -87,3 +87,6 @@ async fn read_head(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<
     receive.read_exact(&mut body).await?;
     Ok(frame::Frame { kind: header.kind, body }.decode())
 }
+
+#[cfg(test)]
+mod tests;

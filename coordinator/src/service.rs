@@ -55,7 +55,6 @@ pub use self::{
     endpoints::LocalEndpoints,
     logs::{LogError, LogSource},
     options::Selection,
-    path::{ResourceRequest, Verb},
     response::{Body, ByteStream, Response},
     user::User,
 };

@@ -153,7 +153,6 @@ pub(super) fn names_config(pod: &Value, kind: &Kind, name: &str) -> bool {
         _ => (&["configMapRef", "configMapKeyRef"], "configMap", "name"),
     };
     let spec = &pod["spec"];
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let in_volumes = list(&spec["volumes"]).iter().any(|entry| {
         let sources = list(&entry["projected"]["sources"]);
         entry[volume][volume_name] == name || sources.iter().any(|source| source[volume]["name"] == name)
@@ -162,8 +161,8 @@ pub(super) fn names_config(pod: &Value, kind: &Kind, name: &str) -> bool {
         kind.kind == "Secret" && list(&spec["imagePullSecrets"]).iter().any(|entry| entry["name"] == name);
     let in_containers = ["initContainers", "containers", "ephemeralContainers"].iter().any(|containers| {
         list(&spec[*containers]).iter().any(|container| {
-            let entries = list(&container["envFrom"]).into_iter().chain(list(&container["env"]));
-            entries.into_iter().any(|entry| {
+            let mut entries = list(&container["envFrom"]).iter().chain(list(&container["env"]));
+            entries.any(|entry| {
                 references
                     .iter()
                     .any(|field| entry[*field]["name"] == name || entry["valueFrom"][*field]["name"] == name)
@@ -171,6 +170,10 @@ pub(super) fn names_config(pod: &Value, kind: &Kind, name: &str) -> bool {
         })
     });
     in_volumes || pulls || in_containers
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The reason that Kubernetes' node authorizer gives.
@@ -211,3 +214,6 @@ impl fmt::Display for Why<'_> {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
     }
 }
+
+#[cfg(test)]
+mod tests;

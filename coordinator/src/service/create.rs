@@ -46,16 +46,16 @@ impl ApiService {
         object: Value,
         options: WriteOptions,
     ) -> Result<Accepted, Status> {
-        let is_generated = object["metadata"]["name"].as_str().unwrap_or_default().is_empty();
-        let attempts = if is_generated { NAME_ATTEMPTS_MAX } else { 1 };
+        let is_named = object["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
         let mut taken = None;
-        for _ in 0..attempts {
+        for _ in 0..ATTEMPTS_MAX {
             let guard = self.check_namespace(request, &object).await?;
             let created = self.prepare(request, object.clone())?;
             grant.check_new(user, request, &created.object)?;
             self.check_references(user, request, grant, &created.object).await?;
             match self.insert(request.kind, created, guard, options.dry_run).await? {
                 Inserted::Done(created) => return Ok(created),
+                Inserted::NameTaken(status) if is_named => return Err(status),
                 Inserted::NameTaken(status) => taken = Some(status),
                 // The namespace changed meanwhile: whether it takes new content is to be asked again.
                 Inserted::NamespaceChanged => {}
@@ -207,5 +207,5 @@ fn name_suffix() -> String {
 
 /// Length of what a generated name ends in.
 const NAME_SUFFIX_CHARS: usize = 5;
-/// Generated names tried before giving up; 14 million suffixes make a second collision news.
-const NAME_ATTEMPTS_MAX: usize = 8;
+/// Generated names tried before giving up, as Kubernetes does: 14 million suffixes make a second collision news.
+const ATTEMPTS_MAX: usize = 8;

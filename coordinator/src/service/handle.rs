@@ -200,6 +200,7 @@ impl ApiService {
                 self.bind_with(user, request, &binding, options).await?;
                 shaper.plain(201, &success(201))
             }
+            stored if request.kind.has_subresource(stored) => Err(Status::method_not_allowed()),
             _ => Err(Status::no_such_resource()),
         }
     }
@@ -280,7 +281,8 @@ fn success(code: u16) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code})
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+/// Refuses work that takes too long.
+pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     let late = "request did not complete within the allotted timeout";
     timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| Err(Status::timeout(late, 0)))
 }

@@ -15,6 +15,7 @@ use super::{
     query::Query,
     response::{ByteStream, Response, TEXT},
 };
+use crate::sessions::{OpenLogError, Sessions};
 
 /// Opens logs on nodes: the sessions.
 pub trait LogSource: fmt::Debug + Send + Sync {
@@ -47,6 +48,23 @@ pub enum LogError {
         /// How.
         why: String,
     },
+}
+
+impl LogSource for Sessions {
+    fn open<'a>(
+        &'a self,
+        node: &'a NodeName,
+        request: LogRequest,
+    ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>> {
+        Box::pin(async move {
+            match self.open_log(node, request).await {
+                Ok(reader) => Ok(Box::new(reader) as Box<dyn AsyncRead + Send + Unpin>),
+                Err(OpenLogError::Refused(why)) => Err(LogError::Refused(why)),
+                Err(OpenLogError::NotConnected(node)) => Err(LogError::NotConnected { node }),
+                Err(error) => Err(LogError::Broken { node: node.clone(), why: error.to_string() }),
+            }
+        })
+    }
 }
 
 impl ApiService {

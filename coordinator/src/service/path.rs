@@ -7,22 +7,22 @@ use super::query::Query;
 
 /// What a request asks of which resource; the attributes that authorization looks at.
 #[derive(Clone, Debug)]
-pub struct ResourceRequest {
+pub(super) struct ResourceRequest {
     /// What to do.
-    pub verb: Verb,
+    pub(super) verb: Verb,
     /// To which kind of object.
-    pub kind: &'static Kind,
+    pub(super) kind: &'static Kind,
     /// Empty for cluster-scoped kinds, and for all namespaces.
-    pub namespace: String,
+    pub(super) namespace: String,
     /// Empty for collections.
-    pub name: String,
+    pub(super) name: String,
     /// For instance `status`; empty for the object itself.
-    pub subresource: String,
+    pub(super) subresource: String,
 }
 
 /// A verb, in Kubernetes' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Read one.
     Get,
     /// Read many.
@@ -43,7 +43,7 @@ pub enum Verb {
 
 impl Verb {
     /// As messages and roles spell it.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::List => "list",

@@ -11,6 +11,7 @@ use super::{
     ApiService, ObjectRef, User,
     body::{self, Source},
     get::pod_kind,
+    handle::in_time,
     query::Query,
     response::{Response, TEXT},
 };
@@ -25,6 +26,7 @@ struct Route {
     /// Segments; those in braces match anything and are handed over in order.
     path: &'static str,
     access: Access,
+    patience: Patience,
     serve: for<'a> fn(&'a ApiService, Call<'a>) -> BoxFuture<'a, Result<Response, Status>>,
 }
 
@@ -37,54 +39,71 @@ enum Access {
     Administrators,
 }
 
+/// How long an endpoint may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// As long as any request.
+    Request,
+    /// As long as the caller has bytes to send: modules come over slow lines.
+    Upload,
+}
+
 /// All endpoints.
 const ROUTES: &[Route] = &[
     Route {
         method: Method::Get,
         path: "/livez",
         access: Access::Anyone,
+        patience: Patience::Request,
         serve: |service, _| Box::pin(service.alive()),
     },
     Route {
         method: Method::Get,
         path: "/readyz",
         access: Access::Anyone,
+        patience: Patience::Request,
         serve: |service, _| Box::pin(service.ready()),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/cluster",
         access: Access::Anyone,
+        patience: Patience::Request,
         serve: |service, _| Box::pin(service.cluster()),
     },
     Route {
         method: Method::Put,
         path: "/dunlin/v1/modules",
         access: Access::Administrators,
+        patience: Patience::Upload,
         serve: |service, call| Box::pin(service.put_module(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/modules",
         access: Access::Administrators,
+        patience: Patience::Request,
         serve: |service, _| Box::pin(service.list_modules()),
     },
     Route {
         method: Method::Post,
         path: "/dunlin/v1/tokens",
         access: Access::Administrators,
+        patience: Patience::Request,
         serve: |service, call| Box::pin(service.create_token(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/tokens",
         access: Access::Administrators,
+        patience: Patience::Request,
         serve: |service, _| Box::pin(service.list_tokens()),
     },
     Route {
         method: Method::Delete,
         path: "/dunlin/v1/tokens/{id}",
         access: Access::Administrators,
+        patience: Patience::Request,
         serve: |service, call| Box::pin(service.delete_token(call)),
     },
     Route {
@@ -92,6 +111,7 @@ const ROUTES: &[Route] = &[
         path: "/dunlin/v1/namespaces/{namespace}/pods/{pod}/endpoints",
         // Whoever may read the pod.
         access: Access::Anyone,
+        patience: Patience::Request,
         serve: |service, call| Box::pin(service.pod_endpoints(call)),
     },
 ];
@@ -120,7 +140,11 @@ pub(super) async fn route<'a>(service: &'a ApiService, mut call: Call<'a>) -> Re
             return Err(forbidden(&call));
         }
         call.captures = captures;
-        return (route.serve)(service, call).await;
+        let served = (route.serve)(service, call);
+        return match route.patience {
+            Patience::Request => in_time(served).await,
+            Patience::Upload => served.await,
+        };
     }
     if is_known { Err(Status::method_not_allowed()) } else { Ok(Response::no_such_path()) }
 }

@@ -1,9 +1,14 @@
 //! The service as a whole, through [`ApiService::handle`], on a real store.
 
 mod golden;
+mod limits;
+mod lists;
+mod nodes;
+mod pods;
+mod watches;
 
 use dunlin_link::rpc::{Method, RequestHead};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{ApiService, Clock, Response, User};
@@ -26,6 +31,28 @@ impl Fixture {
         service.bootstrap().await.unwrap();
         let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
         Self { service, admin, _folder: folder }
+    }
+
+    /// Creates an object and answers it.
+    async fn create(&self, path: &str, object: &Value) -> Value {
+        self.expect(201, Request::new(Method::Post, path).with_body(object)).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.expect(200, Request::new(Method::Get, path)).await
+    }
+
+    /// The JSON answer to a request that is answered with this status.
+    async fn expect(&self, status: u16, request: Request) -> Value {
+        self.expect_as(status, &self.admin, request).await
+    }
+
+    async fn expect_as(&self, status: u16, user: &User, request: Request) -> Value {
+        let response = self.send_as(user, request).await;
+        let found = response.head.status;
+        let body = response.into_bytes().await.unwrap();
+        assert_eq!(found, status, "{}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).unwrap()
     }
 
     async fn send(&self, request: Request) -> Response {
@@ -72,3 +99,11 @@ impl Request {
         self
     }
 }
+
+/// A pod of one container.
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "dunlin.local/hello"}]}})
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";

@@ -1,0 +1,171 @@
+//! Tables of who may do what.
+
+use dunlin_api::kind;
+use serde_json::json;
+
+use super::*;
+
+fn request(verb: Verb, kind: &str, name: &str, subresource: &str) -> ResourceRequest {
+    let kind = kind::by_kind("v1", kind).unwrap();
+    let namespace = if kind.namespaced { "ns" } else { "" };
+    ResourceRequest {
+        verb,
+        kind,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        subresource: subresource.to_owned(),
+    }
+}
+
+fn node() -> User {
+    User::node(&NodeName::new("n1"))
+}
+
+fn user(name: &str, groups: &[&str]) -> User {
+    User { name: name.to_owned(), groups: groups.iter().map(|group| (*group).to_owned()).collect() }
+}
+
+#[test]
+fn administrators_and_components_may_do_everything() {
+    let trusted = [user("admin", &["system:masters"]), User::scheduler(), User::controller_manager()];
+    for user in trusted {
+        for verb in
+            [Verb::Get, Verb::List, Verb::Watch, Verb::Create, Verb::Update, Verb::Patch, Verb::Delete]
+        {
+            assert_eq!(authorize(&user, &request(verb, "Secret", "s", "")).unwrap(), Grant::Full, "{user:?}");
+        }
+    }
+}
+
+#[test]
+fn strangers_may_do_nothing() {
+    // A name alone makes no node, and a group alone no name.
+    for user in [
+        user("joe", &[]),
+        user("system:node:n1", &[]),
+        user("x", &["system:nodes"]),
+        user("system:node:", &["system:nodes"]),
+    ] {
+        for kind in ["Pod", "Node", "ConfigMap", "Namespace"] {
+            assert_eq!(
+                authorize(&user, &request(Verb::Get, kind, "x", "")).unwrap_err().code(),
+                403,
+                "{user:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_node_is_granted_what_running_pods_takes() {
+    let name = NodeName::new("n1");
+    let check = |verb, kind: &str, object: &str, subresource: &str, expected: Option<Grant>| {
+        let found = authorize(&node(), &request(verb, kind, object, subresource)).ok();
+        assert_eq!(found, expected, "{verb:?} {kind} {object} {subresource}");
+    };
+    let own = || Some(Grant::OwnNode(name.clone()));
+    let bound = || Some(Grant::BoundPods(name.clone()));
+    let config = || Some(Grant::NamedConfig(name.clone()));
+    check(Verb::Create, "Node", "", "", own());
+    check(Verb::Get, "Node", "n1", "", own());
+    check(Verb::Patch, "Node", "n1", "status", own());
+    check(Verb::Get, "Node", "n2", "", None);
+    check(Verb::Patch, "Node", "n2", "status", None);
+    check(Verb::Delete, "Node", "n1", "", None);
+    check(Verb::List, "Node", "", "", None);
+    check(Verb::Get, "Pod", "p", "", bound());
+    check(Verb::Watch, "Pod", "", "", bound());
+    check(Verb::Update, "Pod", "p", "status", bound());
+    check(Verb::Update, "Pod", "p", "", None);
+    check(Verb::Create, "Pod", "", "", None);
+    check(Verb::Create, "Pod", "p", "binding", None);
+    check(Verb::Delete, "Pod", "p", "", None);
+    check(Verb::Get, "Secret", "s", "", config());
+    check(Verb::Get, "ConfigMap", "c", "", config());
+    check(Verb::List, "Secret", "", "", None);
+    check(Verb::Watch, "Secret", "", "", None);
+    check(Verb::Update, "Secret", "s", "", None);
+    check(Verb::Create, "Event", "", "", Some(Grant::OwnEvents(name.clone())));
+    check(Verb::List, "Event", "", "", None);
+    check(Verb::Get, "Namespace", "ns", "", None);
+    check(Verb::Get, "ServiceAccount", "default", "", None);
+}
+
+#[test]
+fn refusals_say_what_was_asked() {
+    let check = |request: &ResourceRequest, expected: &str| {
+        assert_eq!(authorize(&node(), request).unwrap_err().message(), expected);
+    };
+    check(
+        &request(Verb::Delete, "Pod", "x", ""),
+        "pods \"x\" is forbidden: User \"system:node:n1\" cannot delete resource \"pods\" in API group \"\" in the \
+         namespace \"ns\"",
+    );
+    check(
+        &request(Verb::Get, "Node", "n2", "status"),
+        "nodes \"n2\" is forbidden: User \"system:node:n1\" cannot get resource \"nodes/status\" in API group \"\" at the \
+         cluster scope",
+    );
+    let secrets = request(Verb::List, "Secret", "", "");
+    check(
+        &secrets,
+        "secrets is forbidden: User \"system:node:n1\" cannot list resource \"secrets\" in API group \"\" in the namespace \
+         \"ns\"",
+    );
+}
+
+#[test]
+fn a_node_sees_bound_pods_only() {
+    let grant = Grant::BoundPods(NodeName::new("n1"));
+    let get = request(Verb::Get, "Pod", "p", "");
+    let pod = |node: &str| json!({"spec": {"nodeName": node}});
+    assert!(grant.check_current(&node(), &get, &pod("n1")).is_ok());
+    assert!(grant.check_current(&node(), &get, &json!({"spec": {}})).is_err());
+    let refused = grant.check_current(&node(), &get, &pod("n2")).unwrap_err();
+    assert!(
+        refused.message().ends_with(": no relationship found between node 'n1' and this object"),
+        "{refused}"
+    );
+    let list = request(Verb::List, "Pod", "", "");
+    assert!(grant.check_list(&node(), &list, Some("n1")).is_ok());
+    assert!(grant.check_list(&node(), &list, Some("n2")).is_err());
+    assert!(grant.check_list(&node(), &list, None).is_err());
+}
+
+#[test]
+fn a_node_does_not_widen_its_rights() {
+    let grant = Grant::OwnNode(NodeName::new("n1"));
+    let update = request(Verb::Update, "Node", "n1", "");
+    let plain = json!({"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "a"}]}});
+    assert!(grant.check_change(&update, &plain, &plain).is_ok());
+    let untainted = json!({"metadata": {"name": "n1"}, "spec": {}});
+    assert!(grant.check_change(&update, &plain, &untainted).is_err());
+    let mut labelled = plain.clone();
+    labelled["metadata"]["labels"] = json!({"node-restriction.kubernetes.io/zone": "secure"});
+    assert!(grant.check_change(&update, &plain, &labelled).is_err());
+    assert!(grant.check_new(&node(), &update, &labelled).is_err());
+    assert!(grant.check_new(&node(), &update, &plain).is_ok());
+    assert!(grant.check_new(&node(), &update, &json!({"metadata": {"name": "n2"}})).is_err());
+    let pods = Grant::BoundPods(NodeName::new("n1"));
+    let relabelled = json!({"metadata": {"labels": {"app": "x"}}});
+    assert!(pods.check_change(&request(Verb::Patch, "Pod", "p", "status"), &json!({}), &relabelled).is_err());
+}
+
+#[test]
+fn pods_name_config_in_many_places() {
+    let check = |spec: Value, kind: &str, name: &str, expected: bool| {
+        let pod = json!({ "spec": spec });
+        let kind = kind::by_kind("v1", kind).unwrap();
+        assert_eq!(names_config(&pod, kind, name), expected, "{pod}");
+    };
+    check(json!({"volumes": [{"secret": {"secretName": "s"}}]}), "Secret", "s", true);
+    check(json!({"volumes": [{"configMap": {"name": "c"}}]}), "ConfigMap", "c", true);
+    check(json!({"volumes": [{"projected": {"sources": [{"secret": {"name": "s"}}]}}]}), "Secret", "s", true);
+    check(json!({"imagePullSecrets": [{"name": "s"}]}), "Secret", "s", true);
+    check(json!({"imagePullSecrets": [{"name": "s"}]}), "ConfigMap", "s", false);
+    check(json!({"containers": [{"envFrom": [{"secretRef": {"name": "s"}}]}]}), "Secret", "s", true);
+    let by_key = json!({"initContainers": [{"env": [{"valueFrom": {"configMapKeyRef": {"name": "c"}}}]}]});
+    check(by_key.clone(), "ConfigMap", "c", true);
+    check(by_key.clone(), "Secret", "c", false);
+    check(by_key, "ConfigMap", "d", false);
+}

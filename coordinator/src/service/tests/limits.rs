@@ -1,0 +1,101 @@
+//! Bounds of requests, and the endpoints that pass bytes along.
+
+use dunlin_link::{
+    Digest,
+    limits::REQUEST_BODY_BYTES_MAX,
+    rpc::{Method, RequestHead},
+};
+use serde_json::json;
+use tokio::io::repeat;
+
+use super::{CONFIG_MAPS, Fixture, Request};
+use crate::{artifacts::Artifacts, service::ClusterInfo, tokens::Tokens};
+
+#[tokio::test]
+async fn a_body_is_read_to_its_bound_and_no_further() {
+    let fixture = Fixture::start().await;
+    let head = RequestHead {
+        method: Method::Post,
+        path: CONFIG_MAPS.to_owned(),
+        query: Vec::new(),
+        content_type: String::new(),
+        accept: String::new(),
+        user_agent: String::new(),
+    };
+    // Without the bound this would never end.
+    let response = fixture.service.handle(&fixture.admin, head, repeat(b' ')).await;
+    assert_eq!(response.head.status, 413);
+    let status: serde_json::Value = serde_json::from_slice(&response.into_bytes().await.unwrap()).unwrap();
+    assert_eq!(status["reason"], "RequestEntityTooLarge");
+    let expected = format!("Request entity too large: limit is {REQUEST_BODY_BYTES_MAX}");
+    assert_eq!(status["message"], expected);
+}
+
+#[tokio::test]
+async fn modules_are_stored_under_their_names() {
+    let fixture = Fixture::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = Artifacts::open(folder.path(), fixture.service.store().clone()).unwrap();
+    fixture.service.attach_artifacts(artifacts);
+    let module = b"\0asm\x01\0\0\0".to_vec();
+    let put = |name: &str, body: &[u8]| {
+        let mut request = Request::new(Method::Put, "/dunlin/v1/modules").with_query("name", name);
+        request.body = body.to_vec();
+        request
+    };
+    let stored = fixture.expect(201, put("hello:v1", &module)).await;
+    assert_eq!(stored["digest"], Digest::of(&module).to_string());
+    assert_eq!(stored["size"], 8);
+    let list = fixture.get("/dunlin/v1/modules").await;
+    assert_eq!(list["items"], json!([stored]));
+    fixture.expect(400, put("Not A Name", &module)).await;
+    let refused = fixture.expect(400, put("text", b"hello")).await;
+    assert!(refused["message"].as_str().unwrap().contains("not a WASM module"), "{refused}");
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_and_deleted() {
+    let fixture = Fixture::start().await;
+    fixture.service.attach_tokens(Tokens::new(fixture.service.store().clone(), Digest::of(b"ca")));
+    let cluster = ClusterInfo {
+        id: "c1".to_owned(),
+        version: "0.0.0".to_owned(),
+        addresses: vec!["coordinator:6443".to_owned()],
+    };
+    fixture.service.attach_cluster(cluster);
+    assert_eq!(fixture.get("/dunlin/v1/cluster").await["id"], "c1");
+    let asked = json!({"description": "rack 4", "lifetimeSeconds": 60, "uses": 2});
+    let made = fixture.create("/dunlin/v1/tokens", &asked).await;
+    let text = made["token"].as_str().unwrap();
+    assert!(text.ends_with(".coordinator:6443"), "{text}");
+    let list = fixture.get("/dunlin/v1/tokens").await;
+    assert_eq!((&list["items"][0]["id"], &list["items"][0]["usesLeft"]), (&made["id"], &json!(2)));
+    assert!(!list.to_string().contains(text), "secrets are not listed");
+    let path = format!("/dunlin/v1/tokens/{}", made["id"].as_str().unwrap());
+    fixture.expect(200, Request::new(Method::Delete, &path)).await;
+    fixture.expect(404, Request::new(Method::Delete, &path)).await;
+    fixture.expect(400, Request::new(Method::Post, "/dunlin/v1/tokens").with_body(&json!({"use": 1}))).await;
+}
+
+#[tokio::test]
+async fn discovery_names_every_kind() {
+    let fixture = Fixture::start().await;
+    let resources = fixture.get("/api/v1").await;
+    let names: Vec<&str> = resources["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|resource| resource["name"].as_str().unwrap())
+        .collect();
+    for name in ["pods", "pods/binding", "pods/log", "pods/status", "namespaces/finalize", "secrets"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert_eq!(fixture.get("/version").await["minor"], "36");
+    let mut request = Request::new(Method::Get, "/api");
+    request.accept =
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
+            .to_owned();
+    let response = fixture.send(request).await;
+    let media = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+    assert_eq!(response.head.content_type, media);
+}

@@ -1,0 +1,93 @@
+//! What a node may do, through whole requests.
+
+use dunlin_link::{NodeName, rpc::Method};
+use serde_json::json;
+
+use super::{CONFIG_MAPS, Fixture, PODS, Request, pod};
+use crate::service::User;
+
+#[tokio::test]
+async fn a_node_reads_what_its_pods_name_and_nothing_else() {
+    let fixture = Fixture::start().await;
+    let node = User::node(&NodeName::new("n1"));
+    for name in ["named", "other"] {
+        fixture.create(CONFIG_MAPS, &json!({"metadata": {"name": name}})).await;
+    }
+    let mut own = pod("own");
+    own["spec"]["nodeName"] = "n1".into();
+    own["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "named"}}]);
+    fixture.create(PODS, &own).await;
+    fixture.create(PODS, &pod("unbound")).await;
+    let read = async |path: String, status: u16| {
+        fixture.expect_as(status, &node, Request::new(Method::Get, &path)).await
+    };
+    read(format!("{CONFIG_MAPS}/named"), 200).await;
+    read(format!("{CONFIG_MAPS}/other"), 403).await;
+    read(CONFIG_MAPS.to_owned(), 403).await;
+    read("/api/v1/secrets".to_owned(), 403).await;
+    read(format!("{PODS}/own"), 200).await;
+    read(format!("{PODS}/unbound"), 403).await;
+    read("/api/v1/pods".to_owned(), 403).await;
+    let list = Request::new(Method::Get, "/api/v1/pods").with_query("fieldSelector", "spec.nodeName=n1");
+    let list = fixture.expect_as(200, &node, list).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    let delete = Request::new(Method::Delete, &format!("{PODS}/own"));
+    fixture.expect_as(403, &node, delete).await;
+}
+
+#[tokio::test]
+async fn a_node_registers_itself_and_nobody_else() {
+    let fixture = Fixture::start().await;
+    let node = User::node(&NodeName::new("n1"));
+    let register = |name: &str| {
+        Request::new(Method::Post, "/api/v1/nodes").with_body(&json!({"metadata": {"name": name}}))
+    };
+    fixture.expect_as(403, &node, register("n2")).await;
+    fixture.expect_as(201, &node, register("n1")).await;
+    let mut status = Request::new(Method::Patch, "/api/v1/nodes/n1/status")
+        .with_body(&json!({"status": {"capacity": {"cpu": "2"}}}));
+    status.content_type = "application/merge-patch+json".to_owned();
+    let patched = fixture.expect_as(200, &node, status).await;
+    assert_eq!(patched["status"]["capacity"]["cpu"], "2");
+    let mut taint =
+        Request::new(Method::Patch, "/api/v1/nodes/n1").with_body(&json!({"spec": {"taints": []}}));
+    taint.content_type = "application/merge-patch+json".to_owned();
+    fixture.expect_as(403, &node, taint).await;
+}
+
+#[tokio::test]
+async fn a_node_tells_events_about_its_own() {
+    let fixture = Fixture::start().await;
+    let node = User::node(&NodeName::new("n1"));
+    fixture.create(PODS, &pod("foreign")).await;
+    let event = |kind: &str, name: &str| {
+        let involved = json!({"kind": kind, "namespace": "default", "name": name});
+        let object = json!({"metadata": {"generateName": "e-"}, "involvedObject": involved, "reason": "R", "type": "Normal"});
+        Request::new(Method::Post, "/api/v1/namespaces/default/events").with_body(&object)
+    };
+    fixture.expect_as(201, &node, event("Node", "n1")).await;
+    fixture.expect_as(403, &node, event("Node", "n2")).await;
+    fixture.expect_as(403, &node, event("Pod", "foreign")).await;
+    fixture.expect_as(403, &node, event("ConfigMap", "x")).await;
+}
+
+#[tokio::test]
+async fn endpoints_of_our_own_are_for_administrators() {
+    let fixture = Fixture::start().await;
+    let node = User::node(&NodeName::new("n1"));
+    for (method, path) in [
+        (Method::Get, "/dunlin/v1/modules"),
+        (Method::Put, "/dunlin/v1/modules"),
+        (Method::Get, "/dunlin/v1/tokens"),
+    ] {
+        let refused = fixture.expect_as(403, &node, Request::new(method, path)).await;
+        assert_eq!(refused["reason"], "Forbidden");
+    }
+    fixture.expect(405, Request::new(Method::Post, "/dunlin/v1/modules")).await;
+    fixture.expect(503, Request::new(Method::Get, "/dunlin/v1/tokens")).await;
+    for path in ["/livez", "/readyz"] {
+        let alive = fixture.send_as(&node, Request::new(Method::Get, path)).await;
+        assert_eq!(alive.into_bytes().await.unwrap(), "ok");
+    }
+    assert_eq!(fixture.send(Request::new(Method::Get, "/dunlin/v1/nothing")).await.head.status, 404);
+}

@@ -1,0 +1,141 @@
+//! A pod's binding, its end, and its log.
+
+use std::sync::Arc;
+
+use dunlin_link::{NodeName, assignment::Tombstone, logs::LogRequest, rpc::Method};
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::io::AsyncRead;
+
+use super::{Fixture, PODS, Request, pod};
+use crate::{
+    service::{LogError, LogSource, ObjectRef, TOMBSTONES_PREFIX, User, get::pod_kind},
+    store::ListOptions,
+};
+
+async fn bind(fixture: &Fixture, name: &str, status: u16) -> Value {
+    let binding = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "n1"}});
+    let request = Request::new(Method::Post, &format!("{PODS}/{name}/binding")).with_body(&binding);
+    fixture.expect(status, request).await
+}
+
+async fn tombstones(fixture: &Fixture) -> Vec<Tombstone> {
+    let options = ListOptions { prefix: TOMBSTONES_PREFIX.to_owned(), after: None, limit: None, at: None };
+    let page = fixture.service.store().list(options).await.unwrap();
+    page.items.iter().map(|item| serde_json::from_slice(&item.value).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once() {
+    let fixture = Fixture::start().await;
+    fixture.create(PODS, &pod("p")).await;
+    bind(&fixture, "p", 201).await;
+    let bound = fixture.get(&format!("{PODS}/p")).await;
+    assert_eq!(bound["spec"]["nodeName"], "n1");
+    assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
+    assert_eq!(bound["status"]["conditions"][0]["status"], "True");
+    let message = bind(&fixture, "p", 409).await["message"].clone();
+    let expected =
+        "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"";
+    assert_eq!(message, expected);
+    bind(&fixture, "q", 404).await;
+}
+
+#[tokio::test]
+async fn a_forced_removal_leaves_the_order_to_stop() {
+    let fixture = Fixture::start().await;
+    let made = fixture.create(PODS, &pod("p")).await;
+    bind(&fixture, "p", 201).await;
+    let delete = Request::new(Method::Delete, &format!("{PODS}/p"));
+    let marked = fixture.expect(200, delete).await;
+    assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
+    assert!(tombstones(&fixture).await.is_empty(), "the pod itself says that it is to be stopped");
+    let force = Request::new(Method::Delete, &format!("{PODS}/p")).with_query("gracePeriodSeconds", "0");
+    fixture.expect(200, force).await;
+    fixture.expect(404, Request::new(Method::Get, &format!("{PODS}/p"))).await;
+    let left = tombstones(&fixture).await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(
+        (left[0].uid.as_str(), left[0].name.as_str()),
+        (made["metadata"]["uid"].as_str().unwrap(), "p")
+    );
+    // A pod that no node has needs no order.
+    fixture.create(PODS, &pod("q")).await;
+    fixture.expect(200, Request::new(Method::Delete, &format!("{PODS}/q"))).await;
+    assert_eq!(tombstones(&fixture).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stopped_pod_is_removed_by_its_node_alone() {
+    let fixture = Fixture::start().await;
+    let made = fixture.create(PODS, &pod("p")).await;
+    bind(&fixture, "p", 201).await;
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    let (own, other) = (User::node(&NodeName::new("n1")), User::node(&NodeName::new("n2")));
+    let remove = async |user: &User, uid: &str| {
+        fixture.service.remove_stopped_pod(user, "default", "p", uid).await.map_err(|status| status.code())
+    };
+    assert_eq!(remove(&own, uid).await, Err(409), "nobody asked for its end");
+    fixture.expect(200, Request::new(Method::Delete, &format!("{PODS}/p"))).await;
+    assert_eq!(remove(&other, uid).await, Err(403));
+    assert_eq!(remove(&own, "another-uid").await, Err(409));
+    assert_eq!(remove(&own, uid).await, Ok(()));
+    assert_eq!(remove(&own, uid).await, Err(404));
+    assert!(tombstones(&fixture).await.is_empty());
+}
+
+#[tokio::test]
+async fn unchanged_objects_are_not_written() {
+    let fixture = Fixture::start().await;
+    fixture.create(PODS, &pod("p")).await;
+    let before = fixture.service.store().revision();
+    let object = ObjectRef { kind: pod_kind(), namespace: "default", name: "p" };
+    let same = |pod: &mut Value| {
+        pod["status"]["phase"] = "Pending".into();
+        true
+    };
+    fixture.service.modify(&fixture.admin, object, "status", None, same).await.unwrap();
+    assert_eq!(fixture.service.store().revision(), before);
+    let other = fixture.service.modify(&fixture.admin, object, "status", Some("other"), same).await;
+    assert_eq!(other.unwrap_err().code(), 409);
+}
+
+/// A node whose containers all said the same.
+#[derive(Debug)]
+struct Parrot;
+
+impl LogSource for Parrot {
+    fn open<'a>(
+        &'a self,
+        node: &'a NodeName,
+        request: LogRequest,
+    ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>> {
+        Box::pin(async move {
+            let text = format!("{node} {} {:?}\n", request.container, request.tail_lines);
+            Ok(Box::new(std::io::Cursor::new(text)) as Box<dyn AsyncRead + Send + Unpin>)
+        })
+    }
+}
+
+#[tokio::test]
+async fn logs_come_from_the_pods_node() {
+    let fixture = Fixture::start().await;
+    fixture.service.attach_logs(Arc::new(Parrot));
+    fixture.create(PODS, &pod("p")).await;
+    let log = || Request::new(Method::Get, &format!("{PODS}/p/log"));
+    assert!(fixture.send(log()).await.into_bytes().await.unwrap().is_empty(), "no node, no log");
+    bind(&fixture, "p", 201).await;
+    fixture.expect(400, log()).await;
+    let object = ObjectRef { kind: pod_kind(), namespace: "default", name: "p" };
+    let running = |pod: &mut Value| {
+        pod["status"]["containerStatuses"] = json!([{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]);
+        true
+    };
+    fixture.service.modify(&User::node(&NodeName::new("n1")), object, "status", None, running).await.unwrap();
+    let body = fixture.send(log().with_query("tailLines", "5")).await.into_bytes().await.unwrap();
+    assert_eq!(body, "n1 c Some(5)\n");
+    let refused = fixture.expect(422, log().with_query("tailLines", "-1")).await;
+    let expected =
+        "PodLogOptions \"p\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0";
+    assert_eq!(refused["message"], expected);
+}
