@@ -39,11 +39,25 @@ pub(crate) struct Args {
 /// When the store or the disk fails.
 pub(crate) fn run(args: &Args) -> Result<Report> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let mut figures = runtime.block_on(writers(args))?;
+    let mut figures = runtime.block_on(opening(&args.dir))?;
+    figures.extend(runtime.block_on(writers(args))?);
     if args.objects > 0 {
         figures.extend(runtime.block_on(restart::measure(&args.dir, args.objects))?);
     }
     Ok(Report::new("store", Machine::here(), figures))
+}
+
+/// What a first start and every later one wait for.
+async fn opening(dir: &Path) -> Result<Vec<Figure>> {
+    let folder = tempfile::Builder::new().prefix(".dunlin-bench-").tempdir_in(dir)?;
+    let mut figures = Vec::new();
+    for name in ["make a new store", "open it again"] {
+        let start = Instant::now();
+        let store = Store::open(&StoreOptions::new(folder.path()))?;
+        figures.push(Figure::new(name, start.elapsed().as_secs_f64() * 1000.0, "ms"));
+        store.close().await;
+    }
+    Ok(figures)
 }
 
 async fn writers(args: &Args) -> Result<Vec<Figure>> {

@@ -86,6 +86,9 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// The system refused a thread.
+    #[error("failed to start the writer of the store")]
+    Thread(#[source] io::Error),
 }
 
 impl Store {
@@ -125,10 +128,15 @@ impl Store {
         let mut log = Log::open(Box::new(log)).map_err(log_error)?;
         let meta = recover(options, &database, &mut log)?;
         log.allocate(options.log_bytes).map_err(log_error)?;
-        Ok(Self::start(options, Arc::new(database), log, meta))
+        Self::start(options, Arc::new(database), log, meta)
     }
 
-    fn start(options: &StoreOptions, database: Arc<Database>, log: Log, meta: Meta) -> Self {
+    fn start(
+        options: &StoreOptions,
+        database: Arc<Database>,
+        log: Log,
+        meta: Meta,
+    ) -> Result<Self, OpenError> {
         let (published, revision) = watch::channel(meta.revision);
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let shared = Arc::new(Shared::new(options, Arc::clone(&database), meta, revision));
@@ -142,8 +150,9 @@ impl Store {
             published,
         };
         // The thread ends when the last handle is dropped; `Store::close` waits for it.
-        thread::spawn(move || writer.run());
-        Self { commands, shared }
+        let thread = thread::Builder::new().name("store-writer".to_owned());
+        thread.spawn(move || writer.run()).map_err(OpenError::Thread)?;
+        Ok(Self { commands, shared })
     }
 }
 

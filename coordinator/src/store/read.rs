@@ -133,9 +133,6 @@ impl Snapshot {
     }
 }
 
-/// Rows of a table, one of which can be looked at ahead.
-type Rows<'a, K> = Peekable<Range<'a, K, &'static [u8]>>;
-
 /// Walks the keys that existed at a revision: those that exist now, and those that history says were removed since.
 struct KeysAt<'a> {
     snapshot: &'a Snapshot,
@@ -165,12 +162,12 @@ impl<'a> KeysAt<'a> {
     fn new(snapshot: &'a Snapshot, options: &'a ListOptions, at: Revision) -> Result<Self, redb::Error> {
         let after = options.after.as_deref().filter(|after| *after >= options.prefix.as_str());
         let start = after.map_or(Bound::Included(options.prefix.as_str()), Bound::Excluded);
-        let current = snapshot.objects.range::<&str>((start, Bound::Unbounded))?.peekable();
+        let current = Rows::new(snapshot.objects.range::<&str>((start, Bound::Unbounded))?);
         let past = if at < snapshot.meta.revision {
             let start = after.map_or(Bound::Included((options.prefix.as_str(), 0)), |after| {
                 Bound::Excluded((after, u64::MAX))
             });
-            Some(snapshot.history.range::<(&str, u64)>((start, Bound::Unbounded))?.peekable())
+            Some(Rows::new(snapshot.history.range::<(&str, u64)>((start, Bound::Unbounded))?))
         } else {
             None
         };
@@ -180,9 +177,9 @@ impl<'a> KeysAt<'a> {
     /// The next key that existed at the revision.
     fn next(&mut self) -> Result<Option<(String, Found<'a>)>, redb::Error> {
         loop {
-            let current = peek_key(&mut self.current, |key| key.to_owned())?;
+            let current = self.current.peek(str::to_owned)?;
             let past = match &mut self.past {
-                Some(past) => peek_key(past, |(key, _)| key.to_owned())?,
+                Some(past) => past.peek(|(key, _)| key.to_owned())?,
                 None => None,
             };
             let is_current =
@@ -191,10 +188,10 @@ impl<'a> KeysAt<'a> {
             if !key.starts_with(self.prefix) {
                 return Ok(None);
             }
-            let entry = if is_current { self.current.next().transpose()? } else { None };
+            let entry = if is_current { self.current.next()? } else { None };
             self.skip_past(&key)?;
             match entry {
-                Some((_, entry)) if entry::decode_revision(entry.value())? <= Some(self.at) => {
+                Some(entry) if entry::decode_revision(entry.value())? <= Some(self.at) => {
                     return Ok(Some((key, Found::Current(entry))));
                 }
                 _ => {
@@ -208,27 +205,32 @@ impl<'a> KeysAt<'a> {
 
     fn skip_past(&mut self, key: &str) -> Result<(), redb::Error> {
         let Some(past) = &mut self.past else { return Ok(()) };
-        while peek_key(past, |(past, _)| past == key)? == Some(true) {
-            past.next();
+        while past.peek(|(past, _)| past == key)? == Some(true) {
+            past.next()?;
         }
         Ok(())
     }
 }
 
-/// What `key` makes of the next row's key; a read error is taken out of the iterator.
-fn peek_key<K, T>(
-    rows: &mut Rows<'_, K>,
-    key: impl FnOnce(K::SelfType<'_>) -> T,
-) -> Result<Option<T>, redb::Error>
-where
-    K: redb::Key + 'static,
-{
-    match rows.next_if(Result::is_err) {
-        Some(Err(error)) => Err(error.into()),
-        _ => Ok(match rows.peek() {
-            Some(Ok((guard, _))) => Some(key(guard.value())),
-            _ => None,
-        }),
+/// Rows of a table in key order, the next of which can be looked at.
+struct Rows<'a, K: redb::Key + 'static>(Peekable<Range<'a, K, &'static [u8]>>);
+
+impl<'a, K: redb::Key + 'static> Rows<'a, K> {
+    fn new(rows: Range<'a, K, &'static [u8]>) -> Self {
+        Self(rows.peekable())
+    }
+
+    /// The next row's value.
+    fn next(&mut self) -> Result<Option<AccessGuard<'a, &'static [u8]>>, redb::Error> {
+        Ok(self.0.next().transpose()?.map(|(_, value)| value))
+    }
+
+    /// What `key` makes of the next row's key; the row stays.
+    fn peek<T>(&mut self, key: impl FnOnce(K::SelfType<'_>) -> T) -> Result<Option<T>, redb::Error> {
+        match self.0.next_if(Result::is_err) {
+            Some(Err(error)) => Err(error.into()),
+            _ => Ok(self.0.peek().and_then(|row| row.as_ref().ok()).map(|(guard, _)| key(guard.value()))),
+        }
     }
 }
 

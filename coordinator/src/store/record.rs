@@ -133,6 +133,8 @@ const KIND_DELETE: u8 = 2;
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::any, proptest};
+
     use super::*;
 
     fn record(txns: &[Vec<Write>]) -> Vec<u8> {
@@ -162,5 +164,15 @@ mod tests {
             assert!(decode(&bytes[..index]).is_none(), "{index}");
         }
         assert_eq!(RecordHeader::decode(&[0; 64]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_with_a_valid_checksum_makes_decoding_panic(body in vec(any::<u8>(), 0..64)) {
+            let mut builder = RecordBuilder::new(1, Revision(1));
+            builder.bytes.extend_from_slice(&body);
+            // Any answer will do, so long as there is one.
+            let _ = decode(&builder.finish()).unwrap();
+        }
     }
 }
