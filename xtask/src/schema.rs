@@ -86,7 +86,9 @@ fn render_definition(
     let required: BTreeSet<&str> =
         definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (field, property) in definition["properties"].as_object().into_iter().flatten() {
-        render_field(out, name, field, property, required.contains(field.as_str()), index)
+        let presence =
+            if required.contains(field.as_str()) { Presence::Required } else { Presence::Optional };
+        render_field(out, name, (field, property, presence), index)
             .with_context(|| format!("in {name}.{field}"))?;
     }
     for (field, pb) in definition["pbFieldsNotInJson"].as_object().into_iter().flatten() {
@@ -114,22 +116,26 @@ fn render_message(
     Ok(())
 }
 
-#[expect(clippy::fn_params_excessive_bools, reason = "one flag read off the definition's required list")]
+/// Whether the schema names a field as required.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Required,
+    Optional,
+}
+
 fn render_field(
     out: &mut String,
     definition: &str,
-    field: &str,
-    property: &Value,
-    required: bool,
+    (field, property, presence): (&str, &Value, Presence),
     index: &BTreeMap<&str, usize>,
 ) -> Result<()> {
     let shape = json_type(property, index)?;
     let number = property["pb"][0].as_u64().unwrap_or(0);
     write!(out, "{field} {number} {shape}")?;
-    if required {
+    if presence == Presence::Required {
         out.push_str(" !");
     }
-    if drops_zero(definition, field, property, required) {
+    if drops_zero(definition, field, property, presence) {
         out.push_str(" z");
     }
     if let Some(list) = property["list-type"].as_str() {
@@ -232,17 +238,17 @@ fn protobuf_type(pb: &Value, index: &BTreeMap<&str, usize>) -> Result<String> {
 }
 
 /// Whether Kubernetes leaves the field out when its value is zero or the empty string.
-#[expect(clippy::fn_params_excessive_bools, reason = "one flag read off the definition's required list")]
-fn drops_zero(definition: &str, field: &str, property: &Value, required: bool) -> bool {
-    if required || property.get("default").is_some() {
+fn drops_zero(definition: &str, field: &str, property: &Value, presence: Presence) -> bool {
+    if presence == Presence::Required || property.get("default").is_some() {
+        return false;
+    }
+    let short = definition.rsplit('.').next().unwrap_or(definition);
+    if POINTERS.contains(&(short, field)) {
         return false;
     }
     match property["type"].as_str() {
         Some("string") => !POINTER_STRINGS.contains(&field),
-        Some("boolean" | "integer") => {
-            let short = definition.rsplit('.').next().unwrap_or(definition);
-            PLAIN_SCALARS.contains(&field) && !POINTER_SCALARS.contains(&(short, field))
-        }
+        Some("boolean" | "integer") => PLAIN_SCALARS.contains(&field),
         _ => false,
     }
 }
@@ -322,11 +328,12 @@ const PLAIN_SCALARS: &[&str] = &[
     "updatedReplicas",
 ];
 
-/// Exceptions to [`PLAIN_SCALARS`]: held by pointer, so that a zero is kept.
-const POINTER_SCALARS: &[(&str, &str)] = &[
+/// Exceptions to the other lists: fields of single definitions that are held by pointer, so that a zero is kept.
+const POINTERS: &[(&str, &str)] = &[
     ("AzureDiskVolumeSource", "readOnly"),
     ("CSIVolumeSource", "readOnly"),
     ("ClientIPConfig", "timeoutSeconds"),
+    ("HostPathVolumeSource", "type"),
     ("ListOptions", "timeoutSeconds"),
     ("MutatingWebhook", "timeoutSeconds"),
     ("ValidatingWebhook", "timeoutSeconds"),
