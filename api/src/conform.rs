@@ -13,10 +13,25 @@ use crate::{
     time::{format_micro_time, format_time},
 };
 
-/// The first value that does not fit; the message is the one a Kubernetes server gives.
+/// The first value that does not fit; the message is the one a Kubernetes server gives for a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Mismatch(String);
+#[error("{message}")]
+pub(crate) struct Mismatch {
+    message: String,
+    /// What it says of a patched object that was never text: `cannot convert int64 to string`.
+    conversion: Option<String>,
+}
+
+impl Mismatch {
+    /// The message for an object that a strategic merge patch made.
+    pub(crate) fn into_conversion(self) -> String {
+        self.conversion.unwrap_or(self.message)
+    }
+
+    fn new(message: String) -> Self {
+        Self { message, conversion: None }
+    }
+}
 
 /// Makes `object` conform and adds `unknown field "path"` for every field pruned.
 pub(crate) fn conform(
@@ -106,7 +121,7 @@ impl Walk<'_> {
             (Shape::Int64, Value::Number(number)) if number.is_i64() => Ok(()),
             (Shape::Bytes, Value::String(text)) => match base64::decode(text) {
                 Ok(_) => Ok(()),
-                Err(position) => Err(Mismatch(format!("illegal base64 data at input byte {position}"))),
+                Err(position) => Err(Mismatch::new(format!("illegal base64 data at input byte {position}"))),
             },
             (Shape::List(element), Value::Array(elements)) => {
                 let length = self.path.len();
@@ -153,11 +168,15 @@ impl Walk<'_> {
             value => json_type(value).to_owned(),
         };
         let Self { owner, go_path, .. } = self;
-        Mismatch(if go_path.is_empty() {
+        let message = if go_path.is_empty() {
             format!("json: cannot unmarshal {found} into Go value of type {go_type}")
         } else {
             format!("json: cannot unmarshal {found} into Go struct field {owner}.{go_path} of type {go_type}")
-        })
+        };
+        Mismatch {
+            message,
+            conversion: Some(format!("cannot convert {} to {go_type}", unstructured_type(value))),
+        }
     }
 }
 
@@ -187,13 +206,26 @@ fn json_type(value: &Value) -> &'static str {
     }
 }
 
+/// The Go type that a JSON value has before it is converted.
+fn unstructured_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
 fn quantity(value: &mut Value) -> Result<(), Mismatch> {
     let text = match &*value {
         Value::Null => "0".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let quantity = Quantity::from_str(&text).map_err(|error| Mismatch(error.to_string()))?;
+    let quantity = Quantity::from_str(&text).map_err(|error| Mismatch::new(error.to_string()))?;
     *value = quantity.to_string().into();
     Ok(())
 }
@@ -209,11 +241,12 @@ fn int_or_string(value: &mut Value) -> Result<(), Mismatch> {
             Ok(())
         }
         Value::Number(number) => {
-            Err(Mismatch(format!("json: cannot unmarshal number {number} into Go value of type int32")))
+            Err(Mismatch::new(format!("json: cannot unmarshal number {number} into Go value of type int32")))
         }
-        other => {
-            Err(Mismatch(format!("json: cannot unmarshal {} into Go value of type int32", json_type(other))))
-        }
+        other => Err(Mismatch::new(format!(
+            "json: cannot unmarshal {} into Go value of type int32",
+            json_type(other)
+        ))),
     }
 }
 
@@ -229,7 +262,9 @@ fn time(value: &mut Value, precision: Precision) -> Result<(), Mismatch> {
         Value::String(text) => text,
         other => {
             let found = json_type(other);
-            return Err(Mismatch(format!("json: cannot unmarshal {found} into Go value of type string")));
+            return Err(Mismatch::new(format!(
+                "json: cannot unmarshal {found} into Go value of type string"
+            )));
         }
     };
     let Ok(parsed) = Timestamp::from_str(text) else {
@@ -237,7 +272,7 @@ fn time(value: &mut Value, precision: Precision) -> Result<(), Mismatch> {
             Precision::Seconds => "2006-01-02T15:04:05Z07:00",
             Precision::Micros => "2006-01-02T15:04:05.000000Z07:00",
         };
-        return Err(Mismatch(format!(
+        return Err(Mismatch::new(format!(
             "parsing time \"{text}\" as \"{layout}\": cannot parse \"{text}\" as \"2006\""
         )));
     };
@@ -260,7 +295,7 @@ mod tests {
         let definition = schema::definition("io.k8s.api.core.v1.Pod").unwrap();
         let result = conform(definition, &mut object, &mut Vec::new());
         assert_eq!(
-            result.map(|()| object["spec"].take()).map_err(|error| error.0),
+            result.map(|()| object["spec"].take()).map_err(|error| error.message),
             expected.map_err(str::to_owned)
         );
     }

@@ -51,33 +51,49 @@ impl PatchKind {
     }
 }
 
+/// What a patch made of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patched {
+    /// The object, not checked against the kind.
+    pub object: Value,
+    /// What messages about it show: the object, or for a strategic merge patch the patch.
+    pub shown: String,
+}
+
 /// What `patch` makes of `current`; the outcome is not checked against the kind.
 ///
 /// # Errors
 ///
 /// When the body is no patch or does not apply.
-pub fn apply(kind: &Kind, current: &Value, patch: PatchKind, body: &[u8]) -> Result<Value, PatchError> {
+pub fn apply(kind: &Kind, current: &Value, patch: PatchKind, body: &[u8]) -> Result<Patched, PatchError> {
     let document = decode::document(body, Format::Json, None).map_err(|error| match error {
         DecodeError::TooLarge => PatchError::TooLarge,
         error => PatchError::Unreadable(error.to_string()),
     })?;
     let patch_value = document.value;
     let mut object = current.clone();
-    match patch {
+    if patch != PatchKind::Json && !patch_value.is_object() {
+        let found = if patch_value.is_array() { "array" } else { "value" };
+        let message =
+            format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
+        return Err(PatchError::Unreadable(message));
+    }
+    let shown = match patch {
+        PatchKind::Strategic => {
+            let shown = go_value(&patch_value);
+            strategic::apply(kind.definition(), &mut object, patch_value)?;
+            shown
+        }
+        PatchKind::Merge => {
+            merge(&mut object, patch_value);
+            go_json(&object)
+        }
         PatchKind::Json => {
             json::apply(&mut object, &patch_value)?;
-            return Ok(object);
+            go_json(&object)
         }
-        PatchKind::Merge | PatchKind::Strategic if !patch_value.is_object() => {
-            let found = if patch_value.is_array() { "array" } else { "value" };
-            let wanted = "map[string]interface {}";
-            let message = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
-            return Err(PatchError::Unreadable(message));
-        }
-        PatchKind::Merge => merge(&mut object, patch_value),
-        PatchKind::Strategic => strategic::apply(kind.definition(), &mut object, patch_value)?,
-    }
-    Ok(object)
+    };
+    Ok(Patched { object, shown })
 }
 
 /// RFC 7386: objects merge, null removes, everything else replaces.
@@ -100,7 +116,7 @@ pub fn merge(target: &mut Value, patch: Value) {
 }
 
 /// An object as messages about patches show it: top-level fields in alphabetical order, metadata in the order of its struct.
-pub(crate) fn go_json(object: &Value) -> String {
+fn go_json(object: &Value) -> String {
     let Some(entries) = object.as_object() else { return object.to_string() };
     let shown = entries.iter().map(|(key, value)| match (key.as_str(), value.as_object()) {
         ("metadata", Some(metadata)) => {
@@ -111,6 +127,23 @@ pub(crate) fn go_json(object: &Value) -> String {
         _ => format!("{}:{value}", Value::from(key.as_str())),
     });
     format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
+}
+
+/// A value as Go's default formatting shows it: `map[data:map[a:1]]`.
+fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(elements) => {
+            let elements: Vec<String> = elements.iter().map(go_value).collect();
+            format!("[{}]", elements.join(" "))
+        }
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(key, value)| format!("{key}:{}", go_value(value)));
+            format!("map[{}]", entries.collect::<Vec<_>>().join(" "))
+        }
+    }
 }
 
 /// Fields of `ObjectMeta` as its Go struct orders them.

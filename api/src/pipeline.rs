@@ -166,7 +166,9 @@ pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Re
     let mut errors = Vec::new();
     meta::validate(kind, &object, &mut errors);
     (kind.validate)(&object, &mut errors);
-    finish(kind, object, &errors)
+    let object = finish(kind, object, &errors)?;
+    let warnings = (kind.warnings)(&object);
+    Ok(Accepted { object, warnings })
 }
 
 /// The object to store for an update of `current` to `object`, and warnings about it. Equal to `current` when nothing changes.
@@ -204,7 +206,12 @@ pub fn update(
             (kind.validate_status)(&object, current, &mut errors);
         }
     }
-    finish(kind, object, &errors)
+    let object = finish(kind, object, &errors)?;
+    let warnings = match target {
+        Target::Object => (kind.warnings)(&object),
+        Target::Status => Vec::new(),
+    };
+    Ok(Accepted { object, warnings })
 }
 
 /// The object that a patch makes of `current`, accepted like a request body; [`update`] comes next.
@@ -225,26 +232,23 @@ pub fn patch(
         PatchError::Unreadable(message) => Status::bad_request(format!("error decoding patch: {message}")),
         PatchError::Invalid(message) => Status::bad_request(message),
     })?;
-    let shown = patches::go_json(&patched);
-    accept_patched(kind, patched, validation).map_err(|detail| Status::invalid_patch(&shown, &detail))
-}
-
-fn accept_patched(
-    kind: &'static Kind,
-    mut object: Value,
-    validation: FieldValidation,
-) -> Result<Accepted, String> {
+    let mut object = patched.object;
     let mut unknown = Vec::new();
-    conform(kind.definition(), &mut object, &mut unknown).map_err(|mismatch| mismatch.to_string())?;
-    set(&mut object, "apiVersion", kind.api_version());
-    set(&mut object, "kind", kind.kind);
-    match validation {
+    let outcome = conform(kind.definition(), &mut object, &mut unknown).map_err(|mismatch| match patch {
+        PatchKind::Strategic => mismatch.into_conversion(),
+        PatchKind::Merge | PatchKind::Json => mismatch.to_string(),
+    });
+    let outcome = outcome.and_then(|()| match validation {
         FieldValidation::Strict if !unknown.is_empty() => {
             Err(format!("strict decoding error: {}", unknown.join(", ")))
         }
-        FieldValidation::Warn => Ok(Accepted { object, warnings: unknown }),
-        _ => Ok(Accepted { object, warnings: Vec::new() }),
-    }
+        FieldValidation::Warn => Ok(unknown),
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
+    });
+    let warnings = outcome.map_err(|detail| Status::invalid_patch(&patched.shown, &detail))?;
+    set(&mut object, "apiVersion", kind.api_version());
+    set(&mut object, "kind", kind.kind);
+    Ok(Accepted { object, warnings })
 }
 
 /// Marks an object as being deleted, with so many seconds of grace from `now`. Answers whether anything changed: a second
@@ -280,13 +284,13 @@ fn bump_generation(object: &mut Value) {
     }
 }
 
-fn finish(kind: &'static Kind, mut object: Value, errors: &[FieldError]) -> Result<Accepted, Status> {
+/// Refuses an object with errors, and makes a good one canonical again after what was set on it.
+fn finish(kind: &'static Kind, mut object: Value, errors: &[FieldError]) -> Result<Value, Status> {
     if !errors.is_empty() {
         return Err(Status::invalid(kind, text(&object["metadata"], "name"), errors));
     }
     conform(kind.definition(), &mut object, &mut Vec::new()).map_err(Status::internal)?;
-    let warnings = (kind.warnings)(&object);
-    Ok(Accepted { object, warnings })
+    Ok(object)
 }
 
 /// A status update changes nothing but the status and, of metadata, what is not about ownership.

@@ -1,9 +1,9 @@
 //! Defaults of pods that the schema does not hold.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::CONTAINER_LISTS;
-use crate::value::{default, default_text, entries, has, is_true, list_mut, object_mut, set, text};
+use crate::value::{default, default_text, entries, has, is_true, list, list_mut, object_mut, set, text};
 
 pub(super) fn apply(pod: &mut Value) {
     let spec = object_mut(pod, "spec");
@@ -35,6 +35,22 @@ pub(super) fn apply(pod: &mut Value) {
     }
     if has(spec, "resources") {
         requests_from_limits(&mut spec["resources"]);
+    }
+    if has(pod, "status") {
+        for (one, all) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
+            address_alias(&mut pod["status"], one, all);
+        }
+    }
+}
+
+/// The single address is the first of the list; where they differ the single one counts.
+fn address_alias(status: &mut Value, one: &str, all: &str) {
+    let first = list(status, all).first().map_or("", |address| text(address, "ip")).to_owned();
+    let single = text(status, one).to_owned();
+    if single.is_empty() && !first.is_empty() {
+        set(status, one, first);
+    } else if single != first {
+        set(status, all, json!([{"ip": single}]));
     }
 }
 

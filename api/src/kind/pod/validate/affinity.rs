@@ -1,0 +1,139 @@
+//! Rules for node and pod affinity.
+
+use serde_json::Value;
+
+use crate::{
+    field::{FieldError, Path},
+    kind::report,
+    names,
+    value::{has, list, text},
+};
+
+pub(super) fn check(affinity: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    if has(affinity, "nodeAffinity") {
+        check_node(&affinity["nodeAffinity"], &field.child("nodeAffinity"), errors);
+    }
+    for key in ["podAffinity", "podAntiAffinity"] {
+        let (pods, field) = (&affinity[key], field.child(key));
+        for (position, term) in list(pods, REQUIRED).iter().enumerate() {
+            check_pod_term(term, &field.child(REQUIRED).index(position), errors);
+        }
+        for (position, weighted) in list(pods, PREFERRED).iter().enumerate() {
+            let field = field.child(PREFERRED).index(position);
+            check_weight(weighted, &field, errors);
+            check_pod_term(&weighted["podAffinityTerm"], &field.child("podAffinityTerm"), errors);
+        }
+    }
+}
+
+fn check_node(affinity: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    if has(affinity, REQUIRED) {
+        let field = field.child(REQUIRED).child("nodeSelectorTerms");
+        let terms = list(&affinity[REQUIRED], "nodeSelectorTerms");
+        if terms.is_empty() {
+            errors.push(FieldError::required(&field, "must have at least one node selector term"));
+        }
+        for (position, term) in terms.iter().enumerate() {
+            check_node_term(term, &field.index(position), errors);
+        }
+    }
+    for (position, weighted) in list(affinity, PREFERRED).iter().enumerate() {
+        let field = field.child(PREFERRED).index(position);
+        check_weight(weighted, &field, errors);
+        check_node_term(&weighted["preference"], &field.child("preference"), errors);
+    }
+}
+
+fn check_weight(weighted: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let weight = weighted["weight"].as_i64().unwrap_or(0);
+    if !(1..=100).contains(&weight) {
+        errors.push(FieldError::invalid(field.child("weight"), weight, "must be in the range 1-100"));
+    }
+}
+
+fn check_node_term(term: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    for (position, requirement) in list(term, "matchExpressions").iter().enumerate() {
+        let field = field.child("matchExpressions").index(position);
+        check_operator(requirement, &field, &["Gt", "Lt"], errors);
+        let key = text(requirement, "key");
+        report(names::qualified_name(key), &field.child("key"), key, errors);
+    }
+    for (position, requirement) in list(term, "matchFields").iter().enumerate() {
+        let field = field.child("matchFields").index(position);
+        let values = list(requirement, "values");
+        let operator = text(requirement, "operator");
+        if !["In", "NotIn"].contains(&operator) {
+            let detail = "not a valid selector operator";
+            errors.push(FieldError::invalid(field.child("operator"), operator, detail));
+        } else if values.len() != 1 {
+            let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+            errors.push(FieldError::required(field.child("values"), detail));
+        }
+        let key = text(requirement, "key");
+        if key != "metadata.name" {
+            errors.push(FieldError::invalid(field.child("key"), key, "not a valid field selector key"));
+        }
+        for (position, name) in values.iter().filter_map(Value::as_str).enumerate() {
+            report(names::dns_subdomain(name), &field.child("values").index(position), name, errors);
+        }
+    }
+}
+
+/// The values must suit the operator; `numeric` operators exist for nodes only.
+fn check_operator(requirement: &Value, field: &Path, numeric: &[&str], errors: &mut Vec<FieldError>) {
+    let values = list(requirement, "values");
+    match text(requirement, "operator") {
+        "In" | "NotIn" => {
+            if values.is_empty() {
+                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+                errors.push(FieldError::required(field.child("values"), detail));
+            }
+        }
+        "Exists" | "DoesNotExist" => {
+            if !values.is_empty() {
+                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.push(FieldError::forbidden(field.child("values"), detail));
+            }
+        }
+        operator if numeric.contains(&operator) => {
+            if values.len() != 1 {
+                let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+                errors.push(FieldError::required(field.child("values"), detail));
+            }
+        }
+        operator => {
+            let detail = "not a valid selector operator";
+            errors.push(FieldError::invalid(field.child("operator"), operator, detail));
+        }
+    }
+}
+
+fn check_pod_term(term: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    for key in ["labelSelector", "namespaceSelector"] {
+        check_selector(&term[key], &field.child(key), errors);
+    }
+    for (position, namespace) in list(term, "namespaces").iter().filter_map(Value::as_str).enumerate() {
+        report(names::dns_label(namespace), &field.child("namespace").index(position), namespace, errors);
+    }
+    match text(term, "topologyKey") {
+        "" => errors.push(FieldError::required(field.child("topologyKey"), "can not be empty")),
+        key => report(names::qualified_name(key), &field.child("topologyKey"), key, errors),
+    }
+}
+
+/// A label selector in its object form.
+pub(super) fn check_selector(selector: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    crate::meta::validate_labels(selector, "matchLabels", field, errors);
+    for (position, requirement) in list(selector, "matchExpressions").iter().enumerate() {
+        let field = field.child("matchExpressions").index(position);
+        check_operator(requirement, &field, &[], errors);
+        let key = text(requirement, "key");
+        report(names::qualified_name(key), &field.child("key"), key, errors);
+        for (position, value) in list(requirement, "values").iter().filter_map(Value::as_str).enumerate() {
+            report(names::label_value(value), &field.child("values").index(position), value, errors);
+        }
+    }
+}
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";

@@ -1,0 +1,160 @@
+//! Rules for containers.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{check_choice, check_required, env, probes, resources, security, volumes};
+use crate::{
+    field::{FieldError, Path},
+    kind::{pod::is_sidecar, report},
+    names,
+    value::{entries, has, list, text},
+};
+
+pub(super) fn check(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let volumes: BTreeSet<&str> = list(spec, "volumes").iter().map(|volume| text(volume, "name")).collect();
+    let mut names = BTreeSet::new();
+    let main = field.child("containers");
+    if list(spec, "containers").is_empty() {
+        errors.push(FieldError::required(&main, ""));
+    }
+    let mut host_ports = BTreeSet::new();
+    for (position, container) in list(spec, "containers").iter().enumerate() {
+        let field = main.index(position);
+        check_common(container, &field, &volumes, errors);
+        probes::check(container, &field, errors);
+        check_unique_name(container, &field, &mut names, errors);
+        check_choice(container, "restartPolicy", &field, &["Always", "OnFailure", "Never"], errors);
+        check_host_ports(container, &field, &mut host_ports, errors);
+    }
+    for (position, container) in list(spec, "initContainers").iter().enumerate() {
+        let field = field.child("initContainers").index(position);
+        check_common(container, &field, &volumes, errors);
+        check_unique_name(container, &field, &mut names, errors);
+        if is_sidecar(container) {
+            probes::check(container, &field, errors);
+        } else {
+            check_plain_init(container, &field, errors);
+        }
+    }
+    for (position, container) in list(spec, "ephemeralContainers").iter().enumerate() {
+        let field = field.child("ephemeralContainers").index(position);
+        check_common(container, &field, &volumes, errors);
+        check_unique_name(container, &field, &mut names, errors);
+        for (key, _) in entries(container, "resources") {
+            if ["limits", "requests"].contains(&key.as_str()) {
+                let detail = "cannot be set for an Ephemeral Container";
+                errors.push(FieldError::forbidden(field.child("resources"), detail));
+            }
+        }
+    }
+}
+
+fn check_common(container: &Value, field: &Path, volumes: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
+    let name = text(container, "name");
+    if name.is_empty() {
+        errors.push(FieldError::required(field.child("name"), ""));
+    } else {
+        report(names::dns_label(name), &field.child("name"), name, errors);
+    }
+    let image = text(container, "image");
+    if image.is_empty() {
+        errors.push(FieldError::required(field.child("image"), ""));
+    } else if image != image.trim() {
+        let detail = "must not have leading or trailing whitespace";
+        errors.push(FieldError::invalid(field.child("image"), image, detail));
+    }
+    check_choice(container, "terminationMessagePolicy", field, &["File", "FallbackToLogsOnError"], errors);
+    check_ports(container, &field.child("ports"), errors);
+    env::check(container, field, errors);
+    volumes::check_mounts(container, &field.child("volumeMounts"), volumes, errors);
+    check_choice(container, "imagePullPolicy", field, &["Always", "IfNotPresent", "Never"], errors);
+    resources::check(&container["resources"], &field.child("resources"), errors);
+    check_resize(container, &field.child("resizePolicy"), errors);
+    security::check_container(&container["securityContext"], &field.child("securityContext"), errors);
+}
+
+fn check_unique_name<'s>(
+    container: &'s Value,
+    field: &Path,
+    names: &mut BTreeSet<&'s str>,
+    errors: &mut Vec<FieldError>,
+) {
+    let name = text(container, "name");
+    if !name.is_empty() && !names.insert(name) {
+        errors.push(FieldError::duplicate(field.child("name"), name));
+    }
+}
+
+/// An init container that must end before the next starts has nothing to be probed for.
+fn check_plain_init(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        if has(container, key) {
+            let detail = "may not be set for init containers without restartPolicy=Always";
+            errors.push(FieldError::forbidden(field.child(key), detail));
+        }
+    }
+    check_choice(container, "restartPolicy", field, &["Always", "OnFailure", "Never"], errors);
+}
+
+fn check_ports(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let mut names = BTreeSet::new();
+    for (position, port) in list(container, "ports").iter().enumerate() {
+        let field = field.index(position);
+        let name = text(port, "name");
+        if !name.is_empty() {
+            let problems = names::port_name(name);
+            if problems.is_empty() && !names.insert(name) {
+                errors.push(FieldError::duplicate(field.child("name"), name));
+            }
+            report(problems, &field.child("name"), name, errors);
+        }
+        match port["containerPort"].as_i64().unwrap_or(0) {
+            0 => errors.push(FieldError::required(field.child("containerPort"), "")),
+            number => check_port_number(number, &field.child("containerPort"), errors),
+        }
+        match port["hostPort"].as_i64().unwrap_or(0) {
+            0 => {}
+            number => check_port_number(number, &field.child("hostPort"), errors),
+        }
+        check_required(port, "protocol", &field, errors);
+        check_choice(port, "protocol", &field, &["SCTP", "TCP", "UDP"], errors);
+    }
+}
+
+/// Ports must be what TCP and UDP have.
+pub(super) fn check_port_number(number: i64, field: &Path, errors: &mut Vec<FieldError>) {
+    if !(1..=65535).contains(&number) {
+        errors.push(FieldError::invalid(field, number, "must be between 1 and 65535, inclusive"));
+    }
+}
+
+fn check_host_ports(
+    container: &Value,
+    field: &Path,
+    taken: &mut BTreeSet<String>,
+    errors: &mut Vec<FieldError>,
+) {
+    for (position, port) in list(container, "ports").iter().enumerate() {
+        let number = port["hostPort"].as_i64().unwrap_or(0);
+        let place = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
+        if number != 0 && !taken.insert(place.clone()) {
+            let field = field.child("ports").index(position).child("hostPort");
+            errors.push(FieldError::duplicate(field, place));
+        }
+    }
+}
+
+fn check_resize(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let mut seen = BTreeSet::new();
+    for (position, policy) in list(container, "resizePolicy").iter().enumerate() {
+        let field = field.index(position);
+        check_choice(policy, "resourceName", &field, &["cpu", "memory"], errors);
+        check_choice(policy, "restartPolicy", &field, &["NotRequired", "RestartContainer"], errors);
+        let name = text(policy, "resourceName");
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(field, name));
+        }
+    }
+}
