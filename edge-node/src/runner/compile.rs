@@ -98,12 +98,9 @@ impl Compiler {
         Self { command }
     }
 
-    /// This very program, as `dunlin compile IN OUT`.
-    ///
-    /// # Errors
-    /// When the program's own path cannot be found out.
-    pub fn this_program() -> io::Result<Self> {
-        Ok(Self::new(vec![std::env::current_exe()?.into(), "compile".into()]))
+    /// This very program, as `dunlin compile IN OUT`: the file that runs now, even when an upgrade has put another in its place.
+    pub fn this_program() -> Self {
+        Self::new(vec!["/proc/self/exe".into(), "compile".into()])
     }
 
     /// Compiles `module` into the new file `artifact`.

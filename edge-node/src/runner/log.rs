@@ -168,10 +168,13 @@ impl Log {
 
 impl Output for Log {
     fn room(&self) -> usize {
-        PENDING_BYTES_MAX.saturating_sub(self.state().bytes.len())
+        self.state().room()
     }
 
     fn push(&self, stream: Stream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let at = Timestamp::now();
         let mut state = self.state();
         state.bytes.extend_from_slice(bytes);
@@ -181,14 +184,23 @@ impl Output for Log {
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
-        // Many tiny writes are bounded too, since each has a record.
-        if state.bytes.len() < PENDING_BYTES_MAX && state.chunks.len() < PENDING_CHUNKS_MAX {
+        if state.room() > 0 {
             return Poll::Ready(());
         }
         if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             state.waiting.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+impl Pending {
+    /// Many tiny writes are bounded too, since each has a record.
+    fn room(&self) -> usize {
+        if self.chunks.len() >= PENDING_CHUNKS_MAX {
+            return 0;
+        }
+        PENDING_BYTES_MAX.saturating_sub(self.bytes.len())
     }
 }
 

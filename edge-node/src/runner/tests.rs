@@ -217,6 +217,30 @@ async fn a_container_runs_logs_and_ends() {
     assert_eq!(artifacts, [0o400]);
 }
 
+/// Writes 20,000 lines, far more than is buffered.
+const CHATTER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\1e\00\00\00")
+    (data (i32.const 16) "abcdefghijklmnopqrstuvwxyz...\n")
+    (func (export "_start") (local $i i32)
+        (loop $again
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 64)))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $i) (i32.const 20000))))))"#;
+
+#[tokio::test]
+async fn a_guest_that_writes_fast_waits_and_loses_nothing() {
+    let runner = Runner::start().await;
+    let mut agent = runner.greeted().await;
+    let spec = runner.spec("chatter", CHATTER);
+    agent.start(spec.clone()).await;
+    assert_eq!(agent.exit("chatter").await.cause, ExitCause::Code(0));
+    let log = fs::read_to_string(&spec.log).unwrap();
+    assert_eq!(log.lines().count(), 20_000);
+    assert!(log.lines().all(|line| line.ends_with(" stdout F abcdefghijklmnopqrstuvwxyz...")));
+}
+
 #[tokio::test]
 async fn containers_outlive_their_agent() {
     let runner = Runner::start().await;

@@ -30,7 +30,7 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
         }
     };
     match returned {
-        Ok(result) => outcome::of_command(result, &run.memory, &run.stop),
+        Ok(result) => outcome::of_command(result, &run.memory),
         Err(_panicked) => Ended::new(Cause::HostError, "the host failed while it ran the guest"),
     }
 }

@@ -132,6 +132,15 @@ mod tests {
     }
 
     #[test]
+    fn both_address_spaces_compile_and_differ() {
+        let key = |space| artifact_key(&Engine::new(&config(space)).unwrap());
+        assert_ne!(key(AddressSpace::Wide), key(AddressSpace::Narrow));
+        let narrow = Engine::new(&config(AddressSpace::Narrow)).unwrap();
+        let wasm = wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap();
+        assert!(narrow.precompile_module(&wasm).is_ok());
+    }
+
+    #[test]
     fn other_bytes_than_wasm_are_refused() {
         for bytes in [&b""[..], b"\0asm", b"(module)", b"\x7fELF\x02\x01\x01\0\0\0", b"\0asm\x02\0\0\0"] {
             assert!(matches!(compile(bytes), Err(CompileError::NotWasm)), "{bytes:?}");

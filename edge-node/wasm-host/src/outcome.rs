@@ -3,7 +3,7 @@
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
-use crate::{memory::MemoryAccount, stop::Stop};
+use crate::memory::MemoryAccount;
 
 /// The end of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,18 +40,14 @@ pub enum Cause {
 }
 
 /// What became of a command that was called: its own result, or the error that ended it.
-pub(crate) fn of_command(
-    result: wasmtime::Result<Result<(), ()>>,
-    memory: &MemoryAccount,
-    stop: &Stop,
-) -> Ended {
+pub(crate) fn of_command(result: wasmtime::Result<Result<(), ()>>, memory: &MemoryAccount) -> Ended {
     let error = match result {
-        Ok(Ok(())) => return exited(0, memory, stop),
-        Ok(Err(())) => return exited(1, memory, stop),
+        Ok(Ok(())) => return exited(0, memory),
+        Ok(Err(())) => return exited(1, memory),
         Err(error) => error,
     };
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return exited(exit.0, memory, stop);
+        return exited(exit.0, memory);
     }
     match of_trap(&error, memory) {
         Cause::Trap if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
@@ -67,13 +63,11 @@ pub(crate) fn of_trap(error: &wasmtime::Error, memory: &MemoryAccount) -> Cause 
     if exhausted || memory.was_denied_lately() { Cause::OutOfMemory } else { Cause::Trap }
 }
 
-fn exited(code: i32, memory: &MemoryAccount, stop: &Stop) -> Ended {
+fn exited(code: i32, memory: &MemoryAccount) -> Ended {
     if code != 0 && memory.was_denied_lately() {
         return Ended::new(Cause::OutOfMemory, memory.denial());
     }
-    // A guest that noticed the end of its input and finished normally did what it was asked.
-    let cause = if code == 0 && stop.is_requested() { Cause::Stopped } else { Cause::Code(code) };
-    Ended::new(cause, "")
+    Ended::new(Cause::Code(code), "")
 }
 
 /// The error with its causes and the first frames of the guest, bounded.
