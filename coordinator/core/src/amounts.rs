@@ -19,12 +19,9 @@ pub struct Amounts {
     pub extended: BTreeMap<Arc<str>, u64>,
 }
 
-/// A resource list as objects carry it.
-pub(crate) type ResourceList = BTreeMap<String, resource::Quantity>;
-
 impl Amounts {
     /// Reads a resource list. A quantity that does not parse counts as zero: the API has refused it before.
-    pub(crate) fn of(list: &ResourceList) -> Self {
+    pub(crate) fn of(list: &BTreeMap<String, resource::Quantity>) -> Self {
         let mut amounts = Self::default();
         for (name, quantity) in list {
             match name.as_str() {

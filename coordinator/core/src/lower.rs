@@ -2,11 +2,12 @@
 //!
 //! Every value is final: defaults are applied, quantities are numbers. Image references stay as written; who knows images
 //! resolves them. Content of ConfigMaps and Secrets is named here and carried by digest. Fields that are not carried are either
-//! refused on the node because ignoring them would weaken security, or listed by [`ignored_fields`].
+//! refused on the node because ignoring them would weaken security, or named in a warning by the API when the pod is written.
 
 mod config;
-mod ignored;
 mod security;
+
+use std::collections::BTreeMap;
 
 use dunlin_api::Quantity;
 use dunlin_link::{
@@ -19,7 +20,6 @@ use dunlin_link::{
 use k8s_openapi::{api::core::v1, apimachinery::pkg::api::resource};
 
 pub use config::config_object;
-pub use ignored::ignored_fields;
 
 use crate::amounts;
 
@@ -28,14 +28,15 @@ use crate::amounts;
 #[error("failed to decode a stored object to lower it")]
 pub struct LowerError(#[from] serde_json::Error);
 
-/// What is known of an image reference: the module's digest, or why there is none.
-pub type Resolution = Result<Digest, String>;
-
-/// Lowers the pod in `json`. Its config references carry no digests yet.
+/// Lowers the pod in `json`. `resolve` answers an image reference's digest, or why there is none, for the user. Config references
+/// carry no digests yet.
 ///
 /// # Errors
 /// When `json` is not a pod.
-pub fn lower(json: &[u8], resolve: &dyn Fn(&str) -> Resolution) -> Result<PodAssignment, LowerError> {
+pub fn lower(
+    json: &[u8],
+    resolve: &dyn Fn(&str) -> Result<Digest, String>,
+) -> Result<PodAssignment, LowerError> {
     let pod: v1::Pod = serde_json::from_slice(json)?;
     let metadata = pod.metadata;
     let name = metadata.name.unwrap_or_default();
@@ -75,7 +76,7 @@ pub fn lower(json: &[u8], resolve: &dyn Fn(&str) -> Resolution) -> Result<PodAss
 fn lower_container(
     container: v1::Container,
     pod_refused: &[String],
-    resolve: &dyn Fn(&str) -> Resolution,
+    resolve: &dyn Fn(&str) -> Result<Digest, String>,
 ) -> Container {
     let refused_fields = security::refused_in_container(container.security_context.as_ref(), pod_refused);
     Container {
@@ -95,7 +96,7 @@ fn lower_container(
     }
 }
 
-fn image(reference: String, policy: Option<&str>, resolve: &dyn Fn(&str) -> Resolution) -> Image {
+fn image(reference: String, policy: Option<&str>, resolve: &dyn Fn(&str) -> Result<Digest, String>) -> Image {
     let pull_policy = match policy {
         Some("Always") => PullPolicy::Always,
         Some("Never") => PullPolicy::Never,
@@ -118,7 +119,7 @@ fn env_from(source: v1::EnvFromSource) -> Option<EnvFrom> {
     Some(EnvFrom { prefix, kind, name, optional: optional.unwrap_or(false) })
 }
 
-/// `None` for a source that nodes do not know, which [`ignored_fields`] names.
+/// `None` for a source that nodes do not know, of which the API warns.
 fn env_var(variable: v1::EnvVar) -> Option<EnvVar> {
     let name = variable.name;
     let Some(source) = variable.value_from else {
@@ -170,8 +171,12 @@ fn container_port(port: v1::ContainerPort) -> Option<ContainerPort> {
 fn resources(resources: v1::ResourceRequirements) -> Resources {
     let requests = resources.requests.unwrap_or_default();
     let limits = resources.limits.unwrap_or_default();
-    let cpu = |list: &amounts::ResourceList| -> Option<MilliCpu> { list.get("cpu").map(amounts::milli_cpu) };
-    let memory = |list: &amounts::ResourceList| -> Option<Bytes> { list.get("memory").map(amounts::bytes) };
+    let cpu = |list: &BTreeMap<String, resource::Quantity>| -> Option<MilliCpu> {
+        list.get("cpu").map(amounts::milli_cpu)
+    };
+    let memory = |list: &BTreeMap<String, resource::Quantity>| -> Option<Bytes> {
+        list.get("memory").map(amounts::bytes)
+    };
     Resources {
         cpu_request: cpu(&requests).or_else(|| cpu(&limits)),
         memory_request: memory(&requests).or_else(|| memory(&limits)),
@@ -201,7 +206,7 @@ fn config_refs<'a>(containers: impl Iterator<Item = &'a Container>) -> Vec<Confi
 }
 
 /// All annotations but the client's copy of the manifest, which no node needs and which can be as large as the pod.
-fn carried_annotations(annotations: std::collections::BTreeMap<String, String>) -> Vec<(String, String)> {
+fn carried_annotations(annotations: BTreeMap<String, String>) -> Vec<(String, String)> {
     annotations.into_iter().filter(|(key, _)| key != LAST_APPLIED).collect()
 }
 

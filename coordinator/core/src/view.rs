@@ -202,10 +202,10 @@ impl View {
     pub fn delete_node(&mut self, name: &NodeName, now: Timestamp) -> Option<Arc<NodeInfo>> {
         let entry = self.nodes.get_mut(name)?;
         let before = entry.info.take();
-        if entry.pods.is_empty() {
-            self.nodes.remove(name);
-        } else {
+        if !entry.pods.is_empty() {
             entry.missing_since = Some(now);
+        } else if entry.liveness != Liveness::Live {
+            self.nodes.remove(name);
         }
         before
     }

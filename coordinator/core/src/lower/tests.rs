@@ -6,7 +6,7 @@ use dunlin_link::{
 };
 use serde_json::{Value, json};
 
-use super::{config_object, ignored_fields, lower};
+use super::{config_object, lower};
 
 fn pod(spec: Value) -> Value {
     json!({ "metadata": { "name": "p", "namespace": "ns", "uid": "u", "generation": 2 }, "spec": spec })
@@ -118,37 +118,6 @@ fn what_would_weaken_security_is_refused_by_name() {
     check(json!({ "seccompProfile": local }), json!({ "seccompProfile": default }), &[]);
     check(json!({}), json!({ "appArmorProfile": local }), &["securityContext.appArmorProfile"]);
     check(json!({}), json!({ "seLinuxOptions": { "level": "s0" } }), &["securityContext.seLinuxOptions"]);
-}
-
-#[test]
-fn ignored_fields_are_named_and_defaults_are_not() {
-    let check = |spec: Value, expected: &[&str]| assert_eq!(ignored_fields(&pod(spec)), expected);
-    let container = json!({
-        "name": "c", "image": "i", "terminationMessagePath": "/dev/termination-log",
-        "volumeMounts": [{ "name": "kube-api-access-x7", "mountPath": "/var/run/secrets" }],
-        "securityContext": { "allowPrivilegeEscalation": false, "procMount": "Default" },
-    });
-    let token = json!([{ "name": "kube-api-access-x7" }]);
-    check(json!({ "dnsPolicy": "ClusterFirst", "volumes": token, "containers": [container] }), &[]);
-    check(
-        json!({
-            "hostPID": true,
-            "affinity": { "podAffinity": { "required": [] } },
-            "volumes": [{ "name": "data" }],
-            "containers": [
-                { "name": "a", "livenessProbe": { "httpGet": {} } },
-                { "name": "b", "securityContext": { "runAsUser": 0 }, "volumeMounts": [{ "name": "data" }] },
-            ],
-        }),
-        &[
-            "spec.hostPID",
-            "spec.affinity.podAffinity",
-            "spec.volumes",
-            "spec.containers[0].livenessProbe",
-            "spec.containers[1].securityContext.runAsUser",
-            "spec.containers[1].volumeMounts",
-        ],
-    );
 }
 
 #[test]

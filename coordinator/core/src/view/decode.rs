@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{NodeAffinity, Toleration};
+use k8s_openapi::{
+    api::core::v1::{NodeAffinity, Toleration},
+    apimachinery::pkg::api::resource::Quantity,
+};
 use serde::Deserialize;
 
 use super::NamespaceInfo;
-use crate::amounts::ResourceList;
 
 /// Stored bytes that are not the object that their key says.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,7 @@ pub(super) struct PodSpecShape {
     #[serde(default)]
     pub(super) host_network: bool,
     #[serde(default)]
-    pub(super) overhead: ResourceList,
+    pub(super) overhead: BTreeMap<String, Quantity>,
     #[serde(default)]
     pub(super) resources: ResourcesShape,
     #[serde(default)]
@@ -89,7 +91,7 @@ pub(super) struct ContainerShape {
 #[derive(Default, Deserialize)]
 pub(super) struct ResourcesShape {
     #[serde(default)]
-    pub(super) requests: ResourceList,
+    pub(super) requests: BTreeMap<String, Quantity>,
 }
 
 #[derive(Deserialize)]
@@ -152,7 +154,7 @@ pub(super) struct TaintShape {
 #[derive(Default, Deserialize)]
 pub(super) struct NodeStatusShape {
     #[serde(default)]
-    pub(super) allocatable: ResourceList,
+    pub(super) allocatable: BTreeMap<String, Quantity>,
     #[serde(default)]
     pub(super) conditions: Vec<ConditionShape>,
 }
