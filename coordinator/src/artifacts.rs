@@ -163,7 +163,7 @@ impl Artifacts {
             let name = found.key.strip_prefix(NAMES_PREFIX).unwrap_or(&found.key);
             let entry_name = ModuleName::parse(name)
                 .map_err(|source| ResolveError::Malformed { reference: name.to_owned(), source })?;
-            let module = decode_entry(name, &found.value)?;
+            let module = named_module(name, &found.value)?;
             Ok(NamedModule { name: entry_name, module, revision: found.mod_revision })
         };
         page.items.into_iter().map(named).collect()
@@ -191,7 +191,7 @@ impl Artifacts {
         }
         let name = ModuleName::from(parsed);
         match self.store.get(&name_key(&name)).await? {
-            Some(found) => decode_entry(&found.key, &found.value),
+            Some(found) => named_module(&found.key, &found.value),
             None => Err(ResolveError::UnknownName { name }),
         }
     }
@@ -214,7 +214,8 @@ struct Entry {
     kind: ModuleKind,
 }
 
-fn decode_entry(name: &str, value: &[u8]) -> Result<Module, ResolveError> {
+/// The module that a name's record in the store points to.
+pub(crate) fn named_module(name: &str, value: &[u8]) -> Result<Module, ResolveError> {
     let unreadable = |source: io::Error| ResolveError::Unreadable { name: name.to_owned(), source };
     let entry: Entry = serde_json::from_slice(value).map_err(|error| unreadable(error.into()))?;
     let digest = entry

@@ -1,1 +1,294 @@
 //! Feeds store changes into the cluster view and runs controllers and the scheduler over it.
+//!
+//! One task owns the view, the desired sets' input, and time: it reads a batch of changes, folds it in, and then takes one turn
+//! at one `now`: due controllers are asked for their plans, waiting pods are placed. What has to be written is written by jobs
+//! that run beside it, many at once so that they share the store's flushes; their outcome comes back as another input. A
+//! placement counts in the view before its binding is confirmed.
+
+mod execute;
+mod fold;
+mod jobs;
+mod keys;
+mod load;
+mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use dunlin_coordinator_core::{
+    View,
+    controllers::{self, Plan},
+    scheduler::Queue,
+    view::Liveness,
+};
+use dunlin_link::{NodeName, Revision};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    execute::Executor,
+    jobs::{Done, Jobs},
+    keys::{Key, Keys},
+};
+use crate::{
+    dispatch::Dispatch,
+    events::{Recorder, Writer},
+    intake::{self, Intake},
+    service::{ApiService, Clock},
+    store::{Store, StoreError, Watch, WatchEvent},
+};
+
+/// Controllers, scheduler, desired sets and events of one coordinator, ready to run.
+pub struct Driver {
+    store: Store,
+    clock: Clock,
+    node_grace: Duration,
+    dispatch: Dispatch,
+    intake: Intake,
+    recorder: Recorder,
+    events: Writer,
+    executor: Executor,
+    liveness: mpsc::Receiver<(NodeName, Liveness)>,
+}
+
+/// What the driver is made of.
+#[derive(Debug)]
+pub struct DriverOptions {
+    /// Where changes come from.
+    pub store: Store,
+    /// What changes go through.
+    pub service: ApiService,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Silence after which a node is unreachable.
+    pub node_grace: Duration,
+}
+
+/// Why the driver ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// The store could not be read.
+    #[error("failed to read the cluster from the store")]
+    Store(#[from] StoreError),
+}
+
+impl Driver {
+    /// A driver that has not read anything yet. Its handles work at once; sessions get assignments once it runs.
+    pub fn new(options: DriverOptions) -> Self {
+        let DriverOptions { store, service, clock, node_grace } = options;
+        let dispatch = Dispatch::new();
+        let (recorder, events) = Recorder::new(service.clone());
+        let (sender, liveness) = mpsc::channel(LIVENESS_MAX);
+        let intake = Intake::new(intake::Parts {
+            service: service.clone(),
+            store: store.clone(),
+            dispatch: dispatch.clone(),
+            recorder: recorder.clone(),
+            clock: clock.clone(),
+            liveness: sender,
+        });
+        let executor = Executor::new(store.clone(), service, recorder.clone());
+        Self { store, clock, node_grace, dispatch, intake, recorder, events, executor, liveness }
+    }
+
+    /// The nodes' desired sets.
+    pub fn dispatch(&self) -> Dispatch {
+        self.dispatch.clone()
+    }
+
+    /// Where sessions tell what nodes say.
+    pub fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    /// Where anybody tells events.
+    pub fn recorder(&self) -> Recorder {
+        self.recorder.clone()
+    }
+
+    /// Runs until `shutdown`.
+    ///
+    /// # Errors
+    /// When the store fails; the coordinator cannot go on then.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), DriverError> {
+        let now = self.clock.now();
+        let control = Control {
+            store: self.store,
+            clock: self.clock,
+            dispatch: self.dispatch,
+            recorder: self.recorder,
+            executor: Arc::new(self.executor),
+            view: View::new(now, self.node_grace),
+            queue: Queue::default(),
+            keys: Keys::default(),
+            jobs: Jobs::default(),
+        };
+        let events = tokio::spawn(self.events.run(shutdown.clone()));
+        let ended = control.run(self.liveness, &shutdown).await;
+        if events.await.is_err() {
+            tracing::error!("the task that writes events panicked");
+        }
+        ended
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Driver")
+    }
+}
+
+/// The running driver's state.
+struct Control {
+    store: Store,
+    clock: Clock,
+    dispatch: Dispatch,
+    recorder: Recorder,
+    executor: Arc<Executor>,
+    view: View,
+    queue: Queue,
+    keys: Keys,
+    jobs: Jobs,
+}
+
+/// What woke the driver.
+enum Input {
+    Changes(Vec<WatchEvent>),
+    FellBehind,
+    Liveness(NodeName, Liveness),
+    Done(Done),
+    Time,
+    End,
+}
+
+impl Control {
+    async fn run(
+        mut self,
+        mut liveness: mpsc::Receiver<(NodeName, Liveness)>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), DriverError> {
+        let mut watch = self.load().await?;
+        loop {
+            self.turn(self.clock.now());
+            match self.next_input(&mut watch, &mut liveness, shutdown).await? {
+                Input::Changes(events) => self.fold(events).await?,
+                Input::FellBehind => watch = self.load().await?,
+                Input::Liveness(node, liveness) => {
+                    self.view.set_liveness(&node, liveness);
+                    self.keys.touch(Key::Node(node));
+                }
+                Input::Done(done) => self.finish(done),
+                Input::Time => {}
+                Input::End => return Ok(()),
+            }
+        }
+    }
+
+    async fn next_input(
+        &mut self,
+        watch: &mut Watch,
+        liveness: &mut mpsc::Receiver<(NodeName, Liveness)>,
+        shutdown: &CancellationToken,
+    ) -> Result<Input, StoreError> {
+        let wake = self.next_wake();
+        let time = async {
+            match wake {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Input::End,
+            changes = watch.next() => match changes {
+                Some(Ok(events)) => Input::Changes(events),
+                Some(Err(StoreError::Compacted { .. })) => Input::FellBehind,
+                Some(Err(error)) => return Err(error),
+                None => Input::End,
+            },
+            done = self.jobs.next() => Input::Done(done),
+            Some((node, liveness)) = liveness.recv() => Input::Liveness(node, liveness),
+            () = time => Input::Time,
+        })
+    }
+
+    /// How long until something is due although nothing changes.
+    fn next_wake(&self) -> Option<Duration> {
+        let placing = if self.jobs.has_room() { self.queue.next_wake() } else { None };
+        let due = [self.keys.next_wake(), placing].into_iter().flatten().min()?;
+        let delay = due.duration_since(self.clock.now());
+        // Never busy: a time that has passed is looked at again after a moment.
+        Some(Duration::try_from(delay).unwrap_or_default().max(WAKE_MIN))
+    }
+
+    /// Asks every due controller and places waiting pods, all at one `now`.
+    fn turn(&mut self, now: Timestamp) {
+        for key in self.keys.take_due(now) {
+            let plan = self.plan(&key, now);
+            self.keys.started(&key, plan.again_at);
+            if plan.actions.is_empty() {
+                self.keys.succeeded(&key);
+            } else {
+                let executor = Arc::clone(&self.executor);
+                let done = key.clone();
+                self.jobs.spawn(jobs::Lost::Key(key), async move {
+                    let result = executor.carry_out(plan.actions, now).await;
+                    Done::Reconciled(done, result)
+                });
+            }
+        }
+        self.place(now);
+    }
+
+    fn plan(&self, key: &Key, now: Timestamp) -> Plan {
+        match key {
+            Key::Node(node) => {
+                let mut plan = controllers::node_lifecycle::reconcile(&self.view, node, now);
+                let garbage = controllers::pod_gc::reconcile_node(&self.view, node, now);
+                plan.actions.extend(garbage.actions);
+                plan.again_at = [plan.again_at, garbage.again_at].into_iter().flatten().min();
+                plan
+            }
+            Key::Namespace(name) => {
+                let mut plan = controllers::namespace::reconcile(&self.view, name);
+                plan.actions.extend(controllers::service_account::reconcile(&self.view, name).actions);
+                plan
+            }
+            Key::Pods => controllers::pod_gc::reconcile(&self.view),
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
+        let now = self.clock.now();
+        match done {
+            Done::Reconciled(key, Ok(())) => self.keys.succeeded(&key),
+            Done::Reconciled(key, Err(status)) => {
+                tracing::warn!(?key, error = status.message(), "reconciling failed, will be tried again");
+                self.keys.failed(&key, now);
+            }
+            Done::Bound { key, node, result } => self.bound(&key, &node, result, now),
+            Done::Told => {}
+            Done::Lost(jobs::Lost::Key(key)) => self.keys.failed(&key, now),
+            Done::Lost(jobs::Lost::Pod(key)) => {
+                self.view.unassume(&key, now);
+                self.queue.retry(&key, now);
+            }
+            Done::Lost(jobs::Lost::Nothing) => {}
+        }
+    }
+
+    /// Tells sessions what follows from changes up to `revision`, before anything slower is done.
+    fn publish(&self, changes: &[crate::dispatch::Change], revision: Revision) {
+        self.dispatch.apply(changes, revision);
+    }
+}
+
+/// Sessions that open or close between two turns; more wait for a moment.
+const LIVENESS_MAX: usize = 1024;
+
+/// The shortest sleep.
+const WAKE_MIN: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests;

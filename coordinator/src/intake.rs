@@ -1,15 +1,53 @@
 //! Where what nodes say enters the cluster: facts, liveness, pod statuses, events and refusals, each through the API service as
 //! user `system:node:NAME`.
+//!
+//! Liveness stays in memory: it goes to the driver, which decides what silence means. Nothing that a node repeats is written.
 
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use dunlin_api::{Kind, Status, kind};
+use dunlin_coordinator_core::{
+    node_status,
+    pod_status::{self, Sequences},
+    view::Liveness,
+};
 use dunlin_link::{
     NodeName, PodUid,
     assignment::Refusal,
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::{
+    dispatch::Dispatch,
+    events::{Occurrence, Recorder, Regarding, Severity},
+    service::{ApiService, Clock, ObjectRef, User, tombstone_key},
+    store::{Compare, Store, StoreError, Txn, Write},
+};
 
 /// Handle used by node sessions; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Intake;
+#[derive(Clone)]
+pub struct Intake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: ApiService,
+    store: Store,
+    dispatch: Dispatch,
+    recorder: Recorder,
+    clock: Clock,
+    /// Where the driver hears of sessions.
+    liveness: mpsc::Sender<(NodeName, Liveness)>,
+    /// One lock for all nodes: it is held for a look-up.
+    sequences: Mutex<Sequences>,
+}
 
 /// What became of one pod status report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +60,34 @@ pub enum Recorded {
     Retry,
 }
 
+/// What an intake is made of.
+pub(crate) struct Parts {
+    pub(crate) service: ApiService,
+    pub(crate) store: Store,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Clock,
+    pub(crate) liveness: mpsc::Sender<(NodeName, Liveness)>,
+}
+
 impl Intake {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { service, store, dispatch, recorder, clock, liveness } = parts;
+        let sequences = Mutex::default();
+        Self { inner: Arc::new(Inner { service, store, dispatch, recorder, clock, liveness, sequences }) }
+    }
+
     /// A node's session opened: registers or updates its Node object and marks it Ready.
     pub async fn connected(&self, node: &NodeName, facts: NodeFacts) {
-        unimplemented!("{node} {facts:?}")
+        self.tell(node, Liveness::Live).await;
+        if let Err(status) = self.inner.register(node, &facts).await {
+            tracing::error!(%node, error = status.message(), "a node cannot be registered");
+        }
     }
 
     /// The node's current session ended or fell silent.
     pub async fn disconnected(&self, node: &NodeName) {
-        unimplemented!("{node}")
+        self.tell(node, Liveness::Silent(self.inner.clock.now())).await;
     }
 
     /// Stores pod statuses; `clock_offset_ms` is added to every time in them. Answers in the order of `reports`.
@@ -40,21 +97,208 @@ impl Intake {
         reports: Vec<PodStatusReport>,
         clock_offset_ms: i64,
     ) -> Vec<(PodUid, Recorded)> {
-        unimplemented!("{node} {reports:?} {clock_offset_ms}")
+        stream::iter(reports)
+            .map(|report| async move {
+                let recorded = self.inner.pod_status(node, &report, clock_offset_ms).await;
+                (report.uid, recorded)
+            })
+            .buffered(WRITES_IN_FLIGHT_MAX)
+            .collect()
+            .await
     }
 
     /// Records events that a node saw.
+    #[expect(clippy::unused_async, reason = "sessions await every intake; this one only hands over")]
     pub async fn events(&self, node: &NodeName, events: Vec<NodeEvent>, clock_offset_ms: i64) {
-        unimplemented!("{node} {events:?} {clock_offset_ms}")
+        for event in events {
+            self.inner.recorder.record(occurrence(node, event, clock_offset_ms));
+        }
     }
 
     /// The node refused to run pods: they become Failed with the reason.
     pub async fn refused(&self, node: &NodeName, refusals: Vec<Refusal>) {
-        unimplemented!("{node} {refusals:?}")
+        stream::iter(refusals)
+            .for_each_concurrent(WRITES_IN_FLIGHT_MAX, |refusal| async move {
+                self.inner.refused(node, &refusal).await;
+            })
+            .await;
     }
 
     /// The node confirmed that these tombstoned pods are stopped and that it has been told to forget them.
     pub async fn buried(&self, node: &NodeName, uids: Vec<PodUid>) {
-        unimplemented!("{node} {uids:?}")
+        stream::iter(uids)
+            .for_each_concurrent(WRITES_IN_FLIGHT_MAX, |uid| async move {
+                self.inner.forget(node, &uid).await;
+            })
+            .await;
+    }
+
+    async fn tell(&self, node: &NodeName, liveness: Liveness) {
+        // The driver is gone only when the coordinator shuts down, and then nobody asks any more.
+        let _ = self.inner.liveness.send((node.clone(), liveness)).await;
     }
 }
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Intake")
+    }
+}
+
+impl Inner {
+    async fn register(&self, node: &NodeName, facts: &NodeFacts) -> Result<(), Status> {
+        let user = User::node(node);
+        let now = self.clock.now();
+        let object = ObjectRef { kind: node_kind(), namespace: "", name: node.as_str() };
+        let merge_status = |stored: &mut Value| node_status::merge_status(stored, facts, now);
+        match self.service.modify(&user, object, "status", None, merge_status).await {
+            Err(status) if status.code() == NOT_FOUND => {
+                let fresh = node_status::new_node(node, facts, now);
+                self.service.create(&user, node_kind(), "", fresh).await?;
+                self.service.modify(&user, object, "status", None, merge_status).await?;
+                Ok(())
+            }
+            Err(status) => Err(status),
+            Ok(_) => {
+                let merge_labels = |stored: &mut Value| node_status::merge_labels(stored, node, facts);
+                self.service.modify(&user, object, "", None, merge_labels).await.map(drop)
+            }
+        }
+    }
+
+    async fn pod_status(&self, node: &NodeName, report: &PodStatusReport, clock_offset_ms: i64) -> Recorded {
+        let uid = &report.uid;
+        self.service.endpoints().set(uid, report.local_endpoints.clone());
+        if !report.stopped && !self.sequences().is_newer(uid, report.sequence) {
+            return Recorded::Done;
+        }
+        let user = User::node(node);
+        let object = ObjectRef { kind: pod_kind(), namespace: &report.namespace, name: &report.name };
+        let merge = |pod: &mut Value| pod_status::merge(pod, report, clock_offset_ms);
+        let stored = match self.service.modify(&user, object, "status", Some(uid.as_str()), merge).await {
+            Ok(stored) => stored,
+            Err(status) => return self.not_stored(node, report, &status).await,
+        };
+        self.sequences().take(uid, report.sequence);
+        if !report.stopped || stored["metadata"]["deletionTimestamp"].is_null() {
+            return Recorded::Done;
+        }
+        let (namespace, name) = (&report.namespace, &report.name);
+        match self.service.remove_stopped_pod(&user, namespace, name, uid.as_str()).await {
+            Ok(()) => {
+                self.sequences().forget(uid);
+                Recorded::Done
+            }
+            Err(status) => self.not_stored(node, report, &status).await,
+        }
+    }
+
+    async fn not_stored(&self, node: &NodeName, report: &PodStatusReport, status: &Status) -> Recorded {
+        if !is_about_a_gone_pod(status) {
+            let (namespace, name) = (&report.namespace, &report.name);
+            tracing::warn!(%node, namespace, name, error = status.message(), "a pod's status cannot be stored");
+            return Recorded::Retry;
+        }
+        if report.stopped {
+            self.forget(node, &report.uid).await;
+        }
+        Recorded::Gone
+    }
+
+    async fn refused(&self, node: &NodeName, refusal: &Refusal) {
+        let desired = self.dispatch.desired(node);
+        let Some(pod) = desired.pods.get(&refusal.uid) else { return };
+        let (namespace, name) = (&pod.assignment.namespace, &pod.assignment.name);
+        let object = ObjectRef { kind: pod_kind(), namespace, name };
+        let now = self.clock.now();
+        let refuse = |pod: &mut Value| pod_status::refuse(pod, &refusal.reason, &refusal.message, now);
+        let uid = refusal.uid.as_str();
+        let stored = self.service.modify(&User::node(node), object, "status", Some(uid), refuse).await;
+        if let Err(status) = stored
+            && !is_about_a_gone_pod(&status)
+        {
+            tracing::warn!(%node, namespace, name, error = status.message(), "a refusal cannot be stored");
+        }
+    }
+
+    /// Forgets a pod that is gone and has stopped, its tombstone's record included.
+    async fn forget(&self, node: &NodeName, uid: &PodUid) {
+        self.sequences().forget(uid);
+        self.service.endpoints().set(uid, Vec::new());
+        if let Err(error) = self.delete_tombstone(node, uid).await {
+            tracing::warn!(%node, %uid, %error, "a tombstone cannot be removed");
+        }
+    }
+
+    async fn delete_tombstone(&self, node: &NodeName, uid: &PodUid) -> Result<(), StoreError> {
+        let Some(found) = self.store.get(&tombstone_key(node, uid)).await? else { return Ok(()) };
+        let compares = vec![Compare::ModRevision(found.key.clone(), found.mod_revision)];
+        // Whoever else changed it meanwhile removed it.
+        self.store.txn(Txn { compares, writes: vec![Write::Delete(found.key)] }).await.map(drop)
+    }
+
+    fn sequences(&self) -> MutexGuard<'_, Sequences> {
+        self.sequences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn occurrence(node: &NodeName, event: NodeEvent, clock_offset_ms: i64) -> Occurrence {
+    let at = Timestamp::from_millisecond(event.at.0.saturating_add(clock_offset_ms)).unwrap_or_default();
+    let regarding = match event.pod {
+        Some(pod) => Regarding {
+            kind: "Pod",
+            namespace: pod.namespace,
+            name: pod.name,
+            uid: pod.uid.as_str().to_owned(),
+            field_path: match pod.container.as_str() {
+                "" => String::new(),
+                container => format!("spec.containers{{{container}}}"),
+            },
+        },
+        // Events about a node carry its name as uid, which is what `kubectl describe node` looks for.
+        None => Regarding {
+            kind: "Node",
+            namespace: String::new(),
+            name: node.as_str().to_owned(),
+            uid: node.as_str().to_owned(),
+            field_path: String::new(),
+        },
+    };
+    Occurrence {
+        user: User::node(node),
+        regarding,
+        severity: if event.warning { Severity::Warning } else { Severity::Normal },
+        reason: event.reason,
+        message: event.message,
+        component: "kubelet",
+        host: node.as_str().to_owned(),
+        at,
+    }
+}
+
+/// Whether the service refused because there is no such pod, or its name belongs to another pod by now, here or elsewhere.
+fn is_about_a_gone_pod(status: &Status) -> bool {
+    match status.code() {
+        NOT_FOUND | FORBIDDEN => true,
+        CONFLICT => {
+            status.message().contains("UID in precondition")
+                || status.message().contains("does not match the UID")
+        }
+        _ => false,
+    }
+}
+
+fn pod_kind() -> &'static Kind {
+    kind::by_kind("v1", "Pod").expect("the registry has pods")
+}
+
+fn node_kind() -> &'static Kind {
+    kind::by_kind("v1", "Node").expect("the registry has nodes")
+}
+
+/// Writes of one batch under way at once: enough to share the store's flushes, few enough to leave room for others.
+const WRITES_IN_FLIGHT_MAX: usize = 128;
+
+const FORBIDDEN: u16 = 403;
+const NOT_FOUND: u16 = 404;
+const CONFLICT: u16 = 409;

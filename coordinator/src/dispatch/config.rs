@@ -1,0 +1,111 @@
+//! The content of ConfigMaps and Secrets that bound pods name. What no pod names is not in memory.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use dunlin_coordinator_core::ObjectKey;
+use dunlin_link::{
+    Digest, Revision, codec,
+    pod::{ConfigKind, ConfigObject, PodAssignment},
+};
+
+use super::distinct;
+
+/// Names one ConfigMap or Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConfigKey {
+    /// Which of the two.
+    pub(crate) kind: ConfigKind,
+    /// Its place.
+    pub(crate) key: ObjectKey,
+}
+
+#[derive(Default)]
+pub(super) struct Configs {
+    held: HashMap<ConfigKey, Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// Of the last write that was folded in; a read can be newer than the watch.
+    revision: Revision,
+    /// `None` while the object does not exist.
+    content: Option<(Digest, Arc<ConfigObject>)>,
+    /// Pods that name it.
+    users: BTreeSet<ObjectKey>,
+}
+
+impl Configs {
+    pub(super) fn is_held(&self, key: &ConfigKey) -> bool {
+        self.held.contains_key(key)
+    }
+
+    /// Objects that pods name and whose content was never set.
+    pub(super) fn unread(&self) -> Vec<ConfigKey> {
+        let unread = self.held.iter().filter(|(_, held)| held.revision == Revision::default());
+        unread.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Sets the content of an object; answers the pods that name it when it changed.
+    pub(super) fn set(
+        &mut self,
+        key: &ConfigKey,
+        content: Option<ConfigObject>,
+        revision: Revision,
+    ) -> Vec<ObjectKey> {
+        let held = self.held.entry(key.clone()).or_default();
+        if held.revision > revision {
+            return Vec::new();
+        }
+        held.revision = revision;
+        let digest = content.as_ref().map(|content| Digest::of(&codec::encode(content)));
+        if digest == held.content.as_ref().map(|(digest, _)| *digest) {
+            return Vec::new();
+        }
+        held.content = digest.zip(content.map(Arc::new));
+        distinct(Some(&held.users))
+    }
+
+    /// Writes the digests of current content into an assignment.
+    pub(super) fn fill(&self, assignment: &mut PodAssignment) {
+        let keys = keys_of(assignment);
+        for (reference, key) in assignment.config.iter_mut().zip(keys) {
+            let held = self.held.get(&key);
+            reference.digest = held.and_then(|held| held.content.as_ref()).map(|(digest, _)| *digest);
+        }
+    }
+
+    /// The content that an assignment names by digest.
+    pub(super) fn content_of(&self, assignment: &PodAssignment) -> Vec<(Digest, Arc<ConfigObject>)> {
+        keys_of(assignment).iter().filter_map(|key| self.held.get(key)?.content.clone()).collect()
+    }
+
+    /// Counts a pod's names in and out. Content that nobody names any more is dropped.
+    pub(super) fn replace(
+        &mut self,
+        pod: &ObjectKey,
+        before: Option<&PodAssignment>,
+        after: Option<&PodAssignment>,
+    ) {
+        for key in after.map(keys_of).unwrap_or_default() {
+            self.held.entry(key).or_default().users.insert(pod.clone());
+        }
+        let kept = after.map(keys_of).unwrap_or_default();
+        for key in before.map(keys_of).unwrap_or_default().iter().filter(|key| !kept.contains(key)) {
+            if let Some(held) = self.held.get_mut(key) {
+                held.users.remove(pod);
+                if held.users.is_empty() {
+                    self.held.remove(key);
+                }
+            }
+        }
+    }
+}
+
+/// The objects that an assignment names, all of its own namespace.
+pub(super) fn keys_of(assignment: &PodAssignment) -> Vec<ConfigKey> {
+    let key = |kind, name: &str| ConfigKey { kind, key: ObjectKey::new(&assignment.namespace, name) };
+    assignment.config.iter().map(|reference| key(reference.kind, &reference.name)).collect()
+}

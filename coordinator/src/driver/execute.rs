@@ -1,0 +1,289 @@
+//! Carries out what controllers and scheduler decided, through the API service.
+//!
+//! Every write names the uid it was decided for, so that a stale one is refused; an object that is gone needs nothing any more.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use dunlin_api::{Kind, Status, kind, time::format_time};
+use dunlin_coordinator_core::{ObjectKey, controllers::Action, pod_status, view::Effect};
+use dunlin_link::{NodeName, PodUid};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    events::{Occurrence, Recorder, Regarding, Severity},
+    service::{
+        ApiService, ObjectRef, User,
+        stored::{self, StoredKey},
+    },
+    store::{ListOptions, Store},
+};
+
+/// Writes on behalf of controllers and scheduler.
+pub(super) struct Executor {
+    store: Store,
+    service: ApiService,
+    recorder: Recorder,
+}
+
+/// A pod's condition to set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Condition<'a> {
+    pub(super) kind: &'static str,
+    pub(super) status: &'static str,
+    pub(super) reason: &'a str,
+    pub(super) message: &'a str,
+}
+
+impl Executor {
+    pub(super) fn new(store: Store, service: ApiService, recorder: Recorder) -> Self {
+        Self { store, service, recorder }
+    }
+
+    /// Binds a pod to a node.
+    pub(super) async fn bind(&self, key: &ObjectKey, uid: &PodUid, node: &NodeName) -> Result<(), Status> {
+        self.service.bind(&User::scheduler(), &key.namespace, &key.name, uid.as_str(), node).await
+    }
+
+    /// Sets a condition of a pod; one that is set already is not written. Says whether it was not.
+    pub(super) async fn set_condition(
+        &self,
+        key: &ObjectKey,
+        uid: &PodUid,
+        condition: Condition<'_>,
+        now: Timestamp,
+    ) -> Result<bool, Status> {
+        let Condition { kind, status, reason, message } = condition;
+        let mut changed = false;
+        let set = |pod: &mut Value| {
+            changed = pod_status::set_condition(pod, kind, (status, reason, message), now);
+            changed
+        };
+        self.change_pod(key, uid, set).await?;
+        Ok(changed)
+    }
+
+    /// Carries out a plan, its independent actions together.
+    pub(super) async fn carry_out(&self, actions: Vec<Action>, now: Timestamp) -> Result<(), Status> {
+        stream::iter(actions.into_iter().map(Ok))
+            .try_for_each_concurrent(ACTIONS_AT_ONCE, |action| self.one(action, now))
+            .await
+    }
+
+    async fn one(&self, action: Action, now: Timestamp) -> Result<(), Status> {
+        let result = match action {
+            Action::MarkNodeUnknown { node, uid } => self.mark_node_unknown(&node, &uid, now).await,
+            Action::Taint { node, uid, add, remove } => self.taint(&node, &uid, &add, &remove, now).await,
+            Action::MarkPodLost(key, uid) => {
+                self.change_pod(&key, &uid, |pod| pod_status::mark_node_lost(pod, now)).await
+            }
+            Action::MarkPodFound(key, uid) => {
+                self.change_pod(&key, &uid, |pod| pod_status::mark_node_found(pod, now)).await
+            }
+            Action::Evict(key, uid) => self.evict(&key, &uid, now).await,
+            Action::Remove(key, uid) => {
+                self.delete_pod(
+                    &key,
+                    json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid.as_str() } }),
+                )
+                .await
+            }
+            Action::DeleteAll { namespace, plural } => self.delete_all(&namespace, &plural).await,
+            Action::FinalizeNamespace { name, .. } => {
+                self.service.finalize_namespace(&controllers(), &name, &[]).await.map(drop)
+            }
+            Action::CreateDefaultAccount { namespace } => self.create_account(&namespace).await,
+        };
+        match result {
+            // Gone, or another object by now: the plan was for one that no longer needs it.
+            Err(status) if status.code() == NOT_FOUND || status.code() == CONFLICT => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn mark_node_unknown(&self, node: &NodeName, uid: &str, now: Timestamp) -> Result<(), Status> {
+        let time = format_time(now);
+        let mark = |node: &mut Value| {
+            let mut changed = false;
+            for condition in node["status"]["conditions"].as_array_mut().into_iter().flatten() {
+                let known = condition["type"].as_str().is_some_and(|kind| NODE_CONDITIONS.contains(&kind));
+                if known && condition["status"] != "Unknown" {
+                    condition["status"] = json!("Unknown");
+                    condition["reason"] = json!("NodeStatusUnknown");
+                    condition["message"] = json!("Kubelet stopped posting node status.");
+                    condition["lastTransitionTime"] = json!(time);
+                    changed = true;
+                }
+            }
+            changed
+        };
+        self.change_node(node, "status", uid, mark).await?;
+        let message = format!("Node {node} status is now: NodeNotReady");
+        self.tell_node(node, uid, (Severity::Normal, "NodeNotReady", message), now);
+        Ok(())
+    }
+
+    async fn taint(
+        &self,
+        node: &NodeName,
+        uid: &str,
+        add: &[(&str, Effect)],
+        remove: &[(&str, Effect)],
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        let change = |node: &mut Value| {
+            let is = |taint: &Value, (key, effect): &(&str, Effect)| {
+                taint["key"] == *key && taint["effect"] == effect.as_str()
+            };
+            let mut taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+            let before = taints.clone();
+            taints.retain(|taint| !remove.iter().any(|removed| is(taint, removed)));
+            for added in add {
+                if !taints.iter().any(|taint| is(taint, added)) {
+                    taints.push(
+                        json!({ "key": added.0, "effect": added.1.as_str(), "timeAdded": format_time(now) }),
+                    );
+                }
+            }
+            if taints == before {
+                return false;
+            }
+            if let Some(spec) = node["spec"].as_object_mut() {
+                if taints.is_empty() {
+                    spec.remove("taints");
+                } else {
+                    spec.insert("taints".to_owned(), Value::Array(taints));
+                }
+            }
+            true
+        };
+        self.change_node(node, "", uid, change).await
+    }
+
+    async fn evict(&self, key: &ObjectKey, uid: &PodUid, now: Timestamp) -> Result<(), Status> {
+        let message = "Taint manager: deleting due to NoExecute taint";
+        let condition =
+            Condition { kind: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager", message };
+        self.set_condition(key, uid, condition, now).await?;
+        self.recorder.record(Occurrence {
+            user: controllers(),
+            regarding: Regarding {
+                kind: "Pod",
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
+                uid: uid.as_str().to_owned(),
+                field_path: String::new(),
+            },
+            severity: Severity::Normal,
+            reason: "TaintManagerEviction".to_owned(),
+            message: format!("Marking for deletion Pod {key}"),
+            component: "taint-eviction-controller",
+            host: String::new(),
+            at: now,
+        });
+        self.delete_pod(key, json!({ "preconditions": { "uid": uid.as_str() } })).await
+    }
+
+    async fn delete_all(&self, namespace: &str, plural: &str) -> Result<(), Status> {
+        // Events about the end of others may come while they are deleted; the next plan takes them.
+        let kind = kind::by_resource("", "v1", plural).ok_or_else(|| Status::internal("no such kind"))?;
+        let options =
+            ListOptions { prefix: stored::prefix(kind, namespace), after: None, limit: None, at: None };
+        let page =
+            self.store.list(options).await.map_err(|error| Status::service_unavailable(error.to_string()))?;
+        let names: BTreeSet<Arc<str>> = page
+            .items
+            .iter()
+            .filter_map(|item| StoredKey::parse(&item.key))
+            .map(|key| Arc::from(key.name))
+            .collect();
+        stream::iter(names)
+            .map(Ok)
+            .try_for_each_concurrent(ACTIONS_AT_ONCE, |name| async move {
+                let object = ObjectRef { kind, namespace, name: &name };
+                match self.service.delete(&controllers(), object, json!({})).await {
+                    Err(status) if status.code() != NOT_FOUND => Err(status),
+                    _ => Ok(()),
+                }
+            })
+            .await
+    }
+
+    async fn create_account(&self, namespace: &str) -> Result<(), Status> {
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": namespace },
+        });
+        let kind = by_kind("ServiceAccount");
+        self.service.create(&controllers(), kind, namespace, account).await.map(drop)
+    }
+
+    async fn delete_pod(&self, key: &ObjectKey, options: Value) -> Result<(), Status> {
+        let object = ObjectRef { kind: by_kind("Pod"), namespace: &key.namespace, name: &key.name };
+        self.service.delete(&controllers(), object, options).await.map(drop)
+    }
+
+    async fn change_pod(
+        &self,
+        key: &ObjectKey,
+        uid: &PodUid,
+        change: impl FnMut(&mut Value) -> bool + Send,
+    ) -> Result<(), Status> {
+        let object = ObjectRef { kind: by_kind("Pod"), namespace: &key.namespace, name: &key.name };
+        self.service.modify(&controllers(), object, "status", Some(uid.as_str()), change).await.map(drop)
+    }
+
+    async fn change_node(
+        &self,
+        node: &NodeName,
+        subresource: &str,
+        uid: &str,
+        change: impl FnMut(&mut Value) -> bool + Send,
+    ) -> Result<(), Status> {
+        let object = ObjectRef { kind: by_kind("Node"), namespace: "", name: node.as_str() };
+        self.service.modify(&controllers(), object, subresource, Some(uid), change).await.map(drop)
+    }
+
+    fn tell_node(
+        &self,
+        node: &NodeName,
+        uid: &str,
+        (severity, reason, message): (Severity, &str, String),
+        now: Timestamp,
+    ) {
+        let regarding = Regarding {
+            kind: "Node",
+            namespace: String::new(),
+            name: node.as_str().to_owned(),
+            uid: uid.to_owned(),
+            field_path: String::new(),
+        };
+        self.recorder.record(Occurrence {
+            user: controllers(),
+            regarding,
+            severity,
+            reason: reason.to_owned(),
+            message,
+            component: "node-controller",
+            host: String::new(),
+            at: now,
+        });
+    }
+}
+
+fn controllers() -> User {
+    User::controller_manager()
+}
+
+fn by_kind(name: &str) -> &'static Kind {
+    kind::by_kind("v1", name).expect("the registry has the kinds that controllers write")
+}
+
+/// Actions of one plan carried out at once.
+const ACTIONS_AT_ONCE: usize = 64;
+
+/// Conditions that become unknown with their node.
+const NODE_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+
+const NOT_FOUND: u16 = 404;
+const CONFLICT: u16 = 409;

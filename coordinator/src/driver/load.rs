@@ -1,0 +1,118 @@
+//! Reads everything once, and says from where to watch.
+
+use dunlin_coordinator_core::{ObjectKey, View, scheduler::Queue};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    Control, DriverError,
+    fold::Kept,
+    keys::{Key, Keys},
+};
+use crate::{
+    dispatch::{Change, ConfigKey, Dispatch, Loading, Subject},
+    service::stored::{self, StoredKey},
+    store::{KeyValue, ListOptions, StoreError, Watch, value::StoredObject},
+};
+
+impl Control {
+    /// Reads the whole store into the view and the desired sets, and starts to watch where the reading ended. After a gap in the
+    /// watch everything is read again; what is known of sessions stays.
+    pub(super) async fn load(&mut self) -> Result<Watch, DriverError> {
+        let now = self.clock.now();
+        let mut view = View::new(self.view.started(), self.view.node_grace());
+        for (name, entry) in self.view.nodes() {
+            view.set_liveness(name, entry.liveness);
+        }
+        (self.view, self.queue, self.keys) = (view, Queue::default(), Keys::default());
+        let mut loading = Loading::default();
+        let mut options =
+            ListOptions { prefix: EVERYTHING.to_owned(), after: None, limit: Some(PAGE), at: None };
+        let revision = loop {
+            let page = self.store.list(options.clone()).await?;
+            options.at = Some(page.revision);
+            options.after = page.items.last().map(|item| item.key.clone());
+            for item in page.items {
+                self.load_one(&mut loading, item, now);
+            }
+            if !page.more {
+                break page.revision;
+            }
+        };
+        for key in loading.unread_config() {
+            let change = self.read_config(key).await?;
+            loading.apply(&change);
+        }
+        self.dispatch.replace(loading, revision);
+        self.keys.touch(Key::Pods);
+        Ok(self.store.watch(EVERYTHING, revision).await?)
+    }
+
+    /// The current content of a ConfigMap or Secret.
+    pub(super) async fn read_config(&self, key: ConfigKey) -> Result<Change, StoreError> {
+        let kind = Dispatch::config_resource(key.kind);
+        let found = self.store.get(&stored::key(kind, &key.key.namespace, &key.key.name)).await?;
+        // One that does not exist is known not to, as of now.
+        let revision = found.as_ref().map_or_else(|| self.store.revision(), |found| found.mod_revision);
+        let json = found.and_then(|found| json_of(&found.key, &found.value));
+        Ok(Change { revision, subject: Subject::ConfigRead(key), json })
+    }
+
+    fn load_one(&mut self, loading: &mut Loading, item: KeyValue, now: Timestamp) {
+        let KeyValue { key, value, mod_revision: revision } = item;
+        if Dispatch::wants(&key) {
+            loading.apply(&Change { revision, subject: Subject::Record(key), json: Some(value) });
+            return;
+        }
+        let Some(stored) = StoredKey::parse(&key) else { return };
+        let object = ObjectKey::new(stored.namespace, stored.name);
+        let Some(json) = json_of(&key, &value) else { return };
+        self.count_created(stored.kind, &object);
+        match Kept::of(stored.kind) {
+            Kept::Pod => {
+                loading.apply(&Change {
+                    revision,
+                    subject: Subject::Pod(object.clone()),
+                    json: Some(json.clone()),
+                });
+                self.fold_pod(&object, &json, now);
+            }
+            Kept::Node => self.fold_node(&object, &json),
+            Kept::Namespace => self.fold_namespace(&object, &json),
+            Kept::Event => self.recorder.stored(&object, last_seen(&json).unwrap_or(now)),
+            // Content is read below when a pod turns out to name it.
+            Kept::Config(_) | Kept::Nothing => {}
+        }
+    }
+}
+
+/// The JSON of a stored object, without copying it.
+pub(super) fn json_of(key: &str, value: &bytes::Bytes) -> Option<bytes::Bytes> {
+    match StoredObject::from_value(value) {
+        Ok(object) => Some(value.slice_ref(object.json())),
+        Err(error) => {
+            tracing::error!(key, %error, "a stored object is malformed");
+            None
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EventShape {
+    #[serde(default)]
+    last_timestamp: Option<Timestamp>,
+    #[serde(default)]
+    event_time: Option<Timestamp>,
+}
+
+fn last_seen(json: &[u8]) -> Option<Timestamp> {
+    let event: EventShape = serde_json::from_slice(json).ok()?;
+    event.last_timestamp.or(event.event_time)
+}
+
+/// The prefix of every key.
+const EVERYTHING: &str = "/";
+
+/// Keys read at once, which bounds what is in memory beside the view.
+const PAGE: usize = 500;

@@ -1,0 +1,401 @@
+//! The driver on a real store and a real service: what a user does at one end, a node sees at the other.
+
+use std::{future::Future, time::Duration};
+
+use dunlin_api::{Kind, Status, kind};
+use dunlin_link::{
+    Bytes, Digest, MilliCpu, NodeName, PodUid,
+    assignment::{Desired, Refusal},
+    pod::EnvValue,
+    status::{NodeFacts, NodeResources, PodPhase, PodStatusReport},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Driver, DriverError, DriverOptions};
+use crate::{
+    dispatch::Dispatch,
+    intake::{Intake, Recorded},
+    service::{ApiService, Clock, ObjectRef, TOMBSTONES_PREFIX, User},
+    store::{ListOptions, Store, StoreOptions, Txn, Write},
+};
+
+/// A coordinator without its network.
+struct Cluster {
+    folder: TempDir,
+    store: Store,
+    service: ApiService,
+    dispatch: Dispatch,
+    intake: Intake,
+    shutdown: CancellationToken,
+    running: JoinHandle<Result<(), DriverError>>,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), Duration::from_secs(40)).await
+    }
+
+    async fn start_in(folder: TempDir, node_grace: Duration) -> Self {
+        let mut options = StoreOptions::new(folder.path());
+        options.log_bytes = 1 << 20;
+        let store = Store::open(&options).unwrap();
+        let service = ApiService::new(store.clone(), Clock::system());
+        service.bootstrap().await.unwrap();
+        let options = DriverOptions {
+            store: store.clone(),
+            service: service.clone(),
+            clock: Clock::system(),
+            node_grace,
+        };
+        let driver = Driver::new(options);
+        let (dispatch, intake) = (driver.dispatch(), driver.intake());
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(driver.run(shutdown.clone()));
+        Self { folder, store, service, dispatch, intake, shutdown, running }
+    }
+
+    async fn stop(self) -> TempDir {
+        self.shutdown.cancel();
+        self.running.await.unwrap().unwrap();
+        self.store.close().await;
+        self.folder
+    }
+
+    async fn create(&self, kind: &str, object: Value) -> Value {
+        let kind = kind_of(kind);
+        let namespace = if kind.namespaced { "default" } else { "" };
+        self.service.create(&admin(), kind, namespace, object).await.unwrap()
+    }
+
+    async fn get(&self, kind: &str, name: &str) -> Result<Value, Status> {
+        self.service.get(&admin(), reference(kind, name)).await
+    }
+
+    async fn delete(&self, kind: &str, name: &str, options: Value) {
+        self.service.delete(&admin(), reference(kind, name), options).await.unwrap();
+    }
+
+    /// Waits until an object is as wanted.
+    async fn until(&self, kind: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(async || self.get(kind, name).await.ok().filter(|object| wanted(object))).await
+    }
+
+    async fn until_gone(&self, kind: &str, name: &str) {
+        eventually(async || self.get(kind, name).await.err().filter(|status| status.code() == 404)).await;
+    }
+
+    /// Waits until a node's desired set is as wanted, as a session would.
+    async fn desired(&self, node: &str, wanted: impl Fn(&Desired) -> bool) -> Desired {
+        let node = NodeName::new(node);
+        let mut revisions = self.dispatch.subscribe(&node);
+        let wait = async {
+            loop {
+                let desired = self.dispatch.desired(&node);
+                if wanted(&desired) {
+                    return desired;
+                }
+                revisions.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("the desired set never became as wanted")
+    }
+
+    async fn connect(&self, node: &str, pods: u32) {
+        self.intake.connected(&NodeName::new(node), facts(pods)).await;
+        // Admission taints a new node as not ready; the controller takes that back.
+        self.until("Node", node, |node| node["spec"]["taints"].is_null()).await;
+    }
+
+    async fn report(&self, node: &str, report: PodStatusReport) -> Recorded {
+        self.intake.pod_statuses(&NodeName::new(node), vec![report], 0).await[0].1
+    }
+
+    async fn keys(&self, prefix: &str) -> usize {
+        let options = ListOptions { prefix: prefix.to_owned(), after: None, limit: None, at: None };
+        self.store.list(options).await.unwrap().items.len()
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn eventually<T, F: Future<Output = Option<T>>>(look: impl Fn() -> F) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it never became as wanted")
+}
+
+fn admin() -> User {
+    User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] }
+}
+
+fn kind_of(name: &str) -> &'static Kind {
+    kind::by_kind("v1", name).unwrap()
+}
+
+fn reference<'a>(kind: &str, name: &'a str) -> ObjectRef<'a> {
+    let kind = kind_of(kind);
+    ObjectRef { kind, namespace: if kind.namespaced { "default" } else { "" }, name }
+}
+
+fn facts(pods: u32) -> NodeFacts {
+    let amounts = NodeResources {
+        cpu: MilliCpu(4000),
+        memory: Bytes(8 << 30),
+        ephemeral_storage: Bytes(10 << 30),
+        pods,
+    };
+    NodeFacts {
+        architecture: "amd64".into(),
+        operating_system: "linux".into(),
+        kernel_version: "6".into(),
+        os_image: "test".into(),
+        machine_id: "m".into(),
+        boot_id: "b".into(),
+        version: "v0".into(),
+        runtime_version: "wasmtime://48".into(),
+        hostname: "h".into(),
+        addresses: vec!["192.0.2.1".into()],
+        capacity: amounts,
+        allocatable: amounts,
+        labels: vec![],
+        taints: vec![],
+    }
+}
+
+fn pod(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "spec": { "containers": [{ "name": "c", "image": "dunlin.local/hello" }] } })
+}
+
+fn status(uid: &PodUid, name: &str, sequence: u64, phase: PodPhase) -> PodStatusReport {
+    PodStatusReport {
+        uid: uid.clone(),
+        namespace: "default".into(),
+        name: name.into(),
+        sequence,
+        observed_generation: 1,
+        phase,
+        reason: String::new(),
+        message: String::new(),
+        conditions: vec![],
+        host_ip: "192.0.2.1".into(),
+        pod_ip: "10.42.0.2".into(),
+        start_time: None,
+        init_containers: vec![],
+        containers: vec![],
+        stopped: false,
+        local_endpoints: vec![],
+    }
+}
+
+fn only_pod(desired: &Desired) -> PodUid {
+    desired.pods.keys().next().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_from_creation_to_its_end() {
+    let cluster = Cluster::start().await;
+    cluster.connect("n1", 10).await;
+    cluster.create("Pod", pod("p")).await;
+    let desired = cluster.desired("n1", |desired| desired.pods.len() == 1).await;
+    let uid = only_pod(&desired);
+    let assigned = &desired.pods[&uid];
+    assert!(assigned.revision <= desired.revision);
+    let image = &assigned.assignment.spec.containers[0].image;
+    assert_eq!(
+        (image.digest, image.unresolved.as_str()),
+        (None, "nothing was pushed as `dunlin.local/hello:latest`")
+    );
+
+    let bound = cluster.get("Pod", "p").await.unwrap();
+    assert_eq!(bound["spec"]["nodeName"], "n1");
+    assert_eq!(cluster.report("n1", status(&uid, "p", 2, PodPhase::Running)).await, Recorded::Done);
+    assert_eq!(cluster.report("n1", status(&uid, "p", 1, PodPhase::Pending)).await, Recorded::Done);
+    let running = cluster.get("Pod", "p").await.unwrap();
+    assert_eq!(running["status"]["phase"], "Running", "the late report changed nothing");
+    assert_eq!(
+        cluster.dispatch.desired(&NodeName::new("n1")).revision,
+        desired.revision,
+        "a status is no new order"
+    );
+
+    cluster.delete("Pod", "p", json!({ "gracePeriodSeconds": 7 })).await;
+    let desired = cluster.desired("n1", |desired| !desired.tombstones.is_empty()).await;
+    assert!(desired.pods.is_empty());
+    assert_eq!(desired.tombstones[&uid].grace_seconds, 7);
+    let stopped = PodStatusReport { stopped: true, ..status(&uid, "p", 3, PodPhase::Succeeded) };
+    assert_eq!(cluster.report("n1", stopped.clone()).await, Recorded::Done);
+    cluster.until_gone("Pod", "p").await;
+    cluster.desired("n1", |desired| desired.tombstones.is_empty()).await;
+    assert_eq!(cluster.report("n1", stopped).await, Recorded::Gone);
+
+    let events = ["Scheduled"];
+    for reason in events {
+        let page = eventually(async || {
+            let options = ListOptions {
+                prefix: "/registry/events/default/p.".into(),
+                after: None,
+                limit: None,
+                at: None,
+            };
+            Some(cluster.store.list(options).await.unwrap().items).filter(|items| !items.is_empty())
+        })
+        .await;
+        assert!(page.iter().any(|item| String::from_utf8_lossy(&item.value).contains(reason)));
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configuration_and_images_follow_their_names() {
+    let cluster = Cluster::start().await;
+    cluster.connect("n1", 10).await;
+    let mut object = pod("p");
+    object["spec"]["containers"][0]["env"] =
+        json!([{ "name": "A", "valueFrom": { "configMapKeyRef": { "name": "m", "key": "k" } } }]);
+    cluster.create("ConfigMap", json!({ "metadata": { "name": "m" }, "data": { "k": "one" } })).await;
+    cluster.create("ConfigMap", json!({ "metadata": { "name": "other" }, "data": { "k": "x" } })).await;
+    cluster.create("Pod", object).await;
+    let first = cluster.desired("n1", |desired| desired.pods.len() == 1).await;
+    let uid = only_pod(&first);
+    let digest = |desired: &Desired| desired.pods[&uid].assignment.config[0].digest;
+    let content = |desired: &Desired| desired.objects[&digest(desired).unwrap()].data[0].1.clone();
+    assert_eq!((content(&first), first.objects.len()), (b"one".to_vec(), 1));
+    assert!(matches!(first.pods[&uid].assignment.spec.containers[0].env[0].value, EnvValue::Key { .. }));
+
+    let change = |map: &mut Value| {
+        map["data"]["k"] = json!("two");
+        true
+    };
+    cluster.service.modify(&admin(), reference("ConfigMap", "m"), "", None, change).await.unwrap();
+    let second = cluster.desired("n1", |desired| digest(desired) != digest(&first)).await;
+    assert_eq!((content(&second), second.objects.len()), (b"two".to_vec(), 1), "the old content is not kept");
+    assert!(second.revision > first.revision && second.pods[&uid].revision > first.pods[&uid].revision);
+
+    cluster.delete("ConfigMap", "m", json!({})).await;
+    let third = cluster.desired("n1", |desired| digest(desired).is_none()).await;
+    assert!(third.objects.is_empty());
+
+    let module = Digest::of(b"module");
+    let entry = json!({ "digest": module.to_string(), "bytes": 6, "kind": "component" }).to_string();
+    let name = format!("{}dunlin.local/hello:latest", crate::artifacts::NAMES_PREFIX);
+    cluster.store.txn(Txn { compares: vec![], writes: vec![Write::Put(name, entry.into())] }).await.unwrap();
+    let image = |desired: &Desired| desired.pods[&uid].assignment.spec.containers[0].image.digest;
+    cluster.desired("n1", |desired| image(desired) == Some(module)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_fits_nowhere_says_why_and_goes_where_it_fits() {
+    let cluster = Cluster::start().await;
+    cluster.connect("n1", 0).await;
+    cluster.create("Pod", pod("p")).await;
+    let waiting = cluster.until("Pod", "p", |pod| !pod["status"]["conditions"].is_null()).await;
+    let condition = &waiting["status"]["conditions"][0];
+    assert_eq!((&condition["type"], &condition["status"]), (&json!("PodScheduled"), &json!("False")));
+    assert_eq!(
+        condition["message"],
+        "0/1 nodes are available: 1 Too many pods. no new claims to deallocate, preemption: 0/1 nodes are available: \
+         1 No preemption victims found for incoming pod."
+    );
+    cluster.connect("n2", 1).await;
+    cluster.desired("n2", |desired| desired.pods.len() == 1).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_stop_outlives_the_pod_and_the_coordinator() {
+    let cluster = Cluster::start().await;
+    cluster.connect("n1", 10).await;
+    cluster.create("Pod", pod("p")).await;
+    let desired = cluster.desired("n1", |desired| desired.pods.len() == 1).await;
+    let uid = only_pod(&desired);
+    cluster.delete("Pod", "p", json!({ "gracePeriodSeconds": 0 })).await;
+    cluster.until_gone("Pod", "p").await;
+    let before = cluster.desired("n1", |desired| desired.tombstones.contains_key(&uid)).await;
+
+    let cluster = Cluster::start_in(cluster.stop().await, Duration::from_secs(40)).await;
+    let after = cluster.desired("n1", |desired| desired.tombstones.contains_key(&uid)).await;
+    assert!(after.revision >= before.revision, "what a node holds is never newer than what it is told");
+    let stopped = PodStatusReport { stopped: true, ..status(&uid, "p", 1, PodPhase::Failed) };
+    assert_eq!(cluster.report("n1", stopped).await, Recorded::Gone);
+    cluster.desired("n1", |desired| desired.tombstones.is_empty()).await;
+    assert_eq!(cluster.keys(TOMBSTONES_PREFIX).await, 0);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_node_is_unknown_and_its_return_is_noticed() {
+    let grace = Duration::from_millis(20);
+    let cluster = Cluster::start_in(tempfile::tempdir().unwrap(), grace).await;
+    let node = NodeName::new("n1");
+    cluster.connect("n1", 10).await;
+    let ready = |node: &Value| node["status"]["conditions"][3]["status"].clone();
+    assert_eq!(ready(&cluster.get("Node", "n1").await.unwrap()), "True");
+    cluster.intake.disconnected(&node).await;
+    let lost = |node: &Value| {
+        ready(node) == "Unknown" && node["spec"]["taints"].as_array().is_some_and(|all| all.len() == 2)
+    };
+    cluster.until("Node", "n1", lost).await;
+    cluster.connect("n1", 10).await;
+    cluster.until("Node", "n1", |node| ready(node) == "True" && node["spec"]["taints"].is_null()).await;
+    let settled = cluster.store.revision();
+    cluster.connect("n1", 10).await;
+    assert_eq!(cluster.store.revision(), settled, "the same facts again write nothing");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_ends_with_all_that_is_in_it() {
+    let cluster = Cluster::start().await;
+    cluster.create("Namespace", json!({ "metadata": { "name": "ns" } })).await;
+    let account = ObjectRef { kind: kind_of("ServiceAccount"), namespace: "ns", name: "default" };
+    eventually(async || cluster.service.get(&admin(), account).await.ok()).await;
+    let map = json!({ "metadata": { "name": "m" } });
+    cluster.service.create(&admin(), kind_of("ConfigMap"), "ns", map).await.unwrap();
+    cluster.service.create(&admin(), kind_of("Pod"), "ns", pod("p")).await.unwrap();
+    cluster.delete("Namespace", "ns", json!({})).await;
+    cluster.until_gone("Namespace", "ns").await;
+    assert_eq!(cluster.keys("/registry/configmaps/ns/").await + cluster.keys("/registry/pods/ns/").await, 0);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_refuses_has_failed_and_others_pods_are_not_its_to_report() {
+    let cluster = Cluster::start().await;
+    cluster.connect("n1", 10).await;
+    cluster.create("Pod", pod("p")).await;
+    let uid = only_pod(&cluster.desired("n1", |desired| desired.pods.len() == 1).await);
+    let report = status(&uid, "p", 1, PodPhase::Running);
+    assert_eq!(cluster.report("n2", report).await, Recorded::Gone, "another node's word counts for nothing");
+    let refusal = Refusal { uid, reason: "OutOfpods".into(), message: "full".into() };
+    cluster.intake.refused(&NodeName::new("n1"), vec![refusal]).await;
+    let failed = cluster.get("Pod", "p").await.unwrap();
+    assert_eq!(
+        (&failed["status"]["phase"], &failed["status"]["reason"]),
+        (&json!("Failed"), &json!("OutOfpods"))
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pods_are_placed_together() {
+    let cluster = Cluster::start().await;
+    for node in ["n1", "n2"] {
+        cluster.connect(node, 200).await;
+    }
+    let creations = (0..200).map(|index| cluster.create("Pod", pod(&format!("p{index}"))));
+    futures_util::future::join_all(creations).await;
+    let first = cluster.desired("n1", |desired| desired.pods.len() == 100).await;
+    let second = cluster.desired("n2", |desired| desired.pods.len() == 100).await;
+    assert!(first.pods.keys().all(|uid| !second.pods.contains_key(uid)));
+    cluster.stop().await;
+}
