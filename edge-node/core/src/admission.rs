@@ -133,7 +133,7 @@ fn refused_fields(assignment: &PodAssignment) -> Vec<String> {
     }
     // These settings narrow what a guest may do; a pod that asks for them must not run as if it had not.
     let asked =
-        assignment.annotations.iter().filter(|(name, _)| NARROWING_ANNOTATIONS.contains(&name.as_str()));
+        assignment.spec.annotations.iter().filter(|(name, _)| NARROWING_ANNOTATIONS.contains(&name.as_str()));
     fields.extend(asked.map(|(name, _)| format!("metadata.annotations[{name}]")));
     fields
 }

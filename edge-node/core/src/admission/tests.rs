@@ -78,7 +78,7 @@ fn refuses_taken_host_ports_and_fields_it_must_not_ignore() {
 fn refuses_to_run_with_less_isolation_than_asked_for() {
     let node = NodeResources { pods: 10, ..NodeResources::default() };
     let mut assignment = pod(vec![container("c")]);
-    assignment.annotations = vec![("dunlin.dev/egress".to_owned(), String::new())];
+    assignment.spec.annotations = vec![("dunlin.dev/egress".to_owned(), String::new())];
     let refusal = Usage::default().admit(&assignment, &node).unwrap_err();
     assert!(refusal.message.ends_with("metadata.annotations[dunlin.dev/egress]"), "{}", refusal.message);
 }
