@@ -31,6 +31,8 @@ pub(crate) struct Options {
 pub(crate) struct Printer {
     kind: &'static Kind,
     options: Options,
+    /// Names of the columns shown and where their cells are; a watch tells them only once.
+    columns: Vec<(usize, String)>,
     widths: Vec<usize>,
     headers_printed: bool,
 }
@@ -38,32 +40,37 @@ pub(crate) struct Printer {
 impl Printer {
     /// A printer that has printed nothing yet.
     pub(crate) const fn new(kind: &'static Kind, options: Options) -> Self {
-        Self { kind, options, widths: Vec::new(), headers_printed: false }
+        Self { kind, options, columns: Vec::new(), widths: Vec::new(), headers_printed: false }
     }
 
     /// The rows of `table` as text, with headers the first time.
     pub(crate) fn render(&mut self, table: &Value) -> String {
-        let columns: Vec<(usize, &Value)> = items(table, &["columnDefinitions"])
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| self.options.wide || column["priority"].as_i64().unwrap_or(0) == 0)
-            .collect();
+        let definitions = items(table, &["columnDefinitions"]);
+        if !definitions.is_empty() {
+            let shown = |column: &Value| self.options.wide || column["priority"].as_i64().unwrap_or(0) == 0;
+            self.columns = definitions
+                .iter()
+                .enumerate()
+                .filter(|(_, column)| shown(column))
+                .map(|(index, column)| (index, text(column, &["name"]).to_uppercase()))
+                .collect();
+        }
         let mut lines = Vec::new();
         if !self.headers_printed && !self.options.no_headers {
-            lines.push(self.headers(&columns));
+            lines.push(self.headers());
         }
         let data_start = lines.len();
         self.headers_printed = true;
-        lines.extend(items(table, &["rows"]).iter().map(|row| self.row(&columns, row)));
+        lines.extend(items(table, &["rows"]).iter().map(|row| self.row(row)));
         self.align(&lines, data_start)
     }
 
-    fn headers(&self, columns: &[(usize, &Value)]) -> Vec<String> {
+    fn headers(&self) -> Vec<String> {
         let mut cells = Vec::new();
         if self.options.with_namespace {
             cells.push("NAMESPACE".to_owned());
         }
-        cells.extend(columns.iter().map(|(_, column)| text(column, &["name"]).to_uppercase()));
+        cells.extend(self.columns.iter().map(|(_, name)| name.clone()));
         let label_header = |label: &String| label.rsplit('/').next().unwrap_or(label).to_uppercase();
         cells.extend(self.options.label_columns.iter().map(label_header));
         if self.options.show_labels {
@@ -72,13 +79,13 @@ impl Printer {
         cells
     }
 
-    fn row(&self, columns: &[(usize, &Value)], row: &Value) -> Vec<String> {
+    fn row(&self, row: &Value) -> Vec<String> {
         let object = &row["object"];
         let mut cells = Vec::new();
         if self.options.with_namespace {
             cells.push(text(object, &["metadata", "namespace"]).to_owned());
         }
-        for (position, (index, _)) in columns.iter().enumerate() {
+        for (position, (index, _)) in self.columns.iter().enumerate() {
             let cell = plain(&row["cells"][*index]);
             // The first column is the name; a line break in any cell would tear the table.
             let cell = cell.lines().next().unwrap_or_default().to_owned();
@@ -219,7 +226,7 @@ mod tests {
         let mut printer = Printer::new(resource::find("pods").unwrap(), Options::default());
         printer.render(&table());
         let more = json!({
-            "columnDefinitions": [{"name": "Name"}, {"name": "Ready"}],
+            "columnDefinitions": null,
             "rows": [{"cells": ["a", "1/1"], "object": {}}],
         });
         assert_eq!(printer.render(&more), "a                1/1\n");

@@ -11,6 +11,7 @@ use crate::{
     manifest::{self, FileArgs, Manifest},
     merge, resource,
     session::Session,
+    terminal,
 };
 
 use super::create::{DryRun, OutputArgs, print_outcome};
@@ -96,6 +97,12 @@ async fn change(
     session: &Session,
 ) -> Result<(Value, &'static str)> {
     let applied = last_applied(&current);
+    if applied.is_null() {
+        terminal::warn(&format!(
+            "{} was not made by apply: what an earlier manifest declared and this one does not will stay",
+            resource::reference(manifest.kind, &manifest.name)
+        ));
+    }
     let merged = merge::three_way(manifest.kind.schema, &applied, wanted, &current);
     let mut patch = merge::patch(&current, &merged);
     if patch.as_object().is_some_and(serde_json::Map::is_empty) {

@@ -58,7 +58,9 @@ fn yaml_document(text: &str, first_line: usize) -> Result<Value> {
             // The parser counts lines from the document's start.
             Some(location) => {
                 let suffix = format!(" at line {} column {}", location.line(), location.column());
+                // A second place in the message would count from the document's start.
                 let bare = message.replace(&suffix, "");
+                let bare = bare.split(", while").next().unwrap_or_default();
                 let line = first_line - 1 + location.line();
                 anyhow!("line {line}, column {}: {bare}", location.column())
             }
