@@ -1,0 +1,239 @@
+//! A node's session, with an agent behind it that keeps its state in memory.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use dunlin_edge_node::session::{
+    Applied, Identity, JoinError, JoinOptions, Session, SessionHandle, SessionHost, SessionOptions, join,
+};
+use dunlin_link::{
+    BootId, Bytes, Digest, MilliCpu, NodeName, PodUid,
+    assignment::{AssignmentChange, Refusal},
+    held::HeldSet,
+    join::JoinToken,
+    logs::LogRequest,
+    pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
+    status::{NodeFacts, NodeResources, PodPhase, PodStatusReport},
+};
+use tokio::{io::AsyncRead, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::PATIENCE;
+
+/// The played agent: starts what it is assigned at once and stops what is buried at once.
+pub(crate) struct Agent {
+    state: Mutex<State>,
+    handle: SessionHandle,
+    pub(crate) held: watch::Sender<HeldSet>,
+}
+
+#[derive(Default)]
+struct State {
+    held: HeldSet,
+    unacked: BTreeMap<PodUid, PodStatusReport>,
+    sequence: u64,
+}
+
+impl Agent {
+    fn report(&self, state: &mut State, uid: &PodUid) {
+        state.sequence += 1;
+        let mut report = report(uid, state.sequence);
+        report.stopped = state.held.tombstones.contains(uid);
+        state.unacked.insert(uid.clone(), report.clone());
+        self.handle.report(report);
+    }
+}
+
+impl SessionHost for Agent {
+    fn applied(&self) -> Applied {
+        let state = self.state.lock().unwrap();
+        Applied { revision: state.held.revision, restore_generation: 0, state_digest: state.held.digest() }
+    }
+
+    async fn commit(&self, change: AssignmentChange) -> io::Result<Vec<Refusal>> {
+        let mut state = self.state.lock().unwrap();
+        let _orphans = state.held.apply(&change);
+        change.forget.iter().for_each(|uid| drop(state.unacked.remove(uid)));
+        let started = change.upserts.iter().map(|(_, pod)| pod.uid.clone());
+        let stopped = change.tombstones.iter().map(|tombstone| tombstone.uid.clone());
+        for uid in started.chain(stopped).collect::<Vec<_>>() {
+            self.report(&mut state, &uid);
+        }
+        self.held.send_replace(state.held.clone());
+        let refused = change.upserts.iter().filter(|(_, pod)| pod.name == "refuse-me");
+        Ok(refused
+            .map(|(_, pod)| Refusal {
+                uid: pod.uid.clone(),
+                reason: "OutOfpods".into(),
+                message: String::new(),
+            })
+            .collect())
+    }
+
+    fn acked(&self, reports: Vec<(PodUid, u64)>) {
+        let mut state = self.state.lock().unwrap();
+        for (uid, sequence) in reports {
+            if state.unacked.get(&uid).is_some_and(|report| report.sequence <= sequence) {
+                state.unacked.remove(&uid);
+            }
+        }
+    }
+
+    fn unacked(&self) -> Vec<PodStatusReport> {
+        self.state.lock().unwrap().unacked.values().cloned().collect()
+    }
+
+    async fn open_log(&self, request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
+        if request.container == "none" {
+            return Err("container \"none\" has no log".into());
+        }
+        Ok(Box::new(io::Cursor::new(vec![b'x'; 300_000])))
+    }
+}
+
+/// A node with a session that runs until it is stopped.
+pub(crate) struct Node {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) handle: SessionHandle,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Node {
+    /// Joins with a token and starts a session.
+    pub(crate) async fn join(token: JoinToken, name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = try_join(token, name, folder.path().into()).await.unwrap();
+        Self::start(identity, folder)
+    }
+
+    /// Starts a session with an identity.
+    pub(crate) fn start(identity: Identity, folder: tempfile::TempDir) -> Self {
+        let options = SessionOptions { addresses: Vec::new(), facts: facts(), boot_id: BootId([1; 16]) };
+        let session = Session::new(identity, options);
+        let handle = session.handle();
+        let agent = Arc::new(Agent {
+            state: Mutex::default(),
+            handle: handle.clone(),
+            held: watch::Sender::new(HeldSet::default()),
+        });
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(session.run(Arc::clone(&agent), stop.clone()));
+        Self { folder, agent, handle, stop, running }
+    }
+
+    /// Stops the session; its folder stays.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.stop.cancel();
+        self.running.await.unwrap();
+        self.folder
+    }
+
+    /// Waits until what the agent holds is as wanted.
+    pub(crate) async fn holds(&self, what: &str, is_so: impl Fn(&HeldSet) -> bool) {
+        let mut held = self.agent.held.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, held.wait_for(|held| is_so(held))).await;
+        assert!(waited.is_ok(), "never so: {what}; holds {:?}", self.agent.held.borrow());
+    }
+}
+
+pub(crate) async fn try_join(
+    token: JoinToken,
+    name: &str,
+    state_dir: PathBuf,
+) -> Result<Identity, JoinError> {
+    join(JoinOptions { token, addresses: Vec::new(), node: NodeName::new(name), state_dir }).await
+}
+
+pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
+    let image = Image {
+        reference: "hello".into(),
+        pull_policy: PullPolicy::IfNotPresent,
+        digest: Some(digest),
+        unresolved: String::new(),
+    };
+    let container = Container {
+        name: "main".into(),
+        image,
+        command: Vec::new(),
+        args: Vec::new(),
+        working_dir: None,
+        env_from: Vec::new(),
+        env: Vec::new(),
+        ports: Vec::new(),
+        resources: Resources::default(),
+        sidecar: false,
+        termination_message_from_logs: false,
+        refused_fields: Vec::new(),
+    };
+    PodAssignment {
+        uid: PodUid::new(uid),
+        namespace: "default".into(),
+        name: uid.into(),
+        generation: 1,
+        spec: PodSpec {
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            restart_policy: RestartPolicy::Always,
+            termination_grace_seconds: 1,
+            active_deadline_seconds: None,
+            init_containers: Vec::new(),
+            containers: vec![container],
+            host_network: false,
+            hostname: uid.into(),
+            service_account_name: "default".into(),
+        },
+        config: Vec::new(),
+    }
+}
+
+pub(crate) fn report(uid: &PodUid, sequence: u64) -> PodStatusReport {
+    PodStatusReport {
+        uid: uid.clone(),
+        namespace: "default".into(),
+        name: "p".into(),
+        sequence,
+        observed_generation: 1,
+        phase: PodPhase::Running,
+        reason: String::new(),
+        message: String::new(),
+        conditions: Vec::new(),
+        host_ip: String::new(),
+        pod_ip: String::new(),
+        start_time: None,
+        init_containers: Vec::new(),
+        containers: Vec::new(),
+        stopped: false,
+        local_endpoints: Vec::new(),
+    }
+}
+
+fn facts() -> NodeFacts {
+    let capacity = NodeResources {
+        cpu: MilliCpu(1000),
+        memory: Bytes(1 << 30),
+        ephemeral_storage: Bytes(1 << 30),
+        pods: 10,
+    };
+    NodeFacts {
+        architecture: "amd64".into(),
+        operating_system: "linux".into(),
+        kernel_version: String::new(),
+        os_image: String::new(),
+        machine_id: String::new(),
+        boot_id: String::new(),
+        version: String::new(),
+        runtime_version: String::new(),
+        hostname: "h".into(),
+        addresses: Vec::new(),
+        capacity,
+        allocatable: capacity,
+        labels: Vec::new(),
+        taints: Vec::new(),
+    }
+}

@@ -1,0 +1,128 @@
+//! What a joined node and the coordinator do for each other.
+
+use dunlin_link::{Digest, NodeName, PodUid, UnixMillis, logs::LogRequest, status::NodeEvent};
+use tokio::io::AsyncReadExt;
+
+use super::{
+    cluster::Coordinator,
+    node::{Node, pod, report},
+};
+use dunlin_coordinator::artifacts::Module;
+use dunlin_edge_node::session::Identity;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_joins_runs_pods_and_forgets_them() {
+    let coordinator = Coordinator::start().await;
+    let node = Node::join(coordinator.token().await, "n1").await;
+    coordinator.played.hears("connected n1", 1).await;
+    let uid = PodUid::new("u1");
+    coordinator.played.assign(pod("u1", Digest::of(b"module")));
+    node.holds("u1 assigned", |held| held.pods.contains_key(&uid)).await;
+    coordinator.played.hears_that("u1 reported", |heard| heard.reports.iter().any(|r| r.uid == uid)).await;
+    coordinator.played.bury(&uid);
+    coordinator.played.hears("buried u1", 1).await;
+    node.holds("u1 forgotten", |held| held.pods.is_empty() && held.tombstones.is_empty()).await;
+    node.handle.event(NodeEvent {
+        pod: None,
+        warning: false,
+        reason: "Starting".into(),
+        message: String::new(),
+        at: UnixMillis(0),
+    });
+    coordinator.played.hears("event Starting", 1).await;
+    coordinator.played.assign({
+        let mut refused = pod("u2", Digest::of(b"module"));
+        refused.name = "refuse-me".into();
+        refused
+    });
+    coordinator.played.hears("refused u2", 1).await;
+    node.stop().await;
+    coordinator.played.hears("disconnected n1", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_while_apart_is_told_after_a_restart_of_either_side() {
+    let coordinator = Coordinator::start().await;
+    let node = Node::join(coordinator.token().await, "n1").await;
+    coordinator.played.assign(pod("u1", Digest::of(b"module")));
+    let uid = PodUid::new("u1");
+    node.holds("u1 assigned", |held| held.pods.contains_key(&uid)).await;
+    let coordinator = coordinator.restart().await;
+    coordinator.played.assign(pod("u2", Digest::of(b"module")));
+    node.handle.report(report(&uid, 100));
+    coordinator.played.hears("connected n1", 2).await;
+    node.holds("u2 assigned", |held| held.pods.len() == 2).await;
+    coordinator.played.hears_that("u1 again", |heard| heard.reports.iter().any(|r| r.sequence == 100)).await;
+    let folder = node.stop().await;
+    coordinator.played.hears("disconnected n1", 1).await;
+    let identity = Identity::load(folder.path()).unwrap().unwrap();
+    let node = Node::start(identity, folder);
+    node.holds("a snapshot", |held| held.pods.len() == 2).await;
+    coordinator.played.hears("connected n1", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_takes_the_place_of_the_first() {
+    let coordinator = Coordinator::start().await;
+    let node = Node::join(coordinator.token().await, "n1").await;
+    coordinator.played.hears("connected n1", 1).await;
+    let identity = Identity::load(node.folder.path()).unwrap().unwrap();
+    let second = Node::start(identity, tempfile::tempdir().unwrap());
+    coordinator.played.hears("connected n1", 2).await;
+    super::cluster::logged(&["session ended", "a newer session of the node took the place"]).await;
+    assert_eq!(coordinator.sessions.connected(), [NodeName::new("n1")]);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_flow_from_the_node_and_say_why_there_are_none() {
+    let coordinator = Coordinator::start().await;
+    let node = Node::join(coordinator.token().await, "n1").await;
+    coordinator.played.hears("connected n1", 1).await;
+    let request = |container: &str| LogRequest {
+        uid: PodUid::new("u1"),
+        container: container.into(),
+        follow: false,
+        previous: false,
+        since: None,
+        tail_lines: None,
+        timestamps: false,
+        limit_bytes: None,
+    };
+    let name = NodeName::new("n1");
+    let mut log = coordinator.sessions.open_log(&name, request("main")).await.unwrap();
+    let mut text = Vec::new();
+    log.read_to_end(&mut text).await.unwrap();
+    assert_eq!(text.len(), 300_000);
+    let refused = coordinator.sessions.open_log(&name, request("none")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "container \"none\" has no log");
+    let absent = coordinator.sessions.open_log(&NodeName::new("n9"), request("main")).await.unwrap_err();
+    assert_eq!(absent.to_string(), "node `n9` is not connected");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_are_fetched_resumed_and_only_for_pods_of_the_node() {
+    let coordinator = Coordinator::start().await;
+    let node = Node::join(coordinator.token().await, "n1").await;
+    let mut content = b"\0asm\x01\0\0\0".to_vec();
+    content.extend((0..500_000_u32).flat_map(u32::to_le_bytes));
+    let Module { digest, .. } = coordinator.artifacts.upload(content.as_slice(), None).await.unwrap();
+    let file = node.folder.path().join("module");
+    coordinator.played.hears("connected n1", 1).await;
+    let refused = node.handle.fetch_module(digest, &file).await.unwrap_err();
+    assert_eq!(refused, format!("no pod of this node runs {digest}"));
+    coordinator.played.assign(pod("u1", digest));
+    node.holds("u1 assigned", |held| !held.pods.is_empty()).await;
+    std::fs::write(node.folder.path().join("module.part"), &content[..300_000]).unwrap();
+    node.handle.fetch_module(digest, &file).await.unwrap();
+    assert!(std::fs::read(&file).unwrap() == content);
+    assert!(!node.folder.path().join("module.part").exists());
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(node.folder.path().join("module.part"), [7; 300_000]).unwrap();
+    let damaged = node.handle.fetch_module(digest, &file).await.unwrap_err();
+    assert_eq!(damaged, format!("what the coordinator sent is not {digest}"));
+    node.handle.fetch_module(digest, &file).await.unwrap();
+    assert!(std::fs::read(&file).unwrap() == content);
+    node.stop().await;
+}
