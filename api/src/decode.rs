@@ -59,7 +59,7 @@ pub fn document(
     if body.len() > BODY_LIMIT_BYTES {
         return Err(DecodeError::TooLarge);
     }
-    let mut notes = Document::default();
+    let mut notes = Notes::default();
     let seed = |notes| Node { notes, schema: Schema::of(definition), path: String::new(), depth: 0 };
     let parsed = match format {
         Format::Json => {
@@ -72,8 +72,7 @@ pub fn document(
             seed(&mut notes).deserialize(parser).map_err(|error| yaml_error(&error))
         }
     };
-    notes.value = parsed?;
-    Ok(notes)
+    Ok(notes.into_document(parsed?))
 }
 
 /// Parses every document of a YAML or JSON file; empty documents are left out.
@@ -87,14 +86,44 @@ pub fn documents(body: &[u8]) -> Result<Vec<Document>, DecodeError> {
     }
     let mut out = Vec::new();
     for parser in serde_norway::Deserializer::from_slice(body) {
-        let mut notes = Document::default();
+        let mut notes = Notes::default();
         let seed = Node { notes: &mut notes, schema: Schema::Free, path: String::new(), depth: 0 };
-        notes.value = seed.deserialize(parser).map_err(|error| yaml_error(&error))?;
-        if !notes.value.is_null() {
-            out.push(notes);
+        let value = seed.deserialize(parser).map_err(|error| yaml_error(&error))?;
+        if !value.is_null() {
+            out.push(notes.into_document(value));
         }
     }
     Ok(out)
+}
+
+/// What is noted while parsing.
+#[derive(Default)]
+struct Notes {
+    duplicates: Vec<String>,
+    unknown: Vec<String>,
+    /// Bytes of text plus one per value so far. Without aliases a document never expands beyond its own size.
+    expanded_bytes: usize,
+}
+
+impl Notes {
+    fn expand<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.expanded_bytes = self.expanded_bytes.saturating_add(bytes);
+        if self.expanded_bytes > BODY_LIMIT_BYTES {
+            return Err(E::custom("document contains excessive aliasing"));
+        }
+        Ok(())
+    }
+
+    fn into_document(self, value: Value) -> Document {
+        Document { value, duplicates: self.duplicates, unknown: self.unknown }
+    }
+}
+
+/// Adds a note, while there are few enough to be read.
+fn note(notes: &mut Vec<String>, kind: &str, path: &str) {
+    if notes.len() < NOTES_LIMIT {
+        notes.push(format!("{kind} field \"{path}\""));
+    }
 }
 
 /// What is known about a value's type while parsing.
@@ -149,7 +178,7 @@ impl Schema {
 
 /// Parses one value at a path.
 struct Node<'n> {
-    notes: &'n mut Document,
+    notes: &'n mut Notes,
     schema: Schema,
     path: String,
     depth: usize,
@@ -162,6 +191,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
         if self.depth > DEPTH_LIMIT {
             return Err(D::Error::custom("exceeded max depth"));
         }
+        self.notes.expand(1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -201,11 +231,8 @@ impl<'de> Visitor<'de> for Node<'_> {
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.notes.expand(value.len())?;
         Ok(value.into())
     }
 
@@ -226,13 +253,14 @@ impl<'de> Visitor<'de> for Node<'_> {
         let own = self.schema.resolve();
         let mut object = Map::new();
         while let Some(key) = access.next_key_seed(Key)? {
+            self.notes.expand(key.len())?;
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
             let schema = own.at_key(&key).unwrap_or_else(|| {
-                self.notes.unknown.push(format!("unknown field \"{path}\""));
+                note(&mut self.notes.unknown, "unknown", &path);
                 Schema::Free
             });
             if object.contains_key(&key) {
-                self.notes.duplicates.push(format!("duplicate field \"{path}\""));
+                note(&mut self.notes.duplicates, "duplicate", &path);
             }
             let node = Node { notes: &mut *self.notes, schema, path, depth: self.depth + 1 };
             object.insert(key, access.next_value_seed(node)?);
@@ -327,6 +355,9 @@ pub const BODY_LIMIT_BYTES: usize = 3 * 1024 * 1024;
 /// Deeper than any schema nests; below the parsers' own limit of 128.
 const DEPTH_LIMIT: usize = 100;
 
+/// More problems than anyone reads at once.
+const NOTES_LIMIT: usize = 100;
+
 /// What our parser says, and how Go says it.
 const JSON_CONTEXTS: &[(&str, &str)] = &[
     ("expected value", "looking for beginning of value"),
@@ -341,51 +372,4 @@ const JSON_CONTEXTS: &[(&str, &str)] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::schema;
-
-    fn check_error(body: &str, format: Format, expected: &str) {
-        let error = document(body.as_bytes(), format, None).unwrap_err();
-        assert_eq!(error.to_string(), expected, "{body}");
-    }
-
-    #[test]
-    fn errors_speak_kubernetes() {
-        check_error(r#"{"a":"#, Format::Json, "unexpected end of JSON input");
-        check_error(r#"{} {}"#, Format::Json, "invalid character '{' after top-level value");
-        check_error("x", Format::Json, "invalid character 'x' looking for beginning of value");
-        check_error("{a}", Format::Json, "invalid character 'a' looking for beginning of object key string");
-        check_error("[1 2]", Format::Json, "invalid character '2' after array element");
-        check_error("a: b: c", Format::Yaml, "yaml: mapping values are not allowed in this context");
-        check_error(
-            "a: b\nc: d: e",
-            Format::Yaml,
-            "yaml: line 2: mapping values are not allowed in this context",
-        );
-        check_error(&"[".repeat(200), Format::Json, "exceeded max depth at line 1 column 101");
-    }
-
-    #[test]
-    fn duplicates_and_unknown_fields_are_noted_in_order() {
-        let body = r#"{"metadata":{"name":"a","name":"b"},"Data":{},"data":{"x":"1","x":"2"},"zz":1}"#;
-        let definition = schema::definition("io.k8s.api.core.v1.ConfigMap");
-        let document = document(body.as_bytes(), Format::Json, definition).unwrap();
-        assert_eq!(
-            document.duplicates,
-            [r#"duplicate field "metadata.name""#, r#"duplicate field "data.x""#]
-        );
-        assert_eq!(document.unknown, [r#"unknown field "Data""#, r#"unknown field "zz""#]);
-        assert_eq!(document.value["metadata"]["name"], "b");
-    }
-
-    #[test]
-    fn files_hold_several_documents() {
-        let file = "---\na: 1\n---\n# nothing\n---\n1: yes\ntrue: [null, 1.5]\n";
-        let values: Vec<_> =
-            documents(file.as_bytes()).unwrap().into_iter().map(|document| document.value).collect();
-        assert_eq!(values, [json!({"a": 1}), json!({"1": "yes", "true": [null, 1.5]})]);
-    }
-}
+mod tests;

@@ -1,4 +1,8 @@
-//! The registry of resource kinds: one row each. Adding a kind is adding a row here and a file in `kind/`.
+//! The registry of resource kinds: one row each.
+//!
+//! Adding a kind: a file in `kind/` with its `KIND` row over [`Kind::BASE`] (names as in discovery, the schema's full name, columns
+//! as Kubernetes prints them, functions for what the schema does not say), its line in [`KINDS`], and the golden cases about it in
+//! `tests/golden/`.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -208,7 +212,7 @@ impl Kind {
     }
 
     /// The fields that field selectors may name.
-    pub fn selectable_fields(&self) -> Vec<&'static str> {
+    fn selectable_fields(&self) -> Vec<&'static str> {
         let mut labels = vec!["metadata.name"];
         match self.fields {
             FieldLabels::MetadataOnly => labels.push("metadata.namespace"),
@@ -245,7 +249,7 @@ impl Kind {
     }
 
     /// The text that a selector on `label` compares with.
-    pub fn field_value(&self, object: &Value, label: &str) -> String {
+    pub(crate) fn field_value(&self, object: &Value, label: &str) -> String {
         let named = match self.fields {
             FieldLabels::MetadataOnly => None,
             FieldLabels::Named(named) => named.iter().find(|field| field.label == label),

@@ -23,8 +23,7 @@ pub enum PatchKind {
 
 /// Why a patch does not apply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PatchError {
+pub(crate) enum PatchError {
     /// The body is larger than a request may be.
     #[error("patch is too large")]
     TooLarge,
@@ -53,11 +52,11 @@ impl PatchKind {
 
 /// What a patch made of an object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Patched {
+pub(crate) struct Patched {
     /// The object, not checked against the kind.
-    pub object: Value,
+    pub(crate) object: Value,
     /// What messages about it show: the object, or for a strategic merge patch the patch.
-    pub shown: String,
+    pub(crate) shown: String,
 }
 
 /// What `patch` makes of `current`; the outcome is not checked against the kind.
@@ -65,7 +64,12 @@ pub struct Patched {
 /// # Errors
 ///
 /// When the body is no patch or does not apply.
-pub fn apply(kind: &Kind, current: &Value, patch: PatchKind, body: &[u8]) -> Result<Patched, PatchError> {
+pub(crate) fn apply(
+    kind: &Kind,
+    current: &Value,
+    patch: PatchKind,
+    body: &[u8],
+) -> Result<Patched, PatchError> {
     let document = decode::document(body, Format::Json, None).map_err(|error| match error {
         DecodeError::TooLarge => PatchError::TooLarge,
         error => PatchError::Unreadable(error.to_string()),
@@ -97,7 +101,7 @@ pub fn apply(kind: &Kind, current: &Value, patch: PatchKind, body: &[u8]) -> Res
 }
 
 /// RFC 7386: objects merge, null removes, everything else replaces.
-pub fn merge(target: &mut Value, patch: Value) {
+fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

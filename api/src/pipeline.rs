@@ -3,21 +3,24 @@
 //! A front decodes a body with [`decode`], or [`accept`]s a value; the service then asks [`create`] or [`update`] for the object
 //! to store. Patches go through [`patch`], whose answer is accepted like a body. All are functions of their arguments.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
     Status,
     conform::conform,
-    decode::{self as parse, DecodeError, Document, Format},
+    decode::{self as parse, Document, Format},
     field::FieldError,
-    kind::{self, Generation, Kind},
+    kind::{Generation, Kind},
     meta,
     patch::{self as patches, PatchError, PatchKind},
     status::OptionsKind,
-    time::format_time,
-    value::{has, list, object_mut, put, set, text},
+    value::{object_mut, put, set, text},
 };
+
+mod refusal;
+
+use refusal::{not_an_object, unhandled, unreadable, wrong_kind};
 
 /// `fieldValidation` of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +102,7 @@ pub fn decode(
     let document = parse::document(body, format, Some(kind.definition()))
         .map_err(|error| unreadable(kind, body, format, &error))?;
     if !document.value.is_object() {
-        return Err(not_an_object(kind, body, format, &document.value));
+        return Err(not_an_object(kind, body, &document.value));
     }
     let Document { value, duplicates, unknown } = document;
     let (api_version, name) = identity(kind, &value);
@@ -251,31 +254,6 @@ pub fn patch(
     Ok(Accepted { object, warnings })
 }
 
-/// Marks an object as being deleted, with so many seconds of grace from `now`. Answers whether anything changed: a second
-/// delete may only shorten the grace.
-pub fn begin_deletion(object: &mut Value, now: Timestamp, grace_seconds: i64) -> bool {
-    let metadata = object_mut(object, "metadata");
-    let earlier = metadata["deletionGracePeriodSeconds"].as_i64();
-    if has(metadata, "deletionTimestamp") && earlier.is_none_or(|earlier| earlier <= grace_seconds) {
-        return false;
-    }
-    let deadline = now.checked_add(SignedDuration::from_secs(grace_seconds)).unwrap_or(now);
-    let first = !has(metadata, "deletionTimestamp");
-    set(metadata, "deletionTimestamp", format_time(deadline));
-    set(metadata, "deletionGracePeriodSeconds", grace_seconds);
-    if first {
-        bump_generation(object);
-    }
-    true
-}
-
-/// Whether a deleted object may be removed now: no finalizers, and no grace left to wait for.
-pub fn is_removable(object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    has(metadata, "deletionTimestamp") && grace == 0 && list(metadata, "finalizers").is_empty()
-}
-
 /// Counts a change of what is wanted, on objects that count them.
 fn bump_generation(object: &mut Value) {
     let metadata = object_mut(object, "metadata");
@@ -312,91 +290,3 @@ fn identity(kind: &Kind, object: &Value) -> (String, String) {
     };
     (or("apiVersion", &kind.api_version()), or("kind", kind.kind))
 }
-
-fn unhandled(kind: &Kind, api_version: &str, name: &str, detail: &str) -> Status {
-    let version = api_version.rsplit('/').next().unwrap_or_default();
-    let wanted = kind.kind;
-    Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {wanted}: {detail}"))
-}
-
-fn wrong_kind(kind: &Kind, api_version: &str, name: &str) -> Status {
-    let detail = match kind::by_kind(api_version, name) {
-        Some(other) => format!(
-            "converting ({}.{}) to ({}.{}): unknown conversion",
-            other.version,
-            other.kind,
-            internal_package(kind),
-            kind.kind
-        ),
-        None => format!(
-            "no kind \"{name}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        ),
-    };
-    unhandled(kind, api_version, name, &detail)
-}
-
-fn internal_package(kind: &Kind) -> &'static str {
-    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() }
-}
-
-/// Kubernetes first looks for version and kind; a body it cannot read fails there.
-fn unreadable(kind: &Kind, body: &[u8], format: Format, error: &DecodeError) -> Status {
-    match error {
-        DecodeError::TooLarge => Status::too_large(parse::BODY_LIMIT_BYTES),
-        error => unrecognized(kind, body, format, &error.to_string()),
-    }
-}
-
-fn not_an_object(kind: &Kind, body: &[u8], format: Format, value: &Value) -> Status {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        _ => "array",
-    };
-    let wanted = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-    let error = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
-    unrecognized_bytes(kind, body, format, &error)
-}
-
-fn unrecognized(kind: &Kind, body: &[u8], format: Format, error: &str) -> Status {
-    match format {
-        Format::Json => {
-            let body = String::from_utf8_lossy(shown(body));
-            Status::bad_request(format!(
-                "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: \
-                 {error} ({body})",
-                kind.kind
-            ))
-        }
-        Format::Yaml => Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): {error} ({})",
-            kind.kind,
-            hex(shown(body))
-        )),
-    }
-}
-
-fn unrecognized_bytes(kind: &Kind, body: &[u8], format: Format, error: &str) -> Status {
-    let prefix = match format {
-        Format::Json | Format::Yaml => "couldn't get version/kind; json parse error: ",
-    };
-    let kind = kind.kind;
-    let body = hex(shown(body));
-    Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {kind}): {prefix}{error} ({body})"
-    ))
-}
-
-/// As much of a body as a message quotes.
-fn shown(body: &[u8]) -> &[u8] {
-    &body[..body.len().min(QUOTED_BYTES)]
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Enough to recognise a body by, and no way to make messages large.
-const QUOTED_BYTES: usize = 1024;

@@ -226,11 +226,6 @@ impl Status {
         self.0["status"] == "Success"
     }
 
-    /// How long to wait before asking again, when the server says so.
-    pub fn retry_after_seconds(&self) -> Option<u64> {
-        self.0["details"]["retryAfterSeconds"].as_u64()
-    }
-
     fn of_object(code: u16, reason: &str, message: &str, kind: &Kind, name: &str) -> Self {
         Self::failure(code, reason, message).with_details(object_details(kind.group, kind.plural, name))
     }

@@ -35,7 +35,7 @@ pub fn render<'a>(
 }
 
 /// The `columnDefinitions` of the kind's tables.
-pub fn column_definitions(kind: &Kind) -> Vec<Value> {
+fn column_definitions(kind: &Kind) -> Vec<Value> {
     let columns = kind.columns.iter();
     let definition = |column: &crate::kind::Column| {
         json!({

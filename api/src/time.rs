@@ -20,12 +20,12 @@ pub fn parse_time(value: &Value) -> Option<Timestamp> {
 }
 
 /// How long ago the time in `value` was, as tables show it: `<unknown>` when unset.
-pub fn age(value: &Value, now: Timestamp) -> String {
+pub(crate) fn age(value: &Value, now: Timestamp) -> String {
     parse_time(value).map_or_else(|| "<unknown>".to_owned(), |time| human_duration(now.duration_since(time)))
 }
 
 /// A duration as kubectl shows it: two units while they matter, one beyond.
-pub fn human_duration(duration: SignedDuration) -> String {
+pub(crate) fn human_duration(duration: SignedDuration) -> String {
     // Up to two seconds of clock difference count as now.
     let seconds = duration.as_secs();
     if seconds < -1 {

@@ -16,8 +16,7 @@ mod resources;
 mod validate;
 mod warnings;
 
-pub use columns::display_status;
-pub use resources::{QosClass, qos_class};
+use resources::qos_class;
 pub use warnings::unsupported_warnings;
 
 pub(super) static KIND: Kind = Kind {

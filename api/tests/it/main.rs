@@ -224,3 +224,17 @@ fn truncated_bodies_are_refused_politely() {
         }
     }
 }
+
+/// Writing an object as it is changes nothing: no generation, no defaults that came and went.
+#[test]
+fn updates_without_a_change_change_nothing() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../golden/defaulting.json")).unwrap();
+    for case in &cases {
+        let Ok(created) = perform(case, None) else { continue };
+        let kind = address(&case.path).0;
+        for target in [Target::Object, Target::Status] {
+            let updated = pipeline::update(kind, target, &created.object, created.object.clone()).unwrap();
+            assert_eq!(updated.object, created.object, "{}", case.name);
+        }
+    }
+}

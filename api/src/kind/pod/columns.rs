@@ -20,11 +20,6 @@ struct Summary {
     last_restart: Option<Timestamp>,
 }
 
-/// What the STATUS column shows, for instance `Running`, `CrashLoopBackOff`, `Init:0/1` or `Terminating`.
-pub fn display_status(pod: &Value) -> String {
-    summarize(pod).status
-}
-
 pub(super) fn row(pod: &Value, now: Timestamp) -> Vec<Value> {
     let summary = summarize(pod);
     let (spec, status) = (&pod["spec"], &pod["status"]);

@@ -10,7 +10,7 @@ use crate::{
 
 /// `status.qosClass`: who goes first when a node runs out of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QosClass {
+pub(super) enum QosClass {
     /// Limits equal requests, for everything.
     Guaranteed,
     /// Something is requested or limited.
@@ -21,7 +21,7 @@ pub enum QosClass {
 
 impl QosClass {
     /// As in the status.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Guaranteed => "Guaranteed",
             Self::Burstable => "Burstable",
@@ -31,7 +31,7 @@ impl QosClass {
 }
 
 /// The class of a pod; its own resources count before its containers'.
-pub fn qos_class(pod: &Value) -> QosClass {
+pub(super) fn qos_class(pod: &Value) -> QosClass {
     let spec = &pod["spec"];
     let holders: Vec<&Value> = if has(&spec["resources"], "limits") || has(&spec["resources"], "requests") {
         vec![spec]

@@ -1,0 +1,94 @@
+//! What a body that is no object of the kind is answered with, in Kubernetes' words.
+
+use serde_json::Value;
+
+use crate::{
+    Status,
+    decode::{BODY_LIMIT_BYTES, DecodeError, Format},
+    kind::{self, Kind},
+};
+
+pub(super) fn unhandled(kind: &Kind, api_version: &str, name: &str, detail: &str) -> Status {
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    let wanted = kind.kind;
+    Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {wanted}: {detail}"))
+}
+
+pub(super) fn wrong_kind(kind: &Kind, api_version: &str, name: &str) -> Status {
+    let detail = match kind::by_kind(api_version, name) {
+        Some(other) => format!(
+            "converting ({}.{}) to ({}.{}): unknown conversion",
+            other.version,
+            other.kind,
+            internal_package(kind),
+            kind.kind
+        ),
+        None => format!(
+            "no kind \"{name}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        ),
+    };
+    unhandled(kind, api_version, name, &detail)
+}
+
+fn internal_package(kind: &Kind) -> &'static str {
+    if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() }
+}
+
+/// Kubernetes first looks for version and kind; a body it cannot read fails there.
+pub(super) fn unreadable(kind: &Kind, body: &[u8], format: Format, error: &DecodeError) -> Status {
+    match error {
+        DecodeError::TooLarge => Status::too_large(BODY_LIMIT_BYTES),
+        error => unrecognized(kind, body, format, &error.to_string()),
+    }
+}
+
+pub(super) fn not_an_object(kind: &Kind, body: &[u8], value: &Value) -> Status {
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        _ => "array",
+    };
+    let wanted = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let error = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
+    unrecognized_bytes(kind, body, &error)
+}
+
+fn unrecognized(kind: &Kind, body: &[u8], format: Format, error: &str) -> Status {
+    match format {
+        Format::Json => {
+            let body = String::from_utf8_lossy(shown(body));
+            Status::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: \
+                 {error} ({body})",
+                kind.kind
+            ))
+        }
+        Format::Yaml => Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {error} ({})",
+            kind.kind,
+            hex(shown(body))
+        )),
+    }
+}
+
+fn unrecognized_bytes(kind: &Kind, body: &[u8], error: &str) -> Status {
+    let (kind, body) = (kind.kind, hex(shown(body)));
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {error} \
+         ({body})"
+    ))
+}
+
+/// As much of a body as a message quotes.
+fn shown(body: &[u8]) -> &[u8] {
+    &body[..body.len().min(QUOTED_BYTES)]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Enough to recognise a body by, and no way to make messages large.
+const QUOTED_BYTES: usize = 1024;
