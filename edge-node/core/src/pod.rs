@@ -216,8 +216,11 @@ impl Pod {
 
     /// The sandbox has told everything that it runs; what it did not name does not run.
     pub fn handle_synced(&mut self, now: Now) {
-        self.synced = true;
-        self.lose(now, |worker| !worker.seen);
+        // Synced already: the account is that of a new sandbox, which was started for what this pod has asked for since.
+        if !self.synced {
+            self.synced = true;
+            self.lose(now, |worker| !worker.seen);
+        }
         self.settle(now);
     }
 
@@ -226,6 +229,16 @@ impl Pod {
         self.synced = true;
         self.lose(now, |_| true);
         self.settle(now);
+    }
+
+    /// The sandbox does not answer: what runs is unknown until [`Pod::handle_synced`] or [`Pod::handle_sandbox_lost`].
+    pub fn handle_sandbox_unsure(&mut self) {
+        if !matches!(self.stage, Stage::Refused { .. }) {
+            self.synced = false;
+            for worker in &mut self.workers {
+                worker.seen = false;
+            }
+        }
     }
 
     /// The time that [`Pod::poll_timeout`] named has come.
@@ -243,9 +256,9 @@ impl Pod {
         self.commands.pop_front()
     }
 
-    /// The pod's status, if it differs from the last one taken.
+    /// The pod's status, if it differs from the last one taken. An end that must not be taken back waits until it is durable.
     pub fn poll_report(&mut self, now: Now) -> Option<PodStatusReport> {
-        if !self.synced {
+        if !self.synced || self.is_end_volatile() {
             return None;
         }
         let mut report = self.report(now);
@@ -262,7 +275,7 @@ impl Pod {
     pub fn poll_timeout(&self) -> Option<Mono> {
         let waits = self.workers.iter().filter_map(Worker::wakes_at);
         let deadline = self.deadline;
-        if self.stage == Stage::Active { waits.chain(deadline).min() } else { None }
+        if self.stage == Stage::Active && self.synced { waits.chain(deadline).min() } else { None }
     }
 
     /// What the pod runs.
@@ -285,13 +298,19 @@ impl Pod {
         matches!(self.stage, Stage::Ended(_) | Stage::Refused { .. })
     }
 
+    /// The containers that the sandbox may still hold: those that run, and ended ones that it was not told to forget.
+    pub fn sandboxed(&self) -> Vec<Sandboxed> {
+        let live = self.workers.iter().filter_map(Worker::live_id).map(|id| Sandboxed::Live(id.clone()));
+        live.chain(self.remembered.ended.iter().map(|(id, _)| Sandboxed::Ended(id.clone()))).collect()
+    }
+
     /// The container at a place.
     pub fn container(&self, index: ContainerIndex) -> &Container {
         container_at(&self.assignment, index)
     }
 
-    /// The place of a container by name, and the number of its latest run that began.
-    pub fn latest_attempt(&self, container: &str) -> Option<LatestRun> {
+    /// What is known of a container's latest run; `None` for a container that the pod does not have.
+    pub fn latest_run(&self, container: &str) -> Option<LatestRun> {
         let index = self.indexes().find(|index| self.container(*index).name == container)?;
         let worker = self.worker(index);
         Some(LatestRun {
@@ -300,6 +319,15 @@ impl Pod {
             waiting: self.waiting_reason(index),
         })
     }
+}
+
+/// A container that the sandbox may still hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sandboxed {
+    /// It may run.
+    Live(ContainerId),
+    /// It has ended.
+    Ended(ContainerId),
 }
 
 /// What is known of a container's latest run, for reading its log.

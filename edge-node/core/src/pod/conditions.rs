@@ -68,7 +68,7 @@ impl Pod {
     pub(super) fn conditions(&mut self, seen: &Seen<'_>, now: Now) -> Vec<PodCondition> {
         let ready = self.ready(seen);
         let mut findings = vec![
-            (PodConditionKind::PodReadyToStartContainers, self.sandboxed()),
+            (PodConditionKind::PodReadyToStartContainers, self.sandbox_ready()),
             (PodConditionKind::Initialized, self.initialized(seen)),
             (PodConditionKind::Ready, self.ready(seen)),
             (PodConditionKind::ContainersReady, ready),
@@ -94,7 +94,7 @@ impl Pod {
             .collect()
     }
 
-    fn sandboxed(&self) -> Finding {
+    fn sandbox_ready(&self) -> Finding {
         match self.stage {
             Stage::Active | Stage::Ending { .. } => Finding::yes(),
             Stage::Ended(_) | Stage::Refused { .. } => Finding::no("", String::new()),

@@ -17,9 +17,7 @@ impl Pod {
         if durable == known.facts() {
             return if self.remembered.ended.is_empty() { Recording::Clean } else { Recording::Soon };
         }
-        let newly_over = known.end.is_some() && durable.end.is_none();
-        // A deletion needs no promise: its tombstone stays until the coordinator has recorded the end.
-        if newly_over && known.end != Some(End::Deleted) { Recording::First } else { Recording::Soon }
+        if self.is_end_volatile() { Recording::First } else { Recording::Soon }
     }
 
     /// What to write; confirm with [`Pod::handle_remembered`].
@@ -30,6 +28,12 @@ impl Pod {
         let memory = self.memory(now);
         self.remembered.pending = Some(memory.facts());
         memory
+    }
+
+    /// Whether the pod is over for good and a crash would forget it. A deletion needs no such promise: its tombstone stays until
+    /// the coordinator has recorded the end.
+    pub(super) fn is_end_volatile(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_)) && !self.deleted && self.remembered.durable.end.is_none()
     }
 
     /// Ends that are durable need not be kept by the sandbox.

@@ -80,6 +80,24 @@ fn a_lost_sandbox_restarts_by_policy() {
     assert_eq!(bench.status(), "Failed c-Error(137)/0");
 }
 
+#[test]
+fn a_sandbox_started_for_the_pod_takes_nothing_away() {
+    let mut bench = Bench::new(pod(vec![container("c")]));
+    bench.pod.handle_synced(bench.now());
+    bench.turn();
+    bench.running("c");
+    bench.pod.handle_sandbox_unsure();
+    let (id, attempt) = bench.ids["c"].clone();
+    bench.tell_as("c", id, attempt, State::Running { started_at: bench.now().wall });
+    bench.pod.handle_synced(bench.now());
+    bench.turn();
+    assert_eq!(bench.status(), "Running c+Running/0");
+    bench.pod.handle_sandbox_unsure();
+    bench.pod.handle_synced(bench.now());
+    bench.turn();
+    assert_eq!(bench.status(), "Running c-ContainerCreating/1");
+}
+
 /// A pod whose container crashed once and runs again, left by its agent.
 fn left_running() -> Bench {
     let mut bench = Bench::new(pod(vec![container("c")]));
