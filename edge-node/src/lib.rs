@@ -1,7 +1,20 @@
 //! The node's shell: session with the coordinator, local state, pod workers, modules, logs, and the runner process.
 //!
 //! Decisions are in `edge-node-core` and `link`; wasmtime is known only to `wasm-host`.
+#![forbid(unsafe_code)]
 
-pub mod agent;
+mod agent;
+pub mod config;
+mod edge_node;
+mod facts;
+mod local;
+mod logs;
+mod modules;
 pub mod runner;
+mod sandbox;
 pub mod session;
+
+pub use self::{
+    edge_node::{EdgeNode, Guests, StartError},
+    local::{MalformedRecord, OpenError},
+};

@@ -116,6 +116,20 @@ struct Bells {
     time: Notify,
 }
 
+impl Shared {
+    fn new(config: NodeConfig, facts: NodeFacts) -> Self {
+        Self {
+            started: Instant::now(),
+            machine: Mutex::new(NodeSession::new(config, facts, Moment::default())),
+            bells: Bells::default(),
+            connection: watch::Sender::new(None),
+            committing: Arc::default(),
+            fetches: Mutex::default(),
+            fetch_slots: Semaphore::new(FETCHES_MAX),
+        }
+    }
+}
+
 impl Session {
     /// A session that starts when it is run.
     pub fn new(identity: Identity, options: SessionOptions) -> Self {
@@ -127,15 +141,7 @@ impl Session {
         };
         let addresses =
             if options.addresses.is_empty() { identity.addresses().to_vec() } else { options.addresses };
-        let shared = Shared {
-            started: Instant::now(),
-            machine: Mutex::new(NodeSession::new(config, options.facts, Moment::default())),
-            bells: Bells::default(),
-            connection: watch::Sender::new(None),
-            committing: Arc::default(),
-            fetches: Mutex::default(),
-            fetch_slots: Semaphore::new(FETCHES_MAX),
-        };
+        let shared = Shared::new(config, options.facts);
         Self { identity, addresses, shared: Arc::new(shared) }
     }
 
@@ -196,6 +202,20 @@ impl Session {
                 None => self.shared.bells.time.notified().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl SessionHandle {
+    /// A handle whose session never runs: that of a node which reaches no coordinator.
+    pub(crate) fn detached(facts: NodeFacts) -> Self {
+        let config = NodeConfig {
+            node: dunlin_link::NodeName::new("n1"),
+            boot_id: BootId([1; 16]),
+            agent: rand::random(),
+            cluster_id: "none".to_owned(),
+        };
+        Self { shared: Arc::new(Shared::new(config, facts)) }
     }
 }
 

@@ -1,0 +1,120 @@
+//! The agent as the session sees it.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use dunlin_link::{
+    PodUid,
+    assignment::{AssignmentChange, Refusal},
+    logs::LogRequest,
+    status::PodStatusReport,
+};
+use tokio::{
+    io::AsyncRead,
+    sync::{mpsc, oneshot, watch},
+};
+
+use super::{Agent, Input, Shared};
+use crate::{
+    logs,
+    session::{Applied, SessionHost},
+};
+
+/// The session's handle on the agent.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentHost {
+    inputs: mpsc::Sender<Input>,
+    shared: Arc<Shared>,
+}
+
+/// Whose log is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Locate {
+    uid: PodUid,
+    container: String,
+    previous: bool,
+}
+
+/// Where it is.
+#[derive(Debug)]
+pub(super) struct Located {
+    path: PathBuf,
+    ended: logs::Ended,
+}
+
+impl AgentHost {
+    pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>) -> Self {
+        Self { inputs, shared }
+    }
+}
+
+impl SessionHost for AgentHost {
+    fn applied(&self) -> Applied {
+        self.shared.applied()
+    }
+
+    async fn commit(&self, change: AssignmentChange) -> io::Result<Vec<Refusal>> {
+        let gone = || io::Error::other("the agent is shutting down");
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Commit { change, reply }).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn acked(&self, reports: Vec<(PodUid, u64)>) {
+        self.shared.acked(reports);
+    }
+
+    fn unacked(&self) -> Vec<PodStatusReport> {
+        self.shared.unacked()
+    }
+
+    async fn open_log(&self, request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
+        let locate = Locate {
+            uid: request.uid.clone(),
+            container: request.container.clone(),
+            previous: request.previous,
+        };
+        let gone = || "the node is shutting down".to_owned();
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Locate { locate, reply }).await.map_err(|_| gone())?;
+        let Located { path, ended } = answer.await.map_err(|_| gone())??;
+        match logs::open(path, &request, ended) {
+            Ok(reader) => Ok(reader),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("the log of container \"{}\" is not there any more", request.container))
+            }
+            Err(error) => {
+                Err(format!("the log of container \"{}\" cannot be read: {error}", request.container))
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// Finds a log; the words of failure are the kubelet's.
+    pub(super) fn locate(&mut self, locate: &Locate) -> Result<Located, String> {
+        let Locate { uid, container, previous } = locate;
+        let entry = self.pods.get(uid).ok_or_else(|| "pod not found on this node".to_owned())?;
+        let assignment = entry.pod.assignment();
+        let name = &assignment.name;
+        let run = entry.pod.latest_run(container);
+        let run = run.ok_or_else(|| format!("container {container} is not valid for pod {name}"))?;
+        let attempt = match (previous, run.attempt) {
+            // While a container waits for its next run, the last one is the latest and the previous one at once.
+            (true, Some(attempt)) if !run.waiting.is_empty() && run.live.is_none() => Some(attempt),
+            (true, attempt) => attempt.and_then(|attempt| attempt.checked_sub(1)),
+            (false, attempt) => attempt,
+        };
+        let attempt = attempt.ok_or_else(|| {
+            if *previous {
+                format!("previous terminated container \"{container}\" in pod \"{name}\" not found")
+            } else {
+                format!("container \"{container}\" in pod \"{name}\" is waiting to start: {}", run.waiting)
+            }
+        })?;
+        let path = self.logs.path(assignment, container, attempt);
+        let followed = run.live.filter(|_| run.attempt == Some(attempt));
+        let ended = followed
+            .map(|id| self.followers.entry(id).or_insert_with(|| watch::Sender::new(false)).subscribe());
+        Ok(Located { path, ended })
+    }
+}

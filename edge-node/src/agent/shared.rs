@@ -1,0 +1,66 @@
+//! What the session asks without waiting for the agent's loop: the applied revision, and reports that nobody has acked.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use dunlin_link::{PodUid, status::PodStatusReport};
+
+use crate::session::Applied;
+
+/// State behind one lock, held for moments and never across an await.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// As of the last durable commit.
+    applied: Applied,
+    /// The latest report of each pod, until it is acked.
+    unacked: BTreeMap<PodUid, PodStatusReport>,
+}
+
+impl Shared {
+    pub(super) fn new(applied: Applied) -> Self {
+        Self { state: Mutex::new(State { applied, unacked: BTreeMap::new() }) }
+    }
+
+    pub(super) fn applied(&self) -> Applied {
+        self.lock().applied
+    }
+
+    pub(super) fn set_applied(&self, applied: Applied) {
+        self.lock().applied = applied;
+    }
+
+    pub(super) fn reported(&self, report: PodStatusReport) {
+        self.lock().unacked.insert(report.uid.clone(), report);
+    }
+
+    /// Drops reports that are acked, unless a later one of the pod waits.
+    pub(super) fn acked(&self, reports: Vec<(PodUid, u64)>) {
+        let mut state = self.lock();
+        for (uid, sequence) in reports {
+            if state.unacked.get(&uid).is_some_and(|report| report.sequence <= sequence) {
+                state.unacked.remove(&uid);
+            }
+        }
+    }
+
+    /// Drops the reports of a pod that is forgotten.
+    pub(super) fn forget(&self, uid: &PodUid) {
+        self.lock().unacked.remove(uid);
+    }
+
+    pub(super) fn unacked(&self) -> Vec<PodStatusReport> {
+        self.lock().unacked.values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is one assignment or one map operation: a panic elsewhere cannot leave it half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,364 @@
+//! The agent with a real store, a real runner process and real modules, and no coordinator anywhere.
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use dunlin_edge_node_core::address::{BlockRange, Loopback};
+use dunlin_link::{
+    Bytes, Digest, MilliCpu, PodUid, Revision, UnixMillis,
+    assignment::{AssignmentChange, Tombstone},
+    held::HeldSet,
+    logs::LogRequest,
+    pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
+    status::{ContainerState, NodeResources, PodPhase, PodStatusReport},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{io::AsyncReadExt, net::UnixStream, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{AgentHost, AgentOptions, AgentParts};
+use crate::{
+    facts::{self, Declared},
+    local::{Local, OpenError},
+    modules::Modules,
+    runner::{self, Compiler, LogBounds, RunnerArgs},
+    sandbox::{RunnerProcess, Sandbox},
+    session::{SessionHandle, SessionHost},
+};
+
+/// The runner of these tests is this test program, told to run this test alone; the agent adds its words.
+#[test]
+fn runner_process() {
+    let words: Vec<String> = std::env::args().collect();
+    let [.., option, socket] = &words[..] else { return };
+    if option != "--socket" {
+        return;
+    }
+    let compiler = Compiler::new(this_test("runner::tests::compiling_process"));
+    let args = RunnerArgs { socket: socket.into(), log_bounds: LogBounds::DEFAULT, compiler };
+    assert_eq!(runner::main(args), ExitCode::SUCCESS);
+}
+
+fn this_test(name: &str) -> Vec<std::ffi::OsString> {
+    let this = std::env::current_exe().unwrap();
+    [this.into()].into_iter().chain([name, "--nocapture", "--exact"].map(Into::into)).collect()
+}
+
+/// A node whose agent can be restarted.
+struct Node {
+    folder: TempDir,
+    /// What the coordinator would hold.
+    held: HeldSet,
+    agent: Option<Running>,
+}
+
+struct Running {
+    host: AgentHost,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let mut node = Self { folder: tempfile::tempdir().unwrap(), held: HeldSet::default(), agent: None };
+        node.boot().await;
+        node
+    }
+
+    async fn boot(&mut self) {
+        let dir = self.folder.path();
+        let opened = within(async {
+            loop {
+                // The store of an agent that ended a moment ago may still be closing.
+                match Local::open(dir) {
+                    Err(OpenError::Database { .. }) => tokio::time::sleep(STEP).await,
+                    opened => return opened.unwrap(),
+                }
+            }
+        })
+        .await;
+        let mut facts = facts::read(dir, &Declared::default(), 100).unwrap();
+        facts.allocatable =
+            NodeResources { cpu: MilliCpu(4000), memory: Bytes(1 << 30), pods: 10, ..facts.capacity };
+        let session = SessionHandle::detached(facts.clone());
+        let options = AgentOptions {
+            node_name: "n1",
+            state_dir: dir,
+            facts,
+            blocks: BlockRange::new(0, 1).unwrap(),
+            loopback: Loopback { octet: 42, first_port: 1024 },
+        };
+        let (parts, host) = AgentParts::new(options, opened, Modules::open(dir.join("modules")).unwrap());
+        let mut command = this_test("agent::tests::runner_process");
+        // What follows is no option to the test program.
+        command.push("--".into());
+        let sandbox = Sandbox::Process(RunnerProcess {
+            command,
+            socket: dir.join("runner.sock"),
+            log: dir.join("runner.log"),
+        });
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(parts.run(session, sandbox, shutdown.clone()));
+        self.agent = Some(Running { host, shutdown, task });
+    }
+
+    /// Ends the agent as `kill -9` would: nothing is finished.
+    async fn kill_agent(&mut self) {
+        let Running { task, .. } = self.agent.take().unwrap();
+        task.abort();
+        let _ = task.await;
+    }
+
+    async fn stop_agent(&mut self) {
+        let Running { shutdown, task, .. } = self.agent.take().unwrap();
+        shutdown.cancel();
+        within(task).await.unwrap();
+    }
+
+    async fn kill_runner(&self) {
+        let stream = UnixStream::connect(self.folder.path().join("runner.sock")).await.unwrap();
+        let pid = stream.peer_cred().unwrap().pid().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    fn host(&self) -> &AgentHost {
+        &self.agent.as_ref().unwrap().host
+    }
+
+    async fn change(&mut self, fill: impl FnOnce(&mut AssignmentChange)) {
+        let mut change = AssignmentChange {
+            base: Some(self.held.revision),
+            revision: Revision(self.held.revision.0 + 1),
+            upserts: Vec::new(),
+            tombstones: Vec::new(),
+            forget: Vec::new(),
+            objects: Vec::new(),
+            state_digest: Digest::of(b""),
+        };
+        fill(&mut change);
+        self.held.apply(&change);
+        change.state_digest = self.held.digest();
+        let refusals = within(self.host().commit(change)).await.unwrap();
+        assert_eq!(refusals, []);
+    }
+
+    /// Assigns pods of one container each, whose module is the text.
+    async fn assign(&mut self, pods: &[(&str, RestartPolicy, &str)]) {
+        let dir = self.folder.path().join("modules");
+        let assignments: Vec<_> = pods
+            .iter()
+            .map(|(name, policy, text)| {
+                let module = wat::parse_str(text).unwrap();
+                let digest = Digest::of(&module);
+                std::fs::write(dir.join(format!("{}.wasm", digest.hex())), module).unwrap();
+                assignment(name, *policy, digest)
+            })
+            .collect();
+        // The modules appeared behind the agent's back: it looks at its folder when it starts.
+        self.stop_agent().await;
+        self.boot().await;
+        self.change(|change| {
+            change.upserts = assignments.into_iter().map(|pod| (change.revision, pod)).collect();
+        })
+        .await;
+    }
+
+    async fn bury(&mut self, name: &str) {
+        let tombstone = Tombstone {
+            uid: uid(name),
+            namespace: "ns".to_owned(),
+            name: name.to_owned(),
+            grace_seconds: 0,
+            requested_at: UnixMillis(0),
+        };
+        self.change(|change| change.tombstones = vec![tombstone]).await;
+    }
+
+    /// Waits for a report of the pod that satisfies `wanted`.
+    async fn until(&self, name: &str, wanted: impl Fn(&PodStatusReport) -> bool) -> PodStatusReport {
+        let host = self.host();
+        let find = async {
+            loop {
+                let reports: BTreeMap<_, _> =
+                    host.unacked().into_iter().map(|report| (report.uid.clone(), report)).collect();
+                match reports.get(&uid(name)) {
+                    Some(report) if wanted(report) => return report.clone(),
+                    _ => tokio::time::sleep(STEP).await,
+                }
+            }
+        };
+        match timeout(PATIENCE, find).await {
+            Ok(report) => report,
+            Err(_) => panic!("{name}: {:#?}", host.unacked()),
+        }
+    }
+
+    async fn log(&self, name: &str) -> String {
+        let request = LogRequest {
+            uid: uid(name),
+            container: "c".to_owned(),
+            follow: false,
+            previous: false,
+            since: None,
+            tail_lines: None,
+            timestamps: false,
+            limit_bytes: None,
+        };
+        let mut text = String::new();
+        let mut reader = self.host().open_log(request).await.unwrap();
+        reader.read_to_string(&mut text).await.unwrap();
+        text
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_survive_the_agent_and_come_back_after_the_runner() {
+    let mut node = Node::start().await;
+    node.assign(&[
+        ("sleeper", RestartPolicy::Always, SLEEPER),
+        ("hello", RestartPolicy::Never, HELLO),
+        ("crasher", RestartPolicy::Never, CRASHER),
+    ])
+    .await;
+    let first = node.until("sleeper", is_running).await;
+    node.until("hello", |report| report.phase == PodPhase::Succeeded).await;
+    let crashed = node.until("crasher", |report| report.phase == PodPhase::Failed).await;
+    let ContainerState::Terminated(end) = &crashed.containers[0].state else { panic!("{crashed:?}") };
+    assert_eq!((end.exit_code, end.reason.as_str()), (134, "Error"));
+    assert_eq!(node.log("hello").await, "hello\n");
+
+    node.kill_agent().await;
+    node.boot().await;
+    let adopted = node.until("sleeper", is_running).await;
+    assert_eq!(adopted.containers[0].container_id, first.containers[0].container_id);
+    assert!(adopted.sequence > first.sequence);
+    assert_eq!(adopted.pod_ip, first.pod_ip);
+    let hello = node.until("hello", |report| report.phase == PodPhase::Succeeded).await;
+    assert_eq!(hello.containers[0].restart_count, 0);
+
+    node.kill_runner().await;
+    node.until("sleeper", |report| is_running(report) && report.containers[0].restart_count == 1).await;
+
+    node.kill_runner().await;
+    node.kill_agent().await;
+    node.boot().await;
+    // Both died within a second of the last restart: whether that restart was written is a race, that the pod is back is not.
+    node.until("sleeper", |report| is_running(report) && report.containers[0].restart_count >= 1).await;
+    node.until("hello", |report| report.phase == PodPhase::Succeeded).await;
+    assert_eq!(node.host().applied().state_digest, node.held.digest());
+
+    node.bury("sleeper").await;
+    node.until("sleeper", |report| report.stopped).await;
+    node.stop_agent().await;
+    node.boot().await;
+    node.until("sleeper", |report| report.stopped).await;
+    node.change(|change| change.forget = vec![uid("sleeper")]).await;
+    assert!(!node.host().unacked().iter().any(|report| report.uid == uid("sleeper")));
+    assert!(!node.folder.path().join("logs/ns_sleeper_u-sleeper").exists());
+    node.kill_runner().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_do_not_fit_leave_the_state_as_it_was() {
+    let mut node = Node::start().await;
+    node.change(|_| {}).await;
+    let applied = node.host().applied();
+    let change = |base, revision, state_digest| AssignmentChange {
+        base,
+        revision: Revision(revision),
+        upserts: Vec::new(),
+        tombstones: Vec::new(),
+        forget: Vec::new(),
+        objects: Vec::new(),
+        state_digest,
+    };
+    let good = node.held.digest();
+    for bad in [
+        change(Some(Revision(7)), 8, good),
+        change(Some(Revision(1)), 2, Digest::of(b"another set")),
+        change(None, 0, good),
+    ] {
+        assert!(node.host().commit(bad).await.is_err());
+        assert_eq!(node.host().applied(), applied);
+    }
+    node.change(|_| {}).await;
+    assert_eq!(node.host().applied().revision, Revision(2));
+}
+
+fn is_running(report: &PodStatusReport) -> bool {
+    report.phase == PodPhase::Running && matches!(report.containers[0].state, ContainerState::Running { .. })
+}
+
+fn uid(name: &str) -> PodUid {
+    PodUid::new(format!("u-{name}"))
+}
+
+fn assignment(name: &str, restart_policy: RestartPolicy, digest: Digest) -> PodAssignment {
+    let container = Container {
+        name: "c".to_owned(),
+        image: Image {
+            reference: format!("dunlin.local/{name}:v1"),
+            pull_policy: PullPolicy::IfNotPresent,
+            digest: Some(digest),
+            unresolved: String::new(),
+        },
+        command: Vec::new(),
+        args: Vec::new(),
+        working_dir: None,
+        env_from: Vec::new(),
+        env: Vec::new(),
+        ports: Vec::new(),
+        resources: Resources::default(),
+        sidecar: false,
+        termination_message_from_logs: false,
+        refused_fields: Vec::new(),
+    };
+    PodAssignment {
+        uid: uid(name),
+        namespace: "ns".to_owned(),
+        name: name.to_owned(),
+        generation: 1,
+        spec: PodSpec {
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            restart_policy,
+            termination_grace_seconds: 1,
+            active_deadline_seconds: None,
+            init_containers: Vec::new(),
+            containers: vec![container],
+            host_network: false,
+            hostname: name.to_owned(),
+            service_account_name: "default".to_owned(),
+        },
+        config: Vec::new(),
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_millis(2);
+
+/// Waits for an hour on the monotonic clock.
+const SLEEPER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "_start")
+        (i32.store (i32.const 16) (i32.const 1))
+        (i64.store (i32.const 24) (i64.const 3600000000000))
+        (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#;
+
+/// Prints a line.
+const HELLO: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "hello\n")
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 16))
+        (i32.store (i32.const 4) (i32.const 6))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
+/// Traps.
+const CRASHER: &str = r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#;

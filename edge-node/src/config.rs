@@ -1,0 +1,368 @@
+//! The node's options: what the command line, the environment and the config file may say, and what they mean together.
+
+use std::path::PathBuf;
+
+use dunlin_edge_node_core::address::{BLOCKS, BlockRange, Loopback};
+use dunlin_link::{Bytes, MilliCpu, status::NodeResources};
+use serde::Deserialize;
+
+/// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `edgeNode` section.
+#[derive(Clone, Debug, Default, Deserialize, clap::Args)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EdgeNodeArgs {
+    /// Name of the node, a DNS name in lower case [default: the machine's host name]
+    #[arg(long, env = "DUNLIN_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+
+    /// Folder for the node's state, modules and logs
+    /// [default: /var/lib/dunlin/node for root, else $XDG_STATE_HOME/dunlin/node]
+    #[arg(long, env = "DUNLIN_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Token to join a cluster with; needed once, ignored by a node that has joined
+    #[arg(long, env = "DUNLIN_JOIN", value_name = "TOKEN", hide_env_values = true)]
+    pub join: Option<String>,
+
+    /// File that holds the token; keeps it out of process lists
+    #[arg(long, env = "DUNLIN_JOIN_FILE", value_name = "FILE", conflicts_with = "join")]
+    pub join_file: Option<PathBuf>,
+
+    /// Addresses of coordinators, in place of those in the token; may be given several times
+    #[arg(long, env = "DUNLIN_COORDINATOR", value_name = "HOST:PORT", value_delimiter = ',')]
+    pub coordinator: Vec<String>,
+
+    /// Label of the Node object; may be given several times
+    #[arg(long = "label", env = "DUNLIN_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub labels: Vec<String>,
+
+    /// Taint of the Node object; may be given several times
+    #[arg(
+        long = "taint",
+        env = "DUNLIN_NODE_TAINTS",
+        value_name = "KEY[=VALUE]:EFFECT",
+        value_delimiter = ','
+    )]
+    pub taints: Vec<String>,
+
+    /// Address by which other machines reach this node [default: the one it sends from]; may be given several times
+    #[arg(
+        long = "node-address",
+        env = "DUNLIN_NODE_ADDRESSES",
+        value_name = "ADDRESS",
+        value_delimiter = ','
+    )]
+    pub node_addresses: Vec<String>,
+
+    /// Most pods this node takes [default: what the kernel's limits allow]
+    #[arg(long, env = "DUNLIN_MAX_PODS", value_name = "NUMBER")]
+    pub max_pods: Option<u32>,
+
+    /// CPU kept from pods, in thousandths of a core [default: 0]
+    #[arg(long, env = "DUNLIN_RESERVED_MILLI_CPU", value_name = "MILLI")]
+    pub reserved_milli_cpu: Option<u64>,
+
+    /// Memory kept from pods, in MiB [default: 64]
+    #[arg(long, env = "DUNLIN_RESERVED_MEMORY_MIB", value_name = "MIB")]
+    pub reserved_memory_mib: Option<u64>,
+
+    /// Blocks of 64 pod addresses in 10.42.0.0/16 that belong to this node, 0 to 1023
+    /// [default: 16 blocks chosen by the node's name]
+    #[arg(long, env = "DUNLIN_ADDRESS_BLOCKS", value_name = "FIRST[+COUNT]")]
+    pub address_blocks: Option<String>,
+
+    /// Second number of the loopback addresses that stand for pods on this machine, 127.N.x.y; 1 to 254 [default: 42]
+    #[arg(long, env = "DUNLIN_LOOPBACK", value_name = "N")]
+    pub loopback: Option<u8>,
+}
+
+/// Valid options.
+#[derive(Clone, Debug)]
+pub struct EdgeNodeConfig {
+    /// Name of the node.
+    pub node_name: String,
+    /// Where everything is kept.
+    pub state_dir: PathBuf,
+    /// How to join, for a node that has not.
+    pub join: Option<JoinSource>,
+    /// Coordinators, in place of those in the token.
+    pub coordinators: Vec<String>,
+    /// Labels for the Node object.
+    pub labels: Vec<(String, String)>,
+    /// Taints for the Node object: key, value, effect.
+    pub taints: Vec<(String, String, String)>,
+    /// Addresses by which other machines reach the node; empty means the detected one.
+    pub addresses: Vec<String>,
+    /// Upper bound on pods.
+    pub pods_max: Option<u32>,
+    /// Kept from pods.
+    pub reserved: NodeResources,
+    /// Where pod addresses come from. Two nodes on one machine need ranges that do not overlap.
+    pub blocks: BlockRange,
+    /// How pods are reached on the machine.
+    pub loopback: Loopback,
+}
+
+/// Where the join token is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum JoinSource {
+    /// Given as it is.
+    Token(String),
+    /// In this file.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for JoinSource {
+    /// A token is a secret: only files are shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token(_) => f.write_str("Token(..)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// What this machine makes of options that are not given.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its host name.
+    pub hostname: String,
+    /// Where this user's state belongs.
+    pub state_dir: PathBuf,
+}
+
+impl Machine {
+    /// This machine; `state_dir` as DESIGN section 6 has it for this user.
+    pub fn this(state_dir: PathBuf) -> Self {
+        let hostname = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+        Self { hostname, state_dir }
+    }
+}
+
+/// Everything that is wrong with the options, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid edge-node options:\n  {}", .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl EdgeNodeArgs {
+    /// These options, with those of `file` where these say nothing.
+    pub fn or(self, file: Self) -> Self {
+        let list = |mine: Vec<String>, theirs| if mine.is_empty() { theirs } else { mine };
+        // A token and a file of one source belong together: one given here hides both given there.
+        let (join, join_file) = match (self.join, self.join_file) {
+            (None, None) => (file.join, file.join_file),
+            given => given,
+        };
+        Self {
+            node_name: self.node_name.or(file.node_name),
+            state_dir: self.state_dir.or(file.state_dir),
+            join,
+            join_file,
+            coordinator: list(self.coordinator, file.coordinator),
+            labels: list(self.labels, file.labels),
+            taints: list(self.taints, file.taints),
+            node_addresses: list(self.node_addresses, file.node_addresses),
+            max_pods: self.max_pods.or(file.max_pods),
+            reserved_milli_cpu: self.reserved_milli_cpu.or(file.reserved_milli_cpu),
+            reserved_memory_mib: self.reserved_memory_mib.or(file.reserved_memory_mib),
+            address_blocks: self.address_blocks.or(file.address_blocks),
+            loopback: self.loopback.or(file.loopback),
+        }
+    }
+
+    /// Checks all options together.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first.
+    pub fn validate(self, machine: Machine) -> Result<EdgeNodeConfig, ConfigError> {
+        let mut problems = Problems::default();
+        let node_name = self.node_name.unwrap_or(machine.hostname);
+        if !is_subdomain(&node_name) {
+            let form =
+                "lower-case letters, digits, `-` and `.`, at most 253, with a letter or digit at each end";
+            problems.list.push(format!("node name `{node_name}`: {form}"));
+        }
+        let labels = problems.parsed(&self.labels, "label", "KEY=VALUE", parse_label);
+        let taints = problems.parsed(
+            &self.taints,
+            "taint",
+            "KEY[=VALUE]:NoSchedule|PreferNoSchedule|NoExecute",
+            parse_taint,
+        );
+        let addresses = problems.parsed(&self.node_addresses, "node address", "an IP address", |text| {
+            text.parse::<std::net::IpAddr>().ok().map(|address| address.to_string())
+        });
+        let coordinators = problems.parsed(&self.coordinator, "coordinator", "HOST:PORT", |text| {
+            let (host, port) = text.rsplit_once(':')?;
+            (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
+        });
+        let given = self.address_blocks.as_deref();
+        let blocks = given.map_or_else(|| Some(default_blocks(&node_name)), parse_blocks);
+        if blocks.is_none() {
+            let (given, last) = (given.unwrap_or_default(), BLOCKS - 1);
+            problems.list.push(format!("address blocks `{given}`: FIRST or FIRST+COUNT within 0 to {last}"));
+        }
+        let octet = self.loopback.unwrap_or(42);
+        if !(1..=254).contains(&octet) {
+            problems.list.push(format!("loopback `{octet}`: 1 to 254"));
+        }
+        if self.max_pods == Some(0) {
+            problems.list.push("max pods: at least 1".to_owned());
+        }
+        let join = match (self.join, self.join_file) {
+            (Some(token), _) => Some(JoinSource::Token(token)),
+            (None, file) => file.map(JoinSource::File),
+        };
+        let (Some(blocks), true) = (blocks, problems.list.is_empty()) else {
+            return Err(ConfigError(problems.list));
+        };
+        Ok(EdgeNodeConfig {
+            node_name,
+            state_dir: self.state_dir.unwrap_or(machine.state_dir),
+            join,
+            coordinators,
+            labels,
+            taints,
+            addresses,
+            pods_max: self.max_pods,
+            reserved: NodeResources {
+                cpu: MilliCpu(self.reserved_milli_cpu.unwrap_or(0)),
+                memory: Bytes(self.reserved_memory_mib.unwrap_or(RESERVED_MEMORY_MIB) << 20),
+                ..NodeResources::default()
+            },
+            blocks,
+            loopback: Loopback { octet, first_port: crate::facts::first_port() },
+        })
+    }
+}
+
+/// What was found wrong so far.
+#[derive(Default)]
+struct Problems {
+    list: Vec<String>,
+}
+
+impl Problems {
+    fn parsed<T>(
+        &mut self,
+        texts: &[String],
+        what: &str,
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let mut values = Vec::with_capacity(texts.len());
+        for text in texts {
+            match parse(text) {
+                Some(value) => values.push(value),
+                None => self.list.push(format!("{what} `{text}`: {form}")),
+            }
+        }
+        values
+    }
+}
+
+fn is_subdomain(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().is_some_and(|byte| letter(*byte))
+            && bytes.last().is_some_and(|byte| letter(*byte))
+            && bytes.iter().all(|byte| letter(*byte) || *byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn parse_label(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=')?;
+    (is_key(key) && is_value(value)).then(|| (key.to_owned(), value.to_owned()))
+}
+
+fn parse_taint(text: &str) -> Option<(String, String, String)> {
+    let (rest, effect) = text.rsplit_once(':')?;
+    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+    let known = matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute");
+    (known && is_key(key) && is_value(value)).then(|| (key.to_owned(), value.to_owned(), effect.to_owned()))
+}
+
+/// A qualified name: an optional DNS prefix and a name of at most 63 characters.
+fn is_key(key: &str) -> bool {
+    let (prefix_ok, name) = match key.split_once('/') {
+        Some((prefix, name)) => (is_subdomain(prefix), name),
+        None => (true, key),
+    };
+    prefix_ok && !name.is_empty() && is_value(name)
+}
+
+fn is_value(value: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = value.as_bytes();
+    bytes.len() <= 63
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+fn parse_blocks(text: &str) -> Option<BlockRange> {
+    let (first, count) = text.split_once('+').unwrap_or((text, "1"));
+    BlockRange::new(first.parse().ok()?, count.parse().ok()?)
+}
+
+/// Until the coordinator hands out blocks, a node takes a run of them by its name.
+fn default_blocks(node_name: &str) -> BlockRange {
+    let digest = dunlin_link::Digest::of(node_name.as_bytes());
+    let [high, low, ..] = *digest.as_bytes();
+    let runs = BLOCKS / DEFAULT_BLOCK_COUNT;
+    let first = u16::from_be_bytes([high, low]) % runs * DEFAULT_BLOCK_COUNT;
+    BlockRange::new(first, DEFAULT_BLOCK_COUNT).expect("a run below the last one is within the range")
+}
+
+/// Blocks of a node that was given none: 992 addresses.
+const DEFAULT_BLOCK_COUNT: u16 = 16;
+
+/// What agent and runner need beside the guests.
+const RESERVED_MEMORY_MIB: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine { hostname: "gull".to_owned(), state_dir: PathBuf::from("/state") }
+    }
+
+    #[test]
+    fn nothing_given_is_valid() {
+        let config = EdgeNodeArgs::default().validate(machine()).unwrap();
+        assert_eq!((config.node_name.as_str(), config.state_dir), ("gull", PathBuf::from("/state")));
+        assert_eq!(config.blocks.capacity(), 992);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let args = EdgeNodeArgs {
+            node_name: Some("Not_A_Name".to_owned()),
+            labels: vec!["a=b".to_owned(), "nothing".to_owned()],
+            taints: vec!["k=v:Sometimes".to_owned()],
+            coordinator: vec!["host".to_owned()],
+            address_blocks: Some("1020+9".to_owned()),
+            loopback: Some(0),
+            ..EdgeNodeArgs::default()
+        };
+        let text = args.validate(machine()).unwrap_err().to_string();
+        for part in ["Not_A_Name", "label `nothing`", "k=v:Sometimes", "`host`", "1020+9", "loopback `0`"] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn given_options_hide_those_of_the_file() {
+        let given = EdgeNodeArgs { join: Some("token".to_owned()), ..EdgeNodeArgs::default() };
+        let file = EdgeNodeArgs {
+            join_file: Some(PathBuf::from("/file")),
+            taints: vec!["k:NoExecute".to_owned()],
+            ..EdgeNodeArgs::default()
+        };
+        let config = given.or(file).validate(machine()).unwrap();
+        assert_eq!(config.join, Some(JoinSource::Token("token".to_owned())));
+        assert_eq!(config.taints, [("k".to_owned(), String::new(), "NoExecute".to_owned())]);
+    }
+}

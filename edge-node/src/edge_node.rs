@@ -1,0 +1,207 @@
+//! A node as a whole: state, agent, session and sandbox put together, and their end in order.
+
+use std::{fs, io, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc};
+
+use dunlin_link::{
+    BootId, NodeName,
+    join::{JoinToken, ParseTokenError},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agent::{AgentOptions, AgentParts},
+    config::{EdgeNodeConfig, JoinSource},
+    facts::{self, Declared},
+    local::{Local, OpenError},
+    modules::Modules,
+    runner,
+    sandbox::{RunnerProcess, Sandbox},
+    session::{
+        Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join,
+    },
+};
+
+/// Where a node's guests run.
+#[derive(Debug)]
+pub enum Guests {
+    /// In a runner process, which outlives the agent. Program and leading arguments; `--socket PATH` is added.
+    Process(Vec<std::ffi::OsString>),
+    /// In this process.
+    InProcess(runner::InProcess),
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its folder cannot be used.
+    #[error("failed to use the state folder `{path}`")]
+    StateDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its identity cannot be read.
+    #[error("failed to read the node's identity")]
+    Identity(#[from] IdentityError),
+    /// It has no identity and no token to get one with.
+    #[error(
+        "this machine is not a node of any cluster yet: give it a join token (`dunlin node token create`)"
+    )]
+    NotJoined,
+    /// The token's file cannot be read.
+    #[error("failed to read the join token from `{path}`")]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The token is not one.
+    #[error("failed to read the join token")]
+    Token(#[from] ParseTokenError),
+    /// The cluster did not take it.
+    #[error("failed to join the cluster")]
+    Join(#[from] JoinError),
+    /// Its local state cannot be read.
+    #[error(transparent)]
+    Local(#[from] OpenError),
+    /// The machine does not tell what it is.
+    #[error("failed to read the facts of this machine")]
+    Facts(#[source] io::Error),
+}
+
+/// A node that runs. Dropping it leaves it running; [`EdgeNode::shut_down`] ends the agent and leaves guests alone.
+#[derive(Debug)]
+pub struct EdgeNode {
+    name: NodeName,
+    session: SessionHandle,
+    shutdown: CancellationToken,
+    agent: JoinHandle<()>,
+    link: JoinHandle<()>,
+}
+
+impl EdgeNode {
+    /// Starts a node: its pods at once from its own disk, its session as soon as a coordinator can be reached. Only a machine that
+    /// never joined needs the coordinator now.
+    ///
+    /// # Errors
+    /// When its state cannot be used, or joining fails.
+    pub async fn start(config: EdgeNodeConfig, guests: Guests) -> Result<Self, StartError> {
+        let dir = |path: PathBuf, source| StartError::StateDir { path, source };
+        make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
+        let identity = identity(&config).await?;
+        let name = identity.node().clone();
+        let opened = Local::open(&config.state_dir)?;
+        let modules_dir = config.state_dir.join("modules");
+        let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir, error))?;
+        let facts = facts(&config).map_err(StartError::Facts)?;
+        let session = Session::new(
+            identity,
+            SessionOptions {
+                addresses: config.coordinators.clone(),
+                facts: facts.clone(),
+                boot_id: boot_id(&facts.boot_id),
+            },
+        );
+        let options = AgentOptions {
+            node_name: name.as_str(),
+            state_dir: &config.state_dir,
+            facts,
+            blocks: config.blocks,
+            loopback: config.loopback,
+        };
+        let (parts, host) = AgentParts::new(options, opened, modules);
+        let sandbox = match guests {
+            Guests::InProcess(runner) => Sandbox::InProcess(runner),
+            Guests::Process(command) => Sandbox::Process(RunnerProcess {
+                command,
+                socket: config.state_dir.join("runner.sock"),
+                log: config.state_dir.join("runner.log"),
+            }),
+        };
+        let shutdown = CancellationToken::new();
+        let handle = session.handle();
+        let agent = tokio::spawn(parts.run(handle.clone(), sandbox, shutdown.clone()));
+        let link = tokio::spawn(session.run(Arc::new(host), shutdown.clone()));
+        Ok(Self { name, session: handle, shutdown, agent, link })
+    }
+
+    /// The node's name, as its identity has it.
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// Whether its session is up now.
+    pub fn is_connected(&self) -> bool {
+        self.session.is_connected()
+    }
+
+    /// Ends session and agent; what has to survive is durable then. Guests in a runner process go on.
+    pub async fn shut_down(self) {
+        self.shutdown.cancel();
+        for task in [self.link, self.agent] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the node panicked");
+            }
+        }
+    }
+
+    /// Waits for an end that nobody asked for: a node runs until it is shut down.
+    pub async fn ended(&mut self) {
+        tokio::select! {
+            _ = &mut self.agent => {}
+            _ = &mut self.link => {}
+        }
+    }
+}
+
+/// The identity on disk, or a new one by the join token.
+async fn identity(config: &EdgeNodeConfig) -> Result<Identity, StartError> {
+    if let Some(identity) = Identity::load(&config.state_dir)? {
+        return Ok(identity);
+    }
+    let token = match &config.join {
+        None => return Err(StartError::NotJoined),
+        Some(JoinSource::Token(token)) => token.clone(),
+        Some(JoinSource::File(path)) => {
+            fs::read_to_string(path).map_err(|source| StartError::TokenFile { path: path.clone(), source })?
+        }
+    };
+    let token: JoinToken = token.trim().parse()?;
+    let options = JoinOptions {
+        token,
+        addresses: config.coordinators.clone(),
+        node: NodeName::new(&*config.node_name),
+        state_dir: config.state_dir.clone(),
+    };
+    Ok(join(options).await?)
+}
+
+fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> {
+    let declared = Declared {
+        labels: config.labels.clone(),
+        taints: config.taints.clone(),
+        reserved: config.reserved,
+        pods_max: config.pods_max,
+        addresses: config.addresses.clone(),
+    };
+    let mut facts = facts::read(&config.state_dir, &declared, config.blocks.capacity())?;
+    facts.runtime_version = runner::runtime_version();
+    Ok(facts)
+}
+
+/// The state holds secrets and keys: its folder is its owner's only.
+fn make_private(dir: &std::path::Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The kernel's boot id; where there is none, one for this start.
+fn boot_id(text: &str) -> BootId {
+    let known = text.parse::<uuid::Uuid>().ok();
+    BootId(known.unwrap_or_else(uuid::Uuid::new_v4).into_bytes())
+}

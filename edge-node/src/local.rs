@@ -1,0 +1,116 @@
+//! What a node keeps on disk: its assignments, tombstones and configuration, and what it remembers of pods. Alone names redb.
+//!
+//! One file, one writer thread. Batches that wait together share one durable transaction, and nothing is written when nothing
+//! changes: an idle node leaves its disk alone. Every value begins with a kind byte.
+
+mod records;
+mod tables;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+};
+
+use tokio::sync::oneshot;
+
+pub use self::records::MalformedRecord;
+pub(crate) use self::records::{AppliedRecord, PodRecord};
+pub(crate) use self::tables::{Batch, Change, Loaded};
+
+/// The open store; writes go through its thread.
+#[derive(Debug)]
+pub(crate) struct Local {
+    jobs: mpsc::SyncSender<Job>,
+}
+
+/// Why the local state cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file cannot be opened, or is not ours.
+    #[error("failed to open the local state at `{path}`")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What redb found.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A record is of a kind that this version does not know, or is damaged.
+    #[error("failed to read the local state at `{path}`")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Which record.
+        #[source]
+        source: MalformedRecord,
+    },
+    /// No thread for it.
+    #[error("failed to start the local state's writer")]
+    Thread(#[source] io::Error),
+}
+
+/// A batch and who waits for it.
+struct Job {
+    batch: Batch,
+    done: oneshot::Sender<io::Result<()>>,
+}
+
+impl Local {
+    /// Opens the state in `dir`, counts this start, and reads everything.
+    ///
+    /// # Errors
+    /// When the file is damaged, locked by another agent, or of a later version.
+    pub(crate) fn open(dir: &Path) -> Result<(Self, Loaded), OpenError> {
+        let path = dir.join(FILE);
+        let (database, loaded) = tables::open(&path, CACHE_BYTES)?;
+        let (jobs, queue) = mpsc::sync_channel(QUEUE_JOBS_MAX);
+        thread::Builder::new()
+            .name("local-state".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || write_all(&database, &queue))
+            .map_err(OpenError::Thread)?;
+        Ok((Self { jobs }, loaded))
+    }
+
+    /// Writes a batch; ready once it is durable. Batches become durable in the order of the calls.
+    pub(crate) fn write(&self, batch: Batch) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        let (done, written) = oneshot::channel();
+        let sent = self.jobs.try_send(Job { batch, done });
+        async move {
+            sent.map_err(|_| io::Error::other("the local state's writer is overloaded or gone"))?;
+            written.await.unwrap_or_else(|_| Err(io::Error::other("the local state's writer ended")))
+        }
+    }
+}
+
+/// Commits what waits, all of it in one transaction, until the store is dropped.
+fn write_all(database: &redb::Database, queue: &mpsc::Receiver<Job>) {
+    while let Ok(first) = queue.recv() {
+        let mut jobs = vec![first];
+        jobs.extend(queue.try_iter().take(QUEUE_JOBS_MAX));
+        let result = tables::commit(database, jobs.iter().map(|job| &job.batch));
+        for job in jobs {
+            let answer = result.as_ref().copied().map_err(|error| io::Error::other(error.to_string()));
+            // Whoever asked may be gone; the batch is durable all the same.
+            let _ = job.done.send(answer);
+        }
+    }
+}
+
+/// Name of the file in the node's state folder.
+const FILE: &str = "node.redb";
+
+/// Everything is read once at the start and kept by the agent; the cache serves commits only.
+const CACHE_BYTES: usize = 512 << 10;
+
+/// Batches that may wait: the agent has one for assignments and one for memories in flight.
+const QUEUE_JOBS_MAX: usize = 64;
+
+/// redb's commit needs little; the default of 2 MiB would count against an idle node.
+const STACK_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The tables, how they are read at the start, and how a batch is committed.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use dunlin_edge_node_core::memory::PodMemory;
+use dunlin_link::{Digest, PodUid, assignment::Tombstone, pod::ConfigObject};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    OpenError,
+    records::{AppliedRecord, MalformedRecord, PodRecord, decode, encode},
+};
+
+/// Changes that become durable together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The revision that the node holds afterwards.
+    pub(crate) applied: Option<AppliedRecord>,
+    pub(crate) pods: Vec<(PodUid, Change<PodRecord>)>,
+    pub(crate) memories: Vec<(PodUid, Change<PodMemory>)>,
+    pub(crate) tombstones: Vec<(PodUid, Change<Tombstone>)>,
+    pub(crate) objects: Vec<(Digest, Change<Arc<ConfigObject>>)>,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    /// It is written.
+    Put(T),
+    /// It is removed.
+    Remove,
+}
+
+/// Everything that was stored.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    /// How often the state was opened, this time included.
+    pub(crate) starts: u64,
+    pub(crate) applied: AppliedRecord,
+    pub(crate) pods: BTreeMap<PodUid, PodRecord>,
+    pub(crate) memories: BTreeMap<PodUid, PodMemory>,
+    pub(crate) tombstones: BTreeMap<PodUid, Tombstone>,
+    pub(crate) objects: BTreeMap<Digest, Arc<ConfigObject>>,
+}
+
+/// Opens or creates the file and reads it.
+pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), OpenError> {
+    let failed =
+        |source: redb::Error| OpenError::Database { path: path.to_owned(), source: Box::new(source) };
+    let database =
+        Database::builder().set_cache_size(cache_bytes).create(path).map_err(|error| failed(error.into()))?;
+    let starts = count_start(&database).map_err(failed)?;
+    let malformed = |source| OpenError::Record { path: path.to_owned(), source };
+    let rows = |table| read_rows(&database, table).map_err(failed);
+    let meta = rows(META)?;
+    let applied = meta.iter().find(|(key, _)| key == APPLIED);
+    let applied = applied.map(|(key, value)| decode("meta", key, value)).transpose().map_err(malformed)?;
+    let mut objects = BTreeMap::new();
+    for (key, value) in rows(OBJECTS)? {
+        // A key that is no digest was not written by any version; its content could not be asked for.
+        let Ok(digest) = key.parse() else { continue };
+        let object: ConfigObject = decode("objects", &key, &value).map_err(malformed)?;
+        objects.insert(digest, Arc::new(object));
+    }
+    let loaded = Loaded {
+        starts,
+        applied: applied.unwrap_or_default(),
+        pods: by_uid("pods", rows(PODS)?).map_err(malformed)?,
+        memories: by_uid("memories", rows(MEMORIES)?).map_err(malformed)?,
+        tombstones: by_uid("tombstones", rows(TOMBSTONES)?).map_err(malformed)?,
+        objects,
+    };
+    Ok((database, loaded))
+}
+
+/// Commits batches in one durable transaction.
+pub(super) fn commit<'a>(
+    database: &Database,
+    batches: impl Iterator<Item = &'a Batch>,
+) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    for batch in batches {
+        if let Some(applied) = &batch.applied {
+            transaction.open_table(META)?.insert(APPLIED, encode(applied).as_slice())?;
+        }
+        write(&transaction, PODS, &batch.pods)?;
+        write(&transaction, MEMORIES, &batch.memories)?;
+        write(&transaction, TOMBSTONES, &batch.tombstones)?;
+        write(&transaction, OBJECTS, &batch.objects)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn write<K: ToString, T: Serialize>(
+    transaction: &redb::WriteTransaction,
+    table: Table,
+    changes: &[(K, Change<T>)],
+) -> Result<(), redb::Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(table)?;
+    for (key, change) in changes {
+        match change {
+            Change::Put(record) => table.insert(key.to_string().as_str(), encode(record).as_slice())?,
+            Change::Remove => table.remove(key.to_string().as_str())?,
+        };
+    }
+    Ok(())
+}
+
+/// Raises the count of starts and creates the tables of a new file.
+fn count_start(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_write()?;
+    let starts = {
+        let mut meta = transaction.open_table(META)?;
+        let known = meta.get(STARTS)?.map(|value| decode("meta", STARTS, value.value()));
+        // A damaged count must not stop a node from starting its pods: beginning high keeps sequences rising.
+        let starts: u64 = known.map_or(0, |known| known.unwrap_or(1 << 30)) + 1;
+        meta.insert(STARTS, encode(&starts).as_slice())?;
+        starts
+    };
+    for table in [PODS, MEMORIES, TOMBSTONES, OBJECTS] {
+        transaction.open_table(table)?;
+    }
+    transaction.commit()?;
+    Ok(starts)
+}
+
+fn read_rows(database: &Database, table: Table) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(table)?;
+    let mut rows = Vec::new();
+    for row in table.iter()? {
+        let (key, value) = row?;
+        rows.push((key.value().to_owned(), value.value().to_owned()));
+    }
+    Ok(rows)
+}
+
+fn by_uid<T: DeserializeOwned>(
+    table: &'static str,
+    rows: Vec<(String, Vec<u8>)>,
+) -> Result<BTreeMap<PodUid, T>, MalformedRecord> {
+    rows.into_iter().map(|(key, value)| Ok((PodUid::new(&*key), decode(table, &key, &value)?))).collect()
+}
+
+type Table = TableDefinition<'static, &'static str, &'static [u8]>;
+
+const META: Table = TableDefinition::new("meta");
+const PODS: Table = TableDefinition::new("pods");
+const MEMORIES: Table = TableDefinition::new("memories");
+const TOMBSTONES: Table = TableDefinition::new("tombstones");
+const OBJECTS: Table = TableDefinition::new("objects");
+
+const STARTS: &str = "starts";
+const APPLIED: &str = "applied";

@@ -1,0 +1,182 @@
+//! The node's modules: files named by digest, verified before they get their name, kept while a pod refers to them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use dunlin_link::Digest;
+use tokio::sync::Semaphore;
+
+use crate::session::SessionHandle;
+
+/// What is in the cache.
+#[derive(Debug)]
+pub(crate) struct Modules {
+    dir: PathBuf,
+    /// Size and last use of each.
+    present: HashMap<Digest, Kept>,
+    fetches: Arc<Semaphore>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    bytes: u64,
+    used: u64,
+}
+
+/// A fetch that came to its end.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) digest: Digest,
+    /// How long it took, or why it failed.
+    pub(crate) result: Result<Arrived, String>,
+}
+
+/// A module that was fetched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) took_ms: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Modules {
+    /// Opens the cache in `dir`: whole modules are kept, everything else but resumable parts is swept away.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read.
+    pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let mut present = HashMap::new();
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if let Some(digest) =
+                name.strip_suffix(SUFFIX).and_then(|hex| format!("sha256:{hex}").parse().ok())
+            {
+                present.insert(digest, Kept { bytes: entry.metadata()?.len(), used: 0 });
+            }
+        }
+        Ok(Self { dir, present, fetches: Arc::new(Semaphore::new(FETCHES_MAX)) })
+    }
+
+    /// Whether a module is here.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.present.contains_key(digest)
+    }
+
+    /// The file of a module, there or not.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{}{SUFFIX}", digest.hex()))
+    }
+
+    /// Fetches a module; at most [`FETCHES_MAX`] at a time come over the link.
+    pub(crate) fn fetch(
+        &self,
+        digest: Digest,
+        session: SessionHandle,
+    ) -> impl Future<Output = Fetched> + Send + use<> {
+        let (path, fetches) = (self.path(&digest), Arc::clone(&self.fetches));
+        async move {
+            let started = Instant::now();
+            let permit = fetches.acquire_owned().await;
+            let result = session.fetch_module(digest, &path).await;
+            drop(permit);
+            let result = result.and_then(|()| size(&path)).map(|bytes| Arrived {
+                took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                bytes,
+            });
+            Fetched { digest, result }
+        }
+    }
+
+    /// Takes note of a module that arrived.
+    pub(crate) fn insert(&mut self, digest: Digest, bytes: u64, used: u64) {
+        self.present.insert(digest, Kept { bytes, used });
+    }
+
+    /// Takes note of a use; later ones are worth more.
+    pub(crate) fn touch(&mut self, digest: &Digest, used: u64) {
+        if let Some(kept) = self.present.get_mut(digest) {
+            kept.used = kept.used.max(used);
+        }
+    }
+
+    /// Removes modules that no pod refers to, the longest unused first, until the rest fits the budget.
+    pub(crate) fn sweep(&mut self, referenced: &HashSet<Digest>, budget_bytes: u64) {
+        let mut idle: Vec<_> =
+            self.present.iter().filter(|(digest, _)| !referenced.contains(*digest)).collect();
+        idle.sort_by_key(|(digest, kept)| (kept.used, **digest));
+        let mut bytes: u64 = idle.iter().map(|(_, kept)| kept.bytes).sum();
+        let mut doomed = Vec::new();
+        for (digest, kept) in idle {
+            if bytes <= budget_bytes {
+                break;
+            }
+            bytes -= kept.bytes;
+            doomed.push(*digest);
+        }
+        if doomed.is_empty() {
+            return;
+        }
+        self.present.retain(|digest, _| !doomed.contains(digest));
+        let stems: HashSet<_> = doomed.iter().map(Digest::hex).collect();
+        if let Err(error) = self.remove_files(&stems) {
+            tracing::warn!(%error, "unused modules could not be removed");
+        }
+    }
+
+    /// Removes modules and what the runner compiled from them, which lies beside them under the same stem.
+    fn remove_files(&self, stems: &HashSet<String>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if stems.contains(name.split('.').next().unwrap_or_default()) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(path: &Path) -> Result<u64, String> {
+    fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// What a module's file name ends in.
+const SUFFIX: &str = ".wasm";
+
+/// Modules fetched at the same time: enough to keep a link busy, few enough that each makes progress on a slow one.
+const FETCHES_MAX: usize = 4;
+
+/// What modules without a pod may keep of the disk, so that a pod that comes back finds its module.
+pub(crate) const IDLE_BYTES_MAX: u64 = 512 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unused_modules_go_first_and_used_ones_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let digests: Vec<_> = (0..4_u8).map(|n| Digest::of(&[n])).collect();
+        for digest in &digests {
+            fs::write(dir.path().join(format!("{}.wasm", digest.hex())), [0; 100]).unwrap();
+        }
+        fs::write(dir.path().join("x.wasm.part"), b"part").unwrap();
+        let mut modules = Modules::open(dir.path().to_owned()).unwrap();
+        for (used, digest) in digests.iter().enumerate() {
+            assert!(modules.has(digest));
+            modules.touch(digest, used as u64);
+        }
+        modules.sweep(&HashSet::from([digests[0]]), 150);
+        let left: Vec<_> = digests.iter().map(|digest| modules.has(digest)).collect();
+        assert_eq!(left, [true, false, false, true]);
+        assert!(!modules.path(&digests[1]).exists() && dir.path().join("x.wasm.part").exists());
+    }
+}
