@@ -19,6 +19,7 @@ mod endpoints;
 mod get;
 mod handle;
 mod list;
+mod list_stream;
 mod logs;
 mod media;
 mod options;

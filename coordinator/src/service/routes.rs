@@ -1,23 +1,20 @@
 //! Endpoints that are no objects of Kubernetes, one row each: health, and what is Dunlin's own under `/dunlin/v1/`.
 
+mod modules;
+mod tokens;
+
 use dunlin_api::Status;
-use dunlin_link::{PodUid, UnixMillis, join::TokenId, rpc::Method};
+use dunlin_link::{PodUid, rpc::Method};
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     ApiService, ObjectRef, User,
-    body::{self, Source},
+    body::Source,
     get::pod_kind,
     handle::in_time,
     query::Query,
     response::{Response, TEXT},
-};
-use crate::{
-    artifacts::{Artifacts, Module, ModuleName, NamedModule, UploadError},
-    tokens::{NewToken, TokenRecord, Tokens},
 };
 
 /// One endpoint.
@@ -198,63 +195,6 @@ impl ApiService {
         Ok(Response::json(200, &serde_json::to_value(cluster).map_err(Status::internal)?))
     }
 
-    async fn put_module(&self, call: Call<'_>) -> Result<Response, Status> {
-        let artifacts = self.artifacts()?;
-        let name = ModuleName::parse(call.query.text("name"))
-            .map_err(|error| Status::bad_request(format!("name: {error}")))?;
-        let expected = match call.query.value("digest") {
-            None => None,
-            Some(text) => {
-                Some(text.parse().map_err(|error| Status::bad_request(format!("digest: {error}")))?)
-            }
-        };
-        let module = artifacts.upload(call.body, expected).await.map_err(|error| refused_upload(&error))?;
-        artifacts.tag(&name, &module).await.map_err(super::store_failed)?;
-        Ok(Response::json(201, &described_module(&name, &module)))
-    }
-
-    async fn list_modules(&self) -> Result<Response, Status> {
-        let names = self.artifacts()?.names().await.map_err(|error| Status::internal(chain(&error)))?;
-        let describe = |named: &NamedModule| described_module(&named.name, &named.module);
-        Ok(Response::json(200, &json!({"items": names.iter().map(describe).collect::<Vec<_>>()})))
-    }
-
-    async fn create_token(&self, call: Call<'_>) -> Result<Response, Status> {
-        let body = body::read(call.body).await?;
-        let asked: AskedToken = match body.as_slice() {
-            [] => AskedToken::default(),
-            body => serde_json::from_slice(body).map_err(|error| Status::bad_request(error.to_string()))?,
-        };
-        let addresses = asked.addresses.unwrap_or_else(|| {
-            self.inner.attached.cluster.get().map(|cluster| cluster.addresses.clone()).unwrap_or_default()
-        });
-        let new = NewToken {
-            description: asked.description,
-            lifetime: asked.lifetime_seconds.map(std::time::Duration::from_secs),
-            uses: asked.uses,
-            addresses,
-        };
-        let now = UnixMillis(self.clock().now().as_millisecond());
-        let token = self.tokens()?.create(new, now).await.map_err(|error| Status::internal(chain(&error)))?;
-        Ok(Response::json(201, &json!({"id": token.id.as_str(), "token": token.reveal()})))
-    }
-
-    async fn list_tokens(&self) -> Result<Response, Status> {
-        let tokens = self.tokens()?.list().await.map_err(|error| Status::internal(chain(&error)))?;
-        Ok(Response::json(200, &json!({"items": tokens.iter().map(described_token).collect::<Vec<_>>()})))
-    }
-
-    async fn delete_token(&self, call: Call<'_>) -> Result<Response, Status> {
-        let text = call.captures.first().copied().unwrap_or_default();
-        let id: TokenId = text.parse().map_err(|error| Status::bad_request(format!("{error}")))?;
-        let deleted = self.tokens()?.delete(&id).await.map_err(|error| Status::internal(chain(&error)))?;
-        if deleted {
-            Ok(Response::json(200, &json!({"id": text})))
-        } else {
-            Err(Status::failure(404, "NotFound", format!("token \"{text}\" not found")))
-        }
-    }
-
     async fn pod_endpoints(&self, call: Call<'_>) -> Result<Response, Status> {
         let [namespace, name] = call.captures.as_slice() else { return Ok(Response::no_such_path()) };
         let pod = self.get(call.user, ObjectRef { kind: pod_kind(), namespace, name }).await?;
@@ -267,39 +207,6 @@ impl ApiService {
             .collect();
         Ok(Response::json(200, &json!({"endpoints": endpoints})))
     }
-
-    fn artifacts(&self) -> Result<&Artifacts, Status> {
-        self.inner.attached.artifacts.get().ok_or_else(not_served)
-    }
-
-    fn tokens(&self) -> Result<&Tokens, Status> {
-        self.inner.attached.tokens.get().ok_or_else(not_served)
-    }
-}
-
-/// Body of `POST tokens`.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct AskedToken {
-    description: String,
-    lifetime_seconds: Option<u64>,
-    uses: Option<u32>,
-    addresses: Option<Vec<String>>,
-}
-
-fn described_module(name: &ModuleName, module: &Module) -> Value {
-    json!({"name": name.to_string(), "digest": module.digest.to_string(), "size": module.bytes})
-}
-
-fn described_token(token: &TokenRecord) -> Value {
-    let time = |at: UnixMillis| Timestamp::from_millisecond(at.0).ok().map(dunlin_api::time::format_time);
-    json!({
-        "id": token.id.as_str(),
-        "description": token.description,
-        "createdAt": time(token.created_at),
-        "expiresAt": token.expires_at.and_then(time),
-        "usesLeft": token.uses_left,
-    })
 }
 
 fn not_served() -> Status {
@@ -310,16 +217,4 @@ fn not_served() -> Status {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-fn refused_upload(error: &UploadError) -> Status {
-    match error {
-        UploadError::NotWasm { .. } | UploadError::OtherDigest { .. } => {
-            Status::bad_request(error.to_string())
-        }
-        UploadError::TooLarge { bytes_max } => {
-            Status::too_large(usize::try_from(*bytes_max).unwrap_or(usize::MAX))
-        }
-        error => Status::internal(chain(error)),
-    }
 }

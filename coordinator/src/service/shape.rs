@@ -19,6 +19,7 @@ use super::{
     stored,
     watch::EventKind,
 };
+use crate::store::KeyValue;
 
 /// Reads `includeObject` of a table request.
 pub(super) fn include_object(query: &Query) -> Result<IncludeObject, Status> {
@@ -106,23 +107,34 @@ impl Shaper {
     }
 
     fn spliced(&self, found: &Found, metadata: &Value) -> Result<Response, Status> {
-        let bytes: usize = found.items.iter().map(|item| item.value.len() + ITEM_EXTRA_BYTES).sum();
-        let mut list = Vec::with_capacity(bytes + ITEM_EXTRA_BYTES);
-        let head = format!(
-            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-            self.kind.kind,
-            self.kind.api_version()
-        );
-        list.extend_from_slice(head.as_bytes());
-        for (position, item) in found.items.iter().enumerate() {
+        let mut list = self.list_head(metadata);
+        self.write_items(&found.items, &mut list)?;
+        list.extend_from_slice(b"]}");
+        Ok(Response::bytes(200, JSON, list))
+    }
+
+    /// A JSON list up to its first item.
+    pub(super) fn list_head(&self, metadata: &Value) -> Vec<u8> {
+        let (kind, version) = (self.kind.kind, self.kind.api_version());
+        format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[")
+            .into()
+    }
+
+    /// Appends items of a JSON list, with commas between them.
+    pub(super) fn write_items(&self, items: &[KeyValue], list: &mut Vec<u8>) -> Result<(), Status> {
+        list.reserve(items.iter().map(|item| item.value.len() + ITEM_EXTRA_BYTES).sum());
+        for (position, item) in items.iter().enumerate() {
             if position > 0 {
                 list.push(b',');
             }
-            stored::write_item(self.kind, &item.value, item.mod_revision, &mut list)
-                .map_err(Status::internal)?;
+            stored::write_item(self.kind, &item.value, item.mod_revision, list).map_err(Status::internal)?;
         }
-        list.extend_from_slice(b"]}");
-        Ok(Response::bytes(200, JSON, list))
+        Ok(())
+    }
+
+    /// Whether items are told as they are stored.
+    pub(super) fn is_spliced(&self) -> bool {
+        self.accepted == Accepted { shape: Shape::Object, encoding: Encoding::Json }
     }
 
     fn decoded(&self, found: &Found) -> Result<Vec<Value>, Status> {

@@ -8,6 +8,7 @@ mod pods;
 mod watches;
 
 use dunlin_link::rpc::{Method, RequestHead};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,7 +28,7 @@ impl Fixture {
         let mut options = StoreOptions::new(folder.path());
         options.log_bytes = 1 << 20;
         let store = Store::open(&options).unwrap();
-        let service = ApiService::new(store, Clock::system());
+        let service = ApiService::new(store, Clock::new(|| NOW));
         service.bootstrap().await.unwrap();
         let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
         Self { service, admin, _folder: folder }
@@ -107,3 +108,5 @@ fn pod(name: &str) -> Value {
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// The time in all tests: ages that are shown do not depend on how fast they run.
+const NOW: Timestamp = Timestamp::constant(1_780_000_000, 0);

@@ -20,7 +20,6 @@ const SKIPPED: &[(&str, &str)] = &[
     ("watch as yaml", "refusals are JSON whatever was asked for"),
     ("watch {\"resourceVersion\": \"1\"}", "a new store still has all of its history"),
     ("update: secret type", "the message quotes managedFields, which come with server-side apply"),
-    ("strategic-status Pod: conditions two", "podIP does not follow podIPs"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

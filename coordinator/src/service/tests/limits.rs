@@ -1,15 +1,23 @@
 //! Bounds of requests, and the endpoints that pass bytes along.
 
+use std::sync::Arc;
+
 use dunlin_link::{
-    Digest,
+    Digest, NodeName,
     limits::REQUEST_BODY_BYTES_MAX,
+    logs::LogRequest,
     rpc::{Method, RequestHead},
 };
+use futures_util::future::BoxFuture;
 use serde_json::json;
-use tokio::io::repeat;
+use tokio::io::{AsyncRead, repeat};
 
-use super::{CONFIG_MAPS, Fixture, Request};
-use crate::{artifacts::Artifacts, service::ClusterInfo, tokens::Tokens};
+use super::{CONFIG_MAPS, Fixture, PODS, Request, pod};
+use crate::{
+    artifacts::Artifacts,
+    service::{ClusterInfo, LogError, LogSource, ObjectRef, get::pod_kind},
+    tokens::Tokens,
+};
 
 #[tokio::test]
 async fn a_body_is_read_to_its_bound_and_no_further() {
@@ -29,6 +37,39 @@ async fn a_body_is_read_to_its_bound_and_no_further() {
     assert_eq!(status["reason"], "RequestEntityTooLarge");
     let expected = format!("Request entity too large: limit is {REQUEST_BODY_BYTES_MAX}");
     assert_eq!(status["message"], expected);
+}
+
+/// A node whose log is a trap.
+#[derive(Debug)]
+struct Trap;
+
+impl LogSource for Trap {
+    fn open<'a>(
+        &'a self,
+        _node: &'a NodeName,
+        _request: LogRequest,
+    ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>> {
+        panic!("a trap")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_the_failure_of_one_request() {
+    let fixture = Fixture::start().await;
+    fixture.service.attach_logs(Arc::new(Trap));
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = "n1".into();
+    fixture.create(PODS, &bound).await;
+    let object = ObjectRef { kind: pod_kind(), namespace: "default", name: "p" };
+    let running = |pod: &mut serde_json::Value| {
+        let status = json!({"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}});
+        pod["status"]["containerStatuses"] = json!([status]);
+        true
+    };
+    fixture.service.modify(&fixture.admin, object, "status", None, running).await.unwrap();
+    let failed = fixture.expect(500, Request::new(Method::Get, &format!("{PODS}/p/log"))).await;
+    assert_eq!(failed["reason"], "InternalError");
+    fixture.get(&format!("{PODS}/p")).await;
 }
 
 #[tokio::test]

@@ -77,6 +77,26 @@ async fn pages_show_one_moment_while_others_write() {
 }
 
 #[tokio::test]
+async fn a_list_longer_than_a_page_is_told_whole() {
+    let fixture = Fixture::start().await;
+    let mut expected: Vec<String> = (0..1203).map(|number| format!("m{number:04}")).collect();
+    // Many at once share the disk's flushes; all at once would be more than are served.
+    for some in expected.chunks(400) {
+        let creations = some.iter().map(|name| {
+            let object = json!({"metadata": {"name": name, "labels": {"last": &name[4..]}}});
+            fixture.send(Request::new(Method::Post, CONFIG_MAPS).with_body(&object))
+        });
+        futures_util::future::join_all(creations).await;
+    }
+    let list = fixture.get(CONFIG_MAPS).await;
+    assert_eq!((&list["kind"], names(&list)), (&json!("ConfigMapList"), expected.clone()));
+    assert!(list["metadata"]["continue"].is_null());
+    let some = Request::new(Method::Get, CONFIG_MAPS).with_query("labelSelector", "last!=3");
+    expected.retain(|name| !name.ends_with('3'));
+    assert_eq!(names(&fixture.expect(200, some).await), expected);
+}
+
+#[tokio::test]
 async fn generated_names_and_yaml_bodies_are_taken() {
     let fixture = Fixture::start().await;
     let mut request = Request::new(Method::Post, CONFIG_MAPS);
