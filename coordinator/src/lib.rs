@@ -4,6 +4,7 @@
 
 pub mod artifacts;
 pub mod config;
+pub mod coordinator;
 pub mod dispatch;
 pub mod driver;
 pub mod events;
@@ -15,3 +16,6 @@ pub mod service;
 pub mod sessions;
 pub mod store;
 pub mod tokens;
+
+pub use config::{CoordinatorArgs, CoordinatorConfig};
+pub use coordinator::{ClientAccess, Coordinator, StartError};

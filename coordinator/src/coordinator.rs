@@ -1,0 +1,247 @@
+//! A running coordinator: opens its parts in order, keeps their tasks, and closes them in reverse.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use dunlin_link::{UnixMillis, join::JoinToken, message::Tunables};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    artifacts::Artifacts,
+    config::CoordinatorConfig,
+    driver::{Driver, DriverError, DriverOptions},
+    pki::{ClientCredentials, Pki, PkiError},
+    quic::{BindError, QuicServer, Services},
+    service::{ApiService, BootstrapError, Clock, ClusterInfo, User},
+    sessions::{ConnectedCluster, SessionOptions, Sessions},
+    store::{OpenError, Store, StoreError, StoreOptions},
+    tokens::{NewToken, TokenError, Tokens},
+};
+
+/// A coordinator that serves. Dropping it without [`Coordinator::shutdown`] leaves its tasks to end with the runtime; nothing
+/// acknowledged is lost by that.
+#[derive(Debug)]
+pub struct Coordinator {
+    address: SocketAddr,
+    advertised: Vec<String>,
+    pki: Pki,
+    tokens: Tokens,
+    store: Store,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+    driver: JoinHandle<Result<(), DriverError>>,
+}
+
+/// What a client needs to reach this coordinator as a user of its own.
+#[derive(Clone, Debug)]
+pub struct ClientAccess {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Certificate of the cluster's authority.
+    pub ca_pem: String,
+    /// The user's certificate and key.
+    pub credentials: ClientCredentials,
+}
+
+/// Why a coordinator did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder cannot be made.
+    #[error("failed to make the data folder `{path}`")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("failed to open the store")]
+    Store(#[from] OpenError),
+    /// The store failed while starting.
+    #[error("failed to begin a new term in the store")]
+    Term(#[source] StoreError),
+    /// The first objects cannot be written.
+    #[error("failed to make the system's namespaces")]
+    Bootstrap(#[from] BootstrapError),
+    /// The certificate authority cannot be opened.
+    #[error("failed to open the certificate authority")]
+    Pki(#[from] PkiError),
+    /// The folder of modules cannot be opened.
+    #[error("failed to open the folder of modules")]
+    Artifacts(#[source] std::io::Error),
+    /// The UDP port cannot be served.
+    #[error("failed to serve QUIC")]
+    Bind(#[from] BindError),
+    /// The socket is gone.
+    #[error("failed to read the address of the UDP socket")]
+    Address(#[source] std::io::Error),
+}
+
+impl Coordinator {
+    /// Opens everything under `config.data_dir` and serves. Returns once requests are answered.
+    ///
+    /// # Errors
+    /// When a part cannot be opened; nothing is left running then.
+    pub async fn start(config: CoordinatorConfig) -> Result<Self, StartError> {
+        let data_dir = config.data_dir;
+        std::fs::create_dir_all(&data_dir)
+            .map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+        let clock = Clock::system();
+        let pki = Pki::open(&data_dir)?;
+        let store = Store::open(&StoreOptions::new(data_dir.join("store")))?;
+        let term = store.next_term().await.map_err(StartError::Term)?;
+        let artifacts = Artifacts::open(&data_dir, store.clone()).map_err(StartError::Artifacts)?;
+        let tokens = Tokens::new(store.clone(), pki.digest());
+        let api = ApiService::new(store.clone(), clock.clone());
+        api.bootstrap().await?;
+        let driver = Driver::new(DriverOptions {
+            store: store.clone(),
+            service: api.clone(),
+            clock,
+            node_grace: config.node_grace,
+        });
+        let tunables = tunables(config.node_grace);
+        let sessions = Sessions::new(
+            Arc::new(ConnectedCluster {
+                dispatch: driver.dispatch(),
+                intake: driver.intake(),
+                artifacts: artifacts.clone(),
+            }),
+            SessionOptions { cluster_id: pki.cluster_id().to_owned(), restore_generation: 0, term, tunables },
+        );
+        let services = Services {
+            pki: pki.clone(),
+            tokens: tokens.clone(),
+            sessions: sessions.clone(),
+            api: api.clone(),
+        };
+        let server = QuicServer::bind(config.listen, tunables, services)?;
+        let address = server.local_addr().map_err(StartError::Address)?;
+        let advertised = advertised(config.advertise, address);
+        api.attach_artifacts(artifacts);
+        api.attach_tokens(tokens.clone());
+        api.attach_logs(Arc::new(sessions));
+        api.attach_cluster(ClusterInfo {
+            id: pki.cluster_id().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            addresses: advertised.clone(),
+        });
+        let stop = CancellationToken::new();
+        let driver = tokio::spawn(driver.run(stop.child_token()));
+        let server = tokio::spawn(server.run(stop.child_token()));
+        Ok(Self { address, advertised, pki, tokens, store, stop, server, driver })
+    }
+
+    /// Ends when the coordinator can no longer work, for instance because its disk failed.
+    pub async fn failed(&mut self) -> Option<DriverError> {
+        match (&mut self.driver).await {
+            Ok(Ok(())) | Err(_) => None,
+            Ok(Err(error)) => Some(error),
+        }
+    }
+
+    /// Stops accepting, lets what runs end, and closes the store.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        let drained = async {
+            let server = self.server.await;
+            if !self.driver.is_finished() {
+                let _ = self.driver.await;
+            }
+            server
+        };
+        match tokio::time::timeout(SHUTDOWN_GRACE, drained).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the server's task panicked"),
+            Err(_) => tracing::warn!("some connections did not end in time"),
+        }
+        self.store.close().await;
+    }
+
+    /// Where the UDP port is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A new client certificate for the cluster's administrator.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn admin_access(&self, now: UnixMillis) -> Result<ClientAccess, PkiError> {
+        let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+        let credentials = self.pki.issue_user(&admin, now, ADMIN_VALIDITY)?;
+        let address = local_address(self.address).to_string();
+        Ok(ClientAccess { address, ca_pem: self.pki.certificate_pem().to_owned(), credentials })
+    }
+
+    /// A token for one node to join with soon.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn join_token(&self, description: &str, now: UnixMillis) -> Result<JoinToken, TokenError> {
+        self.tokens
+            .create(
+                NewToken {
+                    description: description.to_owned(),
+                    lifetime: Some(JOIN_TOKEN_LIFETIME),
+                    uses: Some(1),
+                    addresses: self.advertised.clone(),
+                },
+                now,
+            )
+            .await
+    }
+}
+
+/// Silence must be noticed within the grace that makes a node unreachable, after two keep-alives were lost.
+fn tunables(node_grace: Duration) -> Tunables {
+    let keep_alive = (node_grace / 3).min(KEEP_ALIVE_MAX);
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Tunables {
+        keep_alive_ms: millis(keep_alive),
+        idle_timeout_ms: millis(node_grace),
+        reconnect_ms_max: millis(RECONNECT_MAX),
+    }
+}
+
+/// What tokens and `cluster-info` name: as configured, else the socket's address, else the host's name.
+fn advertised(configured: Vec<String>, address: SocketAddr) -> Vec<String> {
+    if !configured.is_empty() {
+        return configured;
+    }
+    if !address.ip().is_unspecified() {
+        return vec![address.to_string()];
+    }
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    vec![format!("{name}:{}", address.port())]
+}
+
+/// A wildcard is no address to connect to; the machine itself reaches the port by loopback.
+fn local_address(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()),
+        IpAddr::V6(_) => SocketAddr::new(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), address.port()),
+    }
+}
+
+/// DESIGN section 4: the default between two signs of life on a link that costs something.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(25);
+
+/// DESIGN section 4: full jitter up to this.
+const RECONNECT_MAX: Duration = Duration::from_secs(60);
+
+/// For joins that this process itself starts.
+const JOIN_TOKEN_LIFETIME: Duration = Duration::from_secs(600);
+
+/// As long as kubeadm's administrator certificate; a new one is written at each start of the coordinator.
+const ADMIN_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long connections may take to end when the coordinator stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
