@@ -1,19 +1,28 @@
 //! The command line: every command is a variant here and a module of the same name below.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::session::{self, ConnectionArgs};
+use crate::{
+    failure,
+    session::{self, ConnectionArgs},
+    terminal,
+};
 
 mod annotate;
 mod apply;
 mod cluster_info;
 mod completion;
 mod config;
+mod coordinator;
 mod cordon;
 mod create;
 mod delete;
 mod describe;
+mod dev;
+mod edge_node;
 mod events;
 mod get;
 mod label;
@@ -21,6 +30,7 @@ mod logs;
 mod metadata;
 mod node;
 mod push;
+mod runner;
 mod version;
 mod wait;
 
@@ -50,6 +60,46 @@ Examples:
 /// All commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a whole cluster on this machine, for trying things out.
+    Dev(dev::Args),
+    /// Run the coordinator.
+    Coordinator(coordinator::Args),
+    /// Run this machine as a node.
+    EdgeNode(edge_node::Args),
+    /// Host the WASM containers of a node; started by the node itself.
+    #[command(hide = true)]
+    Runner(runner::Args),
+    /// Compile one module; started by the node itself.
+    #[command(hide = true)]
+    Compile(runner::CompilerArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+impl Command {
+    /// Runs the command to its end, and tells a person when it failed.
+    pub(crate) fn run(self, connection: &ConnectionArgs, verbosity: u8) -> ExitCode {
+        let outcome = match self {
+            Self::Runner(args) => return runner::run(args, verbosity),
+            Self::Compile(args) => return runner::compile(args),
+            Self::Dev(args) => dev::run(&args, connection, verbosity),
+            Self::Coordinator(args) => coordinator::run(args, verbosity),
+            Self::EdgeNode(args) => edge_node::run(args, verbosity),
+            Self::Client(command) => {
+                terminal::start_logging(verbosity);
+                command.run(connection)
+            }
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure::report(&error),
+        }
+    }
+}
+
+/// Commands that ask the coordinator, or only change the client's own files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
     /// Create or change objects so that they are as manifests declare them.
     Apply(apply::Args),
     /// Create objects from manifests; objects that exist are errors.
@@ -88,12 +138,12 @@ pub(crate) enum Command {
     Completion(completion::Args),
 }
 
-impl Command {
+impl ClientCommand {
     /// Runs the command to its end.
     ///
     /// # Errors
     /// When it failed; what was printed already is marked so.
-    pub(crate) fn run(self, connection: &ConnectionArgs) -> Result<()> {
+    fn run(self, connection: &ConnectionArgs) -> Result<()> {
         match self {
             Self::Apply(args) => session::run(connection, |session| apply::run(args, session)),
             Self::Create(args) => session::run(connection, |session| create::run(args, session)),

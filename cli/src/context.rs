@@ -51,7 +51,6 @@ pub(crate) struct NewContext<'a> {
 ///
 /// # Errors
 /// When the file is not a configuration, or cannot be written.
-#[cfg_attr(not(test), expect(dead_code, reason = "called by `dunlin dev` once that command is here"))]
 pub(crate) fn install(path: Option<&Path>, new: NewContext<'_>) -> Result<PathBuf> {
     let path = locate(path)?;
     let mut config = if path.exists() { load(&path)? } else { Kubeconfig::default() };

@@ -12,6 +12,7 @@ mod api;
 mod client;
 mod command;
 mod context;
+mod daemon;
 mod document;
 mod failure;
 mod jsonpath;
@@ -28,9 +29,5 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return failure::usage(&error),
     };
-    terminal::start_logging(arguments.verbosity);
-    match arguments.command.run(&arguments.connection) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error),
-    }
+    arguments.command.run(&arguments.connection, arguments.verbosity)
 }

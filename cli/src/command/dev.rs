@@ -1,0 +1,226 @@
+//! `dev`: a whole cluster in one process, for trying things out: a coordinator, some nodes, and their guests.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use dunlin_coordinator::{Coordinator, CoordinatorArgs, CoordinatorConfig, StartError};
+use dunlin_edge_node::{
+    EdgeNode, Guests,
+    config::{EdgeNodeArgs, EdgeNodeConfig, Machine},
+    runner::{Compiler, InProcess, LogBounds, SharedHost},
+    session::Identity,
+};
+
+use crate::{
+    context::{self, NewContext},
+    daemon::{self, Signals},
+    session::ConnectionArgs,
+    terminal,
+};
+
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Number of nodes, 1 to 64.
+    #[arg(long, env = "DUNLIN_DEV_NODES", value_name = "NUMBER", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    nodes: u16,
+    /// Folder for all state; a cluster that is in it already is resumed.
+    #[arg(long, env = "DUNLIN_DEV_STATE_DIR", value_name = "DIR", default_value = "./.dunlin")]
+    state_dir: PathBuf,
+    /// UDP port on loopback; another free one is taken when it is in use.
+    #[arg(long, env = "DUNLIN_DEV_PORT", value_name = "PORT", default_value_t = dunlin_coordinator::config::DEFAULT_PORT)]
+    port: u16,
+    /// Name of the context that is written to the client configuration and selected.
+    #[arg(
+        long = "context-name",
+        env = "DUNLIN_DEV_CONTEXT",
+        value_name = "NAME",
+        default_value = "dunlin-dev"
+    )]
+    context_name: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dunlin dev                      three nodes, state in ./.dunlin; Ctrl-C stops, the same command resumes
+  dunlin dev --nodes 1 --state-dir /tmp/try
+Then, in another terminal:
+  dunlin get nodes";
+
+/// Runs until a signal.
+///
+/// # Errors
+/// When the state folder is in use, or a part cannot start.
+pub(crate) fn run(args: &Args, connection: &ConnectionArgs, verbosity: u8) -> Result<()> {
+    terminal::start_logging(verbosity);
+    daemon::block_on(serve(args, connection.config.as_deref()))
+}
+
+async fn serve(args: &Args, client_config: Option<&Path>) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    fs::create_dir_all(&args.state_dir)
+        .with_context(|| format!("cannot make the state folder {}", args.state_dir.display()))?;
+    // Everything below is told absolute paths, for the compiler's processes too.
+    let state_dir = fs::canonicalize(&args.state_dir)?;
+    let _lock = lock(&state_dir)?;
+
+    let mut coordinator = start_coordinator(&state_dir, args.port).await?;
+    let config_file = select_context(&coordinator, client_config, &args.context_name)?;
+    terminal::print(&format!("coordinator ready on {}\n", coordinator.address()))?;
+    let nodes = start_nodes(&state_dir, args.nodes, &coordinator).await?;
+    terminal::print(&welcome(args, &config_file))?;
+    daemon::notify_ready();
+
+    let failed = tokio::select! {
+        () = signals.next() => None,
+        error = coordinator.failed() => Some(error),
+    };
+    let shutdown = async {
+        for node in nodes {
+            node.shut_down().await;
+        }
+        coordinator.shutdown().await;
+    };
+    signals.unless_again(shutdown).await?;
+    match failed {
+        None => Ok(()),
+        Some(error) => {
+            let error = error.map_or_else(|| anyhow!("the driver ended"), Into::into);
+            Err(error.context("the coordinator cannot go on"))
+        }
+    }
+}
+
+/// Two processes on one state would corrupt nothing, for stores lock their files, but only this says what is wrong.
+fn lock(state_dir: &Path) -> Result<File> {
+    let path = state_dir.join("lock");
+    let mut file = File::options().create(true).truncate(false).read(true).write(true).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0)?;
+            write!(file, "{}", std::process::id())?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let owner = fs::read_to_string(&path).unwrap_or_default();
+            Err(anyhow!(
+                "a dev cluster runs already on {} (process {owner}); use it, stop it with `kill {owner}`, or give another --state-dir",
+                state_dir.display()
+            ))
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+async fn start_coordinator(state_dir: &Path, port: u16) -> Result<Coordinator> {
+    let usual = coordinator_config(state_dir, port)?;
+    match Coordinator::start(usual).await {
+        Err(error) if is_in_use(&error) => {
+            terminal::remark(&format!("UDP port {port} is taken; using a free one"));
+            Coordinator::start(coordinator_config(state_dir, 0)?).await
+        }
+        started => started,
+    }
+    .context("the coordinator cannot start")
+}
+
+fn coordinator_config(state_dir: &Path, port: u16) -> Result<CoordinatorConfig> {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+    let args = CoordinatorArgs { listen: Some(listen), ..CoordinatorArgs::default() };
+    args.validate(state_dir.join("coordinator")).map_err(|error| daemon::usage(error.into()))
+}
+
+fn is_in_use(error: &StartError) -> bool {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn select_context(coordinator: &Coordinator, client_config: Option<&Path>, name: &str) -> Result<PathBuf> {
+    let access = coordinator.admin_access(daemon::now()).context("cannot issue the client certificate")?;
+    context::install(
+        client_config,
+        NewContext {
+            name,
+            server: &format!("quic://{}", access.address),
+            authority_pem: &access.ca_pem,
+            certificate_pem: &access.credentials.certificate_pem,
+            key_pem: &access.credentials.key_pem,
+        },
+    )
+}
+
+async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
+    let host = SharedHost::start(Compiler::this_program()).context("cannot start the WebAssembly host")?;
+    let mut nodes = Vec::new();
+    for number in 1..=count {
+        let name = format!("node-{number}");
+        let node_dir = state_dir.join(&name);
+        let join = match Identity::load(&node_dir).with_context(|| format!("{name} cannot start"))? {
+            Some(_) => None,
+            None => {
+                let token = coordinator.join_token(&format!("dunlin dev {name}"), daemon::now()).await;
+                Some(token.context("cannot make a join token")?.reveal())
+            }
+        };
+        let config = node_config(&name, node_dir, number, join, coordinator.address())?;
+        let runner = InProcess::new(host.clone(), LogBounds::DEFAULT).context("cannot start the runner")?;
+        let node = EdgeNode::start(config, Guests::InProcess(runner)).await;
+        nodes.push(node.with_context(|| format!("{name} cannot start"))?);
+    }
+    Ok(nodes)
+}
+
+/// All nodes share one loopback network, so each gets its own part of the pod range.
+fn node_config(
+    name: &str,
+    state_dir: PathBuf,
+    number: u16,
+    join: Option<String>,
+    coordinator: SocketAddr,
+) -> Result<EdgeNodeConfig> {
+    let args = EdgeNodeArgs {
+        node_name: Some(name.to_owned()),
+        state_dir: Some(state_dir.clone()),
+        join,
+        coordinator: vec![coordinator.to_string()],
+        node_addresses: vec![Ipv4Addr::LOCALHOST.to_string()],
+        address_blocks: Some(format!("{}+{BLOCKS_PER_NODE}", (number - 1) * BLOCKS_PER_NODE)),
+        ..EdgeNodeArgs::default()
+    };
+    args.validate(Machine::this(state_dir)).map_err(|error| daemon::usage(error.into()))
+}
+
+fn welcome(args: &Args, config_file: &Path) -> String {
+    let nodes = args.nodes;
+    let context = &args.context_name;
+    format!(
+        "{nodes} node(s) joined; state in {}\n\
+         context \"{context}\" selected in {}\n\n\
+         Try next, in another terminal:\n  \
+           dunlin get nodes -o wide\n  \
+           dunlin push FILE.wasm NAME\n  \
+           dunlin apply -f manifests/demo\n  \
+           dunlin get pods -A -w\n\
+         Ctrl-C stops the cluster; the same command resumes it.\n",
+        args.state_dir.display(),
+        config_file.display(),
+    )
+}
+
+/// 1,024 addresses for each of at most 64 nodes: the whole of 10.42.0.0/16.
+const BLOCKS_PER_NODE: u16 = 16;

@@ -1,0 +1,61 @@
+//! `edge-node`: runs this machine as a node until it is told to stop; guests run on without it.
+
+use anyhow::{Context as _, Result};
+use dunlin_edge_node::{
+    EdgeNode, Guests,
+    config::{EdgeNodeArgs, EdgeNodeConfig, Machine},
+};
+
+use crate::{
+    daemon::{self, DaemonArgs, Signals},
+    terminal,
+};
+
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    options: EdgeNodeArgs,
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dunlin edge-node --join TOKEN               the first time, with a token of `dunlin node token create`
+  dunlin edge-node                            from then on
+  dunlin edge-node --join-file /boot/dunlin-token --label site=harbour";
+
+/// Runs until a signal. Guests are left running, and are adopted by the next start.
+///
+/// # Errors
+/// When the options are wrong (exit code 64), joining is refused, or the local state cannot be opened.
+pub(crate) fn run(args: Args, verbosity: u8) -> Result<()> {
+    let file = args.daemon.read_config()?;
+    let state_dir = daemon::state_home().map(|home| home.join("node")).unwrap_or_default();
+    let config = args.options.or(file.edge_node).validate(Machine::this(state_dir));
+    let config = config.map_err(|error| daemon::usage(error.into()))?;
+    args.daemon.start_logging(verbosity);
+    daemon::block_on(serve(config))
+}
+
+async fn serve(config: EdgeNodeConfig) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let name = config.node_name.clone();
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let guests = Guests::Process(vec![program.into(), "runner".into()]);
+    let mut node = tokio::select! {
+        node = EdgeNode::start(config, guests) => node.context("the node cannot start")?,
+        () = signals.next() => return Ok(()),
+    };
+    tracing::info!(node = name, "node is ready");
+    terminal::print(&format!("node {name} ready\n"))?;
+    daemon::notify_ready();
+    tokio::select! {
+        () = signals.next() => {}
+        () = node.ended() => anyhow::bail!("a part of the node ended; its pods go on, and the next start adopts them"),
+    }
+    tracing::info!("node is stopping; its pods go on");
+    signals.unless_again(node.shut_down()).await
+}
