@@ -45,7 +45,14 @@ async fn request(services: Arc<Services>, user: Option<User>, stream: (SendStrea
     let (mut output, input) = stream;
     let served = match &user {
         Some(user) => {
-            front::serve(&services.api, user, input, &mut output).await.map_err(|error| error.to_string())
+            let stopped = output.stopped();
+            tokio::select! {
+                served = front::serve(&services.api, user, input, &mut output) => {
+                    served.map_err(|error| error.to_string())
+                }
+                // A watch may have nothing to tell for hours: only this says that nobody listens any more.
+                _ = stopped => Err("the client stopped reading".to_owned()),
+            }
         }
         None => answer_unauthorized(&mut output).await.map_err(|error| error.to_string()),
     };
