@@ -75,27 +75,6 @@ pub fn document(
     Ok(notes.into_document(parsed?))
 }
 
-/// Parses every document of a YAML or JSON file; empty documents are left out.
-///
-/// # Errors
-///
-/// At the first document that is too large, nested too deeply, or not YAML; the position is the one in the file.
-pub fn documents(body: &[u8]) -> Result<Vec<Document>, DecodeError> {
-    if body.len() > BODY_LIMIT_BYTES {
-        return Err(DecodeError::TooLarge);
-    }
-    let mut out = Vec::new();
-    for parser in serde_norway::Deserializer::from_slice(body) {
-        let mut notes = Notes::default();
-        let seed = Node { notes: &mut notes, schema: Schema::Free, path: String::new(), depth: 0 };
-        let value = seed.deserialize(parser).map_err(|error| yaml_error(&error))?;
-        if !value.is_null() {
-            out.push(notes.into_document(value));
-        }
-    }
-    Ok(out)
-}
-
 /// What is noted while parsing.
 #[derive(Default)]
 struct Notes {
@@ -353,7 +332,7 @@ fn yaml_error(error: &serde_norway::Error) -> DecodeError {
 pub const BODY_LIMIT_BYTES: usize = 3 * 1024 * 1024;
 
 /// Deeper than any schema nests; below the parsers' own limit of 128.
-const DEPTH_LIMIT: usize = 100;
+pub(crate) const DEPTH_LIMIT: usize = 100;
 
 /// More problems than anyone reads at once.
 const NOTES_LIMIT: usize = 100;

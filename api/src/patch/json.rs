@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::PatchError;
+use crate::decode;
 
 /// Applies every operation in order; the target is as before only when the caller kept a copy.
 pub(super) fn apply(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
@@ -14,7 +15,19 @@ pub(super) fn apply(target: &mut Value, patch: &Value) -> Result<(), PatchError>
     if operations.len() > OPERATIONS_LIMIT {
         return Err(PatchError::TooLarge);
     }
-    operations.iter().try_for_each(|operation| step(target, operation).ok_or(PatchError::NotApplicable))
+    let mut copied_bytes = 0;
+    for operation in operations {
+        if operation["op"] == "copy" {
+            // Copying a part into itself again and again would double it each time.
+            let source = operation["from"].as_str().and_then(|from| find(target, from));
+            copied_bytes += source.map_or(0, |source| source.to_string().len());
+            if copied_bytes > decode::BODY_LIMIT_BYTES {
+                return Err(PatchError::TooLarge);
+            }
+        }
+        step(target, operation).ok_or(PatchError::NotApplicable)?;
+    }
+    Ok(())
 }
 
 /// One operation; `None` when it does not apply.
@@ -25,6 +38,7 @@ fn step(target: &mut Value, operation: &Value) -> Option<()> {
         "remove" => take(target, path).map(drop),
         "replace" => {
             let value = operation.get("value")?.clone();
+            fits(path, &value)?;
             *find(target, path)? = value;
             Some(())
         }
@@ -52,6 +66,7 @@ fn step(target: &mut Value, operation: &Value) -> Option<()> {
 }
 
 fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
+    fits(path, &value)?;
     let Some((parent, key)) = split(path)? else {
         *target = value;
         return Some(());
@@ -68,6 +83,19 @@ fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
         _ => return None,
     }
     Some(())
+}
+
+/// Operations must not nest values deeper, one after the other, than a document may.
+fn fits(path: &str, value: &Value) -> Option<()> {
+    (path.matches('/').count() + depth(value) <= decode::DEPTH_LIMIT).then_some(())
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or(0),
+        Value::Object(entries) => 1 + entries.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn take(target: &mut Value, path: &str) -> Option<Value> {
@@ -150,5 +178,17 @@ mod tests {
         check(json!({"a": 1}), json!([{"op": "foo", "path": "/a"}]), None);
         check(json!({"a": 1}), json!([{"op": "add", "path": "", "value": 5}]), Some(json!(5)));
         check(json!({"a": 1}), json!({}), None);
+    }
+
+    #[test]
+    fn patches_cannot_grow_without_bound() {
+        let double = json!({"op": "copy", "from": "/a", "path": "/a/-"});
+        let mut target = json!({"a": ["0123456789"]});
+        assert_eq!(apply(&mut target, &Value::Array(vec![double; 60])), Err(PatchError::TooLarge));
+
+        let nest = |deep: usize| json!({"op": "add", "path": "/a".repeat(deep), "value": {}});
+        let mut target = json!({});
+        let operations: Vec<Value> = (1..500).map(nest).collect();
+        assert_eq!(apply(&mut target, &Value::Array(operations)), Err(PatchError::NotApplicable));
     }
 }
