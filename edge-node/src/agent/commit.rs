@@ -36,6 +36,8 @@ use crate::{
 pub(super) struct Plan {
     revision: Revision,
     held: HeldSet,
+    /// Of `held`.
+    state_digest: Digest,
     pods: Vec<PodRecord>,
     tombstones: Vec<Tombstone>,
     forget: Vec<PodUid>,
@@ -83,7 +85,7 @@ impl Agent {
         self.shared.set_applied(Applied {
             revision: plan.revision,
             restore_generation: self.shared.applied().restore_generation,
-            state_digest: plan.held.digest(),
+            state_digest: plan.state_digest,
         });
         self.apply(plan);
         // As above.
@@ -142,6 +144,7 @@ impl Agent {
         Ok(Plan {
             revision: change.revision,
             held,
+            state_digest: change.state_digest,
             pods,
             tombstones: change.tombstones,
             forget,
@@ -203,6 +206,9 @@ impl Agent {
         forget: &[PodUid],
         new: &[(Digest, Arc<ConfigObject>)],
     ) -> Vec<Digest> {
+        if self.objects.is_empty() && new.is_empty() {
+            return Vec::new();
+        }
         let changed: HashMap<_, _> =
             changed.iter().map(|record| (&record.assignment.uid, &record.assignment)).collect();
         let kept = self.pods.iter().filter(|(uid, _)| !changed.contains_key(uid) && !forget.contains(uid));

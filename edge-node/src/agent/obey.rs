@@ -1,6 +1,10 @@
 //! One pod's turn: it hears what happened, and what it asks for is done.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use dunlin_edge_node_core::{
     clock::Now,
@@ -20,12 +24,17 @@ use crate::{
 };
 
 impl Agent {
-    /// Lets a pod hear something and take its steps.
+    /// Lets a pod hear something and take its steps. A panic on the way is this pod's failure: it keeps what it got to.
     pub(super) fn with_pod(&mut self, uid: &PodUid, hear: impl FnOnce(&mut Pod, Now)) {
         let Some(mut entry) = self.pods.remove(uid) else { return };
         let now = self.clock.now();
-        hear(&mut entry.pod, now);
-        self.turn(uid, &mut entry, now);
+        let turn = AssertUnwindSafe(|| {
+            hear(&mut entry.pod, now);
+            self.turn(uid, &mut entry, now);
+        });
+        if catch_unwind(turn).is_err() {
+            tracing::error!(pod = %uid, "a pod's turn panicked");
+        }
         self.pods.insert(uid.clone(), entry);
     }
 

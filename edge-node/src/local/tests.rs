@@ -7,7 +7,7 @@ use dunlin_link::{
     pod::{ConfigKind, ConfigObject},
 };
 
-use super::{records::AppliedRecord, tables::Change, *};
+use super::*;
 
 fn tombstone(uid: &str) -> Tombstone {
     Tombstone {
