@@ -10,6 +10,10 @@ pub const REPORT_FRAME_BYTES_MAX: usize = 256 << 10;
 /// Largest head frame of a stream (requests and answers of the API, log, artifact and join streams).
 pub const HEAD_FRAME_BYTES_MAX: usize = 64 << 10;
 
+/// How many times its bytes a decoded body can take at most: the smallest elements of lists are a few bytes that become a struct, and
+/// a list grows by doubling. With the limits above it bounds what a frame can make its receiver allocate.
+pub const DECODED_FACTOR_MAX: usize = 80;
+
 /// Size at which a sender closes a batch and starts the next, so that one frame never holds up the stream for long.
 pub const BATCH_BYTES_SOFT: usize = 64 << 10;
 

@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod every_kind;
+mod golden;
+mod hostile;
+mod memory;
 mod pipe;
 mod samples;

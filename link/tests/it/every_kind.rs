@@ -1,0 +1,54 @@
+//! Every kind of frame, decoded as its struct. The fuzz targets include this file too.
+
+use dunlin_link::{
+    frame::{Frame, FrameError, Message},
+    join::{JoinRequest, Joined},
+    message::{
+        AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
+        AssignmentTombstones, Busy, Events, Facts, Hello, Refused, Renew, Renewed, Resync, StatusAck,
+        StatusBatch, Unsupported, Welcome,
+    },
+    rpc::{RequestHead, ResponseHead},
+    stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
+};
+
+/// Decodes a frame as its kind says and encodes it again; `None` for a kind that does not exist.
+pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
+    macro_rules! try_kinds {
+        ($($message:ty),* $(,)?) => {
+            $(if frame.kind == <$message>::KIND {
+                return Some(frame.decode::<$message>().map(|message| dunlin_link::frame::encode(&message)));
+            })*
+        };
+    }
+    try_kinds!(
+        Hello,
+        Welcome,
+        Busy,
+        Refused,
+        Unsupported,
+        AssignmentBegin,
+        AssignmentPods,
+        AssignmentTombstones,
+        AssignmentForget,
+        AssignmentObjects,
+        AssignmentEnd,
+        AssignmentAck,
+        Resync,
+        StatusBatch,
+        StatusAck,
+        Events,
+        Facts,
+        Renew,
+        Renewed,
+        JoinRequest,
+        Joined,
+        LogOpen,
+        LogAnswer,
+        ArtifactOpen,
+        ArtifactAnswer,
+        RequestHead,
+        ResponseHead,
+    );
+    None
+}

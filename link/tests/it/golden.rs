@@ -1,0 +1,159 @@
+//! The bytes of every kind of frame, fixed for ever: a difference here is a break of the protocol, unless the kind is new.
+
+use std::fmt::Write as _;
+
+use dunlin_link::{
+    BootId, Digest, NodeName, Revision, UnixMillis,
+    assignment::Refusal,
+    frame::{Decoder, Message, encode},
+    join::{JoinRequest, JoinToken, Joined},
+    logs::LogRequest,
+    message::{
+        AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
+        AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello, Refused, Renew, Renewed,
+        Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
+    },
+    rpc::{Method, RequestHead, ResponseHead},
+    status::NodeEvent,
+    stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
+};
+use expect_test::expect_file;
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::{
+    every_kind::reencode,
+    samples::{config, facts, pod, report, tombstone, uid},
+};
+
+/// One frame of every kind, with its name.
+pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
+    let mut frames = Frames(Vec::new());
+    frames.session();
+    frames.assignments();
+    frames.reports();
+    frames.streams();
+    frames.0
+}
+
+struct Frames(Vec<(&'static str, Vec<u8>)>);
+
+impl Frames {
+    fn add<M: Message>(&mut self, message: &M) {
+        let name = std::any::type_name::<M>().rsplit("::").next().unwrap_or_default();
+        self.0.push((name, encode(message)));
+    }
+
+    fn session(&mut self) {
+        let extensions = vec![Extension { tag: 513, bytes: vec![1, 2] }];
+        self.add(&Hello {
+            node: NodeName::new("n1"),
+            boot_id: BootId([9; 16]),
+            attempt: Attempt { agent: 77, counter: 3 },
+            protocol: (1, 2),
+            restore_generation: 4,
+            last_applied_revision: Revision(300),
+            state_digest: Digest::from_bytes([5; 32]),
+            sent_at: UnixMillis(1_800_000_000_000),
+            facts: facts(),
+            extensions: extensions.clone(),
+        });
+        self.add(&Welcome {
+            epoch: Epoch { term: 6, counter: 2 },
+            protocol: 1,
+            server_time: UnixMillis(-1),
+            cluster_id: "c".into(),
+            restore_generation: 4,
+            tunables: Tunables { keep_alive_ms: 25_000, idle_timeout_ms: 80_000, reconnect_ms_max: 60_000 },
+            extensions,
+        });
+        self.add(&Busy { retry_after_ms: 1_500 });
+        self.add(&Refused { reason: "no".into() });
+        self.add(&Unsupported { kind: 0x0199 });
+        self.add(&Renew { certificate_request: vec![1, 2, 3] });
+        self.add(&Renewed { chain: vec![vec![1], vec![2, 3]] });
+    }
+
+    fn assignments(&mut self) {
+        let content = config("v");
+        let digest = Digest::from_bytes([8; 32]);
+        self.add(&AssignmentBegin { base: Some(Revision(1)), revision: Revision(2), state_digest: digest });
+        self.add(&AssignmentPods { upserts: vec![(Revision(2), pod(&uid(1), 1, Some(digest)))] });
+        self.add(&AssignmentTombstones { tombstones: vec![tombstone(&uid(2))] });
+        self.add(&AssignmentForget { uids: vec![uid(3)] });
+        self.add(&AssignmentObjects { objects: vec![(digest, content)] });
+        self.add(&AssignmentEnd { revision: Revision(2) });
+        let refusal = Refusal { uid: uid(1), reason: "OutOfpods".into(), message: "full".into() };
+        self.add(&AssignmentAck { revision: Revision(2), refusals: vec![refusal] });
+        self.add(&Resync { revision: Revision(2), state_digest: digest, reason: "r".into() });
+    }
+
+    fn reports(&mut self) {
+        let sent_at = UnixMillis(7);
+        self.add(&StatusBatch { sent_at, reports: vec![report(&uid(1), 9)] });
+        self.add(&StatusAck { recorded: vec![(uid(1), 9)] });
+        let event = NodeEvent {
+            pod: None,
+            warning: true,
+            reason: "BackOff".into(),
+            message: "m".into(),
+            at: UnixMillis(1),
+        };
+        self.add(&Events { sent_at, events: vec![event], dropped: 2 });
+        self.add(&Facts { facts: facts() });
+    }
+
+    fn streams(&mut self) {
+        let token = JoinToken::generate(Digest::of(b"ca"), Vec::new(), &mut StdRng::seed_from_u64(1));
+        self.add(&JoinRequest {
+            token: token.id,
+            secret: token.secret,
+            node: NodeName::new("n1"),
+            certificate_request: vec![1, 2, 3],
+        });
+        self.add(&Joined { chain: vec![vec![1], vec![2, 3]], cluster_id: "c".into() });
+        let request = LogRequest {
+            uid: uid(1),
+            container: "main".into(),
+            follow: true,
+            previous: false,
+            since: Some(UnixMillis(5)),
+            tail_lines: Some(10),
+            timestamps: true,
+            limit_bytes: None,
+        };
+        self.add(&LogOpen { request });
+        self.add(&LogAnswer::Opened);
+        self.add(&LogAnswer::Refused("no".into()));
+        self.add(&ArtifactOpen { digest: Digest::from_bytes([8; 32]), offset: 1 << 20 });
+        self.add(&ArtifactAnswer::Found { total_bytes: 1 << 21 });
+        self.add(&ArtifactAnswer::Refused("no".into()));
+        self.add(&RequestHead {
+            method: Method::Patch,
+            path: "/api/v1/nodes/n1".into(),
+            query: vec![("dryRun".into(), "All".into())],
+            content_type: "application/json".into(),
+            accept: String::new(),
+            user_agent: "t".into(),
+        });
+        let content_type = "application/json".into();
+        self.add(&ResponseHead { status: 409, content_type, warnings: vec!["w".into()] });
+    }
+}
+
+#[test]
+fn the_bytes_of_every_kind_are_fixed() {
+    let mut text = String::new();
+    for (name, bytes) in frames() {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(text, "{name} {hex}").unwrap();
+    }
+    expect_file!["golden/frames.txt"].assert_eq(&text);
+}
+
+#[test]
+fn every_kind_decodes_to_what_was_encoded() {
+    for (name, bytes) in frames() {
+        let frame = Decoder::new(1 << 20).feed(&mut bytes.as_slice()).unwrap().unwrap();
+        assert_eq!(reencode(&frame).expect(name).unwrap(), bytes, "{name}");
+    }
+}

@@ -1,0 +1,53 @@
+//! Counts what a piece of code allocates on its thread.
+
+#![expect(
+    unsafe_code,
+    reason = "an allocator that counts cannot be written without; it only passes calls on"
+)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+thread_local! {
+    static NOW: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator with the same arguments; counting touches only this thread's cells, which have no
+// destructor and allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grow(layout.size());
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.with(|now| now.set(now.get().saturating_sub(layout.size())));
+        // SAFETY: the caller keeps the contract of `dealloc`, and `alloc` gave the pointer.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+fn grow(bytes: usize) {
+    let now = NOW.with(|now| {
+        now.set(now.get() + bytes);
+        now.get()
+    });
+    PEAK.with(|peak| peak.set(peak.get().max(now)));
+}
+
+/// The most that `code` has allocated at a time.
+pub(crate) fn peak(code: impl FnOnce()) -> usize {
+    let before = NOW.with(Cell::get);
+    PEAK.with(|peak| peak.set(before));
+    code();
+    PEAK.with(Cell::get) - before
+}
