@@ -2,6 +2,8 @@
 //!
 //! Decisions are in `coordinator-core`, `api` and `link`; this crate does what they decide.
 
+#![forbid(unsafe_code)]
+
 pub mod artifacts;
 pub mod config;
 pub mod coordinator;

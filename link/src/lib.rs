@@ -3,6 +3,8 @@
 //! This crate decides and encodes; it never opens a socket, reads a clock or draws randomness of its own. It is the only crate
 //! that names postcard, and it owns the id types that every other crate shares.
 
+#![forbid(unsafe_code)]
+
 pub mod assignment;
 pub mod backoff;
 pub mod codec;
