@@ -81,6 +81,8 @@ pub struct EdgeNode {
     name: NodeName,
     session: SessionHandle,
     shutdown: CancellationToken,
+    /// Cancelled when either task ends, in whatever way.
+    over: CancellationToken,
     agent: JoinHandle<()>,
     link: JoinHandle<()>,
 }
@@ -126,9 +128,10 @@ impl EdgeNode {
         };
         let shutdown = CancellationToken::new();
         let handle = session.handle();
-        let agent = tokio::spawn(parts.run(handle.clone(), sandbox, shutdown.clone()));
-        let link = tokio::spawn(session.run(Arc::new(host), shutdown.clone()));
-        Ok(Self { name, session: handle, shutdown, agent, link })
+        let over = CancellationToken::new();
+        let agent = spawn(&over, parts.run(handle.clone(), sandbox, shutdown.clone()));
+        let link = spawn(&over, session.run(Arc::new(host), shutdown.clone()));
+        Ok(Self { name, session: handle, shutdown, over, agent, link })
     }
 
     /// The node's name, as its identity has it.
@@ -153,11 +156,17 @@ impl EdgeNode {
 
     /// Waits for an end that nobody asked for: a node runs until it is shut down.
     pub async fn ended(&mut self) {
-        tokio::select! {
-            _ = &mut self.agent => {}
-            _ = &mut self.link => {}
-        }
+        self.over.cancelled().await;
     }
+}
+
+/// Runs a part of the node; its end ends `over`, even if it is a panic.
+fn spawn(over: &CancellationToken, part: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let guard = over.clone().drop_guard();
+    tokio::spawn(async move {
+        part.await;
+        drop(guard);
+    })
 }
 
 /// The identity on disk, or a new one by the join token.

@@ -251,6 +251,14 @@ impl Pod {
         self.confirm_memory();
     }
 
+    /// The memory last taken could not be made durable: it is to be taken again.
+    pub fn handle_not_remembered(&mut self) {
+        self.remembered.pending = None;
+        for (_, state) in &mut self.remembered.ended {
+            *state = InPending::No;
+        }
+    }
+
     /// What to do next.
     pub fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()

@@ -78,8 +78,14 @@ impl Agent {
     /// Ends that are durable may be reported, and their containers forgotten.
     pub(super) fn handle_memories_written(&mut self, pods: &[PodUid], result: io::Result<()>) {
         if let Err(error) = result {
-            // Pods go on; what they end as is held back, because a crash would bring them to life again.
-            tracing::error!(%error, "memories of pods could not be written");
+            // Pods go on; what they end as is held back, because a crash would bring them to life again. A full disk may clear.
+            tracing::error!(%error, "memories of pods could not be written and are tried again");
+            for uid in pods {
+                if let Some(entry) = self.pods.get_mut(uid) {
+                    entry.pod.handle_not_remembered();
+                    self.to_remember.add(uid, Recording::Soon);
+                }
+            }
             return;
         }
         for uid in pods {

@@ -20,7 +20,7 @@ impl Pod {
         if self.is_end_volatile() { Recording::First } else { Recording::Soon }
     }
 
-    /// What to write; confirm with [`Pod::handle_remembered`].
+    /// What to write; to be followed by [`Pod::handle_remembered`] or [`Pod::handle_not_remembered`].
     pub fn take_memory(&mut self, now: Now) -> PodMemory {
         for (_, state) in &mut self.remembered.ended {
             *state = InPending::Yes;

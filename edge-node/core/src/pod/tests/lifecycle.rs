@@ -10,7 +10,7 @@ use dunlin_link::{
 use super::bench::Bench;
 use crate::{
     pod::{
-        Pulled,
+        Pulled, Recording,
         fixture::{container, pod},
     },
     sandbox::{Exit, ExitCause, State},
@@ -89,6 +89,32 @@ fn a_completed_pod_says_so_and_is_remembered_as_over() {
     later.turn();
     assert_eq!(later.status(), "Succeeded c-Completed(0)/0");
     assert!(later.acts().is_empty());
+}
+
+#[test]
+fn an_end_is_told_only_once_it_is_durable() {
+    let mut bench = Bench::new(with_policy(RestartPolicy::Never, vec![container("c")]));
+    bench.running("c");
+    let (id, attempt) = bench.ids["c"].clone();
+    let now = bench.now();
+    let exit = Exit {
+        cause: ExitCause::Code(0),
+        message: String::new(),
+        started_at: Some(now.wall),
+        finished_at: now.wall,
+    };
+    bench.tell_as("c", id, attempt, State::Exited(exit));
+    for _ in 0..2 {
+        assert_eq!(bench.pod.recording(now), Recording::First);
+        bench.pod.take_memory(now);
+        assert_eq!(bench.pod.recording(now), Recording::Clean);
+        assert!(bench.pod.poll_report(now).is_none() && bench.pod.poll_command().is_none());
+        // The disk was full.
+        bench.pod.handle_not_remembered();
+    }
+    bench.turn();
+    assert_eq!(bench.status(), "Succeeded c-Completed(0)/0");
+    assert_eq!(bench.acts(), ["start c", "remove c"]);
 }
 
 #[test]
