@@ -36,6 +36,8 @@ pub(crate) struct Cluster {
     workloads: PathBuf,
     folder: TempDir,
     marker: String,
+    /// The client configuration, relative to the folder.
+    access: &'static str,
     children: Vec<Child>,
 }
 
@@ -52,7 +54,7 @@ impl Cluster {
     /// # Errors
     /// When the process cannot be started.
     pub(crate) fn dev(args: &ClusterArgs, nodes: usize) -> Result<Self> {
-        let mut cluster = Self::empty(args)?;
+        let mut cluster = Self::empty(args, "client-config")?;
         cluster.start("dev", &["dev", "--nodes", &nodes.to_string()])?;
         Ok(cluster)
     }
@@ -72,7 +74,7 @@ impl Cluster {
     /// # Errors
     /// When it does not come up.
     pub(crate) fn coordinator(args: &ClusterArgs) -> Result<Self> {
-        let mut cluster = Self::empty(args)?;
+        let mut cluster = Self::empty(args, "coordinator/admin.config")?;
         let data = cluster.path("coordinator");
         cluster.start("coordinator", &["coordinator", "--listen", "127.0.0.1:0", "--data-dir", &data])?;
         cluster.wait_for("an answer of the coordinator", |cluster| {
@@ -87,8 +89,10 @@ impl Cluster {
     /// When it does not come up.
     pub(crate) fn add_node(&mut self) -> Result<()> {
         let token = self.run(&["node", "token", "create"])?;
-        let data = self.path("node");
-        self.start("edge-node", &["edge-node", "--join", token.trim(), "--data-dir", &data])?;
+        let state = self.path("node");
+        let mut args = vec!["edge-node", "--join", token.trim(), "--state-dir", &state];
+        args.extend_from_slice(NODE_ARGS);
+        self.start("edge-node", &args)?;
         self.wait_for("a Ready node", |cluster| {
             let nodes = cluster.run(&["get", "nodes", "--no-headers"])?;
             ensure!(nodes.split_whitespace().nth(1) == Some("Ready"), "the node is not Ready: {nodes}");
@@ -115,6 +119,20 @@ impl Cluster {
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "`dunlin {}` failed: {}", args.join(" "), said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a client command; answers when its first line of output came, which is before it has ended.
+    ///
+    /// # Errors
+    /// When it fails or says nothing.
+    pub(crate) fn answered_at(&self, args: &[&str]) -> Result<Instant> {
+        let mut child = self.command(args).stdout(Stdio::piped()).spawn().context("cannot run the client")?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("the output is a pipe")?).read_line(&mut line)?;
+        let at = Instant::now();
+        let status = child.wait()?;
+        ensure!(status.success() && !line.is_empty(), "`dunlin {}` failed ({status})", args.join(" "));
+        Ok(at)
     }
 
     /// Follows all pods of the default namespace, one line of the table per change.
@@ -170,13 +188,13 @@ impl Cluster {
         self.folder.path().join(name).to_string_lossy().into_owned()
     }
 
-    fn empty(args: &ClusterArgs) -> Result<Self> {
+    fn empty(args: &ClusterArgs, access: &'static str) -> Result<Self> {
         let dunlin = args.dunlin.canonicalize();
         let dunlin = dunlin.with_context(|| format!("cannot find {}", args.dunlin.display()))?;
         let folder = tempfile::Builder::new().prefix(".dunlin-bench-").tempdir_in(&args.dir)?;
         let folder_path = folder.path().canonicalize()?;
         let marker = format!("{MARKER}={}", folder_path.display());
-        Ok(Self { dunlin, workloads: args.workloads.clone(), folder, marker, children: Vec::new() })
+        Ok(Self { dunlin, workloads: args.workloads.clone(), folder, marker, access, children: Vec::new() })
     }
 
     fn start(&mut self, name: &str, args: &[&str]) -> Result<()> {
@@ -190,7 +208,7 @@ impl Cluster {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.dunlin);
         let (name, value) = self.marker.split_once('=').unwrap_or((MARKER, ""));
-        command.args(args).env(name, value).env("DUNLIN_CONFIG", self.folder.path().join("client-config"));
+        command.args(args).env(name, value).env("DUNLIN_CONFIG", self.folder.path().join(self.access));
         command.stdin(Stdio::null()).stderr(Stdio::null());
         command
     }
@@ -245,6 +263,9 @@ pub(crate) fn name_and_status(line: &str) -> Option<(&str, &str)> {
     let mut columns = line.split_whitespace();
     Some((columns.next()?, columns.nth(1)?))
 }
+
+/// Room for 6,200 pods, each with an address; by default a node takes 992.
+const NODE_ARGS: &[&str] = &["--node-name", "bench", "--address-blocks", "0+100", "--max-pods", "6000"];
 
 /// Tells processes of a run from all others.
 const MARKER: &str = "DUNLIN_BENCH_RUN";

@@ -15,7 +15,8 @@ pub(crate) struct Machine {
     /// Runnable tasks over the last minute at the end of the run; well above the cores, the numbers are not to be trusted.
     load: f64,
     commit: String,
-    profile: &'static str,
+    /// How this program, not the binary it measures, was built.
+    bench_profile: &'static str,
 }
 
 impl Machine {
@@ -34,7 +35,7 @@ impl Machine {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             load: loadavg.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0),
             commit: commit(),
-            profile: if cfg!(debug_assertions) { "dev" } else { "release" },
+            bench_profile: if cfg!(debug_assertions) { "dev" } else { "release" },
         }
     }
 }

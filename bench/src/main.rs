@@ -35,7 +35,7 @@ enum Bench {
     Fsync(disk::Args),
     /// Acknowledged writes per second with 1, 16 and 64 clients, and the restart after a kill with many objects
     Store(store::Args),
-    /// Time from the return of `apply` until a watch sees the pod Running
+    /// Time from the answer of `apply` until a watch sees the pod Running
     Apply(apply::Args),
     /// Pods started per second on one node, and memory per idle pod
     Pods(pods::Args),
