@@ -25,10 +25,11 @@ pub(crate) struct Parts {
     pub(crate) logs: Logs,
 }
 
-/// Runs a container to its end; `started` is called if it gets that far. A panic on the way is this container's end.
+/// Runs a container to its end; `started` is called if it gets that far. A panic on the way is this container's end. The spec is
+/// boxed, since the future of every container holds it several times over.
 pub(crate) async fn run(
     parts: &Parts,
-    spec: ContainerSpec,
+    spec: Box<ContainerSpec>,
     stop: Stop,
     started: impl FnOnce() + Send + 'static,
 ) -> (ExitCause, String) {
@@ -40,7 +41,7 @@ pub(crate) async fn run(
 
 async fn run_unguarded(
     parts: &Parts,
-    spec: ContainerSpec,
+    spec: Box<ContainerSpec>,
     stop: Stop,
     started: impl FnOnce() + Send + 'static,
 ) -> Ended {
@@ -56,7 +57,7 @@ async fn run_unguarded(
         () = stop.requested() => return failed(Cause::Stopped, "stopped before it started"),
     };
     let ended = match program {
-        Ok(program) => parts.host.run(program, guest(spec, &log), stop, started).await,
+        Ok(program) => parts.host.run(program, guest(*spec, &log), stop, started).await,
         Err(error @ ModuleError::CannotRun(_)) => failed(Cause::CannotRun, &error.to_string()),
         Err(error @ ModuleError::Host(_)) => failed(Cause::HostError, &error.to_string()),
     };

@@ -152,7 +152,7 @@ impl Containers {
             (_, Greeted::NotYet | Greeted::OtherVersion) => {
                 tracing::warn!("a request came before a greeting of our version; it is ignored");
             }
-            (Request::Start(spec), Greeted::Yes) => self.start(&mut table, *spec),
+            (Request::Start(spec), Greeted::Yes) => self.start(&mut table, spec),
             (Request::Stop { id, grace_ms }, Greeted::Yes) => {
                 if let Some(entry) = table.containers.get(&id) {
                     entry.stop.request(Duration::from_millis(grace_ms));
@@ -163,7 +163,7 @@ impl Containers {
         Served::Connection
     }
 
-    fn start(self: &Arc<Self>, table: &mut Table, spec: ContainerSpec) {
+    fn start(self: &Arc<Self>, table: &mut Table, spec: Box<ContainerSpec>) {
         let id = spec.id.clone();
         if !table.containers.contains_key(&id) {
             let stop = Stop::new();
@@ -180,7 +180,7 @@ impl Containers {
         table.tell(&id);
     }
 
-    async fn run(self: Arc<Self>, spec: ContainerSpec, stop: Stop) {
+    async fn run(self: Arc<Self>, spec: Box<ContainerSpec>, stop: Stop) {
         let id = spec.id.clone();
         let (containers, started) = (Arc::clone(&self), spec.id.clone());
         let running = move || containers.set(&started, State::Running { started_at: container::now() });

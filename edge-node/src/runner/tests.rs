@@ -1,6 +1,7 @@
 //! The runner over a real socket, with real modules and compiling processes.
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -22,7 +23,8 @@ use tokio::{
 };
 
 use super::{
-    CompileArgs, Compiler, InProcess, LogBounds, SharedHost, compile_main, containers::Containers, socket,
+    CompileArgs, Compiler, InProcess, LogBounds, RunnerArgs, SharedHost, compile_main,
+    containers::Containers, main, socket,
 };
 
 /// The compiling process of these tests is this test program, told to run this test alone with two more words.
@@ -43,10 +45,27 @@ fn end_with(code: u8) {
     std::process::exit(code.into());
 }
 
-fn compiler() -> Compiler {
+/// A runner's process, in the same way: its only further word is the socket.
+#[test]
+fn runner_process() {
+    let words: Vec<String> = std::env::args().collect();
+    let [.., marker, socket] = &words[..] else { return };
+    if marker != "--exact" || !Path::new(socket).is_absolute() {
+        return;
+    }
+    let socket = socket.into();
+    let code = main(RunnerArgs { socket, log_bounds: LogBounds::DEFAULT, compiler: compiler() });
+    end_with(u8::from(code != ExitCode::SUCCESS));
+}
+
+/// This program as the process that `test` stands for.
+fn this_as(test: &str) -> Vec<OsString> {
     let this = std::env::current_exe().unwrap();
-    let words = ["runner::tests::compiling_process", "--nocapture", "--exact"];
-    Compiler::new([this.into()].into_iter().chain(words.map(Into::into)).collect())
+    vec![this.into(), format!("runner::tests::{test}").into(), "--nocapture".into(), "--exact".into()]
+}
+
+fn compiler() -> Compiler {
+    Compiler::new(this_as("compiling_process"))
 }
 
 /// A runner with a folder of its own.
@@ -351,6 +370,39 @@ async fn nodes_of_one_process_have_tables_of_their_own() {
     requests.send(Request::Hello { protocol: PROTOCOL }).await.unwrap();
     assert!(matches!(events.recv().await, Some(Event::Welcome { .. })));
     assert_eq!(events.recv().await, Some(Event::Synced));
+}
+
+#[tokio::test]
+async fn the_process_ignores_its_terminal_and_ends_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let words = this_as("runner_process");
+    let mut child = tokio::process::Command::new(&words[0])
+        .args(&words[1..])
+        .arg(&socket)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let connected = timeout(PATIENCE, async {
+        loop {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => return stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    });
+    let mut agent = Agent { stream: connected.await.expect("the runner listens") };
+    agent.send(&Request::Hello { protocol: PROTOCOL }).await;
+    let Event::Welcome { pid, .. } = agent.event().await else { panic!("no welcome") };
+    assert_eq!(Some(pid), child.id());
+    let process = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::HUP] {
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+    assert_eq!(agent.told().await, []);
+    agent.send(&Request::Shutdown).await;
+    assert!(timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap().success());
+    assert!(!socket.exists());
 }
 
 /// How long anything in these tests may take before it counts as hanging.

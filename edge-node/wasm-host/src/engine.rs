@@ -3,6 +3,7 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    num::NonZeroUsize,
 };
 
 use wasmtime::{Config, Engine};
@@ -81,6 +82,7 @@ fn config(address_space: AddressSpace) -> Config {
     // Artifacts a third smaller; traps still name the functions they happened in.
     config.generate_address_map(false).native_unwind_info(false);
     config.max_wasm_stack(WASM_STACK_BYTES).async_stack_size(STACK_BYTES);
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX));
     // Data segments are mapped from the artifact and stay shared until written.
     config.memory_init_cow(true);
     config.wasm_relaxed_simd(false);
@@ -96,6 +98,9 @@ fn config(address_space: AddressSpace) -> Config {
     }
     config
 }
+
+/// Frames of a trap's message: the first ones tell, the last are the language's own start-up.
+const FRAMES_MAX: usize = 8;
 
 /// Depth of a guest's own calls: wasmtime's default, which toolchains count on.
 const WASM_STACK_BYTES: usize = 512 << 10;
