@@ -89,6 +89,7 @@ fn method_name(method: &Method) -> &str {
 }
 
 fn spin() -> ! {
+    println!("spinning");
     let mut steps = 0u64;
     loop {
         steps = black_box(steps.wrapping_add(1));

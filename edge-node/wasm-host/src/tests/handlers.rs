@@ -48,7 +48,9 @@ async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Strin
 #[tokio::test]
 async fn a_handler_echoes_and_says_where_it_runs() {
     let env = [("POD_NAME", "p"), ("NODE_NAME", "n")].map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec();
-    let (running, address) = serve(&workload("http-hello"), Guest { env, ..guest() }).await;
+    let output = Arc::new(Captured::default());
+    let answering = Guest { env, output: Arc::clone(&output) as _, ..guest() };
+    let (running, address) = serve(&workload("http-hello"), answering).await;
     let answer = ask(address, "POST", "/a?b=c", "some body").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     for part in ["hello from pod p on node n", "POST /a?b=c", "x-mark: 17", "some body"] {
@@ -57,6 +59,12 @@ async fn a_handler_echoes_and_says_where_it_runs() {
     // A request that traps and one that never ends are those requests' own affair.
     assert!(ask(address, "GET", "/trap", "").await.starts_with("HTTP/1.1 500 "));
     let spinning = tokio::spawn(async move { ask(address, "GET", "/spin", "").await });
+    let spins = async {
+        while !output.text().contains("spinning") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, spins).await.expect("the request arrives");
     assert!(ask(address, "GET", "/", "").await.starts_with("HTTP/1.1 200 OK"));
     running.stop.request(Duration::from_millis(200));
     assert_eq!(running.end().await.cause, Cause::Killed);
