@@ -5,8 +5,10 @@
 //! The view never holds whole objects, and never decides anything.
 
 mod decode;
+mod entry;
 mod node;
 mod pod;
+mod template;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -19,10 +21,10 @@ use dunlin_link::NodeName;
 use jiff::Timestamp;
 
 pub use decode::DecodeError;
+pub use entry::{Liveness, NodeEntry, Usage};
 pub use node::{Condition, Effect, NodeInfo, Taint};
-pub use pod::{Deletion, HostPort, NodeTerm, Operator, Phase, PodInfo, PodTemplate, Requirement, Toleration};
-
-use crate::amounts::Amounts;
+pub use pod::{Deletion, Phase, PodInfo};
+pub use template::{HostPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,47 +53,6 @@ pub struct View {
     finished: BTreeSet<(Timestamp, ObjectKey)>,
     /// Pods being deleted that no node holds.
     unassigned_deleting: BTreeSet<ObjectKey>,
-}
-
-/// A node, or a name that pods are bound to although no such node exists.
-#[derive(Debug)]
-pub struct NodeEntry {
-    /// The Node object, if there is one.
-    pub info: Option<Arc<NodeInfo>>,
-    /// What is known of its session.
-    pub liveness: Liveness,
-    /// Since when there has been no Node object while pods name it.
-    pub missing_since: Option<Timestamp>,
-    /// Pods bound or assumed to be, finished ones included.
-    pub pods: BTreeSet<ObjectKey>,
-    /// What those that are not finished hold.
-    pub usage: Usage,
-}
-
-/// What the pods of a node hold together.
-#[derive(Clone, Debug, Default)]
-pub struct Usage {
-    /// Number of pods.
-    pub pods: u32,
-    /// Sum of requests.
-    pub requested: Amounts,
-    /// CPU in thousandths, with Kubernetes' assumption for containers that request none; for scores only.
-    pub assumed_cpu: u64,
-    /// Memory in bytes, likewise.
-    pub assumed_memory: u64,
-    /// Ports taken on the node's own addresses, and by how many pods.
-    pub host_ports: BTreeMap<HostPort, u32>,
-}
-
-/// What is known of a node's session. It lives in memory only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Liveness {
-    /// Not heard of since the coordinator started at this time.
-    Unverified(Timestamp),
-    /// Its session is open.
-    Live,
-    /// Its session ended or fell silent at this time.
-    Silent(Timestamp),
 }
 
 /// A namespace.
@@ -363,47 +324,6 @@ impl View {
             }
         }
         Some(pod)
-    }
-}
-
-impl NodeEntry {
-    fn unverified(started: Timestamp) -> Self {
-        Self {
-            info: None,
-            liveness: Liveness::Unverified(started),
-            missing_since: None,
-            pods: BTreeSet::new(),
-            usage: Usage::default(),
-        }
-    }
-}
-
-impl Usage {
-    /// Counts a pod of `template` in.
-    pub fn add(&mut self, template: &PodTemplate) {
-        self.pods += 1;
-        self.requested.add(&template.requests);
-        self.assumed_cpu += template.assumed_cpu;
-        self.assumed_memory += template.assumed_memory;
-        for port in &template.host_ports {
-            *self.host_ports.entry(port.clone()).or_default() += 1;
-        }
-    }
-
-    /// Counts it out again.
-    pub fn remove(&mut self, template: &PodTemplate) {
-        self.pods = self.pods.saturating_sub(1);
-        self.requested.remove(&template.requests);
-        self.assumed_cpu = self.assumed_cpu.saturating_sub(template.assumed_cpu);
-        self.assumed_memory = self.assumed_memory.saturating_sub(template.assumed_memory);
-        for port in &template.host_ports {
-            if let Some(count) = self.host_ports.get_mut(port) {
-                *count -= 1;
-                if *count == 0 {
-                    self.host_ports.remove(port);
-                }
-            }
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use dunlin_link::{
     pod::{ConfigKind, ConfigObject, PodAssignment},
 };
 
-use super::distinct;
+use super::state::distinct;
 
 /// Names one ConfigMap or Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

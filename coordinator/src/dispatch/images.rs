@@ -8,7 +8,7 @@ use dunlin_link::{
     pod::{Container, PodAssignment},
 };
 
-use super::distinct;
+use super::state::distinct;
 use crate::artifacts::{self, LOCAL_REGISTRY, ModuleName, Reference, ResolveError};
 
 #[derive(Default)]

@@ -10,7 +10,7 @@ use dunlin_link::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Sequences, image_id, mark_node_found, mark_node_lost, merge, refuse, set_condition};
+use super::{Sequences, containers::image_id, mark_node_found, mark_node_lost, merge, refuse, set_condition};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

@@ -1,0 +1,224 @@
+//! What the sets are made of, and how one change becomes changes of sets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use dunlin_coordinator_core::{
+    ObjectKey,
+    lower::{self, LowerError},
+};
+use dunlin_link::{
+    Digest, NodeName, PodUid, Revision,
+    assignment::Tombstone,
+    pod::{ConfigObject, PodAssignment},
+};
+
+use super::{
+    Change, Subject,
+    config::{self, ConfigKey, Configs},
+    images::Images,
+    node::NodeSet,
+    pod::{Fingerprint, PodShape},
+};
+use crate::{artifacts::NAMES_PREFIX, service::TOMBSTONES_PREFIX};
+
+/// Everything that the sets are made of. Guarded as a whole: a set is replaced, never seen half done.
+#[derive(Default)]
+pub(super) struct State {
+    /// Of the first complete read; zero before it, which tells sessions to wait.
+    pub(super) loaded: Revision,
+    pub(super) nodes: HashMap<NodeName, NodeSet>,
+    /// Bound pods, whatever their phase.
+    pods: HashMap<ObjectKey, Placed>,
+    /// Content that bound pods name, and who names it.
+    pub(super) configs: Configs,
+    images: Images,
+    /// Tombstone records by key of the store.
+    records: HashMap<String, (NodeName, PodUid)>,
+    /// Nodes whose set changed since they were last told.
+    pub(super) changed: HashSet<NodeName>,
+}
+
+/// A bound pod.
+struct Placed {
+    node: NodeName,
+    uid: PodUid,
+    fingerprint: Fingerprint,
+    /// Digests that its containers run or ran, by image as written: they stay, whatever the name means later.
+    pinned: BTreeMap<String, Digest>,
+    assignment: Arc<PodAssignment>,
+}
+
+impl State {
+    pub(super) fn node(&mut self, name: &NodeName) -> &mut NodeSet {
+        let loaded = self.loaded;
+        self.nodes.entry(name.clone()).or_insert_with(|| NodeSet::new(loaded))
+    }
+
+    fn changed(&mut self, name: &NodeName) -> &mut NodeSet {
+        self.changed.insert(name.clone());
+        self.node(name)
+    }
+
+    /// Tells the sessions of changed nodes.
+    pub(super) fn publish(&mut self, revision: Revision) {
+        for name in std::mem::take(&mut self.changed) {
+            self.node(&name).publish(revision);
+        }
+    }
+
+    pub(super) fn apply(&mut self, change: &Change) {
+        let Change { revision, subject, json } = change;
+        let result = match (subject, json) {
+            (Subject::Pod(key), Some(json)) => self.apply_pod(key, json, *revision),
+            (Subject::Pod(key), None) => {
+                self.delete_pod(key);
+                Ok(())
+            }
+            (Subject::Config(key), _) if !self.configs.is_held(key) => Ok(()),
+            (Subject::Config(key) | Subject::ConfigRead(key), json) => {
+                self.apply_config(key, json.as_deref(), *revision)
+            }
+            (Subject::Record(key), json) => {
+                self.apply_record(key, json.as_deref(), *revision);
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            tracing::error!(?subject, %revision, error = %error, "a stored object cannot be lowered");
+        }
+    }
+
+    pub(super) fn missing_config(&self, change: &Change) -> Vec<ConfigKey> {
+        let (Subject::Pod(key), Some(json)) = (&change.subject, &change.json) else { return Vec::new() };
+        let Ok(shape) = serde_json::from_slice::<PodShape<'_>>(json) else { return Vec::new() };
+        let unchanged = self.pods.get(key).is_some_and(|known| known.fingerprint == shape.fingerprint());
+        if unchanged || !shape.may_name_config() || shape.node().is_none() {
+            return Vec::new();
+        }
+        let unresolved = |_: &str| Err(String::new());
+        let Ok(assignment) = lower::lower(json, &unresolved) else { return Vec::new() };
+        let keys = config::keys_of(&assignment);
+        keys.into_iter().filter(|key| !self.configs.is_held(key)).collect()
+    }
+
+    fn apply_pod(&mut self, key: &ObjectKey, json: &[u8], revision: Revision) -> Result<(), LowerError> {
+        let shape: PodShape<'_> = serde_json::from_slice(json)?;
+        let Some(node) = shape.node() else {
+            self.delete_pod(key);
+            return Ok(());
+        };
+        let fingerprint = shape.fingerprint();
+        let pinned = shape.pinned();
+        if let Some(known) = self.pods.get_mut(key)
+            && known.fingerprint == fingerprint
+        {
+            known.pinned = pinned;
+            return Ok(());
+        }
+        let mut assignment = lower::lower(json, &|image| self.images.resolve(image, &pinned))?;
+        self.configs.fill(&mut assignment);
+        let tombstone = shape.tombstone(&assignment);
+        let uid = assignment.uid.clone();
+        if self.pods.get(key).is_some_and(|known| known.uid != uid || known.node != node) {
+            self.delete_pod(key);
+        }
+        let assignment = Arc::new(assignment);
+        let before = self.pods.insert(
+            key.clone(),
+            Placed { node: node.clone(), uid, fingerprint, pinned, assignment: Arc::clone(&assignment) },
+        );
+        self.images.replace(key, before.as_ref().map(|before| &*before.assignment), Some(&assignment));
+        self.configs.replace(key, before.as_ref().map(|before| &*before.assignment), Some(&assignment));
+        match tombstone {
+            Some(tombstone) => self.changed(&node).bury(tombstone),
+            None => self.assign(&node, assignment, revision),
+        }
+        Ok(())
+    }
+
+    fn delete_pod(&mut self, key: &ObjectKey) {
+        let Some(placed) = self.pods.remove(key) else { return };
+        self.images.replace(key, Some(&placed.assignment), None);
+        self.configs.replace(key, Some(&placed.assignment), None);
+        // A record of the same pod, written with its removal, keeps the order to stop it.
+        let recorded = self.records.values().any(|(node, uid)| *uid == placed.uid && *node == placed.node);
+        let set = self.changed(&placed.node);
+        set.unassign(&placed.uid);
+        if !recorded {
+            set.unbury(&placed.uid);
+        }
+    }
+
+    fn apply_config(
+        &mut self,
+        key: &ConfigKey,
+        json: Option<&[u8]>,
+        revision: Revision,
+    ) -> Result<(), LowerError> {
+        let content = json.map(|json| lower::config_object(key.kind, json)).transpose()?;
+        for pod in self.configs.set(key, content, revision) {
+            self.refresh(&pod, revision);
+        }
+        Ok(())
+    }
+
+    fn apply_record(&mut self, key: &str, value: Option<&[u8]>, revision: Revision) {
+        if let Some(name) = key.strip_prefix(NAMES_PREFIX) {
+            for pod in self.images.set(name, value) {
+                self.refresh(&pod, revision);
+            }
+        } else if key.starts_with(TOMBSTONES_PREFIX) {
+            self.apply_tombstone(key, value);
+        }
+    }
+
+    fn apply_tombstone(&mut self, key: &str, value: Option<&[u8]>) {
+        let Some((node, _)) = key.strip_prefix(TOMBSTONES_PREFIX).and_then(|rest| rest.split_once('/'))
+        else {
+            return;
+        };
+        let node = NodeName::new(node);
+        match value.map(serde_json::from_slice::<Tombstone>) {
+            Some(Ok(tombstone)) => {
+                self.records.insert(key.to_owned(), (node.clone(), tombstone.uid.clone()));
+                self.changed(&node).bury(tombstone);
+            }
+            Some(Err(error)) => tracing::error!(key, %error, "a tombstone's record is malformed"),
+            None => {
+                if let Some((node, uid)) = self.records.remove(key) {
+                    self.changed(&node).unbury(&uid);
+                }
+            }
+        }
+    }
+
+    /// Assigns a pod again after something that it names has changed.
+    fn refresh(&mut self, key: &ObjectKey, revision: Revision) {
+        let Some(placed) = self.pods.get(key) else { return };
+        let mut assignment = PodAssignment::clone(&placed.assignment);
+        self.configs.fill(&mut assignment);
+        self.images.fill(&mut assignment, &placed.pinned);
+        if assignment == *placed.assignment {
+            return;
+        }
+        let node = placed.node.clone();
+        let assignment = Arc::new(assignment);
+        if let Some(placed) = self.pods.get_mut(key) {
+            placed.assignment = Arc::clone(&assignment);
+        }
+        self.assign(&node, assignment, revision);
+    }
+
+    fn assign(&mut self, node: &NodeName, assignment: Arc<PodAssignment>, revision: Revision) {
+        let objects: Vec<(Digest, Arc<ConfigObject>)> = self.configs.content_of(&assignment);
+        self.changed(node).assign(assignment, objects, revision);
+    }
+}
+
+/// Pods of `keys`, once each.
+pub(super) fn distinct(keys: Option<&BTreeSet<ObjectKey>>) -> Vec<ObjectKey> {
+    keys.into_iter().flatten().cloned().collect()
+}
