@@ -33,8 +33,8 @@ const UNSUPPORTED: &[&str] = &[
     "spec.topologySpreadConstraints[]",
     "spec.securityContext.appArmorProfile|fsGroup|fsGroupChangePolicy|runAsGroup|runAsNonRoot|runAsUser|seLinuxChangePolicy|\
      seLinuxOptions|seccompProfile|supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
-    "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|hostnameOverride|imagePullSecrets|os|overhead|\
-     readinessGates|resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain|schedulingGates",
+    "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|imagePullSecrets|os|\
+     readinessGates|resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
     "spec.containers|initContainers[].livenessProbe|readinessProbe|startupProbe|lifecycle|volumeMounts|volumeDevices|\
      resizePolicy|restartPolicyRules|stdin|stdinOnce|tty|terminationMessagePath",
     "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|appArmorProfile|capabilities|privileged|\
