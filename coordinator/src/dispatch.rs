@@ -170,3 +170,6 @@ impl Loading {
         self.0.configs.unread()
     }
 }
+
+#[cfg(test)]
+mod tests;

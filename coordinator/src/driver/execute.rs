@@ -2,12 +2,10 @@
 //!
 //! Every write names the uid it was decided for, so that a stale one is refused; an object that is gone needs nothing any more.
 
-use std::{collections::BTreeSet, sync::Arc};
-
 use dunlin_api::{Kind, Status, kind, time::format_time};
 use dunlin_coordinator_core::{ObjectKey, controllers::Action, pod_status, view::Effect};
 use dunlin_link::{NodeName, PodUid};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -17,7 +15,7 @@ use crate::{
         ApiService, ObjectRef, User,
         stored::{self, StoredKey},
     },
-    store::{ListOptions, Store},
+    store::{ListOptions, Store, StoreError},
 };
 
 /// Writes on behalf of controllers and scheduler.
@@ -188,26 +186,27 @@ impl Executor {
     async fn delete_all(&self, namespace: &str, plural: &str) -> Result<(), Status> {
         // Events about the end of others may come while they are deleted; the next plan takes them.
         let kind = kind::by_resource("", "v1", plural).ok_or_else(|| Status::internal("no such kind"))?;
-        let options =
-            ListOptions { prefix: stored::prefix(kind, namespace), after: None, limit: None, at: None };
-        let page =
-            self.store.list(options).await.map_err(|error| Status::service_unavailable(error.to_string()))?;
-        let names: BTreeSet<Arc<str>> = page
-            .items
-            .iter()
-            .filter_map(|item| StoredKey::parse(&item.key))
-            .map(|key| Arc::from(key.name))
-            .collect();
-        stream::iter(names)
-            .map(Ok)
-            .try_for_each_concurrent(ACTIONS_AT_ONCE, |name| async move {
-                let object = ObjectRef { kind, namespace, name: &name };
-                match self.service.delete(&controllers(), object, json!({})).await {
-                    Err(status) if status.code() != NOT_FOUND => Err(status),
-                    _ => Ok(()),
-                }
-            })
-            .await
+        let prefix = stored::prefix(kind, namespace);
+        let mut options = ListOptions { prefix, after: None, limit: Some(DELETED_AT_ONCE), at: None };
+        loop {
+            let unavailable = |error: StoreError| Status::service_unavailable(error.to_string());
+            let page = self.store.list(options.clone()).await.map_err(unavailable)?;
+            options.after = page.items.last().map(|item| item.key.clone());
+            stream::iter(page.items.into_iter().map(|item| Ok(item.key)))
+                .try_for_each_concurrent(ACTIONS_AT_ONCE, |key| async move { self.delete_stored(&key).await })
+                .await?;
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn delete_stored(&self, key: &str) -> Result<(), Status> {
+        let Some(StoredKey { kind, namespace, name }) = StoredKey::parse(key) else { return Ok(()) };
+        match self.service.delete(&controllers(), ObjectRef { kind, namespace, name }, json!({})).await {
+            Err(status) if status.code() != NOT_FOUND => Err(status),
+            _ => Ok(()),
+        }
     }
 
     async fn create_account(&self, namespace: &str) -> Result<(), Status> {
@@ -281,6 +280,9 @@ fn by_kind(name: &str) -> &'static Kind {
 
 /// Actions of one plan carried out at once.
 const ACTIONS_AT_ONCE: usize = 64;
+
+/// Objects of one kind read at once to be deleted.
+const DELETED_AT_ONCE: usize = 500;
 
 /// Conditions that become unknown with their node.
 const NODE_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
