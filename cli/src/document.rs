@@ -6,12 +6,11 @@ use anyhow::{Context as _, Result};
 use serde::Serialize as _;
 use serde_json::{Value, ser::PrettyFormatter};
 
+mod yaml;
+
 /// YAML with a final line end.
-///
-/// # Errors
-/// Never for JSON values; encoders say they may fail.
-pub(crate) fn yaml(value: &Value) -> Result<String> {
-    serde_norway::to_string(value).context("cannot encode YAML")
+pub(crate) fn yaml(value: &Value) -> String {
+    yaml::emit(value)
 }
 
 /// JSON, indented by four, with a final line end.

@@ -111,7 +111,7 @@ pub(crate) fn print_outcome(args: &OutputArgs, kind: &Kind, object: &Value, what
     let shown = match args.output {
         None => format!("{reference} {what}{}\n", args.dry_run.suffix()),
         Some(Format::Name) => format!("{reference}\n"),
-        Some(Format::Yaml) => document::yaml(object)?,
+        Some(Format::Yaml) => document::yaml(object),
         Some(Format::Json) => document::json(object)?,
     };
     Ok(terminal::print(&shown)?)

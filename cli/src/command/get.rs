@@ -226,7 +226,7 @@ fn print(output: &Output, whole: &Value, objects: &[Value]) -> Result<()> {
         Output::Name => objects.iter().map(|object| format!("{}\n", name_of(object))).collect(),
         Output::Json => document::json(whole)?,
         Output::Jsonpath(template) => template.render(whole),
-        Output::Yaml | Output::Wide => document::yaml(whole)?,
+        Output::Yaml | Output::Wide => document::yaml(whole),
     };
     Ok(terminal::print(&shown)?)
 }

@@ -75,7 +75,7 @@ pub(super) fn other(sheet: &mut Sheet, object: &Value) {
     for (key, value) in object.as_object().into_iter().flatten() {
         if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
             sheet.line(0, format!("{key}:"));
-            let yaml = crate::document::yaml(value).unwrap_or_default();
+            let yaml = crate::document::yaml(value);
             yaml.lines().for_each(|line| sheet.line(1, line));
         }
     }

@@ -109,7 +109,7 @@ impl Follower<'_> {
             None | Some(Output::Wide) => self.printer.render(&object),
             Some(Output::Name) => format!("{}\n", name_of(&object)),
             Some(Output::Json) => document::json(&object)?,
-            Some(Output::Yaml) => format!("---\n{}", document::yaml(&object)?),
+            Some(Output::Yaml) => format!("---\n{}", document::yaml(&object)),
             Some(Output::Jsonpath(template)) => template.render(&object),
         };
         Ok(terminal::print(&shown)?)

@@ -1,0 +1,295 @@
+//! YAML as Kubernetes' tools write it: keys sorted, lists not indented below their key, and every string that any YAML parser,
+//! old ones included, could take for something else in double quotes.
+
+use serde_json::Value;
+
+/// The value as a YAML document.
+pub(super) fn emit(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::Object(map) if !map.is_empty() => entries(value, 0, &mut text),
+        Value::Array(list) if !list.is_empty() => elements(list, 0, &mut text),
+        other => {
+            scalar(other, 0, &mut text);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The entries of a map, the first where the text stands, the others on lines of their own.
+fn entries(map: &Value, indent: usize, text: &mut String) {
+    let mut entries: Vec<(&String, &Value)> = map.as_object().into_iter().flatten().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    for (position, (key, value)) in entries.into_iter().enumerate() {
+        if position > 0 {
+            pad(indent, text);
+        }
+        text.push_str(&quoted(key));
+        text.push(':');
+        match value {
+            Value::Object(inner) if !inner.is_empty() => {
+                text.push('\n');
+                pad(indent + 2, text);
+                self::entries(value, indent + 2, text);
+            }
+            Value::Array(list) if !list.is_empty() => {
+                text.push('\n');
+                pad(indent, text);
+                elements(list, indent, text);
+            }
+            other => {
+                text.push(' ');
+                scalar(other, indent + 2, text);
+                text.push('\n');
+            }
+        }
+    }
+}
+
+/// The elements of a list, the first where the text stands.
+fn elements(list: &[Value], indent: usize, text: &mut String) {
+    for (position, element) in list.iter().enumerate() {
+        if position > 0 {
+            pad(indent, text);
+        }
+        text.push_str("- ");
+        match element {
+            Value::Object(inner) if !inner.is_empty() => entries(element, indent + 2, text),
+            Value::Array(inner) if !inner.is_empty() => elements(inner, indent + 2, text),
+            other => {
+                scalar(other, indent + 2, text);
+                text.push('\n');
+            }
+        }
+    }
+}
+
+/// A value on one line, or a block of lines at `indent`; without the last line's end.
+fn scalar(value: &Value, indent: usize, text: &mut String) {
+    match value {
+        Value::String(string) if is_block(string) => block(string, indent, text),
+        Value::String(string) => text.push_str(&quoted(string)),
+        // Empty lists and maps, numbers, booleans and null are written as in JSON.
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// Whether a text of several lines can be written as it is.
+fn is_block(string: &str) -> bool {
+    string.contains('\n')
+        && !string.starts_with([' ', '\n'])
+        && !string.contains(" \n")
+        && !string.ends_with(' ')
+        && string.chars().all(|letter| letter == '\n' || !letter.is_control())
+}
+
+fn block(string: &str, indent: usize, text: &mut String) {
+    let body = string.trim_end_matches('\n');
+    let ends = string.len() - body.len();
+    text.push_str(match ends {
+        0 => "|-",
+        1 => "|",
+        _ => "|+",
+    });
+    for line in body.split('\n') {
+        text.push('\n');
+        if !line.is_empty() {
+            pad(indent, text);
+            text.push_str(line);
+        }
+    }
+    text.extend(std::iter::repeat_n('\n', ends.saturating_sub(1)));
+}
+
+/// A string on one line, in the quotes that it needs.
+fn quoted(string: &str) -> String {
+    if string.is_empty() || means_something_else(string) || string.chars().any(char::is_control) {
+        // YAML's escapes are a superset of JSON's.
+        Value::String(string.to_owned()).to_string()
+    } else if is_plain(string) {
+        string.to_owned()
+    } else {
+        format!("'{}'", string.replace('\'', "''"))
+    }
+}
+
+/// Whether a string has no character that means something where it stands.
+fn is_plain(string: &str) -> bool {
+    let mut letters = string.chars();
+    let first_is_plain = match letters.next() {
+        Some('-' | '?' | ':') => letters.next().is_some_and(|second| second != ' '),
+        Some(first) => !",[]{}#&*!|>'\"%@` ".contains(first),
+        None => false,
+    };
+    first_is_plain
+        && !string.contains(": ")
+        && !string.contains(" #")
+        && !string.ends_with([':', ' '])
+        && !string.starts_with("---")
+        && !string.starts_with("...")
+}
+
+/// Whether a YAML parser of version 1.1 or 1.2 would read a plain string as another type.
+fn means_something_else(string: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "y", "yes", "on", "n", "no", "off", "true", "false", "null", "~", ".nan", ".inf", "-.inf", "+.inf",
+        "<<", "=",
+    ];
+    let lower = string.to_lowercase();
+    WORDS.contains(&lower.as_str()) || is_number(&lower) || is_time(string)
+}
+
+fn is_number(lower: &str) -> bool {
+    let digits = lower.replace('_', "");
+    let unsigned = digits.trim_start_matches(['+', '-']);
+    if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return false;
+    }
+    let radix = |prefix, radix| {
+        unsigned.strip_prefix(prefix).is_some_and(|rest| u128::from_str_radix(rest, radix).is_ok())
+    };
+    // Numbers to the base of 60, as in 12:30, were numbers once.
+    let sexagesimal = unsigned.contains(':')
+        && unsigned
+            .split(':')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+    unsigned.parse::<f64>().is_ok() || radix("0x", 16) || radix("0o", 8) || radix("0b", 2) || sexagesimal
+}
+
+/// `2026-01-02`, or that and a time.
+fn is_time(string: &str) -> bool {
+    let date =
+        |part: &[u8]| part[..4].iter().all(u8::is_ascii_digit) && part[4] == b'-' && part[5].is_ascii_digit();
+    let bytes = string.as_bytes();
+    bytes.len() >= 8 && date(bytes) && bytes.iter().all(|byte| b"0123456789-:.TtZz +".contains(byte))
+}
+
+fn pad(indent: usize, text: &mut String) {
+    text.extend(std::iter::repeat_n(' ', indent));
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::{Value, json};
+
+    use super::{emit, quoted};
+
+    #[test]
+    fn layout_is_kubectls() {
+        let object = json!({
+            "kind": "ConfigMap",
+            "data": {"a": "b", "text": "one\n  two\n", "bare": "x\ny"},
+            "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "8", "labels": {}},
+            "items": [{"name": "a", "args": ["true", "-f", "x: y"]}, {"name": "b", "deep": {"k": [[1, 2], []]}}],
+            "none": null,
+        });
+        expect![[r#"
+            data:
+              a: b
+              bare: |-
+                x
+                y
+              text: |
+                one
+                  two
+            items:
+            - args:
+              - "true"
+              - -f
+              - 'x: y'
+              name: a
+            - deep:
+                k:
+                - - 1
+                  - 2
+                - []
+              name: b
+            kind: ConfigMap
+            metadata:
+              creationTimestamp: "2026-01-01T00:00:00Z"
+              labels: {}
+              resourceVersion: "8"
+            none: null
+        "#]]
+        .assert_eq(&emit(&object));
+    }
+
+    #[test]
+    fn quotes() {
+        let check = |string, expected| assert_eq!(quoted(string), expected);
+        check("plain text", "plain text");
+        check("a:b", "a:b");
+        check("/usr/bin", "/usr/bin");
+        check("yes", "\"yes\"");
+        check("0x1F", "\"0x1F\"");
+        check("1e3", "\"1e3\"");
+        check("12:30", "\"12:30\"");
+        check("10.42.0.5", "10.42.0.5");
+        check("1.2.3", "1.2.3");
+        check("100m", "100m");
+        check("", "\"\"");
+        check("a\tb", "\"a\\tb\"");
+        check("{x}", "'{x}'");
+        check("it's", "it's");
+        check("'it", "'''it'");
+        check("- x", "'- x'");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let strings = [
+            "",
+            " ",
+            "a",
+            "a ",
+            " a",
+            "a\n",
+            "a\n\n",
+            "\na",
+            "a \nb",
+            "a\n b",
+            "#",
+            "a #b",
+            "a: b",
+            "a:",
+            "-",
+            "- a",
+            "?",
+            "true",
+            "~",
+            "1",
+            "-1.5",
+            "0o7",
+            "2026-01-01",
+            "\t",
+            "\u{1}",
+            "'",
+            "\"",
+            "\\",
+            "*a",
+            "&a",
+            "!a",
+            "%a",
+            "@a",
+            "`a",
+            "{",
+            "[",
+            ",",
+            "|",
+            ">",
+            "---",
+            "...",
+            "\u{e9}",
+            "a\r\nb",
+            "x\n\ny\n",
+            "=",
+            "<<",
+        ];
+        let values: Vec<Value> =
+            strings.iter().map(|string| json!({"k": string, "l": [string], *string: 1})).collect();
+        let whole = Value::Array(values);
+        assert_eq!(serde_norway::from_str::<Value>(&emit(&whole)).unwrap(), whole);
+    }
+}
