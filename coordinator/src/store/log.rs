@@ -65,12 +65,9 @@ impl Log {
         }
         self.backend.set_len(0)?;
         self.backend.set_len(bytes)?;
-        let zeros = [0; 16 * BLOCK_BYTES];
-        let mut at = 0;
-        while at < bytes {
-            let chunk = zeros.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));
-            self.backend.write(at, &zeros[..chunk])?;
-            at += zeros.len() as u64;
+        // Block by block: kernels that cache what is written at once as one unit may write it back as one, too.
+        for at in (0..bytes).step_by(BLOCK_BYTES) {
+            self.backend.write(at, &[0; BLOCK_BYTES])?;
         }
         self.backend.sync_data()?;
         self.bytes = bytes;
