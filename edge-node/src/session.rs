@@ -34,7 +34,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 pub use dunlin_link::session::node::Applied;
 
@@ -177,7 +177,7 @@ impl Session {
                 Err(error) => {
                     // The next attempt starts with the next address.
                     first += 1;
-                    info!(error = &error as &dyn std::error::Error, "failed to connect to the coordinator");
+                    warn!(error = &error as &dyn std::error::Error, "failed to connect to the coordinator");
                 }
             }
             let now = self.shared.now();

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
 use crate::{
     PodUid, UnixMillis, codec,
-    limits::{BATCH_BYTES_SOFT, EVENT_OUTBOX_MAX},
+    limits::{BATCH_BYTES_SOFT, EVENT_OUTBOX_MAX, REPORT_FRAME_BYTES_MAX},
     message::{Events, StatusBatch},
-    status::{NodeEvent, PodStatusReport},
+    status::{ContainerState, NodeEvent, PodStatusReport},
 };
 
 /// Holds one report per pod, so its size follows the number of pods, and a bounded number of events.
@@ -32,7 +32,8 @@ impl Outbox {
     }
 
     /// Adds an event, dropping the oldest when there is no room.
-    pub(super) fn event(&mut self, event: NodeEvent) {
+    pub(super) fn event(&mut self, mut event: NodeEvent) {
+        shorten(&mut event.message);
         if self.events.len() == EVENT_OUTBOX_MAX {
             self.events.pop_front();
             self.dropped += 1;
@@ -45,9 +46,14 @@ impl Outbox {
         let mut reports = Vec::new();
         let mut bytes = 0;
         while bytes < BATCH_BYTES_SOFT
-            && let Some((_, report)) = self.reports.pop_first()
+            && let Some((_, mut report)) = self.reports.pop_first()
         {
-            bytes += codec::encode(&report).len();
+            let mut length = codec::encode(&report).len();
+            if length > LARGE_REPORT_BYTES {
+                shorten_messages(&mut report);
+                length = codec::encode(&report).len();
+            }
+            bytes += length;
             reports.push(report);
         }
         (!reports.is_empty()).then_some(StatusBatch { sent_at, reports })
@@ -68,9 +74,38 @@ impl Outbox {
     }
 }
 
+/// Cuts the words for people in a report: a frame that the coordinator refuses for its length would end every session anew.
+fn shorten_messages(report: &mut PodStatusReport) {
+    shorten(&mut report.message);
+    report.conditions.iter_mut().for_each(|condition| shorten(&mut condition.message));
+    for container in report.init_containers.iter_mut().chain(&mut report.containers) {
+        match &mut container.state {
+            ContainerState::Waiting { message, .. } => shorten(message),
+            ContainerState::Terminated(end) => shorten(&mut end.message),
+            ContainerState::Running { .. } => {}
+        }
+        container.last_state.iter_mut().for_each(|end| shorten(&mut end.message));
+    }
+}
+
+fn shorten(text: &mut String) {
+    let mut end = text.len().min(MESSAGE_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}
+
+/// A report beyond this is mostly messages. With a full batch before it, it still fits into a frame.
+const LARGE_REPORT_BYTES: usize = (REPORT_FRAME_BYTES_MAX - BATCH_BYTES_SOFT) / 2;
+
+/// Kubernetes' bound for the message of an event; also what is left of each message of a report that is too large.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::PodPhase;
 
     #[test]
     fn the_oldest_events_are_dropped_and_counted() {
@@ -88,5 +123,36 @@ mod tests {
         assert_eq!((sent.dropped, sent.events.len()), (3, EVENT_OUTBOX_MAX));
         assert_eq!(sent.events[0].reason, "3");
         assert_eq!(outbox.next_events(UnixMillis(0)), None);
+    }
+    #[test]
+    fn a_report_that_no_frame_holds_loses_words_and_not_itself() {
+        let mut outbox = Outbox::default();
+        for number in 0..3 {
+            let uid = PodUid::new(number.to_string());
+            outbox.report(PodStatusReport {
+                uid: uid.clone(),
+                namespace: String::new(),
+                name: String::new(),
+                sequence: 1,
+                observed_generation: 1,
+                phase: PodPhase::Failed,
+                reason: String::new(),
+                message: "\u{e9}".repeat(REPORT_FRAME_BYTES_MAX),
+                conditions: Vec::new(),
+                host_ip: String::new(),
+                pod_ip: String::new(),
+                start_time: None,
+                init_containers: Vec::new(),
+                containers: Vec::new(),
+                stopped: true,
+                local_endpoints: Vec::new(),
+            });
+        }
+        let batch = outbox.next_reports(UnixMillis(0)).unwrap();
+        assert_eq!(batch.reports.len(), 3);
+        assert!(
+            batch.reports.iter().all(|report| report.stopped && report.message.len() == MESSAGE_BYTES_MAX)
+        );
+        assert!(codec::encode(&batch).len() < REPORT_FRAME_BYTES_MAX);
     }
 }

@@ -1,5 +1,7 @@
 //! What a joined node and the coordinator do for each other.
 
+use std::time::{Duration, Instant};
+
 use dunlin_link::{Digest, NodeName, PodUid, UnixMillis, logs::LogRequest, status::NodeEvent};
 use tokio::io::AsyncReadExt;
 
@@ -124,5 +126,25 @@ async fn modules_are_fetched_resumed_and_only_for_pods_of_the_node() {
     assert_eq!(damaged, format!("what the coordinator sent is not {digest}"));
     node.handle.fetch_module(digest, &file).await.unwrap();
     assert!(std::fs::read(&file).unwrap() == content);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignment_and_its_report_take_no_timer() {
+    let coordinator = Coordinator::start().await;
+    let node = Node::join(coordinator.token().await, "n1").await;
+    coordinator.played.hears("connected n1", 1).await;
+    let mut times = Vec::new();
+    for number in 0..100 {
+        let uid = PodUid::new(format!("u{number}"));
+        let started = Instant::now();
+        coordinator.played.assign(pod(uid.as_str(), Digest::of(b"module")));
+        coordinator.played.hears_that("the report", |heard| heard.reports.iter().any(|r| r.uid == uid)).await;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    // It takes well under a millisecond when nothing else runs; any delay that waits for a timer takes far more than this.
+    println!("assignment to report: median {:?}, slowest {:?}", times[50], times[99]);
+    assert!(times[50] < Duration::from_millis(20), "{times:?}");
     node.stop().await;
 }
