@@ -49,7 +49,7 @@ pub struct CoordinatorConfig {
 #[error("invalid coordinator options:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
-/// The port that DESIGN section 6 gives to the QUIC front.
+/// The port of a Kubernetes API server; UDP for QUIC, and TCP for HTTPS once it is served.
 pub const DEFAULT_PORT: u16 = 6443;
 
 /// Kubernetes' `node-monitor-grace-period` was 40 s for most of its life; silence shorter than this says little on radio links.

@@ -231,10 +231,10 @@ fn local_address(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// DESIGN section 4: the default between two signs of life on a link that costs something.
+/// Between two signs of life on a link that may cost something by the byte.
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(25);
 
-/// DESIGN section 4: full jitter up to this.
+/// Full jitter up to this, so that a fleet does not come back as one.
 const RECONNECT_MAX: Duration = Duration::from_secs(60);
 
 /// For joins that this process itself starts.

@@ -131,7 +131,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine; `state_dir` as DESIGN section 6 has it for this user.
+    /// This machine; `state_dir` is where this user's state belongs.
     pub fn this(state_dir: PathBuf) -> Self {
         let hostname = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
         Self { hostname, state_dir }

@@ -159,7 +159,7 @@ async fn open_log(connection: &Connection, open: LogOpen) -> io::Result<Result<L
     })
 }
 
-/// Priorities as DESIGN orders them: control over status over exec over logs over artifacts.
+/// Priorities: control over status over exec over logs over artifacts.
 const CONTROL_PRIORITY: i32 = 10;
 
 /// See [`CONTROL_PRIORITY`].
