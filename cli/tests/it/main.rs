@@ -1,6 +1,11 @@
-//! The built binary as a user meets it.
+//! The built binary as a user meets it: alone, and with a dev cluster of two nodes that the tests share, each in a namespace of
+//! its own.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cluster;
+mod joining;
 mod link;
+mod objects;
 mod offline;
+mod pods;
