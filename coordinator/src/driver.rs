@@ -256,6 +256,7 @@ impl Control {
                 plan
             }
             Key::Pods => controllers::pod_gc::reconcile(&self.view),
+            Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
         }
     }
 

@@ -3,6 +3,7 @@
 //! None of them knows what woke it. An [`Action`] leaves no choice to whoever carries it out, and carrying out a stale one is
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
+pub mod garbage;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_gc;
@@ -12,7 +13,7 @@ use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 use std::sync::Arc;
 
-use crate::view::{Effect, ObjectKey};
+use crate::view::{Effect, ObjectId, ObjectKey};
 
 /// What a controller wants done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +66,33 @@ pub enum Action {
         name: Arc<str>,
         /// Its uid.
         uid: String,
+    },
+    /// Delete an object whose owners are gone or wait for its end.
+    DeleteDependent {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: String,
+        /// Whether it has to wait for its own dependents in turn.
+        dependents_first: bool,
+    },
+    /// Take owners from an object.
+    Disown {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: String,
+        /// Uids of the owners.
+        owners: Vec<String>,
+    },
+    /// Take a finalizer from an object, which may end it.
+    RemoveFinalizer {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: String,
+        /// The finalizer.
+        finalizer: &'static str,
     },
     /// Create the `default` ServiceAccount of a namespace.
     CreateDefaultAccount {

@@ -7,6 +7,7 @@
 mod decode;
 mod entry;
 mod node;
+mod ownership;
 mod pod;
 mod template;
 
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
 pub use node::{Condition, Effect, NodeInfo, Taint};
+pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor, takes_part};
 pub use pod::{Deletion, Phase, PodInfo};
 pub use template::{HostPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
 
@@ -53,6 +55,7 @@ pub struct View {
     finished: BTreeSet<(Timestamp, ObjectKey)>,
     /// Pods being deleted that no node holds.
     unassigned_deleting: BTreeSet<ObjectKey>,
+    ownership: Ownership,
 }
 
 /// A namespace.
@@ -93,6 +96,7 @@ impl View {
             templates: HashSet::new(),
             finished: BTreeSet::new(),
             unassigned_deleting: BTreeSet::new(),
+            ownership: Ownership::default(),
         }
     }
 
@@ -214,6 +218,16 @@ impl View {
         if plural == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
             self.default_accounts.remove(&key.namespace);
         }
+    }
+
+    /// Who owns whom, to fold changes in.
+    pub fn ownership_mut(&mut self) -> &mut Ownership {
+        &mut self.ownership
+    }
+
+    /// Who owns whom.
+    pub fn ownership(&self) -> &Ownership {
+        &self.ownership
     }
 
     /// When the coordinator started.

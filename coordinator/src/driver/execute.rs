@@ -2,6 +2,8 @@
 //!
 //! Every write names the uid it was decided for, so that a stale one is refused; an object that is gone needs nothing any more.
 
+mod garbage;
+
 use dunlin_api::{Kind, Status, kind, time::format_time};
 use dunlin_coordinator_core::{ObjectKey, controllers::Action, pod_status, view::Effect};
 use dunlin_link::{NodeName, PodUid};
@@ -90,6 +92,14 @@ impl Executor {
             Action::DeleteAll { namespace, plural } => self.delete_all(&namespace, &plural).await,
             Action::FinalizeNamespace { name, .. } => {
                 self.service.finalize_namespace(&controllers(), &name, &[]).await.map(drop)
+            }
+            Action::DeleteDependent { id, uid, dependents_first } => {
+                let policy = dependents_first.then_some("Foreground");
+                self.delete_dependent(&id, &uid, policy).await
+            }
+            Action::Disown { id, uid, owners } => self.disown(&id, &uid, &owners).await,
+            Action::RemoveFinalizer { id, uid, finalizer } => {
+                self.remove_finalizer(&id, &uid, finalizer).await
             }
             Action::CreateDefaultAccount { namespace } => self.create_account(&namespace).await,
         };

@@ -1,12 +1,12 @@
 //! Folds changes of the store into the view, and notes what they make due.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use dunlin_api::Kind;
 use dunlin_coordinator_core::{
     ObjectKey,
     scheduler::{self, Hint},
-    view::{Liveness, NodeInfo, PodInfo},
+    view::{self, DecodeError, Liveness, NodeInfo, ObjectId, PodInfo},
 };
 use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
@@ -59,8 +59,15 @@ impl Control {
                 self.count_created(stored.kind, &key);
             }
             match event.value.as_ref().and_then(|value| json_of(&event.key, value)) {
-                Some(json) => self.fold_object(stored.kind, &key, &json, now),
-                None => self.forget_object(stored.kind, &key, now),
+                Some(json) => {
+                    self.fold_owners(stored.kind, &key, &json);
+                    self.fold_object(stored.kind, &key, &json, now);
+                }
+                None => {
+                    let last = event.previous.as_ref().and_then(|(value, _)| json_of(&event.key, value));
+                    self.forget_owners(stored.kind, &key, last.as_deref());
+                    self.forget_object(stored.kind, &key, now);
+                }
             }
         }
         Ok(())
@@ -108,6 +115,31 @@ impl Control {
         if kind.namespaced {
             self.view.object_deleted(kind.plural, key);
             self.touch_namespace(&key.namespace);
+        }
+    }
+
+    pub(super) fn fold_owners(&mut self, kind: &'static Kind, key: &ObjectKey, json: &[u8]) {
+        if view::takes_part(kind.plural) {
+            let id = ObjectId { plural: kind.plural, key: key.clone() };
+            let touched = self.view.ownership_mut().apply(&id, json);
+            self.touch_objects(&id, touched);
+        }
+    }
+
+    fn forget_owners(&mut self, kind: &'static Kind, key: &ObjectKey, last: Option<&[u8]>) {
+        if view::takes_part(kind.plural)
+            && let Some(last) = last
+        {
+            let id = ObjectId { plural: kind.plural, key: key.clone() };
+            let touched = self.view.ownership_mut().delete(&id, last);
+            self.touch_objects(&id, touched);
+        }
+    }
+
+    fn touch_objects(&mut self, id: &ObjectId, touched: Result<BTreeSet<ObjectId>, DecodeError>) {
+        match touched {
+            Ok(touched) => touched.into_iter().for_each(|id| self.keys.touch(Key::Object(id))),
+            Err(error) => tracing::error!(?id, %error, "the owners of a stored object cannot be decoded"),
         }
     }
 

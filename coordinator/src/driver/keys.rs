@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use dunlin_coordinator_core::view::ObjectId;
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
@@ -21,6 +22,8 @@ pub(super) enum Key {
     Namespace(Arc<str>),
     /// All pods.
     Pods,
+    /// An object with its owners and dependents.
+    Object(ObjectId),
 }
 
 #[derive(Debug, Default)]

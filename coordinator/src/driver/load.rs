@@ -68,6 +68,7 @@ impl Control {
         let object = ObjectKey::new(stored.namespace, stored.name);
         let Some(json) = json_of(&key, &value) else { return };
         self.count_created(stored.kind, &object);
+        self.fold_owners(stored.kind, &object, &json);
         match Kept::of(stored.kind) {
             Kept::Pod => {
                 loading.apply(&Change {

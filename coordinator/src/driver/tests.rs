@@ -393,3 +393,49 @@ async fn many_pods_are_placed_together() {
     assert!(first.pods.keys().all(|uid| !second.pods.contains_key(uid)));
     cluster.stop().await;
 }
+
+/// A ConfigMap owned by another.
+fn owned(name: &str, owner: &Value) -> Value {
+    let (owner, uid) = (&owner["metadata"]["name"], &owner["metadata"]["uid"]);
+    let reference = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uid, "blockOwnerDeletion": true });
+    json!({ "metadata": { "name": name, "ownerReferences": [reference] } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dependents_end_as_the_deletion_of_their_owner_asks() {
+    let cluster = Cluster::start().await;
+    for (policy, stays) in [("Foreground", false), ("Background", false), ("Orphan", true)] {
+        let owner = cluster.create("ConfigMap", json!({ "metadata": { "name": "owner" } })).await;
+        let dependent = cluster.create("ConfigMap", owned("dependent", &owner)).await;
+        cluster.create("ConfigMap", owned("of-dependent", &dependent)).await;
+        cluster.delete("ConfigMap", "owner", json!({ "propagationPolicy": policy })).await;
+        cluster.until_gone("ConfigMap", "owner").await;
+        if stays {
+            let orphan = cluster.get("ConfigMap", "dependent").await.unwrap();
+            assert!(orphan["metadata"]["ownerReferences"].is_null(), "{orphan}");
+            cluster.get("ConfigMap", "of-dependent").await.unwrap();
+        } else {
+            cluster.until_gone("ConfigMap", "dependent").await;
+            cluster.until_gone("ConfigMap", "of-dependent").await;
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreground_deletion_survives_a_restart() {
+    let cluster = Cluster::start().await;
+    let owner = cluster.create("ConfigMap", json!({ "metadata": { "name": "owner" } })).await;
+    let mut dependent = owned("dependent", &owner);
+    dependent["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    cluster.create("ConfigMap", dependent).await;
+    cluster.delete("ConfigMap", "owner", json!({ "propagationPolicy": "Foreground" })).await;
+    cluster.until("ConfigMap", "dependent", |held| !held["metadata"]["deletionTimestamp"].is_null()).await;
+    let cluster = Cluster::start_in(cluster.stop().await, Duration::from_secs(40)).await;
+    let owner = cluster.get("ConfigMap", "owner").await.unwrap();
+    assert_eq!(owner["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    let release = json!({ "metadata": { "finalizers": null } });
+    cluster.service.patch(&admin(), reference("ConfigMap", "dependent"), "", &release).await.unwrap();
+    cluster.until_gone("ConfigMap", "owner").await;
+    cluster.stop().await;
+}

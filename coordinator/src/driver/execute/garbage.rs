@@ -1,0 +1,61 @@
+//! What the garbage controller wants done to dependents and to their owners.
+
+use dunlin_api::{Status, kind};
+use dunlin_coordinator_core::view::ObjectId;
+use serde_json::{Value, json};
+
+use super::{Executor, controllers};
+use crate::service::ObjectRef;
+
+impl Executor {
+    pub(super) async fn delete_dependent(
+        &self,
+        id: &ObjectId,
+        uid: &str,
+        policy: Option<&str>,
+    ) -> Result<(), Status> {
+        let options = json!({ "preconditions": { "uid": uid }, "propagationPolicy": policy });
+        self.service.delete(&controllers(), object(id), options).await.map(drop)
+    }
+
+    pub(super) async fn disown(&self, id: &ObjectId, uid: &str, owners: &[String]) -> Result<(), Status> {
+        let is_lost = |owner: &Value| owners.iter().any(|uid| owner["uid"] == uid.as_str());
+        self.remove_from(id, uid, "ownerReferences", is_lost).await
+    }
+
+    pub(super) async fn remove_finalizer(
+        &self,
+        id: &ObjectId,
+        uid: &str,
+        finalizer: &str,
+    ) -> Result<(), Status> {
+        self.remove_from(id, uid, "finalizers", |known| known == finalizer).await
+    }
+
+    /// Removes elements from a list in an object's metadata.
+    async fn remove_from(
+        &self,
+        id: &ObjectId,
+        uid: &str,
+        list: &str,
+        is_removed: impl Fn(&Value) -> bool + Send,
+    ) -> Result<(), Status> {
+        let change = move |object: &mut Value| {
+            let Some(metadata) = object["metadata"].as_object_mut() else { return false };
+            let Some(elements) = metadata.get_mut(list).and_then(Value::as_array_mut) else { return false };
+            let before = elements.len();
+            elements.retain(|element| !is_removed(element));
+            let changed = elements.len() < before;
+            if elements.is_empty() {
+                metadata.remove(list);
+            }
+            changed
+        };
+        self.service.modify(&controllers(), object(id), "", Some(uid), change).await.map(drop)
+    }
+}
+
+fn object(id: &ObjectId) -> ObjectRef<'_> {
+    let kind = kind::by_resource("", "v1", id.plural).expect("only objects of known kinds are folded in");
+    ObjectRef { kind, namespace: &id.key.namespace, name: &id.key.name }
+}
