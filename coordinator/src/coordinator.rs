@@ -126,6 +126,7 @@ impl Coordinator {
         let advertised = advertised(config.advertise, address);
         api.attach_artifacts(artifacts);
         api.attach_tokens(tokens.clone());
+        api.attach_sessions(Arc::new(sessions.clone()));
         api.attach_logs(Arc::new(sessions));
         api.attach_cluster(ClusterInfo {
             id: pki.cluster_id().to_owned(),

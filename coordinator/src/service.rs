@@ -16,6 +16,7 @@ mod delete;
 mod delete_options;
 mod discovery;
 mod endpoints;
+mod expel;
 mod get;
 mod handle;
 mod list;
@@ -54,6 +55,7 @@ pub use self::{
     cluster::ClusterInfo,
     delete::{TOMBSTONES_PREFIX, tombstone_key},
     endpoints::LocalEndpoints,
+    expel::NodeSessions,
     logs::{LogError, LogSource},
     options::Selection,
     response::{Body, ByteStream, Response},
@@ -84,6 +86,7 @@ struct Attached {
     artifacts: OnceLock<Artifacts>,
     tokens: OnceLock<Tokens>,
     logs: OnceLock<Arc<dyn LogSource>>,
+    sessions: OnceLock<Arc<dyn NodeSessions>>,
     cluster: OnceLock<ClusterInfo>,
 }
 
@@ -125,6 +128,11 @@ impl ApiService {
     /// Serves logs of containers from their nodes.
     pub fn attach_logs(&self, logs: Arc<dyn LogSource>) {
         let _ = self.inner.attached.logs.set(logs);
+    }
+
+    /// Ends the sessions of nodes that are removed.
+    pub fn attach_sessions(&self, sessions: Arc<dyn NodeSessions>) {
+        let _ = self.inner.attached.sessions.set(sessions);
     }
 
     /// Serves facts of the cluster under `/dunlin/v1/cluster`.

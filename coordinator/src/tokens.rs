@@ -212,23 +212,6 @@ impl Tokens {
         }
     }
 
-    /// Takes a node's identity away: it is refused from now on, and its name is free.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn remove_node(&self, node: &NodeName) -> Result<bool, TokenError> {
-        while let Some((found, _)) = self.node_record(node).await? {
-            let txn = Txn {
-                compares: vec![Compare::ModRevision(found.key.clone(), found.mod_revision)],
-                writes: vec![Write::Delete(found.key)],
-            };
-            if let TxnOutcome::Committed(_) = self.store.txn(txn).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// The write that takes one use of the token, and what must hold for it.
     async fn take_use(
         &self,
@@ -290,7 +273,9 @@ fn token_key(id: &TokenId) -> String {
     format!("{TOKENS}{id}")
 }
 
-fn node_key(node: &NodeName) -> String {
+/// Where the store holds the identity of `node`. It goes in the transaction that removes the Node object: from then on the machine is
+/// refused, and the name is free for one that joins with a token.
+pub fn node_key(node: &NodeName) -> String {
     format!("{NODES}{node}")
 }
 

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use dunlin_link::{
-    NodeName,
+    Digest, NodeName,
     session::CloseCode,
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
@@ -20,8 +20,8 @@ use crate::sessions::{self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, Ses
 
 /// Serves a node's connection until it ends.
 pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
-    let node = match authorize(services, connection).await {
-        Ok(node) => node,
+    let (node, key) = match authorize(services, connection).await {
+        Ok(authorized) => authorized,
         Err(reason) => return turn_away(connection, &reason),
     };
     if !services.sessions.has_room() {
@@ -29,11 +29,12 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
         return close(connection, CloseCode::Busy, "the coordinator has no room for more sessions");
     }
     let span = info_span!("session", %node);
-    run(&services.sessions, connection, &node).instrument(span).await;
+    let membership = async { services.tokens.check_key(&node, key).await.map_err(|error| error.to_string()) };
+    run(&services.sessions, connection, &node, membership).instrument(span).await;
 }
 
-/// The node that this connection is, by its registered key.
-async fn authorize(services: &Services, connection: &Connection) -> Result<NodeName, String> {
+/// The node that this connection is, by its registered key, and that key.
+async fn authorize(services: &Services, connection: &Connection) -> Result<(NodeName, Digest), String> {
     let Some(peer) = peer(connection)? else {
         return Err("a session needs a node's certificate; join the cluster with a token first".into());
     };
@@ -44,10 +45,15 @@ async fn authorize(services: &Services, connection: &Connection) -> Result<NodeN
     if peer.not_after <= wall() {
         return Err(format!("the certificate of node `{node}` has expired; it must join again with its key"));
     }
-    Ok(node)
+    Ok((node, peer.key))
 }
 
-async fn run(sessions: &Sessions, connection: &Connection, node: &NodeName) {
+async fn run(
+    sessions: &Sessions,
+    connection: &Connection,
+    node: &NodeName,
+    membership: impl Future<Output = Result<(), String>> + Send,
+) {
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(NODE_STREAMS_MAX));
     let control = tokio::time::timeout(CONTROL_TIMEOUT, connection.accept_bi()).await;
     let Ok(Ok((output, input))) = control else {
@@ -57,7 +63,7 @@ async fn run(sessions: &Sessions, connection: &Connection, node: &NodeName) {
     let _ = output.set_priority(CONTROL_PRIORITY);
     let (logs, wishes) = mpsc::channel(LOG_QUEUE_MAX);
     let end = tokio::select! {
-        end = sessions::drive(sessions, node, input, output, logs) => end,
+        end = sessions::drive(sessions, node, (input, output), logs, membership) => end,
         () = serve_streams(sessions, connection, node) => SessionEnd::Finished,
         never = open_logs(connection, node, wishes) => never,
     };

@@ -76,12 +76,21 @@ impl ApiService {
                 Decision::Remove { last, also } => (Write::Delete(current.key.clone()), also, last),
             };
             let removes = matches!(write, Write::Delete(_));
-            let compares = vec![Compare::ModRevision(current.key.clone(), current.mod_revision)];
-            let writes = std::iter::once(write).chain(also).collect();
+            let mut compares = vec![Compare::ModRevision(current.key.clone(), current.mod_revision)];
+            let mut writes: Vec<Write> = std::iter::once(write).chain(also).collect();
+            if removes && let Some((compare, write)) = self.removal_of_identity(object).await? {
+                compares.push(compare);
+                writes.extend(write);
+            }
             match self.store().txn(Txn { compares, writes }).await.map_err(store_failed)? {
-                TxnOutcome::Committed(_) if removes => return Ok(Outcome::Removed(last)),
+                TxnOutcome::Committed(_) if removes => {
+                    self.removed(object);
+                    return Ok(Outcome::Removed(last));
+                }
                 TxnOutcome::Committed(revision) => return Ok(Outcome::Kept(with_version(last, revision))),
-                TxnOutcome::Conflict(_, newer) => current = newer.ok_or_else(not_found)?,
+                TxnOutcome::Conflict(0, newer) => current = newer.ok_or_else(not_found)?,
+                // What is removed with the object has changed, not the object.
+                TxnOutcome::Conflict(..) => {}
             }
         }
         Err(Status::modified(object.kind, object.name))

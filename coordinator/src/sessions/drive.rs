@@ -51,13 +51,14 @@ impl SessionEnd {
     }
 }
 
-/// Runs the session of `node` until it ends. `logs` is where wishes to read logs go while the session is open.
+/// Runs the session of `node` until it ends. `logs` is where wishes to read logs go while the session is open; `membership` says
+/// whether the node is still one, and is asked when the session can be found to be disconnected.
 pub(crate) async fn drive(
     sessions: &Sessions,
     node: &NodeName,
-    input: impl AsyncRead + Send + Unpin,
-    output: impl AsyncWrite + Send + Unpin,
+    (input, output): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin),
     logs: mpsc::Sender<OpenLog>,
+    membership: impl Future<Output = Result<(), String>> + Send,
 ) -> SessionEnd {
     let options = &sessions.inner.options;
     let config = CoordinatorConfig {
@@ -80,7 +81,7 @@ pub(crate) async fn drive(
     let ended = tokio::try_join!(
         run.read(input),
         run.write(output),
-        run.act(opened, logs),
+        run.act(opened, logs, membership),
         run.follow_desired(is_open),
         run.keep_time(),
     );
@@ -138,6 +139,7 @@ impl Run<'_> {
         &self,
         opened: oneshot::Sender<watch::Receiver<Revision>>,
         logs: mpsc::Sender<OpenLog>,
+        membership: impl Future<Output = Result<(), String>> + Send,
     ) -> Result<Never, SessionEnd> {
         let (facts, attempt) = self.greeting().await;
         let Ok(admission) = self.sessions.admit(self.node, attempt, logs).await else {
@@ -146,6 +148,10 @@ impl Run<'_> {
         };
         let Admission { epoch, superseded, turn } = admission;
         *lock(&self.admitted) = Some((epoch, turn));
+        // A removal before this would have found no session to end; one after it ends this one.
+        if let Err(reason) = membership.await {
+            return Err(self.machine().refuse(reason).into());
+        }
         let cluster = &self.sessions.inner.cluster;
         let revisions = cluster.subscribe(self.node);
         self.machine().welcome(epoch, cluster.desired(self.node), self.sessions.now(), wall())?;

@@ -149,6 +149,7 @@ pub(crate) struct Coordinator {
     pub(crate) played: Arc<Played>,
     pub(crate) tokens: Tokens,
     pub(crate) sessions: Sessions,
+    pub(crate) api: ApiService,
     pub(crate) artifacts: Artifacts,
     pub(crate) address: SocketAddr,
     store: Store,
@@ -190,17 +191,19 @@ impl Coordinator {
             tunables,
         };
         let sessions = Sessions::new(Arc::clone(&played) as Arc<dyn Cluster>, options);
+        let api = ApiService::new(store.clone(), Clock::system());
+        api.attach_sessions(Arc::new(sessions.clone()));
         let services = Services {
             pki: pki.clone(),
             tokens: tokens.clone(),
             sessions: sessions.clone(),
-            api: ApiService::new(store.clone(), Clock::system()),
+            api: api.clone(),
         };
         let server = QuicServer::bind(address, tunables, services).unwrap();
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.run(stop.clone()));
-        Self { folder, played, tokens, sessions, artifacts, address, store, pki, stop, running }
+        Self { folder, played, tokens, sessions, api, artifacts, address, store, pki, stop, running }
     }
 
     /// Stops the endpoint and starts another on the same port and store, in a later term.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use dunlin_api::kind;
+use dunlin_coordinator::service::{ObjectRef, User};
 use dunlin_edge_node::session::Identity;
-use dunlin_link::{Digest, NodeName, join::JoinToken};
+use dunlin_link::{Digest, join::JoinToken};
+use serde_json::json;
 
 use super::{
     cluster::{Coordinator, logged},
@@ -87,12 +90,17 @@ async fn another_nodes_certificate_opens_no_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_not_registered_opens_no_session() {
+async fn a_removed_node_is_expelled_and_its_name_is_free() {
     let coordinator = Coordinator::start().await;
     let node = Node::join(coordinator.token().await, "removed").await;
     coordinator.played.hears("connected removed", 1).await;
-    coordinator.tokens.remove_node(&NodeName::new("removed")).await.unwrap();
-    coordinator.sessions.disconnect(&NodeName::new("removed"));
+    let kind = kind::by_kind("v1", "Node").unwrap();
+    let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+    let object = json!({ "metadata": { "name": "removed" } });
+    coordinator.api.create(&admin, kind, "", object).await.unwrap();
+    let object = ObjectRef { kind, namespace: "", name: "removed" };
+    coordinator.api.delete(&admin, object, json!({})).await.unwrap();
+    logged(&["INFO", "a node was removed; its machine has to join again", "node=\"removed\""]).await;
     let words = "node `removed` is not a member of this cluster; it must join with a token";
     logged(&["WARN", "refused a connection", words, "remote=127.0.0.1"]).await;
     logged(&["WARN", "session ended", "the connection ended", words]).await;
