@@ -50,7 +50,8 @@ pub trait SessionHost: Send + Sync + 'static {
     fn applied(&self) -> Applied;
 
     /// Commits a change durably in one transaction, after which it may be acked; starts acting on it.
-    /// An error leaves the state as it was and ends the session.
+    /// A change that leads to another digest than it names is not committed either: it leaves the state as it was, and the session,
+    /// which compares digests, asks for a snapshot. An error also leaves the state as it was, and ends the session.
     fn commit(&self, change: AssignmentChange) -> impl Future<Output = std::io::Result<Vec<Refusal>>> + Send;
 
     /// The coordinator has recorded these reports: they need not be sent again.

@@ -57,12 +57,16 @@ impl Agent {
             return;
         }
         match self.plan(change) {
-            Ok(plan) => {
+            Ok(Some(plan)) => {
                 let batch = self.batch(&plan);
                 let write = self.local.write(batch);
                 self.committing = Committing::Busy;
                 let written = |result| Written::Commit { plan: Box::new(plan), reply, result };
                 self.writes.push(write.map(written).boxed());
+            }
+            Ok(None) => {
+                // The session compares digests: it sees that nothing was applied, and asks for a snapshot.
+                let _ = reply.send(Ok(Vec::new()));
             }
             Err(error) => {
                 // The session may have ended meanwhile; its next one learns the revision anew.
@@ -92,7 +96,8 @@ impl Agent {
         let _ = reply.send(Ok(refusals));
     }
 
-    fn plan(&mut self, change: AssignmentChange) -> io::Result<Plan> {
+    /// What becomes of the set; `None` when it would not be the one that the coordinator means, which leaves everything as it is.
+    fn plan(&mut self, change: AssignmentChange) -> io::Result<Option<Plan>> {
         let mut held = self.held.clone();
         if let Some(base) = change.base
             && base != held.revision
@@ -116,9 +121,9 @@ impl Agent {
             forget.extend(done);
         }
         if held.digest() != change.state_digest {
-            return Err(io::Error::other(
-                "the set after the change is not the one that the coordinator means",
-            ));
+            let (base, revision) = (change.base.map(|base| base.0), change.revision.0);
+            tracing::warn!(base, revision, "a change leads to another set than the coordinator means");
+            return Ok(None);
         }
         let now = self.clock.now();
         let buried: HashSet<_> = change.tombstones.iter().map(|tombstone| &tombstone.uid).collect();
@@ -141,7 +146,7 @@ impl Agent {
         let objects: Vec<_> =
             change.objects.into_iter().map(|(digest, object)| (digest, Arc::new(object))).collect();
         let unnamed = self.unnamed(&pods, &forget, &objects);
-        Ok(Plan {
+        Ok(Some(Plan {
             revision: change.revision,
             held,
             state_digest: change.state_digest,
@@ -152,7 +157,7 @@ impl Agent {
             objects,
             unnamed,
             refusals,
-        })
+        }))
     }
 
     /// The record of a new or changed pod. A new one is admitted or refused, and has its address from here on.

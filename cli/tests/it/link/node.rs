@@ -56,7 +56,12 @@ impl SessionHost for Agent {
 
     async fn commit(&self, change: AssignmentChange) -> io::Result<Vec<Refusal>> {
         let mut state = self.state.lock().unwrap();
-        let _orphans = state.held.apply(&change);
+        let mut after = state.held.clone();
+        let _orphans = after.apply(&change);
+        if after.digest() != change.state_digest {
+            return Ok(Vec::new());
+        }
+        state.held = after;
         change.forget.iter().for_each(|uid| drop(state.unacked.remove(uid)));
         let started = change.upserts.iter().map(|(_, pod)| pod.uid.clone());
         let stopped = change.tombstones.iter().map(|tombstone| tombstone.uid.clone());
