@@ -6,6 +6,7 @@
 
 mod cluster;
 mod drive;
+mod seat;
 
 use std::{
     collections::HashMap,
@@ -24,7 +25,7 @@ use dunlin_link::{
 };
 use tokio::{
     io::AsyncRead,
-    sync::{OwnedMutexGuard, mpsc, oneshot},
+    sync::{mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,8 @@ pub use self::{
     cluster::{Cluster, ConnectedCluster},
     drive::SessionEnd,
 };
+
+use self::seat::Seat;
 
 pub(crate) use self::drive::drive;
 
@@ -105,14 +108,6 @@ pub enum OpenLogError {
     Refused(String),
 }
 
-/// The right to act for a node, from [`Sessions::admit`] until the session ends.
-#[derive(Debug)]
-struct Admission {
-    epoch: Epoch,
-    superseded: CancellationToken,
-    turn: OwnedMutexGuard<()>,
-}
-
 impl Sessions {
     /// No session yet.
     pub fn new(cluster: Arc<dyn Cluster>, options: SessionOptions) -> Self {
@@ -169,26 +164,22 @@ impl Sessions {
         }
     }
 
-    /// Makes a connection the node's current session, once the session before it has ended.
-    async fn admit(
+    /// Makes a connection the node's current session; it acts for the node from its turn on.
+    fn admit(
         &self,
         node: &NodeName,
         attempt: Attempt,
         logs: mpsc::Sender<OpenLog>,
-    ) -> Result<Admission, StaleAttempt> {
+    ) -> Result<Seat, StaleAttempt> {
         let superseded = CancellationToken::new();
-        let (epoch, turn) = {
-            let mut state = self.state();
-            let epoch = state.registry.open(node, attempt)?;
-            let before = state.slots.get(node);
-            before.inspect(|slot| slot.superseded.cancel());
-            let turn = before.map_or_else(Arc::default, |slot| Arc::clone(&slot.turn));
-            let slot = Slot { epoch, superseded: superseded.clone(), logs, turn: Arc::clone(&turn) };
-            state.slots.insert(node.clone(), slot);
-            (epoch, turn)
-        };
-        let turn = turn.lock_owned().await;
-        Ok(Admission { epoch, superseded, turn })
+        let mut state = self.state();
+        let epoch = state.registry.open(node, attempt)?;
+        let before = state.slots.get(node);
+        before.inspect(|slot| slot.superseded.cancel());
+        let turn = before.map_or_else(Arc::default, |slot| Arc::clone(&slot.turn));
+        let slot = Slot { epoch, superseded: superseded.clone(), logs, turn: Arc::clone(&turn) };
+        state.slots.insert(node.clone(), slot);
+        Ok(Seat { sessions: self.clone(), node: node.clone(), epoch, superseded, turn, held: None })
     }
 
     /// Whether this is still the node's session.
@@ -196,13 +187,17 @@ impl Sessions {
         self.state().registry.is_current(node, epoch)
     }
 
-    /// Takes a session out. True when the node is without a session now.
-    fn close(&self, node: &NodeName, epoch: Epoch) -> bool {
+    /// Ends a session that has its turn, and says that the node is gone if no newer session took its place.
+    async fn leave(&self, node: &NodeName, epoch: Epoch) {
+        let is_gone = self.state().registry.close(node, epoch);
+        if is_gone {
+            self.inner.cluster.disconnected(node).await;
+        }
+        // Last: a session that begins before waits for the turn of this one, so that it is heard of after.
         let mut state = self.state();
         if state.slots.get(node).is_some_and(|slot| slot.epoch == epoch) {
             state.slots.remove(node);
         }
-        state.registry.close(node, epoch)
     }
 
     fn now(&self) -> Moment {
@@ -273,3 +268,6 @@ const SESSIONS_MAX: usize = 20_000;
 
 /// Most logs that wait to be opened on one node.
 pub(crate) const LOG_QUEUE_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -16,11 +16,11 @@ use dunlin_link::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::{Notify, OwnedMutexGuard, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
 };
 use tracing::{debug, info, warn};
 
-use super::{Admission, Cluster, OpenLog, Sessions, wall};
+use super::{Cluster, OpenLog, Sessions, wall};
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,6 @@ pub(crate) async fn drive(
         act: Notify::new(),
         time: Notify::new(),
         room: Notify::new(),
-        admitted: Mutex::new(None),
     };
     let (opened, is_open) = oneshot::channel();
     let ended = tokio::try_join!(
@@ -85,7 +84,6 @@ pub(crate) async fn drive(
         run.follow_desired(is_open),
         run.keep_time(),
     );
-    run.leave().await;
     match ended {
         Err(end) => end,
         Ok((never, ..)) => match never {},
@@ -101,8 +99,6 @@ struct Run<'a> {
     act: Notify,
     time: Notify,
     room: Notify,
-    /// The node's turn, held until everything that this session brought in is done with.
-    admitted: Mutex<Option<(Epoch, OwnedMutexGuard<()>)>>,
 }
 
 /// The loops end only by an error.
@@ -142,12 +138,12 @@ impl Run<'_> {
         membership: impl Future<Output = Result<(), String>> + Send,
     ) -> Result<Never, SessionEnd> {
         let (facts, attempt) = self.greeting().await;
-        let Ok(admission) = self.sessions.admit(self.node, attempt, logs).await else {
-            let reason = "the node has opened a newer connection since".to_owned();
-            return Err(self.machine().refuse(reason).into());
+        let mut seat = match self.sessions.admit(self.node, attempt, logs) {
+            Ok(seat) => seat,
+            Err(stale) => return Err(self.machine().refuse(stale.to_string()).into()),
         };
-        let Admission { epoch, superseded, turn } = admission;
-        *lock(&self.admitted) = Some((epoch, turn));
+        seat.wait().await;
+        let epoch = seat.epoch;
         // A removal before this would have found no session to end; one after it ends this one.
         if let Err(reason) = membership.await {
             return Err(self.machine().refuse(reason).into());
@@ -161,7 +157,7 @@ impl Run<'_> {
         let _ = opened.send(revisions);
         tokio::select! {
             never = self.act_while_open(facts, epoch) => never,
-            () = superseded.cancelled() => Err(SessionEnd::Superseded),
+            () = seat.superseded.cancelled() => Err(SessionEnd::Superseded),
         }
     }
 
@@ -246,17 +242,6 @@ impl Run<'_> {
                 }
                 () = self.time.notified() => {}
             }
-        }
-    }
-
-    /// Gives the node's turn back, and says that the node is gone if no newer session took this one's place.
-    async fn leave(&self) {
-        let admitted = lock(&self.admitted).take();
-        if let Some((epoch, turn)) = admitted {
-            if self.sessions.close(self.node, epoch) {
-                self.sessions.inner.cluster.disconnected(self.node).await;
-            }
-            drop(turn);
         }
     }
 
