@@ -26,10 +26,14 @@ pub const EXTENSIONS_MAX: usize = 64;
 /// Most pods whose statuses a session holds while they wait to be recorded; ten times what a node admits.
 pub const STATUS_PODS_MAX: usize = 65_536;
 
+/// Size of waiting reports at which the coordinator stops reading a session until some are recorded: a small site's worth.
+pub const STATUS_BYTES_MAX: usize = 4 << 20;
+
 /// Most events that wait in a node's outbox; the oldest go first, and are counted.
 pub const EVENT_OUTBOX_MAX: usize = 256;
 
-/// Most received frames whose content the coordinator has not taken yet; beyond it the session stops reading.
+/// Most received frames whose content the coordinator has not taken yet, and most answers that the node has not taken; beyond it the
+/// session stops reading.
 pub const SESSION_QUEUE_MAX: usize = 64;
 
 /// Largest body of an API request that carries an object; Kubernetes' own bound.

@@ -253,7 +253,9 @@ impl Run<'_> {
     }
 
     fn next_transmit(&self) -> Option<Vec<u8>> {
-        self.machine().poll_transmit()
+        let next = self.machine().poll_transmit();
+        self.room.notify_one();
+        next
     }
 
     fn next_output(&self) -> Option<CoordinatorOutput> {

@@ -87,6 +87,8 @@ pub struct CoordinatorSession {
     decoder: Decoder,
     phase: Phase,
     transmit: VecDeque<Vec<u8>>,
+    /// Answers to what the node said: beside the rest, because their number is the node's to choose.
+    replies: VecDeque<Vec<u8>>,
     outputs: VecDeque<CoordinatorOutput>,
     desired: Option<Desired>,
     statuses: Statuses,
@@ -119,6 +121,7 @@ impl CoordinatorSession {
             decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
             phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT },
             transmit: VecDeque::new(),
+            replies: VecDeque::new(),
             outputs: VecDeque::new(),
             desired: None,
             statuses: Statuses::default(),
@@ -212,7 +215,7 @@ impl CoordinatorSession {
     pub fn recorded(&mut self, results: &[(PodUid, Recorded)], now: Moment) -> Result<(), SessionError> {
         let recorded = self.statuses.recorded(results, now);
         if !recorded.is_empty() {
-            self.send(&StatusAck { recorded });
+            self.reply(&StatusAck { recorded });
         }
         self.offer_statuses(now);
         self.offer_change(now)
@@ -232,7 +235,7 @@ impl CoordinatorSession {
 
     /// The next bytes for the control stream. Taking them one by one, as the stream accepts them, keeps later ones current.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.transmit.pop_front()
+        self.transmit.pop_front().or_else(|| self.replies.pop_front())
     }
 
     /// The next thing to act on.
@@ -250,9 +253,11 @@ impl CoordinatorSession {
         [own, self.statuses.timeout()].into_iter().flatten().min()
     }
 
-    /// Whether the caller should act on outputs before it feeds more bytes.
+    /// Whether the caller should act on outputs, and send what there is to send, before it feeds more bytes.
     pub fn is_congested(&self) -> bool {
         self.outputs.len() >= SESSION_QUEUE_MAX
+            || self.replies.len() >= SESSION_QUEUE_MAX
+            || self.statuses.is_full()
     }
 
     /// What to add to the node's times, in milliseconds.
@@ -324,7 +329,7 @@ impl CoordinatorSession {
             }
             Unsupported::KIND => {}
             Hello::KIND => return Err(FrameError::Unexpected { kind: frame.kind }.into()),
-            kind => self.send(&Unsupported { kind: kind.0 }),
+            kind => self.reply(&Unsupported { kind: kind.0 }),
         }
         Ok(())
     }
@@ -383,7 +388,7 @@ impl CoordinatorSession {
             recorded.extend(self.statuses.handle(report)?.map(|sequence| (uid, sequence)));
         }
         if !recorded.is_empty() {
-            self.send(&StatusAck { recorded });
+            self.reply(&StatusAck { recorded });
         }
         self.offer_statuses(now);
         Ok(())
@@ -422,6 +427,10 @@ impl CoordinatorSession {
 
     fn send(&mut self, message: &impl Message) {
         self.transmit.push_back(frame::encode(message));
+    }
+
+    fn reply(&mut self, message: &impl Message) {
+        self.replies.push_back(frame::encode(message));
     }
 }
 

@@ -6,7 +6,11 @@ use std::{
 };
 
 use crate::{
-    PodUid, limits::STATUS_PODS_MAX, moment::Moment, session::SessionError, status::PodStatusReport,
+    PodUid, codec,
+    limits::{STATUS_BYTES_MAX, STATUS_PODS_MAX},
+    moment::Moment,
+    session::SessionError,
+    status::PodStatusReport,
 };
 
 /// What became of one report.
@@ -30,6 +34,8 @@ const RECORD_BATCH_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Statuses {
     waiting: BTreeMap<PodUid, PodStatusReport>,
+    /// Encoded size of those that wait.
+    waiting_bytes: usize,
     recording: BTreeMap<PodUid, PodStatusReport>,
     recorded: BTreeMap<PodUid, u64>,
     not_before: Option<Moment>,
@@ -48,7 +54,7 @@ impl Statuses {
             known.get(uid).is_none_or(|known| known.sequence < sequence)
         };
         if is_later(&self.waiting) && is_later(&self.recording) {
-            self.waiting.insert(report.uid.clone(), report);
+            self.put(report);
         }
         if self.waiting.len() > STATUS_PODS_MAX || self.recorded.len() > STATUS_PODS_MAX {
             return Err(SessionError::TooManyPods);
@@ -66,6 +72,7 @@ impl Statuses {
         while self.recording.len() < RECORD_BATCH_MAX
             && let Some((uid, report)) = self.waiting.pop_first()
         {
+            self.waiting_bytes -= bytes_of(&report);
             self.recording.insert(uid, report);
         }
         Some(self.recording.values().cloned().collect())
@@ -92,9 +99,16 @@ impl Statuses {
         }
         for (uid, report) in std::mem::take(&mut self.recording) {
             self.not_before = Some(now + RETRY_DELAY);
-            self.waiting.entry(uid).or_insert(report);
+            if !self.waiting.contains_key(&uid) {
+                self.put(report);
+            }
         }
         acks
+    }
+
+    /// Whether no more reports should be taken before some are recorded.
+    pub(super) const fn is_full(&self) -> bool {
+        self.waiting_bytes >= STATUS_BYTES_MAX
     }
 
     /// When [`Statuses::next_batch`] will have something that it has not now.
@@ -118,4 +132,16 @@ impl Statuses {
         self.gone.remove(uid);
         self.recorded.remove(uid);
     }
+
+    /// Makes a report wait, in place of an earlier one.
+    fn put(&mut self, report: PodStatusReport) {
+        self.waiting_bytes += bytes_of(&report);
+        if let Some(earlier) = self.waiting.insert(report.uid.clone(), report) {
+            self.waiting_bytes -= bytes_of(&earlier);
+        }
+    }
+}
+
+fn bytes_of(report: &PodStatusReport) -> usize {
+    codec::encode(report).len()
 }

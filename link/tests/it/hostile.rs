@@ -5,12 +5,12 @@ use std::time::Duration;
 use dunlin_link::{
     BootId, Digest, NodeName, Revision, UnixMillis,
     assignment::Desired,
-    frame::{Decoder, Frame, Kind},
-    limits::{DECODED_FACTOR_MAX, REPORT_FRAME_BYTES_MAX},
-    message::{Epoch, Tunables},
+    frame::{self, Decoder, Frame, Kind},
+    limits::{DECODED_FACTOR_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
+    message::{Epoch, StatusBatch, Tunables},
     moment::Moment,
     session::{
-        coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
+        coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession, Recorded},
         node::{Applied, NodeConfig, NodeSession},
     },
 };
@@ -33,18 +33,9 @@ fn decode_all(mut bytes: &[u8]) {
 /// Feeds `bytes` to both machines, before and after the greeting.
 fn feed_machines(bytes: &[u8]) {
     let now = Moment(Duration::ZERO);
-    let config = || CoordinatorConfig {
-        node: NodeName::new("n1"),
-        cluster_id: "c".into(),
-        restore_generation: 4,
-        tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },
-    };
     let mut fresh = CoordinatorSession::new(config(), now);
     let _ = fresh.handle_bytes(now, UnixMillis(0), bytes);
-    let mut open = CoordinatorSession::new(config(), now);
-    let (_, hello) = &golden::frames()[0];
-    open.handle_bytes(now, UnixMillis(0), hello).unwrap();
-    open.welcome(Epoch::default(), Desired::default(), now, UnixMillis(0)).unwrap();
+    let mut open = open_session(now);
     let _ = open.handle_bytes(now, UnixMillis(0), bytes);
     while let Some(output) = open.poll_output() {
         if let CoordinatorOutput::Statuses(reports) = output {
@@ -69,6 +60,24 @@ fn feed_machines(bytes: &[u8]) {
         let _ = node.handle_bytes(now, bytes);
         while node.poll_output().is_some() {}
     }
+}
+
+fn config() -> CoordinatorConfig {
+    CoordinatorConfig {
+        node: NodeName::new("n1"),
+        cluster_id: "c".into(),
+        restore_generation: 4,
+        tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },
+    }
+}
+
+/// A session of the coordinator after the greeting.
+fn open_session(now: Moment) -> CoordinatorSession {
+    let mut open = CoordinatorSession::new(config(), now);
+    let (_, hello) = &golden::frames()[0];
+    open.handle_bytes(now, UnixMillis(0), hello).unwrap();
+    open.welcome(Epoch::default(), Desired::default(), now, UnixMillis(0)).unwrap();
+    open
 }
 
 /// One frame of the corpus with a few changes.
@@ -158,4 +167,43 @@ fn a_claimed_list_allocates_nothing_near_its_claim() {
             assert!(taken <= 2 << 20, "{name} with {fields_before} fields before: {taken} bytes");
         }
     }
+}
+
+#[test]
+fn a_node_that_does_not_listen_is_not_listened_to() {
+    let now = Moment(Duration::ZERO);
+    let mut session = open_session(now);
+    while session.poll_output().is_some() || session.poll_transmit().is_some() {}
+    // Frames of a kind that only a later version has; each is answered.
+    let unknown = [0, 0, 0, 0, 0xff, 0x7f];
+    let mut fed = 0;
+    while !session.is_congested() {
+        session.handle_bytes(now, UnixMillis(0), &unknown).unwrap();
+        fed += 1;
+    }
+    assert_eq!(fed, SESSION_QUEUE_MAX);
+    assert!(session.poll_transmit().is_some() && !session.is_congested());
+}
+
+#[test]
+fn reports_that_wait_are_bounded_by_their_size() {
+    let now = Moment(Duration::ZERO);
+    let mut session = open_session(now);
+    while session.poll_output().is_some() {}
+    let mut fed = 0;
+    for number in 1.. {
+        let mut report = samples::report(&samples::uid(number), 1);
+        report.message = "x".repeat(100 << 10);
+        let batch = StatusBatch { sent_at: UnixMillis(0), reports: vec![report] };
+        session.handle_bytes(now, UnixMillis(0), &frame::encode(&batch)).unwrap();
+        if session.is_congested() {
+            break;
+        }
+        fed += 1;
+    }
+    assert!(fed < 50, "{fed}");
+    let Some(CoordinatorOutput::Statuses(reports)) = session.poll_output() else { panic!() };
+    let done: Vec<_> = reports.into_iter().map(|report| (report.uid, Recorded::Done)).collect();
+    session.recorded(&done, now).unwrap();
+    assert!(!session.is_congested());
 }
