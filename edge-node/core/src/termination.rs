@@ -32,7 +32,7 @@ pub fn lost(id: &ContainerId, started_at: Option<UnixMillis>, now: UnixMillis) -
     }
 }
 
-/// The `terminated` state of a container that never ran in a pod that is over.
+/// The `terminated` state of a container that never ran in a pod that is over. Its times are 0, which stands for none.
 pub fn never_ran() -> Terminated {
     Terminated {
         container_id: None,

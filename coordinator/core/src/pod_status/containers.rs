@@ -95,9 +95,9 @@ impl Clock {
         Timestamp::from_millisecond(time.0.saturating_add(self.offset_ms)).unwrap_or_default()
     }
 
-    /// A time as Kubernetes writes it.
+    /// A time as Kubernetes writes it; a node that knows of none says 0.
     pub(super) fn time(self, time: UnixMillis) -> Value {
-        json!(seconds(self.timestamp(time)))
+        if time.0 == 0 { Value::Null } else { json!(seconds(self.timestamp(time))) }
     }
 
     /// The time, or the one stored for the same moment: the measured offset varies a little from session to session.
@@ -106,8 +106,8 @@ impl Clock {
             (self.timestamp(time).as_second() - stored.as_second()).abs() <= JITTER_SECONDS
         };
         match stored.as_str().and_then(|text| text.parse().ok()).filter(near) {
-            Some(_) => stored.clone(),
-            None => self.time(time),
+            Some(_) if time.0 != 0 => stored.clone(),
+            _ => self.time(time),
         }
     }
 }

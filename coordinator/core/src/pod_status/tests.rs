@@ -142,6 +142,18 @@ fn a_restart_keeps_the_end_of_the_run_before() {
 }
 
 #[test]
+fn an_end_without_times_has_none() {
+    let mut pod = pod();
+    let mut lost = report();
+    let none = Terminated { started_at: UnixMillis(0), finished_at: UnixMillis(0), ..ended("r1") };
+    lost.containers[0].state = ContainerState::Terminated(none);
+    assert!(merge(&mut pod, &lost, 10_000));
+    let terminated = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!((&terminated["startedAt"], &terminated["finishedAt"]), (&Value::Null, &Value::Null));
+    assert!(!merge(&mut pod, &lost, 10_000));
+}
+
+#[test]
 fn a_refused_pod_has_failed() {
     let mut pod = pod();
     assert!(refuse(&mut pod, "OutOfpods", "too many", NOW));

@@ -1,9 +1,6 @@
 //! A pod's status, whole, as `kubectl describe` expects it.
 
-use dunlin_link::{
-    UnixMillis,
-    status::{ContainerState, ContainerStatus, PodPhase, PodStatusReport, Terminated},
-};
+use dunlin_link::status::{ContainerState, ContainerStatus, PodPhase, PodStatusReport, Terminated};
 
 use super::{
     ContainerIndex, Pod, Stage,
@@ -128,10 +125,11 @@ impl Pod {
             Run::Running { started_at, .. } | Run::Stopping { started_at: Some(started_at), .. } => {
                 (ContainerState::Running { started_at: *started_at }, last)
             }
-            _ if over => match last {
-                Some(end) => (ContainerState::Terminated(end), None),
-                None => (ContainerState::Terminated(termination::never_ran()), None),
-            },
+            _ if over && let Some(end) = last.clone() => (ContainerState::Terminated(end), None),
+            // As the kubelet has it: whatever waited for the initialization still waits when that has failed.
+            _ if over && !self.is_init(index) && self.was_initialized() => {
+                (ContainerState::Terminated(termination::never_ran()), None)
+            }
             Run::Pulling(Pull::Failed { reason, message, .. }) => (waiting(reason, message.clone()), last),
             Run::Pulling(Pull::BackOff { message, .. }) => {
                 (waiting(reasons::IMAGE_PULL_BACK_OFF, message.clone()), last)
@@ -140,16 +138,20 @@ impl Pod {
                 (waiting(reasons::CREATE_CONTAINER_CONFIG_ERROR, message.clone()), last)
             }
             // Between an end and the next run's start the end is more telling than "creating".
-            Run::Pulling(Pull::Asked) | Run::Creating(Create::Asked) if worker.last.is_some() => {
-                (ContainerState::Terminated(self.last_end(index)), None)
+            Run::Pulling(Pull::Asked) | Run::Creating(Create::Asked) if let Some(end) = last.clone() => {
+                (ContainerState::Terminated(end), None)
             }
             _ => (waiting(self.default_waiting(), String::new()), last),
         }
     }
 
-    fn last_end(&self, index: ContainerIndex) -> Terminated {
-        let last = self.worker(index).last.clone();
-        last.unwrap_or_else(|| Terminated { started_at: UnixMillis(0), ..termination::never_ran() })
+    /// Whether the init containers came to their good end, so that the others could have run.
+    fn was_initialized(&self) -> bool {
+        let Some(last) = self.init_count().checked_sub(1).map(ContainerIndex) else { return true };
+        let worker = self.worker(last);
+        self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun())
+            || self.is_sidecar(last) && worker.has_begun()
+            || worker.ended().is_some_and(|end| end.exit_code == 0)
     }
 
     /// What containers wait for by default: with init containers, to be initialized.

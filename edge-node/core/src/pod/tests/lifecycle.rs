@@ -145,7 +145,8 @@ fn an_init_container_that_fails_for_good_fails_the_pod() {
     let mut bench = Bench::new(assignment);
     bench.running("i");
     bench.exited("i", ExitCause::Code(3));
-    assert!(bench.status().starts_with("Failed i-Error(3)/0"), "{}", bench.status());
+    assert_eq!(bench.status(), "Failed i-Error(3)/0 c-PodInitializing/0");
+    assert!(bench.false_conditions()[1].starts_with("Initialized ContainersNotInitialized"));
     bench.pass(1_000_000);
     assert_eq!(bench.acts(), ["start i", "remove i"]);
 }
