@@ -4,6 +4,7 @@
 //! [`NAMES_PREFIX`], so that a watch of the store tells when one moves. What a module contains is looked at only as far as its
 //! header; nodes decide whether they can run it.
 
+mod check;
 mod content;
 mod reference;
 

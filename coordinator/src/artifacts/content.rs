@@ -16,6 +16,8 @@ use tokio::{
     task::spawn_blocking,
 };
 
+use super::check::{self, CheckError};
+
 /// A module that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
@@ -55,6 +57,12 @@ pub enum UploadError {
     NotWasm {
         /// What the first bytes look like instead.
         found: &'static str,
+    },
+    /// The bytes start like a WASM binary and are none: cut off, damaged, or against the rules.
+    #[error("the module is malformed or cut off: {why}")]
+    Malformed {
+        /// What is wrong, and at which byte.
+        why: String,
     },
     /// There are too many bytes.
     #[error("the module is larger than {bytes_max} bytes")]
@@ -108,6 +116,8 @@ pub(super) async fn upload(
         return Err(UploadError::OtherDigest { expected, actual: module.digest });
     }
     file.sync_all().await.map_err(UploadError::Write)?;
+    let received = path.to_path_buf();
+    validate(received).await?;
     let finished = finished_path(modules, module.digest);
     run_blocking(move || keep(path, &finished)).await.map_err(UploadError::Write)?;
     Ok(module)
@@ -172,6 +182,16 @@ async fn receive(
     let found = if bytes == 0 { "it is empty" } else { "it is shorter than a header" };
     let kind = kind.ok_or(UploadError::NotWasm { found })?;
     Ok(Module { digest: Digest::from_bytes(hash.finalize().into()), bytes, kind })
+}
+
+/// Refuses what no runtime can run, before anything refers to it.
+async fn validate(received: PathBuf) -> Result<(), UploadError> {
+    let checked = run_blocking(move || fs::File::open(received).map(check::check)).await;
+    match checked.map_err(UploadError::Write)? {
+        Ok(()) => Ok(()),
+        Err(CheckError::Invalid(error)) => Err(UploadError::Malformed { why: error.to_string() }),
+        Err(CheckError::Read(error)) => Err(UploadError::Write(error)),
+    }
 }
 
 /// What the first eight bytes announce: the magic number, then a version and a layer of 16 bits each.

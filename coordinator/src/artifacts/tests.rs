@@ -14,8 +14,8 @@ use crate::{
     store::{Store, StoreOptions},
 };
 
-const CORE: &[u8] = b"\0asm\x01\0\0\0 and the rest";
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0 and the rest";
+const CORE: &[u8] = b"\0asm\x01\0\0\0\x00\x0b\x04noteabcdef";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0\x00\x0b\x04noteabcdef";
 
 fn artifacts(folder: &tempfile::TempDir) -> Artifacts {
     let store = Store::open(&StoreOptions::new(folder.path().join("store"))).unwrap();
@@ -81,6 +81,10 @@ async fn what_is_refused_leaves_nothing_behind() {
     {
         let refused = artifacts.upload(content, None).await;
         assert!(matches!(refused, Err(UploadError::NotWasm { .. })), "{content:?}");
+    }
+    for content in [&CORE[..CORE.len() - 1], &[CORE, b"\xff"].concat()] {
+        let refused = artifacts.upload(content, None).await;
+        assert!(matches!(refused, Err(UploadError::Malformed { .. })), "{content:?}");
     }
     let other = artifacts.upload(CORE, Some(Digest::of(COMPONENT))).await;
     assert!(matches!(other, Err(UploadError::OtherDigest { .. })));

@@ -107,7 +107,8 @@ async fn logs_flow_from_the_node_and_say_why_there_are_none() {
 async fn modules_are_fetched_resumed_and_only_for_pods_of_the_node() {
     let coordinator = Coordinator::start().await;
     let node = Node::join(coordinator.token().await, "n1").await;
-    let mut content = b"\0asm\x01\0\0\0".to_vec();
+    // A module whose one section, named x, holds nothing that runs, but two million bytes.
+    let mut content = b"\0asm\x01\0\0\0\0\x82\x89\x7a\x01x".to_vec();
     content.extend((0..500_000_u32).flat_map(u32::to_le_bytes));
     let Module { digest, .. } = coordinator.artifacts.upload(content.as_slice(), None).await.unwrap();
     let file = node.folder.path().join("module");

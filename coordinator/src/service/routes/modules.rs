@@ -42,7 +42,7 @@ fn described_module(name: &ModuleName, module: &Module) -> Value {
 
 fn refused_upload(error: &UploadError) -> Status {
     match error {
-        UploadError::NotWasm { .. } | UploadError::OtherDigest { .. } => {
+        UploadError::NotWasm { .. } | UploadError::Malformed { .. } | UploadError::OtherDigest { .. } => {
             Status::bad_request(error.to_string())
         }
         UploadError::TooLarge { bytes_max } => {
