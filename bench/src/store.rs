@@ -142,5 +142,5 @@ fn object(key: &str) -> Result<Bytes> {
     Ok(stored.to_value())
 }
 
-/// The size of object that the reference numbers in `shared/notes/numbers.md` were measured with.
+/// The size of a ConfigMap in the measurements of Kubernetes that `because` texts name.
 const OBJECT_BYTES: usize = 1024;

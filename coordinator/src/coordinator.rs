@@ -2,7 +2,8 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -89,14 +90,22 @@ impl Coordinator {
     /// # Errors
     /// When a part cannot be opened; nothing is left running then.
     pub async fn start(config: CoordinatorConfig) -> Result<Self, StartError> {
-        let data_dir = config.data_dir;
-        std::fs::create_dir_all(&data_dir)
-            .map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+        make_private(&config.data_dir)
+            .map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+        let pki = Pki::open(&config.data_dir)?;
+        let store = Store::open(&StoreOptions::new(config.data_dir.join("store")))?;
+        let started = Self::start_on(store.clone(), pki, config).await;
+        if started.is_err() {
+            // Whoever tries again, with another port for instance, must find the store free.
+            store.close().await;
+        }
+        started
+    }
+
+    async fn start_on(store: Store, pki: Pki, config: CoordinatorConfig) -> Result<Self, StartError> {
         let clock = Clock::system();
-        let pki = Pki::open(&data_dir)?;
-        let store = Store::open(&StoreOptions::new(data_dir.join("store")))?;
         let term = store.next_term().await.map_err(StartError::Term)?;
-        let artifacts = Artifacts::open(&data_dir, store.clone()).map_err(StartError::Artifacts)?;
+        let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;
         let tokens = Tokens::new(store.clone(), pki.digest());
         let api = ApiService::new(store.clone(), clock.clone());
         api.bootstrap().await?;
@@ -107,14 +116,14 @@ impl Coordinator {
             node_grace: config.node_grace,
         });
         let tunables = tunables(config.node_grace);
-        let sessions = Sessions::new(
-            Arc::new(ConnectedCluster {
-                dispatch: driver.dispatch(),
-                intake: driver.intake(),
-                artifacts: artifacts.clone(),
-            }),
-            SessionOptions { cluster_id: pki.cluster_id().to_owned(), restore_generation: 0, term, tunables },
-        );
+        let cluster = ConnectedCluster {
+            dispatch: driver.dispatch(),
+            intake: driver.intake(),
+            artifacts: artifacts.clone(),
+        };
+        let options =
+            SessionOptions { cluster_id: pki.cluster_id().to_owned(), restore_generation: 0, term, tunables };
+        let sessions = Sessions::new(Arc::new(cluster), options);
         let services = Services {
             pki: pki.clone(),
             tokens: tokens.clone(),
@@ -198,6 +207,12 @@ impl Coordinator {
             )
             .await
     }
+}
+
+/// The data holds secrets and keys: its folder is its owner's only, also one that an administrator made before.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Silence must be noticed within the grace that makes a node unreachable, after two keep-alives were lost.

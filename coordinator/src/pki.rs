@@ -278,7 +278,7 @@ const FIRST_YEAR: i32 = 2020;
 /// End of validity of the authority and the coordinator: what ends their life is the operator, not a date.
 const LAST_YEAR: i32 = 2120;
 
-/// How long a node's certificate is valid. Renewal comes with the next issue; until then this is also the longest that a node can
+/// How long a node's certificate is valid. There is no renewal yet, so this is also the longest that a node can
 /// stay away and come back without a new token.
 const NODE_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 
