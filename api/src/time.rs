@@ -25,7 +25,7 @@ pub(crate) fn age(value: &Value, now: Timestamp) -> String {
 }
 
 /// A duration as kubectl shows it: two units while they matter, one beyond.
-pub(crate) fn human_duration(duration: SignedDuration) -> String {
+pub fn human_duration(duration: SignedDuration) -> String {
     // Up to two seconds of clock difference count as now.
     let seconds = duration.as_secs();
     if seconds < -1 {

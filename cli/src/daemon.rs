@@ -14,9 +14,11 @@ use dunlin_edge_node::config::EdgeNodeArgs;
 use dunlin_link::UnixMillis;
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{
+    Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
-use crate::failure::UsageError;
+use crate::{failure::UsageError, terminal};
 
 /// Options of all commands that stay.
 #[derive(Clone, Debug, clap::Args)]
@@ -78,11 +80,14 @@ impl DaemonArgs {
             1 => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        let filter = terminal::log_filter(level);
+        let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+        let registry = tracing_subscriber::registry();
         match self.log_format {
-            LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
-            LogFormat::Json => lines.json().init(),
+            LogFormat::Text => {
+                registry.with(lines.with_ansi(io::stderr().is_terminal()).with_filter(filter)).init();
+            }
+            LogFormat::Json => registry.with(lines.json().with_filter(filter)).init(),
         }
     }
 }

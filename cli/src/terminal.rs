@@ -2,7 +2,12 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Colours with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +76,24 @@ pub(crate) fn start_logging(verbosity: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let coloured = io::stderr().is_terminal() && colours_wanted();
+    tracing_subscriber::registry().with(lines.with_ansi(coloured).with_filter(log_filter(level))).init();
+}
+
+/// What is logged: `RUST_LOG` as `LEVEL` or `TARGET=LEVEL,...`, on top of `level` for everything else.
+pub(crate) fn log_filter(level: LevelFilter) -> Targets {
+    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
+    let parsed = asked.as_deref().map(str::parse::<Targets>);
+    match parsed {
+        None => Targets::new().with_default(level),
+        Some(Ok(targets)) if targets.default_level().is_none() => targets.with_default(level),
+        Some(Ok(targets)) => targets,
+        Some(Err(error)) => {
+            warn(&format!("RUST_LOG is not understood and ignored: {error}"));
+            Targets::new().with_default(level)
+        }
+    }
 }
 
 /// The convention of no-color.org: any non-empty value switches colours off.

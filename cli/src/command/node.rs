@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
+use dunlin_api::time::human_duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    age,
     document::{items, text},
     failure::Failures,
     session::{self, Session},
@@ -102,10 +102,10 @@ fn table(tokens: &[Value], now: Timestamp) -> String {
         let expires = match time(&token["expiresAt"]) {
             None => "never".to_owned(),
             Some(end) if end <= now => "expired".to_owned(),
-            Some(end) => age::span(end.duration_since(now)),
+            Some(end) => human_duration(end.duration_since(now)),
         };
         let made = time(&token["createdAt"])
-            .map_or_else(|| "<unknown>".to_owned(), |made| age::span(now.duration_since(made)));
+            .map_or_else(|| "<unknown>".to_owned(), |made| human_duration(now.duration_since(made)));
         rows.push_str(&format!(
             "{}\t{uses}\t{expires}\t{made}\t{}\n",
             text(token, &["id"]),
