@@ -104,7 +104,7 @@ fn read_text(
             Ok(Value::Null) => continue,
             Ok(object) => object,
             Err(error) => {
-                manifests.push(Err(error.context(format!("error parsing {source}"))));
+                manifests.push(Err(error));
                 continue;
             }
         };

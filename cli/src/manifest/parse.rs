@@ -1,11 +1,11 @@
 //! Text to documents: YAML divided by `---` lines, or JSON values one after the other.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
 use super::Source;
 
-/// The documents of a text, each with its place. A malformed YAML document does not spoil the ones after it.
+/// The documents of a text, each with its place; an error names its own, counted in the file's lines. A malformed YAML document does not spoil the ones after it.
 pub(super) fn documents(file: &str, text: &str) -> Vec<(Source, Result<Value>)> {
     // Windows editors leave a mark at the start.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -29,7 +29,11 @@ fn json(file: &str, text: &str) -> Vec<(Source, Result<Value>)> {
                 return yaml(file, text);
             }
             Some(Err(error)) => {
-                documents.push((source, Err(anyhow!("invalid JSON: {error}"))));
+                let text = error.to_string();
+                let bare = text.split(" at line ").next().unwrap_or_default();
+                let place = Source { line: error.line(), ..source.clone() };
+                let error = anyhow!("error parsing {place}, column {}: invalid JSON: {bare}", error.column());
+                documents.push((source, Err(error)));
                 return documents;
             }
         }
@@ -45,13 +49,14 @@ fn yaml(file: &str, text: &str) -> Vec<(Source, Result<Value>)> {
         }
         let source =
             Source { file: file.to_owned(), document: documents.len() + 1, line: first_line + blank };
-        documents.push((source, yaml_document(part, first_line)));
+        let value = yaml_document(part, &source, first_line);
+        documents.push((source, value));
     }
     documents
 }
 
 /// Parses one document by way of YAML's own values, which refuse a key that is given twice.
-fn yaml_document(text: &str, first_line: usize) -> Result<Value> {
+fn yaml_document(text: &str, source: &Source, first_line: usize) -> Result<Value> {
     let located = |error: &serde_norway::Error| {
         let message = error.to_string();
         match error.location() {
@@ -61,15 +66,15 @@ fn yaml_document(text: &str, first_line: usize) -> Result<Value> {
                 // A second place in the message would count from the document's start.
                 let bare = message.replace(&suffix, "");
                 let bare = bare.split(", while").next().unwrap_or_default();
-                let line = first_line - 1 + location.line();
-                anyhow!("line {line}, column {}: {bare}", location.column())
+                let place = Source { line: first_line - 1 + location.line(), ..source.clone() };
+                anyhow!("error parsing {place}, column {}: {bare}", location.column())
             }
-            None => anyhow!(message),
+            None => anyhow!("error parsing {source}: {message}"),
         }
     };
     let mut value: serde_norway::Value = serde_norway::from_str(text).map_err(|error| located(&error))?;
     value.apply_merge().map_err(|error| located(&error))?;
-    to_json(value)
+    to_json(value).with_context(|| format!("error parsing {source}"))
 }
 
 /// YAML's values as JSON's: keys become strings, tags are refused.

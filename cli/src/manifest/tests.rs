@@ -51,14 +51,21 @@ fn a_mistake_names_its_place_and_spares_the_others() {
          apiVersion: v1\nkind: Pod\nmetadata: {name: c}\n",
         &expect![[r#"
             pods here/a at "f.yaml", document 1, line 1
-            error parsing "f.yaml", document 2, line 5: line 6, column 11: mapping values are not allowed in this context
+            error parsing "f.yaml", document 2, line 6, column 11: mapping values are not allowed in this context
             pods here/c at "f.yaml", document 3, line 8
         "#]],
     );
     check(
         "a: 1\nb: 2\na: 3\n",
         &expect![[r#"
-            error parsing "f.yaml", document 1, line 1: line 1, column 1: duplicate entry with key "a"
+            error parsing "f.yaml", document 1, line 1, column 1: duplicate entry with key "a"
+        "#]],
+    );
+    check(
+        "{\"apiVersion\": \"v1\", \"kind\": \"Node\", \"metadata\": {\"name\": \"n\"}}\n\n{\n  \"kind\": }\n",
+        &expect![[r#"
+            nodes /n at "f.yaml", document 1, line 1
+            error parsing "f.yaml", document 2, line 4, column 11: invalid JSON: expected value
         "#]],
     );
     check(
