@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
-use crate::{failure::UsageError, resource};
+use crate::{
+    failure::{self, AlreadyReported, UsageError},
+    resource,
+};
 
 mod parse;
 
@@ -56,11 +59,24 @@ pub(crate) struct Manifest {
     pub(crate) object: Value,
 }
 
-/// Reads all objects. Each that cannot be read is an error of its own, and the others still count.
+/// Reads all objects of all files before any is sent, so that a mistake in the last leaves nothing half done. Only an object of
+/// a kind that is not served is an error of its own beside the others, as folders made for larger clusters hold some.
 ///
 /// # Errors
-/// [`UsageError`] when no file is named; one item's error when that item is missing, too large or malformed.
+/// [`UsageError`] when no file is named; [`AlreadyReported`] when any is missing, too large or malformed: all mistakes are
+/// printed.
 pub(crate) fn read(args: &FileArgs, namespace: &str, given: NamespaceGiven) -> Result<Vec<Result<Manifest>>> {
+    let manifests = read_files(args, namespace, given)?;
+    let mut errors = manifests.iter().filter_map(|manifest| manifest.as_ref().err());
+    if errors.all(|error| error.is::<UnknownKind>()) {
+        return Ok(manifests);
+    }
+    manifests.iter().filter_map(|manifest| manifest.as_ref().err()).for_each(failure::print);
+    Err(AlreadyReported.into())
+}
+
+/// Whatever the files hold, good or not.
+fn read_files(args: &FileArgs, namespace: &str, given: NamespaceGiven) -> Result<Vec<Result<Manifest>>> {
     if args.filenames.is_empty() {
         return Err(
             UsageError("name a manifest with -f FILE, a folder, or `-f -` for stdin".to_owned()).into()
@@ -81,6 +97,18 @@ pub(crate) fn read(args: &FileArgs, namespace: &str, given: NamespaceGiven) -> R
     }
     Ok(manifests)
 }
+
+/// A kind that this cluster does not serve.
+#[derive(Debug)]
+struct UnknownKind(String);
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnknownKind {}
 
 /// Whether the command line names a namespace, which every manifest must then agree with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +172,9 @@ fn check(source: Source, mut object: Value, namespace: &str, given: NamespaceGiv
     let (version, kind) = (field("apiVersion").unwrap_or_default(), field("kind").unwrap_or_default());
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let kind = dunlin_api::kind::by_kind(version, kind).ok_or_else(|| {
-        anyhow!("resource mapping not found for name: {name:?} from {source}: no matches for kind {kind:?} in version {version:?}")
+        UnknownKind(format!(
+            "resource mapping not found for name: {name:?} from {source}: no matches for kind {kind:?} in version {version:?}"
+        ))
     })?;
     if name.is_empty() && object["metadata"]["generateName"].as_str().is_none_or(str::is_empty) {
         return Err(anyhow!(

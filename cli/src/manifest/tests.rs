@@ -4,7 +4,8 @@ use std::fs;
 
 use expect_test::{Expect, expect};
 
-use super::{FileArgs, NamespaceGiven, read, read_text};
+use super::{FileArgs, NamespaceGiven, read, read_files, read_text};
+use crate::failure::AlreadyReported;
 
 fn check(text: &str, expected: &Expect) {
     let mut manifests = Vec::new();
@@ -116,12 +117,32 @@ fn folders_are_sorted_and_large_files_refused() {
     let large = dir.path().join("large.yaml");
     fs::File::create(&large).unwrap().set_len(100 << 20).unwrap();
     let args = FileArgs { filenames: vec![large], recursive: false };
-    let error = read(&args, "here", NamespaceGiven::No).unwrap().pop().unwrap().unwrap_err().to_string();
+    let error = read_files(&args, "here", NamespaceGiven::No).unwrap().pop().unwrap().unwrap_err().to_string();
     assert!(error.contains("larger than 16 MiB"), "{error}");
 
     let args = FileArgs { filenames: vec!["/nope".into()], recursive: false };
     let error = read(&args, "here", NamespaceGiven::No).unwrap_err().to_string();
     assert_eq!(error, "the path \"/nope\" does not exist");
+}
+
+#[test]
+fn one_malformed_document_holds_back_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |last: &str, expected: Option<usize>| {
+        fs::write(dir.path().join("a.yaml"), "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n").unwrap();
+        fs::write(dir.path().join("b.yaml"), format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n}}\n---\n{last}"))
+            .unwrap();
+        let args = FileArgs { filenames: vec![dir.path().to_owned()], recursive: false };
+        let found = read(&args, "here", NamespaceGiven::No);
+        if let Err(error) = &found {
+            assert!(error.is::<AlreadyReported>(), "{error:#}");
+        }
+        assert_eq!(found.ok().map(|manifests| manifests.iter().flatten().count()), expected, "{last}");
+    };
+    check("apiVersion: v1\nkind: Node\nmetadata: {name: m}\n", Some(3));
+    check("apiVersion: v1\nkind: Foo\nmetadata: {name: m}\n", Some(2));
+    check("a: [\n", None);
+    check("apiVersion: v1\nkind: Pod\n", None);
 }
 
 #[test]
