@@ -19,7 +19,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 /// Prints an error and chooses the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     // `dunlin get pods | head` closes our stdout early; that is no failure.
-    if error.chain().any(is_broken_pipe) {
+    if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
     if error.downcast_ref::<AlreadyReported>().is_none() {
@@ -34,8 +34,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 /// Prints an error without ending the command.
 pub(crate) fn print(error: &anyhow::Error) {
     match error.downcast_ref::<ServerError>() {
-        Some(refusal) => eprintln!("{refusal}"),
-        None => eprintln!("{} {error:#}", terminal::stderr_colour("error:", Colour::Red)),
+        Some(refusal) => terminal::remark(&refusal.to_string()),
+        None => {
+            terminal::remark(&format!("{} {error:#}", terminal::stderr_colour("error:", Colour::Red)));
+        }
     }
 }
 
@@ -47,15 +49,19 @@ pub(crate) struct Failures {
 
 impl Failures {
     /// Prints the error, if it is one, and hands on the value.
-    pub(crate) fn note<T>(&mut self, outcome: anyhow::Result<T>) -> Option<T> {
+    ///
+    /// # Errors
+    /// The error itself, not printed, when everything after it would fail in the same way: stdout is closed.
+    pub(crate) fn note<T>(&mut self, outcome: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
         match outcome {
-            Ok(value) => Some(value),
+            Ok(value) => Ok(Some(value)),
+            Err(error) if is_broken_pipe(&error) => Err(error),
             Err(error) => {
                 if error.downcast_ref::<AlreadyReported>().is_none() {
                     print(&error);
                 }
                 self.count += 1;
-                None
+                Ok(None)
             }
         }
     }
@@ -184,15 +190,29 @@ pub(crate) fn is_reason(error: &anyhow::Error, reason: &str) -> bool {
     error.downcast_ref::<ServerError>().is_some_and(|refusal| refusal.reason() == reason)
 }
 
-fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// Whether nobody reads our stdout any more.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use serde_json::json;
 
-    use super::ServerError;
+    use super::{Failures, ServerError};
+
+    #[test]
+    fn a_closed_stdout_ends_a_batch() {
+        let mut failures = Failures::default();
+        assert_eq!(failures.note(Ok(1)).unwrap(), Some(1));
+        assert_eq!(failures.note::<()>(Err(anyhow::anyhow!("no"))).unwrap(), None);
+        let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("printing");
+        assert!(failures.note::<()>(Err(closed)).is_err());
+        assert!(failures.into_result().is_err());
+    }
 
     #[test]
     fn words_for_refusals() {

@@ -1,7 +1,6 @@
 //! The one executable of Dunlin: parses the command line, starts logging, runs the command, answers with its exit code.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::process::ExitCode;
 

@@ -40,12 +40,12 @@ pub(crate) fn write_stdout(bytes: &[u8]) -> io::Result<()> {
 
 /// Tells a person about something that did not stop the command.
 pub(crate) fn warn(message: &str) {
-    eprintln!("{} {message}", stderr_colour("Warning:", Colour::Yellow));
+    remark(&format!("{} {message}", stderr_colour("Warning:", Colour::Yellow)));
 }
 
-/// Says something beside the data that a command prints.
+/// Says something beside the data that a command prints. When stderr is closed nobody listens, which stops no command.
 pub(crate) fn remark(message: &str) {
-    eprintln!("{message}");
+    let _ = writeln!(io::stderr().lock(), "{message}");
 }
 
 /// The text in a colour when stderr is a terminal.

@@ -36,10 +36,10 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
     let mut failures = Failures::default();
     for manifest in manifests {
-        if let Some(manifest) = failures.note(manifest) {
+        if let Some(manifest) = failures.note(manifest)? {
             let applied = apply(&manifest, args.output.dry_run, &session).await;
-            if let Some((object, what)) = failures.note(applied) {
-                failures.note(print_outcome(&args.output, manifest.kind, &object, what));
+            if let Some((object, what)) = failures.note(applied)? {
+                failures.note(print_outcome(&args.output, manifest.kind, &object, what))?;
             }
         }
     }

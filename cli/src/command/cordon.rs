@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args, wanted: Wanted, session: Session) -> Result<
     for name in &args.nodes {
         let name = name.strip_prefix("node/").unwrap_or(name);
         let path = api::object(kind, "", name);
-        let Some(node) = failures.note(session.api.get(&path, &[]).await) else { continue };
+        let Some(node) = failures.note(session.api.get(&path, &[]).await)? else { continue };
         let cordoned = node["spec"]["unschedulable"].as_bool().unwrap_or(false);
         let already = cordoned == (wanted == Wanted::Cordoned);
         if !already {
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, wanted: Wanted, session: Session) -> Result<
             };
             let patch = json!({"spec": {"unschedulable": unschedulable}});
             let patched = session.api.merge_patch(&path, &[("fieldManager", "kubectl-cordon")], &patch).await;
-            if failures.note(patched).is_none() {
+            if failures.note(patched)?.is_none() {
                 continue;
             }
         }

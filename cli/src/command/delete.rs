@@ -111,12 +111,12 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     }
     let mut leaving = Vec::new();
     for target in &targets {
-        leaving.extend(failures.note(delete(&args, target, &session).await).flatten());
+        leaving.extend(failures.note(delete(&args, target, &session).await)?.flatten());
     }
     if args.wait && args.dry_run == DryRun::None {
         let start = Instant::now();
         for object in &leaving {
-            failures.note(gone(object, args.timeout, start, &session).await);
+            failures.note(gone(object, args.timeout, start, &session).await)?;
         }
     }
     failures.into_result()
@@ -129,9 +129,13 @@ async fn targets(args: &Args, session: &Session, failures: &mut Failures) -> Res
             return Err(UsageError("name either objects or files, not both".to_owned()).into());
         }
         let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
-        targets.extend(manifests.into_iter().filter_map(|manifest| failures.note(manifest)).map(
-            |manifest| Target { kind: manifest.kind, namespace: manifest.namespace, name: manifest.name },
-        ));
+        for manifest in manifests {
+            targets.extend(failures.note(manifest)?.map(|manifest| Target {
+                kind: manifest.kind,
+                namespace: manifest.namespace,
+                name: manifest.name,
+            }));
+        }
         // Objects inside a namespace go before the namespace, or they would be gone by the time they are named.
         targets.reverse();
         return Ok(targets);

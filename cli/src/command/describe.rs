@@ -57,10 +57,10 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
         }
         for name in &selection.names {
             let path = api::object(selection.kind, &session.namespace, name);
-            objects.extend(failures.note(session.api.get(&path, &[]).await));
+            objects.extend(failures.note(session.api.get(&path, &[]).await)?);
         }
         for object in &objects {
-            let Some(facts) = failures.note(Facts::gather(&args, selection.kind, object, &session).await)
+            let Some(facts) = failures.note(Facts::gather(&args, selection.kind, object, &session).await)?
             else {
                 continue;
             };

@@ -140,12 +140,12 @@ async fn tables(args: &Args, selections: &[Selection], session: &Session) -> Res
         let mut tables = Vec::new();
         if selection.names.is_empty() {
             let path = api::collection(selection.kind, args.select.namespace(session));
-            tables.extend(failures.note(session.api.list_table(&path, &args.table_query()).await));
+            tables.extend(failures.note(session.api.list_table(&path, &args.table_query()).await)?);
         }
         for name in &selection.names {
             let path = api::object(selection.kind, &session.namespace, name);
             let table = tolerate(args, session.api.table(&path, &args.table_query()).await);
-            tables.extend(failures.note(table).flatten());
+            tables.extend(failures.note(table)?.flatten());
         }
         let Some(mut table) = join(tables) else { continue };
         if items(&table, &["rows"]).is_empty() {
@@ -189,14 +189,14 @@ async fn objects(args: &Args, output: &Output, selections: &[Selection], session
     for selection in selections {
         if selection.names.is_empty() {
             let path = api::collection(selection.kind, args.select.namespace(session));
-            if let Some(list) = failures.note(session.api.list(&path, &args.select.query()).await) {
+            if let Some(list) = failures.note(session.api.list(&path, &args.select.query()).await)? {
                 found.extend(items(&list, &["items"]).iter().map(|item| typed(item, selection)));
             }
         }
         for name in &selection.names {
             let path = api::object(selection.kind, &session.namespace, name);
             let object = tolerate(args, session.api.get(&path, &[]).await);
-            found.extend(failures.note(object).flatten());
+            found.extend(failures.note(object)?.flatten());
         }
     }
     if !args.show_managed_fields {

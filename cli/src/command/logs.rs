@@ -98,7 +98,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
             });
         }
         while let Some(ended) = tasks.join_next().await {
-            failures.note(ended.unwrap_or_else(|error| Err(error.into())));
+            failures.note(ended.unwrap_or_else(|error| Err(error.into())))?;
         }
         return failures.into_result();
     }
@@ -109,7 +109,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
             Ok(response) => copy(response, &log.prefix).await,
             Err(error) => Err(error),
         };
-        failures.note(printed);
+        failures.note(printed)?;
     }
     failures.into_result()
 }

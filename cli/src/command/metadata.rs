@@ -77,12 +77,12 @@ pub(crate) async fn run(args: Args, map: Map, session: Session) -> Result<()> {
             let mut found = Vec::new();
             for name in &selection.names {
                 let path = api::object(selection.kind, &session.namespace, name);
-                found.extend(failures.note(session.api.get(&path, &[]).await));
+                found.extend(failures.note(session.api.get(&path, &[]).await)?);
             }
             found
         };
         for object in targets {
-            failures.note(change(&args, map, selection.kind, &changes, &object, &session).await);
+            failures.note(change(&args, map, selection.kind, &changes, &object, &session).await)?;
         }
     }
     failures.into_result()

@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
             let mut failures = Failures::default();
             for id in &ids {
                 let answer = session.api.delete(&format!("{TOKENS}/{id}"), &[], &json!({})).await;
-                if failures.note(answer).is_some() {
+                if failures.note(answer)?.is_some() {
                     terminal::print(&format!("token {id:?} deleted\n"))?;
                 }
             }

@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
         }
         for name in &selection.names {
             found = true;
-            failures.note(wait(&args, selection.kind, name, &session).await);
+            failures.note(wait(&args, selection.kind, name, &session).await)?;
         }
     }
     if !found && args.state != State::Deleted {
