@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use dunlin_link::{join::SERVER_NAME, rpc::RequestHead};
-use quinn::{Connection, Endpoint, TransportConfig, crypto::rustls::QuicClientConfig};
+use quinn::{Connection, ConnectionError, Endpoint, TransportConfig, crypto::rustls::QuicClientConfig};
 
 use self::explain::explain;
 pub(crate) use self::response::Response;
@@ -110,6 +110,11 @@ impl Client {
     }
 }
 
+/// Whether an error means that the connection is gone, so that no other request will be answered either.
+pub(crate) fn is_lost(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<ConnectionError>())
+}
+
 async fn send_file(
     send: &mut quinn::SendStream,
     file: &mut tokio::fs::File,
@@ -165,3 +170,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(200);
 
 const UPLOAD_PIECE_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Result, anyhow};
+    use quinn::{ConnectionError, ReadError, WriteError};
+
+    use super::is_lost;
+
+    #[test]
+    fn lost_connections_are_told_from_broken_streams() {
+        let check = |outcome: Result<()>, expected: bool| {
+            let error = outcome.unwrap_err().context("lost the connection");
+            assert_eq!(is_lost(&error), expected, "{error:#}");
+        };
+        check(Err(ConnectionError::TimedOut.into()), true);
+        check(Err(WriteError::ConnectionLost(ConnectionError::Reset).into()), true);
+        check(Err(ReadError::ConnectionLost(ConnectionError::LocallyClosed).into()), true);
+        check(Err(WriteError::Stopped(0u32.into()).into()), false);
+        check(Err(anyhow!("no")), false);
+    }
+}

@@ -4,7 +4,10 @@ use std::{error::Error, fmt, io, process::ExitCode};
 
 use serde_json::Value;
 
-use crate::terminal::{self, Colour};
+use crate::{
+    client,
+    terminal::{self, Colour},
+};
 
 /// Exit code for a wrong command line or configuration.
 const EXIT_USAGE: u8 = 64;
@@ -51,11 +54,12 @@ impl Failures {
     /// Prints the error, if it is one, and hands on the value.
     ///
     /// # Errors
-    /// The error itself, not printed, when everything after it would fail in the same way: stdout is closed.
+    /// The error itself, not printed, when everything after it would fail in the same way: stdout is closed,
+    /// or the connection lost.
     pub(crate) fn note<T>(&mut self, outcome: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
         match outcome {
             Ok(value) => Ok(Some(value)),
-            Err(error) if is_broken_pipe(&error) => Err(error),
+            Err(error) if is_broken_pipe(&error) || client::is_lost(&error) => Err(error),
             Err(error) => {
                 if error.downcast_ref::<AlreadyReported>().is_none() {
                     print(&error);
@@ -64,6 +68,22 @@ impl Failures {
                 Ok(None)
             }
         }
+    }
+
+    /// As [`Self::note`], of one object with so many others behind it: an error that ends the batch says that they were not tried.
+    ///
+    /// # Errors
+    /// As [`Self::note`].
+    pub(crate) fn note_before<T>(
+        &mut self,
+        untried: usize,
+        outcome: anyhow::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
+        self.note(outcome).map_err(|error| match untried {
+            0 => error,
+            1 => error.context("1 more object was not tried"),
+            untried => error.context(format!("{untried} more objects were not tried")),
+        })
     }
 
     /// Whether nothing failed so far.
@@ -210,7 +230,9 @@ mod tests {
         assert_eq!(failures.note(Ok(1)).unwrap(), Some(1));
         assert_eq!(failures.note::<()>(Err(anyhow::anyhow!("no"))).unwrap(), None);
         let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("printing");
-        assert!(failures.note::<()>(Err(closed)).is_err());
+        let error = failures.note_before::<()>(2, Err(closed)).unwrap_err();
+        assert_eq!(format!("{error:#}"), "2 more objects were not tried: printing: broken pipe");
+        assert!(super::is_broken_pipe(&error));
         assert!(failures.into_result().is_err());
     }
 

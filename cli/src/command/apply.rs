@@ -35,10 +35,12 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
     let mut failures = Failures::default();
+    let mut untried = manifests.len();
     for manifest in manifests {
+        untried -= 1;
         if let Some(manifest) = failures.note(manifest)? {
             let applied = apply(&manifest, args.output.dry_run, &session).await;
-            if let Some((object, what)) = failures.note(applied)? {
+            if let Some((object, what)) = failures.note_before(untried, applied)? {
                 failures.note(print_outcome(&args.output, manifest.kind, &object, what))?;
             }
         }

@@ -85,10 +85,12 @@ impl DryRun {
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
     let mut failures = Failures::default();
+    let mut untried = manifests.len();
     for manifest in manifests {
+        untried -= 1;
         if let Some(manifest) = failures.note(manifest)? {
             let created = create(&manifest, args.output.dry_run, &session).await;
-            if let Some(object) = failures.note(created)? {
+            if let Some(object) = failures.note_before(untried, created)? {
                 failures.note(print_outcome(&args.output, manifest.kind, &object, "created"))?;
             }
         }

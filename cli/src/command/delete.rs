@@ -110,8 +110,9 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
         );
     }
     let mut leaving = Vec::new();
-    for target in &targets {
-        leaving.extend(failures.note(delete(&args, target, &session).await)?.flatten());
+    for (index, target) in targets.iter().enumerate() {
+        let deleted = delete(&args, target, &session).await;
+        leaving.extend(failures.note_before(targets.len() - index - 1, deleted)?.flatten());
     }
     if args.wait && args.dry_run == DryRun::None {
         let start = Instant::now();

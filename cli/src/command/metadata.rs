@@ -81,8 +81,11 @@ pub(crate) async fn run(args: Args, map: Map, session: Session) -> Result<()> {
             }
             found
         };
+        let mut untried = targets.len();
         for object in targets {
-            failures.note(change(&args, map, selection.kind, &changes, &object, &session).await)?;
+            untried -= 1;
+            let changed = change(&args, map, selection.kind, &changes, &object, &session).await;
+            failures.note_before(untried, changed)?;
         }
     }
     failures.into_result()

@@ -117,7 +117,8 @@ fn folders_are_sorted_and_large_files_refused() {
     let large = dir.path().join("large.yaml");
     fs::File::create(&large).unwrap().set_len(100 << 20).unwrap();
     let args = FileArgs { filenames: vec![large], recursive: false };
-    let error = read_files(&args, "here", NamespaceGiven::No).unwrap().pop().unwrap().unwrap_err().to_string();
+    let error =
+        read_files(&args, "here", NamespaceGiven::No).unwrap().pop().unwrap().unwrap_err().to_string();
     assert!(error.contains("larger than 16 MiB"), "{error}");
 
     let args = FileArgs { filenames: vec!["/nope".into()], recursive: false };
@@ -130,8 +131,11 @@ fn one_malformed_document_holds_back_all() {
     let dir = tempfile::tempdir().unwrap();
     let check = |last: &str, expected: Option<usize>| {
         fs::write(dir.path().join("a.yaml"), "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n").unwrap();
-        fs::write(dir.path().join("b.yaml"), format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n}}\n---\n{last}"))
-            .unwrap();
+        fs::write(
+            dir.path().join("b.yaml"),
+            format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n}}\n---\n{last}"),
+        )
+        .unwrap();
         let args = FileArgs { filenames: vec![dir.path().to_owned()], recursive: false };
         let found = read(&args, "here", NamespaceGiven::No);
         if let Err(error) = &found {
