@@ -57,7 +57,7 @@ async fn apply(manifest: &Manifest, dry_run: DryRun, session: &Session) -> Resul
             None => return Ok((create(manifest, &wanted, dry_run, session).await?, "created")),
             Some(current) => match change(manifest, &wanted, current, dry_run, session).await {
                 // Somebody else wrote in between; what they wrote must be merged with, not over.
-                Err(error) if failure::is_reason(&error, "Conflict") => {}
+                Err(error) if failure::is_reason(&error, "Conflict") && !names_version(&wanted) => {}
                 other => return other,
             },
         }
@@ -113,15 +113,26 @@ async fn change(
     if dry_run == DryRun::Client {
         return Ok((merged, "configured"));
     }
-    // Lists were merged here, so that the server must not merge them into anything newer.
-    patch["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+    // Lists were merged here, so that the server must not merge them into anything newer than this, or than the manifest was
+    // made from, if it says so.
+    let base = if names_version(wanted) { wanted } else { &current };
+    patch["metadata"]["resourceVersion"] = base["metadata"]["resourceVersion"].clone();
     let path = api::object(manifest.kind, &manifest.namespace, &manifest.name);
     let patched = session.api.merge_patch(&path, &dry_run.query(MANAGER), &patch).await;
     let patched = patched.map_err(|error| during(error, "applying patch to", manifest))?;
-    let same =
-        text(&patched, &["metadata", "resourceVersion"]) == text(&current, &["metadata", "resourceVersion"]);
-    let what = if same && dry_run == DryRun::None { "unchanged" } else { "configured" };
+    let what = if dry_run == DryRun::None { outcome(&current, &patched) } else { "configured" };
     Ok((patched, what))
+}
+
+/// Whether the manifest is meant for one version of the object only.
+fn names_version(wanted: &Value) -> bool {
+    !text(wanted, &["metadata", "resourceVersion"]).is_empty()
+}
+
+/// What a patch did. An object that goes away with its last finalizer is answered in its last version.
+fn outcome(before: &Value, after: &Value) -> &'static str {
+    let same = |field: &str| before["metadata"][field] == after["metadata"][field];
+    if same("resourceVersion") && same("finalizers") { "unchanged" } else { "configured" }
 }
 
 /// Writes the manifest into its own annotation.
@@ -162,7 +173,28 @@ const CONFLICTS_MAX: usize = 5;
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{LAST_APPLIED, last_applied, remember};
+    use super::{LAST_APPLIED, last_applied, names_version, outcome, remember};
+
+    #[test]
+    fn versions() {
+        let check = |metadata: Value, expected| {
+            assert_eq!(names_version(&json!({"metadata": metadata})), expected);
+        };
+        check(json!({"name": "a"}), false);
+        check(json!({"name": "a", "resourceVersion": ""}), false);
+        check(json!({"name": "a", "resourceVersion": "1"}), true);
+    }
+
+    #[test]
+    fn outcomes() {
+        let check = |after: Value, expected| {
+            let before = json!({"metadata": {"resourceVersion": "7", "finalizers": ["x/y"]}});
+            assert_eq!(outcome(&before, &json!({"metadata": after})), expected);
+        };
+        check(json!({"resourceVersion": "7", "finalizers": ["x/y"]}), "unchanged");
+        check(json!({"resourceVersion": "8", "finalizers": ["x/y"]}), "configured");
+        check(json!({"resourceVersion": "7"}), "configured");
+    }
 
     #[test]
     fn what_is_remembered_is_the_manifest_alone() {
