@@ -305,7 +305,14 @@ impl Args {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::sort;
+    use super::{name_of, sort, typed};
+    use crate::resource;
+
+    #[test]
+    fn items_of_a_list_have_full_names() {
+        let selections = resource::parse(&["pods".to_owned()]).unwrap();
+        assert_eq!(name_of(&typed(&json!({"metadata": {"name": "foo"}}), &selections[0])), "pod/foo");
+    }
 
     #[test]
     fn sorting() {

@@ -2,7 +2,7 @@
 
 use super::{
     Args, Output, Printer, Result, Selection, Session, UsageError, Value, document, items, name_of, terminal,
-    text, without_managed_fields,
+    text, typed, without_managed_fields,
 };
 use crate::api::{self, Accept};
 
@@ -17,7 +17,7 @@ pub(super) async fn run(args: &Args, selection: &Selection, session: &Session) -
     }
     let path = api::collection(selection.kind, args.select.namespace(session));
     let mut follower =
-        Follower { printer: Printer::new(selection.kind, args.table_options(selection, 1)), args };
+        Follower { printer: Printer::new(selection.kind, args.table_options(selection, 1)), args, selection };
     loop {
         let borrowed: Vec<(&str, &str)> =
             query.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -41,6 +41,7 @@ enum Ended {
 struct Follower<'a> {
     printer: Printer,
     args: &'a Args,
+    selection: &'a Selection,
 }
 
 impl Follower<'_> {
@@ -96,7 +97,9 @@ impl Follower<'_> {
         match self.accept() {
             Accept::Table if items(list, &["rows"]).is_empty() => Ok(()),
             Accept::Table => self.show(list),
-            Accept::Objects => items(list, &["items"]).iter().try_for_each(|item| self.show(item)),
+            Accept::Objects => {
+                items(list, &["items"]).iter().try_for_each(|item| self.show(&typed(item, self.selection)))
+            }
         }
     }
 
