@@ -190,6 +190,7 @@ mod tests {
         };
         check("dunlin aply -f x", "'apply'");
         check("dunlin get pods --namspace x", "'--namespace'");
+        check("dunlin events --types=Foo", "[possible values: Normal, Warning]");
         check("dunlin apply --dry-run=cleint -f x", "'client'");
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn install(path: Option<&Path>, new: NewContext<'_>) -> Result<PathBu
     Ok(path)
 }
 
-/// The file that holds contexts: the one asked for, else the user's own.
+/// The file that holds contexts: the one asked for, else that of `DUNLIN_CONFIG`, else the user's own.
 ///
 /// # Errors
 /// When no file is named and the user has no home folder.
@@ -99,6 +99,9 @@ pub(crate) fn locate(explicit: Option<&Path>) -> Result<PathBuf> {
         return Ok(path.to_owned());
     }
     let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = from("DUNLIN_CONFIG") {
+        return Ok(path);
+    }
     let base = from("XDG_CONFIG_HOME").or_else(|| from("HOME").map(|home| home.join(".config")));
     let base = base.ok_or_else(|| {
         UsageError(

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, process::ExitCode};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde_json::Value;
 
 use crate::{
@@ -13,10 +14,19 @@ use crate::{
 const EXIT_USAGE: u8 = 64;
 
 /// Prints clap's answer: help and version on stdout with success, anything else on stderr.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(error: clap::Error) -> ExitCode {
+    let error = without_commands(error);
     // Nothing can be told when the terminal itself is gone.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// Where a command is missing, clap lists all there are, those that are hidden too; the help, which it points at, says more.
+fn without_commands(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::MissingSubcommand {
+        error.insert(ContextKind::ValidSubcommand, ContextValue::None);
+    }
+    error
 }
 
 /// Prints an error and chooses the exit code.
@@ -220,9 +230,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 mod tests {
     use std::io;
 
+    use clap::Parser as _;
     use serde_json::json;
 
-    use super::{Failures, ServerError};
+    use super::{Failures, ServerError, without_commands};
+    use crate::command::Arguments;
 
     #[test]
     fn a_closed_stdout_ends_a_batch() {
@@ -234,6 +246,15 @@ mod tests {
         assert_eq!(format!("{error:#}"), "2 more objects were not tried: printing: broken pipe");
         assert!(super::is_broken_pipe(&error));
         assert!(failures.into_result().is_err());
+    }
+
+    #[test]
+    fn a_missing_command_lists_no_hidden_ones() {
+        for line in [&["dunlin"] as &[&str], &["dunlin", "-v"]] {
+            let error = without_commands(Arguments::try_parse_from(line).unwrap_err()).to_string();
+            assert!(error.contains("Usage: dunlin [OPTIONS] <COMMAND>"), "{error}");
+            assert!(!error.contains("runner") && !error.contains("compile"), "{error}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod terminal;
 fn main() -> ExitCode {
     let arguments = match command::Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return failure::usage(&error),
+        Err(error) => return failure::usage(error),
     };
     arguments.command.run(&arguments.connection, arguments.verbosity)
 }

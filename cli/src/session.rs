@@ -9,8 +9,9 @@ use crate::{api::Api, client::Client, context, manifest::NamespaceGiven};
 /// Options of all commands that talk to a coordinator.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConnectionArgs {
-    /// Client configuration file (default: ~/.config/dunlin/config).
-    #[arg(long, global = true, env = "DUNLIN_CONFIG", value_name = "FILE", help_heading = "Connection")]
+    // The variable is read elsewhere: clap takes an option that it has found in the environment for one that was typed.
+    /// Client configuration file (default: $DUNLIN_CONFIG, else ~/.config/dunlin/config).
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) config: Option<PathBuf>,
     /// Context to use instead of the current one.
     #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]

@@ -30,7 +30,8 @@ pub(crate) struct Args {
     #[arg(long = "for", value_name = "OBJECT")]
     about: Option<String>,
     /// Only events of these types: Normal, Warning.
-    #[arg(long, value_delimiter = ',', value_name = "TYPE")]
+    #[arg(long, value_delimiter = ',', value_name = "TYPE", ignore_case = true, hide_possible_values = true,
+          value_parser = ["Normal", "Warning"])]
     types: Vec<String>,
     /// Go on printing events as they come.
     #[arg(long, short)]
