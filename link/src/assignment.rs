@@ -64,7 +64,7 @@ pub struct AssignmentChange {
     pub forget: Vec<PodUid>,
     /// Content that the node did not hold yet.
     pub objects: Vec<(Digest, ConfigObject)>,
-    /// Digest over (uid, revision) of all pods and over all tombstones after the change.
+    /// Digest over (uid, revision) of all pods and (uid, grace) of all tombstones after the change.
     pub state_digest: Digest,
 }
 
@@ -79,10 +79,10 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Digest of a set: SHA-256 over the sorted (uid, revision) pairs and the sorted uids of tombstones.
+/// Digest of a set: SHA-256 over the sorted (uid, revision) pairs of pods and (uid, seconds of grace) pairs of tombstones.
 pub fn state_digest<'a>(
     pods: impl Iterator<Item = (&'a PodUid, Revision)>,
-    tombstones: impl Iterator<Item = &'a PodUid>,
+    tombstones: impl Iterator<Item = (&'a PodUid, u32)>,
 ) -> Digest {
     use sha2::{Digest as _, Sha256};
     let mut hash = Sha256::new();
@@ -96,9 +96,10 @@ pub fn state_digest<'a>(
     hash.update([1]);
     let mut tombstones: Vec<_> = tombstones.collect();
     tombstones.sort();
-    for uid in tombstones {
+    for (uid, grace_seconds) in tombstones {
         hash.update(uid.as_str().as_bytes());
         hash.update([0]);
+        hash.update(grace_seconds.to_le_bytes());
     }
     Digest::from_bytes(hash.finalize().into())
 }

@@ -231,6 +231,12 @@ async fn a_pod_from_creation_to_its_end() {
     let desired = cluster.desired("n1", |desired| !desired.tombstones.is_empty()).await;
     assert!(desired.pods.is_empty());
     assert_eq!(desired.tombstones[&uid].grace_seconds, 7);
+    cluster.delete("Pod", "p", json!({ "gracePeriodSeconds": 1 })).await;
+    let shorter = cluster.desired("n1", |desired| desired.tombstones[&uid].grace_seconds == 1).await;
+    assert!(shorter.revision > desired.revision);
+    // No deletion gives back what an earlier one took.
+    cluster.delete("Pod", "p", json!({ "gracePeriodSeconds": 20 })).await;
+    assert_eq!(cluster.dispatch.desired(&NodeName::new("n1")).tombstones[&uid].grace_seconds, 1);
     let stopped = PodStatusReport { stopped: true, ..status(&uid, "p", 3, PodPhase::Succeeded) };
     assert_eq!(cluster.report("n1", stopped.clone()).await, Recorded::Done);
     cluster.until_gone("Pod", "p").await;

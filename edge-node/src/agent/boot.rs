@@ -161,7 +161,11 @@ fn held_set(loaded: &Loaded) -> HeldSet {
     HeldSet {
         revision: loaded.applied.revision,
         pods: pods.filter_map(|(uid, record)| Some((uid.clone(), record.revision?))).collect(),
-        tombstones: loaded.tombstones.keys().cloned().collect(),
+        tombstones: loaded
+            .tombstones
+            .iter()
+            .map(|(uid, buried)| (uid.clone(), buried.grace_seconds))
+            .collect(),
     }
 }
 

@@ -115,8 +115,10 @@ impl Agent {
         if change.base.is_none() {
             // A tombstone that a snapshot does not repeat has done its work.
             let named: HashSet<_> = change.upserts.iter().map(|(_, assignment)| &assignment.uid).collect();
-            let done =
-                self.tombstones.keys().filter(|uid| !held.tombstones.contains(*uid) && !named.contains(uid));
+            let done = self
+                .tombstones
+                .keys()
+                .filter(|uid| !held.tombstones.contains_key(*uid) && !named.contains(uid));
             let done: Vec<_> = done.filter(|uid| !forget.contains(uid)).cloned().collect();
             forget.extend(done);
         }

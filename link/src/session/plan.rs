@@ -49,7 +49,7 @@ pub(super) fn plan(
 ) -> Option<Planned> {
     let mut after = HeldSet::of(desired);
     after.pods.retain(|uid, _| !forget.contains(uid) && !forgotten.contains(uid));
-    after.tombstones.retain(|uid| !forget.contains(uid) && !forgotten.contains(uid));
+    after.tombstones.retain(|uid, _| !forget.contains(uid) && !forgotten.contains(uid));
     if after.revision < known.revision() {
         // The desired set is still being read after a start of the coordinator: an older state is never sent.
         return None;
@@ -63,22 +63,22 @@ pub(super) fn plan(
     }
 }
 
-/// Whether two sets name the same pods at the same revisions and the same tombstones.
+/// Whether two sets name the same pods at the same revisions and the same tombstones with the same grace.
 fn is_same(held: &HeldSet, after: &HeldSet) -> bool {
     held.pods == after.pods && held.tombstones == after.tombstones
 }
 
 /// Whether a pod would have to vanish without a tombstone, which a delta cannot express and a snapshot turns into holding it.
 fn loses_a_pod(held: &HeldSet, after: &HeldSet, forget: &BTreeSet<PodUid>) -> bool {
-    held.pods
-        .keys()
-        .any(|uid| !after.pods.contains_key(uid) && !held.tombstones.contains(uid) && !forget.contains(uid))
+    held.pods.keys().any(|uid| {
+        !after.pods.contains_key(uid) && !held.tombstones.contains_key(uid) && !forget.contains(uid)
+    })
 }
 
 fn snapshot(desired: &Desired, after: HeldSet, forget: &BTreeSet<PodUid>) -> Planned {
     let objects = desired.objects.iter().map(|(digest, object)| (*digest, (**object).clone())).collect();
     let upserts = after.pods.keys().cloned().collect();
-    let tombstones = after.tombstones.clone();
+    let tombstones = after.tombstones.keys().cloned().collect();
     let mut change = carry(desired, &after, &upserts, &tombstones);
     change.objects = objects;
     change.forget = forget.iter().cloned().collect();
@@ -88,7 +88,8 @@ fn snapshot(desired: &Desired, after: HeldSet, forget: &BTreeSet<PodUid>) -> Pla
 fn delta_from_base(desired: &Desired, after: HeldSet, base: Revision, forget: &BTreeSet<PodUid>) -> Planned {
     let upserts =
         after.pods.iter().filter(|(_, revision)| **revision > base).map(|(uid, _)| uid.clone()).collect();
-    let mut change = carry(desired, &after, &upserts, &after.tombstones);
+    let tombstones = after.tombstones.keys().cloned().collect();
+    let mut change = carry(desired, &after, &upserts, &tombstones);
     change.base = Some(base);
     change.objects = objects_only_of(desired, &after, &upserts);
     change.forget = forget.iter().cloned().collect();
@@ -102,12 +103,17 @@ fn delta(desired: &Desired, after: HeldSet, held: &HeldSet, forget: &BTreeSet<Po
         .filter(|(uid, revision)| held.pods.get(uid) != Some(revision))
         .map(|(uid, _)| uid.clone())
         .collect();
-    let tombstones = after.tombstones.difference(&held.tombstones).cloned().collect();
+    let tombstones = after
+        .tombstones
+        .iter()
+        .filter(|(uid, grace)| held.tombstones.get(uid) != Some(grace))
+        .map(|(uid, _)| uid.clone())
+        .collect();
     let mut change = carry(desired, &after, &upserts, &tombstones);
     change.base = Some(held.revision);
     change.objects = objects_only_of(desired, &after, &upserts);
-    let buried_before = held.tombstones.difference(&after.tombstones);
-    change.forget = forget.union(&buried_before.cloned().collect()).cloned().collect();
+    let recorded = held.tombstones.keys().filter(|uid| !after.tombstones.contains_key(*uid));
+    change.forget = forget.union(&recorded.cloned().collect()).cloned().collect();
     Planned { change, after }
 }
 
@@ -151,4 +157,42 @@ fn objects_only_of(
 fn named_by<'a>(desired: &Desired, uids: impl Iterator<Item = &'a PodUid>) -> BTreeSet<Digest> {
     let pods = uids.filter_map(|uid| desired.pods.get(uid));
     pods.flat_map(|pod| pod.assignment.config.iter().filter_map(|config| config.digest)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{UnixMillis, assignment::Tombstone};
+
+    fn buried(grace_seconds: u32, revision: u64) -> Desired {
+        let uid = PodUid::new("u");
+        let tombstone = Tombstone {
+            uid: uid.clone(),
+            namespace: "default".into(),
+            name: "p".into(),
+            grace_seconds,
+            requested_at: UnixMillis(0),
+        };
+        let tombstones = Arc::new([(uid, tombstone)].into());
+        Desired { revision: Revision(revision), tombstones, ..Desired::default() }
+    }
+
+    #[test]
+    fn a_tombstone_with_another_grace_is_sent_again() {
+        let (first, second) = (buried(30, 1), buried(1, 2));
+        let held = HeldSet::of(&first);
+        let none = BTreeSet::new();
+        let known = Known::Set(held.clone());
+        assert!(plan(&first, &known, &none, &none).is_none());
+        let Planned { change, after } = plan(&second, &known, &none, &none).unwrap();
+        assert_eq!(change.tombstones.iter().map(|sent| sent.grace_seconds).collect::<Vec<_>>(), [1]);
+        assert_eq!((change.base, change.forget.len()), (Some(Revision(1)), 0));
+        // A node that was away is known by its digest alone.
+        assert_ne!(held.digest(), after.digest());
+        let mut applied = held;
+        assert!(applied.apply(&change).is_empty());
+        assert_eq!(applied, after);
+    }
 }

@@ -50,8 +50,9 @@ impl Agent {
             return Vec::new();
         }
         if change.base.is_none() {
-            let not_repeated = self.held.tombstones.difference(&after.tombstones);
-            for uid in not_repeated.filter(|uid| !after.pods.contains_key(*uid)) {
+            let is_named =
+                |uid: &&PodUid| after.tombstones.contains_key(*uid) || after.pods.contains_key(*uid);
+            for uid in self.held.tombstones.keys().filter(|uid| !is_named(uid)) {
                 self.unacked.remove(uid);
                 self.sequences.remove(uid);
             }
@@ -64,7 +65,8 @@ impl Agent {
         let running: BTreeSet<PodUid> = self.held.pods.keys().cloned().collect();
         let orphans = self.held.apply(change);
         self.orphans.extend(orphans);
-        self.orphans.retain(|uid| !self.held.pods.contains_key(uid) && !self.held.tombstones.contains(uid));
+        self.orphans
+            .retain(|uid| !self.held.pods.contains_key(uid) && !self.held.tombstones.contains_key(uid));
         for uid in &change.forget {
             let last = self.unacked.remove(uid);
             assert!(last.is_none_or(|report| report.stopped), "told to forget a pod that did not stop");
@@ -83,7 +85,7 @@ impl Agent {
         let sequence = self.sequences.entry(uid.clone()).or_default();
         *sequence += 1;
         let mut report = samples::report(uid, *sequence);
-        report.stopped = self.held.tombstones.contains(uid);
+        report.stopped = self.held.tombstones.contains_key(uid);
         self.unacked.insert(uid.clone(), report.clone());
         report
     }
@@ -150,8 +152,9 @@ impl World {
             3..5 => self.restart_coordinator(),
             5..12 => self.add_pod(),
             12..16 => self.change_pod(),
-            16..21 => self.delete_pod(),
-            21..30 => self.pod_changes(),
+            16..20 => self.delete_pod(),
+            20..22 => self.shorten_grace(),
+            22..30 => self.pod_changes(),
             30..35 => self.advance(Duration::from_millis(900)),
             35..45 => self.deliver_old(),
             _ => self.deliver(),
@@ -273,6 +276,16 @@ impl World {
             self.next_revision();
             let tombstone = samples::tombstone(&uid);
             Arc::make_mut(&mut self.desired.tombstones).insert(uid, tombstone);
+            self.desired_changed();
+        }
+    }
+
+    /// A second deletion leaves a pod less time than the first.
+    fn shorten_grace(&mut self) {
+        if let Some(uid) = self.any(self.desired.tombstones.keys().cloned().collect()) {
+            self.next_revision();
+            let tombstones = Arc::make_mut(&mut self.desired.tombstones);
+            tombstones.entry(uid).and_modify(|tombstone| tombstone.grace_seconds /= 2);
             self.desired_changed();
         }
     }

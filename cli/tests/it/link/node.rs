@@ -42,7 +42,7 @@ impl Agent {
     fn report(&self, state: &mut State, uid: &PodUid) {
         state.sequence += 1;
         let mut report = report(uid, state.sequence);
-        report.stopped = state.held.tombstones.contains(uid);
+        report.stopped = state.held.tombstones.contains_key(uid);
         state.unacked.insert(uid.clone(), report.clone());
         self.handle.report(report);
     }
