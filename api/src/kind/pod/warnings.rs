@@ -21,30 +21,53 @@ pub fn unsupported_warnings(pod: &Value) -> Vec<String> {
         let parts: Vec<&str> = path.split('.').collect();
         find(pod, &parts, &Path::new(""), &mut found);
     }
+    let annotations = Path::new("metadata.annotations");
+    let set = UNSUPPORTED_ANNOTATIONS.iter().filter(|name| has(&pod["metadata"]["annotations"], name));
+    found.extend(set.map(|name| annotations.key(name)));
     found.into_iter().map(|path| format!("{path}: accepted, but has no effect yet")).collect()
 }
 
 /// Fields without effect. `[]` after a name stands for every element of the list; `a|b` for either name. Empty values do not
 /// count, nor do the values in [`HARMLESS`].
+///
+/// Of the security contexts, what only takes something away is not here: a WASM guest has no user, system calls, capabilities or root
+/// file system, so `runAsNonRoot`, `readOnlyRootFilesystem`, dropped capabilities and the runtime's default profiles hold by
+/// themselves. What would give it something, or asks for a particular user or profile, is ignored.
 const UNSUPPORTED: &[&str] = &[
     "spec.volumes[]",
     "spec.ephemeralContainers[]",
     "spec.affinity.podAffinity|podAntiAffinity",
     "spec.topologySpreadConstraints[]",
-    "spec.securityContext.appArmorProfile|fsGroup|fsGroupChangePolicy|runAsGroup|runAsNonRoot|runAsUser|seLinuxChangePolicy|\
-     seLinuxOptions|seccompProfile|supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
+    "spec.securityContext.fsGroup|fsGroupChangePolicy|runAsGroup|runAsUser|seLinuxChangePolicy|seLinuxOptions|\
+     supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
+    "spec.securityContext.appArmorProfile|seccompProfile.type",
     "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|imagePullSecrets|os|\
      readinessGates|resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
     "spec.containers|initContainers[].livenessProbe|readinessProbe|startupProbe|lifecycle|volumeMounts|volumeDevices|\
      resizePolicy|restartPolicyRules|stdin|stdinOnce|tty|terminationMessagePath",
-    "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|appArmorProfile|capabilities|privileged|\
-     procMount|readOnlyRootFilesystem|runAsGroup|runAsNonRoot|runAsUser|seLinuxOptions|seccompProfile|windowsOptions",
+    "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|privileged|procMount|runAsGroup|runAsUser|\
+     seLinuxOptions|windowsOptions",
+    "spec.containers|initContainers[].securityContext.capabilities.add",
+    "spec.containers|initContainers[].securityContext.appArmorProfile|seccompProfile.type",
     "spec.containers[].restartPolicy",
 ];
 
 /// Values that ask for what happens anyway.
-const HARMLESS: &[(&str, &str)] =
-    &[("dnsPolicy", "ClusterFirst"), ("terminationMessagePath", "/dev/termination-log")];
+const HARMLESS: &[(&str, &str)] = &[
+    ("dnsPolicy", "ClusterFirst"),
+    ("terminationMessagePath", "/dev/termination-log"),
+    ("procMount", "Default"),
+    ("type", "RuntimeDefault"),
+];
+
+/// Annotations that will choose and tune how a module is run.
+const UNSUPPORTED_ANNOTATIONS: &[&str] = &[
+    "dunlin.dev/entry",
+    "dunlin.dev/concurrency",
+    "dunlin.dev/max-reuse",
+    "dunlin.dev/request-timeout",
+    "dunlin.dev/idle-timeout",
+];
 
 /// Follows a pattern of [`UNSUPPORTED`] through a value.
 fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
@@ -179,7 +202,7 @@ mod tests {
     fn fields_without_effect_are_named() {
         let pod = json!({"spec": {
             "containers": [
-                {"name": "a", "livenessProbe": {"exec": {}}, "securityContext": {"runAsNonRoot": true}, "tty": false},
+                {"name": "a", "livenessProbe": {"exec": {}}, "securityContext": {"runAsUser": 7}, "tty": false},
                 {"name": "b", "terminationMessagePath": "/dev/termination-log", "env": [{"name": "x"}]},
             ],
             "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "nodeSelector": {"a": "b"},
@@ -191,11 +214,51 @@ mod tests {
             "spec.affinity.podAffinity",
             "spec.hostNetwork",
             "spec.containers[0].livenessProbe",
-            "spec.containers[0].securityContext.runAsNonRoot",
+            "spec.containers[0].securityContext.runAsUser",
         ];
         assert_eq!(
             unsupported_warnings(&pod),
             expected.map(|path| format!("{path}: accepted, but has no effect yet"))
         );
+    }
+
+    /// Checks which fields of a pod with these security contexts, of the pod and of its container, are warned of.
+    fn check_security(pod: Value, container: Value, expected: &[&str]) {
+        let pod = json!({"spec": {"securityContext": pod, "containers": [{"securityContext": container}]}});
+        let expected: Vec<_> =
+            expected.iter().map(|path| format!("{path}: accepted, but has no effect yet")).collect();
+        assert_eq!(unsupported_warnings(&pod), expected);
+    }
+
+    #[test]
+    fn security_that_only_takes_away_holds_by_itself() {
+        let restricted = json!({
+            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "privileged": false,
+            "procMount": "Default", "readOnlyRootFilesystem": true, "runAsNonRoot": true,
+            "appArmorProfile": {"type": "RuntimeDefault"}, "seccompProfile": {"type": "RuntimeDefault"},
+        });
+        check_security(
+            json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}),
+            restricted,
+            &[],
+        );
+        check_security(
+            json!({"runAsUser": 1000, "seccompProfile": {"type": "Unconfined"}}),
+            json!({"allowPrivilegeEscalation": true, "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}}),
+            &[
+                "spec.securityContext.runAsUser",
+                "spec.securityContext.seccompProfile.type",
+                "spec.containers[0].securityContext.allowPrivilegeEscalation",
+                "spec.containers[0].securityContext.capabilities.add",
+            ],
+        );
+    }
+
+    #[test]
+    fn annotations_without_effect_are_named() {
+        let pod = json!({"metadata": {"annotations": {"dunlin.dev/entry": "", "dunlin.dev/max-reuse": "4", "a": "b"}}});
+        let expected = ["entry", "max-reuse"]
+            .map(|name| format!("metadata.annotations[dunlin.dev/{name}]: accepted, but has no effect yet"));
+        assert_eq!(unsupported_warnings(&pod), expected);
     }
 }
