@@ -30,6 +30,7 @@ mod query;
 mod response;
 mod routes;
 mod shape;
+mod size;
 pub mod stored;
 mod update;
 mod user;

@@ -39,5 +39,9 @@ pub const SESSION_QUEUE_MAX: usize = 64;
 /// Largest body of an API request that carries an object; Kubernetes' own bound.
 pub const REQUEST_BODY_BYTES_MAX: usize = 3 << 20;
 
+/// Largest object that clients can make by creating, updating and patching it, in JSON: what could be sent at once, so that an
+/// assignment of it always fits into a frame.
+pub const OBJECT_BYTES_MAX: usize = REQUEST_BODY_BYTES_MAX;
+
 /// Largest module that can be pushed.
 pub const MODULE_BYTES_MAX: u64 = 256 << 20;

@@ -15,7 +15,7 @@ use super::{
     get::pod_kind,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
-    store_failed, stored,
+    size, store_failed, stored,
 };
 use crate::store::{Compare, Txn, TxnOutcome, Write};
 
@@ -52,6 +52,7 @@ impl ApiService {
             let guard = self.check_namespace(request, &object).await?;
             let created = self.prepare(request, object.clone())?;
             grant.check_new(user, request, &created.object)?;
+            size::check_new(&created.object)?;
             self.check_references(user, request, grant, &created.object).await?;
             match self.insert(request.kind, created, guard, options.dry_run).await? {
                 Inserted::Done(created) => return Ok(created),

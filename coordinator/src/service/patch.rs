@@ -12,6 +12,7 @@ use super::{
     ApiService, ObjectRef, User, authorize,
     options::WriteOptions,
     path::{ResourceRequest, Verb},
+    size,
     update::{check_version, settle, target, updated},
 };
 
@@ -53,6 +54,7 @@ impl ApiService {
             warnings = patched.warnings;
             check_version(request, current, &patched.object)?;
             let updated = updated(request, &grant, target, current, patched.object)?;
+            size::check_change(current, &updated.object)?;
             warnings.extend(updated.warnings);
             Ok(settle(request.object(), updated.object, self.clock().now()))
         };

@@ -14,6 +14,7 @@ use super::{
     delete_options::Stop,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
+    size,
 };
 
 impl ApiService {
@@ -67,6 +68,7 @@ impl ApiService {
             grant.check_current(user, request, current)?;
             check_version(request, current, &new)?;
             let updated = updated(request, &grant, target, current, new.clone())?;
+            size::check_change(current, &updated.object)?;
             warnings = updated.warnings;
             Ok(settle(request.object(), updated.object, self.clock().now()))
         };

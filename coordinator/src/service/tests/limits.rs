@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin_link::{
     Digest, NodeName,
-    limits::REQUEST_BODY_BYTES_MAX,
+    limits::{OBJECT_BYTES_MAX, REQUEST_BODY_BYTES_MAX},
     logs::LogRequest,
     rpc::{Method, RequestHead},
 };
@@ -37,6 +37,31 @@ async fn a_body_is_read_to_its_bound_and_no_further() {
     assert_eq!(status["reason"], "RequestEntityTooLarge");
     let expected = format!("Request entity too large: limit is {REQUEST_BODY_BYTES_MAX}");
     assert_eq!(status["message"], expected);
+}
+
+#[tokio::test]
+async fn an_object_cannot_be_grown_past_its_bound() {
+    let fixture = Fixture::start().await;
+    let path = format!("{CONFIG_MAPS}/grown");
+    // Labels are bounded one by one only: these are half of what an object may have.
+    let labels = |prefix: &str| -> serde_json::Map<_, _> {
+        let labels = 0..OBJECT_BYTES_MAX / 2 / 60;
+        labels.map(|index| (format!("{prefix}{index:047}"), json!("12345678"))).collect()
+    };
+    let patch = |labels: serde_json::Value| {
+        let mut request =
+            Request::new(Method::Patch, &path).with_body(&json!({"metadata": {"labels": labels}}));
+        request.content_type = "application/merge-patch+json".to_owned();
+        request
+    };
+    fixture.create(CONFIG_MAPS, &json!({"metadata": {"name": "grown", "labels": labels("a")}})).await;
+    let before = fixture.get(&path).await;
+    let refused = fixture.expect(413, patch(labels("b").into())).await;
+    assert_eq!(refused["reason"], "RequestEntityTooLarge");
+    assert_eq!(refused["message"], format!("Request entity too large: limit is {OBJECT_BYTES_MAX}"));
+    assert_eq!(fixture.get(&path).await, before);
+    fixture.expect(200, patch(json!({"small": "one"}))).await;
+    fixture.expect(200, Request::new(Method::Delete, &path)).await;
 }
 
 /// A node whose log is a trap.
