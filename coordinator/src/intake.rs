@@ -24,6 +24,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+pub use dunlin_link::session::coordinator::Recorded;
+
 use crate::{
     dispatch::Dispatch,
     events::{Occurrence, Recorder, Regarding, Severity},
@@ -47,17 +49,6 @@ struct Inner {
     liveness: mpsc::Sender<(NodeName, Liveness)>,
     /// One lock for all nodes: it is held for a look-up.
     sequences: Mutex<Sequences>,
-}
-
-/// What became of one pod status report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    /// Stored, or already as reported: the node need not keep it.
-    Done,
-    /// The pod does not exist any more: the node may forget it once stopped.
-    Gone,
-    /// Not stored for now; the node should keep it and will be asked again.
-    Retry,
 }
 
 /// What an intake is made of.

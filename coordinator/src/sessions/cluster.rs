@@ -14,7 +14,7 @@ use tokio::{fs::File, sync::watch};
 use crate::{
     artifacts::{Artifacts, OpenModule},
     dispatch::Dispatch,
-    intake::{self, Intake},
+    intake::Intake,
 };
 
 /// The seam between sessions and the cluster: where desired sets come from and where what nodes say goes. In the coordinator it is
@@ -89,13 +89,7 @@ impl Cluster for ConnectedCluster {
         reports: Vec<PodStatusReport>,
         clock_offset_ms: i64,
     ) -> Vec<(PodUid, Recorded)> {
-        let recorded = self.intake.pod_statuses(node, reports, clock_offset_ms).await;
-        let convert = |recorded| match recorded {
-            intake::Recorded::Done => Recorded::Done,
-            intake::Recorded::Gone => Recorded::Gone,
-            intake::Recorded::Retry => Recorded::Retry,
-        };
-        recorded.into_iter().map(|(uid, recorded)| (uid, convert(recorded))).collect()
+        self.intake.pod_statuses(node, reports, clock_offset_ms).await
     }
 
     async fn events(&self, node: &NodeName, events: Vec<NodeEvent>, clock_offset_ms: i64) {
