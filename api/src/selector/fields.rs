@@ -57,6 +57,13 @@ impl FieldSelector {
         })
     }
 
+    /// Selects of the same objects only those of this name.
+    pub fn and_name(mut self, name: &str) -> Self {
+        let (field, value) = ("metadata.name".to_owned(), name.to_owned());
+        self.terms.push(Term { field, value, relation: Relation::Equal });
+        self
+    }
+
     /// Whether it selects everything.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
@@ -154,6 +161,21 @@ mod tests {
         let kind = kind::by_kind("v1", kind).unwrap();
         let got = FieldSelector::parse(kind, selector).map(|selector| selector.matches(kind, &object));
         assert_eq!(got, expected.map_err(SelectorError::new), "{selector}");
+    }
+
+    #[test]
+    fn a_name_narrows_what_was_selected() {
+        let kind = kind::by_kind("v1", "Pod").unwrap();
+        let object = json!({"metadata": {"name": "a,b"}, "spec": {"nodeName": "n1"}});
+        let check = |selector: &str, name: &str, expected: bool| {
+            let narrowed = FieldSelector::parse(kind, selector).unwrap().and_name(name);
+            assert_eq!(narrowed.matches(kind, &object), expected, "{selector} and {name}");
+        };
+        check("", "a,b", true);
+        check("", "a", false);
+        check("spec.nodeName=n1", "a,b", true);
+        check("spec.nodeName=n2", "a,b", false);
+        check("metadata.name=other", "a,b", false);
     }
 
     #[test]

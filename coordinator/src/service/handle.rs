@@ -115,8 +115,7 @@ impl ApiService {
         // The old way to watch one object: its name is in the path.
         let name = std::mem::take(&mut request.name);
         if !name.is_empty() {
-            let selector = format!("metadata.name={name}");
-            options.selection.fields = dunlin_api::selector::FieldSelector::parse(request.kind, &selector)?;
+            options.selection.fields = options.selection.fields.and_name(&name);
         }
         let events = self.watch(request, options, shape, permit).await?;
         Ok(Response::stream(JSON, events))
@@ -132,7 +131,7 @@ impl ApiService {
         content_type: &str,
         source: Source<'_>,
     ) -> Result<Response, Status> {
-        if request.subresource == "log" && request.verb == Verb::Get && request.kind.kind == "Pod" {
+        if reads_log(&request) {
             return self.serve_log(user, &request, query).await;
         }
         let answer = if matches!(request.verb, Verb::List) { Answer::List } else { Answer::Object };
@@ -244,7 +243,11 @@ impl ApiService {
 
 /// Watches and followed logs last as long as their clients like.
 fn is_long(request: &ResourceRequest, query: &Query) -> bool {
-    request.verb == Verb::Watch || (request.subresource == "log" && query.flag("follow"))
+    request.verb == Verb::Watch || (reads_log(request) && query.flag("follow"))
+}
+
+fn reads_log(request: &ResourceRequest) -> bool {
+    request.subresource == "log" && request.verb == Verb::Get && request.kind.kind == "Pod"
 }
 
 fn check_readable(request: &ResourceRequest) -> Result<(), Status> {

@@ -36,6 +36,30 @@ async fn a_node_reads_what_its_pods_name_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_node_watches_its_own_pods_by_name_too() {
+    let fixture = Fixture::start().await;
+    let node = User::node(&NodeName::new("n1"));
+    for (name, bound_to) in [("own", "n1"), ("foreign", "n2")] {
+        let mut object = pod(name);
+        object["spec"]["nodeName"] = bound_to.into();
+        fixture.create(PODS, &object).await;
+    }
+    let watch = async |name: &str, selector: &str| {
+        let path = format!("/api/v1/watch/namespaces/default/pods/{name}");
+        let request = Request::new(Method::Get, &path).with_query("timeoutSeconds", "1");
+        fixture.send_as(&node, request.with_query("fieldSelector", selector)).await
+    };
+    assert_eq!(watch("foreign", "spec.nodeName=n2").await.head.status, 403);
+    assert_eq!(watch("own", "").await.head.status, 403);
+    let (own, foreign) =
+        tokio::join!(async { watch("own", "spec.nodeName=n1").await.into_bytes().await.unwrap() }, async {
+            watch("foreign", "spec.nodeName=n1").await.into_bytes().await.unwrap()
+        },);
+    assert!(String::from_utf8_lossy(&own).contains(r#""name":"own""#));
+    assert_eq!(String::from_utf8_lossy(&foreign), "");
+}
+
+#[tokio::test]
 async fn a_node_registers_itself_and_nobody_else() {
     let fixture = Fixture::start().await;
     let node = User::node(&NodeName::new("n1"));

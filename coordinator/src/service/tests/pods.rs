@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 
-use super::{Fixture, PODS, Request, pod};
+use super::{CONFIG_MAPS, Fixture, PODS, Request, pod};
 use crate::{
     service::{LogError, LogSource, ObjectRef, TOMBSTONES_PREFIX, User, get::pod_kind},
     store::ListOptions,
@@ -82,6 +82,23 @@ async fn a_stopped_pod_is_removed_by_its_node_alone() {
     assert_eq!(remove(&own, uid).await, Ok(()));
     assert_eq!(remove(&own, uid).await, Err(404));
     assert!(tombstones(&fixture).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_followed_log_is_read_and_not_patched() {
+    let fixture = Fixture::start().await;
+    fixture.create(PODS, &pod("p")).await;
+    for (method, path, status) in [
+        (Method::Patch, format!("{PODS}/p/log"), 404),
+        (Method::Put, format!("{PODS}/p/log"), 404),
+        (Method::Get, format!("{CONFIG_MAPS}/p/log"), 404),
+    ] {
+        let mut request = Request::new(method, &path).with_query("follow", "true").with_body(&json!({}));
+        if method == Method::Patch {
+            request.content_type = "application/merge-patch+json".to_owned();
+        }
+        fixture.expect(status, request).await;
+    }
 }
 
 #[tokio::test]
