@@ -12,12 +12,8 @@ use crate::{front, service::User, sessions::wall};
 
 /// Serves requests until the client leaves.
 pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
-    let user = match peer(connection) {
-        Ok(Some(peer)) if peer.not_after <= wall() => {
-            return turn_away(connection, "the client certificate has expired; ask for a new one");
-        }
-        Ok(Some(peer)) => Some(peer.user),
-        Ok(None) => None,
+    let user = match authorize(services, connection).await {
+        Ok(user) => user,
         Err(reason) => return turn_away(connection, &reason),
     };
     let mut requests = JoinSet::new();
@@ -25,6 +21,10 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
         tokio::select! {
             stream = connection.accept_bi() => match stream {
                 Ok(stream) => {
+                    // Again for each request: a node may have been removed since it connected.
+                    if let Err(reason) = authorize(services, connection).await {
+                        return turn_away(connection, &reason);
+                    }
                     requests.spawn(request(Arc::clone(services), user.clone(), stream));
                 }
                 Err(error) => {
@@ -39,6 +39,18 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
             }
         }
     }
+}
+
+/// The user that this connection is; `None` without a certificate. A node is one as long as the key is registered.
+async fn authorize(services: &Services, connection: &Connection) -> Result<Option<User>, String> {
+    let Some(peer) = peer(connection)? else { return Ok(None) };
+    if peer.not_after <= wall() {
+        return Err("the client certificate has expired; ask for a new one".into());
+    }
+    if let Some(node) = peer.node() {
+        services.tokens.check_key(&node, peer.key).await.map_err(|error| error.to_string())?;
+    }
+    Ok(Some(peer.user))
 }
 
 async fn request(services: Arc<Services>, user: Option<User>, stream: (SendStream, RecvStream)) {

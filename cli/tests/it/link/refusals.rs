@@ -9,6 +9,7 @@ use dunlin_link::{Digest, join::JoinToken};
 use serde_json::json;
 
 use super::{
+    client::Client,
     cluster::{Coordinator, logged},
     node::{Node, try_join},
 };
@@ -89,18 +90,24 @@ async fn another_nodes_certificate_opens_no_session() {
     node.stop().await;
 }
 
+/// Deletes a Node object, as an administrator does.
+async fn remove(coordinator: &Coordinator, name: &str) {
+    let kind = kind::by_kind("v1", "Node").unwrap();
+    let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+    let object = json!({ "metadata": { "name": name } });
+    coordinator.api.create(&admin, kind, "", object).await.unwrap();
+    let object = ObjectRef { kind, namespace: "", name };
+    coordinator.api.delete(&admin, object, json!({})).await.unwrap();
+    let node = format!("node={name:?}");
+    logged(&["INFO", "a node was removed; its machine has to join again", &node]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_node_is_expelled_and_its_name_is_free() {
     let coordinator = Coordinator::start().await;
     let node = Node::join(coordinator.token().await, "removed").await;
     coordinator.played.hears("connected removed", 1).await;
-    let kind = kind::by_kind("v1", "Node").unwrap();
-    let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
-    let object = json!({ "metadata": { "name": "removed" } });
-    coordinator.api.create(&admin, kind, "", object).await.unwrap();
-    let object = ObjectRef { kind, namespace: "", name: "removed" };
-    coordinator.api.delete(&admin, object, json!({})).await.unwrap();
-    logged(&["INFO", "a node was removed; its machine has to join again", "node=\"removed\""]).await;
+    remove(&coordinator, "removed").await;
     let words = "node `removed` is not a member of this cluster; it must join with a token";
     logged(&["WARN", "refused a connection", words, "remote=127.0.0.1"]).await;
     logged(&["WARN", "session ended", "the connection ended", words]).await;
@@ -110,4 +117,27 @@ async fn a_removed_node_is_expelled_and_its_name_is_free() {
     logged(&["WARN", "refused a connection", words]).await;
     node.stop().await;
     replaced.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_is_refused_by_the_api_too() {
+    let coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    try_join(coordinator.token().await, "leaver", folder.path().into()).await.unwrap();
+    let early = Client::connect(&coordinator, folder.path()).await;
+    assert_eq!(early.get("/livez").await, Some(200));
+    remove(&coordinator, "leaver").await;
+    let words = "node `leaver` is not a member of this cluster; it must join with a token";
+    assert_eq!(early.get("/livez").await, None, "the connection from before");
+    assert_eq!(early.closed().await, words);
+    let late = Client::connect(&coordinator, folder.path()).await;
+    assert_eq!(late.get("/livez").await, None);
+    assert_eq!(late.closed().await, words);
+    let other = tempfile::tempdir().unwrap();
+    try_join(coordinator.token().await, "leaver", other.path().into()).await.unwrap();
+    let taken = Client::connect(&coordinator, folder.path()).await;
+    assert_eq!(
+        taken.closed().await,
+        "the key of this certificate is not the one that node `leaver` joined with"
+    );
 }
