@@ -25,7 +25,7 @@ use self::{
     expiry::Expiry,
     ledger::{Ledger, Verdict},
 };
-use crate::service::{ApiService, ObjectRef, User};
+use crate::service::{ApiService, ModifyError, ObjectRef, User};
 
 /// Takes occurrences; cheap to clone.
 #[derive(Clone)]
@@ -182,8 +182,8 @@ async fn carry_out(service: &ApiService, verdict: Verdict) -> Result<(), Status>
             // Nodes may create events and not change them; counting is the coordinator's.
             match service.modify(&User::controller_manager(), object, "", None, raise).await {
                 // Deleted meanwhile: nobody wants the count.
-                Err(status) if status.code() == 404 => Ok(()),
-                result => result.map(drop),
+                Err(ModifyError::Gone(_)) => Ok(()),
+                result => result.map(drop).map_err(Status::from),
             }
         }
     }

@@ -1,19 +1,13 @@
 //! Where what nodes say enters the cluster: facts, liveness, pod statuses, events and refusals, each through the API service as
 //! user `system:node:NAME`.
 //!
+//! A report that comes here is the newest of its pod: a session keeps its own in order, and a node's sessions follow each other.
 //! Liveness stays in memory: it goes to the driver, which decides what silence means. Nothing that a node repeats is written.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use dunlin_api::{Kind, Status, kind};
-use dunlin_coordinator_core::{
-    node_status,
-    pod_status::{self, Sequences},
-    view::Liveness,
-};
+use dunlin_coordinator_core::{node_status, pod_status, view::Liveness};
 use dunlin_link::{
     NodeName, PodUid,
     assignment::Refusal,
@@ -29,7 +23,7 @@ pub use dunlin_link::session::coordinator::Recorded;
 use crate::{
     dispatch::Dispatch,
     events::{Occurrence, Recorder, Regarding, Severity},
-    service::{ApiService, Clock, ObjectRef, User, tombstone_key},
+    service::{ApiService, Clock, ModifyError, ObjectRef, User, tombstone_key},
     store::{Compare, Store, StoreError, Txn, Write},
 };
 
@@ -47,8 +41,6 @@ struct Inner {
     clock: Clock,
     /// Where the driver hears of sessions.
     liveness: mpsc::Sender<(NodeName, Liveness)>,
-    /// One lock for all nodes: it is held for a look-up.
-    sequences: Mutex<Sequences>,
 }
 
 /// What an intake is made of.
@@ -64,8 +56,7 @@ pub(crate) struct Parts {
 impl Intake {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { service, store, dispatch, recorder, clock, liveness } = parts;
-        let sequences = Mutex::default();
-        Self { inner: Arc::new(Inner { service, store, dispatch, recorder, clock, liveness, sequences }) }
+        Self { inner: Arc::new(Inner { service, store, dispatch, recorder, clock, liveness }) }
     }
 
     /// A node's session opened: registers or updates its Node object and marks it Ready.
@@ -143,51 +134,49 @@ impl Inner {
         let object = ObjectRef { kind: node_kind(), namespace: "", name: node.as_str() };
         let merge_status = |stored: &mut Value| node_status::merge_status(stored, facts, now);
         match self.service.modify(&user, object, "status", None, merge_status).await {
-            Err(status) if status.code() == NOT_FOUND => {
+            Err(ModifyError::Gone(_)) => {
                 let fresh = node_status::new_node(node, facts, now);
                 self.service.create(&user, node_kind(), "", fresh).await?;
                 self.service.modify(&user, object, "status", None, merge_status).await?;
                 Ok(())
             }
-            Err(status) => Err(status),
+            Err(error) => Err(error.into()),
             Ok(_) => {
                 let merge_labels = |stored: &mut Value| node_status::merge_labels(stored, node, facts);
-                self.service.modify(&user, object, "", None, merge_labels).await.map(drop)
+                self.service.modify(&user, object, "", None, merge_labels).await?;
+                Ok(())
             }
         }
     }
 
     async fn pod_status(&self, node: &NodeName, report: &PodStatusReport, clock_offset_ms: i64) -> Recorded {
         let uid = &report.uid;
-        self.service.endpoints().set(uid, report.local_endpoints.clone());
-        if !report.stopped && !self.sequences().is_newer(uid, report.sequence) {
-            return Recorded::Done;
-        }
         let user = User::node(node);
         let object = ObjectRef { kind: pod_kind(), namespace: &report.namespace, name: &report.name };
         let merge = |pod: &mut Value| pod_status::merge(pod, report, clock_offset_ms);
         let stored = match self.service.modify(&user, object, "status", Some(uid.as_str()), merge).await {
             Ok(stored) => stored,
-            Err(status) => return self.not_stored(node, report, &status).await,
+            Err(error) => return self.not_stored(node, report, &error).await,
         };
-        self.sequences().take(uid, report.sequence);
+        // Only now it is sure that the pod is this node's.
+        self.service.endpoints().set(node, uid, report.local_endpoints.clone());
         if !report.stopped || stored["metadata"]["deletionTimestamp"].is_null() {
             return Recorded::Done;
         }
         let (namespace, name) = (&report.namespace, &report.name);
         match self.service.remove_stopped_pod(&user, namespace, name, uid.as_str()).await {
             Ok(()) => {
-                self.sequences().forget(uid);
+                self.service.endpoints().set(node, uid, Vec::new());
                 Recorded::Done
             }
-            Err(status) => self.not_stored(node, report, &status).await,
+            Err(error) => self.not_stored(node, report, &error).await,
         }
     }
 
-    async fn not_stored(&self, node: &NodeName, report: &PodStatusReport, status: &Status) -> Recorded {
-        if !is_about_a_gone_pod(status) {
+    async fn not_stored(&self, node: &NodeName, report: &PodStatusReport, error: &ModifyError) -> Recorded {
+        if let ModifyError::Refused(_) = error {
             let (namespace, name) = (&report.namespace, &report.name);
-            tracing::warn!(%node, namespace, name, error = status.message(), "a pod's status cannot be stored");
+            tracing::warn!(%node, namespace, name, %error, "a pod's status cannot be stored");
             return Recorded::Retry;
         }
         if report.stopped {
@@ -205,17 +194,14 @@ impl Inner {
         let refuse = |pod: &mut Value| pod_status::refuse(pod, &refusal.reason, &refusal.message, now);
         let uid = refusal.uid.as_str();
         let stored = self.service.modify(&User::node(node), object, "status", Some(uid), refuse).await;
-        if let Err(status) = stored
-            && !is_about_a_gone_pod(&status)
-        {
-            tracing::warn!(%node, namespace, name, error = status.message(), "a refusal cannot be stored");
+        if let Err(error @ ModifyError::Refused(_)) = stored {
+            tracing::warn!(%node, namespace, name, %error, "a refusal cannot be stored");
         }
     }
 
     /// Forgets a pod that is gone and has stopped, its tombstone's record included.
     async fn forget(&self, node: &NodeName, uid: &PodUid) {
-        self.sequences().forget(uid);
-        self.service.endpoints().set(uid, Vec::new());
+        self.service.endpoints().set(node, uid, Vec::new());
         if let Err(error) = self.delete_tombstone(node, uid).await {
             tracing::warn!(%node, %uid, %error, "a tombstone cannot be removed");
         }
@@ -226,10 +212,6 @@ impl Inner {
         let compares = vec![Compare::ModRevision(found.key.clone(), found.mod_revision)];
         // Whoever else changed it meanwhile removed it.
         self.store.txn(Txn { compares, writes: vec![Write::Delete(found.key)] }).await.map(drop)
-    }
-
-    fn sequences(&self) -> MutexGuard<'_, Sequences> {
-        self.sequences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,18 +249,6 @@ fn occurrence(node: &NodeName, event: NodeEvent, clock_offset_ms: i64) -> Occurr
     }
 }
 
-/// Whether the service refused because there is no such pod, or its name belongs to another pod by now, here or elsewhere.
-fn is_about_a_gone_pod(status: &Status) -> bool {
-    match status.code() {
-        NOT_FOUND | FORBIDDEN => true,
-        CONFLICT => {
-            status.message().contains("UID in precondition")
-                || status.message().contains("does not match the UID")
-        }
-        _ => false,
-    }
-}
-
 fn pod_kind() -> &'static Kind {
     kind::by_kind("v1", "Pod").expect("the registry has pods")
 }
@@ -289,7 +259,3 @@ fn node_kind() -> &'static Kind {
 
 /// Writes of one batch under way at once: enough to share the store's flushes, few enough to leave room for others.
 const WRITES_IN_FLIGHT_MAX: usize = 128;
-
-const FORBIDDEN: u16 = 403;
-const NOT_FOUND: u16 = 404;
-const CONFLICT: u16 = 409;

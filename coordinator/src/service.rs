@@ -60,6 +60,7 @@ pub use self::{
     logs::{LogError, LogSource},
     options::Selection,
     response::{Body, ByteStream, Response},
+    update::ModifyError,
     user::User,
 };
 

@@ -5,39 +5,12 @@
 
 mod containers;
 
-use std::collections::HashMap;
-
-use dunlin_link::{
-    PodUid,
-    status::{PodCondition, PodConditionKind, PodPhase, PodStatusReport},
-};
+use dunlin_link::status::{PodCondition, PodConditionKind, PodPhase, PodStatusReport};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use self::containers::{Clock, container_status};
 use crate::node_status::seconds;
-
-/// The highest sequence taken of each pod's reports, so that a late one does not undo a newer.
-#[derive(Debug, Default)]
-pub struct Sequences(HashMap<PodUid, u64>);
-
-impl Sequences {
-    /// Whether a report of this sequence is newer than all that were taken.
-    pub fn is_newer(&self, uid: &PodUid, sequence: u64) -> bool {
-        self.0.get(uid).is_none_or(|taken| sequence > *taken)
-    }
-
-    /// Takes note of a report that was stored.
-    pub fn take(&mut self, uid: &PodUid, sequence: u64) {
-        let taken = self.0.entry(uid.clone()).or_default();
-        *taken = sequence.max(*taken);
-    }
-
-    /// Forgets a pod that is gone.
-    pub fn forget(&mut self, uid: &PodUid) {
-        self.0.remove(uid);
-    }
-}
 
 /// Merges a report into a pod. Its times are shifted by `clock_offset_ms` to the coordinator's clock. Says whether the pod
 /// changed.

@@ -239,7 +239,11 @@ impl Executor {
         change: impl FnMut(&mut Value) -> bool + Send,
     ) -> Result<(), Status> {
         let object = ObjectRef { kind: by_kind("Pod"), namespace: &key.namespace, name: &key.name };
-        self.service.modify(&controllers(), object, "status", Some(uid.as_str()), change).await.map(drop)
+        self.service
+            .modify(&controllers(), object, "status", Some(uid.as_str()), change)
+            .await
+            .map(drop)
+            .map_err(Status::from)
     }
 
     async fn change_node(
@@ -250,7 +254,11 @@ impl Executor {
         change: impl FnMut(&mut Value) -> bool + Send,
     ) -> Result<(), Status> {
         let object = ObjectRef { kind: by_kind("Node"), namespace: "", name: node.as_str() };
-        self.service.modify(&controllers(), object, subresource, Some(uid), change).await.map(drop)
+        self.service
+            .modify(&controllers(), object, subresource, Some(uid), change)
+            .await
+            .map(drop)
+            .map_err(Status::from)
     }
 
     fn tell_node(

@@ -7,7 +7,7 @@ use dunlin_link::{
     Bytes, Digest, MilliCpu, NodeName, PodUid,
     assignment::{Desired, Refusal},
     pod::EnvValue,
-    status::{NodeFacts, NodeResources, PodPhase, PodStatusReport},
+    status::{LocalEndpoint, NodeFacts, NodeResources, PodPhase, PodStatusReport},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -218,9 +218,10 @@ async fn a_pod_from_creation_to_its_end() {
     let bound = cluster.get("Pod", "p").await.unwrap();
     assert_eq!(bound["spec"]["nodeName"], "n1");
     assert_eq!(cluster.report("n1", status(&uid, "p", 2, PodPhase::Running)).await, Recorded::Done);
-    assert_eq!(cluster.report("n1", status(&uid, "p", 1, PodPhase::Pending)).await, Recorded::Done);
+    let restarted = PodStatusReport { message: "anew".into(), ..status(&uid, "p", 1, PodPhase::Running) };
+    assert_eq!(cluster.report("n1", restarted).await, Recorded::Done);
     let running = cluster.get("Pod", "p").await.unwrap();
-    assert_eq!(running["status"]["phase"], "Running", "the late report changed nothing");
+    assert_eq!(running["status"]["message"], "anew", "a node that lost its disk counts from one again");
     assert_eq!(
         cluster.dispatch.desired(&NodeName::new("n1")).revision,
         desired.revision,
@@ -374,8 +375,23 @@ async fn what_a_node_refuses_has_failed_and_others_pods_are_not_its_to_report() 
     cluster.connect("n1", 10).await;
     cluster.create("Pod", pod("p")).await;
     let uid = only_pod(&cluster.desired("n1", |desired| desired.pods.len() == 1).await);
-    let report = status(&uid, "p", 1, PodPhase::Running);
-    assert_eq!(cluster.report("n2", report).await, Recorded::Gone, "another node's word counts for nothing");
+    let endpoint = |address: &str| LocalEndpoint { container_port: 80, address: address.into() };
+    let report = |address: &str| PodStatusReport {
+        local_endpoints: vec![endpoint(address)],
+        ..status(&uid, "p", 1, PodPhase::Running)
+    };
+    let (own, foreign) = (NodeName::new("n1"), NodeName::new("n2"));
+    assert_eq!(cluster.report("n1", report("own")).await, Recorded::Done);
+    assert_eq!(
+        cluster.report("n2", report("foreign")).await,
+        Recorded::Gone,
+        "another node's word counts for nothing"
+    );
+    let stopped = PodStatusReport { stopped: true, ..report("foreign") };
+    assert_eq!(cluster.report("n2", stopped).await, Recorded::Gone);
+    let endpoints = cluster.service.endpoints();
+    assert_eq!(endpoints.of(&own, &uid), [endpoint("own")]);
+    assert_eq!(endpoints.of(&foreign, &uid), []);
     let refusal = Refusal { uid, reason: "OutOfpods".into(), message: "full".into() };
     cluster.intake.refused(&NodeName::new("n1"), vec![refusal]).await;
     let failed = cluster.get("Pod", "p").await.unwrap();

@@ -51,7 +51,7 @@ impl ApiService {
             status.0["details"]["kind"] = "pods/binding".into();
             status
         };
-        let decide = |current: &Value| {
+        let decide = |current: &Value| -> Result<Decision, Status> {
             let (metadata, spec) = (&current["metadata"], &current["spec"]);
             let wanted = binding["metadata"]["uid"].as_str().unwrap_or_default();
             if !wanted.is_empty() && metadata["uid"] != wanted {
@@ -99,7 +99,7 @@ impl ApiService {
         authorize::authorize(user, request)?;
         let finalizers = namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
         let now = self.clock().now();
-        let decide = |current: &Value| {
+        let decide = |current: &Value| -> Result<Decision, Status> {
             super::update::check_version(request, current, namespace)?;
             let mut new = current.clone();
             if finalizers.is_empty() {

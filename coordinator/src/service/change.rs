@@ -56,12 +56,12 @@ impl ApiService {
 
     /// Lets `decide` look at the current object and carries out what it says; asks it again about the newer object when another
     /// writer was faster.
-    pub(super) async fn change(
+    pub(super) async fn change<E: From<Status>>(
         &self,
         object: ObjectRef<'_>,
         dry_run: DryRun,
-        mut decide: impl FnMut(&Value) -> Result<Decision, Status> + Send,
-    ) -> Result<Outcome, Status> {
+        mut decide: impl FnMut(&Value) -> Result<Decision, E> + Send,
+    ) -> Result<Outcome, E> {
         let not_found = || Status::not_found(object.kind, object.name);
         let mut current = self.read_value(object).await?.ok_or_else(not_found)?;
         for _ in 0..ATTEMPTS_MAX {
@@ -93,7 +93,7 @@ impl ApiService {
                 TxnOutcome::Conflict(..) => {}
             }
         }
-        Err(Status::modified(object.kind, object.name))
+        Err(Status::modified(object.kind, object.name).into())
     }
 }
 

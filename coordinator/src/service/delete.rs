@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use self::decide::{decide, is_kind};
 use super::{
     ApiService, ObjectRef, User, authorize,
-    change::Outcome,
+    change::{Decision, Outcome},
     delete_options::{DeleteOptions, Propagation, Stop},
     list::Found,
     options::{DryRun, ListRequest},
     path::{ResourceRequest, Verb},
     stored::StoredKey,
+    update::ModifyError,
 };
 
 pub use self::decide::{TOMBSTONES_PREFIX, tombstone_key};
@@ -34,14 +35,14 @@ impl ApiService {
     /// Removes a pod whose node confirmed that it stopped. `user` is the node, or a component of the coordinator.
     ///
     /// # Errors
-    /// NotFound when it is gone, Conflict when the name belongs to a pod of another uid by now.
+    /// [`ModifyError::Gone`] when it is gone, also when its name belongs to another pod by now.
     pub async fn remove_stopped_pod(
         &self,
         user: &User,
         namespace: &str,
         name: &str,
         uid: &str,
-    ) -> Result<(), Status> {
+    ) -> Result<(), ModifyError> {
         let pod = ObjectRef { kind: super::get::pod_kind(), namespace, name };
         let options = DeleteOptions {
             grace_seconds: Some(0),
@@ -56,11 +57,15 @@ impl ApiService {
         let request = pod.request(Verb::Delete, "");
         let now = self.clock().now();
         let decide = |current: &Value| {
-            grant.check_current(user, &request, current)?;
-            if current["metadata"]["deletionTimestamp"].is_null() {
-                return Err(Status::conflict(pod.kind, name, "the pod is not being deleted"));
+            grant.check_current(user, &request, current).map_err(ModifyError::Gone)?;
+            if current["metadata"]["uid"] != uid {
+                let detail = format!("it is not the pod of UID {uid} any more");
+                return Err(ModifyError::Gone(Status::conflict(pod.kind, name, &detail)));
             }
-            decide(pod, current, &options, now)
+            if current["metadata"]["deletionTimestamp"].is_null() {
+                return Err(Status::conflict(pod.kind, name, "the pod is not being deleted").into());
+            }
+            Ok(decide(pod, current, &options, now)?)
         };
         self.change(pod, DryRun::No, decide).await.map(drop)
     }
@@ -99,7 +104,7 @@ impl ApiService {
             return Err(Status::forbidden(object.kind, object.name, "this namespace may not be deleted"));
         }
         let now = self.clock().now();
-        let decide = |current: &Value| {
+        let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             decide(object, current, options, now)
         };

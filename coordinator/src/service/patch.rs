@@ -10,6 +10,7 @@ pub(super) use dunlin_api::patch::PatchKind;
 
 use super::{
     ApiService, ObjectRef, User, authorize,
+    change::Decision,
     options::WriteOptions,
     path::{ResourceRequest, Verb},
     size,
@@ -48,7 +49,7 @@ impl ApiService {
         let grant = authorize::authorize(user, request)?;
         let target = target(request)?;
         let mut warnings = Vec::new();
-        let decide = |current: &Value| {
+        let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             let patched = pipeline::patch(request.kind, current, kind, body, options.validation)?;
             warnings = patched.warnings;

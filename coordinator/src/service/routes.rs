@@ -4,7 +4,7 @@ mod modules;
 mod tokens;
 
 use dunlin_api::Status;
-use dunlin_link::{PodUid, rpc::Method};
+use dunlin_link::{NodeName, PodUid, rpc::Method};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ struct Route {
 /// Who may call an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// Everybody who is connected.
+    /// Everybody with a certificate; without one a connection answers 401 before anything is routed.
     Anyone,
     /// Administrators and the coordinator's own components.
     Administrators,
@@ -199,9 +199,10 @@ impl ApiService {
         let [namespace, name] = call.captures.as_slice() else { return Ok(Response::no_such_path()) };
         let pod = self.get(call.user, ObjectRef { kind: pod_kind(), namespace, name }).await?;
         let uid = PodUid::new(pod["metadata"]["uid"].as_str().unwrap_or_default());
+        let node = NodeName::new(pod["spec"]["nodeName"].as_str().unwrap_or_default());
         let endpoints: Vec<Value> = self
             .endpoints()
-            .of(&uid)
+            .of(&node, &uid)
             .iter()
             .map(|endpoint| json!({"containerPort": endpoint.container_port, "address": endpoint.address}))
             .collect();

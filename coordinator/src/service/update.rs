@@ -17,12 +17,37 @@ use super::{
     size,
 };
 
+/// Why a component of the coordinator, or a node's session, did not change or remove an object.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ModifyError {
+    /// The object that was meant is not there: none has its name, or one of another uid, or one that is another node's.
+    #[error("{}", .0.message())]
+    Gone(Status),
+    /// The change is refused, or cannot be stored.
+    #[error("{}", .0.message())]
+    Refused(Status),
+}
+
+impl From<Status> for ModifyError {
+    fn from(status: Status) -> Self {
+        if status.code() == NOT_FOUND { Self::Gone(status) } else { Self::Refused(status) }
+    }
+}
+
+impl From<ModifyError> for Status {
+    fn from(error: ModifyError) -> Self {
+        match error {
+            ModifyError::Gone(status) | ModifyError::Refused(status) => status,
+        }
+    }
+}
+
 impl ApiService {
     /// Reads, changes and writes an object (or its `status` subresource) again until no other writer came between.
-    /// `change` returns false when nothing is to be written. With `uid`, an object of another uid answers Conflict.
+    /// `change` returns false when nothing is to be written. With `uid`, an object of another uid is not the one that was meant.
     ///
     /// # Errors
-    /// The refusal, as clients see it.
+    /// Why it was not changed.
     pub async fn modify(
         &self,
         user: &User,
@@ -30,18 +55,18 @@ impl ApiService {
         subresource: &str,
         uid: Option<&str>,
         mut change: impl FnMut(&mut Value) -> bool + Send,
-    ) -> Result<Value, Status> {
+    ) -> Result<Value, ModifyError> {
         let request = object.request(Verb::Update, subresource);
         let grant = authorize::authorize(user, &request)?;
         let target = target(&request)?;
         let decide = |current: &Value| {
-            grant.check_current(user, &request, current)?;
+            grant.check_current(user, &request, current).map_err(ModifyError::Gone)?;
             let current_uid = current["metadata"]["uid"].as_str().unwrap_or_default();
             if let Some(uid) = uid.filter(|uid| *uid != current_uid) {
                 let detail = format!(
                     "Precondition failed: UID in precondition: {uid}, UID in object meta: {current_uid}"
                 );
-                return Err(Status::conflict(object.kind, object.name, &detail));
+                return Err(ModifyError::Gone(Status::conflict(object.kind, object.name, &detail)));
             }
             let mut new = current.clone();
             if !change(&mut new) {
@@ -64,7 +89,7 @@ impl ApiService {
         let grant = authorize::authorize(user, request)?;
         let target = target(request)?;
         let mut warnings = Vec::new();
-        let decide = |current: &Value| {
+        let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             check_version(request, current, &new)?;
             let updated = updated(request, &grant, target, current, new.clone())?;
@@ -114,3 +139,5 @@ pub(super) fn check_version(request: &ResourceRequest, current: &Value, new: &Va
 pub(super) fn settle(object: ObjectRef<'_>, new: Value, now: jiff::Timestamp) -> Decision {
     if is_released(object, &new) { removal(object, new, Stop::Ordered, now) } else { Decision::Put(new) }
 }
+
+const NOT_FOUND: u16 = 404;

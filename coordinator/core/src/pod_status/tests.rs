@@ -10,7 +10,7 @@ use dunlin_link::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Sequences, containers::image_id, mark_node_found, mark_node_lost, merge, refuse, set_condition};
+use super::{containers::image_id, mark_node_found, mark_node_lost, merge, refuse, set_condition};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -189,17 +189,6 @@ fn a_condition_is_replaced_in_its_place() {
         "lastProbeTime": null, "lastTransitionTime": "2026-01-01T00:00:00Z",
     }]);
     assert_eq!(pod["status"]["conditions"], expected);
-}
-
-#[test]
-fn late_reports_are_told_from_new_ones() {
-    let mut sequences = Sequences::default();
-    let uid = PodUid::new("u");
-    assert!(sequences.is_newer(&uid, 5));
-    sequences.take(&uid, 5);
-    assert!(!sequences.is_newer(&uid, 5) && !sequences.is_newer(&uid, 4) && sequences.is_newer(&uid, 6));
-    sequences.forget(&uid);
-    assert!(sequences.is_newer(&uid, 1));
 }
 
 #[test]

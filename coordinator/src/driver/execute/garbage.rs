@@ -51,7 +51,11 @@ impl Executor {
             }
             changed
         };
-        self.service.modify(&controllers(), object(id), "", Some(uid), change).await.map(drop)
+        self.service
+            .modify(&controllers(), object(id), "", Some(uid), change)
+            .await
+            .map(drop)
+            .map_err(Status::from)
     }
 }
 
