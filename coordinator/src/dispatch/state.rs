@@ -22,7 +22,10 @@ use super::{
     node::NodeSet,
     pod::{Fingerprint, PodShape},
 };
-use crate::{artifacts::NAMES_PREFIX, service::TOMBSTONES_PREFIX};
+use crate::{
+    artifacts::NAMES_PREFIX,
+    service::{TOMBSTONES_PREFIX, tombstone_key},
+};
 
 /// Everything that the sets are made of. Guarded as a whole: a set is replaced, never seen half done.
 #[derive(Default)]
@@ -144,7 +147,7 @@ impl State {
         self.images.replace(key, Some(&placed.assignment), None);
         self.configs.replace(key, Some(&placed.assignment), None);
         // A record of the same pod, written with its removal, keeps the order to stop it.
-        let recorded = self.records.values().any(|(node, uid)| *uid == placed.uid && *node == placed.node);
+        let recorded = self.records.contains_key(&tombstone_key(&placed.node, &placed.uid));
         let set = self.changed(&placed.node);
         set.unassign(&placed.uid);
         if !recorded {
