@@ -78,7 +78,7 @@ impl Driver {
     pub fn new(options: DriverOptions) -> Self {
         let DriverOptions { store, service, clock, node_grace } = options;
         let dispatch = Dispatch::new();
-        let (recorder, events) = Recorder::new(service.clone());
+        let (recorder, events) = Recorder::new(service.clone(), clock.clone());
         let (sender, liveness) = mpsc::channel(LIVENESS_MAX);
         let intake = Intake::new(intake::Parts {
             service: service.clone(),

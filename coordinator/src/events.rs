@@ -16,7 +16,7 @@ use std::{
 use dunlin_api::{Kind, Status, kind, time::format_time};
 use dunlin_coordinator_core::ObjectKey;
 use futures_util::{StreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,13 +25,14 @@ use self::{
     expiry::Expiry,
     ledger::{Ledger, Verdict},
 };
-use crate::service::{ApiService, ModifyError, ObjectRef, User};
+use crate::service::{ApiService, Clock, ModifyError, ObjectRef, User};
 
 /// Takes occurrences; cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
     occurrences: mpsc::Sender<Occurrence>,
     expiry: Arc<Mutex<Expiry>>,
+    clock: Clock,
 }
 
 /// The task that writes what recorders took.
@@ -40,6 +41,7 @@ pub(crate) struct Writer {
     occurrences: mpsc::Receiver<Occurrence>,
     expiry: Arc<Mutex<Expiry>>,
     ledger: Ledger,
+    clock: Clock,
 }
 
 /// Something that happened to an object.
@@ -89,11 +91,11 @@ pub enum Severity {
 
 impl Recorder {
     /// A recorder and the task to run for it.
-    pub(crate) fn new(service: ApiService) -> (Self, Writer) {
+    pub(crate) fn new(service: ApiService, clock: Clock) -> (Self, Writer) {
         let (sender, occurrences) = mpsc::channel(OCCURRENCES_MAX);
         let expiry: Arc<Mutex<Expiry>> = Arc::default();
-        let recorder = Self { occurrences: sender, expiry: Arc::clone(&expiry) };
-        (recorder, Writer { service, occurrences, expiry, ledger: Ledger::default() })
+        let recorder = Self { occurrences: sender, expiry: Arc::clone(&expiry), clock: clock.clone() };
+        (recorder, Writer { service, occurrences, expiry, ledger: Ledger::default(), clock })
     }
 
     /// Takes an occurrence. When too many are waiting it is dropped: events are a help, not a record.
@@ -103,8 +105,9 @@ impl Recorder {
         }
     }
 
-    /// Notes that the store holds an event that was last seen at `at`.
+    /// Notes that the store holds an event that says it was last seen at `at`; one of the future would never expire.
     pub(crate) fn stored(&self, key: &ObjectKey, at: Timestamp) {
+        let at = at.min(self.clock.now());
         self.expiry.lock().unwrap_or_else(PoisonError::into_inner).seen(key, at);
     }
 
@@ -139,8 +142,15 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: &mut Vec<Occurrence>) {
-        let Some(now) = batch.last().map(|newest| newest.at) else { return };
-        let verdicts: Vec<Verdict> = self.ledger.judge(batch.drain(..));
+        if batch.is_empty() {
+            return;
+        }
+        // Nodes date what they tell. What is expired, and who may tell more, is the coordinator's clock to say.
+        let now = self.clock.now();
+        for occurrence in batch.iter_mut() {
+            occurrence.at = occurrence.at.clamp(now - AGE_MAX, now);
+        }
+        let verdicts: Vec<Verdict> = self.ledger.judge(batch.drain(..), now);
         let written = verdicts.len();
         let service = &self.service;
         stream::iter(verdicts)
@@ -238,6 +248,9 @@ fn namespace(regarding: &Regarding) -> &str {
 fn event_kind() -> &'static Kind {
     kind::by_kind("v1", "Event").expect("the registry has events")
 }
+
+/// How far back an event may be dated: a node that was cut off tells late what it saw, and what is older expires at once.
+const AGE_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Occurrences that wait to be written; beyond that the store is the bottleneck and events have to give way.
 const OCCURRENCES_MAX: usize = 4096;

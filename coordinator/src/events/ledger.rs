@@ -38,7 +38,7 @@ pub(super) struct Ledger {
     /// The same, by the time they were last seen, so that the oldest are forgotten first.
     oldest_first: BTreeSet<(Timestamp, String)>,
     by_name: HashMap<String, Text>,
-    budgets: HashMap<String, Budget>,
+    hosts: HashMap<String, Host>,
 }
 
 /// What makes two occurrences the same event.
@@ -58,7 +58,15 @@ struct Known {
     last: Timestamp,
 }
 
-/// How many more events an object may tell.
+/// What one host may still tell. The coordinator's own events have the empty name and are bound by object only.
+#[derive(Debug)]
+struct Host {
+    budget: Budget,
+    /// By uid, which is the host's own word.
+    objects: HashMap<String, Budget>,
+}
+
+/// How many more events an object or a host may tell.
 #[derive(Clone, Copy, Debug)]
 struct Budget {
     left: u32,
@@ -66,13 +74,13 @@ struct Budget {
 }
 
 impl Ledger {
-    /// Judges a batch; occurrences of one text in it become one verdict.
-    pub(super) fn judge(&mut self, batch: impl Iterator<Item = Occurrence>) -> Vec<Verdict> {
+    /// Judges a batch at `now`; occurrences of one text in it become one verdict.
+    pub(super) fn judge(&mut self, batch: impl Iterator<Item = Occurrence>, now: Timestamp) -> Vec<Verdict> {
         let mut verdicts: Vec<Verdict> = Vec::new();
         let mut in_batch: HashMap<String, usize> = HashMap::new();
         for occurrence in batch {
             let at = occurrence.at;
-            if !self.within_budget(&occurrence.regarding.uid, at) {
+            if !self.within_budget(&occurrence, now) {
                 continue;
             }
             let text = Text::of(&occurrence);
@@ -130,26 +138,39 @@ impl Ledger {
         name
     }
 
-    fn within_budget(&mut self, uid: &str, now: Timestamp) -> bool {
-        if self.budgets.len() >= KNOWN_MAX && !self.budgets.contains_key(uid) {
-            self.budgets.retain(|_, budget| budget.earned(now) < BURST);
+    fn within_budget(&mut self, occurrence: &Occurrence, now: Timestamp) -> bool {
+        // Hosts are registered nodes, so that their number is bounded by the cluster's.
+        let host = self
+            .hosts
+            .entry(occurrence.host.clone())
+            .or_insert_with(|| Host { budget: Budget::full(HOST, now), objects: HashMap::new() });
+        if !occurrence.host.is_empty() && !host.budget.spend(HOST, now) {
+            return false;
         }
-        let full = Budget { left: BURST, refilled: now };
-        let budget = self.budgets.entry(uid.to_owned()).or_insert(full);
-        let earned = budget.earned(now);
-        if earned > budget.left {
-            *budget = Budget { left: earned, refilled: now };
+        let uid = &occurrence.regarding.uid;
+        if host.objects.len() >= KNOWN_MAX && !host.objects.contains_key(uid) {
+            // Everybody starts anew, which costs little: whoever makes up objects has a host's budget to spend.
+            host.objects.clear();
         }
-        let within = budget.left > 0;
-        budget.left = budget.left.saturating_sub(1);
-        within
+        host.objects.entry(uid.clone()).or_insert_with(|| Budget::full(OBJECT, now)).spend(OBJECT, now)
     }
 }
 
 impl Budget {
-    fn earned(self, now: Timestamp) -> u32 {
-        let passed = now.duration_since(self.refilled).as_secs().max(0) / REFILL_SECONDS;
-        self.left.saturating_add(u32::try_from(passed).unwrap_or(BURST)).min(BURST)
+    const fn full(rate: Rate, now: Timestamp) -> Self {
+        Self { left: rate.burst, refilled: now }
+    }
+
+    /// Takes one, if there is one left.
+    fn spend(&mut self, rate: Rate, now: Timestamp) -> bool {
+        let passed = now.duration_since(self.refilled).as_secs().max(0) / rate.refill_seconds;
+        if passed > 0 {
+            let earned = u32::try_from(passed).unwrap_or(rate.burst);
+            *self = Self { left: self.left.saturating_add(earned).min(rate.burst), refilled: now };
+        }
+        let within = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        within
     }
 }
 
@@ -171,11 +192,18 @@ const REPEAT_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// Texts and objects remembered; Kubernetes' cache has the same size.
 const KNOWN_MAX: usize = 4096;
 
-/// Events that one object may tell at once, as in Kubernetes.
-const BURST: u32 = 25;
+/// How much may be told at once, and how soon there is one more.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    burst: u32,
+    refill_seconds: i64,
+}
 
-/// Seconds after which it may tell one more.
-const REFILL_SECONDS: i64 = 300;
+/// Kubernetes' rate for one object.
+const OBJECT: Rate = Rate { burst: 25, refill_seconds: 300 };
+
+/// A host's rate: hundreds of pods may start together, and then nothing much happens.
+const HOST: Rate = Rate { burst: 2_000, refill_seconds: 1 };
 
 #[cfg(test)]
 mod tests {
@@ -201,13 +229,19 @@ mod tests {
         }
     }
 
+    fn batch_time(batch: &[Occurrence]) -> Timestamp {
+        batch.iter().map(|occurrence| occurrence.at).max().unwrap()
+    }
+
     fn judged(ledger: &mut Ledger, batch: &[(&str, i64)]) -> Vec<(String, u64)> {
-        let batch = batch.iter().map(|(message, seconds)| occurrence(message, *seconds));
+        let batch: Vec<Occurrence> =
+            batch.iter().map(|(message, seconds)| occurrence(message, *seconds)).collect();
         let summary = |verdict| match verdict {
             Verdict::Create { occurrence, count, .. } => (occurrence.message, count),
             Verdict::Raise { name, count, .. } => (name, count),
         };
-        ledger.judge(batch).into_iter().map(summary).collect()
+        let now = batch_time(&batch);
+        ledger.judge(batch.into_iter(), now).into_iter().map(summary).collect()
     }
 
     #[test]
@@ -229,10 +263,32 @@ mod tests {
     }
 
     #[test]
+    fn one_host_tells_so_much_however_many_objects_it_makes_up() {
+        let mut ledger = Ledger::default();
+        let now = Timestamp::from_second(9).unwrap();
+        let mut flood = |host: &str, count: usize| {
+            let told = (0..count).map(|number| {
+                let mut one = occurrence("m", 9);
+                one.regarding.uid = number.to_string();
+                one.host = host.to_owned();
+                one
+            });
+            ledger.judge(told, now).len()
+        };
+        assert_eq!(flood("n1", 5_000), 2_000);
+        assert_eq!(flood("n1", 1), 0);
+        assert_eq!(flood("n2", 1), 1);
+        assert_eq!(flood("", 5_000), 5_000);
+    }
+
+    #[test]
     fn names_never_fall_together() {
         let mut ledger = Ledger::default();
         let names: Vec<String> = ledger
-            .judge(["a", "b", "c"].into_iter().map(|message| occurrence(message, 5)))
+            .judge(
+                ["a", "b", "c"].into_iter().map(|message| occurrence(message, 5)),
+                Timestamp::from_second(5).unwrap(),
+            )
             .into_iter()
             .filter_map(|verdict| match verdict {
                 Verdict::Create { name, .. } => Some(name),
