@@ -169,6 +169,11 @@ impl Pki {
         &self.inner.cluster_id
     }
 
+    /// A secret of the cluster by which a coordinator disowns the connections of the one before it.
+    pub(crate) fn reset_secret(&self) -> Digest {
+        Digest::of(&[RESET_SECRET_LABEL, &self.inner.issuer.key().serialize_der()].concat())
+    }
+
     /// The coordinator's own certificate and key, made anew at each start.
     fn issue_server(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), PkiError> {
         let key = KeyPair::generate()?;
@@ -271,6 +276,9 @@ const CA_NAME_PREFIX: &str = "dunlin-ca:";
 
 /// Between the groups of a user in a certificate. No group that we issue holds one.
 const GROUP_SEPARATOR: &str = ",";
+
+/// Sets this use of the authority's key apart from any other.
+const RESET_SECRET_LABEL: &[u8] = b"dunlin stateless reset\0";
 
 /// Start of validity of the authority and the coordinator: before any clock that counts from a release of ours.
 const FIRST_YEAR: i32 = 2020;

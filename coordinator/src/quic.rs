@@ -5,14 +5,14 @@
 mod api;
 mod join;
 mod link;
+mod reset;
 mod stream;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use dunlin_link::{join as join_protocol, message::Tunables, rpc, session::CloseCode};
 use quinn::{
-    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
-    VarInt,
+    Connection, Endpoint, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{HandshakeData, QuicServerConfig},
 };
 use rustls_pki_types::CertificateDer;
@@ -85,8 +85,8 @@ impl QuicServer {
         let bind_error = |source| BindError::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(bind_error)?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint =
-            Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime).map_err(bind_error)?;
+        let endpoint_config = reset::endpoint_config(&services.pki);
+        let endpoint = Endpoint::new(endpoint_config, Some(config), socket, runtime).map_err(bind_error)?;
         Ok(Self { endpoint, services: Arc::new(services) })
     }
 

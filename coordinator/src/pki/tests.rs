@@ -16,6 +16,7 @@ fn the_authority_is_kept_and_private() {
     let first = Pki::open(folder.path()).unwrap();
     let second = Pki::open(folder.path()).unwrap();
     assert_eq!((first.digest(), first.cluster_id()), (second.digest(), second.cluster_id()));
+    assert_eq!(first.reset_secret(), second.reset_secret());
     let mode = fs::metadata(folder.path().join("pki/ca.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!first.certificate_pem().contains("PRIVATE"));
