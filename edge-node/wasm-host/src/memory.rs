@@ -35,7 +35,12 @@ impl MemoryAccount {
 
     /// Says what the limit is, for a person.
     pub(crate) fn denial(&self) -> String {
-        format!("the guest asked for more memory than its limit of {} bytes", self.limit)
+        match self.limit {
+            limit if limit.is_multiple_of(1 << 20) => {
+                format!("reached the memory limit of {} MiB", limit >> 20)
+            }
+            limit => format!("reached the memory limit of {limit} bytes"),
+        }
     }
 
     fn charge(&self, bytes: u64) -> bool {

@@ -53,8 +53,18 @@ pub(crate) fn of_command(result: wasmtime::Result<Result<(), ()>>, memory: &Memo
         Cause::Trap if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => {
             Ended::new(Cause::Killed, "interrupted at the end of its grace period")
         }
-        cause => Ended::new(cause, describe(&error)),
+        cause => Ended::new(cause, explain(cause, &error, memory)),
     }
+}
+
+/// The error in words, after the limit on memory if that was its cause: the trap alone does not tell.
+pub(crate) fn explain(cause: Cause, error: &wasmtime::Error, memory: &MemoryAccount) -> String {
+    let mut text = describe(error);
+    if cause == Cause::OutOfMemory {
+        text = format!("{}; {text}", memory.denial());
+        truncate(&mut text);
+    }
+    text
 }
 
 /// Whether an error of a call was a limit on memory or anything else that went wrong in the guest.
@@ -70,8 +80,8 @@ fn exited(code: i32, memory: &MemoryAccount) -> Ended {
     Ended::new(Cause::Code(code), "")
 }
 
-/// The error with its causes and the first frames of the guest, bounded.
-pub(crate) fn describe(error: &wasmtime::Error) -> String {
+/// The error with its causes and the first frames of the guest, on one line, bounded.
+fn describe(error: &wasmtime::Error) -> String {
     let mut text = String::new();
     // The root cause is what a person looks for; the frames are the context around it.
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
@@ -79,7 +89,8 @@ pub(crate) fn describe(error: &wasmtime::Error) -> String {
         if !text.is_empty() {
             text.push_str("; ");
         }
-        text.push_str(cause.trim_end());
+        text.extend(cause.split_whitespace().flat_map(|word| [word, " "]));
+        text.truncate(text.trim_end().len());
     }
     truncate(&mut text);
     text

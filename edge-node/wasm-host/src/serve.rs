@@ -214,7 +214,7 @@ impl Server {
     /// Counts a trap, and ends the container when there were too many.
     fn trapped(&self, error: &wasmtime::Error) {
         let cause = outcome::of_trap(error, &self.run.memory);
-        let message = outcome::describe(error);
+        let message = outcome::explain(cause, error, &self.run.memory);
         tracing::debug!(message, "a request trapped");
         let now = Instant::now();
         let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);

@@ -84,7 +84,10 @@ async fn endless_recursion_is_a_trap() {
 async fn memory_limit_ends_the_guest_as_out_of_memory() {
     let limited = || Guest { memory_bytes_max: Some(1 << 20), ..guest() };
     let grow = "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable";
-    assert_eq!(run(&module(grow), limited()).await.cause, Cause::OutOfMemory);
+    let ended = run(&module(grow), limited()).await;
+    assert_eq!(ended.cause, Cause::OutOfMemory);
+    assert!(ended.message.starts_with("reached the memory limit of 1 MiB; wasm trap"), "{}", ended.message);
+    assert!(!ended.message.contains('\n'), "{}", ended.message);
     // Asking for too much and living with the refusal is not an end.
     assert_eq!(run(&module("(drop (memory.grow (i32.const 100)))"), limited()).await.cause, Cause::Code(0));
     let large = r#"(module (memory 100) (func (export "_start")))"#;
