@@ -10,7 +10,7 @@ use dunlin_edge_node_core::{
     clock::Now,
     env::Surroundings,
     launch::{Launch, container_spec},
-    pod::{Command, ContainerIndex, Fetch, Pod, Pulled},
+    pod::{Command, ContainerIndex, Fetch, Pod, Pulled, Sandboxed},
     sandbox::{Owner, Request, State},
     termination,
 };
@@ -168,6 +168,7 @@ impl Agent {
                 self.sandbox.orphans.clear();
                 self.sandbox.dying.clear();
                 self.sandbox.knowledge = Knowledge::Synced;
+                self.warn_of_lost();
                 for (_, ended) in self.followers.drain() {
                     ended.send_replace(true);
                 }
@@ -177,6 +178,14 @@ impl Agent {
                 self.sandbox.knowledge = Knowledge::Unsure;
                 self.with_all(|pod, _| pod.handle_sandbox_unsure());
             }
+        }
+    }
+
+    fn warn_of_lost(&self) {
+        let sandboxed = self.pods.values().flat_map(|entry| entry.pod.sandboxed());
+        let containers = sandboxed.filter(|held| matches!(held, Sandboxed::Live(_))).count();
+        if containers > 0 {
+            tracing::warn!(containers, "the runner is gone, and its containers ended with it");
         }
     }
 
