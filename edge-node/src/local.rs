@@ -38,6 +38,12 @@ pub enum OpenError {
         #[source]
         source: Box<redb::Error>,
     },
+    /// Another node process has it open.
+    #[error("another node process uses the state folder `{path}`")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A record is of a kind that this version does not know, or is damaged.
     #[error("failed to read the local state at `{path}`")]
     Record {

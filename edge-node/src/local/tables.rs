@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use dunlin_edge_node_core::memory::PodMemory;
 use dunlin_link::{Digest, PodUid, assignment::Tombstone, pod::ConfigObject};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -48,8 +48,13 @@ pub(crate) struct Loaded {
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), OpenError> {
     let failed =
         |source: redb::Error| OpenError::Database { path: path.to_owned(), source: Box::new(source) };
-    let database =
-        Database::builder().set_cache_size(cache_bytes).create(path).map_err(|error| failed(error.into()))?;
+    let opened = Database::builder().set_cache_size(cache_bytes).create(path);
+    let database = opened.map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            OpenError::InUse { path: path.parent().unwrap_or(path).to_owned() }
+        }
+        error => failed(error.into()),
+    })?;
     let starts = count_start(&database).map_err(failed)?;
     let malformed = |source| OpenError::Record { path: path.to_owned(), source };
     let rows = |table| read_rows(&database, table).map_err(failed);
