@@ -34,7 +34,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use dunlin_link::session::node::Applied;
 
@@ -161,11 +161,13 @@ impl Session {
 
     async fn keep_up<H: SessionHost>(&self, host: &Arc<H>, stop: &CancellationToken) {
         let mut first = 0;
+        let mut failure = String::new();
         loop {
             self.wait_to_connect().await;
             let tunables = self.shared.machine().tunables();
             match connect::connect(&self.identity, &self.addresses, first, tunables).await {
                 Ok(connected) => {
+                    failure.clear();
                     let end = tokio::select! {
                         end = drive::drive(&self.shared, host, &connected) => Some(end),
                         () = stop.cancelled() => None,
@@ -173,12 +175,25 @@ impl Session {
                     self.shared.connection.send_replace(None);
                     let Some(end) = end else { return connected.say_goodbye().await };
                     connected.close(&end);
-                    warn!(error = &end as &dyn std::error::Error, "session ended");
+                    match end {
+                        drive::SessionEnd::TooSilent => debug!("{end}"),
+                        end => warn!(error = &end as &dyn std::error::Error, "session ended"),
+                    }
                 }
                 Err(error) => {
                     // The next attempt starts with the next address.
                     first += 1;
-                    warn!(error = &error as &dyn std::error::Error, "failed to connect to the coordinator");
+                    let why = error.to_string();
+                    // Once for each change of what is wrong: a node may be away for days.
+                    if failure == why {
+                        debug!(error = why, "failed to connect to the coordinator again");
+                    } else {
+                        warn!(
+                            error = &error as &dyn std::error::Error,
+                            "failed to connect to the coordinator"
+                        );
+                        failure = why;
+                    }
                 }
             }
             let now = self.shared.now();

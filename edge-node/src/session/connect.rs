@@ -47,10 +47,18 @@ pub enum ConnectError {
 pub(super) struct Connected {
     pub(super) connection: Connection,
     pub(super) address: String,
+    /// How often it is kept open; fixed when it is made.
+    keep_alive: Duration,
     endpoint: Endpoint,
 }
 
 impl Connected {
+    /// Whether one lost keep-alive, or none, makes the coordinator give this connection up, and another would do better.
+    pub(super) fn is_too_silent(&self, tunables: Tunables) -> bool {
+        let (keep_alive, idle) = intervals(Some(tunables));
+        self.keep_alive > keep_alive && self.keep_alive * 2 > idle
+    }
+
     /// Tells the coordinator why the session ended.
     pub(super) fn close(&self, end: &SessionEnd) {
         let (code, reason) = end.close();
@@ -122,7 +130,8 @@ async fn dial(
         Ok(Err(error)) => return Err(refused(describe(&error))),
         Err(_) => return Err(refused("no answer in time".into())),
     };
-    Ok(Connected { connection, address: address.to_owned(), endpoint })
+    let keep_alive = intervals(tunables).0;
+    Ok(Connected { connection, address: address.to_owned(), keep_alive, endpoint })
 }
 
 /// Why a connection ended, for a person.
@@ -142,7 +151,9 @@ pub(super) fn describe(error: &ConnectionError) -> String {
         }
         ConnectionError::TimedOut => "the coordinator does not answer".into(),
         ConnectionError::TransportError(error) => {
-            if error.reason.is_empty() {
+            if error.reason.contains("UnknownIssuer") || error.reason.contains("BadSignature") {
+                format!("this coordinator belongs to another cluster ({})", error.reason)
+            } else if error.reason.is_empty() {
                 error.to_string()
             } else {
                 error.reason.clone()
@@ -152,17 +163,23 @@ pub(super) fn describe(error: &ConnectionError) -> String {
     }
 }
 
-fn transport(tunables: Option<Tunables>) -> TransportConfig {
+/// How often to keep a connection open, and the silence after which it is dead.
+fn intervals(tunables: Option<Tunables>) -> (Duration, Duration) {
     let (keep_alive, idle) = match tunables {
         Some(tunables) => {
             (Duration::from_millis(tunables.keep_alive_ms), Duration::from_millis(tunables.idle_timeout_ms))
         }
         None => (KEEP_ALIVE, IDLE_TIMEOUT),
     };
-    let idle = IdleTimeout::try_from(idle.max(KEEP_ALIVE_MIN)).ok();
+    (keep_alive.max(KEEP_ALIVE_MIN), idle.max(KEEP_ALIVE_MIN))
+}
+
+fn transport(tunables: Option<Tunables>) -> TransportConfig {
+    let (keep_alive, idle) = intervals(tunables);
+    let idle = IdleTimeout::try_from(idle).ok();
     let mut transport = TransportConfig::default();
     transport
-        .keep_alive_interval(Some(keep_alive.max(KEEP_ALIVE_MIN)))
+        .keep_alive_interval(Some(keep_alive))
         .max_idle_timeout(idle)
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))

@@ -21,6 +21,9 @@ pub(super) enum SessionEnd {
     /// The coordinator closed the connection, or it broke; in words.
     #[error("the connection ended: {0}")]
     Connection(String),
+    /// The coordinator wants to hear of the node more often than this connection, made before that was known, speaks.
+    #[error("the coordinator asks for a shorter keep-alive; connecting again")]
+    TooSilent,
     /// The agent cannot keep what it was told.
     #[error("failed to commit a change")]
     Commit(#[source] io::Error),
@@ -120,6 +123,9 @@ impl<H: SessionHost> Run<'_, H> {
 
     async fn act_on(&self, output: NodeOutput) -> Result<(), SessionEnd> {
         match output {
+            NodeOutput::Opened(welcome) if self.connected.is_too_silent(welcome.tunables) => {
+                return Err(SessionEnd::TooSilent);
+            }
             NodeOutput::Opened(welcome) => {
                 let epoch = welcome.epoch;
                 info!(

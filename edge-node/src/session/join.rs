@@ -11,9 +11,10 @@ use dunlin_link::{
 use quinn::{Connection, VarInt};
 use rcgen::CertificateParams;
 use rustls_pki_types::CertificateDer;
+use tracing::{info, warn};
 
 use super::{
-    connect::{ConnectError, describe, dial_any},
+    connect::{ConnectError, Connected, describe, dial_any},
     identity::{Folder, Identity, IdentityError, Record},
     stream::{read_frame, write_head},
     tls::{authority_of, join_config},
@@ -68,7 +69,7 @@ pub async fn join(options: JoinOptions) -> Result<Identity, JoinError> {
     let key = folder.key()?;
     let request = CertificateParams::default().serialize_request(&key)?;
     let tls = join_config(token.ca).map_err(ConnectError::from)?;
-    let connected = dial_any(tls, &addresses, 0, None).await?;
+    let connected = connect(&tls, &addresses).await?;
     let connection = &connected.connection;
     let authority = authority(connection, &token).ok_or(JoinError::Malformed)?;
     let request = JoinRequest {
@@ -84,6 +85,22 @@ pub async fn join(options: JoinOptions) -> Result<Identity, JoinError> {
     let certificate = CertificateDer::from(chain.into_iter().next().ok_or(JoinError::Malformed)?);
     let record = Record { node, cluster_id, addresses };
     Ok(folder.keep(record, &key, certificate, authority)?)
+}
+
+/// Tries the addresses in turn, and says so: whoever joins a machine waits for it.
+async fn connect(tls: &rustls::ClientConfig, addresses: &[String]) -> Result<Connected, ConnectError> {
+    let mut last = ConnectError::NoAddress;
+    for address in addresses {
+        info!(address, "joining the cluster");
+        match dial_any(tls.clone(), std::slice::from_ref(address), 0, None).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "failed to reach the coordinator");
+                last = error;
+            }
+        }
+    }
+    Err(last)
 }
 
 /// The authority that the token names, as the coordinator sent it.
