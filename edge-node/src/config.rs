@@ -133,8 +133,12 @@ pub struct Machine {
 impl Machine {
     /// This machine; `state_dir` is where this user's state belongs.
     pub fn this(state_dir: PathBuf) -> Self {
-        let hostname = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-        Self { hostname, state_dir }
+        Self { hostname: Self::hostname(), state_dir }
+    }
+
+    /// The name of a node on this machine that was given none.
+    pub(crate) fn hostname() -> String {
+        rustix::system::uname().nodename().to_string_lossy().to_lowercase()
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{AgentOptions, AgentParts},
-    config::{EdgeNodeConfig, JoinSource},
+    config::{EdgeNodeConfig, JoinSource, Machine},
     facts::{self, Declared},
     local::{Local, OpenError},
     modules::Modules,
@@ -172,6 +172,14 @@ fn spawn(over: &CancellationToken, part: impl Future<Output = ()> + Send + 'stat
 /// The identity on disk, or a new one by the join token.
 async fn identity(config: &EdgeNodeConfig) -> Result<Identity, StartError> {
     if let Some(identity) = Identity::load(&config.state_dir)? {
+        let (node, asked) = (identity.node(), &config.node_name);
+        // A name that nobody chose is no wish: the machine may have been renamed since it joined.
+        if node.as_str() != asked && *asked != Machine::hostname() {
+            tracing::warn!(
+                %node, asked, state_dir = %config.state_dir.display(),
+                "this state folder is that of another node, which runs now; for a node of the name asked for, give another state folder and a join token"
+            );
+        }
         return Ok(identity);
     }
     let token = match &config.join {

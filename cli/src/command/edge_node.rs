@@ -42,14 +42,14 @@ pub(crate) fn run(args: Args, verbosity: u8) -> Result<()> {
 
 async fn serve(config: EdgeNodeConfig) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let name = config.node_name.clone();
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let guests = Guests::Process(vec![program.into(), "runner".into()]);
     let mut node = tokio::select! {
         node = EdgeNode::start(config, guests) => node.context("the node cannot start")?,
         () = signals.next() => return Ok(()),
     };
-    tracing::info!(node = name, "node is ready");
+    let name = node.name().clone();
+    tracing::info!(node = %name, "node is ready");
     terminal::print(&format!("node {name} ready\n"))?;
     daemon::notify_ready();
     tokio::select! {
