@@ -48,6 +48,9 @@ const UNSUPPORTED: &[&str] = &[
     "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|privileged|procMount|runAsGroup|runAsUser|\
      seLinuxOptions|windowsOptions",
     "spec.containers|initContainers[].securityContext.capabilities.add",
+    "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
+    "spec.containers|initContainers[].resources.limits.ephemeral-storage",
+    "spec.automountServiceAccountToken",
     "spec.containers|initContainers[].securityContext.appArmorProfile|seccompProfile.type",
     "spec.containers[].restartPolicy",
 ];
@@ -260,5 +263,25 @@ mod tests {
         let expected = ["entry", "max-reuse"]
             .map(|name| format!("metadata.annotations[dunlin.dev/{name}]: accepted, but has no effect yet"));
         assert_eq!(unsupported_warnings(&pod), expected);
+    }
+
+    #[test]
+    fn what_no_container_gets_is_named() {
+        let file =
+            json!({"name": "F", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}});
+        let limits = json!({"limits": {"memory": "1Gi", "ephemeral-storage": "1Gi"}});
+        let pod = json!({"spec": {
+            "containers": [{"name": "a", "env": [{"name": "x", "value": "y"}, file], "resources": limits}],
+            "automountServiceAccountToken": true,
+        }});
+        let expected = [
+            "spec.containers[0].env[1].valueFrom.fileKeyRef",
+            "spec.containers[0].resources.limits.ephemeral-storage",
+            "spec.automountServiceAccountToken",
+        ];
+        assert_eq!(
+            unsupported_warnings(&pod),
+            expected.map(|path| format!("{path}: accepted, but has no effect yet"))
+        );
     }
 }
