@@ -78,7 +78,9 @@ fn lower_container(
     pod_refused: &[String],
     resolve: &dyn Fn(&str) -> Result<Digest, String>,
 ) -> Container {
-    let refused_fields = security::refused_in_container(container.security_context.as_ref(), pod_refused);
+    let mut refused_fields = security::refused_in_container(container.security_context.as_ref(), pod_refused);
+    let ports = container.ports.as_deref().unwrap_or_default();
+    refused_fields.extend(security::refused_in_ports(ports));
     Container {
         name: container.name,
         image: image(container.image.unwrap_or_default(), container.image_pull_policy.as_deref(), resolve),

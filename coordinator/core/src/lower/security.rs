@@ -4,6 +4,8 @@
 //! (`runAsNonRoot`, `readOnlyRootFilesystem`, dropped capabilities, the runtime's default seccomp profile), and those that would
 //! give more than that give nothing. What remains are profiles written by the operator, which nothing here can enforce.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1;
 
 /// Fields of the pod's security context that apply to every container.
@@ -33,6 +35,18 @@ pub(super) fn refused_in_container(context: Option<&v1::SecurityContext>, pod: &
         context.se_linux_options.as_ref(),
     ));
     fields
+}
+
+/// Nodes listen for a host port on all their addresses. Where one of them was asked for, that would open the port to more.
+pub(super) fn refused_in_ports(ports: &[v1::ContainerPort]) -> Vec<String> {
+    let narrow = |port: &v1::ContainerPort| {
+        let address = port.host_ip.as_deref().filter(|address| !address.is_empty());
+        let everywhere =
+            |address: &str| address.parse().is_ok_and(|address: IpAddr| address.is_unspecified());
+        port.host_port.is_some_and(|number| number > 0) && address.is_some_and(|address| !everywhere(address))
+    };
+    let narrow = ports.iter().enumerate().filter(|(_, port)| narrow(port));
+    narrow.map(|(index, _)| format!("ports[{index}].hostIP")).collect()
 }
 
 fn named(

@@ -121,6 +121,21 @@ fn what_would_weaken_security_is_refused_by_name() {
 }
 
 #[test]
+fn a_host_port_on_one_address_is_refused_by_name() {
+    let check = |port: Value, expected: &[&str]| {
+        let ports = json!([{ "containerPort": 1 }, port]);
+        let assignment =
+            lowered(json!({ "containers": [{ "name": "c", "image": "known", "ports": ports }] }));
+        assert_eq!(assignment.spec.containers[0].refused_fields, expected);
+    };
+    check(json!({ "containerPort": 80, "hostPort": 80 }), &[]);
+    check(json!({ "containerPort": 80, "hostPort": 80, "hostIP": "0.0.0.0" }), &[]);
+    check(json!({ "containerPort": 80, "hostPort": 80, "hostIP": "::" }), &[]);
+    check(json!({ "containerPort": 80, "hostIP": "127.0.0.1" }), &[]);
+    check(json!({ "containerPort": 80, "hostPort": 80, "hostIP": "127.0.0.1" }), &["ports[1].hostIP"]);
+}
+
+#[test]
 fn configuration_is_decoded_and_sorted() {
     let check = |kind, object: Value, expected: &[(&str, &[u8])]| {
         let content = config_object(kind, object.to_string().as_bytes()).unwrap();
