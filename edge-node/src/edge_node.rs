@@ -1,6 +1,6 @@
 //! A node as a whole: state, agent, session and sandbox put together, and their end in order.
 
-use std::{fs, io, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc};
+use std::{fs, io, os::unix::fs::{DirBuilderExt, PermissionsExt}, path::PathBuf, sync::Arc};
 
 use dunlin_link::{
     BootId, NodeName,
@@ -214,7 +214,9 @@ fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> 
 
 /// The state holds secrets and keys: its folder is its owner's only.
 fn make_private(dir: &std::path::Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // One that was there already may be open to others.
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }
 
 /// The kernel's boot id; where there is none, one for this start.
