@@ -85,8 +85,8 @@ pub enum JoinError {
     #[error("the join token {0} has been used up")]
     UsedUp(TokenId),
     /// The name is not one that a node can have.
-    #[error("`{0}` is not a valid node name: it must be a lower-case DNS subdomain")]
-    Name(NodeName),
+    #[error("the node's name is not valid: it must be a lower-case DNS subdomain")]
+    Name,
     /// The name belongs to another key.
     #[error("another machine has joined as node `{0}`; remove that node first, or choose another name")]
     NameTaken(NodeName),
@@ -179,15 +179,22 @@ impl Tokens {
         Ok(false)
     }
 
+    /// Checks that the request names a node and a token that can be used, and uses nothing.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self, request: &JoinRequest, now: UnixMillis) -> Result<(), JoinError> {
+        check_name(request)?;
+        self.take_use(request, now).await.map(drop)
+    }
+
     /// Uses a token: registers `key` as the identity of the node that asks, and counts the use, or does neither. A node that has
     /// joined with this key before may join again, which takes a use as well.
     ///
     /// # Errors
     /// Why not.
     pub async fn join(&self, request: &JoinRequest, key: Digest, now: UnixMillis) -> Result<(), JoinError> {
-        if !is_node_name(request.node.as_str()) {
-            return Err(JoinError::Name(request.node.clone()));
-        }
+        check_name(request)?;
         loop {
             let (token_compare, token_write) = self.take_use(request, now).await?;
             let (node_compares, node_write) = self.register(request, key, now).await?;
@@ -267,6 +274,10 @@ impl Tokens {
         let record = decode(&found)?;
         Ok(Some((found, record)))
     }
+}
+
+fn check_name(request: &JoinRequest) -> Result<(), JoinError> {
+    if is_node_name(request.node.as_str()) { Ok(()) } else { Err(JoinError::Name) }
 }
 
 fn token_key(id: &TokenId) -> String {

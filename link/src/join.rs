@@ -25,6 +25,7 @@ pub const SERVER_NAME: &str = "coordinator.dunlin";
 
 /// A token's public part, by which it is listed and deleted.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct TokenId(String);
 
 impl TokenId {
@@ -46,6 +47,14 @@ impl FromStr for TokenId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_id = is_hex(text, TOKEN_ID_BYTES);
         is_id.then(|| Self(text.into())).ok_or(ParseTokenError("its id is not 8 hexadecimal digits"))
+    }
+}
+
+impl TryFrom<String> for TokenId {
+    type Error = ParseTokenError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

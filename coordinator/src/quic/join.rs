@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{
-    join::{JoinRequest, Joined},
+    NodeName,
+    join::{JoinRequest, Joined, is_node_name},
     message::Refused,
     session::CloseCode,
 };
@@ -43,16 +44,24 @@ async fn answer(services: &Services, connection: &Connection) -> Option<SendStre
             write_head(&mut output, &joined).await
         }
         Err(reason) => {
-            warn!(%remote, node = %request.node, token = %request.token, reason, "refused a join request");
+            let node = shown(&request.node);
+            warn!(%remote, node, token = %request.token, reason, "refused a join request");
             write_head(&mut output, &Refused { reason }).await
         }
     };
     written.ok().map(|()| output)
 }
 
-/// Issues the certificate first, so that a use of the token is never spent on a request that cannot be granted.
+/// The name of a machine that nobody knows yet, unless it could be of any length and break the line.
+fn shown(node: &NodeName) -> &str {
+    let name = node.as_str();
+    if is_node_name(name) { name } else { "(invalid)" }
+}
+
+/// Nothing is signed for a token that is not good, and no use of it is spent on a request that cannot be granted.
 async fn join(services: &Services, request: &JoinRequest) -> Result<Joined, String> {
     let now = wall();
+    services.tokens.check(request, now).await.map_err(|error| error.to_string())?;
     let key = request_key(&request.certificate_request).map_err(|error| error.to_string())?;
     let chain = services
         .pki

@@ -119,7 +119,7 @@ async fn names_that_no_node_can_have_are_refused() {
     let cluster = Cluster::new();
     let token = cluster.token(None).await;
     let refused = cluster.join(&token, "N/1", "k", Duration::ZERO).await;
-    assert_eq!(refused, "`N/1` is not a valid node name: it must be a lower-case DNS subdomain");
+    assert_eq!(refused, "the node's name is not valid: it must be a lower-case DNS subdomain");
 }
 
 #[tokio::test]
