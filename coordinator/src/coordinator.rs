@@ -19,7 +19,7 @@ use crate::{
     pki::{ClientCredentials, Pki, PkiError},
     quic::{BindError, QuicServer, Services},
     service::{ApiService, BootstrapError, Clock, ClusterInfo, User},
-    sessions::{ConnectedCluster, SessionOptions, Sessions},
+    sessions::{ConnectedCluster, SESSIONS_MAX, SessionOptions, Sessions},
     store::{OpenError, Store, StoreError, StoreOptions},
     tokens::{NewToken, TokenError, Tokens},
 };
@@ -121,8 +121,13 @@ impl Coordinator {
             intake: driver.intake(),
             artifacts: artifacts.clone(),
         };
-        let options =
-            SessionOptions { cluster_id: pki.cluster_id().to_owned(), restore_generation: 0, term, tunables };
+        let options = SessionOptions {
+            cluster_id: pki.cluster_id().to_owned(),
+            restore_generation: 0,
+            term,
+            tunables,
+            sessions_max: SESSIONS_MAX,
+        };
         let sessions = Sessions::new(Arc::new(cluster), options);
         let services = Services {
             pki: pki.clone(),

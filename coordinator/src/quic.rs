@@ -10,7 +10,12 @@ mod stream;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use dunlin_link::{join as join_protocol, message::Tunables, rpc, session::CloseCode};
+use dunlin_link::{
+    join as join_protocol,
+    message::Tunables,
+    rpc,
+    session::{CloseCode, close_reason},
+};
 use quinn::{
     Connection, Endpoint, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{HandshakeData, QuicServerConfig},
@@ -102,19 +107,29 @@ impl QuicServer {
     pub async fn run(self, stop: CancellationToken) {
         let connections = TaskTracker::new();
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         loop {
             let incoming = tokio::select! {
                 incoming = self.endpoint.accept() => incoming,
                 () = stop.cancelled() => None,
             };
             let Some(incoming) = incoming else { break };
-            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-                // A flood of handshakes must not starve those that have an address to answer to.
-                refuse(incoming);
-                continue;
-            };
+            match Verdict::of(incoming.remote_address_validated(), handshakes.available_permits()) {
+                Verdict::Accept => {}
+                Verdict::Retry => {
+                    // The only error is that it may not, which holds for no address that is not validated.
+                    let _ = incoming.retry();
+                    continue;
+                }
+                Verdict::Refuse => {
+                    incoming.refuse();
+                    continue;
+                }
+            }
+            // Only this loop takes permits: the one that was counted is still there.
+            let permit = Arc::clone(&handshakes).try_acquire_owned();
             let span = debug_span!("connection", remote = %incoming.remote_address());
-            let services = Arc::clone(&self.services);
+            let (services, strangers) = (Arc::clone(&self.services), Arc::clone(&strangers));
             let stop = stop.clone();
             connections.spawn(
                 async move {
@@ -122,7 +137,7 @@ impl QuicServer {
                     drop(permit);
                     if let Some((connection, alpn)) = accepted {
                         tokio::select! {
-                            () = serve(&services, &connection, &alpn) => {}
+                            () = serve(&services, &strangers, &connection, &alpn) => {}
                             () = stop.cancelled() => {
                                 close(&connection, CloseCode::GoingAway, "the coordinator is stopping");
                             }
@@ -141,12 +156,26 @@ impl QuicServer {
     }
 }
 
-fn refuse(incoming: Incoming) {
-    if incoming.may_retry() {
-        // The only error is that it may not.
-        let _ = incoming.retry();
-    } else {
-        incoming.refuse();
+/// What becomes of the first packet of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The handshake begins.
+    Accept,
+    /// The sender shows first that it receives at its address; nothing is kept meanwhile.
+    Retry,
+    /// There is no room.
+    Refuse,
+}
+
+impl Verdict {
+    /// Above a low number of handshakes only those begin whose address is known to be real: made-up ones must not take all places.
+    const fn of(is_validated: bool, free: usize) -> Self {
+        match (is_validated, free) {
+            (true, 0) => Self::Refuse,
+            (true, _) => Self::Accept,
+            (false, free) if free > HANDSHAKES_MAX - UNVALIDATED_HANDSHAKES_MAX => Self::Accept,
+            (false, _) => Self::Retry,
+        }
     }
 }
 
@@ -175,7 +204,27 @@ async fn accept(incoming: Incoming) -> Option<(Connection, Vec<u8>)> {
     Some((connection, data.and_then(|data| data.protocol).unwrap_or_default()))
 }
 
-async fn serve(services: &Arc<Services>, connection: &Connection, alpn: &[u8]) {
+/// Serves a connection; one without a certificate only for a short while, and not many at a time.
+async fn serve(services: &Arc<Services>, strangers: &Semaphore, connection: &Connection, alpn: &[u8]) {
+    if connection.peer_identity().is_some() {
+        return speak(services, connection, alpn).await;
+    }
+    let Ok(_seat) = strangers.try_acquire() else {
+        warn!(remote = %connection.remote_address(), "refused a connection: too many have no certificate");
+        return close(connection, CloseCode::Busy, "too many machines without a certificate are connected");
+    };
+    if tokio::time::timeout(STRANGER_TIMEOUT, speak(services, connection, alpn)).await.is_err() {
+        close(connection, CloseCode::GoingAway, "a connection without a certificate is not kept open");
+    }
+}
+
+/// Grants streams and memory to a connection whose other side is known by now.
+fn widen(connection: &Connection, streams: u32, receive_window: u32) {
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
+    connection.set_receive_window(VarInt::from_u32(receive_window));
+}
+
+async fn speak(services: &Arc<Services>, connection: &Connection, alpn: &[u8]) {
     match alpn {
         alpn if alpn == join_protocol::SESSION_ALPN => link::serve(services, connection).await,
         alpn if alpn == join_protocol::ALPN => join::serve(services, connection).await,
@@ -199,12 +248,8 @@ fn turn_away(connection: &Connection, reason: &str) {
 }
 
 fn close(connection: &Connection, code: CloseCode, reason: &str) {
-    let mut end = reason.len().min(CLOSE_REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
     debug!(remote = %connection.remote_address(), reason, "closing a connection");
-    connection.close(VarInt::from_u32(code as u32), &reason.as_bytes()[..end]);
+    connection.close(VarInt::from_u32(code as u32), close_reason(reason));
 }
 
 fn transport(tunables: Tunables) -> Result<TransportConfig, BindError> {
@@ -214,6 +259,8 @@ fn transport(tunables: Tunables) -> Result<TransportConfig, BindError> {
     transport
         .max_idle_timeout(Some(idle))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u32(STREAM_RECEIVE_WINDOW))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None);
     Ok(transport)
@@ -221,6 +268,9 @@ fn transport(tunables: Tunables) -> Result<TransportConfig, BindError> {
 
 /// Handshakes under way at a time; each costs the coordinator a signature.
 const HANDSHAKES_MAX: usize = 256;
+
+/// Those of them whose address may be made up.
+const UNVALIDATED_HANDSHAKES_MAX: usize = 32;
 
 /// Connections that wait to be looked at.
 const INCOMING_MAX: usize = 1024;
@@ -234,8 +284,35 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a stopping coordinator waits for clients to confirm.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Streams that the other side may have open on one connection.
-const STREAMS_MAX: u32 = 128;
+/// Connections without a certificate at a time: machines that join, and clients that are told they need one.
+const STRANGERS_MAX: usize = 256;
 
-/// A close frame must fit into one packet.
-const CLOSE_REASON_BYTES_MAX: usize = 512;
+/// How long one of them may last: a join, and the time to take the answer.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Streams that the other side may open before it is known who it is: the one that tells.
+const STREAMS_MAX: u32 = 1;
+
+/// Bytes that the other side may send on all streams before they are read, while it is not known who it is: a request with its head.
+const RECEIVE_WINDOW: u32 = 128 << 10;
+
+/// The same for one stream, whoever it is: enough for a module to be pushed at 10 MB/s over 100 ms.
+const STREAM_RECEIVE_WINDOW: u32 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::{HANDSHAKES_MAX, UNVALIDATED_HANDSHAKES_MAX, Verdict};
+
+    #[test]
+    fn made_up_addresses_cannot_take_all_handshakes() {
+        let check = |under_way: usize, unvalidated, validated| {
+            let free = HANDSHAKES_MAX - under_way;
+            assert_eq!((Verdict::of(false, free), Verdict::of(true, free)), (unvalidated, validated));
+        };
+        check(0, Verdict::Accept, Verdict::Accept);
+        check(UNVALIDATED_HANDSHAKES_MAX - 1, Verdict::Accept, Verdict::Accept);
+        check(UNVALIDATED_HANDSHAKES_MAX, Verdict::Retry, Verdict::Accept);
+        check(HANDSHAKES_MAX - 1, Verdict::Retry, Verdict::Accept);
+        check(HANDSHAKES_MAX, Verdict::Retry, Verdict::Refuse);
+    }
+}

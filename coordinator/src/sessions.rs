@@ -65,6 +65,8 @@ pub struct SessionOptions {
     pub term: u64,
     /// How nodes should behave.
     pub tunables: Tunables,
+    /// Most sessions at a time; [`SESSIONS_MAX`] unless there is a reason.
+    pub sessions_max: usize,
 }
 
 /// Which session of each node is current. One lock, because the two maps must agree.
@@ -144,7 +146,7 @@ impl Sessions {
 
     /// Whether there is room for one more session.
     pub(crate) fn has_room(&self) -> bool {
-        self.state().slots.len() < SESSIONS_MAX
+        self.state().slots.len() < self.inner.options.sessions_max
     }
 
     /// A module's content from `offset` on, if one of the node's pods names it.
@@ -264,7 +266,7 @@ pub(crate) fn wall() -> UnixMillis {
 }
 
 /// Most sessions at a time: what one coordinator is meant to carry, twice.
-const SESSIONS_MAX: usize = 20_000;
+pub const SESSIONS_MAX: usize = 20_000;
 
 /// Most logs that wait to be opened on one node.
 pub(crate) const LOG_QUEUE_MAX: usize = 16;

@@ -41,6 +41,15 @@ pub enum CloseCode {
     Protocol = 4,
 }
 
+/// As much of a reason as a close frame can carry: it must fit into one packet.
+pub fn close_reason(reason: &str) -> &[u8] {
+    let end = (0..=reason.len().min(CLOSE_REASON_BYTES_MAX)).rev().find(|end| reason.is_char_boundary(*end));
+    &reason.as_bytes()[..end.unwrap_or(0)]
+}
+
+/// See [`close_reason`].
+const CLOSE_REASON_BYTES_MAX: usize = 512;
+
 /// Why a session cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,5 +151,18 @@ impl SessionError {
             cause = error.source();
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::close_reason;
+
+    #[test]
+    fn reasons_are_cut_between_characters() {
+        assert_eq!(close_reason("short"), b"short");
+        assert_eq!(close_reason(""), b"");
+        let long = format!("x{}", "\u{e9}".repeat(400));
+        assert_eq!(close_reason(&long), &long.as_bytes()[..511]);
     }
 }

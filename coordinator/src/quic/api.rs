@@ -7,7 +7,7 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
 
-use super::{Services, peer, stream::write_head, turn_away};
+use super::{Services, peer, stream::write_head, turn_away, widen};
 use crate::{front, service::User, sessions::wall};
 
 /// Serves requests until the client leaves.
@@ -16,6 +16,9 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
         Ok(user) => user,
         Err(reason) => return turn_away(connection, &reason),
     };
+    if user.is_some() {
+        widen(connection, STREAMS_MAX, RECEIVE_WINDOW);
+    }
     let mut requests = JoinSet::new();
     loop {
         tokio::select! {
@@ -95,3 +98,9 @@ async fn answer_unauthorized(output: &mut SendStream) -> io::Result<()> {
     output.write_all(status.to_string().as_bytes()).await?;
     Ok(())
 }
+
+/// Requests and watches that a client may have open on one connection.
+const STREAMS_MAX: u32 = 128;
+
+/// Bytes of all a client's requests that wait to be read: one object of the largest size, with room for small ones.
+const RECEIVE_WINDOW: u32 = 4 << 20;

@@ -4,17 +4,18 @@ use std::{io, sync::Arc, time::Duration};
 
 use dunlin_link::{
     Digest, NodeName,
+    message::Busy,
     session::CloseCode,
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream};
 use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinSet};
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
     Services, close, peer,
     stream::{read_head, write_head},
-    turn_away,
+    turn_away, widen,
 };
 use crate::sessions::{self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, SessionEnd, Sessions, wall};
 
@@ -26,11 +27,25 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
     };
     if !services.sessions.has_room() {
         warn!(%node, "refused a session: there is no room for more");
-        return close(connection, CloseCode::Busy, "the coordinator has no room for more sessions");
+        return send_away(connection).await;
     }
     let span = info_span!("session", %node);
     let membership = async { services.tokens.check_key(&node, key).await.map_err(|error| error.to_string()) };
     run(&services.sessions, connection, &node, membership).instrument(span).await;
+}
+
+/// Answers a greeting with when to come again.
+async fn send_away(connection: &Connection) {
+    let said = async {
+        let (mut output, _input) = connection.accept_bi().await?;
+        write_head(&mut output, &Busy { retry_after_ms: RETRY_AFTER_MS }).await?;
+        // The node closes once it has read that.
+        let _ = connection.closed().await;
+        io::Result::Ok(())
+    };
+    // Whether it was told or not, it comes again.
+    let _ = tokio::time::timeout(CONTROL_TIMEOUT, said).await;
+    close(connection, CloseCode::Busy, "the coordinator has no room for more sessions");
 }
 
 /// The node that this connection is, by its registered key, and that key.
@@ -54,7 +69,7 @@ async fn run(
     node: &NodeName,
     membership: impl Future<Output = Result<(), String>> + Send,
 ) {
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(NODE_STREAMS_MAX));
+    widen(connection, NODE_STREAMS_MAX, RECEIVE_WINDOW);
     let control = tokio::time::timeout(CONTROL_TIMEOUT, connection.accept_bi()).await;
     let Ok(Ok((output, input))) = control else {
         return close(connection, CloseCode::Protocol, "the node opened no control stream");
@@ -176,6 +191,12 @@ const ARTIFACT_PRIORITY: i32 = -10;
 
 /// Streams that a node may have open: its control stream and modules under way.
 const NODE_STREAMS_MAX: u32 = 9;
+
+/// Bytes of all its streams that wait to be read.
+const RECEIVE_WINDOW: u32 = 1 << 20;
+
+/// When a node for which there is no room shall come again.
+const RETRY_AFTER_MS: u64 = 30_000;
 
 /// From the end of the handshake to the control stream.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(15);

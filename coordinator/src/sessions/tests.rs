@@ -75,6 +75,7 @@ impl Fixture {
             cluster_id: "c".into(),
             restore_generation: 0,
             term: 1,
+            sessions_max: 1,
             tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },
         };
         let cluster: Arc<dyn Cluster> = Arc::<Door>::clone(&door);

@@ -2,7 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use dunlin_link::{join::SERVER_NAME, message::Tunables, session::CloseCode};
+use dunlin_link::{
+    join::SERVER_NAME,
+    message::Tunables,
+    session::{CloseCode, close_reason},
+};
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt,
     crypto::rustls::QuicClientConfig,
@@ -62,11 +66,7 @@ impl Connected {
     /// Tells the coordinator why the session ended.
     pub(super) fn close(&self, end: &SessionEnd) {
         let (code, reason) = end.close();
-        let mut length = reason.len().min(CLOSE_REASON_BYTES_MAX);
-        while !reason.is_char_boundary(length) {
-            length -= 1;
-        }
-        self.connection.close(VarInt::from_u32(code as u32), &reason.as_bytes()[..length]);
+        self.connection.close(VarInt::from_u32(code as u32), close_reason(&reason));
     }
 
     /// Closes because the agent stops, and gives the packet that says so time to leave.
@@ -204,9 +204,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a stopping agent waits for its last packet.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// A close frame must fit into one packet.
-const CLOSE_REASON_BYTES_MAX: usize = 512;
 
 /// QUIC carries TLS alerts as error codes from here on (RFC 9001, section 4.8).
 const TLS_ALERT_BASE: u64 = 0x100;

@@ -6,10 +6,7 @@
 //! close with the error's code and reason, and drop the machine. One machine serves one connection; which of a node's connections
 //! is current is the caller's to know, by [`Epoch`].
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
@@ -18,8 +15,8 @@ use crate::{
     held::HeldSet,
     limits::{EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
     message::{
-        AssignmentAck, Attempt, Busy, Epoch, Events, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew,
-        Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
+        AssignmentAck, Attempt, Epoch, Events, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew, Renewed,
+        Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
     session::{
@@ -224,13 +221,6 @@ impl CoordinatorSession {
     /// Sends the certificate that the node asked for.
     pub fn renewed(&mut self, chain: Vec<Vec<u8>>) {
         self.send(&Renewed { chain });
-    }
-
-    /// Answers the node that there is no room; the session is over.
-    pub fn refuse_busy(&mut self, retry_after: Duration) -> SessionError {
-        self.send(&Busy { retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX) });
-        self.phase = Phase::Closed;
-        SessionError::Busy
     }
 
     /// The next bytes for the control stream. Taking them one by one, as the stream accepts them, keeps later ones current.

@@ -189,6 +189,7 @@ impl Coordinator {
             restore_generation: 0,
             term: store.next_term().await.unwrap(),
             tunables,
+            sessions_max: 2,
         };
         let sessions = Sessions::new(Arc::clone(&played) as Arc<dyn Cluster>, options);
         let api = ApiService::new(store.clone(), Clock::system());

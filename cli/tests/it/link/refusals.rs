@@ -141,3 +141,29 @@ async fn a_removed_node_is_refused_by_the_api_too() {
         "the key of this certificate is not the one that node `leaver` joined with"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_for_which_there_is_no_room_is_told_to_come_again() {
+    let coordinator = Coordinator::start().await;
+    let first = Node::join(coordinator.token().await, "first").await;
+    let second = Node::join(coordinator.token().await, "second").await;
+    coordinator.played.hears("connected first", 1).await;
+    coordinator.played.hears("connected second", 1).await;
+    let third = Node::join(coordinator.token().await, "third").await;
+    logged(&["WARN", "refused a session: there is no room for more", "node=third"]).await;
+    logged(&["WARN", "session ended", "the coordinator is busy"]).await;
+    for node in [first, second, third] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_none_is_refused_and_not_logged() {
+    let coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let name = "N\n2026 INFO forged";
+    let error = try_join(coordinator.token().await, name, folder.path().into()).await.unwrap_err();
+    assert!(error.to_string().contains("the node's name is not valid"), "{error}");
+    let listed = coordinator.tokens.list().await.unwrap();
+    assert_eq!(listed[0].uses_left, Some(1), "its use was not spent");
+}
