@@ -8,6 +8,7 @@ mod read;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use dunlin_link::pod::PodAssignment;
@@ -48,19 +49,26 @@ impl Logs {
         Ok(path)
     }
 
-    /// Removes all logs of a pod.
-    pub(crate) fn remove(&self, pod: &PodAssignment) {
-        let dir = self.pod_dir(pod);
-        match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, dir = %dir.display(), "logs of a deleted pod could not be removed");
-            }
-            _ => {}
+    /// Removes all logs of these pods, in the background and one after another.
+    pub(crate) fn remove(&self, pods: &[Arc<PodAssignment>]) {
+        let dirs: Vec<_> = pods.iter().map(|pod| self.pod_dir(pod)).collect();
+        if !dirs.is_empty() {
+            // Nobody waits for it.
+            drop(tokio::task::spawn_blocking(move || dirs.iter().for_each(|dir| remove_dir(dir))));
         }
     }
 
     fn pod_dir(&self, pod: &PodAssignment) -> PathBuf {
         self.dir.join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid))
+    }
+}
+
+fn remove_dir(dir: &Path) {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, dir = %dir.display(), "logs of a deleted pod could not be removed");
+        }
+        _ => {}
     }
 }
 

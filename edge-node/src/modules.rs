@@ -9,7 +9,7 @@ use std::{
 };
 
 use dunlin_link::Digest;
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::session::SessionHandle;
 
@@ -20,6 +20,8 @@ pub(crate) struct Modules {
     /// Size and last use of each.
     present: HashMap<Digest, Kept>,
     fetches: Arc<Semaphore>,
+    /// Read by fetches, written by removals: what was fetched again must not be removed.
+    files: Arc<RwLock<()>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +63,8 @@ impl Modules {
                 present.insert(digest, Kept { bytes: entry.metadata()?.len(), used: 0 });
             }
         }
-        Ok(Self { dir, present, fetches: Arc::new(Semaphore::new(FETCHES_MAX)) })
+        let fetches = Arc::new(Semaphore::new(FETCHES_MAX));
+        Ok(Self { dir, present, fetches, files: Arc::default() })
     }
 
     /// Whether a module is here.
@@ -80,12 +83,13 @@ impl Modules {
         digest: Digest,
         session: SessionHandle,
     ) -> impl Future<Output = Fetched> + Send + use<> {
-        let (path, fetches) = (self.path(&digest), Arc::clone(&self.fetches));
+        let (path, fetches, files) = (self.path(&digest), Arc::clone(&self.fetches), Arc::clone(&self.files));
         async move {
             let started = Instant::now();
             let permit = fetches.acquire_owned().await;
+            let unswept = files.read_owned().await;
             let result = session.fetch_module(digest, &path).await;
-            drop(permit);
+            drop((permit, unswept));
             let result = result.and_then(|()| size(&path)).map(|bytes| Arrived {
                 took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
                 bytes,
@@ -106,7 +110,8 @@ impl Modules {
         }
     }
 
-    /// Removes modules that no pod refers to, the longest unused first, until the rest fits the budget.
+    /// Removes modules that no pod refers to, the longest unused first, until the rest fits the budget; their files go in the
+    /// background. While modules are being fetched nothing is removed: the next sweep finds them.
     pub(crate) fn sweep(&mut self, referenced: &HashSet<Digest>, budget_bytes: u64) {
         let mut idle: Vec<_> =
             self.present.iter().filter(|(digest, _)| !referenced.contains(*digest)).collect();
@@ -123,25 +128,31 @@ impl Modules {
         if doomed.is_empty() {
             return;
         }
+        let Ok(unfetched) = Arc::clone(&self.files).try_write_owned() else { return };
         self.present.retain(|digest, _| !doomed.contains(digest));
         let stems: HashSet<_> = doomed.iter().map(Digest::hex).collect();
-        if let Err(error) = self.remove_files(&stems) {
-            tracing::warn!(%error, "unused modules could not be removed");
-        }
-    }
-
-    /// Removes modules and what the runner compiled from them, which lies beside them under the same stem.
-    fn remove_files(&self, stems: &HashSet<String>) -> io::Result<()> {
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if stems.contains(name.split('.').next().unwrap_or_default()) {
-                fs::remove_file(entry.path())?;
+        let dir = self.dir.clone();
+        // Nobody waits for it but fetches, by the lock.
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = remove_files(&dir, &stems) {
+                tracing::warn!(%error, "unused modules could not be removed");
             }
-        }
-        Ok(())
+            drop(unfetched);
+        }));
     }
+}
+
+/// Removes modules and what the runner compiled from them, which lies beside them under the same stem.
+fn remove_files(dir: &Path, stems: &HashSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if stems.contains(name.split('.').next().unwrap_or_default()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn size(path: &Path) -> Result<u64, String> {
@@ -161,8 +172,8 @@ pub(crate) const IDLE_BYTES_MAX: u64 = 512 << 20;
 mod tests {
     use super::*;
 
-    #[test]
-    fn unused_modules_go_first_and_used_ones_stay() {
+    #[tokio::test]
+    async fn unused_modules_go_first_and_used_ones_stay() {
         let dir = tempfile::tempdir().unwrap();
         let digests: Vec<_> = (0..4_u8).map(|n| Digest::of(&[n])).collect();
         for digest in &digests {
@@ -177,6 +188,8 @@ mod tests {
         modules.sweep(&HashSet::from([digests[0]]), 150);
         let left: Vec<_> = digests.iter().map(|digest| modules.has(digest)).collect();
         assert_eq!(left, [true, false, false, true]);
+        // Fetches wait for the same.
+        drop(modules.files.read().await);
         assert!(!modules.path(&digests[1]).exists() && dir.path().join("x.wasm.part").exists());
     }
 }

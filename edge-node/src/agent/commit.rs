@@ -274,9 +274,8 @@ impl Agent {
         for tombstone in plan.tombstones {
             self.bury(tombstone);
         }
-        for uid in &plan.forget {
-            self.forget(uid);
-        }
+        let forgotten: Vec<_> = plan.forget.iter().filter_map(|uid| self.forget(uid)).collect();
+        self.logs.remove(&forgotten);
         if !plan.forget.is_empty() {
             let named = self.pods.values().flat_map(|entry| {
                 let spec = &entry.pod.assignment().spec;
@@ -365,11 +364,12 @@ impl Agent {
         self.tombstones.insert(uid, tombstone);
     }
 
-    fn forget(&mut self, uid: &PodUid) {
+    /// Drops all that is known of a pod; answers what it was, for its logs to go as well.
+    fn forget(&mut self, uid: &PodUid) -> Option<Arc<PodAssignment>> {
         self.tombstones.remove(uid);
         self.shared.forget(uid);
         self.end_orphans(uid);
-        let Some(entry) = self.pods.remove(uid) else { return };
+        let entry = self.pods.remove(uid)?;
         for container in entry.pod.sandboxed() {
             match container {
                 Sandboxed::Live(id) => self.end_container(id),
@@ -379,7 +379,7 @@ impl Agent {
         if let Some(slot) = entry.pod.place().address.slot {
             self.addresses.release(slot);
         }
-        self.logs.remove(entry.pod.assignment());
+        Some(Arc::clone(entry.pod.assignment()))
     }
 
     fn release_unless_known(&mut self, record: &PodRecord) {

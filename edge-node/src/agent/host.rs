@@ -77,8 +77,8 @@ impl SessionHost for AgentHost {
         let (reply, answer) = oneshot::channel();
         self.inputs.send(Input::Locate { locate, reply }).await.map_err(|_| gone())?;
         let Located { path, ended } = answer.await.map_err(|_| gone())??;
-        match logs::open(path, &request, ended) {
-            Ok(reader) => Ok(reader),
+        match logs::open(path, &request, ended).await {
+            Ok(reader) => Ok(Box::new(reader)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(format!("the log of container \"{}\" is not there any more", request.container))
             }

@@ -254,7 +254,13 @@ async fn pods_survive_the_agent_and_come_back_after_the_runner() {
     node.until("sleeper", |report| report.stopped).await;
     node.change(|change| change.forget = vec![uid("sleeper")]).await;
     assert!(!node.host().unacked().iter().any(|report| report.uid == uid("sleeper")));
-    assert!(!node.folder.path().join("logs/ns_sleeper_u-sleeper").exists());
+    let logs = node.folder.path().join("logs/ns_sleeper_u-sleeper");
+    within(async {
+        while logs.exists() {
+            tokio::time::sleep(STEP).await;
+        }
+    })
+    .await;
     node.kill_runner().await;
 }
 

@@ -6,14 +6,17 @@ use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use dunlin_link::logs::LogRequest;
 use tokio::{
-    io::{AsyncRead, AsyncWriteExt, DuplexStream},
+    io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf},
     sync::watch,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     line::{Line, Tag},
@@ -27,24 +30,53 @@ pub(crate) type Ended = Option<watch::Receiver<bool>>;
 ///
 /// # Errors
 /// When there is no such log.
-pub(crate) fn open(
-    path: PathBuf,
-    request: &LogRequest,
-    ended: Ended,
-) -> io::Result<Box<dyn AsyncRead + Send + Unpin>> {
-    let mut source = Source::open(path, request)?;
+pub(crate) async fn open(path: PathBuf, request: &LogRequest, ended: Ended) -> io::Result<LogReader> {
+    let request = request.clone();
     let ended = if request.follow { ended } else { None };
     let limit = request.limit_bytes.unwrap_or(u64::MAX);
-    let (reader, writer) = tokio::io::duplex(PIPE_BYTES);
-    tokio::spawn(async move {
-        // The reader's end drops the pipe; a log that cannot be read further ends, and the node's own log says why.
-        if let Err(error) = copy(&mut source, writer, ended, limit).await
+    // Asked before the first piece is read, as for all others.
+    let over = is_over(ended.as_ref());
+    // Finding the first line can mean to read all files; from there on a turn is at most one buffer.
+    let opened = tokio::task::spawn_blocking(move || {
+        let mut source = Source::open(path, &request)?;
+        let text = source.next_text()?;
+        io::Result::Ok((source, Piece { text, over }))
+    });
+    let (mut source, first) = opened.await.map_err(io::Error::other)??;
+    let (pipe, writer) = tokio::io::duplex(PIPE_BYTES);
+    let copying = tokio::spawn(async move {
+        // A log that cannot be read further ends, and the node's own log says why.
+        if let Err(error) = copy(&mut source, first, writer, ended, limit).await
             && error.kind() != io::ErrorKind::BrokenPipe
         {
             tracing::warn!(%error, path = %source.path.display(), "a log could not be read to its end");
         }
     });
-    Ok(Box::new(reader))
+    Ok(LogReader { pipe, _copying: AbortOnDropHandle::new(copying) })
+}
+
+/// A log being read. Dropping it closes the files at once, however quiet the log is.
+#[derive(Debug)]
+pub(crate) struct LogReader {
+    pipe: DuplexStream,
+    _copying: AbortOnDropHandle<()>,
+}
+
+impl AsyncRead for LogReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(context, buffer)
+    }
+}
+
+/// What was read in one turn.
+struct Piece {
+    text: String,
+    /// Whether the run had ended before it was read.
+    over: bool,
 }
 
 /// The last bytes of a file, from a line's start.
@@ -61,19 +93,22 @@ pub(super) fn last_bytes(path: &Path, count: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-async fn copy(source: &mut Source, mut writer: DuplexStream, mut ended: Ended, limit: u64) -> io::Result<()> {
+async fn copy(
+    source: &mut Source,
+    first: Piece,
+    mut writer: DuplexStream,
+    mut ended: Ended,
+    limit: u64,
+) -> io::Result<()> {
     let mut left = limit;
+    let mut piece = first;
     loop {
-        // Asked before reading: what was written before the end is still read.
-        let over = ended.as_ref().is_none_or(|ended| *ended.borrow());
-        // A turn is at most one buffer from the page cache; a blocking thread for each would cost more than it saves.
-        let text = source.next_text()?;
+        let Piece { text, over } = piece;
         if text.is_empty() {
             if over {
                 return Ok(());
             }
             wait(&mut ended).await;
-            continue;
         }
         let part = &text.as_bytes()[..usize::try_from(left).unwrap_or(usize::MAX).min(text.len())];
         writer.write_all(part).await?;
@@ -81,7 +116,16 @@ async fn copy(source: &mut Source, mut writer: DuplexStream, mut ended: Ended, l
         if left == 0 {
             return Ok(());
         }
+        // Asked before reading: what was written before the end is still read.
+        let over = is_over(ended.as_ref());
+        // A turn is at most one buffer from the page cache; a blocking thread for each would cost more than it saves.
+        piece = Piece { text: source.next_text()?, over };
     }
+}
+
+/// Whether the run has ended.
+fn is_over(ended: Option<&watch::Receiver<bool>>) -> bool {
+    ended.is_none_or(|ended| *ended.borrow())
 }
 
 /// Waits until the log may have grown or ended.

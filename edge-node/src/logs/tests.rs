@@ -34,7 +34,7 @@ fn append(path: &Path, lines: &[(u32, &str)]) {
 
 async fn all(path: &Path, request: LogRequest) -> String {
     let mut text = String::new();
-    open(path.to_owned(), &request, None).unwrap().read_to_string(&mut text).await.unwrap();
+    open(path.to_owned(), &request, None).await.unwrap().read_to_string(&mut text).await.unwrap();
     text
 }
 
@@ -57,7 +57,7 @@ async fn options_choose_lines() {
         all(&path, late).await,
         "2027-01-15T08:00:04.000000000Z \n2027-01-15T08:00:05.000000000Z five\n"
     );
-    assert!(open(dir.path().join("1.log"), &request(), None).is_err());
+    assert!(open(dir.path().join("1.log"), &request(), None).await.is_err());
     assert_eq!(termination_message(&path), "three\n\nfive");
 }
 
@@ -68,7 +68,7 @@ async fn a_followed_log_goes_on_through_rotations_until_the_run_ends() {
     append(&path, &[(1, "F one")]);
     let (end, ended) = watch::channel(false);
     let follow = LogRequest { follow: true, ..request() };
-    let mut reader = open(path.clone(), &follow, Some(ended)).unwrap();
+    let mut reader = open(path.clone(), &follow, Some(ended)).await.unwrap();
     assert_eq!(next(&mut reader, 4).await, "one\n");
     append(&path, &[(2, "F two")]);
     fs::rename(&path, rotated(&path, 1)).unwrap();
@@ -79,6 +79,19 @@ async fn a_followed_log_goes_on_through_rotations_until_the_run_ends() {
     let mut rest = String::new();
     timeout(PATIENCE, reader.read_to_string(&mut rest)).await.unwrap().unwrap();
     assert_eq!(rest, "four\n");
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_a_quiet_log_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0.log");
+    append(&path, &[(1, "F one")]);
+    let (end, ended) = watch::channel(false);
+    let follow = LogRequest { follow: true, ..request() };
+    let mut reader = open(path, &follow, Some(ended)).await.unwrap();
+    assert_eq!(next(&mut reader, 4).await, "one\n");
+    drop(reader);
+    timeout(PATIENCE, end.closed()).await.unwrap();
 }
 
 async fn next(reader: &mut (impl AsyncRead + Unpin), count: usize) -> String {
