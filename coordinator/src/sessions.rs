@@ -144,9 +144,10 @@ impl Sessions {
         nodes
     }
 
-    /// Whether there is room for one more session.
-    pub(crate) fn has_room(&self) -> bool {
-        self.state().slots.len() < self.inner.options.sessions_max
+    /// Whether there is room for a session of `node`, which may have a place already.
+    pub(crate) fn has_room(&self, node: &NodeName) -> bool {
+        let state = self.state();
+        state.slots.len() < self.inner.options.sessions_max || state.slots.contains_key(node)
     }
 
     /// A module's content from `offset` on, if one of the node's pods names it.

@@ -25,7 +25,7 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
         Ok(authorized) => authorized,
         Err(reason) => return turn_away(connection, &reason),
     };
-    if !services.sessions.has_room() {
+    if !services.sessions.has_room(&node) {
         warn!(%node, "refused a session: there is no room for more");
         return send_away(connection).await;
     }

@@ -147,8 +147,9 @@ async fn a_node_for_which_there_is_no_room_is_told_to_come_again() {
     let coordinator = Coordinator::start().await;
     let first = Node::join(coordinator.token().await, "first").await;
     let second = Node::join(coordinator.token().await, "second").await;
-    coordinator.played.hears("connected first", 1).await;
-    coordinator.played.hears("connected second", 1).await;
+    // Each connects once more with the keep-alive that it learns.
+    coordinator.played.hears("connected first", 2).await;
+    coordinator.played.hears("connected second", 2).await;
     let third = Node::join(coordinator.token().await, "third").await;
     logged(&["WARN", "refused a session: there is no room for more", "node=third"]).await;
     logged(&["WARN", "session ended", "the coordinator is busy"]).await;
