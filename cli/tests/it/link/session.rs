@@ -67,10 +67,11 @@ async fn what_happened_while_apart_is_told_after_a_restart_of_either_side() {
 async fn a_second_agent_takes_the_place_of_the_first() {
     let coordinator = Coordinator::start().await;
     let node = Node::join(coordinator.token().await, "n1").await;
-    coordinator.played.hears("connected n1", 1).await;
+    // Each agent connects once more with the keep-alive that it learns.
+    coordinator.played.hears("connected n1", 2).await;
     let identity = Identity::load(node.folder.path()).unwrap().unwrap();
     let second = Node::start(identity, tempfile::tempdir().unwrap());
-    coordinator.played.hears("connected n1", 2).await;
+    coordinator.played.hears("connected n1", 4).await;
     super::cluster::logged(&["session ended", "a newer session of the node took the place"]).await;
     assert_eq!(coordinator.sessions.connected(), [NodeName::new("n1")]);
     second.stop().await;
