@@ -114,7 +114,12 @@ impl QuicServer {
                 () = stop.cancelled() => None,
             };
             let Some(incoming) = incoming else { break };
-            match Verdict::of(incoming.remote_address_validated(), handshakes.available_permits()) {
+            let free = handshakes.available_permits();
+            let verdict = match incoming.remote_address_validated() {
+                true => Verdict::of_validated(free),
+                false => Verdict::of_claimed(free),
+            };
+            match verdict {
                 Verdict::Accept => {}
                 Verdict::Retry => {
                     // The only error is that it may not, which holds for no address that is not validated.
@@ -168,14 +173,14 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// Above a low number of handshakes only those begin whose address is known to be real: made-up ones must not take all places.
-    const fn of(is_validated: bool, free: usize) -> Self {
-        match (is_validated, free) {
-            (true, 0) => Self::Refuse,
-            (true, _) => Self::Accept,
-            (false, free) if free > HANDSHAKES_MAX - UNVALIDATED_HANDSHAKES_MAX => Self::Accept,
-            (false, _) => Self::Retry,
-        }
+    /// For a sender that receives at its address.
+    const fn of_validated(free: usize) -> Self {
+        if free == 0 { Self::Refuse } else { Self::Accept }
+    }
+
+    /// For an address that may be made up: such ones must not take all places.
+    const fn of_claimed(free: usize) -> Self {
+        if free > HANDSHAKES_MAX - UNVALIDATED_HANDSHAKES_MAX { Self::Accept } else { Self::Retry }
     }
 }
 
@@ -307,7 +312,7 @@ mod tests {
     fn made_up_addresses_cannot_take_all_handshakes() {
         let check = |under_way: usize, unvalidated, validated| {
             let free = HANDSHAKES_MAX - under_way;
-            assert_eq!((Verdict::of(false, free), Verdict::of(true, free)), (unvalidated, validated));
+            assert_eq!((Verdict::of_claimed(free), Verdict::of_validated(free)), (unvalidated, validated));
         };
         check(0, Verdict::Accept, Verdict::Accept);
         check(UNVALIDATED_HANDSHAKES_MAX - 1, Verdict::Accept, Verdict::Accept);

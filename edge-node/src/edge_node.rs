@@ -1,6 +1,11 @@
 //! A node as a whole: state, agent, session and sandbox put together, and their end in order.
 
-use std::{fs, io, os::unix::fs::{DirBuilderExt, PermissionsExt}, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use dunlin_link::{
     BootId, NodeName,
