@@ -24,7 +24,7 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) name: String,
-    cluster: Arc<Cluster>,
+    pub(crate) cluster: Arc<Cluster>,
 }
 
 /// What a command answered.
@@ -75,6 +75,16 @@ impl Cluster {
     /// Runs a command against the cluster.
     pub(crate) fn dunlin(&self, args: &[&str], stdin: &str) -> Answer {
         run(args, stdin, self.dir.path(), &self.dir.path().join("config"))
+    }
+
+    /// The folder of the cluster's state.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join(".dunlin")
+    }
+
+    /// The administrator's configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("config")
     }
 
     fn log(&self) -> String {
@@ -176,7 +186,7 @@ pub(crate) fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, S
 }
 
 /// Where `cargo xtask build-workloads` puts the guests.
-fn workloads() -> PathBuf {
+pub(crate) fn workloads() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("workloads")
 }
 

@@ -1,30 +1,24 @@
 //! Who may become a node, and what the others are told.
 
-use std::{
-    process::{Command, Stdio},
-    thread,
-    time::Duration,
+use std::{process::Command, thread, time::Duration};
+
+use crate::{
+    cluster::{BINARY, Cluster, wait_until},
+    site::{Process, Site},
 };
 
-use crate::cluster::{BINARY, Cluster, wait_until};
-
-/// Runs a node that must be refused, and answers what it said until then or until it was stopped.
+/// Runs a node that must be refused in these words.
 fn refused(token: &str, expected: &str) {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let output = std::fs::File::create(&log).unwrap();
     let mut command = Command::new(BINARY);
     command.args(["edge-node", "--join", token, "--node-name", "stranger"]);
     command.arg("--state-dir").arg(dir.path().join("state")).current_dir(dir.path());
-    command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-    let mut node = command.spawn().unwrap();
+    let _node = Process::spawn(command, &log);
     wait_until(&format!("refusal {expected:?}"), || {
         let said = std::fs::read_to_string(&log).unwrap();
         if said.contains(expected) { Ok(()) } else { Err(said) }
     });
-    // It may have given up already.
-    let _ = node.kill();
-    node.wait().unwrap();
 }
 
 fn token(cluster: &Cluster, args: &[&str]) -> String {
@@ -49,4 +43,26 @@ fn a_bad_token_is_refused_with_its_reason() {
 
     let nodes = cluster.dunlin(&["get", "nodes", "-o", "name"], "").stdout;
     assert!(!nodes.contains("stranger"), "{nodes}");
+}
+
+#[test]
+fn a_token_is_for_its_cluster_and_its_number_of_nodes() {
+    let site = Site::start();
+    let once = site.token(&["--uses=1"]);
+    let _first = site.join("first", &once);
+    refused(&once, "has been used up");
+    wait_until("line of the coordinator", || {
+        let log = site.log();
+        let line = log.lines().find(|line| line.contains("WARN") && line.contains("has been used up"));
+        line.filter(|line| line.contains("stranger")).map(drop).ok_or_else(|| log.clone())
+    });
+    // Another cluster's token, shown to this one.
+    let foreign = token(&Cluster::shared(), &["--address", &site.address()]);
+    refused(&foreign, "the coordinator is not of the cluster that the token is for");
+    wait_until("line of the coordinator", || {
+        let log = site.log();
+        let line = log.lines().find(|line| line.contains("WARN") && line.contains("its handshake failed"));
+        line.map(drop).ok_or_else(|| log.clone())
+    });
+    assert_eq!(site.ok(&["get", "nodes", "-o", "name"], ""), "node/first\n");
 }

@@ -4,8 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod isolation;
 mod joining;
 mod link;
 mod objects;
 mod offline;
 mod pods;
+mod site;
+mod survival;

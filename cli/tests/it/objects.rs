@@ -1,6 +1,9 @@
 //! Manifests in, tables out: what is created, changed, refused, and left alone.
 
-use crate::cluster::Namespace;
+use crate::{
+    cluster::{Namespace, wait_until, workloads},
+    pods::pod,
+};
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\n";
 
@@ -36,15 +39,29 @@ fn mistakes_name_their_place_and_change_nothing() {
 }
 
 #[test]
-fn one_bad_object_does_not_stop_the_others() {
+fn a_manifest_malformed_in_one_place_writes_nothing() {
     let namespace = Namespace::new();
     let answer = namespace.dunlin_with(
         &["apply", "-f", "-"],
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n---\nkind: x\n---\n\
          apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two}\n",
     );
-    assert_eq!((answer.code, answer.stdout.as_str()), (1, "configmap/one created\nconfigmap/two created\n"));
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, ""));
     assert!(answer.stderr.contains("document 2, line 5"), "{}", answer.stderr);
+    assert_eq!(namespace.ok(&["get", "cm", "-o", "name"]), "");
+}
+
+#[test]
+fn one_refused_object_does_not_stop_the_others() {
+    let namespace = Namespace::new();
+    let answer = namespace.dunlin_with(
+        &["apply", "-f", "-"],
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n---\n\
+         apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: []}\n---\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two}\n",
+    );
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, "configmap/one created\nconfigmap/two created\n"));
+    assert!(answer.stderr.contains("The Pod \"p\" is invalid"), "{}", answer.stderr);
 }
 
 #[test]
@@ -60,6 +77,40 @@ fn a_hostile_module_is_refused() {
     };
     check("text.wasm", b"not wasm", "is no WebAssembly module");
     check("empty.wasm", b"", "is no WebAssembly module");
+    let whole = std::fs::read(workloads().join("hello.wasm")).unwrap();
+    let malformed = "the module is malformed or cut off";
+    check("half.wasm", &whole[..whole.len() / 2], malformed);
+    check("short.wasm", &whole[..whole.len() - 1], malformed);
+    // A function whose type does not exist.
+    check("wrong.wasm", b"\0asm\x01\0\0\0\x03\x02\x01\x07", malformed);
+    let noise: Vec<u8> =
+        (0..5000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for header in [b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"] {
+        check("noise.wasm", &[header, noise.as_slice()].concat(), malformed);
+    }
+    let sparse = dir.path().join("sparse.wasm");
+    std::fs::File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
+    let answer = namespace.dunlin(&["push", sparse.to_str().unwrap(), "hostile"]);
+    assert!(answer.code == 1 && answer.stderr.contains("a module may have"), "{answer:?}");
+    // Its name stands for nothing.
+    namespace.apply(&pod("hostile", "Never", "image: dunlin.local/hostile"));
+    wait_until("word that nothing was pushed", || {
+        let described = namespace.ok(&["describe", "pod", "hostile"]);
+        if described.contains("nothing was pushed as") { Ok(()) } else { Err(described) }
+    });
+}
+
+#[test]
+fn a_manifest_of_100_mib_is_refused_by_its_name() {
+    let namespace = Namespace::new();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("huge.yaml");
+    std::fs::File::create(&file).unwrap().set_len(100 << 20).unwrap();
+    for command in ["apply", "create"] {
+        let answer = namespace.dunlin(&[command, "-f", file.to_str().unwrap()]);
+        assert_eq!((answer.code, answer.stdout.as_str()), (1, ""));
+        assert!(answer.stderr.contains("huge.yaml\" is larger than 16 MiB"), "{}", answer.stderr);
+    }
 }
 
 #[test]

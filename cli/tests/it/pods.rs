@@ -8,7 +8,8 @@ use std::{
 
 use crate::cluster::{Namespace, wait_until};
 
-fn pod(name: &str, policy: &str, container: &str) -> String {
+/// A pod of one container.
+pub(crate) fn pod(name: &str, policy: &str, container: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: {policy}\n  \
          terminationGracePeriodSeconds: 2\n  containers:\n  - {{name: c, {container}}}\n"
@@ -23,7 +24,8 @@ fn pending_says_why_and_runs_once_it_fits() {
     namespace.apply(&selected);
     wait_until("reason for Pending", || {
         let described = namespace.ok(&["describe", "pod", "waits"]);
-        let why = described.contains("0/2 nodes are available") && described.contains("Pending");
+        let why = ["0/2 nodes are available", "Pending", "FailedScheduling"];
+        let why = why.iter().all(|part| described.contains(part));
         if why { Ok(()) } else { Err(described) }
     });
     namespace.ok(&["label", "node", "node-1", &format!("{}=here", namespace.name)]);
@@ -50,6 +52,14 @@ fn a_crasher_backs_off_and_shows_its_exit_code() {
         assert!(described.contains(expected), "{expected}: {described}");
     }
     assert!(namespace.ok(&["logs", "crasher", "--previous"]).contains("exiting with 3"));
+    // The next delay is twice as long.
+    let message = "jsonpath={.status.containerStatuses[0].state.waiting.message}";
+    for delay in ["back-off 10s ", "back-off 20s "] {
+        wait_until(&format!("{delay:?}"), || {
+            let said = namespace.ok(&["get", "pod", "crasher", "-o", message]);
+            if said.starts_with(delay) { Ok(()) } else { Err(said) }
+        });
+    }
 }
 
 #[test]

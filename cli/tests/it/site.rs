@@ -1,0 +1,244 @@
+//! A coordinator and edge nodes as processes of their own, to be killed and started again.
+
+use std::{
+    fs::{self, File},
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cluster::{Answer, BINARY, run, wait_until, workloads};
+
+/// A coordinator's folder and port, whether it runs or not.
+#[derive(Debug)]
+pub(crate) struct Site {
+    // Ends before its folder is removed.
+    coordinator: Option<Process>,
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+/// A machine that is a node, whether its agent runs or not. Its runner ends with it.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) state: PathBuf,
+    name: String,
+    log: PathBuf,
+    agent: Option<Process>,
+    address_blocks: u16,
+}
+
+impl Site {
+    /// Starts a coordinator that notices silence soon.
+    pub(crate) fn start() -> Self {
+        let mut site = Self { coordinator: None, dir: tempfile::tempdir().unwrap(), port: free_port() };
+        site.start_coordinator();
+        site
+    }
+
+    /// Starts the coordinator on what it left, and waits until it answers.
+    pub(crate) fn start_coordinator(&mut self) {
+        let mut command = Command::new(BINARY);
+        command.arg("coordinator").arg("--data-dir").arg(self.data());
+        command.args(["--listen", &self.address(), "--node-grace-seconds", "5"]);
+        self.coordinator = Some(Process::spawn(command, &self.log_path()));
+        wait_until("an answering coordinator", || {
+            let answer = self.dunlin(&["get", "nodes"], "");
+            if answer.code == 0 { Ok(()) } else { Err(format!("{answer:?}\n{}", self.log())) }
+        });
+    }
+
+    /// Ends the coordinator as a power cut would.
+    pub(crate) fn kill_coordinator(&mut self) {
+        drop(self.coordinator.take().unwrap());
+    }
+
+    /// Where nodes and commands find the coordinator.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The administrator's configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.data().join("admin.config")
+    }
+
+    /// Runs a command as administrator.
+    pub(crate) fn dunlin(&self, args: &[&str], stdin: &str) -> Answer {
+        run(args, stdin, self.dir.path(), &self.config())
+    }
+
+    /// Runs a command that must succeed, and answers its stdout.
+    pub(crate) fn ok(&self, args: &[&str], stdin: &str) -> String {
+        let answer = self.dunlin(args, stdin);
+        assert_eq!(answer.code, 0, "{args:?}: {answer:?}\n{}", self.log());
+        answer.stdout
+    }
+
+    /// Stores a guest program under its own name.
+    pub(crate) fn push(&self, module: &str) {
+        let file = workloads().join(format!("{module}.wasm"));
+        self.ok(&["push", file.to_str().unwrap(), module], "");
+    }
+
+    /// A join token.
+    pub(crate) fn token(&self, args: &[&str]) -> String {
+        self.ok(&[&["node", "token", "create"], args].concat(), "").trim().to_owned()
+    }
+
+    /// Joins a new node and waits until it is Ready.
+    pub(crate) fn join(&self, name: &str, token: &str) -> Machine {
+        let home = self.dir.path().join(name);
+        fs::create_dir(&home).unwrap();
+        let (state, log) = (home.join("state"), home.join("log"));
+        let address_blocks = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed);
+        let mut machine = Machine { state, name: name.to_owned(), log, agent: None, address_blocks };
+        machine.start_agent(&["--join", token]);
+        self.wait_for_ready(&machine);
+        machine
+    }
+
+    /// Waits until a node is Ready.
+    pub(crate) fn wait_for_ready(&self, machine: &Machine) {
+        wait_until(&format!("node {} Ready", machine.name), || {
+            let row = self.dunlin(&["get", "node", &machine.name, "--no-headers"], "").stdout;
+            let ready = row.split_whitespace().nth(1) == Some("Ready");
+            if ready { Ok(()) } else { Err(format!("{row}\n{}", machine.log())) }
+        });
+    }
+
+    /// Waits until what a command prints is as wanted.
+    pub(crate) fn wait_for(&self, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
+        wait_until(&format!("wanted answer to {args:?}"), || {
+            let answer = self.dunlin(args, "");
+            if answer.code == 0 && wanted(&answer.stdout) {
+                Ok(answer.stdout)
+            } else {
+                Err(format!("{answer:?}"))
+            }
+        })
+    }
+
+    /// What the coordinator logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("coordinator")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("coordinator.log")
+    }
+}
+
+impl Machine {
+    /// Starts the agent; only a machine that has not joined needs further arguments.
+    pub(crate) fn start_agent(&mut self, args: &[&str]) {
+        let mut command = Command::new(BINARY);
+        command.args(["edge-node", "--node-name", &self.name]).args(args);
+        command.arg("--state-dir").arg(&self.state);
+        // Dev clusters use the default network of pods; another run of these tests may go on, or have left a runner behind.
+        let network = 43 + std::process::id() % 200;
+        command.args(["--loopback", &network.to_string()]);
+        command.args(["--address-blocks", &self.address_blocks.to_string()]);
+        self.agent = Some(Process::spawn(command, &self.log));
+    }
+
+    /// Ends the agent as the kernel would when memory is short.
+    pub(crate) fn kill_agent(&mut self) {
+        drop(self.agent.take().unwrap());
+    }
+
+    /// Ends the runner in the same way, and waits until it is gone.
+    pub(crate) fn kill_runner(&self) {
+        let runner = self.runner().unwrap();
+        kill_process(runner, Signal::KILL).unwrap();
+        wait_until("end of the runner", || match self.runner() {
+            None => Ok(()),
+            Some(pid) => Err(format!("{pid:?}")),
+        });
+    }
+
+    /// The process that serves this machine's runner socket.
+    pub(crate) fn runner(&self) -> Option<Pid> {
+        let socket = self.state.join("runner.sock");
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let pid = pids.find(|pid| {
+            // A process may end while it is looked at; one that has ended has no arguments.
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut arguments = arguments.split(|byte| *byte == 0).skip(1);
+            arguments.next() == Some(b"runner")
+                && arguments.any(|argument| argument == socket.as_os_str().as_encoded_bytes())
+        });
+        pid.and_then(Pid::from_raw)
+    }
+
+    /// What the agent logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// What a pod's container printed in one run, read from the machine's own disk.
+    pub(crate) fn printed(&self, pod: &str, container: &str, run: u32) -> Vec<String> {
+        let folders = fs::read_dir(self.state.join("logs")).unwrap().flatten().map(|entry| entry.path());
+        let named = format!("default_{pod}_");
+        let mut folders =
+            folders.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&named));
+        let Some(folder) = folders.next() else { return Vec::new() };
+        let text = fs::read_to_string(folder.join(container).join(format!("{run}.log"))).unwrap_or_default();
+        // Time, stream, and whether the line is whole come first.
+        text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Else it would start another.
+        drop(self.agent.take());
+        if let Some(runner) = self.runner() {
+            // It may have ended meanwhile.
+            let _ = kill_process(runner, Signal::KILL);
+        }
+    }
+}
+
+/// A process that is killed, without a chance to clean up, when this goes out of scope.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts a process whose words are appended to a file.
+    pub(crate) fn spawn(mut command: Command, log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that stays free while the coordinator is down: below those that the kernel gives to sockets without a port.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Other runs of these tests start elsewhere.
+    let start = u16::try_from(std::process::id() % 1000).unwrap() * 10;
+    let candidates =
+        std::iter::repeat_with(|| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000);
+    let mut free = candidates.take(12_000).filter(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok());
+    free.next().unwrap()
+}
+
+/// Nodes on one machine need pod addresses of their own.
+static NEXT_BLOCK: AtomicU16 = AtomicU16::new(0);
