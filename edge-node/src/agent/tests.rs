@@ -71,7 +71,7 @@ impl Node {
             loop {
                 // The store of an agent that ended a moment ago may still be closing.
                 match Local::open(dir) {
-                    Err(OpenError::Database { .. }) => tokio::time::sleep(STEP).await,
+                    Err(OpenError::InUse { .. }) => tokio::time::sleep(STEP).await,
                     opened => return opened.unwrap(),
                 }
             }

@@ -71,7 +71,7 @@ fn reopen(dir: &Path) -> (Local, Loaded) {
     for _ in 0..500 {
         match Local::open(dir) {
             Ok(opened) => return opened,
-            Err(OpenError::Database { .. }) => thread::sleep(std::time::Duration::from_millis(10)),
+            Err(OpenError::InUse { .. }) => thread::sleep(std::time::Duration::from_millis(10)),
             Err(other) => panic!("{other}"),
         }
     }
