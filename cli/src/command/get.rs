@@ -30,7 +30,7 @@ Examples:
   dunlin get pods --field-selector status.phase=Pending
   dunlin get pods -o jsonpath='{.items[*].metadata.name}'")]
 pub(crate) struct Args {
-    /// TYPE[,TYPE].. [NAME..], or TYPE/NAME..; types by any of their names, for instance po or configmaps.
+    /// TYPE or TYPE,TYPE, then names; or TYPE/NAME. Types by any of their names, for instance po or configmaps.
     #[arg(value_name = "RESOURCE")]
     resources: Vec<String>,
     #[command(flatten)]
