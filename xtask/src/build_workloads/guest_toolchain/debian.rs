@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::output;
 
@@ -83,15 +83,15 @@ impl Packages {
 
 /// The archive that apt already uses, so that a mirror or proxy of the machine serves here too.
 fn archive() -> Result<String> {
-    let known = output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Created-By: Packages",
-        "Origin: Debian",
-        "Label: Debian",
-    ]))?;
-    Ok(known.lines().next().unwrap_or("http://deb.debian.org/debian").to_owned())
+    // Who publishes an archive is known only once its lists were fetched; before that, the first one configured is taken.
+    for known_by in [&["Origin: Debian", "Label: Debian"][..], &[]] {
+        let mut command = Command::new("apt-get");
+        command.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]).args(known_by);
+        if let Some(first) = output(&mut command)?.lines().next() {
+            return Ok(first.to_owned());
+        }
+    }
+    bail!("apt has no Debian archive in its sources; add one, or install the Rust targets with rustup")
 }
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
