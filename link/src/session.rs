@@ -10,6 +10,7 @@ pub mod coordinator;
 pub mod node;
 mod outbox;
 mod plan;
+pub mod protocol;
 pub mod registry;
 mod statuses;
 

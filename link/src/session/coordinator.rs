@@ -23,6 +23,7 @@ use crate::{
         ACK_TIMEOUT, GREETING_TIMEOUT, SessionError, change,
         clock::ClockOffset,
         plan::{Known, Planned, plan},
+        protocol::Protocol,
         statuses::Statuses,
     },
     status::{NodeEvent, NodeFacts, PodStatusReport},
@@ -83,6 +84,7 @@ pub struct CoordinatorSession {
     config: CoordinatorConfig,
     decoder: Decoder,
     phase: Phase,
+    protocol: Protocol,
     transmit: VecDeque<Vec<u8>>,
     /// Answers to what the node said: beside the rest, because their number is the node's to choose.
     replies: VecDeque<Vec<u8>>,
@@ -97,7 +99,7 @@ pub struct CoordinatorSession {
 #[derive(Debug)]
 enum Phase {
     Greeting { deadline: Moment },
-    Greeted { revision: Revision, state_digest: Digest, protocol: u16 },
+    Greeted { revision: Revision, state_digest: Digest },
     Open { epoch: Epoch, known: Known, in_flight: Option<InFlight> },
     Closed,
 }
@@ -117,6 +119,7 @@ impl CoordinatorSession {
             config,
             decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
             phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT },
+            protocol: Protocol::BEFORE_AGREEMENT,
             transmit: VecDeque::new(),
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -173,15 +176,15 @@ impl CoordinatorSession {
         now: Moment,
         wall: UnixMillis,
     ) -> Result<(), SessionError> {
-        let Phase::Greeted { revision, state_digest, protocol } = self.phase else { return Ok(()) };
+        let Phase::Greeted { revision, state_digest } = self.phase else { return Ok(()) };
         self.send(&Welcome {
             epoch,
-            protocol,
+            protocol: self.protocol.number(),
             server_time: wall,
             cluster_id: self.config.cluster_id.clone(),
             restore_generation: self.config.restore_generation,
             tunables: self.config.tunables,
-            extensions: Vec::new(),
+            extensions: self.protocol.extensions(Vec::new()),
         });
         let known = known_from_greeting(revision, state_digest, &HeldSet::of(&desired));
         self.phase = Phase::Open { epoch, known, in_flight: None };
@@ -263,6 +266,11 @@ impl CoordinatorSession {
         }
     }
 
+    /// The version that is spoken, once it is agreed.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// The revision that the node is known to hold, once it has said so.
     pub const fn acknowledged(&self) -> Option<Revision> {
         match &self.phase {
@@ -285,17 +293,17 @@ impl CoordinatorSession {
             let certificate = self.config.node.clone();
             return Err(self.end(SessionError::WrongNode { certificate, said: hello.node }));
         }
-        let protocol = hello.protocol.1.min(PROTOCOL_VERSIONS.1);
-        if protocol < hello.protocol.0.max(PROTOCOL_VERSIONS.0) {
+        let Some(protocol) = Protocol::agree(hello.protocol) else {
             let coordinator = PROTOCOL_VERSIONS;
             return Err(self.end(SessionError::Version { node: hello.protocol, coordinator }));
-        }
+        };
         if hello.extensions.len() > EXTENSIONS_MAX {
             return Err(SessionError::Change("too many extensions"));
         }
         self.clock.observe(hello.sent_at, wall);
         let Hello { last_applied_revision: revision, state_digest, facts, boot_id, attempt, .. } = hello;
-        self.phase = Phase::Greeted { revision, state_digest, protocol };
+        self.protocol = protocol;
+        self.phase = Phase::Greeted { revision, state_digest };
         self.outputs.push_back(CoordinatorOutput::Greeted { facts, boot_id, attempt });
         Ok(())
     }
@@ -415,11 +423,13 @@ impl CoordinatorSession {
         error
     }
 
-    fn send(&mut self, message: &impl Message) {
+    fn send<M: Message>(&mut self, message: &M) {
+        assert!(self.protocol.sends(M::KIND), "the node does not know what it is sent");
         self.transmit.push_back(frame::encode(message));
     }
 
-    fn reply(&mut self, message: &impl Message) {
+    fn reply<M: Message>(&mut self, message: &M) {
+        assert!(self.protocol.sends(M::KIND), "the node does not know what it is sent");
         self.replies.push_back(frame::encode(message));
     }
 }

@@ -21,7 +21,9 @@ use crate::{
         Resync, StatusAck, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
-    session::{GREETING_TIMEOUT, STABLE_AFTER, SessionError, change::Assembler, outbox::Outbox},
+    session::{
+        GREETING_TIMEOUT, STABLE_AFTER, SessionError, change::Assembler, outbox::Outbox, protocol::Protocol,
+    },
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 
@@ -94,6 +96,7 @@ struct Connection {
     decoder: Decoder,
     transmit: VecDeque<Vec<u8>>,
     applied: Applied,
+    protocol: Protocol,
     stage: Stage,
     assembler: Assembler,
     committing: Option<Digest>,
@@ -152,6 +155,7 @@ impl NodeSession {
             decoder: Decoder::new(CONTROL_FRAME_BYTES_MAX),
             transmit: VecDeque::from([frame::encode(&hello)]),
             applied,
+            protocol: Protocol::BEFORE_AGREEMENT,
             stage: Stage::Greeting { deadline: now + GREETING_TIMEOUT },
             assembler: Assembler::default(),
             committing: None,
@@ -272,6 +276,14 @@ impl NodeSession {
         matches!(&self.phase, Phase::Connected(Connection { stage: Stage::Open { .. }, .. }))
     }
 
+    /// The version that is spoken, once a session is open.
+    pub const fn protocol(&self) -> Option<Protocol> {
+        match &self.phase {
+            Phase::Connected(Connection { stage: Stage::Open { .. }, protocol, .. }) => Some(*protocol),
+            _ => None,
+        }
+    }
+
     /// What the coordinator asked for in the last welcome.
     pub const fn tunables(&self) -> Option<Tunables> {
         self.tunables
@@ -310,13 +322,14 @@ impl NodeSession {
             let offered = welcome.restore_generation;
             return Err(SessionError::RestoreGeneration { offered, applied });
         }
-        if welcome.protocol < PROTOCOL_VERSIONS.0 || welcome.protocol > PROTOCOL_VERSIONS.1 {
-            let coordinator = (welcome.protocol, welcome.protocol);
-            return Err(SessionError::Version { node: PROTOCOL_VERSIONS, coordinator });
-        }
+        let chosen = (welcome.protocol, welcome.protocol);
+        let Some(protocol) = Protocol::agree(chosen) else {
+            return Err(SessionError::Version { node: PROTOCOL_VERSIONS, coordinator: chosen });
+        };
         if welcome.extensions.len() > EXTENSIONS_MAX {
             return Err(SessionError::Change("too many extensions"));
         }
+        connection.protocol = protocol;
         connection.stage = Stage::Open { since: now };
         self.newest_epoch = Some(welcome.epoch);
         self.tunables = Some(welcome.tunables);
@@ -365,7 +378,8 @@ impl Connection {
         self.send(&Resync { revision, state_digest, reason: reason.into() });
     }
 
-    fn send(&mut self, message: &impl Message) {
+    fn send<M: Message>(&mut self, message: &M) {
+        assert!(self.protocol.sends(M::KIND), "the coordinator does not know what it is sent");
         self.transmit.push_back(frame::encode(message));
     }
 }

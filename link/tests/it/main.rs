@@ -8,3 +8,4 @@ mod hostile;
 mod memory;
 mod pipe;
 mod samples;
+mod version_one;

@@ -1,0 +1,78 @@
+//! Which version of the protocol a session speaks, and what may be sent in it. Nothing else in the machines asks for a version.
+
+use crate::{
+    frame::Kind,
+    message::{Extension, PROTOCOL_VERSIONS},
+};
+
+/// The version that both sides of a session speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Protocol(u16);
+
+impl Protocol {
+    /// What is spoken before the two sides have agreed: the oldest that this build knows.
+    pub const BEFORE_AGREEMENT: Self = Self(PROTOCOL_VERSIONS.0);
+
+    /// The highest version that both sides speak, if there is one. `offered` is the other side's lowest and highest.
+    pub fn agree(offered: (u16, u16)) -> Option<Self> {
+        let highest = offered.1.min(PROTOCOL_VERSIONS.1);
+        let lowest = offered.0.max(PROTOCOL_VERSIONS.0);
+        (highest >= lowest).then_some(Self(highest))
+    }
+
+    /// The version's number.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Whether the other side knows frames of this kind.
+    pub fn sends(self, kind: Kind) -> bool {
+        self.0 >= added_in(kind)
+    }
+
+    /// What of these extensions of a `Welcome` the other side has any use for: version 1 knew none.
+    pub fn extensions(self, extensions: Vec<Extension>) -> Vec<Extension> {
+        if self.0 >= 2 { extensions } else { Vec::new() }
+    }
+}
+
+/// The version that added a kind of control frame.
+fn added_in(kind: Kind) -> u16 {
+    if ADDED_IN_2.contains(&kind.0) { 2 } else { 1 }
+}
+
+/// Version 2: `AssignmentSealed` and `Health`.
+const ADDED_IN_2: [u16; 2] = [0x0118, 0x0124];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_common_version_is_spoken() {
+        let check = |offered, expected: Option<u16>| {
+            assert_eq!(Protocol::agree(offered).map(Protocol::number), expected, "{offered:?}");
+        };
+        check((1, 1), Some(1));
+        check((1, 2), Some(2));
+        check((2, 9), Some(2));
+        check((3, 9), None);
+        check((0, 0), None);
+        check((2, 1), None);
+        check((u16::MAX, 0), None);
+    }
+
+    #[test]
+    fn version_1_is_sent_nothing_newer() {
+        let (one, two) = (Protocol(1), Protocol(2));
+        for kind in [0x0101, 0x0114, 0x0131] {
+            assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
+        }
+        for kind in ADDED_IN_2 {
+            assert!(!one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
+        }
+        let extensions = vec![Extension { tag: 1, bytes: Vec::new() }];
+        assert_eq!(one.extensions(extensions.clone()), []);
+        assert_eq!(two.extensions(extensions.clone()), extensions);
+    }
+}
