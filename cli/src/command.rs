@@ -22,6 +22,7 @@ mod create;
 mod delete;
 mod describe;
 mod dev;
+mod doctor;
 mod edge_node;
 mod events;
 mod get;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Coordinator(coordinator::Args),
     /// Run this machine as a node.
     EdgeNode(edge_node::Args),
+    /// Look for what keeps this machine from being a good node.
+    Doctor(doctor::Args),
     /// Host the WASM containers of a node; started by the node itself.
     #[command(hide = true)]
     Runner(runner::Args),
@@ -85,6 +88,7 @@ impl Command {
             Self::Dev(args) => dev::run(&args, connection, verbosity),
             Self::Coordinator(args) => coordinator::run(args, verbosity),
             Self::EdgeNode(args) => edge_node::run(args, verbosity),
+            Self::Doctor(args) => doctor::run(args),
             Self::Client(command) => {
                 terminal::start_logging(verbosity);
                 command.run(connection)

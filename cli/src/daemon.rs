@@ -23,7 +23,8 @@ use crate::{failure::UsageError, terminal};
 /// Options of all commands that stay.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DaemonArgs {
-    /// Options in YAML, by section; flags and environment win over it [default: /etc/dunlin/config.yaml if it is there]
+    /// Options in YAML, by section; flags and environment win over it [default: /etc/dunlin/config.yaml, and below it
+    /// dunlin.yaml on the boot partition, as far as they are there]
     #[arg(long, env = "DUNLIN_CONFIG_FILE", value_name = "FILE")]
     config_file: Option<PathBuf>,
 
@@ -52,25 +53,22 @@ pub(crate) struct ConfigFile {
 }
 
 impl DaemonArgs {
-    /// Reads the config file, if there is one.
+    /// Reads the config file, if there is one. A file that is asked for stands alone; otherwise the installed one wins over that of the
+    /// boot partition, which a person can write on any machine before a card's first start.
     ///
     /// # Errors
     /// When the file that was asked for is missing, or any is malformed.
     pub(crate) fn read_config(&self) -> Result<ConfigFile> {
-        let path = match &self.config_file {
-            Some(path) => path.as_path(),
-            None if Path::new(DEFAULT_CONFIG_FILE).exists() => Path::new(DEFAULT_CONFIG_FILE),
-            None => return Ok(ConfigFile::default()),
-        };
-        let shown = path.display();
-        let size = fs::metadata(path).with_context(|| format!("cannot read config file {shown}"))?.len();
-        if size > CONFIG_FILE_BYTES_MAX {
-            return Err(usage(anyhow!("config file {shown} is larger than {CONFIG_FILE_BYTES_MAX} bytes")));
+        if let Some(path) = &self.config_file {
+            return read_file(path);
         }
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read config file {shown}"))?;
-        let parsed: Option<ConfigFile> =
-            serde_norway::from_str(&text).map_err(|error| usage(anyhow!("config file {shown}: {error}")))?;
-        Ok(parsed.unwrap_or_default())
+        let there = |path: &&str| Path::new(path).exists();
+        let installed = Some(DEFAULT_CONFIG_FILE).filter(there).map(|path| read_file(Path::new(path)));
+        let boot = BOOT_CONFIG_FILES.into_iter().find(there).map(|path| read_file(Path::new(path)));
+        Ok(match (installed.transpose()?, boot.transpose()?) {
+            (Some(installed), Some(boot)) => installed.or(boot),
+            (file, boot) => file.or(boot).unwrap_or_default(),
+        })
     }
 
     /// Starts logging to stderr: state changes, or more by `-v` or `RUST_LOG`.
@@ -90,6 +88,28 @@ impl DaemonArgs {
             LogFormat::Json => registry.with(lines.json().with_filter(filter)).init(),
         }
     }
+}
+
+impl ConfigFile {
+    /// This file, with what `other` says where this one says nothing.
+    fn or(self, other: Self) -> Self {
+        Self {
+            coordinator: self.coordinator.or(other.coordinator),
+            edge_node: self.edge_node.or(other.edge_node),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<ConfigFile> {
+    let shown = path.display();
+    let size = fs::metadata(path).with_context(|| format!("cannot read config file {shown}"))?.len();
+    if size > CONFIG_FILE_BYTES_MAX {
+        return Err(usage(anyhow!("config file {shown} is larger than {CONFIG_FILE_BYTES_MAX} bytes")));
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read config file {shown}"))?;
+    let parsed: Option<ConfigFile> =
+        serde_norway::from_str(&text).map_err(|error| usage(anyhow!("config file {shown}: {error}")))?;
+    Ok(parsed.unwrap_or_default())
 }
 
 /// A wrong configuration: exit code 64.
@@ -187,6 +207,9 @@ impl Signals {
 }
 
 const DEFAULT_CONFIG_FILE: &str = "/etc/dunlin/config.yaml";
+
+/// Where a boot partition that every machine can read is mounted, newer systems first.
+const BOOT_CONFIG_FILES: [&str; 2] = ["/boot/firmware/dunlin.yaml", "/boot/dunlin.yaml"];
 
 /// A config file holds a few dozen options.
 const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EdgeNodeArgs {
-    /// Name of the node, a DNS name in lower case [default: the machine's host name]
+    /// Name of the node, a DNS name in lower case; {hostname}, {serial} and {machineId} stand for what the machine has, so that
+    /// cards with the same files become different nodes [default: {hostname}]
     #[arg(long, env = "DUNLIN_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
 
@@ -126,6 +127,10 @@ impl std::fmt::Debug for JoinSource {
 pub struct Machine {
     /// Its host name.
     pub hostname: String,
+    /// Last eight characters of the board's serial number, if it has one.
+    pub serial: Option<String>,
+    /// First eight characters of `/etc/machine-id`, if there is one.
+    pub machine_id: Option<String>,
     /// Where this user's state belongs.
     pub state_dir: PathBuf,
 }
@@ -133,7 +138,24 @@ pub struct Machine {
 impl Machine {
     /// This machine; `state_dir` is where this user's state belongs.
     pub fn this(state_dir: PathBuf) -> Self {
-        Self { hostname: Self::hostname(), state_dir }
+        let read = |path| std::fs::read_to_string(path).ok();
+        let serial = SERIAL_FILES.iter().find_map(read).and_then(|text| short_serial(&text));
+        let machine_id =
+            read(&MACHINE_ID_FILE).and_then(|text| text.get(..SHORT_ID_BYTES).map(str::to_owned));
+        Self { hostname: Self::hostname(), serial, machine_id, state_dir }
+    }
+
+    /// A node's name from its template; fails with the placeholder that this machine has nothing for.
+    fn fill(&self, template: &str) -> Result<String, &'static str> {
+        let known = [
+            ("{hostname}", Some(&self.hostname)),
+            ("{serial}", self.serial.as_ref()),
+            ("{machineId}", self.machine_id.as_ref()),
+        ];
+        let used = known.into_iter().filter(|(placeholder, _)| template.contains(placeholder));
+        used.into_iter().try_fold(template.to_owned(), |name, (placeholder, value)| {
+            value.map(|value| name.replace(placeholder, value)).ok_or(placeholder)
+        })
     }
 
     /// The name of a node on this machine that was given none.
@@ -179,7 +201,11 @@ impl EdgeNodeArgs {
     /// Every problem found, not only the first.
     pub fn validate(self, machine: Machine) -> Result<EdgeNodeConfig, ConfigError> {
         let mut problems = Problems::default();
-        let node_name = self.node_name.unwrap_or(machine.hostname);
+        let template = self.node_name.as_deref().unwrap_or("{hostname}");
+        let node_name = machine.fill(template).unwrap_or_else(|missing| {
+            problems.list.push(format!("node name `{template}`: this machine has no {missing}"));
+            template.replace(['{', '}'], "")
+        });
         if !is_subdomain(&node_name) {
             let form =
                 "lower-case letters, digits, `-` and `.`, at most 253, with a letter or digit at each end";
@@ -310,6 +336,13 @@ fn parse_blocks(text: &str) -> Option<BlockRange> {
     BlockRange::new(first.parse().ok()?, count.parse().ok()?)
 }
 
+/// The end of a serial number, where boards of one batch differ; lower case, as names are.
+fn short_serial(text: &str) -> Option<String> {
+    let serial: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+    let start = serial.len().saturating_sub(SHORT_ID_BYTES);
+    (!serial.is_empty()).then(|| serial[start..].to_lowercase())
+}
+
 /// Until the coordinator hands out blocks, a node takes a run of them by its name.
 fn default_blocks(node_name: &str) -> BlockRange {
     let digest = dunlin_link::Digest::of(node_name.as_bytes());
@@ -322,6 +355,15 @@ fn default_blocks(node_name: &str) -> BlockRange {
 /// Blocks of a node that was given none: 992 addresses.
 const DEFAULT_BLOCK_COUNT: u16 = 16;
 
+/// The board's, or of a PC the machine's, which only root may read.
+const SERIAL_FILES: [&str; 2] = ["/proc/device-tree/serial-number", "/sys/class/dmi/id/product_serial"];
+
+/// Made at the first start of an installed system.
+const MACHINE_ID_FILE: &str = "/etc/machine-id";
+
+/// Enough to tell a fleet's machines apart.
+const SHORT_ID_BYTES: usize = 8;
+
 /// What agent and runner need beside the guests.
 const RESERVED_MEMORY_MIB: u64 = 64;
 
@@ -330,7 +372,12 @@ mod tests {
     use super::*;
 
     fn machine() -> Machine {
-        Machine { hostname: "gull".to_owned(), state_dir: PathBuf::from("/state") }
+        Machine {
+            hostname: "gull".to_owned(),
+            serial: Some("0a1b2c3d".to_owned()),
+            machine_id: None,
+            state_dir: PathBuf::from("/state"),
+        }
     }
 
     #[test]
@@ -338,6 +385,21 @@ mod tests {
         let config = EdgeNodeArgs::default().validate(machine()).unwrap();
         assert_eq!((config.node_name.as_str(), config.state_dir), ("gull", PathBuf::from("/state")));
         assert_eq!(config.blocks.capacity(), 992);
+    }
+
+    #[test]
+    fn names_are_made_of_what_the_machine_has() {
+        let check = |template: &str, expected: &str| {
+            let args = EdgeNodeArgs { node_name: Some(template.to_owned()), ..EdgeNodeArgs::default() };
+            let found = args.validate(machine());
+            let found = found.map(|config| config.node_name).unwrap_or_else(|error| error.to_string());
+            assert!(found.contains(expected), "{found}");
+        };
+        check("pi-{serial}.{hostname}", "pi-0a1b2c3d.gull");
+        check("pi-{machineId}", "node name `pi-{machineId}`: this machine has no {machineId}");
+        check("pi-{model}", "node name `pi-{model}`: lower-case");
+        assert_eq!(short_serial("10000000a1b2c3D4\0").as_deref(), Some("a1b2c3d4"));
+        assert_eq!(short_serial("\n"), None);
     }
 
     #[test]

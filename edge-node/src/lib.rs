@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod config;
+pub mod doctor;
 mod edge_node;
 mod facts;
 mod local;

@@ -44,6 +44,8 @@ pub use self::{
     join::{JoinError, JoinOptions, join},
 };
 
+pub(crate) use self::tls::RELEASED_AT;
+
 /// What the session asks of the agent. Implemented once by the agent; tests of the session use a pipe-backed one.
 pub trait SessionHost: Send + Sync + 'static {
     /// What the node's local state holds, for `Hello`.

@@ -124,4 +124,4 @@ pub(super) fn authority_of<'a>(chain: &[CertificateDer<'a>], ca: Digest) -> Opti
 }
 
 /// 2026-01-01: before this there was no release of ours.
-const RELEASED_AT: Duration = Duration::from_secs(1_767_225_600);
+pub(crate) const RELEASED_AT: Duration = Duration::from_secs(1_767_225_600);
