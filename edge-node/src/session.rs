@@ -2,6 +2,9 @@
 //!
 //! [`join`] makes a machine a node, once. [`Session::run`] keeps one connection open for as long as the agent lives and runs the
 //! link's machine over it; [`SessionHandle`] is how the agent speaks, connected or not.
+//!
+//! Nothing here knows the agent but by [`SessionHost`], so a process can run the sessions of many nodes, each with a host of its
+//! own, as the fleet of hollow nodes does; [`SharedSocket`] then keeps the number of its sockets small.
 
 mod connect;
 mod drive;
@@ -39,7 +42,7 @@ use tracing::{debug, warn};
 pub use dunlin_link::session::node::Applied;
 
 pub use self::{
-    connect::ConnectError,
+    connect::{ConnectError, SharedSocket},
     identity::{Identity, IdentityError},
     join::{JoinError, JoinOptions, join},
 };
@@ -86,6 +89,7 @@ pub struct SessionOptions {
 pub struct Session {
     identity: Identity,
     addresses: Vec<String>,
+    socket: Option<SharedSocket>,
     shared: Arc<Shared>,
 }
 
@@ -145,7 +149,13 @@ impl Session {
         let addresses =
             if options.addresses.is_empty() { identity.addresses().to_vec() } else { options.addresses };
         let shared = Shared::new(config, options.facts);
-        Self { identity, addresses, shared: Arc::new(shared) }
+        Self { identity, addresses, socket: None, shared: Arc::new(shared) }
+    }
+
+    /// The same session over a socket that others use too, for processes with more nodes than file descriptors.
+    #[must_use]
+    pub fn over(self, socket: SharedSocket) -> Self {
+        Self { socket: Some(socket), ..self }
     }
 
     /// The agent's side.
@@ -167,7 +177,9 @@ impl Session {
         loop {
             self.wait_to_connect().await;
             let tunables = self.shared.machine().tunables();
-            match connect::connect(&self.identity, &self.addresses, first, tunables).await {
+            match connect::connect(&self.identity, (&self.addresses, first), self.socket.as_ref(), tunables)
+                .await
+            {
                 Ok(connected) => {
                     failure.clear();
                     let end = tokio::select! {

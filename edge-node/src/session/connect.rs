@@ -46,6 +46,21 @@ pub enum ConnectError {
     },
 }
 
+/// A UDP socket that carries the connections of many sessions. Each of them is told apart by its connection id, as behind any port,
+/// so the coordinator sees nodes as it would on machines of their own; only their port is the same.
+#[derive(Clone, Debug)]
+pub struct SharedSocket(Endpoint);
+
+impl SharedSocket {
+    /// A socket for coordinators at addresses of the same family as `near`. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the machine has none to give.
+    pub fn open(near: SocketAddr) -> io::Result<Self> {
+        Endpoint::client(any_like(near)).map(Self)
+    }
+}
+
 /// A connection with the socket that carries it.
 #[derive(Debug)]
 pub(super) struct Connected {
@@ -80,26 +95,26 @@ impl Connected {
 /// Opens a session's connection at one of the addresses, tried in turn from the `first` on.
 pub(super) async fn connect(
     identity: &Identity,
-    addresses: &[String],
-    first: usize,
+    (addresses, first): (&[String], usize),
+    socket: Option<&SharedSocket>,
     tunables: Option<Tunables>,
 ) -> Result<Connected, ConnectError> {
     let floor = identity.issued_at().unwrap_or_default();
     let tls = tls::session_config(identity.authority(), identity.chain(), identity.key(), floor)?;
-    dial_any(tls, addresses, first, tunables).await
+    dial_any(tls, (addresses, first), socket, tunables).await
 }
 
 /// Connects to the first of the addresses that answers.
 pub(super) async fn dial_any(
     tls: rustls::ClientConfig,
-    addresses: &[String],
-    first: usize,
+    (addresses, first): (&[String], usize),
+    socket: Option<&SharedSocket>,
     tunables: Option<Tunables>,
 ) -> Result<Connected, ConnectError> {
     let mut last = ConnectError::NoAddress;
     for index in 0..addresses.len() {
         let address = &addresses[(first + index) % addresses.len()];
-        match dial(tls.clone(), address, tunables).await {
+        match dial(tls.clone(), address, socket, tunables).await {
             Ok(connected) => return Ok(connected),
             Err(error) => last = error,
         }
@@ -110,14 +125,17 @@ pub(super) async fn dial_any(
 async fn dial(
     tls: rustls::ClientConfig,
     address: &str,
+    socket: Option<&SharedSocket>,
     tunables: Option<Tunables>,
 ) -> Result<Connected, ConnectError> {
     let look_up = |source| ConnectError::LookUp { address: address.to_owned(), source };
     let remote = lookup_host(address).await.map_err(look_up)?.next();
     let remote = remote.ok_or_else(|| look_up(io::ErrorKind::NotFound.into()))?;
-    let any: SocketAddr = if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-    // A socket of its own for each connection: after a change of network an old one may be bound to nothing.
-    let endpoint = Endpoint::client(any).map_err(ConnectError::Socket)?;
+    let endpoint = match socket {
+        Some(SharedSocket(endpoint)) => endpoint.clone(),
+        // One of its own for each connection: after a change of network an old one may be bound to nothing.
+        None => Endpoint::client(any_like(remote)).map_err(ConnectError::Socket)?,
+    };
     let tls = QuicClientConfig::try_from(tls)
         .map_err(|_| rustls::Error::General("TLS lacks the cipher of initial packets".into()))?;
     let mut config = ClientConfig::new(Arc::new(tls));
@@ -132,6 +150,11 @@ async fn dial(
     };
     let keep_alive = intervals(tunables).0;
     Ok(Connected { connection, address: address.to_owned(), keep_alive, endpoint })
+}
+
+/// Any address and port of this machine, of the family of `remote`.
+fn any_like(remote: SocketAddr) -> SocketAddr {
+    if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() }
 }
 
 /// Why a connection ended, for a person.

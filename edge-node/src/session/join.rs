@@ -92,7 +92,7 @@ async fn connect(tls: &rustls::ClientConfig, addresses: &[String]) -> Result<Con
     let mut last = ConnectError::NoAddress;
     for address in addresses {
         info!(address, "joining the cluster");
-        match dial_any(tls.clone(), std::slice::from_ref(address), 0, None).await {
+        match dial_any(tls.clone(), (std::slice::from_ref(address), 0), None, None).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "failed to reach the coordinator");
