@@ -6,7 +6,6 @@
 
 mod check;
 mod content;
-mod reference;
 
 #[cfg(test)]
 mod tests;
@@ -17,16 +16,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use dunlin_coordinator_core::image::{NameError, Wanted};
 use dunlin_link::{Digest, Revision, limits::MODULE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use tokio::{fs::File, io::AsyncRead};
 
 use crate::store::{Compare, KeyValue, ListOptions, Store, StoreError, Txn, TxnOutcome, Write};
 
-pub use self::{
-    content::{Module, ModuleKind, OpenModule, UploadError},
-    reference::{LOCAL_REGISTRY, ModuleName, ParseReferenceError, Reference},
-};
+pub use self::content::{Module, ModuleKind, OpenModule, UploadError};
+pub use dunlin_coordinator_core::{dispatch::NAMES_PREFIX, image::ModuleName};
 
 /// The coordinator's modules; cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,31 +48,9 @@ pub struct NamedModule {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// It is not a reference at all.
-    #[error("invalid image reference `{reference}`")]
-    Malformed {
-        /// As given.
-        reference: String,
-        /// What is wrong.
-        source: ParseReferenceError,
-    },
-    /// It names a registry other than the coordinator's own.
-    #[error(
-        "image `{reference}` is in registry `{registry}`, and pulling from registries is not supported yet; \
-         push the module with `dunlin push` and name it `dunlin.local/NAME`"
-    )]
-    OtherRegistry {
-        /// As given.
-        reference: String,
-        /// Where it would be.
-        registry: String,
-    },
-    /// Nothing was pushed under this name.
-    #[error("nothing was pushed as `{name}`")]
-    UnknownName {
-        /// The full name.
-        name: ModuleName,
-    },
+    /// It is no reference, or one to another registry, or nothing was pushed under its name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// No module has this digest.
     #[error("no module `{digest}` was pushed")]
     UnknownDigest {
@@ -163,7 +139,7 @@ impl Artifacts {
         let named = |found: KeyValue| {
             let name = found.key.strip_prefix(NAMES_PREFIX).unwrap_or(&found.key);
             let entry_name = ModuleName::parse(name)
-                .map_err(|source| ResolveError::Malformed { reference: name.to_owned(), source })?;
+                .map_err(|source| NameError::Malformed { reference: name.to_owned(), source })?;
             let module = named_module(name, &found.value)?;
             Ok(NamedModule { name: entry_name, module, revision: found.mod_revision })
         };
@@ -176,24 +152,18 @@ impl Artifacts {
     /// # Errors
     /// Says why there is none, in words for the user who wrote the reference.
     pub async fn resolve(&self, reference: &str) -> Result<Module, ResolveError> {
-        let parsed: Reference = reference
-            .parse()
-            .map_err(|source| ResolveError::Malformed { reference: reference.to_owned(), source })?;
-        if parsed.registry != LOCAL_REGISTRY {
-            let reference = reference.to_owned();
-            return Err(ResolveError::OtherRegistry { reference, registry: parsed.registry });
-        }
-        if let Some(digest) = parsed.digest {
-            let found = content::inspect(&self.modules, digest).await;
-            let name = digest.to_string();
-            return found
-                .map_err(|source| ResolveError::Unreadable { name, source })?
-                .ok_or(ResolveError::UnknownDigest { digest });
-        }
-        let name = ModuleName::from(parsed);
-        match self.store.get(&name_key(&name)).await? {
-            Some(found) => named_module(&found.key, &found.value),
-            None => Err(ResolveError::UnknownName { name }),
+        match Wanted::parse(reference)? {
+            Wanted::Digest(digest) => {
+                let found = content::inspect(&self.modules, digest).await;
+                let name = digest.to_string();
+                found
+                    .map_err(|source| ResolveError::Unreadable { name, source })?
+                    .ok_or(ResolveError::UnknownDigest { digest })
+            }
+            Wanted::Name(name) => match self.store.get(&name_key(&name)).await? {
+                Some(found) => named_module(&found.key, &found.value),
+                None => Err(NameError::Unknown { name }.into()),
+            },
         }
     }
 
@@ -216,7 +186,7 @@ struct Entry {
 }
 
 /// The module that a name's record in the store points to.
-pub(crate) fn named_module(name: &str, value: &[u8]) -> Result<Module, ResolveError> {
+fn named_module(name: &str, value: &[u8]) -> Result<Module, ResolveError> {
     let unreadable = |source: io::Error| ResolveError::Unreadable { name: name.to_owned(), source };
     let entry: Entry = serde_json::from_slice(value).map_err(|error| unreadable(error.into()))?;
     let digest = entry
@@ -229,6 +199,3 @@ pub(crate) fn named_module(name: &str, value: &[u8]) -> Result<Module, ResolveEr
 fn name_key(name: &ModuleName) -> String {
     format!("{NAMES_PREFIX}{name}")
 }
-
-/// Keys of the store that hold names: this, then `dunlin.local/NAME:TAG`.
-pub const NAMES_PREFIX: &str = "/dunlin/images/";

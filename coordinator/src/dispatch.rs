@@ -1,38 +1,29 @@
-//! The desired set of each node, kept from the watch, for the node's session to carry over.
+//! Every node's desired set, kept from the watch, and who is told when one changes.
 //!
-//! A pod is in its node's set from the moment it is bound until it is deleted, also when it has ended: the node keeps its logs and
-//! its last status. A pod being deleted is a tombstone there, and one removed by force is one by the record that the API service
-//! wrote with the removal, until the node confirms.
-//!
-//! Revisions are the store's, so they rise over restarts. Within one run an assignment gets a new one only when its content
-//! changes; after a restart it gets that of the last write of its pod, which costs each node one comparison of its set.
-
-mod config;
-mod images;
-mod node;
-mod pod;
-mod state;
+//! What is in a set is decided by [`DesiredSets`]; this shares it between the driver, which folds changes in, and the sessions, which
+//! carry sets over. Sessions see all of a batch or nothing.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
-use dunlin_api::{Kind, kind};
-use dunlin_coordinator_core::ObjectKey;
-use dunlin_link::{NodeName, Revision, assignment::Desired, pod::ConfigKind};
+use dunlin_coordinator_core::dispatch::{Change, ConfigKey, DesiredSets};
+use dunlin_link::{NodeName, Revision, assignment::Desired};
 use tokio::sync::watch;
-
-use self::state::State;
-use crate::{artifacts::NAMES_PREFIX, service::TOMBSTONES_PREFIX};
-
-pub(crate) use self::config::ConfigKey;
 
 /// Handle to every node's desired set; cheap to clone.
 #[derive(Clone)]
 pub struct Dispatch {
     state: Arc<Mutex<State>>,
+}
+
+/// Guarded together, so that nobody is told of a set that cannot be read yet.
+#[derive(Default)]
+struct State {
+    sets: DesiredSets,
+    listeners: HashMap<NodeName, watch::Sender<Revision>>,
 }
 
 impl Dispatch {
@@ -43,16 +34,15 @@ impl Dispatch {
 
     /// The revision of `node`'s desired set, changing whenever the set does.
     pub fn subscribe(&self, node: &NodeName) -> watch::Receiver<Revision> {
-        self.lock().node(node).subscribe()
+        let mut state = self.lock();
+        let revision = state.sets.desired(node).revision;
+        let sender = state.listeners.entry(node.clone()).or_insert_with(|| watch::Sender::new(revision));
+        sender.subscribe()
     }
 
     /// `node`'s desired set now.
     pub fn desired(&self, node: &NodeName) -> Desired {
-        let state = self.lock();
-        match state.nodes.get(node) {
-            Some(set) => set.desired(),
-            None => Desired { revision: state.loaded, ..Desired::default() },
-        }
+        self.lock().sets.desired(node)
     }
 
     /// Folds in changes of one or more revisions up to `revision`, and tells the sessions of every node whose set changed. Sessions
@@ -60,62 +50,45 @@ impl Dispatch {
     pub(crate) fn apply(&self, changes: &[Change], revision: Revision) {
         let mut state = self.lock();
         for change in changes {
-            state.apply(change);
+            fold(&mut state.sets, change);
         }
-        state.publish(revision);
+        for node in state.sets.publish(revision) {
+            state.tell(&node);
+        }
     }
 
     /// ConfigMaps and Secrets that pods among `changes` name and that are not held yet; the caller reads them and puts them before
     /// those changes.
     pub(crate) fn missing_config(&self, changes: &[Change]) -> Vec<ConfigKey> {
-        let state = self.lock();
-        let mut missing: Vec<ConfigKey> =
-            changes.iter().flat_map(|change| state.missing_config(change)).collect();
-        missing.sort();
-        missing.dedup();
-        missing
+        self.lock().sets.missing_config(changes)
     }
 
     /// Replaces all that is known by what was read as of `revision`; sessions go on listening.
     pub(crate) fn replace(&self, loading: Loading, revision: Revision) {
-        let mut fresh = loading.0;
-        fresh.loaded = revision;
+        let mut sets = loading.0;
+        sets.loaded(revision);
         let mut state = self.lock();
-        for (name, before) in state.nodes.drain() {
-            fresh.node(&name).take_subscribers(before);
+        state.sets = sets;
+        let listening: Vec<NodeName> = state.listeners.keys().cloned().collect();
+        for node in listening {
+            state.tell(&node);
         }
-        let names: Vec<NodeName> = fresh.nodes.keys().cloned().collect();
-        fresh.changed.extend(names);
-        fresh.publish(revision);
-        *state = fresh;
-    }
-
-    /// Whether the store's record `key` concerns the sets.
-    pub(crate) fn wants(key: &str) -> bool {
-        key.starts_with(NAMES_PREFIX) || key.starts_with(TOMBSTONES_PREFIX)
-    }
-
-    /// Which content a kind of object is, if it is any.
-    pub(crate) fn config_kind(kind: &Kind) -> Option<ConfigKind> {
-        match (kind.group, kind.plural) {
-            ("", "configmaps") => Some(ConfigKind::ConfigMap),
-            ("", "secrets") => Some(ConfigKind::Secret),
-            _ => None,
-        }
-    }
-
-    /// The kind of object that holds content.
-    pub(crate) fn config_resource(kind: ConfigKind) -> &'static Kind {
-        let name = match kind {
-            ConfigKind::ConfigMap => "ConfigMap",
-            ConfigKind::Secret => "Secret",
-        };
-        kind::by_kind("v1", name).expect("the registry has ConfigMaps and Secrets")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the guard is held loses at most one change of one pod, which the next read brings back.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tell(&mut self, node: &NodeName) {
+        let Some(sender) = self.listeners.get(node) else { return };
+        if sender.receiver_count() == 0 {
+            self.listeners.remove(node);
+        } else {
+            sender.send_replace(self.sets.desired(node).revision);
+        }
     }
 }
 
@@ -131,45 +104,62 @@ impl fmt::Debug for Dispatch {
     }
 }
 
-/// One change of the store that the sets depend on.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    /// Revision of the write.
-    pub(crate) revision: Revision,
-    /// Of what.
-    pub(crate) subject: Subject,
-    /// The JSON written; `None` for a deletion.
-    pub(crate) json: Option<Bytes>,
-}
-
-/// What a change is of.
-#[derive(Clone, Debug)]
-pub(crate) enum Subject {
-    /// A pod.
-    Pod(ObjectKey),
-    /// A ConfigMap or Secret; nothing when no bound pod names it.
-    Config(ConfigKey),
-    /// A ConfigMap or Secret that was read because a pod among the following changes names it.
-    ConfigRead(ConfigKey),
-    /// A record outside of the API's objects.
-    Record(String),
-}
-
 /// Sets that are being read, not seen by sessions yet.
 #[derive(Default)]
-pub(crate) struct Loading(State);
+pub(crate) struct Loading(DesiredSets);
 
 impl Loading {
     /// Folds in one object as it was read.
     pub(crate) fn apply(&mut self, change: &Change) {
-        self.0.apply(change);
+        fold(&mut self.0, change);
     }
 
     /// ConfigMaps and Secrets that pods name and that were not read yet.
     pub(crate) fn unread_config(&self) -> Vec<ConfigKey> {
-        self.0.configs.unread()
+        self.0.unread_config()
+    }
+}
+
+fn fold(sets: &mut DesiredSets, change: &Change) {
+    if let Err(error) = sets.apply(change) {
+        let Change { subject, revision, .. } = change;
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(?subject, %revision, error, "what is stored cannot be carried to nodes");
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use dunlin_coordinator_core::{ObjectKey, dispatch::Subject};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn listeners_stay_over_the_next_read() {
+        let pod = json!({ "metadata": { "name": "p", "namespace": "ns", "uid": "u" }, "spec": { "nodeName": "n" } });
+        let bound = |revision| Change {
+            revision: Revision(revision),
+            subject: Subject::Pod(ObjectKey::new("ns", "p")),
+            json: Some(pod.to_string().into()),
+        };
+        let dispatch = Dispatch::new();
+        let node = NodeName::new("n");
+        let mut revisions = dispatch.subscribe(&node);
+        assert_eq!(dispatch.desired(&node).revision, Revision(0));
+        let mut loading = Loading::default();
+        loading.apply(&bound(3));
+        dispatch.replace(loading, Revision(9));
+        assert!(revisions.has_changed().unwrap());
+        assert_eq!(*revisions.borrow_and_update(), Revision(9));
+        assert_eq!(dispatch.desired(&node).pods.len(), 1);
+        dispatch.replace(Loading::default(), Revision(12));
+        assert_eq!(*revisions.borrow_and_update(), Revision(12));
+        assert!(dispatch.desired(&node).pods.is_empty());
+        dispatch.apply(&[bound(13)], Revision(13));
+        assert_eq!(*revisions.borrow_and_update(), Revision(13));
+        drop(revisions);
+        dispatch.apply(&[bound(13)], Revision(14));
+        assert_eq!(*dispatch.subscribe(&node).borrow(), Revision(13), "the same content is no change");
+    }
+}

@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 use dunlin_coordinator_core::{
     View,
     controllers::{self, Plan},
+    dispatch::Change,
     scheduler::Queue,
     view::Liveness,
 };
@@ -280,7 +281,7 @@ impl Control {
     }
 
     /// Tells sessions what follows from changes up to `revision`, before anything slower is done.
-    fn publish(&self, changes: &[crate::dispatch::Change], revision: Revision) {
+    fn publish(&self, changes: &[Change], revision: Revision) {
         self.dispatch.apply(changes, revision);
     }
 }

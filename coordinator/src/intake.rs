@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use dunlin_api::{Kind, Status, kind};
-use dunlin_coordinator_core::{node_status, pod_status, view::Liveness};
+use dunlin_coordinator_core::{dispatch::tombstone_key, node_status, pod_status, view::Liveness};
 use dunlin_link::{
     NodeName, PodUid,
     assignment::Refusal,
@@ -23,7 +23,7 @@ pub use dunlin_link::session::coordinator::Recorded;
 use crate::{
     dispatch::Dispatch,
     events::{Occurrence, Recorder, Regarding, Severity},
-    service::{ApiService, Clock, ModifyError, ObjectRef, User, tombstone_key},
+    service::{ApiService, Clock, ModifyError, ObjectRef, User},
     store::{Compare, Store, StoreError, Txn, Write},
 };
 

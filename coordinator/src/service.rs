@@ -54,7 +54,6 @@ pub use self::{
     bootstrap::BootstrapError,
     clock::Clock,
     cluster::ClusterInfo,
-    delete::{TOMBSTONES_PREFIX, tombstone_key},
     endpoints::LocalEndpoints,
     expel::NodeSessions,
     logs::{LogError, LogSource},

@@ -5,6 +5,9 @@
 
 pub mod amounts;
 pub mod controllers;
+pub mod deletion;
+pub mod dispatch;
+pub mod image;
 pub mod lower;
 pub mod node_status;
 pub mod pod_status;

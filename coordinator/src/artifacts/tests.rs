@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use dunlin_coordinator_core::image::NameError;
 use dunlin_link::Digest;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
@@ -51,10 +52,13 @@ async fn a_module_is_found_by_every_form_of_reference() {
     assert_eq!(names, ["dunlin.local/hello:2", "dunlin.local/hello:latest"]);
     assert!(artifacts.untag(&latest).await.unwrap());
     assert!(!artifacts.untag(&latest).await.unwrap());
-    assert!(matches!(resolve("dunlin.local/hello").await, Err(ResolveError::UnknownName { .. })));
+    assert!(matches!(
+        resolve("dunlin.local/hello").await,
+        Err(ResolveError::Name(NameError::Unknown { .. }))
+    ));
     let absent = format!("dunlin.local/x@{}", Digest::of(b""));
     assert!(matches!(resolve(&absent).await, Err(ResolveError::UnknownDigest { .. })));
-    assert!(matches!(resolve("dunlin.local/X").await, Err(ResolveError::Malformed { .. })));
+    assert!(matches!(resolve("dunlin.local/X").await, Err(ResolveError::Name(NameError::Malformed { .. }))));
     let elsewhere = resolve("hello").await.unwrap_err().to_string();
     assert!(elsewhere.contains("`docker.io`") && elsewhere.contains("dunlin push"), "{elsewhere}");
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use dunlin_api::Kind;
 use dunlin_coordinator_core::{
     ObjectKey,
+    dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
     scheduler::{self, Hint},
     view::{self, DecodeError, Liveness, NodeInfo, ObjectId, PodInfo},
 };
@@ -12,11 +13,7 @@ use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
 
 use super::{Control, DriverError, keys::Key, load::json_of};
-use crate::{
-    dispatch::{Change, ConfigKey, Dispatch, Subject},
-    service::stored::StoredKey,
-    store::WatchEvent,
-};
+use crate::{service::stored::StoredKey, store::WatchEvent};
 
 /// What of a kind's objects is kept in memory.
 pub(super) enum Kept {
@@ -33,7 +30,7 @@ pub(super) enum Kept {
 
 impl Kept {
     pub(super) fn of(kind: &Kind) -> Self {
-        if let Some(config) = Dispatch::config_kind(kind) {
+        if let Some(config) = dispatch::config_kind(kind) {
             return Self::Config(config);
         }
         match (kind.group, kind.plural) {
@@ -246,7 +243,7 @@ impl Control {
 /// The change of the desired sets' inputs that an event is, if any.
 fn change(event: &WatchEvent) -> Option<Change> {
     let revision = event.revision;
-    if Dispatch::wants(&event.key) {
+    if DesiredSets::wants(&event.key) {
         return Some(Change {
             revision,
             subject: Subject::Record(event.key.clone()),

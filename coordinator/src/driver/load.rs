@@ -1,6 +1,10 @@
 //! Reads everything once, and says from where to watch.
 
-use dunlin_coordinator_core::{ObjectKey, View, scheduler::Queue};
+use dunlin_coordinator_core::{
+    ObjectKey, View,
+    dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
+    scheduler::Queue,
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -10,7 +14,7 @@ use super::{
     keys::{Key, Keys},
 };
 use crate::{
-    dispatch::{Change, ConfigKey, Dispatch, Loading, Subject},
+    dispatch::Loading,
     service::stored::{self, StoredKey},
     store::{KeyValue, ListOptions, StoreError, Watch, value::StoredObject},
 };
@@ -50,7 +54,7 @@ impl Control {
 
     /// The current content of a ConfigMap or Secret.
     pub(super) async fn read_config(&self, key: ConfigKey) -> Result<Change, StoreError> {
-        let kind = Dispatch::config_resource(key.kind);
+        let kind = dispatch::config_resource(key.kind);
         let found = self.store.get(&stored::key(kind, &key.key.namespace, &key.key.name)).await?;
         // One that does not exist is known not to, as of now.
         let revision = found.as_ref().map_or_else(|| self.store.revision(), |found| found.mod_revision);
@@ -60,7 +64,7 @@ impl Control {
 
     fn load_one(&mut self, loading: &mut Loading, item: KeyValue, now: Timestamp) {
         let KeyValue { key, value, mod_revision: revision } = item;
-        if Dispatch::wants(&key) {
+        if DesiredSets::wants(&key) {
             loading.apply(&Change { revision, subject: Subject::Record(key), json: Some(value) });
             return;
         }

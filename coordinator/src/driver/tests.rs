@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use dunlin_api::{Kind, Status, kind};
+use dunlin_coordinator_core::dispatch::TOMBSTONES_PREFIX;
 use dunlin_link::{
     Bytes, Digest, MilliCpu, NodeName, PodUid,
     assignment::{Desired, Refusal},
@@ -18,7 +19,7 @@ use super::{Driver, DriverError, DriverOptions};
 use crate::{
     dispatch::Dispatch,
     intake::{Intake, Recorded},
-    service::{ApiService, Clock, ObjectRef, TOMBSTONES_PREFIX, User},
+    service::{ApiService, Clock, ObjectRef, User},
     store::{ListOptions, Store, StoreOptions, Txn, Write},
 };
 

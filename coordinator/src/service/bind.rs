@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::{
     ApiService, ObjectRef, User, authorize,
     change::Decision,
+    delete::settle,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
-    update::settle,
 };
 
 impl ApiService {

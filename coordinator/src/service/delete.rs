@@ -3,13 +3,14 @@
 mod decide;
 
 use dunlin_api::Status;
+use dunlin_coordinator_core::deletion::{Manner, Propagation, Stop, Wish};
 use serde_json::{Value, json};
 
-use self::decide::{decide, is_kind};
+use self::decide::decide;
 use super::{
     ApiService, ObjectRef, User, authorize,
     change::{Decision, Outcome},
-    delete_options::{DeleteOptions, Propagation, Stop},
+    delete_options::DeleteOptions,
     list::Found,
     options::{DryRun, ListRequest},
     path::{ResourceRequest, Verb},
@@ -17,8 +18,7 @@ use super::{
     update::ModifyError,
 };
 
-pub use self::decide::{TOMBSTONES_PREFIX, tombstone_key};
-pub(super) use self::decide::{is_released, removal};
+pub(super) use self::decide::settle;
 
 impl ApiService {
     /// Deletes an object: `options` is a `metav1.DeleteOptions`, or null. Answers the object as marked, or what Kubernetes answers
@@ -44,14 +44,14 @@ impl ApiService {
         uid: &str,
     ) -> Result<(), ModifyError> {
         let pod = ObjectRef { kind: super::get::pod_kind(), namespace, name };
-        let options = DeleteOptions {
+        let wish = Wish {
             grace_seconds: Some(0),
             uid: Some(uid.to_owned()),
             resource_version: None,
             propagation: Propagation::Background,
-            dry_run: DryRun::No,
             stop: Stop::Confirmed,
         };
+        let options = DeleteOptions { wish, dry_run: DryRun::No };
         // A node may do this to its own pods and nothing else that deletes, so it is granted by what it may update.
         let grant = authorize::authorize(user, &pod.request(Verb::Update, "status"))?;
         let request = pod.request(Verb::Delete, "");
@@ -100,7 +100,7 @@ impl ApiService {
     ) -> Result<Value, Status> {
         let grant = authorize::authorize(user, request)?;
         let object = request.object();
-        if is_kind(object, "Namespace") && PROTECTED_NAMESPACES.contains(&object.name) {
+        if Manner::of(object.kind) == Manner::Namespace && PROTECTED_NAMESPACES.contains(&object.name) {
             return Err(Status::forbidden(object.kind, object.name, "this namespace may not be deleted"));
         }
         let now = self.clock().now();

@@ -1,6 +1,7 @@
 //! `metav1.DeleteOptions`, from a body or the query.
 
 use dunlin_api::{Status, field::FieldError, status::OptionsKind};
+use dunlin_coordinator_core::deletion::{Propagation, Stop, Wish};
 use serde_json::Value;
 
 use super::{
@@ -8,43 +9,13 @@ use super::{
     query::Query,
 };
 
-/// How to delete.
+/// How to delete, and whether to.
 #[derive(Clone, Debug)]
 pub(super) struct DeleteOptions {
-    /// `gracePeriodSeconds`; `None` leaves it to the object.
-    pub(super) grace_seconds: Option<i64>,
-    /// `preconditions.uid`.
-    pub(super) uid: Option<String>,
-    /// `preconditions.resourceVersion`.
-    pub(super) resource_version: Option<String>,
-    /// What becomes of dependents.
-    pub(super) propagation: Propagation,
+    /// How.
+    pub(super) wish: Wish,
     /// `dryRun`.
     pub(super) dry_run: DryRun,
-    /// Whether a pod that is removed leaves an order to its node.
-    pub(super) stop: Stop,
-}
-
-/// What becomes of objects that name the deleted one as their owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Propagation {
-    /// As the object's finalizers say, else in the background.
-    Default,
-    /// They lose their owner first.
-    Orphan,
-    /// They are deleted first.
-    Foreground,
-    /// They are deleted later.
-    Background,
-}
-
-/// Whether the node of a removed pod still has to stop it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Yes: the order stays when the pod goes.
-    Ordered,
-    /// No: the node confirmed that it did.
-    Confirmed,
 }
 
 impl DeleteOptions {
@@ -83,12 +54,11 @@ impl DeleteOptions {
         let dry_run: Vec<&str> =
             body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         Self::check(
-            Self {
+            Wish {
                 grace_seconds,
                 uid: text(&preconditions["uid"], "preconditions.uid")?,
                 resource_version: text(&preconditions["resourceVersion"], "preconditions.resourceVersion")?,
                 propagation: Propagation::Default,
-                dry_run: DryRun::No,
                 stop: Stop::Ordered,
             },
             orphan,
@@ -98,30 +68,29 @@ impl DeleteOptions {
     }
 
     fn from_query(query: &Query) -> Result<Self, Status> {
-        let options = Self {
+        let wish = Wish {
             grace_seconds: query.integer("gracePeriodSeconds")?,
             uid: None,
             resource_version: None,
             propagation: Propagation::Default,
-            dry_run: DryRun::No,
             stop: Stop::Ordered,
         };
         let dry_run: Vec<&str> = query.values("dryRun").collect();
-        Self::check(
-            options,
-            query.optional_flag("orphanDependents"),
-            query.value("propagationPolicy"),
-            &dry_run,
-        )
+        Self::check(wish, query.optional_flag("orphanDependents"), query.value("propagationPolicy"), &dry_run)
     }
 
-    fn check(mut self, orphan: Option<bool>, policy: Option<&str>, dry_run: &[&str]) -> Result<Self, Status> {
+    fn check(
+        mut wish: Wish,
+        orphan: Option<bool>,
+        policy: Option<&str>,
+        dry_run: &[&str],
+    ) -> Result<Self, Status> {
         let mut errors = Vec::new();
         if let (Some(_), Some(policy)) = (orphan, policy) {
             let detail = "orphanDependents and deletionPropagation cannot be both set";
             errors.push(FieldError::invalid("propagationPolicy", policy, detail));
         }
-        self.propagation = match (policy, orphan) {
+        wish.propagation = match (policy, orphan) {
             (Some("Orphan"), _) | (None, Some(true)) => Propagation::Orphan,
             (Some("Foreground"), _) => Propagation::Foreground,
             (Some("Background"), _) | (None, Some(false)) => Propagation::Background,
@@ -132,11 +101,11 @@ impl DeleteOptions {
                 Propagation::Default
             }
         };
-        self.dry_run = parse_dry_run(dry_run.iter().copied(), &mut errors);
+        let dry_run = parse_dry_run(dry_run.iter().copied(), &mut errors);
         refuse(OptionsKind::Delete, &errors)?;
         // A period that lies in the past means as soon as may be.
-        self.grace_seconds = self.grace_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
-        Ok(self)
+        wish.grace_seconds = wish.grace_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
+        Ok(Self { wish, dry_run })
     }
 }
 

@@ -11,10 +11,11 @@ pub(super) use dunlin_api::patch::PatchKind;
 use super::{
     ApiService, ObjectRef, User, authorize,
     change::Decision,
+    delete::settle,
     options::WriteOptions,
     path::{ResourceRequest, Verb},
     size,
-    update::{check_version, settle, target, updated},
+    update::{check_version, target, updated},
 };
 
 impl ApiService {

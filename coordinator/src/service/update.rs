@@ -10,8 +10,7 @@ use super::{
     ApiService, ObjectRef, User,
     authorize::{self, Grant},
     change::Decision,
-    delete::{is_released, removal},
-    delete_options::Stop,
+    delete::settle,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
     size,
@@ -133,11 +132,6 @@ pub(super) fn check_version(request: &ResourceRequest, current: &Value, new: &Va
     } else {
         Err(Status::modified(request.kind, &request.name))
     }
-}
-
-/// Writes a changed object, or removes it when the change took the last thing that held its deletion up.
-pub(super) fn settle(object: ObjectRef<'_>, new: Value, now: jiff::Timestamp) -> Decision {
-    if is_released(object, &new) { removal(object, new, Stop::Ordered, now) } else { Decision::Put(new) }
 }
 
 const NOT_FOUND: u16 = 404;

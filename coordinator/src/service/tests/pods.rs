@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_api::Status;
+use dunlin_coordinator_core::dispatch::TOMBSTONES_PREFIX;
 use dunlin_link::{NodeName, assignment::Tombstone, logs::LogRequest, rpc::Method};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use tokio::io::AsyncRead;
 
 use super::{CONFIG_MAPS, Fixture, PODS, Request, pod};
 use crate::{
-    service::{LogError, LogSource, ModifyError, ObjectRef, TOMBSTONES_PREFIX, User, get::pod_kind},
+    service::{LogError, LogSource, ModifyError, ObjectRef, User, get::pod_kind},
     store::ListOptions,
 };
 

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use dunlin_coordinator_core::ObjectKey;
 use dunlin_link::{
     Digest,
     pod::{Container, PodAssignment},
 };
 
-use super::state::distinct;
-use crate::artifacts::{self, LOCAL_REGISTRY, ModuleName, Reference, ResolveError};
+use serde::Deserialize;
 
-#[derive(Default)]
+use super::state::distinct;
+use crate::{
+    ObjectKey,
+    image::{NameError, Wanted},
+};
+
+#[derive(Debug, Default)]
 pub(super) struct Images {
     /// By full name, as the store's keys have it.
     digests: HashMap<String, Digest>,
@@ -20,21 +24,22 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// Sets what a name means; answers the pods that name it.
-    pub(super) fn set(&mut self, name: &str, value: Option<&[u8]>) -> Vec<ObjectKey> {
-        match value.map(|value| artifacts::named_module(name, value)) {
-            Some(Ok(module)) => {
-                self.digests.insert(name.to_owned(), module.digest);
+    /// Sets what a name means; answers the pods that name it. A record that cannot be read makes the name mean nothing.
+    pub(super) fn set(
+        &mut self,
+        name: &str,
+        record: Option<&[u8]>,
+    ) -> (Vec<ObjectKey>, Result<(), serde_json::Error>) {
+        let record = record.map(serde_json::from_slice::<NameRecord>).transpose();
+        match &record {
+            Ok(Some(record)) => {
+                self.digests.insert(name.to_owned(), record.digest);
             }
-            Some(Err(error)) => {
-                tracing::error!(name, %error, "an image name's record is malformed");
-                self.digests.remove(name);
-            }
-            None => {
+            Ok(None) | Err(_) => {
                 self.digests.remove(name);
             }
         }
-        distinct(self.users.get(name))
+        (distinct(self.users.get(name)), record.map(drop))
     }
 
     /// The digest for an image of a pod whose containers already run `pinned`.
@@ -83,20 +88,25 @@ impl Images {
         }
     }
 
-    fn lookup(&self, image: &str) -> Result<Digest, ResolveError> {
-        let reference: Reference = image
-            .parse()
-            .map_err(|source| ResolveError::Malformed { reference: image.to_owned(), source })?;
-        if reference.registry != LOCAL_REGISTRY {
-            let registry = reference.registry;
-            return Err(ResolveError::OtherRegistry { reference: image.to_owned(), registry });
+    fn lookup(&self, image: &str) -> Result<Digest, NameError> {
+        match Wanted::parse(image)? {
+            Wanted::Digest(digest) => Ok(digest),
+            Wanted::Name(name) => {
+                self.digests.get(&name.to_string()).copied().ok_or(NameError::Unknown { name })
+            }
         }
-        if let Some(digest) = reference.digest {
-            return Ok(digest);
-        }
-        let name = ModuleName::from(reference);
-        self.digests.get(&name.to_string()).copied().ok_or(ResolveError::UnknownName { name })
     }
+}
+
+/// What of a name's record the sets need.
+#[derive(Deserialize)]
+struct NameRecord {
+    #[serde(deserialize_with = "from_text")]
+    digest: Digest,
+}
+
+fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// Full names of the images that are not named by digest.
@@ -106,7 +116,8 @@ fn names_of(assignment: &PodAssignment) -> BTreeSet<String> {
 }
 
 fn name_of(container: &Container) -> Option<String> {
-    let reference: Reference = container.image.reference.parse().ok()?;
-    (reference.registry == LOCAL_REGISTRY && reference.digest.is_none())
-        .then(|| ModuleName::from(reference).to_string())
+    match Wanted::parse(&container.image.reference) {
+        Ok(Wanted::Name(name)) => Some(name.to_string()),
+        _ => None,
+    }
 }

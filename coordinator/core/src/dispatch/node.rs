@@ -1,4 +1,4 @@
-//! One node's desired set and who is told of its changes.
+//! One node's desired set.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,31 +7,17 @@ use dunlin_link::{
     assignment::{AssignedPod, Desired, Tombstone},
     pod::{ConfigObject, PodAssignment},
 };
-use tokio::sync::watch;
 
+#[derive(Debug)]
 pub(super) struct NodeSet {
     desired: Desired,
     /// How many pods of the set name each content.
     uses: HashMap<Digest, usize>,
-    revision: watch::Sender<Revision>,
 }
 
 impl NodeSet {
     pub(super) fn new(revision: Revision) -> Self {
-        Self {
-            desired: Desired { revision, ..Desired::default() },
-            uses: HashMap::new(),
-            revision: watch::Sender::new(revision),
-        }
-    }
-
-    /// Goes on telling those who listened to an earlier set of the same node.
-    pub(super) fn take_subscribers(&mut self, earlier: Self) {
-        self.revision = earlier.revision;
-    }
-
-    pub(super) fn subscribe(&self) -> watch::Receiver<Revision> {
-        self.revision.subscribe()
+        Self { desired: Desired { revision, ..Desired::default() }, uses: HashMap::new() }
     }
 
     pub(super) fn desired(&self) -> Desired {
@@ -79,10 +65,9 @@ impl NodeSet {
         }
     }
 
-    /// Makes the set one of `revision` and tells the session.
+    /// Makes the set one of `revision`.
     pub(super) fn publish(&mut self, revision: Revision) {
         self.desired.revision = self.desired.revision.max(revision);
-        self.revision.send_replace(self.desired.revision);
     }
 
     fn release(&mut self, assignment: &PodAssignment) {

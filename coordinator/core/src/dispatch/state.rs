@@ -1,14 +1,10 @@
 //! What the sets are made of, and how one change becomes changes of sets.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use dunlin_coordinator_core::{
-    ObjectKey,
-    lower::{self, LowerError},
-};
 use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::Tombstone,
@@ -16,19 +12,17 @@ use dunlin_link::{
 };
 
 use super::{
-    Change, Subject,
+    ApplyError, Change, NAMES_PREFIX, Subject, TOMBSTONES_PREFIX,
     config::{self, ConfigKey, Configs},
     images::Images,
     node::NodeSet,
     pod::{Fingerprint, PodShape},
+    tombstone_key,
 };
-use crate::{
-    artifacts::NAMES_PREFIX,
-    service::{TOMBSTONES_PREFIX, tombstone_key},
-};
+use crate::{ObjectKey, lower};
 
-/// Everything that the sets are made of. Guarded as a whole: a set is replaced, never seen half done.
-#[derive(Default)]
+/// Everything that the sets are made of.
+#[derive(Debug, Default)]
 pub(super) struct State {
     /// Of the first complete read; zero before it, which tells sessions to wait.
     pub(super) loaded: Revision,
@@ -41,10 +35,11 @@ pub(super) struct State {
     /// Tombstone records by key of the store.
     records: HashMap<String, (NodeName, PodUid)>,
     /// Nodes whose set changed since they were last told.
-    pub(super) changed: HashSet<NodeName>,
+    pub(super) changed: BTreeSet<NodeName>,
 }
 
 /// A bound pod.
+#[derive(Debug)]
 struct Placed {
     node: NodeName,
     uid: PodUid,
@@ -65,16 +60,18 @@ impl State {
         self.node(name)
     }
 
-    /// Tells the sessions of changed nodes.
-    pub(super) fn publish(&mut self, revision: Revision) {
-        for name in std::mem::take(&mut self.changed) {
-            self.node(&name).publish(revision);
+    /// Makes the changed sets ones of `revision`; answers whose they are.
+    pub(super) fn publish(&mut self, revision: Revision) -> Vec<NodeName> {
+        let changed: Vec<NodeName> = std::mem::take(&mut self.changed).into_iter().collect();
+        for name in &changed {
+            self.node(name).publish(revision);
         }
+        changed
     }
 
-    pub(super) fn apply(&mut self, change: &Change) {
+    pub(super) fn apply(&mut self, change: &Change) -> Result<(), ApplyError> {
         let Change { revision, subject, json } = change;
-        let result = match (subject, json) {
+        match (subject, json) {
             (Subject::Pod(key), Some(json)) => self.apply_pod(key, json, *revision),
             (Subject::Pod(key), None) => {
                 self.delete_pod(key);
@@ -84,13 +81,7 @@ impl State {
             (Subject::Config(key) | Subject::ConfigRead(key), json) => {
                 self.apply_config(key, json.as_deref(), *revision)
             }
-            (Subject::Record(key), json) => {
-                self.apply_record(key, json.as_deref(), *revision);
-                Ok(())
-            }
-        };
-        if let Err(error) = result {
-            tracing::error!(?subject, %revision, error = %error, "a stored object cannot be lowered");
+            (Subject::Record(key), json) => self.apply_record(key, json.as_deref(), *revision),
         }
     }
 
@@ -107,8 +98,8 @@ impl State {
         keys.into_iter().filter(|key| !self.configs.is_held(key)).collect()
     }
 
-    fn apply_pod(&mut self, key: &ObjectKey, json: &[u8], revision: Revision) -> Result<(), LowerError> {
-        let shape: PodShape<'_> = serde_json::from_slice(json)?;
+    fn apply_pod(&mut self, key: &ObjectKey, json: &[u8], revision: Revision) -> Result<(), ApplyError> {
+        let shape: PodShape<'_> = serde_json::from_slice(json).map_err(lower::LowerError::from)?;
         let Some(node) = shape.node() else {
             self.delete_pod(key);
             return Ok(());
@@ -160,7 +151,7 @@ impl State {
         key: &ConfigKey,
         json: Option<&[u8]>,
         revision: Revision,
-    ) -> Result<(), LowerError> {
+    ) -> Result<(), ApplyError> {
         let content = json.map(|json| lower::config_object(key.kind, json)).transpose()?;
         for pod in self.configs.set(key, content, revision) {
             self.refresh(&pod, revision);
@@ -168,34 +159,39 @@ impl State {
         Ok(())
     }
 
-    fn apply_record(&mut self, key: &str, value: Option<&[u8]>, revision: Revision) {
+    fn apply_record(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        revision: Revision,
+    ) -> Result<(), ApplyError> {
         if let Some(name) = key.strip_prefix(NAMES_PREFIX) {
-            for pod in self.images.set(name, value) {
+            let (users, read) = self.images.set(name, value);
+            for pod in users {
                 self.refresh(&pod, revision);
             }
-        } else if key.starts_with(TOMBSTONES_PREFIX) {
-            self.apply_tombstone(key, value);
+            return read.map_err(ApplyError::Name);
+        }
+        match key.strip_prefix(TOMBSTONES_PREFIX).and_then(|rest| rest.split_once('/')) {
+            Some((node, _)) => self.apply_tombstone(key, &NodeName::new(node), value),
+            None => Ok(()),
         }
     }
 
-    fn apply_tombstone(&mut self, key: &str, value: Option<&[u8]>) {
-        let Some((node, _)) = key.strip_prefix(TOMBSTONES_PREFIX).and_then(|rest| rest.split_once('/'))
-        else {
-            return;
-        };
-        let node = NodeName::new(node);
-        match value.map(serde_json::from_slice::<Tombstone>) {
-            Some(Ok(tombstone)) => {
-                self.records.insert(key.to_owned(), (node.clone(), tombstone.uid.clone()));
-                self.changed(&node).bury(tombstone);
-            }
-            Some(Err(error)) => tracing::error!(key, %error, "a tombstone's record is malformed"),
-            None => {
-                if let Some((node, uid)) = self.records.remove(key) {
-                    self.changed(&node).unbury(&uid);
-                }
-            }
+    fn apply_tombstone(
+        &mut self,
+        key: &str,
+        node: &NodeName,
+        value: Option<&[u8]>,
+    ) -> Result<(), ApplyError> {
+        if let Some(value) = value {
+            let tombstone: Tombstone = serde_json::from_slice(value).map_err(ApplyError::Tombstone)?;
+            self.records.insert(key.to_owned(), (node.clone(), tombstone.uid.clone()));
+            self.changed(node).bury(tombstone);
+        } else if let Some((node, uid)) = self.records.remove(key) {
+            self.changed(&node).unbury(&uid);
         }
+        Ok(())
     }
 
     /// Assigns a pod again after something that it names has changed.

@@ -1,11 +1,10 @@
 //! Desired sets without a store: changes in, sets out.
 
-use dunlin_coordinator_core::ObjectKey;
 use dunlin_link::{Digest, NodeName, PodUid, Revision, assignment::Desired, pod::ConfigKind};
 use serde_json::{Value, json};
 
-use super::{Change, ConfigKey, Dispatch, Loading, Subject};
-use crate::artifacts::NAMES_PREFIX;
+use super::{Change, ConfigKey, DesiredSets, NAMES_PREFIX, Subject};
+use crate::ObjectKey;
 
 fn change(revision: u64, subject: Subject, json: Option<&Value>) -> Change {
     Change { revision: Revision(revision), subject, json: json.map(|json| json.to_string().into()) }
@@ -27,10 +26,16 @@ fn pod() -> Value {
     })
 }
 
-fn apply(dispatch: &Dispatch, change: Change) -> Desired {
-    let revision = change.revision;
-    dispatch.apply(&[change], revision);
-    dispatch.desired(&NodeName::new("n"))
+fn apply(sets: &mut DesiredSets, change: Change) -> Desired {
+    apply_all(sets, &[change])
+}
+
+fn apply_all(sets: &mut DesiredSets, changes: &[Change]) -> Desired {
+    for change in changes {
+        sets.apply(change).unwrap();
+    }
+    sets.publish(changes.last().unwrap().revision);
+    sets.desired(&NodeName::new("n"))
 }
 
 fn image(desired: &Desired) -> Option<Digest> {
@@ -40,28 +45,27 @@ fn image(desired: &Desired) -> Option<Digest> {
 #[test]
 fn a_pod_that_runs_keeps_its_digest_when_the_name_moves() {
     let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
-    let dispatch = Dispatch::new();
-    apply(&dispatch, name_change(1, old));
-    assert_eq!(image(&apply(&dispatch, pod_change(2, Some(&pod())))), Some(old));
+    let mut sets = DesiredSets::default();
+    apply(&mut sets, name_change(1, old));
+    assert_eq!(image(&apply(&mut sets, pod_change(2, Some(&pod())))), Some(old));
     let mut running = pod();
     running["status"]["containerStatuses"] =
         json!([{ "image": "dunlin.local/a", "imageID": format!("dunlin.local/a@{old}") }]);
-    let before = apply(&dispatch, pod_change(3, Some(&running)));
+    let before = apply(&mut sets, pod_change(3, Some(&running)));
     assert_eq!(before.revision, Revision(2), "a status is no change");
-    let after = apply(&dispatch, name_change(4, new));
+    let after = apply(&mut sets, name_change(4, new));
     assert_eq!((image(&after), after.revision), (Some(old), Revision(2)));
 
-    let mut loading = Loading::default();
-    loading.apply(&name_change(4, new));
-    loading.apply(&pod_change(3, Some(&running)));
-    let restarted = Dispatch::new();
-    restarted.replace(loading, Revision(5));
+    let mut restarted = DesiredSets::default();
+    restarted.apply(&name_change(4, new)).unwrap();
+    restarted.apply(&pod_change(3, Some(&running))).unwrap();
+    restarted.loaded(Revision(5));
     assert_eq!(image(&restarted.desired(&NodeName::new("n"))), Some(old), "also after a restart");
 
-    let waiting = Dispatch::new();
-    apply(&waiting, name_change(1, old));
-    apply(&waiting, pod_change(2, Some(&pod())));
-    let moved = apply(&waiting, name_change(3, new));
+    let mut waiting = DesiredSets::default();
+    apply(&mut waiting, name_change(1, old));
+    apply(&mut waiting, pod_change(2, Some(&pod())));
+    let moved = apply(&mut waiting, name_change(3, new));
     assert_eq!(
         (image(&moved), moved.revision),
         (Some(new), Revision(3)),
@@ -70,43 +74,38 @@ fn a_pod_that_runs_keeps_its_digest_when_the_name_moves() {
 }
 
 #[test]
-fn sets_wait_for_the_first_read_and_listeners_stay_over_the_next() {
-    let dispatch = Dispatch::new();
-    let node = NodeName::new("n");
-    let mut revisions = dispatch.subscribe(&node);
-    assert_eq!(dispatch.desired(&node).revision, Revision(0));
-    let mut loading = Loading::default();
-    loading.apply(&pod_change(3, Some(&pod())));
-    dispatch.replace(loading, Revision(9));
-    assert!(revisions.has_changed().unwrap());
-    assert_eq!(*revisions.borrow_and_update(), Revision(9));
-    assert_eq!(dispatch.desired(&node).pods.len(), 1);
-    assert_eq!(dispatch.desired(&NodeName::new("idle")).revision, Revision(9));
-    dispatch.replace(Loading::default(), Revision(12));
-    assert_eq!(*revisions.borrow_and_update(), Revision(12));
-    assert!(dispatch.desired(&node).pods.is_empty());
+fn sets_have_no_revision_before_all_is_read() {
+    let mut sets = DesiredSets::default();
+    assert_eq!(sets.desired(&NodeName::new("n")).revision, Revision(0));
+    sets.apply(&pod_change(3, Some(&pod()))).unwrap();
+    sets.loaded(Revision(9));
+    let desired = sets.desired(&NodeName::new("n"));
+    assert_eq!((desired.revision, desired.pods.len()), (Revision(9), 1));
+    assert_eq!(sets.desired(&NodeName::new("idle")).revision, Revision(9));
+    assert_eq!(sets.publish(Revision(10)), [], "nothing changed since");
+    sets.apply(&pod_change(11, None)).unwrap();
+    assert_eq!(sets.publish(Revision(11)), [NodeName::new("n")]);
 }
 
 #[test]
 fn content_is_read_only_when_a_pod_names_it_and_dropped_with_the_last() {
-    let dispatch = Dispatch::new();
+    let mut sets = DesiredSets::default();
     let key = ConfigKey { kind: ConfigKind::Secret, key: ObjectKey::new("ns", "s") };
     let secret = json!({ "metadata": {}, "data": { "k": "dg==" } });
-    apply(&dispatch, change(1, Subject::Config(key.clone()), Some(&secret)));
+    apply(&mut sets, change(1, Subject::Config(key.clone()), Some(&secret)));
     let mut object = pod();
     object["spec"]["containers"][0]["envFrom"] = json!([{ "secretRef": { "name": "s" } }]);
     let bound = pod_change(2, Some(&object));
-    assert_eq!(dispatch.missing_config(std::slice::from_ref(&bound)), std::slice::from_ref(&key));
+    assert_eq!(sets.missing_config(std::slice::from_ref(&bound)), std::slice::from_ref(&key));
     let read = change(1, Subject::ConfigRead(key.clone()), Some(&secret));
-    dispatch.apply(&[read, bound.clone()], Revision(2));
-    let desired = dispatch.desired(&NodeName::new("n"));
+    let desired = apply_all(&mut sets, &[read, bound.clone()]);
     let reference = &desired.pods[&PodUid::new("u")].assignment.config[0];
     assert_eq!(desired.objects[&reference.digest.unwrap()].data, [("k".to_owned(), b"v".to_vec())]);
-    assert_eq!(dispatch.missing_config(std::slice::from_ref(&bound)), []);
+    assert_eq!(sets.missing_config(std::slice::from_ref(&bound)), []);
 
-    let gone = apply(&dispatch, pod_change(3, None));
+    let gone = apply(&mut sets, pod_change(3, None));
     assert!(gone.pods.is_empty() && gone.objects.is_empty());
-    assert_eq!(dispatch.missing_config(&[bound]), [key]);
+    assert_eq!(sets.missing_config(&[bound]), [key]);
 }
 
 #[test]
@@ -114,13 +113,11 @@ fn a_record_keeps_the_order_to_stop_when_the_pod_goes_with_it() {
     let record = json!({ "uid": "u", "namespace": "ns", "name": "p", "grace_seconds": 0, "requested_at": 5 });
     let subject = Subject::Record("/dunlin/tombstones/n/u".to_owned());
     for order in [[0, 1], [1, 0]] {
-        let dispatch = Dispatch::new();
-        apply(&dispatch, pod_change(1, Some(&pod())));
+        let mut sets = DesiredSets::default();
+        apply(&mut sets, pod_change(1, Some(&pod())));
         let changes = [pod_change(2, None), change(2, subject.clone(), Some(&record))];
-        let changes = order.map(|index| changes[index].clone());
-        dispatch.apply(&changes, Revision(2));
-        let desired = dispatch.desired(&NodeName::new("n"));
+        let desired = apply_all(&mut sets, &order.map(|index| changes[index].clone()));
         assert_eq!((desired.pods.len(), desired.tombstones.len()), (0, 1));
-        assert!(apply(&dispatch, change(3, subject.clone(), None)).tombstones.is_empty());
+        assert!(apply(&mut sets, change(3, subject.clone(), None)).tombstones.is_empty());
     }
 }

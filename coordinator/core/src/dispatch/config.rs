@@ -1,33 +1,33 @@
 //! The content of ConfigMaps and Secrets that bound pods name. What no pod names is not in memory.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use dunlin_coordinator_core::ObjectKey;
 use dunlin_link::{
     Digest, Revision, codec,
     pod::{ConfigKind, ConfigObject, PodAssignment},
 };
 
 use super::state::distinct;
+use crate::ObjectKey;
 
 /// Names one ConfigMap or Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ConfigKey {
+pub struct ConfigKey {
     /// Which of the two.
-    pub(crate) kind: ConfigKind,
+    pub kind: ConfigKind,
     /// Its place.
-    pub(crate) key: ObjectKey,
+    pub key: ObjectKey,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Configs {
-    held: HashMap<ConfigKey, Held>,
+    held: BTreeMap<ConfigKey, Held>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Held {
     /// Of the last write that was folded in; a read can be newer than the watch.
     revision: Revision,

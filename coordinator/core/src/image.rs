@@ -1,4 +1,5 @@
-//! Image references, by the grammar of the OCI distribution specification: `[REGISTRY/]NAME[:TAG][@DIGEST]`.
+//! Image references, by the grammar of the OCI distribution specification: `[REGISTRY/]NAME[:TAG][@DIGEST]`, and what one asks of
+//! the coordinator's own registry.
 
 use std::{fmt, str::FromStr};
 
@@ -48,6 +49,66 @@ pub enum ParseReferenceError {
     /// A name to push to has a digest.
     #[error("a name to push to cannot have a digest")]
     HasDigest,
+}
+
+/// What a reference asks of the coordinator's own registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// This content, whatever name came with it.
+    Digest(Digest),
+    /// What this name means now.
+    Name(ModuleName),
+}
+
+/// Why an image reference does not lead to a module, in words for the user who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// It is not a reference at all.
+    #[error("invalid image reference `{reference}`")]
+    Malformed {
+        /// As given.
+        reference: String,
+        /// What is wrong.
+        source: ParseReferenceError,
+    },
+    /// It names a registry other than the coordinator's own.
+    #[error(
+        "image `{reference}` is in registry `{registry}`, and pulling from registries is not supported yet; \
+         push the module with `dunlin push` and name it `dunlin.local/NAME`"
+    )]
+    OtherRegistry {
+        /// As given.
+        reference: String,
+        /// Where it would be.
+        registry: String,
+    },
+    /// Nothing was pushed under this name.
+    #[error("nothing was pushed as `{name}`")]
+    Unknown {
+        /// The full name.
+        name: ModuleName,
+    },
+}
+
+impl Wanted {
+    /// What `reference` asks for: `dunlin.local/NAME`, `:TAG` (`latest` when absent) or `@sha256:...`, which wins over a tag.
+    ///
+    /// # Errors
+    /// When it is no reference, or one to another registry.
+    pub fn parse(reference: &str) -> Result<Self, NameError> {
+        let parsed: Reference = reference
+            .parse()
+            .map_err(|source| NameError::Malformed { reference: reference.to_owned(), source })?;
+        if parsed.registry != LOCAL_REGISTRY {
+            let reference = reference.to_owned();
+            return Err(NameError::OtherRegistry { reference, registry: parsed.registry });
+        }
+        Ok(match parsed.digest {
+            Some(digest) => Self::Digest(digest),
+            None => Self::Name(ModuleName::from(parsed)),
+        })
+    }
 }
 
 impl FromStr for Reference {
