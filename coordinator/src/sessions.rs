@@ -6,6 +6,7 @@
 
 mod cluster;
 mod drive;
+mod links;
 mod seat;
 
 use std::{
@@ -34,6 +35,7 @@ use crate::artifacts::OpenModule;
 pub use self::{
     cluster::{Cluster, ConnectedCluster},
     drive::SessionEnd,
+    links::{LinkFacts, LinkKind, Meter, Traffic, Wire},
 };
 
 use self::seat::Seat;
@@ -52,6 +54,7 @@ struct Inner {
     options: SessionOptions,
     started: Instant,
     state: Mutex<State>,
+    links: links::Links,
 }
 
 /// What all sessions have in common.
@@ -114,7 +117,13 @@ impl Sessions {
     /// No session yet.
     pub fn new(cluster: Arc<dyn Cluster>, options: SessionOptions) -> Self {
         let state = State { registry: Registry::new(options.term), slots: HashMap::new() };
-        let inner = Inner { cluster, options, started: Instant::now(), state: Mutex::new(state) };
+        let inner = Inner {
+            cluster,
+            options,
+            started: Instant::now(),
+            state: Mutex::new(state),
+            links: links::Links::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -135,6 +144,17 @@ impl Sessions {
         if let Some(slot) = self.state().slots.get(node) {
             slot.superseded.cancel();
         }
+        self.inner.links.forget(node);
+    }
+
+    /// What is known of the links of all nodes that were connected since the start, by name.
+    pub fn links(&self) -> Vec<LinkFacts> {
+        self.inner.links.facts(|node| *self.inner.cluster.subscribe(node).borrow())
+    }
+
+    /// Silence after which a connection is dead.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.inner.options.tunables.idle_timeout_ms)
     }
 
     /// The nodes that are connected now.

@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod codec;
 pub mod digest;
 pub mod frame;
+pub mod health;
 pub mod held;
 pub mod ids;
 pub mod join;

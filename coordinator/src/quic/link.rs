@@ -3,12 +3,12 @@
 use std::{io, sync::Arc, time::Duration};
 
 use dunlin_link::{
-    Digest, NodeName,
+    Digest, NodeName, UnixMillis,
     message::Busy,
     session::CloseCode,
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinSet};
 use tracing::{Instrument, debug, error, info_span, warn};
 
@@ -17,11 +17,14 @@ use super::{
     stream::{read_head, write_head},
     turn_away, widen,
 };
-use crate::sessions::{self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, SessionEnd, Sessions, wall};
+use crate::sessions::{
+    self, LOG_QUEUE_MAX, LinkKind, LogReader, Meter, OpenLog, OpenLogError, SessionEnd, Sessions, Traffic,
+    Wire, wall,
+};
 
 /// Serves a node's connection until it ends.
 pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
-    let (node, key) = match authorize(services, connection).await {
+    let (node, key, certificate_end) = match authorize(services, connection).await {
         Ok(authorized) => authorized,
         Err(reason) => return turn_away(connection, &reason),
     };
@@ -31,7 +34,14 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
     }
     let span = info_span!("session", %node);
     let membership = async { services.tokens.check_key(&node, key).await.map_err(|error| error.to_string()) };
-    run(&services.sessions, connection, &node, membership).instrument(span).await;
+    let wire = Wire {
+        certificate_end,
+        meter: Arc::new(QuicMeter {
+            connection: connection.clone(),
+            idle_timeout: services.sessions.idle_timeout(),
+        }),
+    };
+    run(&services.sessions, connection, &node, membership, wire).instrument(span).await;
 }
 
 /// Answers a greeting with when to come again.
@@ -48,8 +58,11 @@ async fn send_away(connection: &Connection) {
     close(connection, CloseCode::Busy, "the coordinator has no room for more sessions");
 }
 
-/// The node that this connection is, by its registered key, and that key.
-async fn authorize(services: &Services, connection: &Connection) -> Result<(NodeName, Digest), String> {
+/// The node that this connection is, by its registered key, with that key and the end of its certificate.
+async fn authorize(
+    services: &Services,
+    connection: &Connection,
+) -> Result<(NodeName, Digest, UnixMillis), String> {
     let Some(peer) = peer(connection)? else {
         return Err("a session needs a node's certificate; join the cluster with a token first".into());
     };
@@ -60,7 +73,7 @@ async fn authorize(services: &Services, connection: &Connection) -> Result<(Node
     if peer.not_after <= wall() {
         return Err(format!("the certificate of node `{node}` has expired; it must join again with its key"));
     }
-    Ok((node, peer.key))
+    Ok((node, peer.key, peer.not_after))
 }
 
 async fn run(
@@ -68,6 +81,7 @@ async fn run(
     connection: &Connection,
     node: &NodeName,
     membership: impl Future<Output = Result<(), String>> + Send,
+    wire: Wire,
 ) {
     widen(connection, NODE_STREAMS_MAX, RECEIVE_WINDOW);
     let control = tokio::time::timeout(CONTROL_TIMEOUT, connection.accept_bi()).await;
@@ -78,7 +92,7 @@ async fn run(
     let _ = output.set_priority(CONTROL_PRIORITY);
     let (logs, wishes) = mpsc::channel(LOG_QUEUE_MAX);
     let end = tokio::select! {
-        end = sessions::drive(sessions, node, (input, output), logs, membership) => end,
+        end = sessions::drive(sessions, node, (input, output), logs, membership, wire) => end,
         () = serve_streams(sessions, connection, node) => SessionEnd::Finished,
         never = open_logs(connection, node, wishes) => never,
     };
@@ -178,6 +192,31 @@ async fn open_log(connection: &Connection, open: LogOpen) -> io::Result<Result<L
         LogAnswer::Opened => Ok(LogReader::new(input)),
         LogAnswer::Refused(reason) => Err(OpenLogError::Refused(reason)),
     })
+}
+
+/// Counts a connection's bytes.
+#[derive(Debug)]
+struct QuicMeter {
+    connection: Connection,
+    idle_timeout: Duration,
+}
+
+impl Meter for QuicMeter {
+    fn read(&self) -> Traffic {
+        let stats = self.connection.stats();
+        let silent = match self.connection.close_reason() {
+            Some(ConnectionError::TimedOut) => self.idle_timeout,
+            _ => Duration::ZERO,
+        };
+        Traffic {
+            kind: LinkKind::Quic,
+            peer: self.connection.remote_address(),
+            bytes_in: stats.udp_rx.bytes,
+            bytes_out: stats.udp_tx.bytes,
+            rtt: stats.path.rtt,
+            silent,
+        }
+    }
 }
 
 /// Priorities: control over status over exec over logs over artifacts.

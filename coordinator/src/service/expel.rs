@@ -7,20 +7,27 @@ use dunlin_link::NodeName;
 
 use super::{ApiService, ObjectRef, store_failed};
 use crate::{
-    sessions::Sessions,
+    sessions::{LinkFacts, Sessions},
     store::{Compare, Write},
     tokens,
 };
 
-/// Ends nodes' sessions: the sessions.
+/// What the service asks of nodes' sessions: the sessions.
 pub trait NodeSessions: fmt::Debug + Send + Sync {
     /// Ends the session of `node`, if it has one.
     fn disconnect(&self, node: &NodeName);
+
+    /// What is known of the nodes' links, by name.
+    fn links(&self) -> Vec<LinkFacts>;
 }
 
 impl NodeSessions for Sessions {
     fn disconnect(&self, node: &NodeName) {
         Self::disconnect(self, node);
+    }
+
+    fn links(&self) -> Vec<LinkFacts> {
+        Self::links(self)
     }
 }
 

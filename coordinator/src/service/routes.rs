@@ -1,6 +1,7 @@
 //! Endpoints that are no objects of Kubernetes, one row each: health, and what is Dunlin's own under `/dunlin/v1/`.
 
 mod modules;
+mod nodelinks;
 mod tokens;
 
 use dunlin_api::Status;
@@ -102,6 +103,14 @@ const ROUTES: &[Route] = &[
         access: Access::Administrators,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.delete_token(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/nodelinks",
+        // Whoever may list nodes.
+        access: Access::Anyone,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(async move { service.list_node_links(&call) }),
     },
     Route {
         method: Method::Get,

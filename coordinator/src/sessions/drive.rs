@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use dunlin_link::{
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Cluster, OpenLog, Sessions, wall};
+use super::{Cluster, OpenLog, Sessions, Wire, links::OpenLink, wall};
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,7 @@ pub(crate) async fn drive(
     (input, output): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin),
     logs: mpsc::Sender<OpenLog>,
     membership: impl Future<Output = Result<(), String>> + Send,
+    wire: Wire,
 ) -> SessionEnd {
     let options = &sessions.inner.options;
     let config = CoordinatorConfig {
@@ -75,12 +76,13 @@ pub(crate) async fn drive(
         act: Notify::new(),
         time: Notify::new(),
         room: Notify::new(),
+        link: OnceLock::new(),
     };
     let (opened, is_open) = oneshot::channel();
     let ended = tokio::try_join!(
         run.read(input),
         run.write(output),
-        run.act(opened, logs, membership),
+        run.act(opened, logs, membership, wire),
         run.follow_desired(is_open),
         run.keep_time(),
     );
@@ -99,6 +101,8 @@ struct Run<'a> {
     act: Notify,
     time: Notify,
     room: Notify,
+    /// Set when the session opens.
+    link: OnceLock<OpenLink>,
 }
 
 /// The loops end only by an error.
@@ -113,6 +117,7 @@ impl Run<'_> {
                 return Err(SessionEnd::Finished);
             }
             self.machine().handle_bytes(self.sessions.now(), wall(), &buffer[..count])?;
+            self.note(OpenLink::heard);
             self.ring();
             while self.machine().is_congested() {
                 self.room.notified().await;
@@ -136,6 +141,7 @@ impl Run<'_> {
         opened: oneshot::Sender<watch::Receiver<Revision>>,
         logs: mpsc::Sender<OpenLog>,
         membership: impl Future<Output = Result<(), String>> + Send,
+        wire: Wire,
     ) -> Result<Never, SessionEnd> {
         let (facts, attempt) = self.greeting().await;
         let mut seat = match self.sessions.admit(self.node, attempt, logs) {
@@ -151,6 +157,9 @@ impl Run<'_> {
         let cluster = &self.sessions.inner.cluster;
         let revisions = cluster.subscribe(self.node);
         self.machine().welcome(epoch, cluster.desired(self.node), self.sessions.now(), wall())?;
+        let protocol = self.machine().protocol().number();
+        self.link.get_or_init(|| self.sessions.inner.links.open(self.node, epoch, protocol, wire));
+        self.note(OpenLink::note);
         self.ring();
         info!(node = %self.node, term = epoch.term, counter = epoch.counter, "session opened");
         // The receiver is gone only when the session is ending anyway.
@@ -202,6 +211,11 @@ impl Run<'_> {
                 cluster.events(node, events, offset).await;
             }
             CoordinatorOutput::Facts(facts) => cluster.connected(node, facts).await,
+            CoordinatorOutput::Health(health) => {
+                if let Some(link) = self.link.get() {
+                    link.health(health);
+                }
+            }
             CoordinatorOutput::Refused(refusals) => cluster.refused(node, refusals).await,
             CoordinatorOutput::Buried(uids) => cluster.buried(node, uids).await,
             CoordinatorOutput::Renew(_) => debug!(%node, "the node asked for a renewal, which is not served"),
@@ -220,6 +234,7 @@ impl Run<'_> {
         while revisions.changed().await.is_ok() {
             let desired = self.sessions.inner.cluster.desired(self.node);
             self.machine().set_desired(desired, self.sessions.now())?;
+            self.note(OpenLink::note);
             self.ring();
         }
         // The set is not kept any more: the coordinator is stopping.
@@ -242,6 +257,14 @@ impl Run<'_> {
                 }
                 () = self.time.notified() => {}
             }
+        }
+    }
+
+    /// Takes what the machine knows now into what is known of the link.
+    fn note(&self, how: impl FnOnce(&OpenLink, &CoordinatorSession, Revision)) {
+        if let Some(link) = self.link.get() {
+            let wanted = *self.sessions.inner.cluster.subscribe(self.node).borrow();
+            how(link, &self.machine(), wanted);
         }
     }
 

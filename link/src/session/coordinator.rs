@@ -12,6 +12,7 @@ use crate::{
     BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{Desired, Refusal},
     frame::{self, Decoder, Frame, FrameError, Message},
+    health::Health,
     held::HeldSet,
     limits::{EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
     message::{
@@ -68,6 +69,8 @@ pub enum CoordinatorOutput {
     },
     /// The node changed.
     Facts(NodeFacts),
+    /// How the node fares.
+    Health(Health),
     /// The node will not run these pods.
     Refused(Vec<Refusal>),
     /// The node has forgotten these pods.
@@ -92,6 +95,8 @@ pub struct CoordinatorSession {
     desired: Option<Desired>,
     statuses: Statuses,
     clock: ClockOffset,
+    /// Whether the node is known to hold what it should.
+    in_step: bool,
     /// Forgotten by the node, but still named by the desired set until the caller has taken note.
     forgotten: BTreeSet<PodUid>,
 }
@@ -126,6 +131,7 @@ impl CoordinatorSession {
             desired: None,
             statuses: Statuses::default(),
             clock: ClockOffset::default(),
+            in_step: false,
             forgotten: BTreeSet::new(),
         }
     }
@@ -258,6 +264,11 @@ impl CoordinatorSession {
         self.clock.milliseconds()
     }
 
+    /// Whether the node has confirmed that it holds what it should.
+    pub const fn is_in_step(&self) -> bool {
+        self.in_step
+    }
+
     /// The session's epoch, once it is open.
     pub const fn epoch(&self) -> Option<Epoch> {
         match &self.phase {
@@ -321,6 +332,7 @@ impl CoordinatorSession {
             Facts::KIND => {
                 self.outputs.push_back(CoordinatorOutput::Facts(frame.decode::<Facts>()?.facts));
             }
+            Health::KIND => self.outputs.push_back(CoordinatorOutput::Health(frame.decode()?)),
             Renew::KIND => {
                 let Renew { certificate_request } = frame.decode()?;
                 self.outputs.push_back(CoordinatorOutput::Renew(certificate_request));
@@ -401,6 +413,7 @@ impl CoordinatorSession {
     /// Sends the next change unless one is on its way.
     fn offer_change(&mut self, now: Moment) -> Result<(), SessionError> {
         let Some(desired) = &self.desired else { return Ok(()) };
+        self.in_step = false;
         let Phase::Open { known, in_flight: in_flight @ None, .. } = &mut self.phase else { return Ok(()) };
         let is_over = |uid: &PodUid| {
             desired.tombstones.contains_key(uid)
@@ -408,6 +421,7 @@ impl CoordinatorSession {
         };
         let forget: BTreeSet<PodUid> = self.statuses.stopped().filter(|uid| is_over(uid)).cloned().collect();
         let Some(Planned { change, after }) = plan(desired, known, &forget, &self.forgotten) else {
+            self.in_step = true;
             return Ok(());
         };
         let deadline = now + ACK_TIMEOUT;

@@ -15,6 +15,7 @@ use crate::{
     assignment::{AssignmentChange, Refusal},
     backoff::{self, Backoff},
     frame::{self, Decoder, Frame, FrameError, Message},
+    health::{Health, OutboxState},
     limits::{CONTROL_FRAME_BYTES_MAX, EXTENSIONS_MAX},
     message::{
         AssignmentAck, Attempt, Busy, Epoch, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew, Renewed,
@@ -72,6 +73,9 @@ pub struct NodeSession {
     config: NodeConfig,
     facts: NodeFacts,
     facts_changed: bool,
+    health: Option<Health>,
+    /// What the coordinator heard last in this session.
+    health_told: Option<Health>,
     outbox: Outbox,
     backoff: Backoff,
     tunables: Option<Tunables>,
@@ -115,6 +119,8 @@ impl NodeSession {
             config,
             facts,
             facts_changed: false,
+            health: None,
+            health_told: None,
             outbox: Outbox::default(),
             backoff: Backoff::new(backoff::MAX),
             tunables: None,
@@ -138,6 +144,7 @@ impl NodeSession {
             self.outbox.report(report);
         }
         self.facts_changed = false;
+        self.health_told = None;
         self.connections += 1;
         let hello = Hello {
             node: self.config.node.clone(),
@@ -222,6 +229,11 @@ impl NodeSession {
         self.facts = facts;
     }
 
+    /// How the node fares now; sent when it differs enough from what was sent last.
+    pub fn health(&mut self, health: Health) {
+        self.health = Some(health);
+    }
+
     /// Asks for a new certificate of the registered key.
     pub fn renew(&mut self, certificate_request: Vec<u8>) {
         if let Phase::Connected(connection) = &mut self.phase {
@@ -252,6 +264,9 @@ impl NodeSession {
         }
         if std::mem::take(&mut self.facts_changed) {
             return Some(frame::encode(&Facts { facts: self.facts.clone() }));
+        }
+        if let Some(health) = self.next_health() {
+            return Some(frame::encode(&health));
         }
         let reports = self.outbox.next_reports(wall).map(|batch| frame::encode(&batch));
         reports.or_else(|| self.outbox.next_events(wall).map(|events| frame::encode(&events)))
@@ -284,9 +299,28 @@ impl NodeSession {
         }
     }
 
+    /// What waits to be sent, and what was dropped before it could be.
+    pub fn outbox(&self) -> OutboxState {
+        self.outbox.state()
+    }
+
     /// What the coordinator asked for in the last welcome.
     pub const fn tunables(&self) -> Option<Tunables> {
         self.tunables
+    }
+
+    /// The node's health, if the coordinator understands it and should hear of it.
+    fn next_health(&mut self) -> Option<Health> {
+        let Phase::Connected(connection) = &self.phase else { return None };
+        if !connection.protocol.sends(Health::KIND) {
+            return None;
+        }
+        let health = self.health.as_ref()?;
+        if self.health_told.as_ref().is_some_and(|told| !health.differs(told)) {
+            return None;
+        }
+        self.health_told = Some(health.clone());
+        self.health_told.clone()
     }
 
     fn handle_frame(&mut self, now: Moment, frame: &Frame) -> Result<(), SessionError> {

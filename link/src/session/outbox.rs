@@ -1,9 +1,13 @@
 //! What a node has to say and has not sent: the latest report of each pod, and the newest events.
 
-use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    time::Duration,
+};
 
 use crate::{
     PodUid, UnixMillis, codec,
+    health::OutboxState,
     limits::{BATCH_BYTES_SOFT, EVENT_OUTBOX_MAX, REPORT_FRAME_BYTES_MAX},
     message::{Events, StatusBatch},
     status::{ContainerState, NodeEvent, PodStatusReport},
@@ -14,7 +18,17 @@ use crate::{
 pub(super) struct Outbox {
     reports: BTreeMap<PodUid, PodStatusReport>,
     events: VecDeque<NodeEvent>,
-    dropped: u64,
+    dropped: Option<Dropped>,
+    /// Since the agent started.
+    dropped_total: u64,
+}
+
+/// Events that were lost since events were sent last.
+#[derive(Clone, Copy, Debug)]
+struct Dropped {
+    count: u64,
+    first: UnixMillis,
+    last: UnixMillis,
 }
 
 impl Outbox {
@@ -35,10 +49,20 @@ impl Outbox {
     pub(super) fn event(&mut self, mut event: NodeEvent) {
         shorten(&mut event.message);
         if self.events.len() == EVENT_OUTBOX_MAX {
-            self.events.pop_front();
-            self.dropped += 1;
+            let lost = self.events.pop_front();
+            lost.into_iter().for_each(|lost| self.count_dropped(lost.at));
         }
         self.events.push_back(event);
+    }
+
+    /// What waits, and what was lost.
+    pub(super) fn state(&self) -> OutboxState {
+        let count = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        OutboxState {
+            reports: count(self.reports.len()),
+            events: count(self.events.len()),
+            events_dropped: self.dropped_total,
+        }
     }
 
     /// Takes the next reports to send.
@@ -61,7 +85,8 @@ impl Outbox {
 
     /// Takes the next events to send.
     pub(super) fn next_events(&mut self, sent_at: UnixMillis) -> Option<Events> {
-        let mut events = Vec::new();
+        let dropped = self.dropped.take();
+        let mut events: Vec<NodeEvent> = dropped.iter().map(Dropped::event).collect();
         let mut bytes = 0;
         while bytes < BATCH_BYTES_SOFT
             && let Some(event) = self.events.pop_front()
@@ -69,8 +94,40 @@ impl Outbox {
             bytes += codec::encode(&event).len();
             events.push(event);
         }
-        let dropped = std::mem::take(&mut self.dropped);
+        let dropped = dropped.map_or(0, |dropped| dropped.count);
         (!events.is_empty()).then_some(Events { sent_at, events, dropped })
+    }
+
+    fn count_dropped(&mut self, at: UnixMillis) {
+        self.dropped_total += 1;
+        let dropped = self.dropped.get_or_insert(Dropped { count: 0, first: at, last: at });
+        dropped.count += 1;
+        dropped.last = at;
+    }
+}
+
+impl Dropped {
+    /// The event that stands for all that were lost.
+    fn event(&self) -> NodeEvent {
+        let span = Duration::from_millis(self.last.0.abs_diff(self.first.0));
+        let message = format!(
+            "{} events of {} were dropped: no coordinator took them, and a node keeps its newest {EVENT_OUTBOX_MAX}",
+            self.count,
+            in_words(span)
+        );
+        NodeEvent { pod: None, warning: true, reason: EVENTS_DROPPED.to_owned(), message, at: self.last }
+    }
+}
+
+/// A span for people, in its two largest units.
+fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
     }
 }
 
@@ -96,6 +153,9 @@ fn shorten(text: &mut String) {
     text.truncate(end);
 }
 
+/// Reason of the event that tells of events that are not told.
+const EVENTS_DROPPED: &str = "EventsDropped";
+
 /// A report beyond this is mostly messages. With a full batch before it, it still fits into a frame.
 const LARGE_REPORT_BYTES: usize = (REPORT_FRAME_BYTES_MAX - BATCH_BYTES_SOFT) / 2;
 
@@ -116,14 +176,31 @@ mod tests {
                 warning: false,
                 reason: number.to_string(),
                 message: String::new(),
-                at: UnixMillis(0),
+                at: UnixMillis(i64::try_from(number).unwrap() * 3_700_000),
             });
         }
+        assert_eq!(outbox.state(), OutboxState { reports: 0, events: 256, events_dropped: 3 });
         let sent = outbox.next_events(UnixMillis(0)).unwrap();
-        assert_eq!((sent.dropped, sent.events.len()), (3, EVENT_OUTBOX_MAX));
-        assert_eq!(sent.events[0].reason, "3");
+        assert_eq!((sent.dropped, sent.events.len()), (3, EVENT_OUTBOX_MAX + 1));
+        assert_eq!(
+            (sent.events[0].reason.as_str(), sent.events[0].at),
+            (EVENTS_DROPPED, UnixMillis(7_400_000))
+        );
+        assert!(sent.events[0].message.starts_with("3 events of 2 h 3 min were dropped"), "{sent:?}");
+        assert_eq!(sent.events[1].reason, "3");
         assert_eq!(outbox.next_events(UnixMillis(0)), None);
+        assert_eq!(outbox.state().events_dropped, 3);
     }
+
+    #[test]
+    fn spans_in_words() {
+        let check = |seconds, expected| assert_eq!(in_words(Duration::from_secs(seconds)), expected);
+        check(59, "59 s");
+        check(61, "1 min 1 s");
+        check(7_380, "2 h 3 min");
+        check(90_000, "1 d 1 h");
+    }
+
     #[test]
     fn a_report_that_no_frame_holds_loses_words_and_not_itself() {
         let mut outbox = Outbox::default();

@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     frame::{Frame, FrameError, Message},
+    health::Health,
     join::{JoinRequest, Joined},
     message::{
         AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
@@ -39,6 +40,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         StatusAck,
         Events,
         Facts,
+        Health,
         Renew,
         Renewed,
         JoinRequest,

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use dunlin_link::{
-    BootId, Digest, NodeName, Revision, UnixMillis,
+    BootId, Bytes, Digest, NodeName, Revision, UnixMillis,
     assignment::Refusal,
     frame::{Decoder, Message, encode},
+    health::{DiskWrites, Health, HeldPods, OutboxState, Sealing},
     join::{JoinRequest, JoinToken, Joined},
     logs::LogRequest,
     message::{
@@ -100,6 +101,21 @@ impl Frames {
         };
         self.add(&Events { sent_at, events: vec![event], dropped: 2 });
         self.add(&Facts { facts: facts() });
+        self.add(&Health {
+            sampled_at: UnixMillis(1_800_000_000_000),
+            uptime_ms: 90_000,
+            disk_total: Bytes(1 << 35),
+            disk_free: Bytes(1 << 34),
+            agent_writes: Some(DiskWrites { bytes: 4096, span_ms: 80_000 }),
+            runner_writes: None,
+            clock_offset_ms: Some(-5),
+            clock_synchronized: true,
+            temperature_milli: Some(48_300),
+            throttled: Some(false),
+            pods: HeldPods { assigned: 20, fixed: 1, held: 2, buried: 3 },
+            outbox: OutboxState { reports: 4, events: 5, events_dropped: 6 },
+            sealing: Sealing::Sealed,
+        });
     }
 
     fn streams(&mut self) {

@@ -205,6 +205,7 @@ impl Coordinator {
             }
             CoordinatorOutput::Events { .. } => "events",
             CoordinatorOutput::Facts(_) => "facts",
+            CoordinatorOutput::Health(_) => "health",
             CoordinatorOutput::Refused(_) => "refused",
             CoordinatorOutput::Resynced(_) => "resynced",
         }

@@ -1,10 +1,19 @@
 //! What a node may do, through whole requests.
 
-use dunlin_link::{NodeName, rpc::Method};
+use std::{net::SocketAddr, time::Duration};
+
+use dunlin_link::{
+    NodeName, Revision, UnixMillis,
+    health::{DiskWrites, Health},
+    rpc::Method,
+};
 use serde_json::json;
 
 use super::{CONFIG_MAPS, Fixture, PODS, Request, pod};
-use crate::service::User;
+use crate::{
+    service::{NodeSessions, User},
+    sessions::{LinkFacts, LinkKind, Traffic},
+};
 
 #[tokio::test]
 async fn a_node_reads_what_its_pods_name_and_nothing_else() {
@@ -114,4 +123,59 @@ async fn endpoints_of_our_own_are_for_administrators() {
         assert_eq!(alive.into_bytes().await.unwrap(), "ok");
     }
     assert_eq!(fixture.send(Request::new(Method::Get, "/dunlin/v1/nothing")).await.head.status, 404);
+}
+
+/// Sessions of one node that was heard once.
+#[derive(Debug)]
+struct OneLink;
+
+impl NodeSessions for OneLink {
+    fn disconnect(&self, _node: &NodeName) {}
+
+    fn links(&self) -> Vec<LinkFacts> {
+        let traffic = Traffic {
+            kind: LinkKind::Tcp,
+            peer: SocketAddr::from(([10, 0, 0, 7], 4000)),
+            bytes_in: 1,
+            bytes_out: 2,
+            rtt: Duration::from_micros(3),
+            silent: Duration::ZERO,
+        };
+        let writes = DiskWrites { bytes: 600, span_ms: 600_000 };
+        let health = Health { agent_writes: Some(writes), ..Health::default() };
+        vec![LinkFacts {
+            node: NodeName::new("n1"),
+            connected_since: None,
+            last_contact: UnixMillis(0),
+            sessions: 4,
+            protocol: 2,
+            applied: Some(Revision(5)),
+            wanted: Revision(6),
+            is_in_step: false,
+            clock_offset_ms: -7,
+            certificate_end: UnixMillis(1_000),
+            traffic,
+            health: Some((health, UnixMillis(0))),
+        }]
+    }
+}
+
+#[tokio::test]
+async fn links_are_for_those_who_may_list_nodes() {
+    let fixture = Fixture::start().await;
+    let links = || Request::new(Method::Get, "/dunlin/v1/nodelinks");
+    fixture.expect(503, links()).await;
+    fixture.service.attach_sessions(std::sync::Arc::new(OneLink));
+    fixture.expect_as(403, &User::node(&NodeName::new("n1")), links()).await;
+    let nobody = User { name: "x".to_owned(), groups: Vec::new() };
+    fixture.expect_as(403, &nobody, links()).await;
+    let link = fixture.expect(200, links()).await["items"][0].take();
+    assert_eq!(link["node"], "n1");
+    assert_eq!(
+        (&link["connectedSince"], &link["lastContact"]),
+        (&json!(null), &json!("1970-01-01T00:00:00Z"))
+    );
+    assert_eq!((&link["appliedRevision"], &link["wantedRevision"]), (&json!(5), &json!(6)));
+    assert_eq!((&link["kind"], &link["bytesOut"]), (&json!("tcp"), &json!(2)));
+    assert_eq!(link["health"]["diskWrites"]["bytesPerDay"], 86_400);
 }
