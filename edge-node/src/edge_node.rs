@@ -18,6 +18,7 @@ use crate::{
     agent::{AgentOptions, AgentParts},
     config::{EdgeNodeConfig, JoinSource, Machine},
     facts::{self, Declared},
+    health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
     modules::Modules,
     runner,
@@ -90,6 +91,7 @@ pub struct EdgeNode {
     over: CancellationToken,
     agent: JoinHandle<()>,
     link: JoinHandle<()>,
+    health: JoinHandle<()>,
 }
 
 impl EdgeNode {
@@ -123,20 +125,25 @@ impl EdgeNode {
             loopback: config.loopback,
         };
         let (parts, host) = AgentParts::new(options, opened, modules);
-        let sandbox = match guests {
-            Guests::InProcess(runner) => Sandbox::InProcess(runner),
-            Guests::Process(command) => Sandbox::Process(RunnerProcess {
-                command,
-                socket: config.state_dir.join("runner.sock"),
-                log: config.state_dir.join("runner.log"),
-            }),
+        let pid = RunnerPid::default();
+        let (sandbox, writers) = match guests {
+            Guests::InProcess(runner) => (Sandbox::InProcess(runner), Writers::Shared),
+            Guests::Process(command) => {
+                let socket = config.state_dir.join("runner.sock");
+                let log = config.state_dir.join("runner.log");
+                let process = RunnerProcess { command, socket, log, pid: pid.clone() };
+                (Sandbox::Process(process), Writers::Own(pid))
+            }
         };
         let shutdown = CancellationToken::new();
         let handle = session.handle();
         let over = CancellationToken::new();
+        let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
+        let looked_at = host.clone();
+        let health = spawn(&over, watcher.run(move || looked_at.held(), shutdown.clone()));
         let agent = spawn(&over, parts.run(handle.clone(), sandbox, shutdown.clone()));
         let link = spawn(&over, session.run(Arc::new(host), shutdown.clone()));
-        Ok(Self { name, session: handle, shutdown, over, agent, link })
+        Ok(Self { name, session: handle, shutdown, over, agent, link, health })
     }
 
     /// The node's name, as its identity has it.
@@ -152,7 +159,7 @@ impl EdgeNode {
     /// Ends session and agent; what has to survive is durable then. Guests in a runner process go on.
     pub async fn shut_down(self) {
         self.shutdown.cancel();
-        for task in [self.link, self.agent] {
+        for task in [self.link, self.health, self.agent] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the node panicked");
             }

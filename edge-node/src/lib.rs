@@ -8,6 +8,7 @@ pub mod config;
 pub mod doctor;
 mod edge_node;
 mod facts;
+mod health;
 mod local;
 mod logs;
 mod modules;

@@ -7,6 +7,7 @@
 //! own, as the fleet of hollow nodes does; [`SharedSocket`] then keeps the number of its sockets small.
 
 mod connect;
+mod contact;
 mod drive;
 mod fetch;
 mod identity;
@@ -26,6 +27,7 @@ use std::{
 use dunlin_link::{
     BootId, Digest, PodUid, UnixMillis,
     assignment::{AssignmentChange, Refusal},
+    health::{Health, OutboxState},
     logs::LogRequest,
     moment::Moment,
     session::node::{NodeConfig, NodeOutput, NodeSession},
@@ -43,6 +45,7 @@ pub use dunlin_link::session::node::Applied;
 
 pub use self::{
     connect::{ConnectError, SharedSocket},
+    contact::Contact,
     identity::{Identity, IdentityError},
     join::{JoinError, JoinOptions, join},
 };
@@ -106,6 +109,7 @@ struct Shared {
     /// One lock, never held across an await: commands from any thread and the session's loops meet here.
     machine: Mutex<NodeSession>,
     bells: Bells,
+    contacts: contact::Contacts,
     /// The open session's connection.
     connection: watch::Sender<Option<Connection>>,
     /// Held while a change is committed, so that a new session never starts beside a commit of an old one.
@@ -129,6 +133,7 @@ impl Shared {
             started: Instant::now(),
             machine: Mutex::new(NodeSession::new(config, facts, Moment::default())),
             bells: Bells::default(),
+            contacts: contact::Contacts::new(),
             connection: watch::Sender::new(None),
             committing: Arc::default(),
             fetches: Mutex::default(),
@@ -187,6 +192,7 @@ impl Session {
                         () = stop.cancelled() => None,
                     };
                     self.shared.connection.send_replace(None);
+                    self.shared.contacts.ended(connected.silent(tunables));
                     let Some(end) = end else { return connected.say_goodbye().await };
                     connected.close(&end);
                     match end {
@@ -268,6 +274,22 @@ impl SessionHandle {
         self.shared.bells.write.notify_one();
     }
 
+    /// How the node fares; sent when a session opens, and when it differs enough from what was sent last.
+    pub(crate) fn health(&self, health: Health) {
+        self.shared.machine().health(health);
+        self.shared.bells.write.notify_one();
+    }
+
+    /// What waits to be sent, and what was dropped before it could be.
+    pub(crate) fn outbox(&self) -> OutboxState {
+        self.shared.machine().outbox()
+    }
+
+    /// When a coordinator was heard; changes when a session opens or ends.
+    pub(crate) fn contact(&self) -> watch::Receiver<Contact> {
+        self.shared.contacts.subscribe()
+    }
+
     /// Fetches a module into `file` (resuming `file.part`), verifies its digest, syncs and renames it into place.
     /// Waits for a connection if there is none.
     ///
@@ -303,7 +325,7 @@ impl Bells {
 }
 
 /// The machine's clock. A clock before 1970 reads as 1970.
-fn wall() -> UnixMillis {
+pub(crate) fn wall() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -138,6 +138,7 @@ impl AgentParts {
             agent.pods.insert(uid, entry);
         }
         agent.stop_buried();
+        agent.count_pods();
         (agent, Ears { inputs, told })
     }
 }

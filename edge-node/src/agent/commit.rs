@@ -18,6 +18,7 @@ use dunlin_edge_node_core::{
 use dunlin_link::{
     Digest, PodUid, Revision,
     assignment::{AssignmentChange, Refusal, Tombstone},
+    health::HeldPods,
     held::HeldSet,
     pod::{ConfigObject, PodAssignment},
     status::{EventPod, NodeEvent, PodPhase, PodStatusReport},
@@ -276,6 +277,7 @@ impl Agent {
         }
         let forgotten: Vec<_> = plan.forget.iter().filter_map(|uid| self.forget(uid)).collect();
         self.logs.remove(&forgotten);
+        self.count_pods();
         if !plan.forget.is_empty() {
             let named = self.pods.values().flat_map(|entry| {
                 let spec = &entry.pod.assignment().spec;
@@ -286,6 +288,19 @@ impl Agent {
             });
             self.modules.sweep(&named.collect(), IDLE_BYTES_MAX);
         }
+    }
+
+    /// Tells the node's health how many pods there are, by what keeps them.
+    pub(super) fn count_pods(&self) {
+        let count = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
+        let buried = self.pods.keys().filter(|uid| self.tombstones.contains_key(*uid)).count();
+        let held = self.pods.values().filter(|entry| entry.revision.is_none()).count();
+        self.shared.set_pods(HeldPods {
+            assigned: count(self.pods.len() - held),
+            fixed: 0,
+            held: count(held),
+            buried: count(buried),
+        });
     }
 
     fn apply_record(&mut self, record: PodRecord, now: Now) {

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{Agent, Input, Shared};
 use crate::{
+    health::Held,
     logs,
     session::{Applied, SessionHost},
 };
@@ -44,6 +45,11 @@ pub(super) struct Located {
 impl AgentHost {
     pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>) -> Self {
         Self { inputs, shared }
+    }
+
+    /// What the node's health says of its pods and reports.
+    pub(crate) fn held(&self) -> Held {
+        self.shared.held()
     }
 }
 

@@ -5,9 +5,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use dunlin_link::{PodUid, status::PodStatusReport};
+use dunlin_link::{PodUid, health::HeldPods, status::PodStatusReport};
 
-use crate::session::Applied;
+use crate::{health::Held, session::Applied};
 
 /// State behind one lock, held for moments and never across an await.
 #[derive(Debug)]
@@ -21,11 +21,12 @@ struct State {
     applied: Applied,
     /// The latest report of each pod, until it is acked.
     unacked: BTreeMap<PodUid, PodStatusReport>,
+    held: Held,
 }
 
 impl Shared {
     pub(super) fn new(applied: Applied) -> Self {
-        Self { state: Mutex::new(State { applied, unacked: BTreeMap::new() }) }
+        Self { state: Mutex::new(State { applied, unacked: BTreeMap::new(), held: Held::default() }) }
     }
 
     pub(super) fn applied(&self) -> Applied {
@@ -57,6 +58,17 @@ impl Shared {
 
     pub(super) fn unacked(&self) -> Vec<PodStatusReport> {
         self.lock().unacked.values().cloned().collect()
+    }
+
+    /// What the node's health says of its pods and reports.
+    pub(super) fn held(&self) -> Held {
+        let state = self.lock();
+        Held { reports: state.unacked.len(), ..state.held }
+    }
+
+    /// The agent's set changed.
+    pub(super) fn set_pods(&self, pods: HeldPods) {
+        self.lock().held.pods = pods;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

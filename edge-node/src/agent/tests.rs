@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{AgentHost, AgentOptions, AgentParts};
 use crate::{
     facts::{self, Declared},
+    health::RunnerPid,
     local::{Local, OpenError},
     modules::Modules,
     runner::{self, Compiler, LogBounds, RunnerArgs},
@@ -96,6 +97,7 @@ impl Node {
             command,
             socket: dir.join("runner.sock"),
             log: dir.join("runner.log"),
+            pid: RunnerPid::default(),
         });
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(parts.run(session, sandbox, shutdown.clone()));

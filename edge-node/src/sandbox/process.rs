@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::Connection;
+use crate::health::RunnerPid;
 
 /// How to start and find the runner.
 #[derive(Clone, Debug)]
@@ -31,12 +32,14 @@ pub(crate) struct RunnerProcess {
     pub(crate) socket: PathBuf,
     /// Where its own words go.
     pub(crate) log: PathBuf,
+    /// Where its process id is told.
+    pub(crate) pid: RunnerPid,
 }
 
 impl RunnerProcess {
     /// Connects to the runner that an earlier agent started; `None` when none answers.
     pub(super) async fn attach(&self) -> Option<Connection> {
-        UnixStream::connect(&self.socket).await.ok().map(connect)
+        UnixStream::connect(&self.socket).await.ok().map(|stream| self.connect(stream))
     }
 
     /// Starts a runner and connects to it.
@@ -61,7 +64,7 @@ impl RunnerProcess {
                 Ok(stream) => {
                     // Reaps it at its end; the connection's end is what the agent acts on.
                     tokio::spawn(async move { child.wait().await });
-                    return Ok(connect(stream));
+                    return Ok(self.connect(stream));
                 }
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => {}
@@ -73,24 +76,28 @@ impl RunnerProcess {
             tokio::time::sleep(START_POLL).await;
         }
     }
-}
 
-/// Turns a stream into both directions of a connection. It ends when either side drops its half.
-fn connect(stream: UnixStream) -> Connection {
-    let (reader, writer) = stream.into_split();
-    let (requests, outgoing) = mpsc::channel(QUEUE_MAX);
-    let (incoming, events) = mpsc::channel(QUEUE_MAX);
-    tokio::spawn(async move {
-        if let Err(error) = read_events(reader, incoming).await {
-            tracing::debug!(%error, "the runner's connection ended");
-        }
-    });
-    tokio::spawn(async move {
-        if let Err(error) = write_requests(writer, outgoing).await {
-            tracing::debug!(%error, "the runner's connection ended");
-        }
-    });
-    Connection { requests, events }
+    /// Turns a stream into both directions of a connection. It ends when either side drops its half.
+    fn connect(&self, stream: UnixStream) -> Connection {
+        let told = self.pid.clone();
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        told.set(pid);
+        let (reader, writer) = stream.into_split();
+        let (requests, outgoing) = mpsc::channel(QUEUE_MAX);
+        let (incoming, events) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(async move {
+            if let Err(error) = read_events(reader, incoming).await {
+                tracing::debug!(%error, "the runner's connection ended");
+            }
+            told.clear(pid);
+        });
+        tokio::spawn(async move {
+            if let Err(error) = write_requests(writer, outgoing).await {
+                tracing::debug!(%error, "the runner's connection ended");
+            }
+        });
+        Connection { requests, events }
+    }
 }
 
 async fn read_events(reader: OwnedReadHalf, incoming: mpsc::Sender<Event>) -> io::Result<()> {

@@ -78,6 +78,14 @@ impl Connected {
         self.keep_alive > keep_alive && self.keep_alive * 2 > idle
     }
 
+    /// How long nothing had come when the connection was given up; zero when it ended otherwise.
+    pub(super) fn silent(&self, tunables: Option<Tunables>) -> Duration {
+        match self.connection.close_reason() {
+            Some(ConnectionError::TimedOut) => intervals(tunables).1,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Tells the coordinator why the session ended.
     pub(super) fn close(&self, end: &SessionEnd) {
         let (code, reason) = end.close();

@@ -91,6 +91,7 @@ impl<H: SessionHost> Run<'_, H> {
             let Some(chunk) = chunk else {
                 return Err(SessionEnd::Connection("the coordinator ended the control stream".into()));
             };
+            self.shared.contacts.heard();
             self.shared.machine().handle_bytes(self.shared.now(), &chunk.bytes)?;
             self.shared.bells.ring();
         }
@@ -128,6 +129,7 @@ impl<H: SessionHost> Run<'_, H> {
             }
             NodeOutput::Opened(welcome) => {
                 let epoch = welcome.epoch;
+                self.shared.contacts.opened(welcome.server_time);
                 info!(
                     coordinator = self.connected.address,
                     term = epoch.term,
