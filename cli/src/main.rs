@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod age;
+mod amount;
 mod api;
 mod client;
 mod command;
@@ -15,6 +16,7 @@ mod daemon;
 mod document;
 mod failure;
 mod jsonpath;
+mod links;
 mod manifest;
 mod merge;
 mod resource;

@@ -8,6 +8,7 @@ use crate::{
     age, api,
     document::{at, entries, items, plain, text},
     failure::{Failures, UsageError},
+    links::Links,
     resource::{self, Kind},
     session::Session,
     tabs::{self, Layout},
@@ -85,6 +86,8 @@ struct Facts {
     endpoints: Vec<Value>,
     /// Of a node: pods that have not ended.
     pods: Vec<Value>,
+    /// Of a node: how it is connected.
+    link: Option<Value>,
 }
 
 impl Facts {
@@ -107,6 +110,7 @@ impl Facts {
                 let path = api::collection(resource::find("pods")?, None);
                 let list = session.api.list(&path, &[("fieldSelector", &selector)]).await?;
                 facts.pods = items(&list, &["items"]).to_vec();
+                facts.link = Links::fetch(session).await.link(name).cloned();
             }
             _ => {}
         }

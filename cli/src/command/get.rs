@@ -1,6 +1,7 @@
 //! `get`: objects as tables, YAML, JSON, names or templates, once or as they change.
 
 use anyhow::Result;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     document::{self, items, plain, text},
     failure::{Failures, UsageError},
     jsonpath::Template,
+    links::Links,
     resource::{self, Selection},
     session::Session,
     table::{Options, Printer},
@@ -150,6 +152,9 @@ async fn tables(args: &Args, selections: &[Selection], session: &Session) -> Res
         let Some(mut table) = join(tables) else { continue };
         if items(&table, &["rows"]).is_empty() {
             continue;
+        }
+        if selection.kind.kind == "Node" && matches!(args.output, Some(Output::Wide)) {
+            Links::fetch(session).await.widen(&mut table, Timestamp::now());
         }
         if let Some(path) = &args.sort_by {
             sort(&mut table["rows"], path, "object")?;

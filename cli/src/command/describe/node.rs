@@ -7,6 +7,7 @@ use super::{Facts, Sheet, pairs, time};
 use crate::{
     age,
     document::{at, entries, items, plain, text},
+    links,
 };
 
 pub(super) fn describe(sheet: &mut Sheet, node: &Value, facts: &Facts) {
@@ -20,6 +21,7 @@ pub(super) fn describe(sheet: &mut Sheet, node: &Value, facts: &Facts) {
     let unschedulable = at(node, &["spec", "unschedulable"]).as_bool().unwrap_or(false);
     sheet.field(0, "Unschedulable", unschedulable.to_string());
     conditions(sheet, node);
+    link(sheet, facts);
     sheet.line(0, "Addresses:");
     for address in items(node, &["status", "addresses"]) {
         sheet.field(1, text(address, &["type"]), text(address, &["address"]));
@@ -63,6 +65,15 @@ fn conditions(sheet: &mut Sheet, node: &Value) {
             ),
         );
     }
+}
+
+fn link(sheet: &mut Sheet, facts: &Facts) {
+    let Some(link) = &facts.link else {
+        sheet.field(0, "Link", "not seen since the coordinator started");
+        return;
+    };
+    sheet.line(0, "Link:");
+    links::described(link, facts.now).iter().for_each(|(name, value)| sheet.field(1, name, value));
 }
 
 fn system(sheet: &mut Sheet, node: &Value) {
