@@ -8,19 +8,12 @@
 mod execute;
 mod fold;
 mod jobs;
-mod keys;
 mod load;
 mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
-use dunlin_coordinator_core::{
-    View,
-    controllers::{self, Plan},
-    dispatch::Change,
-    scheduler::Queue,
-    view::Liveness,
-};
+use dunlin_coordinator_core::{View, dispatch::Change, reconciler::Reconciler, view::Liveness};
 use dunlin_link::{NodeName, Revision};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -29,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use self::{
     execute::Executor,
     jobs::{Done, Jobs},
-    keys::{Key, Keys},
 };
 use crate::{
     dispatch::Dispatch,
@@ -120,9 +112,7 @@ impl Driver {
             dispatch: self.dispatch,
             recorder: self.recorder,
             executor: Arc::new(self.executor),
-            view: View::new(now, self.node_grace),
-            queue: Queue::default(),
-            keys: Keys::default(),
+            reconciler: Reconciler::new(View::new(now, self.node_grace)),
             jobs: Jobs::default(),
         };
         let events = tokio::spawn(self.events.run(shutdown.clone()));
@@ -147,9 +137,7 @@ struct Control {
     dispatch: Dispatch,
     recorder: Recorder,
     executor: Arc<Executor>,
-    view: View,
-    queue: Queue,
-    keys: Keys,
+    reconciler: Reconciler,
     jobs: Jobs,
 }
 
@@ -175,10 +163,7 @@ impl Control {
             match self.next_input(&mut watch, &mut liveness, shutdown).await? {
                 Input::Changes(events) => self.fold(events).await?,
                 Input::FellBehind => watch = self.load().await?,
-                Input::Liveness(node, liveness) => {
-                    self.view.set_liveness(&node, liveness);
-                    self.keys.touch(Key::Node(node));
-                }
+                Input::Liveness(node, liveness) => self.reconciler.heard(node, liveness),
                 Input::Done(done) => self.finish(done),
                 Input::Time => {}
                 Input::End => return Ok(()),
@@ -216,8 +201,8 @@ impl Control {
 
     /// How long until something is due although nothing changes.
     fn next_wake(&self) -> Option<Duration> {
-        let placing = if self.jobs.has_room() { self.queue.next_wake() } else { None };
-        let due = [self.keys.next_wake(), placing].into_iter().flatten().min()?;
+        let placing = if self.jobs.has_room() { self.reconciler.queue.next_wake() } else { None };
+        let due = [self.reconciler.keys.next_wake(), placing].into_iter().flatten().min()?;
         let delay = due.duration_since(self.clock.now());
         // Never busy: a time that has passed is looked at again after a moment.
         Some(Duration::try_from(delay).unwrap_or_default().max(WAKE_MIN))
@@ -225,11 +210,11 @@ impl Control {
 
     /// Asks every due controller and places waiting pods, all at one `now`.
     fn turn(&mut self, now: Timestamp) {
-        for key in self.keys.take_due(now) {
-            let plan = self.plan(&key, now);
-            self.keys.started(&key, plan.again_at);
+        for key in self.reconciler.keys.take_due(now) {
+            let plan = self.reconciler.plan(&key, now);
+            self.reconciler.keys.started(&key, plan.again_at);
             if plan.actions.is_empty() {
-                self.keys.succeeded(&key);
+                self.reconciler.keys.succeeded(&key);
             } else {
                 let executor = Arc::clone(&self.executor);
                 let done = key.clone();
@@ -242,39 +227,20 @@ impl Control {
         self.place(now);
     }
 
-    fn plan(&self, key: &Key, now: Timestamp) -> Plan {
-        match key {
-            Key::Node(node) => {
-                let mut plan = controllers::node_lifecycle::reconcile(&self.view, node, now);
-                let garbage = controllers::pod_gc::reconcile_node(&self.view, node, now);
-                plan.actions.extend(garbage.actions);
-                plan.again_at = [plan.again_at, garbage.again_at].into_iter().flatten().min();
-                plan
-            }
-            Key::Namespace(name) => {
-                let mut plan = controllers::namespace::reconcile(&self.view, name);
-                plan.actions.extend(controllers::service_account::reconcile(&self.view, name).actions);
-                plan
-            }
-            Key::Pods => controllers::pod_gc::reconcile(&self.view),
-            Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
-        }
-    }
-
     fn finish(&mut self, done: Done) {
         let now = self.clock.now();
         match done {
-            Done::Reconciled(key, Ok(())) => self.keys.succeeded(&key),
+            Done::Reconciled(key, Ok(())) => self.reconciler.keys.succeeded(&key),
             Done::Reconciled(key, Err(status)) => {
                 tracing::warn!(?key, error = status.message(), "reconciling failed, will be tried again");
-                self.keys.failed(&key, now);
+                self.reconciler.keys.failed(&key, now);
             }
             Done::Bound { key, node, result } => self.bound(&key, &node, result, now),
             Done::Told => {}
-            Done::Lost(jobs::Lost::Key(key)) => self.keys.failed(&key, now),
+            Done::Lost(jobs::Lost::Key(key)) => self.reconciler.keys.failed(&key, now),
             Done::Lost(jobs::Lost::Pod(key)) => {
-                self.view.unassume(&key, now);
-                self.queue.retry(&key, now);
+                self.reconciler.view.unassume(&key, now);
+                self.reconciler.queue.retry(&key, now);
             }
             Done::Lost(jobs::Lost::Nothing) => {}
         }

@@ -11,6 +11,7 @@ pub mod image;
 pub mod lower;
 pub mod node_status;
 pub mod pod_status;
+pub mod reconciler;
 pub mod scheduler;
 pub mod view;
 

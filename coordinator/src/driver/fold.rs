@@ -1,18 +1,16 @@
-//! Folds changes of the store into the view, and notes what they make due.
-
-use std::{collections::BTreeSet, sync::Arc};
+//! Hands changes of the store to the sessions' sets and to the reconciler.
 
 use dunlin_api::Kind;
 use dunlin_coordinator_core::{
     ObjectKey,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
-    scheduler::{self, Hint},
-    view::{self, DecodeError, Liveness, NodeInfo, ObjectId, PodInfo},
+    reconciler::Needs,
+    view::DecodeError,
 };
 use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
 
-use super::{Control, DriverError, keys::Key, load::json_of};
+use super::{Control, DriverError, load::json_of};
 use crate::{service::stored::StoredKey, store::WatchEvent};
 
 /// What of a kind's objects is kept in memory.
@@ -89,9 +87,9 @@ impl Control {
 
     fn fold_object(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8], now: Timestamp) {
         match Kept::of(kind) {
-            Kept::Pod => self.fold_pod(key, json, now),
-            Kept::Node => self.fold_node(key, json),
-            Kept::Namespace => self.fold_namespace(key, json),
+            Kept::Pod => self.fold_pod(kind, key, json, now),
+            Kept::Node => self.fold_node(kind, key, json),
+            Kept::Namespace => self.fold_namespace(kind, key, json),
             Kept::Event => self.recorder.stored(key, now),
             Kept::Config(_) | Kept::Nothing => {}
         }
@@ -99,144 +97,57 @@ impl Control {
 
     fn forget_object(&mut self, kind: &Kind, key: &ObjectKey, now: Timestamp) {
         match Kept::of(kind) {
-            Kept::Pod => self.forget_pod(key),
-            Kept::Node => {
-                let node = NodeName::new(&*key.name);
-                self.view.delete_node(&node, now);
-                self.keys.touch(Key::Node(node));
-            }
-            Kept::Namespace => self.view.delete_namespace(&key.name),
+            Kept::Pod => self.reconciler.forget_pod(key),
+            Kept::Node => self.reconciler.forget_node(&NodeName::new(&*key.name), now),
+            Kept::Namespace => self.reconciler.view.delete_namespace(&key.name),
             Kept::Event => self.recorder.removed(key),
             Kept::Config(_) | Kept::Nothing => {}
         }
         if kind.namespaced {
-            self.view.object_deleted(kind.plural, key);
-            self.touch_namespace(&key.namespace);
+            self.reconciler.count_deleted(kind.plural, key);
         }
     }
 
     pub(super) fn fold_owners(&mut self, kind: &'static Kind, key: &ObjectKey, json: &[u8]) {
-        if view::takes_part(kind.plural) {
-            let id = ObjectId { plural: kind.plural, key: key.clone() };
-            let touched = self.view.ownership_mut().apply(&id, json);
-            self.touch_objects(&id, touched);
-        }
+        let folded = self.reconciler.fold_owners(kind.plural, key, json);
+        log_malformed(kind, key, folded);
     }
 
     fn forget_owners(&mut self, kind: &'static Kind, key: &ObjectKey, last: Option<&[u8]>) {
-        if view::takes_part(kind.plural)
-            && let Some(last) = last
-        {
-            let id = ObjectId { plural: kind.plural, key: key.clone() };
-            let touched = self.view.ownership_mut().delete(&id, last);
-            self.touch_objects(&id, touched);
-        }
-    }
-
-    fn touch_objects(&mut self, id: &ObjectId, touched: Result<BTreeSet<ObjectId>, DecodeError>) {
-        match touched {
-            Ok(touched) => touched.into_iter().for_each(|id| self.keys.touch(Key::Object(id))),
-            Err(error) => tracing::error!(?id, %error, "the owners of a stored object cannot be decoded"),
+        if let Some(last) = last {
+            let folded = self.reconciler.forget_owners(kind.plural, key, last);
+            log_malformed(kind, key, folded);
         }
     }
 
     pub(super) fn count_created(&mut self, kind: &Kind, key: &ObjectKey) {
         if kind.namespaced {
-            self.view.object_created(kind.plural, key);
-            if self.view.namespace(&key.namespace).is_some_and(|namespace| namespace.deleting) {
-                self.touch_namespace(&key.namespace);
-            }
+            self.reconciler.count_created(kind.plural, key);
         }
     }
 
-    pub(super) fn fold_pod(&mut self, key: &ObjectKey, json: &[u8], now: Timestamp) {
-        let before = match self.view.apply_pod(key, json, now) {
-            Ok(before) => before,
-            Err(error) => {
-                tracing::error!(%key, %error, "a stored pod cannot be decoded");
-                return;
-            }
-        };
-        let Some(after) = self.view.pod(key).cloned() else { return };
-        self.enqueue(key, before.as_deref(), &after, now);
-        if before.as_ref().is_some_and(|before| holds(before) && !holds(&after)) {
-            self.queue.changed(Hint::PodGone);
-        }
-        if let Some(node) = &after.node {
-            self.touch_node_of_pod(node);
-        }
-        if after.phase.finished() || (after.deletion.is_some() && after.node.is_none()) {
-            self.keys.touch(Key::Pods);
+    pub(super) fn fold_pod(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8], now: Timestamp) {
+        match self.reconciler.fold_pod(key, json, now) {
+            Ok(Needs::Nothing) => {}
+            Ok(Needs::GatedMark(pod)) => self.mark_gated(key, &pod, now),
+            Err(error) => log_malformed(kind, key, Err(error)),
         }
     }
 
-    pub(super) fn fold_node(&mut self, key: &ObjectKey, json: &[u8]) {
-        let node = NodeName::new(&*key.name);
-        let before = match self.view.apply_node(&node, json) {
-            Ok(before) => before,
-            Err(error) => {
-                tracing::error!(%node, %error, "a stored node cannot be decoded");
-                return;
-            }
-        };
-        let after = self.view.node(&node).and_then(|entry| entry.info.clone());
-        if let Some(hint) = after.and_then(|after| node_hint(before.as_deref(), &after)) {
-            self.queue.changed(hint);
-        }
-        self.keys.touch(Key::Node(node));
+    pub(super) fn fold_node(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let folded = self.reconciler.fold_node(&NodeName::new(&*key.name), json);
+        log_malformed(kind, key, folded);
     }
 
-    pub(super) fn fold_namespace(&mut self, key: &ObjectKey, json: &[u8]) {
-        if let Err(error) = self.view.apply_namespace(&key.name, json) {
-            tracing::error!(namespace = %key.name, %error, "a stored namespace cannot be decoded");
-        }
-        self.touch_namespace(&key.name);
+    pub(super) fn fold_namespace(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let folded = self.reconciler.fold_namespace(&key.name, json);
+        log_malformed(kind, key, folded);
     }
+}
 
-    fn forget_pod(&mut self, key: &ObjectKey) {
-        self.queue.remove(key);
-        let Some(before) = self.view.delete_pod(key) else { return };
-        if holds(&before) {
-            self.queue.changed(Hint::PodGone);
-        }
-    }
-
-    fn enqueue(&mut self, key: &ObjectKey, before: Option<&PodInfo>, after: &PodInfo, now: Timestamp) {
-        let same_pod = before.filter(|before| before.uid == after.uid);
-        if before.is_some() && same_pod.is_none() {
-            self.queue.remove(key);
-        }
-        if after.assumed {
-            return;
-        }
-        if !after.awaits_scheduling(scheduler::NAME) {
-            self.queue.remove(key);
-        } else if after.gated {
-            self.queue.remove(key);
-            if !after.marked_gated {
-                self.mark_gated(key, after, now);
-            }
-        } else if same_pod.is_some_and(|before| !Arc::ptr_eq(&before.template, &after.template)) {
-            // What it asks for is new, so what refused it may not any more.
-            self.queue.remove(key);
-            self.queue.add(key, after.template.priority, after.created);
-        } else {
-            self.queue.add(key, after.template.priority, after.created);
-        }
-    }
-
-    /// A pod on a node that is not well may have to be moved; on any other it concerns no controller.
-    fn touch_node_of_pod(&mut self, node: &NodeName) {
-        let well = self.view.node(node).is_some_and(|entry| {
-            entry.liveness == Liveness::Live && entry.info.as_ref().is_some_and(|info| info.taints.is_empty())
-        });
-        if !well {
-            self.keys.touch(Key::Node(node.clone()));
-        }
-    }
-
-    fn touch_namespace(&mut self, name: &Arc<str>) {
-        self.keys.touch(Key::Namespace(Arc::clone(name)));
+fn log_malformed(kind: &Kind, key: &ObjectKey, folded: Result<(), DecodeError>) {
+    if let Err(error) = folded {
+        tracing::error!(kind = kind.kind, %key, %error, "a stored object cannot be decoded");
     }
 }
 
@@ -259,21 +170,4 @@ fn change(event: &WatchEvent) -> Option<Change> {
     };
     let json = event.value.as_ref().and_then(|value| json_of(&event.key, value));
     Some(Change { revision, subject, json })
-}
-
-/// Whether a pod takes something of its node.
-fn holds(pod: &PodInfo) -> bool {
-    pod.node.is_some() && !pod.phase.finished()
-}
-
-/// What a change of a node may mean to pods that found no place.
-fn node_hint(before: Option<&NodeInfo>, after: &NodeInfo) -> Option<Hint> {
-    let Some(before) = before else { return Some(Hint::Node) };
-    let same = before.labels == after.labels
-        && before.taints == after.taints
-        && before.unschedulable == after.unschedulable;
-    if !same {
-        return Some(Hint::Node);
-    }
-    (before.allocatable != after.allocatable || before.pods_max != after.pods_max).then_some(Hint::Capacity)
 }

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use dunlin_api::Status;
-use dunlin_coordinator_core::ObjectKey;
+use dunlin_coordinator_core::{ObjectKey, reconciler::Key};
 use dunlin_link::NodeName;
 use tokio::task::{Id, JoinSet};
-
-use super::keys::Key;
 
 /// How a job ended.
 #[derive(Debug)]

@@ -3,16 +3,12 @@
 use dunlin_coordinator_core::{
     ObjectKey, View,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
-    scheduler::Queue,
+    reconciler::{Key, Reconciler},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{
-    Control, DriverError,
-    fold::Kept,
-    keys::{Key, Keys},
-};
+use super::{Control, DriverError, fold::Kept};
 use crate::{
     dispatch::Loading,
     service::stored::{self, StoredKey},
@@ -24,11 +20,11 @@ impl Control {
     /// watch everything is read again; what is known of sessions stays.
     pub(super) async fn load(&mut self) -> Result<Watch, DriverError> {
         let now = self.clock.now();
-        let mut view = View::new(self.view.started(), self.view.node_grace());
-        for (name, entry) in self.view.nodes() {
+        let mut view = View::new(self.reconciler.view.started(), self.reconciler.view.node_grace());
+        for (name, entry) in self.reconciler.view.nodes() {
             view.set_liveness(name, entry.liveness);
         }
-        (self.view, self.queue, self.keys) = (view, Queue::default(), Keys::default());
+        self.reconciler = Reconciler::new(view);
         let mut loading = Loading::default();
         let mut options =
             ListOptions { prefix: EVERYTHING.to_owned(), after: None, limit: Some(PAGE), at: None };
@@ -48,7 +44,7 @@ impl Control {
             loading.apply(&change);
         }
         self.dispatch.replace(loading, revision);
-        self.keys.touch(Key::Pods);
+        self.reconciler.keys.touch(Key::Pods);
         Ok(self.store.watch(EVERYTHING, revision).await?)
     }
 
@@ -80,10 +76,10 @@ impl Control {
                     subject: Subject::Pod(object.clone()),
                     json: Some(json.clone()),
                 });
-                self.fold_pod(&object, &json, now);
+                self.fold_pod(stored.kind, &object, &json, now);
             }
-            Kept::Node => self.fold_node(&object, &json),
-            Kept::Namespace => self.fold_namespace(&object, &json),
+            Kept::Node => self.fold_node(stored.kind, &object, &json),
+            Kept::Namespace => self.fold_namespace(stored.kind, &object, &json),
             Kept::Event => self.recorder.stored(&object, last_seen(&json).unwrap_or(now)),
             // Content is read below when a pod turns out to name it.
             Kept::Config(_) | Kept::Nothing => {}

@@ -26,12 +26,12 @@ impl Control {
             if !self.jobs.has_room() {
                 return;
             }
-            let Some(key) = self.queue.pop(now) else { return };
-            let Some(pod) = self.view.pod(&key).cloned() else {
-                self.queue.remove(&key);
+            let Some(key) = self.reconciler.queue.pop(now) else { return };
+            let Some(pod) = self.reconciler.view.pod(&key).cloned() else {
+                self.reconciler.queue.remove(&key);
                 continue;
             };
-            match scheduler::place(&self.view, &pod) {
+            match scheduler::place(&self.reconciler.view, &pod) {
                 Ok(node) => self.bind(key, &pod, node, now),
                 Err(why) => self.park(&key, &pod, &why, now),
             }
@@ -39,7 +39,7 @@ impl Control {
     }
 
     fn bind(&mut self, key: ObjectKey, pod: &PodInfo, node: NodeName, now: Timestamp) {
-        self.view.assume(&key, &node, now);
+        self.reconciler.view.assume(&key, &node, now);
         let executor = Arc::clone(&self.executor);
         let uid = pod.uid.clone();
         self.jobs.spawn(Lost::Pod(key.clone()), async move {
@@ -58,22 +58,22 @@ impl Control {
     ) {
         match result {
             Ok(()) => {
-                self.queue.remove(key);
-                let Some(pod) = self.view.pod(key) else { return };
+                self.reconciler.queue.remove(key);
+                let Some(pod) = self.reconciler.view.pod(key) else { return };
                 let message = format!("Successfully assigned {key} to {node}");
                 self.recorder.record(occurrence(key, pod, (Severity::Normal, "Scheduled", message), now));
             }
             Err(status) => {
                 tracing::info!(%key, %node, error = status.message(), "a pod was not bound");
-                self.view.unassume(key, now);
-                self.queue.retry(key, now);
+                self.reconciler.view.unassume(key, now);
+                self.reconciler.queue.retry(key, now);
             }
         }
     }
 
     /// Leaves a pod waiting, and says why in its status and by an event: both once, however often it is tried again.
     fn park(&mut self, key: &ObjectKey, pod: &PodInfo, why: &Unschedulable, now: Timestamp) {
-        self.queue.park(key, why.reasons.keys(), now);
+        self.reconciler.queue.park(key, why.reasons.keys(), now);
         let message = why.to_string();
         let told = (Severity::Warning, "FailedScheduling", message.clone());
         let event = Some(occurrence(key, pod, told, now));

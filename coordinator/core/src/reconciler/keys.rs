@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use dunlin_coordinator_core::view::ObjectId;
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
+use crate::view::ObjectId;
+
 /// What controllers look at together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Key {
+pub enum Key {
     /// A node and its pods.
     Node(NodeName),
     /// A namespace and its contents.
@@ -26,8 +27,9 @@ pub(super) enum Key {
     Object(ObjectId),
 }
 
+/// The keys, by when they are due.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub struct Keys {
     touched: BTreeSet<Key>,
     running: BTreeSet<Key>,
     later: BTreeSet<(Timestamp, Key)>,
@@ -37,12 +39,12 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Something about `key` changed.
-    pub(super) fn touch(&mut self, key: Key) {
+    pub fn touch(&mut self, key: Key) {
         self.touched.insert(key);
     }
 
     /// Takes out the keys to ask about now.
-    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<Key> {
+    pub fn take_due(&mut self, now: Timestamp) -> Vec<Key> {
         while let Some((at, key)) = self.later.first().cloned()
             && at <= now
         {
@@ -56,7 +58,7 @@ impl Keys {
     }
 
     /// The plan of a key taken out is being carried out.
-    pub(super) fn started(&mut self, key: &Key, again_at: Option<Timestamp>) {
+    pub fn started(&mut self, key: &Key, again_at: Option<Timestamp>) {
         self.running.insert(key.clone());
         self.cancel(key);
         if let Some(at) = again_at {
@@ -65,13 +67,13 @@ impl Keys {
     }
 
     /// It was carried out.
-    pub(super) fn succeeded(&mut self, key: &Key) {
+    pub fn succeeded(&mut self, key: &Key) {
         self.running.remove(key);
         self.failures.remove(key);
     }
 
     /// It was not.
-    pub(super) fn failed(&mut self, key: &Key, now: Timestamp) {
+    pub fn failed(&mut self, key: &Key, now: Timestamp) {
         self.running.remove(key);
         let failures = self.failures.entry(key.clone()).or_default();
         *failures = failures.saturating_add(1);
@@ -82,7 +84,7 @@ impl Keys {
     }
 
     /// When a key becomes due although nothing changes.
-    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+    pub fn next_wake(&self) -> Option<Timestamp> {
         self.later.first().map(|(at, _)| *at)
     }
 

@@ -1,0 +1,241 @@
+//! What the coordinator knows, and what of it is due: changes of the store go in, plans of controllers and placements come out.
+//!
+//! Fold changes in with `fold_*` and `forget_*` and sessions with [`Reconciler::heard`]; then, at one `now`, take the keys that are due
+//! from [`Keys`], ask [`Reconciler::plan`] about each, and place what the [`Queue`] pops. Carrying out is the caller's.
+
+mod keys;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use dunlin_link::NodeName;
+use jiff::Timestamp;
+
+use crate::{
+    ObjectKey, View,
+    controllers::{self, Plan},
+    scheduler::{self, Hint, Queue},
+    view::{self, DecodeError, Liveness, NodeInfo, ObjectId, PodInfo},
+};
+
+pub use self::keys::{Key, Keys};
+
+/// The view, the pods that wait for a node, and what controllers have to be asked about.
+#[derive(Debug)]
+pub struct Reconciler {
+    /// The cluster as it is known.
+    pub view: View,
+    /// Pods that wait for a node.
+    pub queue: Queue,
+    /// What controllers have to be asked about.
+    pub keys: Keys,
+}
+
+/// What a pod needs beyond what is noted already.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// To say in its status that scheduling gates hold it.
+    GatedMark(Arc<PodInfo>),
+}
+
+impl Reconciler {
+    /// Nothing is known but the view's own start.
+    pub fn new(view: View) -> Self {
+        Self { view, queue: Queue::default(), keys: Keys::default() }
+    }
+
+    /// Folds in a pod as stored.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; nothing changes then.
+    pub fn fold_pod(&mut self, key: &ObjectKey, json: &[u8], now: Timestamp) -> Result<Needs, DecodeError> {
+        let before = self.view.apply_pod(key, json, now)?;
+        let Some(after) = self.view.pod(key).cloned() else { return Ok(Needs::Nothing) };
+        let needs = self.enqueue(key, before.as_deref(), &after);
+        if before.as_ref().is_some_and(|before| holds(before) && !holds(&after)) {
+            self.queue.changed(Hint::PodGone);
+        }
+        if let Some(node) = &after.node {
+            self.touch_node_of_pod(node);
+        }
+        if after.phase.finished() || (after.deletion.is_some() && after.node.is_none()) {
+            self.keys.touch(Key::Pods);
+        }
+        Ok(needs)
+    }
+
+    /// Folds in a node as stored.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; nothing changes then.
+    pub fn fold_node(&mut self, node: &NodeName, json: &[u8]) -> Result<(), DecodeError> {
+        let before = self.view.apply_node(node, json)?;
+        let after = self.view.node(node).and_then(|entry| entry.info.clone());
+        if let Some(hint) = after.and_then(|after| node_hint(before.as_deref(), &after)) {
+            self.queue.changed(hint);
+        }
+        self.keys.touch(Key::Node(node.clone()));
+        Ok(())
+    }
+
+    /// Folds in a namespace as stored.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; the namespace is looked at all the same.
+    pub fn fold_namespace(&mut self, name: &Arc<str>, json: &[u8]) -> Result<(), DecodeError> {
+        self.touch_namespace(name);
+        self.view.apply_namespace(name, json)
+    }
+
+    /// Folds in who owns an object.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; nothing changes then.
+    pub fn fold_owners(
+        &mut self,
+        plural: &'static str,
+        key: &ObjectKey,
+        json: &[u8],
+    ) -> Result<(), DecodeError> {
+        if view::takes_part(plural) {
+            let id = ObjectId { plural, key: key.clone() };
+            let touched = self.view.ownership_mut().apply(&id, json)?;
+            self.touch_objects(touched);
+        }
+        Ok(())
+    }
+
+    /// Counts a namespaced object that came to be.
+    pub fn count_created(&mut self, plural: &str, key: &ObjectKey) {
+        self.view.object_created(plural, key);
+        if self.view.namespace(&key.namespace).is_some_and(|namespace| namespace.deleting) {
+            self.touch_namespace(&key.namespace);
+        }
+    }
+
+    /// Counts a namespaced object that is gone.
+    pub fn count_deleted(&mut self, plural: &str, key: &ObjectKey) {
+        self.view.object_deleted(plural, key);
+        self.touch_namespace(&key.namespace);
+    }
+
+    /// Forgets a pod.
+    pub fn forget_pod(&mut self, key: &ObjectKey) {
+        self.queue.remove(key);
+        let Some(before) = self.view.delete_pod(key) else { return };
+        if holds(&before) {
+            self.queue.changed(Hint::PodGone);
+        }
+    }
+
+    /// Forgets a node.
+    pub fn forget_node(&mut self, node: &NodeName, now: Timestamp) {
+        self.view.delete_node(node, now);
+        self.keys.touch(Key::Node(node.clone()));
+    }
+
+    /// Forgets who owned an object, whose last state is given.
+    ///
+    /// # Errors
+    /// When that cannot be decoded; nothing changes then.
+    pub fn forget_owners(
+        &mut self,
+        plural: &'static str,
+        key: &ObjectKey,
+        last: &[u8],
+    ) -> Result<(), DecodeError> {
+        if view::takes_part(plural) {
+            let id = ObjectId { plural, key: key.clone() };
+            let touched = self.view.ownership_mut().delete(&id, last)?;
+            self.touch_objects(touched);
+        }
+        Ok(())
+    }
+
+    /// A node's session opened, or ended.
+    pub fn heard(&mut self, node: NodeName, liveness: Liveness) {
+        self.view.set_liveness(&node, liveness);
+        self.keys.touch(Key::Node(node));
+    }
+
+    /// What the controllers want for a key.
+    pub fn plan(&self, key: &Key, now: Timestamp) -> Plan {
+        match key {
+            Key::Node(node) => {
+                let mut plan = controllers::node_lifecycle::reconcile(&self.view, node, now);
+                let garbage = controllers::pod_gc::reconcile_node(&self.view, node, now);
+                plan.actions.extend(garbage.actions);
+                plan.again_at = [plan.again_at, garbage.again_at].into_iter().flatten().min();
+                plan
+            }
+            Key::Namespace(name) => {
+                let mut plan = controllers::namespace::reconcile(&self.view, name);
+                plan.actions.extend(controllers::service_account::reconcile(&self.view, name).actions);
+                plan
+            }
+            Key::Pods => controllers::pod_gc::reconcile(&self.view),
+            Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
+        }
+    }
+
+    fn enqueue(&mut self, key: &ObjectKey, before: Option<&PodInfo>, after: &Arc<PodInfo>) -> Needs {
+        let same_pod = before.filter(|before| before.uid == after.uid);
+        if before.is_some() && same_pod.is_none() {
+            self.queue.remove(key);
+        }
+        if after.assumed {
+            return Needs::Nothing;
+        }
+        if !after.awaits_scheduling(scheduler::NAME) {
+            self.queue.remove(key);
+        } else if after.gated {
+            self.queue.remove(key);
+            if !after.marked_gated {
+                return Needs::GatedMark(Arc::clone(after));
+            }
+        } else if same_pod.is_some_and(|before| !Arc::ptr_eq(&before.template, &after.template)) {
+            // What it asks for is new, so what refused it may not any more.
+            self.queue.remove(key);
+            self.queue.add(key, after.template.priority, after.created);
+        } else {
+            self.queue.add(key, after.template.priority, after.created);
+        }
+        Needs::Nothing
+    }
+
+    fn touch_objects(&mut self, touched: BTreeSet<ObjectId>) {
+        touched.into_iter().for_each(|id| self.keys.touch(Key::Object(id)));
+    }
+
+    /// A pod on a node that is not well may have to be moved; on any other it concerns no controller.
+    fn touch_node_of_pod(&mut self, node: &NodeName) {
+        let well = self.view.node(node).is_some_and(|entry| {
+            entry.liveness == Liveness::Live && entry.info.as_ref().is_some_and(|info| info.taints.is_empty())
+        });
+        if !well {
+            self.keys.touch(Key::Node(node.clone()));
+        }
+    }
+
+    fn touch_namespace(&mut self, name: &Arc<str>) {
+        self.keys.touch(Key::Namespace(Arc::clone(name)));
+    }
+}
+
+/// Whether a pod takes something of its node.
+fn holds(pod: &PodInfo) -> bool {
+    pod.node.is_some() && !pod.phase.finished()
+}
+
+/// What a change of a node may mean to pods that found no place.
+fn node_hint(before: Option<&NodeInfo>, after: &NodeInfo) -> Option<Hint> {
+    let Some(before) = before else { return Some(Hint::Node) };
+    let same = before.labels == after.labels
+        && before.taints == after.taints
+        && before.unschedulable == after.unschedulable;
+    if !same {
+        return Some(Hint::Node);
+    }
+    (before.allocatable != after.allocatable || before.pods_max != after.pods_max).then_some(Hint::Capacity)
+}
