@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::process::{self, Process, Usage};
@@ -74,13 +75,35 @@ impl Cluster {
     /// # Errors
     /// When it does not come up.
     pub(crate) fn coordinator(args: &ClusterArgs) -> Result<Self> {
-        let mut cluster = Self::empty(args, "coordinator/admin.config")?;
-        let data = cluster.path("coordinator");
-        cluster.start("coordinator", &["coordinator", "--listen", "127.0.0.1:0", "--data-dir", &data])?;
+        let mut cluster = Self::coordinator_on(args, "127.0.0.1:0")?;
         cluster.wait_for("an answer of the coordinator", |cluster| {
             cluster.run(&["get", "namespaces"]).map(drop)
         })?;
         Ok(cluster)
+    }
+
+    /// A coordinator alone, at an address that it keeps when it is started again; it may not answer yet.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub(crate) fn coordinator_on(args: &ClusterArgs, listen: &str) -> Result<Self> {
+        let mut cluster = Self::empty(args, "coordinator/admin.config")?;
+        cluster.start_coordinator(listen)?;
+        Ok(cluster)
+    }
+
+    /// Ends all processes in this way and, once they are gone, starts the coordinator again.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn restart_coordinator(&mut self, listen: &str, signal: Signal) -> Result<()> {
+        for process in self.processes()? {
+            process::signal(&process, signal);
+        }
+        for mut child in self.children.drain(..) {
+            child.wait().context("a process of the cluster cannot be waited for")?;
+        }
+        self.start_coordinator(listen)
     }
 
     /// Starts a node and waits until it is Ready.
@@ -197,6 +220,11 @@ impl Cluster {
         Ok(Self { dunlin, workloads: args.workloads.clone(), folder, marker, access, children: Vec::new() })
     }
 
+    fn start_coordinator(&mut self, listen: &str) -> Result<()> {
+        let data = self.path("coordinator");
+        self.start("coordinator", &["coordinator", "--listen", listen, "--data-dir", &data])
+    }
+
     fn start(&mut self, name: &str, args: &[&str]) -> Result<()> {
         let log = File::create(self.folder.path().join(format!("{name}.log")))?;
         let mut command = self.command(args);
@@ -232,7 +260,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // Runners outlive agents on purpose, so killing the children is not enough.
         for process in self.processes().unwrap_or_default() {
-            process::kill(&process);
+            process::signal(&process, Signal::KILL);
         }
         for child in &mut self.children {
             // Killed above; this only collects its status.

@@ -1,6 +1,7 @@
 //! Macro benches: each prints one JSON document with the machine, the commit, what was measured and what was expected.
 //!
 //! `fsync` and `store` drive the coordinator's store in this process; all others start the built binary and look at it from outside.
+//! `fleet` also is thousands of nodes itself.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the report is this program's output")]
@@ -10,6 +11,7 @@ mod cluster;
 mod dev_start;
 mod disk;
 mod figures;
+mod fleet;
 mod idle;
 mod machine;
 mod pods;
@@ -41,6 +43,8 @@ enum Bench {
     Pods(pods::Args),
     /// Memory, CPU time and disk writes of a coordinator and a node while nothing happens
     Idle(idle::Args),
+    /// Thousands of hollow nodes: memory, CPU and bytes of each while idle, changes that reach many, restarts of the coordinator
+    Fleet(fleet::Args),
     /// Time from the start of `dunlin dev` until the API answers
     DevStart(dev_start::Args),
     /// Size of the binary
@@ -57,6 +61,7 @@ fn main() -> Result<()> {
         Bench::Apply(args) => apply::run(&args)?,
         Bench::Pods(args) => pods::run(&args)?,
         Bench::Idle(args) => idle::run(&args)?,
+        Bench::Fleet(args) => fleet::run(&args)?,
         Bench::DevStart(args) => dev_start::run(&args)?,
         Bench::Size(args) => size::run(&args)?,
         Bench::StoreFill(args) => return store::restart::fill(&args),

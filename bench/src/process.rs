@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 
 /// What some processes use together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -10,6 +11,8 @@ pub(crate) struct Usage {
     pub(crate) processes: usize,
     /// Memory, shared pages divided among those that share them.
     pub(crate) pss_bytes: u64,
+    /// Memory that only these processes can give back.
+    pub(crate) anonymous_bytes: u64,
     /// Page tables, which no figure of a process's memory includes.
     pub(crate) page_table_bytes: u64,
     /// User and system time since the processes started.
@@ -52,26 +55,29 @@ pub(crate) fn usage<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Usa
     used.fold(Usage::default(), |sum, one| Usage {
         processes: sum.processes + 1,
         pss_bytes: sum.pss_bytes + one.pss_bytes,
+        anonymous_bytes: sum.anonymous_bytes + one.anonymous_bytes,
         page_table_bytes: sum.page_table_bytes + one.page_table_bytes,
         cpu_seconds: sum.cpu_seconds + one.cpu_seconds,
         written_bytes: sum.written_bytes + one.written_bytes,
     })
 }
 
-/// Sends `SIGKILL`.
-pub(crate) fn kill(process: &Process) {
+/// Sends a signal.
+pub(crate) fn signal(process: &Process, signal: Signal) {
     if let Some(pid) = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw) {
         // It may have ended already, which is what is wanted.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
 fn of_one(pid: u32) -> Option<Usage> {
     let folder = Path::new("/proc").join(pid.to_string());
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+    let memory = read("smaps_rollup")?;
     Some(Usage {
         processes: 1,
-        pss_bytes: field(&read("smaps_rollup")?, "Pss:")? * 1024,
+        pss_bytes: field(&memory, "Pss:")? * 1024,
+        anonymous_bytes: field(&memory, "Anonymous:")? * 1024,
         page_table_bytes: field(&read("status")?, "VmPTE:")? * 1024,
         cpu_seconds: cpu_seconds(&read("stat")?)?,
         written_bytes: field(&read("io")?, "write_bytes:")?,

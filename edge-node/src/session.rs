@@ -29,6 +29,7 @@ use dunlin_link::{
     assignment::{AssignmentChange, Refusal},
     health::{Health, OutboxState},
     logs::LogRequest,
+    message::Epoch,
     moment::Moment,
     session::node::{NodeConfig, NodeOutput, NodeSession},
     status::{NodeEvent, NodeFacts, PodStatusReport},
@@ -44,7 +45,7 @@ use tracing::{debug, warn};
 pub use dunlin_link::session::node::Applied;
 
 pub use self::{
-    connect::{ConnectError, SharedSocket},
+    connect::{ConnectError, SharedSocket, Traffic},
     contact::Contact,
     identity::{Identity, IdentityError},
     join::{JoinError, JoinOptions, join},
@@ -302,6 +303,17 @@ impl SessionHandle {
     /// Whether a session is up now.
     pub fn is_connected(&self) -> bool {
         self.shared.machine().is_open()
+    }
+
+    /// The epoch of the session that is up now.
+    pub fn epoch(&self) -> Option<Epoch> {
+        let machine = self.shared.machine();
+        if machine.is_open() { machine.newest_epoch() } else { None }
+    }
+
+    /// What the connection of the open session has carried so far.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.shared.connection.borrow().as_ref().map(connect::traffic)
     }
 }
 

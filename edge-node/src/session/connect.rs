@@ -61,6 +61,33 @@ impl SharedSocket {
     }
 }
 
+/// What one connection has carried, in UDP datagrams and their content; the headers of UDP and IP come on top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams to the coordinator.
+    pub datagrams_out: u64,
+    /// Bytes in them.
+    pub bytes_out: u64,
+    /// Datagrams from the coordinator.
+    pub datagrams_in: u64,
+    /// Bytes in them.
+    pub bytes_in: u64,
+    /// Pings to the coordinator: keep-alives, and the packets that try for a larger MTU.
+    pub pings_out: u64,
+}
+
+/// See [`Traffic`].
+pub(super) fn traffic(connection: &Connection) -> Traffic {
+    let stats = connection.stats();
+    Traffic {
+        datagrams_out: stats.udp_tx.datagrams,
+        bytes_out: stats.udp_tx.bytes,
+        datagrams_in: stats.udp_rx.datagrams,
+        bytes_in: stats.udp_rx.bytes,
+        pings_out: stats.frame_tx.ping,
+    }
+}
+
 /// A connection with the socket that carries it.
 #[derive(Debug)]
 pub(super) struct Connected {

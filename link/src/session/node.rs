@@ -304,6 +304,11 @@ impl NodeSession {
         self.outbox.state()
     }
 
+    /// The epoch of the open session, or of the last one.
+    pub const fn newest_epoch(&self) -> Option<Epoch> {
+        self.newest_epoch
+    }
+
     /// What the coordinator asked for in the last welcome.
     pub const fn tunables(&self) -> Option<Tunables> {
         self.tunables

@@ -76,7 +76,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["dunlin-wasm-host"]),
     ("wasmtime-wasi-http", &["dunlin-wasm-host"]),
     ("redb", &["dunlin-coordinator", "dunlin-edge-node"]),
-    ("quinn", &["dunlin", "dunlin-coordinator", "dunlin-edge-node"]),
+    // The bench is a client of the API of its own, so that it measures no start of a program.
+    ("quinn", &["dunlin", "dunlin-bench", "dunlin-coordinator", "dunlin-edge-node"]),
     ("postcard", &["dunlin-link"]),
     ("anyhow", &["dunlin", "dunlin-bench", "xtask"]),
 ];

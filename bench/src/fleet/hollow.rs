@@ -1,0 +1,216 @@
+//! Hollow nodes: the edge node's own join and session code over real QUIC, thousands in this process.
+//!
+//! Each node makes its key and joins with the cluster's token as a machine would, and then keeps one session of its own. What
+//! differs from machines is that many sessions leave from one socket, and that [`HollowHost`] stands where the agent is.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use dunlin_edge_node::session::{
+    JoinOptions, Session, SessionHandle, SessionOptions, SharedSocket, Traffic, join,
+};
+use dunlin_link::{
+    BootId, Bytes, MilliCpu, NodeName,
+    join::JoinToken,
+    status::{NodeFacts, NodeResources},
+};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::host::{HollowHost, Told};
+use crate::figures::Times;
+
+/// All hollow nodes of a run.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    coordinator: SocketAddr,
+    token: JoinToken,
+    state_dir: PathBuf,
+    nodes: Vec<Hollow>,
+    sockets: Vec<SharedSocket>,
+    stop: CancellationToken,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Hollow {
+    host: Arc<HollowHost>,
+    session: SessionHandle,
+    running: JoinHandle<()>,
+}
+
+impl Fleet {
+    /// No node yet; identities will be kept under `state_dir`.
+    pub(super) fn new(coordinator: SocketAddr, token: JoinToken, state_dir: PathBuf) -> Self {
+        let stop = CancellationToken::new();
+        Self { coordinator, token, state_dir, nodes: Vec::new(), sockets: Vec::new(), stop }
+    }
+
+    /// Joins nodes until there are `count`, and waits until all have a session.
+    pub(super) async fn grow(&mut self, count: usize) -> Result<()> {
+        let mut joining = JoinSet::new();
+        let mut next = self.nodes.len();
+        while self.nodes.len() < count {
+            while next < count && joining.len() < JOINS_AT_ONCE {
+                joining.spawn(join_one(next, self.coordinator, self.token.clone(), self.state_dir.clone()));
+                next += 1;
+            }
+            let joined = joining.join_next().await.context("no join is under way")??;
+            let session = joined?.over(self.socket()?);
+            self.nodes.push(Hollow::start(session, &self.stop));
+        }
+        self.wait_open(0).await.map(drop)
+    }
+
+    /// Waits until every node has a session of a later term than `term`; answers when each was seen to, from now.
+    pub(super) async fn wait_open(&self, term: u64) -> Result<Times> {
+        let start = Instant::now();
+        let mut times = Times::default();
+        let mut waiting: Vec<&Hollow> = self.nodes.iter().collect();
+        while !waiting.is_empty() {
+            waiting.retain(|node| {
+                let is_open = node.session.epoch().is_some_and(|epoch| epoch.term > term);
+                if is_open {
+                    times.push(start.elapsed());
+                }
+                !is_open
+            });
+            if start.elapsed() > OPEN_MAX {
+                bail!("{} of {} nodes have no session after {OPEN_MAX:?}", waiting.len(), self.nodes.len());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(times)
+    }
+
+    /// Waits until `is_so` holds of what all nodes together were told.
+    pub(super) async fn wait_told(&self, what: &str, is_so: impl Fn(Told) -> bool) -> Result<Duration> {
+        let start = Instant::now();
+        while !is_so(self.told()) {
+            if start.elapsed() > OPEN_MAX {
+                bail!("never so: {what}; the nodes were told {:?}", self.told());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(start.elapsed())
+    }
+
+    /// The newest term of any session.
+    pub(super) fn term(&self) -> u64 {
+        let terms = self.nodes.iter().filter_map(|node| node.session.epoch());
+        terms.map(|epoch| epoch.term).max().unwrap_or(0)
+    }
+
+    /// What the open connections of all nodes have carried since they were opened.
+    pub(super) fn traffic(&self) -> Traffic {
+        let each = self.nodes.iter().filter_map(|node| node.session.traffic());
+        each.fold(Traffic::default(), |sum, one| Traffic {
+            datagrams_out: sum.datagrams_out + one.datagrams_out,
+            bytes_out: sum.bytes_out + one.bytes_out,
+            datagrams_in: sum.datagrams_in + one.datagrams_in,
+            bytes_in: sum.bytes_in + one.bytes_in,
+            pings_out: sum.pings_out + one.pings_out,
+        })
+    }
+
+    /// What all nodes together were told.
+    pub(super) fn told(&self) -> Told {
+        self.nodes.iter().map(|node| node.host.told()).fold(Told::default(), |sum, one| Told {
+            commits: sum.commits + one.commits,
+            objects: sum.objects + one.objects,
+            pods: sum.pods + one.pods,
+            unacked: sum.unacked + one.unacked,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Says goodbye for all.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        for node in self.nodes {
+            // A session that failed by a defect has nothing to wait for.
+            let _ = node.running.await;
+        }
+    }
+
+    /// The socket for the next node.
+    fn socket(&mut self) -> Result<SharedSocket> {
+        if self.nodes.len().is_multiple_of(NODES_PER_SOCKET) {
+            self.sockets.push(SharedSocket::open(self.coordinator).context("no UDP socket")?);
+        }
+        self.sockets.last().cloned().context("the first node opens a socket")
+    }
+}
+
+impl Hollow {
+    fn start(session: Session, stop: &CancellationToken) -> Self {
+        let host = Arc::new(HollowHost::default());
+        let handle = session.handle();
+        host.attach(handle.clone());
+        let running = tokio::spawn(session.run(Arc::clone(&host), stop.child_token()));
+        Self { host, session: handle, running }
+    }
+}
+
+/// The name of a node, by its number.
+pub(super) fn name(number: usize) -> String {
+    format!("hollow-{number:05}")
+}
+
+async fn join_one(
+    number: usize,
+    coordinator: SocketAddr,
+    token: JoinToken,
+    state_dir: impl AsRef<Path>,
+) -> Result<Session> {
+    let node = NodeName::new(name(number));
+    let state_dir = state_dir.as_ref().join(node.as_str());
+    let addresses = vec![coordinator.to_string()];
+    let identity = join(JoinOptions { token, addresses: addresses.clone(), node, state_dir }).await?;
+    let boot_id = BootId(uuid::Uuid::new_v4().into_bytes());
+    Ok(Session::new(identity, SessionOptions { addresses, facts: facts(number), boot_id }))
+}
+
+/// A small board, as its agent would describe it.
+fn facts(number: usize) -> NodeFacts {
+    let capacity = NodeResources {
+        cpu: MilliCpu(4000),
+        memory: Bytes(1 << 30),
+        ephemeral_storage: Bytes(16 << 30),
+        pods: 110,
+    };
+    NodeFacts {
+        architecture: "arm64".into(),
+        operating_system: "linux".into(),
+        kernel_version: "6.12.25+rpt-rpi-v8".into(),
+        os_image: "Debian GNU/Linux 12 (bookworm)".into(),
+        machine_id: format!("{number:032x}"),
+        boot_id: uuid::Uuid::new_v4().to_string(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        runtime_version: "hollow://0".into(),
+        hostname: name(number),
+        addresses: vec!["127.0.0.1".into()],
+        capacity,
+        allocatable: capacity,
+        labels: Vec::new(),
+        taints: Vec::new(),
+    }
+}
+
+/// Below the coordinator's bound on peers without a certificate, and enough to keep it busy.
+const JOINS_AT_ONCE: usize = 64;
+
+/// A socket's receive buffer holds a burst of so many nodes.
+const NODES_PER_SOCKET: usize = 100;
+
+/// The longest that a node waits between two attempts is a minute, and it may need a few.
+const OPEN_MAX: Duration = Duration::from_secs(600);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
