@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     artifacts::Artifacts,
+    backup,
     config::CoordinatorConfig,
     driver::{Driver, DriverError, DriverOptions},
     pki::{ClientCredentials, Pki, PkiError},
@@ -67,6 +68,9 @@ pub enum StartError {
     /// The store failed while starting.
     #[error("failed to begin a new term in the store")]
     Term(#[source] StoreError),
+    /// It is not known which restore of the cluster this is.
+    #[error("failed to tell which restore of the cluster this is")]
+    Generation(#[from] backup::GenerationError),
     /// The first objects cannot be written.
     #[error("failed to make the system's namespaces")]
     Bootstrap(#[from] BootstrapError),
@@ -104,6 +108,7 @@ impl Coordinator {
 
     async fn start_on(store: Store, pki: Pki, config: CoordinatorConfig) -> Result<Self, StartError> {
         let clock = Clock::system();
+        let restore = backup::last_restore(&store, pki.cluster_id()).await?;
         let term = store.next_term().await.map_err(StartError::Term)?;
         let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;
         let tokens = Tokens::new(store.clone(), pki.digest());
@@ -123,7 +128,7 @@ impl Coordinator {
         };
         let options = SessionOptions {
             cluster_id: pki.cluster_id().to_owned(),
-            restore_generation: 0,
+            restore,
             term,
             tunables,
             sessions_max: SESSIONS_MAX,

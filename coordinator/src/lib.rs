@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifacts;
+pub mod backup;
 pub mod config;
 pub mod coordinator;
 pub mod dispatch;

@@ -22,10 +22,12 @@ use std::{
 use dunlin_link::{
     Digest, NodeName, UnixMillis,
     join::{NODE_GROUP, SERVER_NAME, node_user},
+    restore::{RestoreRecord, SignedRestore},
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SigningKey,
+    date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
@@ -167,6 +169,15 @@ impl Pki {
     /// Which cluster this is.
     pub fn cluster_id(&self) -> &str {
         &self.inner.cluster_id
+    }
+
+    /// Signs the record of a restore, by which nodes accept the restored cluster.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub fn sign_restore(&self, record: RestoreRecord) -> Result<SignedRestore, PkiError> {
+        let signature = self.inner.issuer.key().sign(&record.statement())?;
+        Ok(SignedRestore { record, signature })
     }
 
     /// A secret of the cluster by which a coordinator disowns the connections of the one before it.

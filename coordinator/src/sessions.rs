@@ -22,6 +22,7 @@ use dunlin_link::{
     logs::LogRequest,
     message::{Attempt, Epoch, Tunables},
     moment::Moment,
+    restore::SignedRestore,
     session::registry::{Registry, StaleAttempt},
 };
 use tokio::{
@@ -62,8 +63,8 @@ struct Inner {
 pub struct SessionOptions {
     /// Which cluster this is.
     pub cluster_id: String,
-    /// How often it was restored from a backup.
-    pub restore_generation: u64,
+    /// Of its last restore from a backup, if there was one.
+    pub restore: Option<SignedRestore>,
     /// Above that of every earlier start.
     pub term: u64,
     /// How nodes should behave.

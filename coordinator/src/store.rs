@@ -6,9 +6,11 @@
 
 mod ages;
 mod entry;
+mod export;
 mod log;
 mod open;
 mod read;
+mod rebuild;
 mod recent;
 mod record;
 mod shared;
@@ -32,7 +34,9 @@ use self::{
 };
 
 pub use self::{
+    export::Export,
     open::{OpenError, StoreOptions},
+    rebuild::{Rebuild, RebuildError},
     watch::Watch,
 };
 

@@ -13,6 +13,7 @@ mod fetch;
 mod identity;
 mod join;
 mod logs;
+mod restore;
 mod stream;
 mod tls;
 
@@ -129,10 +130,10 @@ struct Bells {
 }
 
 impl Shared {
-    fn new(config: NodeConfig, facts: NodeFacts) -> Self {
+    fn new(machine: NodeSession) -> Self {
         Self {
             started: Instant::now(),
-            machine: Mutex::new(NodeSession::new(config, facts, Moment::default())),
+            machine: Mutex::new(machine),
             bells: Bells::default(),
             contacts: contact::Contacts::new(),
             connection: watch::Sender::new(None),
@@ -154,7 +155,11 @@ impl Session {
         };
         let addresses =
             if options.addresses.is_empty() { identity.addresses().to_vec() } else { options.addresses };
-        let shared = Shared::new(config, options.facts);
+        let mut machine = NodeSession::new(config, options.facts, Moment::default());
+        if let Some(key) = restore::PinnedKey::of(identity.authority()) {
+            machine = machine.trusting(Arc::new(key));
+        }
+        let shared = Shared::new(machine);
         Self { identity, addresses, socket: None, shared: Arc::new(shared) }
     }
 
@@ -252,7 +257,7 @@ impl SessionHandle {
             agent: rand::random(),
             cluster_id: "none".to_owned(),
         };
-        Self { shared: Arc::new(Shared::new(config, facts)) }
+        Self { shared: Arc::new(Shared::new(NodeSession::new(config, facts, Moment::default()))) }
     }
 }
 

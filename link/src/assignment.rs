@@ -52,6 +52,8 @@ pub struct Tombstone {
 /// One complete change of a node's set, put together from its frames; the node commits it in one transaction, then acks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssignmentChange {
+    /// The restore of the cluster that its revisions belong to; it is the session's, which the receiving side fills in.
+    pub restore_generation: u64,
     /// `None` for a snapshot; otherwise the revision that the node must hold for this delta to apply.
     pub base: Option<Revision>,
     /// The revision that the node holds afterwards.

@@ -19,6 +19,7 @@ pub mod logs;
 pub mod message;
 pub mod moment;
 pub mod pod;
+pub mod restore;
 pub mod rpc;
 pub mod session;
 pub mod status;

@@ -98,13 +98,25 @@ pub enum SessionError {
     },
     /// The cluster was restored from a backup without a record that proves it.
     #[error(
-        "the coordinator is at restore generation {offered}, the node at {applied}, and no signed record explains it"
+        "the coordinator says that the cluster was restored (generation {offered}, the node is at {applied}), but shows no \
+         record of that which the cluster's authority signed"
     )]
     RestoreGeneration {
         /// What the coordinator says.
         offered: u64,
         /// What the node has.
         applied: u64,
+    },
+    /// The coordinator's state is of before a restore that the node has seen.
+    #[error(
+        "the coordinator's state is older than the cluster: it is at restore generation {offered}, the node has seen {seen}; \
+         an old disk or backup was started in place of the restored one"
+    )]
+    OlderGeneration {
+        /// The coordinator's.
+        offered: u64,
+        /// The node's.
+        seen: u64,
     },
     /// The coordinator sent an older state than the node has.
     #[error("the coordinator sent revision {sent} to a node that holds {held}")]
@@ -135,7 +147,11 @@ impl SessionError {
     /// What to tell the other side by number.
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::WrongNode { .. } | Self::Version { .. } | Self::WrongCluster { .. } => CloseCode::Refused,
+            Self::WrongNode { .. }
+            | Self::Version { .. }
+            | Self::WrongCluster { .. }
+            | Self::RestoreGeneration { .. }
+            | Self::OlderGeneration { .. } => CloseCode::Refused,
             Self::Busy => CloseCode::Busy,
             Self::GreetingTimeout | Self::AckTimeout(_) | Self::Refused(_) => CloseCode::GoingAway,
             _ => CloseCode::Protocol,

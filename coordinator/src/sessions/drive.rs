@@ -65,13 +65,17 @@ pub(crate) async fn drive(
     let config = CoordinatorConfig {
         node: node.clone(),
         cluster_id: options.cluster_id.clone(),
-        restore_generation: options.restore_generation,
+        restore_generation: options.restore.as_ref().map_or(0, |restore| restore.record.generation),
         tunables: options.tunables,
     };
+    let mut machine = CoordinatorSession::new(config, sessions.now());
+    if let Some(restore) = &options.restore {
+        machine = machine.restored(restore.clone());
+    }
     let run = Run {
         sessions,
         node,
-        machine: Mutex::new(CoordinatorSession::new(config, sessions.now())),
+        machine: Mutex::new(machine),
         write: Notify::new(),
         act: Notify::new(),
         time: Notify::new(),

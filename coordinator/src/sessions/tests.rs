@@ -73,7 +73,7 @@ impl Fixture {
         let door = Arc::new(Door::default());
         let options = SessionOptions {
             cluster_id: "c".into(),
-            restore_generation: 0,
+            restore: None,
             term: 1,
             sessions_max: 1,
             tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },

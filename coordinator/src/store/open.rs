@@ -254,7 +254,7 @@ fn replay(database: &Database, records: Vec<Found>, meta: &mut Meta) -> Result<(
 }
 
 /// The database's file in the store's folder.
-const DATABASE_FILE: &str = "store.redb";
+pub(super) const DATABASE_FILE: &str = "store.redb";
 
 /// A database that is being made.
 const UNFINISHED_FILE: &str = "store.redb.new";

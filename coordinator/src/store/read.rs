@@ -1,9 +1,12 @@
 //! Reading at one revision: values, consistent pages, and changes from history.
 
-use std::{iter::Peekable, ops::Bound};
+use std::{
+    iter::Peekable,
+    ops::{Bound, ControlFlow},
+};
 
 use dunlin_link::Revision;
-use redb::{AccessGuard, Range, ReadOnlyTable, ReadTransaction};
+use redb::{AccessGuard, Range, ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use crate::store::{
     KeyValue, ListOptions, Page, StoreError, WatchEvent,
@@ -68,6 +71,18 @@ impl Snapshot {
         }
         let known = (remaining <= REMAINING_COUNTED_MAX).then_some(remaining);
         Ok(Ok(Page { items, revision: at, more: remaining > 0, remaining: known }))
+    }
+
+    /// Hands every key's current value to `each`, in key order, until that answers `Break`.
+    pub(super) fn walk(&self, mut each: impl FnMut(KeyValue) -> ControlFlow<()>) -> Result<(), redb::Error> {
+        for row in self.objects.iter()? {
+            let (key, entry) = row?;
+            let found = tables::key_value(key.value(), entry.value())?.ok_or(entry::Damaged)?;
+            if each(found).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Changes after `after` under `prefix`, from history: some whole revisions.

@@ -129,8 +129,7 @@ impl Shared {
         F: FnOnce(&Snapshot) -> Result<T, redb::Error> + Send + 'static,
         T: Send + 'static,
     {
-        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| self.ended())?;
-        let database = self.lock().database.clone().ok_or(StoreError::Closed)?;
+        let (permit, database) = self.reader().await?;
         let reading = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let snapshot = Snapshot::new(&database.begin_read()?)?;
@@ -147,6 +146,13 @@ impl Shared {
                 Err(self.failure())
             }
         }
+    }
+
+    /// A place among the readers, and what to read.
+    pub(super) async fn reader(&self) -> Result<(OwnedSemaphorePermit, Arc<Database>), StoreError> {
+        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| self.ended())?;
+        let database = self.lock().database.clone().ok_or(StoreError::Closed)?;
+        Ok((permit, database))
     }
 
     /// Room in the queue for a transaction of `bytes`; waits while others fill it.

@@ -35,6 +35,8 @@ use crate::{
 /// What becomes of the node's set once a change is durable.
 #[derive(Debug)]
 pub(super) struct Plan {
+    /// Of the coordinator that `revision` comes from.
+    restore_generation: u64,
     revision: Revision,
     held: HeldSet,
     /// Of `held`.
@@ -89,7 +91,7 @@ impl Agent {
         let refusals = plan.refusals.clone();
         self.shared.set_applied(Applied {
             revision: plan.revision,
-            restore_generation: self.shared.applied().restore_generation,
+            restore_generation: plan.restore_generation,
             state_digest: plan.state_digest,
         });
         self.apply(plan);
@@ -107,7 +109,9 @@ impl Agent {
                 format!("a change from revision {base} does not apply to revision {}", held.revision);
             return Err(io::Error::other(message));
         }
-        if change.revision < held.revision {
+        // A restored cluster goes on from an older state, which the session has proof of.
+        let is_restored = change.restore_generation > self.shared.applied().restore_generation;
+        if change.revision < held.revision && !is_restored {
             let message = format!("revision {} is older than revision {}", change.revision, held.revision);
             return Err(io::Error::other(message));
         }
@@ -150,6 +154,7 @@ impl Agent {
             change.objects.into_iter().map(|(digest, object)| (digest, Arc::new(object))).collect();
         let unnamed = self.unnamed(&pods, &forget, &objects);
         Ok(Some(Plan {
+            restore_generation: change.restore_generation,
             revision: change.revision,
             held,
             state_digest: change.state_digest,
@@ -232,7 +237,7 @@ impl Agent {
         let mut batch = Batch {
             applied: Some(AppliedRecord {
                 revision: plan.revision,
-                restore_generation: self.shared.applied().restore_generation,
+                restore_generation: plan.restore_generation,
             }),
             ..Batch::default()
         };

@@ -129,6 +129,7 @@ impl Node {
 
     async fn change(&mut self, fill: impl FnOnce(&mut AssignmentChange)) {
         let mut change = AssignmentChange {
+            restore_generation: 0,
             base: Some(self.held.revision),
             revision: Revision(self.held.revision.0 + 1),
             upserts: Vec::new(),
@@ -272,6 +273,7 @@ async fn changes_that_do_not_fit_leave_the_state_as_it_was() {
     node.change(|_| {}).await;
     let applied = node.host().applied();
     let change = |base, revision, state_digest| AssignmentChange {
+        restore_generation: 0,
         base,
         revision: Revision(revision),
         upserts: Vec::new(),
@@ -285,11 +287,19 @@ async fn changes_that_do_not_fit_leave_the_state_as_it_was() {
         assert!(node.host().commit(bad).await.is_err());
         assert_eq!(node.host().applied(), applied);
     }
+    // A restored cluster may go back, and its generation is kept with the set.
+    let restored = AssignmentChange { restore_generation: 1, ..change(None, 0, good) };
+    assert_eq!(node.host().commit(restored).await.unwrap(), []);
+    let now = node.host().applied();
+    assert_eq!((now.revision, now.restore_generation), (Revision(0), 1));
+    let onward = AssignmentChange { restore_generation: 1, ..change(Some(Revision(0)), 1, good) };
+    assert_eq!(node.host().commit(onward).await.unwrap(), []);
+    let applied = node.host().applied();
     // This one does not end the session: the coordinator is asked for a snapshot.
     let other = change(Some(Revision(1)), 2, Digest::of(b"another set"));
     assert_eq!(node.host().commit(other).await.unwrap(), []);
     assert_eq!(node.host().applied(), applied);
-    node.change(|_| {}).await;
+    node.change(|change| change.restore_generation = 1).await;
     assert_eq!(node.host().applied().revision, Revision(2));
 }
 

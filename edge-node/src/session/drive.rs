@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use dunlin_link::session::{CloseCode, SessionError, node::NodeOutput};
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     SessionHost, Shared,
@@ -130,6 +130,14 @@ impl<H: SessionHost> Run<'_, H> {
             NodeOutput::Opened(welcome) => {
                 let epoch = welcome.epoch;
                 self.shared.contacts.opened(welcome.server_time);
+                let before = self.host.applied().restore_generation;
+                if welcome.restore_generation > before {
+                    let generation = welcome.restore_generation;
+                    warn!(
+                        generation,
+                        before, "the cluster was restored from a backup, as its authority has signed"
+                    );
+                }
                 info!(
                     coordinator = self.connected.address,
                     term = epoch.term,

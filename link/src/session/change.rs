@@ -17,7 +17,16 @@ use crate::{
 
 /// The frames that carry `change`, in order.
 pub(super) fn split(change: AssignmentChange) -> Result<Vec<Vec<u8>>, SessionError> {
-    let AssignmentChange { base, revision, upserts, tombstones, forget, objects, state_digest } = change;
+    let AssignmentChange {
+        restore_generation: _,
+        base,
+        revision,
+        upserts,
+        tombstones,
+        forget,
+        objects,
+        state_digest,
+    } = change;
     let mut frames = vec![frame::encode(&AssignmentBegin { base, revision, state_digest })];
     // Content first: a receiver that looked at parts early would never see a pod without what it names.
     frames.extend(batches(objects).map(|objects| frame::encode(&AssignmentObjects { objects })));
@@ -98,6 +107,7 @@ impl Assembler {
         }
         self.bytes = 0;
         self.change = Some(AssignmentChange {
+            restore_generation: 0,
             base: begin.base,
             revision: begin.revision,
             upserts: Vec::new(),

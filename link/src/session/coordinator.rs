@@ -20,6 +20,7 @@ use crate::{
         Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
+    restore::SignedRestore,
     session::{
         ACK_TIMEOUT, GREETING_TIMEOUT, SessionError, change,
         clock::ClockOffset,
@@ -85,6 +86,8 @@ pub enum CoordinatorOutput {
 #[derive(Debug)]
 pub struct CoordinatorSession {
     config: CoordinatorConfig,
+    /// Explains the generation to nodes that have seen a lower one only.
+    restore: Option<SignedRestore>,
     decoder: Decoder,
     phase: Phase,
     protocol: Protocol,
@@ -103,9 +106,19 @@ pub struct CoordinatorSession {
 
 #[derive(Debug)]
 enum Phase {
-    Greeting { deadline: Moment },
-    Greeted { revision: Revision, state_digest: Digest },
-    Open { epoch: Epoch, known: Known, in_flight: Option<InFlight> },
+    Greeting {
+        deadline: Moment,
+    },
+    /// Without a digest, only a snapshot of the revision or later will do.
+    Greeted {
+        revision: Revision,
+        state_digest: Option<Digest>,
+    },
+    Open {
+        epoch: Epoch,
+        known: Known,
+        in_flight: Option<InFlight>,
+    },
     Closed,
 }
 
@@ -122,6 +135,7 @@ impl CoordinatorSession {
     pub fn new(config: CoordinatorConfig, now: Moment) -> Self {
         Self {
             config,
+            restore: None,
             decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
             phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT },
             protocol: Protocol::BEFORE_AGREEMENT,
@@ -134,6 +148,12 @@ impl CoordinatorSession {
             in_step: false,
             forgotten: BTreeSet::new(),
         }
+    }
+
+    /// The same machine, of a cluster that was restored as this says.
+    #[must_use]
+    pub fn restored(self, restore: SignedRestore) -> Self {
+        Self { restore: Some(restore), ..self }
     }
 
     /// Takes bytes of the control stream, in order, however they are divided. `wall` is the clock of this machine.
@@ -190,7 +210,9 @@ impl CoordinatorSession {
             cluster_id: self.config.cluster_id.clone(),
             restore_generation: self.config.restore_generation,
             tunables: self.config.tunables,
-            extensions: self.protocol.extensions(Vec::new()),
+            extensions: self
+                .protocol
+                .extensions(self.restore.iter().map(SignedRestore::to_extension).collect()),
         });
         let known = known_from_greeting(revision, state_digest, &HeldSet::of(&desired));
         self.phase = Phase::Open { epoch, known, in_flight: None };
@@ -312,7 +334,17 @@ impl CoordinatorSession {
             return Err(SessionError::Change("too many extensions"));
         }
         self.clock.observe(hello.sent_at, wall);
-        let Hello { last_applied_revision: revision, state_digest, facts, boot_id, attempt, .. } = hello;
+        let (offered, seen) = (self.config.restore_generation, hello.restore_generation);
+        if seen > offered {
+            return Err(self.end(SessionError::OlderGeneration { offered, seen }));
+        }
+        let Hello { last_applied_revision, state_digest, facts, boot_id, attempt, .. } = hello;
+        // What the node holds is of before a restore: whatever it is, it needs all of the set, but not before that is read.
+        let (revision, state_digest) = if seen < offered {
+            (self.restore.as_ref().map_or_else(Revision::default, |restore| restore.record.revision), None)
+        } else {
+            (last_applied_revision, Some(state_digest))
+        };
         self.protocol = protocol;
         self.phase = Phase::Greeted { revision, state_digest };
         self.outputs.push_back(CoordinatorOutput::Greeted { facts, boot_id, attempt });
@@ -449,7 +481,8 @@ impl CoordinatorSession {
 }
 
 /// What a greeting tells about the node's set.
-fn known_from_greeting(revision: Revision, digest: Digest, target: &HeldSet) -> Known {
+fn known_from_greeting(revision: Revision, digest: Option<Digest>, target: &HeldSet) -> Known {
+    let Some(digest) = digest else { return Known::Revision(revision) };
     if revision <= target.revision && digest == target.digest() {
         Known::Set(HeldSet { revision, ..target.clone() })
     } else if revision < target.revision && revision != Revision::default() {

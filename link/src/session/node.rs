@@ -6,7 +6,7 @@
 //! [`NodeSession::poll_timeout`]. An error ends the connection, not the machine: close with the error's code and reason, then call
 //! `handle_disconnected`. Commands work at any time; what they say waits within its bounds while there is no session.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use rand::Rng;
 
@@ -22,6 +22,7 @@ use crate::{
         Resync, StatusAck, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
+    restore::{RestoreAuthority, SignedRestore},
     session::{
         GREETING_TIMEOUT, STABLE_AFTER, SessionError, change::Assembler, outbox::Outbox, protocol::Protocol,
     },
@@ -79,7 +80,10 @@ pub struct NodeSession {
     outbox: Outbox,
     backoff: Backoff,
     tunables: Option<Tunables>,
-    newest_epoch: Option<Epoch>,
+    /// With its restore generation, within which alone epochs compare.
+    newest_epoch: Option<(u64, Epoch)>,
+    /// Who may say that the cluster was restored; nobody can when absent.
+    authority: Option<Arc<dyn RestoreAuthority>>,
     connections: u64,
     retry_after: Duration,
     phase: Phase,
@@ -100,6 +104,8 @@ struct Connection {
     decoder: Decoder,
     transmit: VecDeque<Vec<u8>>,
     applied: Applied,
+    /// Of the coordinator, once it is welcome; above that of `applied` until its first change is committed.
+    restore_generation: u64,
     protocol: Protocol,
     stage: Stage,
     assembler: Assembler,
@@ -125,11 +131,18 @@ impl NodeSession {
             backoff: Backoff::new(backoff::MAX),
             tunables: None,
             newest_epoch: None,
+            authority: None,
             connections: 0,
             retry_after: Duration::ZERO,
             phase: Phase::Waiting { until: now },
             outputs: VecDeque::new(),
         }
+    }
+
+    /// The same machine, which accepts the cluster's restores when this authority has signed them.
+    #[must_use]
+    pub fn trusting(self, authority: Arc<dyn RestoreAuthority>) -> Self {
+        Self { authority: Some(authority), ..self }
     }
 
     /// A connection is up. `applied` is what the node holds, `unacked` what it reported and has no acknowledgement for.
@@ -162,6 +175,7 @@ impl NodeSession {
             decoder: Decoder::new(CONTROL_FRAME_BYTES_MAX),
             transmit: VecDeque::from([frame::encode(&hello)]),
             applied,
+            restore_generation: applied.restore_generation,
             protocol: Protocol::BEFORE_AGREEMENT,
             stage: Stage::Greeting { deadline: now + GREETING_TIMEOUT },
             assembler: Assembler::default(),
@@ -306,7 +320,10 @@ impl NodeSession {
 
     /// The epoch of the open session, or of the last one.
     pub const fn newest_epoch(&self) -> Option<Epoch> {
-        self.newest_epoch
+        match self.newest_epoch {
+            Some((_, epoch)) => Some(epoch),
+            None => None,
+        }
     }
 
     /// What the coordinator asked for in the last welcome.
@@ -349,17 +366,21 @@ impl NodeSession {
 
     fn handle_welcome(&mut self, now: Moment, welcome: Welcome) -> Result<(), SessionError> {
         let Phase::Connected(connection) = &mut self.phase else { return Ok(()) };
-        if let Some(seen) = self.newest_epoch.filter(|seen| welcome.epoch <= *seen) {
-            return Err(SessionError::StaleEpoch { offered: welcome.epoch, seen });
-        }
         if welcome.cluster_id != self.config.cluster_id {
             let joined = self.config.cluster_id.clone();
             return Err(SessionError::WrongCluster { offered: welcome.cluster_id, joined });
         }
-        let Applied { revision, restore_generation: applied, .. } = connection.applied;
-        if welcome.restore_generation != applied && revision != Revision::default() {
-            let offered = welcome.restore_generation;
-            return Err(SessionError::RestoreGeneration { offered, applied });
+        let offered = (welcome.restore_generation, welcome.epoch);
+        let applied = connection.applied.restore_generation;
+        let seen = self.newest_epoch.map_or(applied, |(generation, _)| generation.max(applied));
+        if offered.0 < seen {
+            return Err(SessionError::OlderGeneration { offered: offered.0, seen });
+        }
+        if offered.0 > applied && !is_signed(self.authority.as_deref(), &welcome) {
+            return Err(SessionError::RestoreGeneration { offered: offered.0, applied });
+        }
+        if let Some((_, seen)) = self.newest_epoch.filter(|seen| offered <= *seen) {
+            return Err(SessionError::StaleEpoch { offered: offered.1, seen });
         }
         let chosen = (welcome.protocol, welcome.protocol);
         let Some(protocol) = Protocol::agree(chosen) else {
@@ -370,7 +391,8 @@ impl NodeSession {
         }
         connection.protocol = protocol;
         connection.stage = Stage::Open { since: now };
-        self.newest_epoch = Some(welcome.epoch);
+        connection.restore_generation = welcome.restore_generation;
+        self.newest_epoch = Some(offered);
         self.tunables = Some(welcome.tunables);
         self.backoff.limit(Duration::from_millis(welcome.tunables.reconnect_ms_max).min(RETRY_AFTER_MAX));
         self.outputs.push_back(NodeOutput::Opened(welcome));
@@ -399,8 +421,14 @@ impl Connection {
     }
 
     /// Lets a change through if it builds on what the node holds.
-    fn accept(&mut self, change: AssignmentChange) -> Result<Option<NodeOutput>, SessionError> {
-        let held = self.applied.revision;
+    fn accept(&mut self, mut change: AssignmentChange) -> Result<Option<NodeOutput>, SessionError> {
+        // Revisions of another generation say nothing about each other: only a snapshot leads across.
+        let is_restored = self.restore_generation > self.applied.restore_generation;
+        if is_restored && change.base.is_some() {
+            return Err(SessionError::Change("a delta to a set from before the cluster was restored"));
+        }
+        let held = if is_restored { Revision::default() } else { self.applied.revision };
+        change.restore_generation = self.restore_generation;
         if change.revision < held {
             return Err(SessionError::OlderRevision { sent: change.revision, held });
         }
@@ -421,6 +449,16 @@ impl Connection {
         assert!(self.protocol.sends(M::KIND), "the coordinator does not know what it is sent");
         self.transmit.push_back(frame::encode(message));
     }
+}
+
+/// Whether a welcome carries a record of the restore that it claims, signed by the authority.
+fn is_signed(authority: Option<&dyn RestoreAuthority>, welcome: &Welcome) -> bool {
+    let (Some(authority), Some(restore)) = (authority, SignedRestore::find(&welcome.extensions)) else {
+        return false;
+    };
+    restore.record.cluster_id == welcome.cluster_id
+        && restore.record.generation == welcome.restore_generation
+        && authority.has_signed(&restore.record.statement(), &restore.signature)
 }
 
 /// The longest that a coordinator can send a node away for.

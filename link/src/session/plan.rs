@@ -126,6 +126,7 @@ fn carry(
 ) -> AssignmentChange {
     let pods = upserts.iter().filter_map(|uid| desired.pods.get(uid));
     AssignmentChange {
+        restore_generation: 0,
         base: None,
         revision: after.revision,
         upserts: pods.map(|pod| (pod.revision, (*pod.assignment).clone())).collect(),

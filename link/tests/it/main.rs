@@ -7,5 +7,6 @@ mod golden;
 mod hostile;
 mod memory;
 mod pipe;
+mod restore;
 mod samples;
 mod version_one;

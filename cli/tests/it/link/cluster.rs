@@ -186,7 +186,7 @@ impl Coordinator {
         let tokens = Tokens::new(store.clone(), pki.digest());
         let options = SessionOptions {
             cluster_id: pki.cluster_id().to_owned(),
-            restore_generation: 0,
+            restore: None,
             term: store.next_term().await.unwrap(),
             tunables,
             sessions_max: 2,
