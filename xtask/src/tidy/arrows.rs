@@ -49,12 +49,13 @@ const BANNED_IN_PURE: &[&str] = &["tokio", "quinn", "redb", "wasmtime"];
 const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-api", &[]),
     ("dunlin-link", &[]),
+    ("dunlin-tunnel", &[]),
     ("dunlin-coordinator-core", &["dunlin-api", "dunlin-link"]),
     ("dunlin-edge-node-core", &["dunlin-link"]),
-    ("dunlin-coordinator", &["dunlin-api", "dunlin-link", "dunlin-coordinator-core"]),
+    ("dunlin-coordinator", &["dunlin-api", "dunlin-link", "dunlin-coordinator-core", "dunlin-tunnel"]),
     ("dunlin-wasm-host", &["dunlin-link"]),
-    ("dunlin-edge-node", &["dunlin-link", "dunlin-edge-node-core", "dunlin-wasm-host"]),
-    ("dunlin", &["dunlin-api", "dunlin-link", "dunlin-coordinator", "dunlin-edge-node"]),
+    ("dunlin-edge-node", &["dunlin-link", "dunlin-edge-node-core", "dunlin-tunnel", "dunlin-wasm-host"]),
+    ("dunlin", &["dunlin-api", "dunlin-link", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),
     (
         "dunlin-bench",
         &[
@@ -64,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dunlin-coordinator-core",
             "dunlin-edge-node",
             "dunlin-edge-node-core",
+            "dunlin-tunnel",
             "dunlin-wasm-host",
         ],
     ),
@@ -77,7 +79,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime-wasi-http", &["dunlin-wasm-host"]),
     ("redb", &["dunlin-coordinator", "dunlin-edge-node"]),
     // The bench is a client of the API of its own, so that it measures no start of a program.
-    ("quinn", &["dunlin", "dunlin-bench", "dunlin-coordinator", "dunlin-edge-node"]),
+    ("quinn", &["dunlin", "dunlin-bench", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),
     ("postcard", &["dunlin-link"]),
     ("anyhow", &["dunlin", "dunlin-bench", "xtask"]),
 ];
