@@ -1,20 +1,16 @@
 //! The command line's connection to the API: one QUIC connection, one bidirectional stream per request. The only module here
 //! that names quinn.
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    sync::Arc,
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
-use dunlin_link::{join::SERVER_NAME, rpc::RequestHead};
-use quinn::{Connection, ConnectionError, Endpoint, TransportConfig, crypto::rustls::QuicClientConfig};
+use anyhow::{Context as _, Result};
+use dunlin_link::rpc::RequestHead;
+use quinn::{Connection, ConnectionError, Endpoint};
 
-use self::explain::explain;
 pub(crate) use self::response::Response;
 use crate::context::Access;
 
+mod dial;
 mod explain;
 mod response;
 mod tls;
@@ -50,30 +46,8 @@ impl Client {
     /// # Errors
     /// When there is no answer, or one side refuses the other; the message says what to do next.
     pub(crate) async fn connect(access: &Access) -> Result<Self> {
-        let server = &access.server;
-        let address = resolve(server).await?;
-        let mut transport = TransportConfig::default();
-        transport.keep_alive_interval(Some(KEEP_ALIVE));
-        transport.max_idle_timeout(Some(IDLE_TIMEOUT.try_into().context("idle timeout")?));
-        let crypto = QuicClientConfig::try_from(tls::config(access)?)
-            .context("the TLS configuration cannot serve QUIC")?;
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport));
-
-        let local = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let endpoint = Endpoint::client(local.parse().expect("a constant address"))
-            .context("cannot open a UDP socket")?;
-        let connecting = endpoint
-            .connect_with(config, address, SERVER_NAME)
-            .with_context(|| format!("cannot connect to quic://{server}"))?;
-        let connection = tokio::select! {
-            connection = connecting => connection.map_err(|error| explain(&error, access))?,
-            () = refused(address) => return Err(anyhow!("quic://{server} refused the connection: {}", explain::START_IT)),
-            () = tokio::time::sleep(CONNECT_TIMEOUT) => {
-                return Err(anyhow!("no answer from quic://{server} within {CONNECT_TIMEOUT:?}: {}", explain::START_IT));
-            }
-        };
-        Ok(Self { endpoint, connection, server: server.clone() })
+        let dial::Connected { connection, endpoint } = dial::dial(access).await?;
+        Ok(Self { endpoint, connection, server: access.server.clone() })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -131,41 +105,6 @@ async fn send_file(
         progress.advanced(read as u64);
     }
 }
-
-async fn resolve(server: &str) -> Result<SocketAddr> {
-    let mut addresses = tokio::net::lookup_host(server)
-        .await
-        .with_context(|| format!("cannot find the address of {server}, the server of this context"))?;
-    addresses.next().ok_or_else(|| anyhow!("{server} has no address"))
-}
-
-/// Ends when the machine at `address` says that nothing listens on the port, which QUIC itself never learns; else never.
-async fn refused(address: SocketAddr) {
-    let probe = || -> std::io::Result<tokio::net::UdpSocket> {
-        let local: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
-        let socket = UdpSocket::bind(local)?;
-        socket.set_nonblocking(true)?;
-        socket.connect(address)?;
-        // Too short to be a QUIC packet, so that a listening server drops it silently.
-        socket.send(&[0])?;
-        tokio::net::UdpSocket::from_std(socket)
-    };
-    if let Ok(socket) = probe()
-        && let Err(error) = socket.recv(&mut [0; 1]).await
-        && error.kind() == std::io::ErrorKind::ConnectionRefused
-    {
-        return;
-    }
-    std::future::pending().await
-}
-
-/// Keeps a quiet watch alive through address translators, which forget UDP flows after 30 seconds or more.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A coordinator that is there answers within a round trip.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(200);
 

@@ -16,7 +16,7 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "DUNLIN_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// UDP address on which nodes and the command line connect [default: 0.0.0.0:6443]
+    /// Address on which nodes and the command line connect, by UDP or TCP [default: 0.0.0.0:6443]
     #[arg(long, env = "DUNLIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
@@ -36,7 +36,7 @@ pub struct CoordinatorArgs {
 pub struct CoordinatorConfig {
     /// Where everything is kept.
     pub data_dir: PathBuf,
-    /// UDP address to bind; port 0 picks a free one.
+    /// Address to bind on UDP and TCP; port 0 picks a free one.
     pub listen: SocketAddr,
     /// `HOST:PORT` addresses for join tokens; empty means "what the socket turned out to be".
     pub advertise: Vec<String>,

@@ -1,14 +1,23 @@
-//! The one module of the coordinator that names quinn: the endpoint, and which protocol each connection speaks.
+//! The one module of the coordinator that names quinn: the port, and which protocol each connection speaks.
 //!
-//! Whoever is turned away is told why in words, and the same words are logged with the address.
+//! QUIC is served on UDP, and through tunnels on the TCP port of the same number for those whose UDP is blocked. Whoever is turned
+//! away is told why in words, and the same words are logged with the address.
 
+mod admission;
 mod api;
 mod join;
+mod line;
 mod link;
 mod reset;
 mod stream;
+mod tcp;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use dunlin_link::{
     join as join_protocol,
@@ -21,10 +30,14 @@ use quinn::{
     crypto::rustls::{HandshakeData, QuicServerConfig},
 };
 use rustls_pki_types::CertificateDer;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, debug_span, warn};
 
+use self::{
+    admission::{AddressProof, Admission, HANDSHAKE_TIMEOUT, STRANGER_TIMEOUT, Verdict},
+    line::Line,
+    tcp::TunnelPort,
+};
 use crate::{
     pki::{Peer, Pki, TlsError},
     service::ApiService,
@@ -32,10 +45,11 @@ use crate::{
     tokens::Tokens,
 };
 
-/// The coordinator's UDP port.
+/// The coordinator's port, on UDP and TCP.
 #[derive(Debug)]
 pub struct QuicServer {
     endpoint: Endpoint,
+    tunnels: TunnelPort,
     services: Arc<Services>,
 }
 
@@ -64,6 +78,14 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// The same on TCP.
+    #[error("failed to bind TCP address {address}, by which nodes come whose UDP is blocked")]
+    BindTcp {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// TLS cannot be configured.
     #[error("failed to set up TLS")]
     Tls(#[from] TlsError),
@@ -78,21 +100,23 @@ impl QuicServer {
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, tunables: Tunables, services: Services) -> Result<Self, BindError> {
-        let tls = services.pki.server_config()?;
-        let tls = QuicServerConfig::try_from(tls)
-            .map_err(|_| BindError::Transport("TLS lacks the cipher of initial packets"))?;
-        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        let (socket, listener) = bind(address)?;
+        let mut config = server_config(&services.pki, transport(tunables)?)?;
         config
-            .transport_config(Arc::new(transport(tunables)?))
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * 64);
+        let mut tunnelled = transport(tunables)?;
+        dunlin_tunnel::fit(&mut tunnelled);
+        let tunnelled = server_config(&services.pki, tunnelled)?;
+        let tls = services.pki.tunnel_config()?;
         let bind_error = |source| BindError::Bind { address, source };
-        let socket = std::net::UdpSocket::bind(address).map_err(bind_error)?;
-        let runtime = Arc::new(TokioRuntime);
         let endpoint_config = reset::endpoint_config(&services.pki);
+        let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new(endpoint_config, Some(config), socket, runtime).map_err(bind_error)?;
-        Ok(Self { endpoint, services: Arc::new(services) })
+        let tunnels = TunnelPort::new(listener, tls, tunnelled)
+            .map_err(|source| BindError::BindTcp { address, source })?;
+        Ok(Self { endpoint, tunnels, services: Arc::new(services) })
     }
 
     /// Where the port is, for an address that asked for any free one.
@@ -105,21 +129,44 @@ impl QuicServer {
 
     /// Serves until `stop`, then closes every connection and waits until all is said.
     pub async fn run(self, stop: CancellationToken) {
-        let connections = TaskTracker::new();
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+        let port = Port {
+            services: self.services,
+            admission: Arc::new(Admission::new()),
+            connections: TaskTracker::new(),
+            stop,
+        };
+        tokio::join!(port.serve_udp(&self.endpoint), port.serve_tunnels(&self.tunnels));
+        port.connections.close();
+        port.connections.wait().await;
+        // Lets the last packets of closed connections leave.
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.endpoint.wait_idle()).await.is_err() {
+            debug!("some connections did not confirm their end");
+        }
+    }
+}
+
+/// What both ways to the port share.
+#[derive(Debug)]
+struct Port {
+    services: Arc<Services>,
+    admission: Arc<Admission>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Port {
+    async fn serve_udp(&self, endpoint: &Endpoint) {
         loop {
             let incoming = tokio::select! {
-                incoming = self.endpoint.accept() => incoming,
-                () = stop.cancelled() => None,
+                incoming = endpoint.accept() => incoming,
+                () = self.stop.cancelled() => None,
             };
-            let Some(incoming) = incoming else { break };
-            let free = handshakes.available_permits();
-            let verdict = match incoming.remote_address_validated() {
-                true => Verdict::of_validated(free),
-                false => Verdict::of_claimed(free),
+            let Some(incoming) = incoming else { return };
+            let address = match incoming.remote_address_validated() {
+                true => AddressProof::Validated,
+                false => AddressProof::Claimed,
             };
-            match verdict {
+            match self.admission.verdict(address) {
                 Verdict::Accept => {}
                 Verdict::Retry => {
                     // The only error is that it may not, which holds for no address that is not validated.
@@ -131,57 +178,32 @@ impl QuicServer {
                     continue;
                 }
             }
-            // Only this loop takes permits: the one that was counted is still there.
-            let permit = Arc::clone(&handshakes).try_acquire_owned();
+            // Tunnels take places too: the one that was counted may be gone.
+            let Some(place) = self.admission.handshake() else {
+                incoming.refuse();
+                continue;
+            };
             let span = debug_span!("connection", remote = %incoming.remote_address());
-            let (services, strangers) = (Arc::clone(&self.services), Arc::clone(&strangers));
-            let stop = stop.clone();
-            connections.spawn(
-                async move {
-                    let accepted = accept(incoming).await;
-                    drop(permit);
-                    if let Some((connection, alpn)) = accepted {
-                        tokio::select! {
-                            () = serve(&services, &strangers, &connection, &alpn) => {}
-                            () = stop.cancelled() => {
-                                close(&connection, CloseCode::GoingAway, "the coordinator is stopping");
-                            }
-                        }
-                    }
+            let (services, admission) = (Arc::clone(&self.services), Arc::clone(&self.admission));
+            let stop = self.stop.clone();
+            let serve = async move {
+                let accepted = accept(incoming).await;
+                drop(place);
+                let Some((connection, alpn)) = accepted else { return };
+                let line = Line::udp(connection);
+                tokio::select! {
+                    () = serve(&services, &admission, &line, &alpn) => {}
+                    () = stop.cancelled() => go_away(&line),
                 }
-                .instrument(span),
-            );
-        }
-        connections.close();
-        connections.wait().await;
-        // Lets the last packets of closed connections leave.
-        if tokio::time::timeout(DRAIN_TIMEOUT, self.endpoint.wait_idle()).await.is_err() {
-            debug!("some connections did not confirm their end");
+            };
+            self.connections.spawn(serve.instrument(span));
         }
     }
 }
 
-/// What becomes of the first packet of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The handshake begins.
-    Accept,
-    /// The sender shows first that it receives at its address; nothing is kept meanwhile.
-    Retry,
-    /// There is no room.
-    Refuse,
-}
-
-impl Verdict {
-    /// For a sender that receives at its address.
-    const fn of_validated(free: usize) -> Self {
-        if free == 0 { Self::Refuse } else { Self::Accept }
-    }
-
-    /// For an address that may be made up: such ones must not take all places.
-    const fn of_claimed(free: usize) -> Self {
-        if free > HANDSHAKES_MAX - UNVALIDATED_HANDSHAKES_MAX { Self::Accept } else { Self::Retry }
-    }
+/// Ends a connection because the coordinator ends.
+fn go_away(line: &Line) {
+    close(&line.connection, CloseCode::GoingAway, "the coordinator is stopping");
 }
 
 /// Completes a handshake; answers the connection and its protocol.
@@ -210,15 +232,16 @@ async fn accept(incoming: Incoming) -> Option<(Connection, Vec<u8>)> {
 }
 
 /// Serves a connection; one without a certificate only for a short while, and not many at a time.
-async fn serve(services: &Arc<Services>, strangers: &Semaphore, connection: &Connection, alpn: &[u8]) {
+async fn serve(services: &Arc<Services>, admission: &Admission, line: &Line, alpn: &[u8]) {
+    let connection = &line.connection;
     if connection.peer_identity().is_some() {
-        return speak(services, connection, alpn).await;
+        return speak(services, line, alpn).await;
     }
-    let Ok(_seat) = strangers.try_acquire() else {
+    let Some(_seat) = admission.stranger() else {
         warn!(remote = %connection.remote_address(), "refused a connection: too many have no certificate");
         return close(connection, CloseCode::Busy, "too many machines without a certificate are connected");
     };
-    if tokio::time::timeout(STRANGER_TIMEOUT, speak(services, connection, alpn)).await.is_err() {
+    if tokio::time::timeout(STRANGER_TIMEOUT, speak(services, line, alpn)).await.is_err() {
         close(connection, CloseCode::GoingAway, "a connection without a certificate is not kept open");
     }
 }
@@ -229,9 +252,10 @@ fn widen(connection: &Connection, streams: u32, receive_window: u32) {
     connection.set_receive_window(VarInt::from_u32(receive_window));
 }
 
-async fn speak(services: &Arc<Services>, connection: &Connection, alpn: &[u8]) {
+async fn speak(services: &Arc<Services>, line: &Line, alpn: &[u8]) {
+    let connection = &line.connection;
     match alpn {
-        alpn if alpn == join_protocol::SESSION_ALPN => link::serve(services, connection).await,
+        alpn if alpn == join_protocol::SESSION_ALPN => link::serve(services, line).await,
         alpn if alpn == join_protocol::ALPN => join::serve(services, connection).await,
         alpn if alpn == rpc::ALPN => api::serve(services, connection).await,
         _ => turn_away(connection, "no protocol of this port was asked for"),
@@ -257,6 +281,39 @@ fn close(connection: &Connection, code: CloseCode, reason: &str) {
     connection.close(VarInt::from_u32(code as u32), close_reason(reason));
 }
 
+/// Binds UDP and TCP to one port.
+fn bind(address: SocketAddr) -> Result<(UdpSocket, TcpListener), BindError> {
+    let mut tries = if address.port() == 0 { BIND_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let bind_error = |source| BindError::Bind { address, source };
+        let socket = UdpSocket::bind(address).map_err(bind_error)?;
+        widen_buffer(&socket);
+        let same = SocketAddr::new(address.ip(), socket.local_addr().map_err(bind_error)?.port());
+        match TcpListener::bind(same) {
+            Ok(listener) => return Ok((socket, listener)),
+            Err(_) if tries > 0 => {}
+            Err(source) => return Err(BindError::BindTcp { address: same, source }),
+        }
+    }
+}
+
+/// Asks for a larger buffer; root gets it, others as much as the machine's administrator allows.
+fn widen_buffer(socket: &UdpSocket) {
+    use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
+    // What is lost for want of room is sent again.
+    let _ = set_socket_recv_buffer_size_force(socket, UDP_RECEIVE_BUFFER_BYTES)
+        .or_else(|_| set_socket_recv_buffer_size(socket, UDP_RECEIVE_BUFFER_BYTES));
+}
+
+fn server_config(pki: &Pki, transport: TransportConfig) -> Result<ServerConfig, BindError> {
+    let tls = QuicServerConfig::try_from(pki.server_config()?)
+        .map_err(|_| BindError::Transport("TLS lacks the cipher of initial packets"))?;
+    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
 fn transport(tunables: Tunables) -> Result<TransportConfig, BindError> {
     let idle = IdleTimeout::try_from(Duration::from_millis(tunables.idle_timeout_ms))
         .map_err(|_| BindError::Transport("the idle timeout is too long"))?;
@@ -271,29 +328,20 @@ fn transport(tunables: Tunables) -> Result<TransportConfig, BindError> {
     Ok(transport)
 }
 
-/// Handshakes under way at a time; each costs the coordinator a signature.
-const HANDSHAKES_MAX: usize = 256;
-
-/// Those of them whose address may be made up.
-const UNVALIDATED_HANDSHAKES_MAX: usize = 32;
-
 /// Connections that wait to be looked at.
 const INCOMING_MAX: usize = 1024;
 
 /// What one of them may have sent meanwhile.
 const INCOMING_BYTES_MAX: u64 = 64 << 10;
 
-/// A handshake over a slow radio link, with a repeat or two.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// What the kernel may hold of packets that nobody has looked at: the first ones of a fleet that comes back at once.
+const UDP_RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+
+/// Ports that are tried when any will do: UDP's may be taken on TCP.
+const BIND_TRIES: usize = 16;
 
 /// How long a stopping coordinator waits for clients to confirm.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Connections without a certificate at a time: machines that join, and clients that are told they need one.
-const STRANGERS_MAX: usize = 256;
-
-/// How long one of them may last: a join, and the time to take the answer.
-const STRANGER_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Streams that the other side may open before it is known who it is: the one that tells.
 const STREAMS_MAX: u32 = 1;
@@ -303,21 +351,3 @@ const RECEIVE_WINDOW: u32 = 128 << 10;
 
 /// The same for one stream, whoever it is: enough for a module to be pushed at 10 MB/s over 100 ms.
 const STREAM_RECEIVE_WINDOW: u32 = 1 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::{HANDSHAKES_MAX, UNVALIDATED_HANDSHAKES_MAX, Verdict};
-
-    #[test]
-    fn made_up_addresses_cannot_take_all_handshakes() {
-        let check = |under_way: usize, unvalidated, validated| {
-            let free = HANDSHAKES_MAX - under_way;
-            assert_eq!((Verdict::of_claimed(free), Verdict::of_validated(free)), (unvalidated, validated));
-        };
-        check(0, Verdict::Accept, Verdict::Accept);
-        check(UNVALIDATED_HANDSHAKES_MAX - 1, Verdict::Accept, Verdict::Accept);
-        check(UNVALIDATED_HANDSHAKES_MAX, Verdict::Retry, Verdict::Accept);
-        check(HANDSHAKES_MAX - 1, Verdict::Retry, Verdict::Accept);
-        check(HANDSHAKES_MAX, Verdict::Retry, Verdict::Refuse);
-    }
-}

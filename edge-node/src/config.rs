@@ -6,6 +6,8 @@ use dunlin_edge_node_core::address::{BLOCKS, BlockRange, Loopback};
 use dunlin_link::{Bytes, MilliCpu, status::NodeResources};
 use serde::Deserialize;
 
+use crate::session::Transport;
+
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `edgeNode` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -31,6 +33,10 @@ pub struct EdgeNodeArgs {
     /// Addresses of coordinators, in place of those in the token; may be given several times
     #[arg(long, env = "DUNLIN_COORDINATOR", value_name = "HOST:PORT", value_delimiter = ',')]
     pub coordinator: Vec<String>,
+
+    /// How to reach the coordinator: by UDP and over TCP while UDP does not pass, or by one of them alone [default: auto]
+    #[arg(long, env = "DUNLIN_TRANSPORT", value_name = "WAY")]
+    pub transport: Option<Transport>,
 
     /// Label of the Node object; may be given several times
     #[arg(long = "label", env = "DUNLIN_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
@@ -87,6 +93,8 @@ pub struct EdgeNodeConfig {
     pub join: Option<JoinSource>,
     /// Coordinators, in place of those in the token.
     pub coordinators: Vec<String>,
+    /// How the coordinator may be reached.
+    pub transport: Transport,
     /// Labels for the Node object.
     pub labels: Vec<(String, String)>,
     /// Taints for the Node object: key, value, effect.
@@ -184,6 +192,7 @@ impl EdgeNodeArgs {
             join,
             join_file,
             coordinator: list(self.coordinator, file.coordinator),
+            transport: self.transport.or(file.transport),
             labels: list(self.labels, file.labels),
             taints: list(self.taints, file.taints),
             node_addresses: list(self.node_addresses, file.node_addresses),
@@ -250,6 +259,7 @@ impl EdgeNodeArgs {
             state_dir: self.state_dir.unwrap_or(machine.state_dir),
             join,
             coordinators,
+            transport: self.transport.unwrap_or_default(),
             labels,
             taints,
             addresses,

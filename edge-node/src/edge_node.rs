@@ -115,6 +115,7 @@ impl EdgeNode {
                 addresses: config.coordinators.clone(),
                 facts: facts.clone(),
                 boot_id: boot_id(&facts.boot_id),
+                transport: config.transport,
             },
         );
         let options = AgentOptions {
@@ -207,6 +208,7 @@ async fn identity(config: &EdgeNodeConfig) -> Result<Identity, StartError> {
         addresses: config.coordinators.clone(),
         node: NodeName::new(&*config.node_name),
         state_dir: config.state_dir.clone(),
+        transport: config.transport,
     };
     Ok(join(options).await?)
 }

@@ -8,20 +8,27 @@
 
 mod connect;
 mod contact;
+mod dial;
 mod drive;
 mod fetch;
 mod identity;
 mod join;
 mod logs;
+mod network;
+mod path;
 mod restore;
 mod stream;
 mod tls;
+mod way;
 
 use std::{
     collections::HashMap,
     future::Future,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -41,7 +48,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub use dunlin_link::session::node::Applied;
 
@@ -50,6 +57,14 @@ pub use self::{
     contact::Contact,
     identity::{Identity, IdentityError},
     join::{JoinError, JoinOptions, join},
+    way::Transport,
+};
+
+use self::{
+    connect::Connected,
+    drive::SessionEnd,
+    network::{Changes, Network},
+    way::{Plan, Probes, Ways},
 };
 
 pub(crate) use self::tls::RELEASED_AT;
@@ -87,6 +102,8 @@ pub struct SessionOptions {
     pub facts: NodeFacts,
     /// The boot of its machine.
     pub boot_id: BootId,
+    /// How the coordinator may be reached.
+    pub transport: Transport,
 }
 
 /// The session of one node, not running yet.
@@ -94,6 +111,7 @@ pub struct SessionOptions {
 pub struct Session {
     identity: Identity,
     addresses: Vec<String>,
+    transport: Transport,
     socket: Option<SharedSocket>,
     shared: Arc<Shared>,
 }
@@ -119,6 +137,9 @@ struct Shared {
     /// One fetch per content at a time.
     fetches: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     fetch_slots: Semaphore,
+    network: Network,
+    /// Streams that the coordinator has open, logs for instance.
+    reverse_streams: AtomicUsize,
 }
 
 /// By which the loops of a connection wake each other.
@@ -140,6 +161,8 @@ impl Shared {
             committing: Arc::default(),
             fetches: Mutex::default(),
             fetch_slots: Semaphore::new(FETCHES_MAX),
+            network: Network::default(),
+            reverse_streams: AtomicUsize::new(0),
         }
     }
 }
@@ -160,13 +183,14 @@ impl Session {
             machine = machine.trusting(Arc::new(key));
         }
         let shared = Shared::new(machine);
-        Self { identity, addresses, socket: None, shared: Arc::new(shared) }
+        Self { identity, addresses, transport: options.transport, socket: None, shared: Arc::new(shared) }
     }
 
-    /// The same session over a socket that others use too, for processes with more nodes than file descriptors.
+    /// The same session over a UDP socket that others use too, and over nothing else: for processes with more nodes than file
+    /// descriptors. It does not follow changes of the network.
     #[must_use]
     pub fn over(self, socket: SharedSocket) -> Self {
-        Self { socket: Some(socket), ..self }
+        Self { socket: Some(socket), transport: Transport::Quic, ..self }
     }
 
     /// The agent's side.
@@ -178,48 +202,62 @@ impl Session {
     pub async fn run<H: SessionHost>(self, host: Arc<H>, stop: CancellationToken) {
         tokio::select! {
             () = self.keep_up(&host, &stop) => {}
+            () = self.shared.network.watch(), if self.socket.is_none() => {}
             () = stop.cancelled() => {}
         }
     }
 
     async fn keep_up<H: SessionHost>(&self, host: &Arc<H>, stop: &CancellationToken) {
         let mut first = 0;
-        let mut failure = String::new();
+        let mut ways = Ways::new(self.transport);
+        let mut failure = Failure::default();
+        let mut network = self.shared.network.subscribe();
+        let mut better = None;
         loop {
-            self.wait_to_connect().await;
-            let tunables = self.shared.machine().tunables();
-            match connect::connect(&self.identity, (&self.addresses, first), self.socket.as_ref(), tunables)
-                .await
-            {
+            self.wait_to_connect(&mut network).await;
+            if network.has_changed().unwrap_or(false) {
+                network.mark_unchanged();
+                ways.forget();
+            }
+            let connected = match better.take() {
+                Some(connected) => Ok(connected),
+                None => self.connect(ways.plan(), first).await,
+            };
+            match connected {
                 Ok(connected) => {
                     failure.clear();
+                    ways.reached(connected.way());
                     let end = tokio::select! {
-                        end = drive::drive(&self.shared, host, &connected) => Some(end),
-                        () = stop.cancelled() => None,
+                        end = self.hold(host, &connected, ways) => end,
+                        () = stop.cancelled() => HoldEnd::Stopped,
                     };
                     self.shared.connection.send_replace(None);
+                    let tunables = self.shared.machine().tunables();
                     self.shared.contacts.ended(connected.silent(tunables));
-                    let Some(end) = end else { return connected.say_goodbye().await };
-                    connected.close(&end);
                     match end {
-                        drive::SessionEnd::TooSilent => debug!("{end}"),
-                        end => warn!(error = &end as &dyn std::error::Error, "session ended"),
+                        HoldEnd::Stopped => return connected.say_goodbye().await,
+                        HoldEnd::Better(next) => {
+                            info!("UDP passes again; the session goes there");
+                            connected.retire();
+                            better = Some(next);
+                            self.shared.machine().handle_replaced(self.shared.now());
+                            continue;
+                        }
+                        HoldEnd::Session(end) => {
+                            connected.close(&end);
+                            log_end(&end);
+                            if end.is_worth_another() {
+                                self.shared.machine().handle_replaced(self.shared.now());
+                                continue;
+                            }
+                        }
                     }
                 }
                 Err(error) => {
-                    // The next attempt starts with the next address.
+                    // The next attempt starts with the next address, and knows nothing of the ways there.
                     first += 1;
-                    let why = error.to_string();
-                    // Once for each change of what is wrong: a node may be away for days.
-                    if failure == why {
-                        debug!(error = why, "failed to connect to the coordinator again");
-                    } else {
-                        warn!(
-                            error = &error as &dyn std::error::Error,
-                            "failed to connect to the coordinator"
-                        );
-                        failure = why;
-                    }
+                    ways.forget();
+                    failure.log(&error);
                 }
             }
             let now = self.shared.now();
@@ -227,8 +265,42 @@ impl Session {
         }
     }
 
+    async fn connect(&self, plan: Plan, first: usize) -> Result<Connected, ConnectError> {
+        let tunables = self.shared.machine().tunables();
+        let dial = connect::session_dial(&self.identity, self.socket.clone(), tunables, plan)?;
+        connect::dial_any(&dial, &self.addresses, first).await
+    }
+
+    /// Runs a session until it ends or a better connection is there.
+    async fn hold<H: SessionHost>(&self, host: &Arc<H>, connected: &Connected, ways: Ways) -> HoldEnd {
+        tokio::select! {
+            end = drive::drive(&self.shared, host, connected) => HoldEnd::Session(end),
+            better = self.look_for_better(connected, ways) => HoldEnd::Better(better),
+        }
+    }
+
+    /// Looks for a connection by UDP for as long as the session has none; never ends when it has.
+    async fn look_for_better(&self, connected: &Connected, ways: Ways) -> Connected {
+        let mut probes = Probes::new();
+        while ways.is_makeshift(connected.way()) {
+            let delay = probes.next_delay(&mut rand::rng());
+            tokio::time::sleep(delay).await;
+            // A log that someone reads would break off, and nothing is urgent here.
+            if self.shared.reverse_streams.load(Ordering::Relaxed) > 0 {
+                continue;
+            }
+            let tunables = self.shared.machine().tunables();
+            let dial = connect::session_dial(&self.identity, None, tunables, ways.plan());
+            let Ok(dial) = dial else { continue };
+            if let Some(better) = dial.probe(&connected.address, connected.remote).await {
+                return better;
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Waits until the machine wants a connection.
-    async fn wait_to_connect(&self) {
+    async fn wait_to_connect(&self, network: &mut watch::Receiver<Changes>) {
         loop {
             let timeout = {
                 let mut machine = self.shared.machine();
@@ -239,11 +311,62 @@ impl Session {
                 }
                 machine.poll_timeout()
             };
-            match timeout {
-                Some(at) => tokio::time::sleep(at.since(self.shared.now())).await,
-                None => self.shared.bells.time.notified().await,
+            let expired = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep(at.since(self.shared.now())).await,
+                    None => self.shared.bells.time.notified().await,
+                }
+            };
+            let mut changes = network.clone();
+            tokio::select! {
+                () = expired => {}
+                changed = changes.changed() => {
+                    *network = changes;
+                    if changed.is_ok() {
+                        // What failed may work now, and nobody should wait a minute for it.
+                        self.shared.machine().hasten(self.shared.now(), &mut rand::rng());
+                    }
+                }
             }
         }
+    }
+}
+
+/// What ended a connection's time.
+enum HoldEnd {
+    /// Its session.
+    Session(SessionEnd),
+    /// This one, which is better.
+    Better(Connected),
+    /// The agent.
+    Stopped,
+}
+
+fn log_end(end: &SessionEnd) {
+    match end {
+        SessionEnd::TooSilent => debug!("{end}"),
+        SessionEnd::NetworkChanged(_) => info!("{end}"),
+        end => warn!(error = end as &dyn std::error::Error, "session ended"),
+    }
+}
+
+/// Logs failures to connect once for each change of what is wrong: a node may be away for days.
+#[derive(Debug, Default)]
+struct Failure(String);
+
+impl Failure {
+    fn log(&mut self, error: &ConnectError) {
+        let why = error.to_string();
+        if self.0 == why {
+            debug!(error = why, "failed to connect to the coordinator again");
+        } else {
+            warn!(error = error as &dyn std::error::Error, "failed to connect to the coordinator");
+            self.0 = why;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
     }
 }
 

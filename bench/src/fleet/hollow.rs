@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use dunlin_edge_node::session::{
-    JoinOptions, Session, SessionHandle, SessionOptions, SharedSocket, Traffic, join,
+    JoinOptions, Session, SessionHandle, SessionOptions, SharedSocket, Traffic, Transport, join,
 };
 use dunlin_link::{
     BootId, Bytes, MilliCpu, NodeName,
@@ -174,9 +174,11 @@ async fn join_one(
     let node = NodeName::new(name(number));
     let state_dir = state_dir.as_ref().join(node.as_str());
     let addresses = vec![coordinator.to_string()];
-    let identity = join(JoinOptions { token, addresses: addresses.clone(), node, state_dir }).await?;
+    let transport = Transport::Quic;
+    let identity =
+        join(JoinOptions { token, addresses: addresses.clone(), node, state_dir, transport }).await?;
     let boot_id = BootId(uuid::Uuid::new_v4().into_bytes());
-    Ok(Session::new(identity, SessionOptions { addresses, facts: facts(number), boot_id }))
+    Ok(Session::new(identity, SessionOptions { addresses, facts: facts(number), boot_id, transport }))
 }
 
 /// A small board, as its agent would describe it.

@@ -7,7 +7,7 @@ use rustls::AlertDescription;
 use crate::context::Access;
 
 /// What to do when nothing answers.
-pub(super) const START_IT: &str = "is the coordinator running, and does UDP reach it? \
+pub(super) const START_IT: &str = "is the coordinator running, and does UDP or TCP reach it? \
      Start one here with `dunlin dev`, or choose another with `dunlin config use-context`";
 
 /// Turns quinn's error into a person's.

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Folder for all state; a cluster that is in it already is resumed.
     #[arg(long, env = "DUNLIN_DEV_STATE_DIR", value_name = "DIR", default_value = "./.dunlin")]
     state_dir: PathBuf,
-    /// UDP port on loopback; another free one is taken when it is in use.
+    /// Port on loopback, UDP and TCP; another free one is taken when it is in use.
     #[arg(long, env = "DUNLIN_DEV_PORT", value_name = "PORT", default_value_t = dunlin_coordinator::config::DEFAULT_PORT)]
     port: u16,
     /// Name of the context that is written to the client configuration and selected.
@@ -125,7 +125,7 @@ async fn start_coordinator(state_dir: &Path, port: u16) -> Result<Coordinator> {
     let usual = coordinator_config(state_dir, port)?;
     match Coordinator::start(usual).await {
         Err(error) if is_in_use(&error) => {
-            terminal::remark(&format!("UDP port {port} is taken; using a free one"));
+            terminal::remark(&format!("port {port} is taken; using a free one"));
             Coordinator::start(coordinator_config(state_dir, 0)?).await
         }
         started => started,

@@ -39,6 +39,18 @@ impl Pki {
     /// # Errors
     /// When no certificate can be made for the coordinator.
     pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        self.port_config(&[join::SESSION_ALPN, join::ALPN, rpc::ALPN])
+    }
+
+    /// The same for TCP, whose protocols carry those of [`Pki::server_config`] inside.
+    ///
+    /// # Errors
+    /// When no certificate can be made for the coordinator.
+    pub fn tunnel_config(&self) -> Result<ServerConfig, TlsError> {
+        self.port_config(&[dunlin_tunnel::ALPN])
+    }
+
+    fn port_config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate().clone())?;
@@ -52,7 +64,7 @@ impl Pki {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
-        config.alpn_protocols = [join::SESSION_ALPN, join::ALPN, rpc::ALPN].map(<[u8]>::to_vec).to_vec();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
 }

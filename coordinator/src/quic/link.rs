@@ -8,22 +8,24 @@ use dunlin_link::{
     session::CloseCode,
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
-use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinSet};
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
-    Services, close, peer,
+    Services, close,
+    line::{Line, LineMeter},
+    peer,
     stream::{read_head, write_head},
     turn_away, widen,
 };
 use crate::sessions::{
-    self, LOG_QUEUE_MAX, LinkKind, LogReader, Meter, OpenLog, OpenLogError, SessionEnd, Sessions, Traffic,
-    Wire, wall,
+    self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, SessionEnd, Sessions, Wire, wall,
 };
 
 /// Serves a node's connection until it ends.
-pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
+pub(super) async fn serve(services: &Arc<Services>, line: &Line) {
+    let connection = &line.connection;
     let (node, key, certificate_end) = match authorize(services, connection).await {
         Ok(authorized) => authorized,
         Err(reason) => return turn_away(connection, &reason),
@@ -34,14 +36,9 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
     }
     let span = info_span!("session", %node);
     let membership = async { services.tokens.check_key(&node, key).await.map_err(|error| error.to_string()) };
-    let wire = Wire {
-        certificate_end,
-        meter: Arc::new(QuicMeter {
-            connection: connection.clone(),
-            idle_timeout: services.sessions.idle_timeout(),
-        }),
-    };
-    run(&services.sessions, connection, &node, membership, wire).instrument(span).await;
+    let meter = Arc::new(LineMeter::new(line.clone(), services.sessions.idle_timeout()));
+    let wire = Wire { certificate_end, meter };
+    run(&services.sessions, line, &node, membership, wire).instrument(span).await;
 }
 
 /// Answers a greeting with when to come again.
@@ -78,11 +75,12 @@ async fn authorize(
 
 async fn run(
     sessions: &Sessions,
-    connection: &Connection,
+    line: &Line,
     node: &NodeName,
     membership: impl Future<Output = Result<(), String>> + Send,
     wire: Wire,
 ) {
+    let connection = &line.connection;
     widen(connection, NODE_STREAMS_MAX, RECEIVE_WINDOW);
     let control = tokio::time::timeout(CONTROL_TIMEOUT, connection.accept_bi()).await;
     let Ok(Ok((output, input))) = control else {
@@ -192,31 +190,6 @@ async fn open_log(connection: &Connection, open: LogOpen) -> io::Result<Result<L
         LogAnswer::Opened => Ok(LogReader::new(input)),
         LogAnswer::Refused(reason) => Err(OpenLogError::Refused(reason)),
     })
-}
-
-/// Counts a connection's bytes.
-#[derive(Debug)]
-struct QuicMeter {
-    connection: Connection,
-    idle_timeout: Duration,
-}
-
-impl Meter for QuicMeter {
-    fn read(&self) -> Traffic {
-        let stats = self.connection.stats();
-        let silent = match self.connection.close_reason() {
-            Some(ConnectionError::TimedOut) => self.idle_timeout,
-            _ => Duration::ZERO,
-        };
-        Traffic {
-            kind: LinkKind::Quic,
-            peer: self.connection.remote_address(),
-            bytes_in: stats.udp_rx.bytes,
-            bytes_out: stats.udp_tx.bytes,
-            rtt: stats.path.rtt,
-            silent,
-        }
-    }
 }
 
 /// Priorities: control over status over exec over logs over artifacts.

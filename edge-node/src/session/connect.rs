@@ -1,19 +1,26 @@
 //! Opening connections to the coordinator, and words for why one ended.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use dunlin_link::{
-    join::SERVER_NAME,
     message::Tunables,
     session::{CloseCode, close_reason},
 };
-use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt,
-    crypto::rustls::QuicClientConfig,
-};
-use tokio::net::lookup_host;
+use dunlin_tunnel::Tunnel;
+use quinn::{Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
 
-use super::{drive::SessionEnd, identity::Identity, tls};
+use super::{
+    dial::Dial,
+    drive::SessionEnd,
+    identity::Identity,
+    network::any_like,
+    tls,
+    way::{Plan, Way},
+};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +43,14 @@ pub enum ConnectError {
     /// TLS cannot be configured.
     #[error("failed to set up TLS")]
     Tls(#[from] rustls::Error),
+    /// What answers on TCP is no coordinator that this machine knows.
+    #[error("failed to connect to `{address}` by TCP")]
+    Tunnel {
+        /// As given.
+        address: String,
+        /// Why.
+        source: dunlin_tunnel::ConnectError,
+    },
     /// Nobody answers, or who answers refuses.
     #[error("failed to connect to `{address}`: {why}")]
     Refused {
@@ -49,7 +64,7 @@ pub enum ConnectError {
 /// A UDP socket that carries the connections of many sessions. Each of them is told apart by its connection id, as behind any port,
 /// so the coordinator sees nodes as it would on machines of their own; only their port is the same.
 #[derive(Clone, Debug)]
-pub struct SharedSocket(Endpoint);
+pub struct SharedSocket(pub(super) Endpoint);
 
 impl SharedSocket {
     /// A socket for coordinators at addresses of the same family as `near`. Must be called within a tokio runtime.
@@ -88,17 +103,45 @@ pub(super) fn traffic(connection: &Connection) -> Traffic {
     }
 }
 
-/// A connection with the socket that carries it.
+/// A connection with what carries it.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) connection: Connection,
     pub(super) address: String,
+    pub(super) remote: SocketAddr,
     /// How often it is kept open; fixed when it is made.
-    keep_alive: Duration,
-    endpoint: Endpoint,
+    pub(super) keep_alive: Duration,
+    pub(super) carrier: Carrier,
+}
+
+/// What carries a connection.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// A UDP socket.
+    Udp {
+        endpoint: Endpoint,
+        /// The address that packets left from when it was made.
+        source: Option<IpAddr>,
+    },
+    /// A stream.
+    Tcp(Tunnel),
 }
 
 impl Connected {
+    /// What carries it.
+    pub(super) const fn way(&self) -> Way {
+        match self.carrier {
+            Carrier::Udp { .. } => Way::Udp,
+            Carrier::Tcp(_) => Way::Tcp,
+        }
+    }
+
+    /// Closes because another connection takes its place.
+    pub(super) fn retire(&self) {
+        self.connection
+            .close(VarInt::from_u32(CloseCode::GoingAway as u32), b"the node has a better connection");
+    }
+
     /// Whether one lost keep-alive, or none, makes the coordinator give this connection up, and another would do better.
     pub(super) fn is_too_silent(&self, tunables: Tunables) -> bool {
         let (keep_alive, idle) = intervals(Some(tunables));
@@ -123,73 +166,40 @@ impl Connected {
     pub(super) async fn say_goodbye(self) {
         self.connection.close(VarInt::from_u32(CloseCode::GoingAway as u32), b"the node is stopping");
         // If it does not arrive, the coordinator notices the silence.
-        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.endpoint.wait_idle()).await;
+        let endpoint = match &self.carrier {
+            Carrier::Udp { endpoint, .. } => endpoint,
+            Carrier::Tcp(tunnel) => tunnel.endpoint(),
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, endpoint.wait_idle()).await;
     }
 }
 
-/// Opens a session's connection at one of the addresses, tried in turn from the `first` on.
-pub(super) async fn connect(
+/// What it takes to open a session's connection.
+pub(super) fn session_dial(
     identity: &Identity,
-    (addresses, first): (&[String], usize),
-    socket: Option<&SharedSocket>,
+    socket: Option<SharedSocket>,
     tunables: Option<Tunables>,
-) -> Result<Connected, ConnectError> {
+    plan: Plan,
+) -> Result<Dial, ConnectError> {
     let floor = identity.issued_at().unwrap_or_default();
     let tls = tls::session_config(identity.authority(), identity.chain(), identity.key(), floor)?;
-    dial_any(tls, (addresses, first), socket, tunables).await
+    Ok(Dial { tls, socket, tunables, plan })
 }
 
-/// Connects to the first of the addresses that answers.
+/// Connects to the first of the addresses that answers, tried in turn from the `first` on.
 pub(super) async fn dial_any(
-    tls: rustls::ClientConfig,
-    (addresses, first): (&[String], usize),
-    socket: Option<&SharedSocket>,
-    tunables: Option<Tunables>,
+    dial: &Dial,
+    addresses: &[String],
+    first: usize,
 ) -> Result<Connected, ConnectError> {
     let mut last = ConnectError::NoAddress;
     for index in 0..addresses.len() {
-        let address = &addresses[(first + index) % addresses.len()];
-        match dial(tls.clone(), address, socket, tunables).await {
+        match dial.dial(&addresses[(first + index) % addresses.len()]).await {
             Ok(connected) => return Ok(connected),
             Err(error) => last = error,
         }
     }
     Err(last)
-}
-
-async fn dial(
-    tls: rustls::ClientConfig,
-    address: &str,
-    socket: Option<&SharedSocket>,
-    tunables: Option<Tunables>,
-) -> Result<Connected, ConnectError> {
-    let look_up = |source| ConnectError::LookUp { address: address.to_owned(), source };
-    let remote = lookup_host(address).await.map_err(look_up)?.next();
-    let remote = remote.ok_or_else(|| look_up(io::ErrorKind::NotFound.into()))?;
-    let endpoint = match socket {
-        Some(SharedSocket(endpoint)) => endpoint.clone(),
-        // One of its own for each connection: after a change of network an old one may be bound to nothing.
-        None => Endpoint::client(any_like(remote)).map_err(ConnectError::Socket)?,
-    };
-    let tls = QuicClientConfig::try_from(tls)
-        .map_err(|_| rustls::Error::General("TLS lacks the cipher of initial packets".into()))?;
-    let mut config = ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(transport(tunables)));
-    let refused = |why| ConnectError::Refused { address: address.to_owned(), why };
-    let connecting =
-        endpoint.connect_with(config, remote, SERVER_NAME).map_err(|error| refused(error.to_string()))?;
-    let connection = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(refused(describe(&error))),
-        Err(_) => return Err(refused("no answer in time".into())),
-    };
-    let keep_alive = intervals(tunables).0;
-    Ok(Connected { connection, address: address.to_owned(), keep_alive, endpoint })
-}
-
-/// Any address and port of this machine, of the family of `remote`.
-fn any_like(remote: SocketAddr) -> SocketAddr {
-    if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() }
 }
 
 /// Why a connection ended, for a person.
@@ -222,7 +232,7 @@ pub(super) fn describe(error: &ConnectionError) -> String {
 }
 
 /// How often to keep a connection open, and the silence after which it is dead.
-fn intervals(tunables: Option<Tunables>) -> (Duration, Duration) {
+pub(super) fn intervals(tunables: Option<Tunables>) -> (Duration, Duration) {
     let (keep_alive, idle) = match tunables {
         Some(tunables) => {
             (Duration::from_millis(tunables.keep_alive_ms), Duration::from_millis(tunables.idle_timeout_ms))
@@ -232,7 +242,7 @@ fn intervals(tunables: Option<Tunables>) -> (Duration, Duration) {
     (keep_alive.max(KEEP_ALIVE_MIN), idle.max(KEEP_ALIVE_MIN))
 }
 
-fn transport(tunables: Option<Tunables>) -> TransportConfig {
+pub(super) fn transport(tunables: Option<Tunables>, way: Way) -> TransportConfig {
     let (keep_alive, idle) = intervals(tunables);
     let idle = IdleTimeout::try_from(idle).ok();
     let mut transport = TransportConfig::default();
@@ -242,6 +252,9 @@ fn transport(tunables: Option<Tunables>) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None);
+    if way == Way::Tcp {
+        dunlin_tunnel::fit(&mut transport);
+    }
     transport
 }
 
@@ -258,7 +271,7 @@ const KEEP_ALIVE_MIN: Duration = Duration::from_millis(500);
 const STREAMS_MAX: u32 = 64;
 
 /// A handshake over a slow radio link, with a repeat or two.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a stopping agent waits for its last packet.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);

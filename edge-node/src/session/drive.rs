@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{
     SessionHost, Shared,
     connect::{Connected, describe},
-    logs, wall,
+    logs, path, wall,
 };
 
 /// Why a session ended.
@@ -24,12 +24,20 @@ pub(super) enum SessionEnd {
     /// The coordinator wants to hear of the node more often than this connection, made before that was known, speaks.
     #[error("the coordinator asks for a shorter keep-alive; connecting again")]
     TooSilent,
+    /// This machine's network changed, and the connection cannot come along; in words.
+    #[error("this machine's network changed, and {0}")]
+    NetworkChanged(&'static str),
     /// The agent cannot keep what it was told.
     #[error("failed to commit a change")]
     Commit(#[source] io::Error),
 }
 
 impl SessionEnd {
+    /// Whether another connection is better tried at once.
+    pub(super) const fn is_worth_another(&self) -> bool {
+        matches!(self, Self::NetworkChanged(_))
+    }
+
     /// What to close the connection with.
     pub(super) fn close(&self) -> (CloseCode, String) {
         match self {
@@ -62,7 +70,8 @@ pub(super) async fn drive<H: SessionHost>(
         run.write(output),
         run.act(),
         run.answer_streams(),
-        run.keep_time()
+        run.keep_time(),
+        path::follow(&shared.network, connected),
     );
     match ended {
         // The stream's own error says less than why the connection closed.
@@ -81,7 +90,7 @@ struct Run<'a, H> {
 }
 
 /// The loops end only by an error.
-enum Never {}
+pub(super) enum Never {}
 
 impl<H: SessionHost> Run<'_, H> {
     async fn read(&self, mut input: RecvStream) -> Result<Never, SessionEnd> {
@@ -140,6 +149,7 @@ impl<H: SessionHost> Run<'_, H> {
                 }
                 info!(
                     coordinator = self.connected.address,
+                    carrier = %self.connected.way(),
                     term = epoch.term,
                     counter = epoch.counter,
                     "session opened"
@@ -166,7 +176,7 @@ impl<H: SessionHost> Run<'_, H> {
     }
 
     async fn answer_streams(&self) -> Result<Never, SessionEnd> {
-        logs::serve(self.host, &self.connected.connection).await;
+        logs::serve(self.host, &self.connected.connection, &self.shared.reverse_streams).await;
         let reason = self.connected.connection.close_reason();
         Err(SessionEnd::Connection(reason.as_ref().map_or_else(String::new, describe)))
     }

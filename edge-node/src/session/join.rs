@@ -14,10 +14,12 @@ use rustls_pki_types::CertificateDer;
 use tracing::{info, warn};
 
 use super::{
-    connect::{ConnectError, Connected, describe, dial_any},
+    connect::{ConnectError, Connected, describe},
+    dial::Dial,
     identity::{Folder, Identity, IdentityError, Record},
     stream::{read_frame, write_head},
     tls::{authority_of, join_config},
+    way::{Transport, Ways},
 };
 
 /// What joining takes.
@@ -31,6 +33,8 @@ pub struct JoinOptions {
     pub node: NodeName,
     /// Where its identity is kept.
     pub state_dir: PathBuf,
+    /// How the coordinator may be reached.
+    pub transport: Transport,
 }
 
 /// Why a machine did not become a node.
@@ -63,13 +67,14 @@ pub enum JoinError {
 /// # Errors
 /// Why it did not become one.
 pub async fn join(options: JoinOptions) -> Result<Identity, JoinError> {
-    let JoinOptions { token, addresses, node, state_dir } = options;
+    let JoinOptions { token, addresses, node, state_dir, transport } = options;
     let addresses = if addresses.is_empty() { token.addresses.clone() } else { addresses };
     let folder = Folder::of(&state_dir);
     let key = folder.key()?;
     let request = CertificateParams::default().serialize_request(&key)?;
     let tls = join_config(token.ca).map_err(ConnectError::from)?;
-    let connected = connect(&tls, &addresses).await?;
+    let dial = Dial { tls, socket: None, tunables: None, plan: Ways::new(transport).plan() };
+    let connected = connect(&dial, &addresses).await?;
     let connection = &connected.connection;
     let authority = authority(connection, &token).ok_or(JoinError::Malformed)?;
     let request = JoinRequest {
@@ -88,11 +93,11 @@ pub async fn join(options: JoinOptions) -> Result<Identity, JoinError> {
 }
 
 /// Tries the addresses in turn, and says so: whoever joins a machine waits for it.
-async fn connect(tls: &rustls::ClientConfig, addresses: &[String]) -> Result<Connected, ConnectError> {
+async fn connect(dial: &Dial, addresses: &[String]) -> Result<Connected, ConnectError> {
     let mut last = ConnectError::NoAddress;
     for address in addresses {
         info!(address, "joining the cluster");
-        match dial_any(tls.clone(), (std::slice::from_ref(address), 0), None, None).await {
+        match dial.dial(address).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "failed to reach the coordinator");

@@ -1,6 +1,12 @@
 //! Streams that the coordinator opens: logs.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use dunlin_link::stream::{LogAnswer, LogOpen};
 use quinn::{Connection, RecvStream, SendStream};
@@ -12,10 +18,11 @@ use super::{
     stream::{read_head, write_head},
 };
 
-/// Answers streams until the connection ends; then streams under way end with it.
-pub(super) async fn serve<H: SessionHost>(host: &Arc<H>, connection: &Connection) {
+/// Answers streams until the connection ends; then streams under way end with it. `open` tells others how many there are.
+pub(super) async fn serve<H: SessionHost>(host: &Arc<H>, connection: &Connection, open: &AtomicUsize) {
     let mut streams = JoinSet::new();
     loop {
+        open.store(streams.len(), Ordering::Relaxed);
         tokio::select! {
             stream = connection.accept_bi() => {
                 let Ok((output, input)) = stream else { return };

@@ -93,7 +93,11 @@ pub struct NodeSession {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a process has one of these")]
 enum Phase {
-    Waiting { until: Moment },
+    Waiting {
+        until: Moment,
+        /// Before this the coordinator does not want to hear of the node.
+        earliest: Moment,
+    },
     Connecting,
     Connected(Connection),
 }
@@ -134,7 +138,7 @@ impl NodeSession {
             authority: None,
             connections: 0,
             retry_after: Duration::ZERO,
-            phase: Phase::Waiting { until: now },
+            phase: Phase::Waiting { until: now, earliest: now },
             outputs: VecDeque::new(),
         }
     }
@@ -190,9 +194,24 @@ impl NodeSession {
         {
             self.backoff.reset();
         }
-        let delay = self.backoff.next_delay(rng) + std::mem::take(&mut self.retry_after);
-        self.phase = Phase::Waiting { until: now + delay };
+        let earliest = now + std::mem::take(&mut self.retry_after);
+        let until = earliest + self.backoff.next_delay(rng);
+        self.phase = Phase::Waiting { until, earliest };
         self.outputs.clear();
+    }
+
+    /// The connection was given up for another one, which is there already or is to be tried at once. That is no failure.
+    pub fn handle_replaced(&mut self, now: Moment) {
+        self.phase = Phase::Waiting { until: now, earliest: now };
+        self.outputs.clear();
+    }
+
+    /// Something changed that may let a connection succeed: tries again within a second, unless the coordinator asked for more.
+    pub fn hasten(&mut self, now: Moment, rng: &mut impl Rng) {
+        if let Phase::Waiting { until, earliest } = &mut self.phase {
+            let soon = now + rng.random_range(Duration::ZERO..=backoff::FIRST);
+            *until = (*until).min(soon.max(*earliest));
+        }
     }
 
     /// Takes bytes of the control stream, in order, however they are divided.
@@ -215,7 +234,7 @@ impl NodeSession {
     /// When the coordinator did not answer in time.
     pub fn handle_timeout(&mut self, now: Moment) -> Result<(), SessionError> {
         match &self.phase {
-            Phase::Waiting { until } if *until <= now => {
+            Phase::Waiting { until, .. } if *until <= now => {
                 self.phase = Phase::Connecting;
                 self.outputs.push_back(NodeOutput::Connect);
                 Ok(())
@@ -294,7 +313,7 @@ impl NodeSession {
     /// When to call [`NodeSession::handle_timeout`].
     pub const fn poll_timeout(&self) -> Option<Moment> {
         match &self.phase {
-            Phase::Waiting { until } => Some(*until),
+            Phase::Waiting { until, .. } => Some(*until),
             Phase::Connected(Connection { stage: Stage::Greeting { deadline }, .. }) => Some(*deadline),
             _ => None,
         }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use dunlin_edge_node::session::{
-    Applied, Identity, JoinError, JoinOptions, Session, SessionHandle, SessionHost, SessionOptions, join,
+    Applied, Identity, JoinError, JoinOptions, Session, SessionHandle, SessionHost, SessionOptions,
+    Transport, join,
 };
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid,
@@ -112,14 +113,24 @@ pub(crate) struct Node {
 impl Node {
     /// Joins with a token and starts a session.
     pub(crate) async fn join(token: JoinToken, name: &str) -> Self {
+        Self::join_by(token, name, Transport::Auto).await
+    }
+
+    /// The same by a given way.
+    pub(crate) async fn join_by(token: JoinToken, name: &str, transport: Transport) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let identity = try_join(token, name, folder.path().into()).await.unwrap();
-        Self::start(identity, folder)
+        let identity = try_join_by(token, name, folder.path().into(), transport).await.unwrap();
+        Self::start_by(identity, folder, transport)
     }
 
     /// Starts a session with an identity.
     pub(crate) fn start(identity: Identity, folder: tempfile::TempDir) -> Self {
-        let options = SessionOptions { addresses: Vec::new(), facts: facts(), boot_id: BootId([1; 16]) };
+        Self::start_by(identity, folder, Transport::Auto)
+    }
+
+    fn start_by(identity: Identity, folder: tempfile::TempDir, transport: Transport) -> Self {
+        let options =
+            SessionOptions { addresses: Vec::new(), facts: facts(), boot_id: BootId([1; 16]), transport };
         let session = Session::new(identity, options);
         let handle = session.handle();
         let agent = Arc::new(Agent {
@@ -152,7 +163,17 @@ pub(crate) async fn try_join(
     name: &str,
     state_dir: PathBuf,
 ) -> Result<Identity, JoinError> {
-    join(JoinOptions { token, addresses: Vec::new(), node: NodeName::new(name), state_dir }).await
+    try_join_by(token, name, state_dir, Transport::Auto).await
+}
+
+pub(crate) async fn try_join_by(
+    token: JoinToken,
+    name: &str,
+    state_dir: PathBuf,
+    transport: Transport,
+) -> Result<Identity, JoinError> {
+    let (addresses, node) = (Vec::new(), NodeName::new(name));
+    join(JoinOptions { token, addresses, node, state_dir, transport }).await
 }
 
 pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
