@@ -153,7 +153,7 @@ pub struct LocalEndpoint {
 }
 
 /// What a node is and has; sent when a session opens and again when something of it changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// `status.nodeInfo.architecture` in Go's words: `amd64`, `arm64`.
     pub architecture: String,

@@ -12,6 +12,7 @@ pub mod env;
 pub mod image;
 pub mod launch;
 pub mod memory;
+pub mod node;
 pub mod pod;
 pub mod reasons;
 pub mod sandbox;

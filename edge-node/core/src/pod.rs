@@ -25,13 +25,13 @@ use dunlin_link::{
 pub use self::command::{Command, ContainerIndex, Fetch, Pulled, Recording};
 use self::{
     conditions::Conditions,
-    worker::{Run, Worker},
+    worker::{Create, Next, Run, Then, Worker},
 };
 use crate::{
     address::PodAddress,
     clock::{Mono, Now},
     memory::{End, Facts, PodMemory},
-    reasons, sandbox,
+    reasons, sandbox, termination,
 };
 
 /// One pod's machine.
@@ -159,9 +159,13 @@ impl Pod {
             return;
         }
         for index in self.indexes() {
-            let old = container_at(&before, index).image.reference.clone();
-            let changed = old != self.container(index).image.reference;
+            let (old, new) = (&container_at(&before, index).image, &self.container(index).image);
+            let (changed, moved) = (old.reference != new.reference, old.digest != new.digest);
             self.worker_mut(index).handle_changed_definition();
+            if changed || moved {
+                // What is being made present or put together is the old image: the run begins with the new one.
+                self.worker_mut(index).handle_changed_image();
+            }
             if changed && self.stage == Stage::Active {
                 self.replace(index, now);
             }
@@ -192,6 +196,20 @@ impl Pod {
         }
     }
 
+    /// The container that a [`Command::Create`] asked for has run already, as this or a later attempt, and nobody remembered it: agent
+    /// and sandbox died within a moment of its start. It counts as killed then.
+    pub fn handle_begun(&mut self, index: ContainerIndex, attempt: u32, now: Now) {
+        let id = self.container_id(index, attempt);
+        let digest = self.container(index).image.digest;
+        let worker = self.worker_mut(index);
+        let how = termination::lost(&id, None, now.wall);
+        if worker.advance(Run::Terminated { how, next: Next::Undecided(Then::Policy) }) {
+            worker.attempt = worker.attempt.max(attempt);
+            worker.digest = digest;
+        }
+        self.settle(now);
+    }
+
     /// The container that a [`Command::Create`] asked for cannot be configured.
     pub fn handle_config_error(&mut self, index: ContainerIndex, message: String, now: Now) {
         self.push_event(now, index, (Severity::Warning, reasons::FAILED), format!("Error: {message}"));
@@ -218,7 +236,7 @@ impl Pod {
     pub fn handle_synced(&mut self, now: Now) {
         // Synced already: the account is that of a new sandbox, which was started for what this pod has asked for since.
         if !self.synced {
-            self.synced = true;
+            self.become_synced();
             self.lose(now, |worker| !worker.seen);
         }
         self.settle(now);
@@ -226,7 +244,7 @@ impl Pod {
 
     /// The sandbox process ended, and all its containers with it. The next one is empty.
     pub fn handle_sandbox_lost(&mut self, now: Now) {
-        self.synced = true;
+        self.become_synced();
         self.lose(now, |_| true);
         self.settle(now);
     }
@@ -317,6 +335,22 @@ impl Pod {
         container_at(&self.assignment, index)
     }
 
+    /// Whether the pod has a container at that place.
+    pub fn has_container(&self, index: ContainerIndex) -> bool {
+        index.0 < self.workers.len()
+    }
+
+    /// Whether a [`Command::Create`] is still wanted: its run has not been overtaken by the pod's end, a change of its image, or news of
+    /// the sandbox.
+    pub fn awaits(&self, index: ContainerIndex, id: &ContainerId, module: Option<Digest>) -> bool {
+        self.stage == Stage::Active
+            && self.synced
+            && self.workers.get(index.0).is_some_and(|worker| {
+                worker.run == Run::Creating(Create::Asked) && self.container_id(index, worker.attempt) == *id
+            })
+            && self.container(index).image.digest == module
+    }
+
     /// What is known of a container's latest run; `None` for a container that the pod does not have.
     pub fn latest_run(&self, container: &str) -> Option<LatestRun> {
         let index = self.indexes().find(|index| self.container(*index).name == container)?;
@@ -359,6 +393,13 @@ enum Severity {
 impl Pod {
     fn indexes(&self) -> impl Iterator<Item = ContainerIndex> + use<> {
         (0..self.workers.len()).map(ContainerIndex)
+    }
+
+    fn become_synced(&mut self) {
+        if !std::mem::replace(&mut self.synced, true) {
+            // What was prepared meanwhile was not awaited: the sandbox might have had the run already.
+            self.workers.iter_mut().for_each(Worker::handle_not_created);
+        }
     }
 
     fn init_count(&self) -> usize {

@@ -18,8 +18,8 @@ pub enum Command {
         /// Whether it may come from the coordinator.
         fetch: Fetch,
     },
-    /// Put a container together and have the sandbox start it; answered by `handle_created` or `handle_config_error`
-    /// before the next command is polled.
+    /// Put a container together and have the sandbox start it; answered by `handle_created`, `handle_begun` or
+    /// `handle_config_error`, if the pod still awaits it.
     Create {
         /// Which container.
         container: ContainerIndex,

@@ -99,7 +99,7 @@ impl Pod {
     }
 
     /// Unique for ever: no two agents of a node share an incarnation, and no two runs of a container an attempt within one.
-    fn container_id(&self, index: ContainerIndex, attempt: u32) -> ContainerId {
+    pub(super) fn container_id(&self, index: ContainerIndex, attempt: u32) -> ContainerId {
         let (uid, incarnation) = (&self.assignment.uid, self.place.incarnation);
         ContainerId::new(Digest::of(format!("{uid}/{}/{attempt}/{incarnation}", index.0).as_bytes()).hex())
     }

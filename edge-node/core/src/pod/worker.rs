@@ -136,6 +136,20 @@ impl Worker {
         }
     }
 
+    /// The image is another one: what is being done with the old one is begun anew.
+    pub(super) fn handle_changed_image(&mut self) {
+        if matches!(self.run, Run::Pulling(_) | Run::Creating(_)) {
+            self.run = Run::Pending;
+        }
+    }
+
+    /// What was to be put together is begun anew later.
+    pub(super) fn handle_not_created(&mut self) {
+        if self.run == Run::Creating(Create::Asked) {
+            self.run = Run::Pending;
+        }
+    }
+
     /// The creation failed.
     pub(super) fn handle_config_error(&mut self, message: String) {
         if let Run::Creating(create) = &mut self.run {

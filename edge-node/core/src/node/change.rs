@@ -1,0 +1,304 @@
+//! A change of the node's set: planned against what is there, made durable in one batch, then acted on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use dunlin_link::{
+    Digest, PodUid, Revision,
+    assignment::{AssignmentChange, Refusal, Tombstone},
+    held::HeldSet,
+    pod::{ConfigObject, PodAssignment},
+    session::node::Applied,
+    status::{PodPhase, PodStatusReport},
+};
+
+use super::{
+    AppliedRecord, Batch, Change, ChangeError, ChangeTicket, Entry, NodeCore, Notice, Output, PodRecord,
+    WriteTicket,
+};
+use crate::{address::PodSlot, admission::Usage, clock::Now, reasons};
+
+/// A change on its way to disk.
+#[derive(Debug)]
+pub(super) struct Committing {
+    pub(super) write: WriteTicket,
+    ticket: ChangeTicket,
+    plan: Plan,
+}
+
+/// What becomes of the node's set once a change is durable.
+#[derive(Debug)]
+pub(super) struct Plan {
+    applied: Applied,
+    pub(super) held: HeldSet,
+    pub(super) pods: Vec<PodRecord>,
+    pub(super) tombstones: Vec<Tombstone>,
+    pub(super) forget: Vec<PodUid>,
+    /// Pods that a snapshot leaves without a word.
+    pub(super) left_held: Vec<PodUid>,
+    pub(super) objects: Vec<(Digest, Arc<ConfigObject>)>,
+    /// Content that no pod names any more.
+    pub(super) unnamed: Vec<Digest>,
+    refusals: Vec<Refusal>,
+}
+
+impl Committing {
+    pub(super) fn forgets(&self, uid: &PodUid) -> bool {
+        self.plan.forget.contains(uid)
+    }
+}
+
+impl NodeCore {
+    /// Plans a change and writes it; another one under way is waited for. Answered by [`Output::Committed`].
+    pub fn handle_change(&mut self, ticket: ChangeTicket, change: AssignmentChange, now: Now) {
+        if self.committing.is_none() {
+            self.begin_commit(ticket, change, now);
+        } else if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back((ticket, change));
+        } else {
+            self.answer(ticket, Err(ChangeError::TooMany));
+        }
+    }
+
+    fn begin_commit(&mut self, ticket: ChangeTicket, change: AssignmentChange, now: Now) {
+        match self.plan(change, now) {
+            Ok(Some(plan)) => {
+                let batch = Box::new(self.batch(&plan));
+                let write = self.next_write();
+                self.desk.outputs.push_back(Output::Write { ticket: write, batch });
+                self.committing = Some(Committing { write, ticket, plan });
+            }
+            Ok(None) => self.answer(ticket, Ok(Vec::new())),
+            Err(error) => self.answer(ticket, Err(error)),
+        }
+    }
+
+    /// Acts on a change that is durable, or forgets about one that is not.
+    pub(super) fn end_commit(&mut self, result: Result<(), String>, now: Now) {
+        let Some(Committing { ticket, plan, .. }) = self.committing.take() else { return };
+        match result {
+            Ok(()) => {
+                self.applied = plan.applied;
+                let refusals = plan.refusals.clone();
+                self.apply(plan, now);
+                self.answer(ticket, Ok(refusals));
+            }
+            Err(error) => {
+                self.abandon(plan, now);
+                self.answer(ticket, Err(ChangeError::NotWritten(error)));
+            }
+        }
+        while self.committing.is_none()
+            && let Some((ticket, change)) = self.waiting.pop_front()
+        {
+            self.begin_commit(ticket, change, now);
+        }
+    }
+
+    fn abandon(&mut self, plan: Plan, now: Now) {
+        for record in plan.pods {
+            if !self.pods.contains_key(&record.assignment.uid)
+                && let Some(slot) = record.slot
+            {
+                self.addresses.release(PodSlot(slot));
+            }
+        }
+        for uid in plan.forget {
+            // What it has to remember was held back.
+            self.with_pod(&uid, now, |_, _| ());
+        }
+    }
+
+    fn answer(&mut self, ticket: ChangeTicket, result: Result<Vec<Refusal>, ChangeError>) {
+        self.desk.outputs.push_back(Output::Committed { ticket, result });
+    }
+
+    /// What becomes of the set; `None` when it would not be the one that the coordinator means, which leaves everything as it is.
+    fn plan(&mut self, change: AssignmentChange, now: Now) -> Result<Option<Plan>, ChangeError> {
+        let mut held = self.held.clone();
+        if let Some(base) = change.base
+            && base != held.revision
+        {
+            return Err(ChangeError::WrongBase { base, held: held.revision });
+        }
+        if change.revision < held.revision {
+            return Err(ChangeError::Older { offered: change.revision, held: held.revision });
+        }
+        let left_held = held.apply(&change);
+        if held.digest() != change.state_digest {
+            self.desk.notice(Notice::OtherSet { base: change.base, revision: change.revision });
+            return Ok(None);
+        }
+        let forget = self.forgotten_by(&change, &held);
+        let buried: BTreeSet<_> = change.tombstones.iter().map(|tombstone| &tombstone.uid).collect();
+        let mut usage = self.usage(&forget);
+        let mut pods = Vec::with_capacity(change.upserts.len());
+        let mut refusals = Vec::new();
+        for (revision, assignment) in change.upserts {
+            let dead = buried.contains(&assignment.uid) || self.tombstones.contains_key(&assignment.uid);
+            if dead && !self.pods.contains_key(&assignment.uid) {
+                continue;
+            }
+            let record = self.record(revision, assignment, &mut usage, now);
+            refusals.extend(record.refusal.as_ref().map(|(reason, message)| Refusal {
+                uid: record.assignment.uid.clone(),
+                reason: reason.clone(),
+                message: message.clone(),
+            }));
+            pods.push(record);
+        }
+        let objects: Vec<_> =
+            change.objects.into_iter().map(|(digest, object)| (digest, Arc::new(object))).collect();
+        let unnamed = self.unnamed(&pods, &forget, &objects);
+        let applied = Applied {
+            revision: change.revision,
+            restore_generation: self.applied.restore_generation,
+            state_digest: change.state_digest,
+        };
+        let tombstones = change.tombstones;
+        Ok(Some(Plan { applied, held, pods, tombstones, forget, left_held, objects, unnamed, refusals }))
+    }
+
+    /// Pods to drop all memory of. A tombstone that a snapshot does not repeat has done its work.
+    fn forgotten_by(&self, change: &AssignmentChange, held: &HeldSet) -> Vec<PodUid> {
+        let mut forget = change.forget.clone();
+        if change.base.is_none() {
+            let named: BTreeSet<_> = change.upserts.iter().map(|(_, assignment)| &assignment.uid).collect();
+            let done = self
+                .tombstones
+                .keys()
+                .filter(|uid| !held.tombstones.contains_key(*uid) && !named.contains(uid));
+            let done: Vec<_> = done.filter(|uid| !forget.contains(uid)).cloned().collect();
+            forget.extend(done);
+        }
+        forget
+    }
+
+    /// The record of a new or changed pod. A new one is admitted or refused, and has its address from here on.
+    fn record(
+        &mut self,
+        revision: Revision,
+        assignment: PodAssignment,
+        usage: &mut Usage,
+        now: Now,
+    ) -> PodRecord {
+        if let Some(entry) = self.pods.get(&assignment.uid) {
+            return PodRecord { revision: Some(revision), assignment, ..entry.record() };
+        }
+        let verdict = usage.admit(&assignment, &self.desk.node.facts.allocatable);
+        let mut refusal = verdict.err().map(|refusal| (refusal.reason, refusal.message));
+        let mut slot = None;
+        if refusal.is_none() && !assignment.spec.host_network {
+            slot = self.addresses.take();
+            if slot.is_none() {
+                let message = "all addresses of this node's blocks are taken".to_owned();
+                refusal = Some((reasons::OUT_OF_ADDRESSES.to_owned(), message));
+            }
+        }
+        if refusal.is_none() {
+            usage.add(&assignment);
+        }
+        let slot = slot.map(|slot| slot.0);
+        PodRecord { revision: Some(revision), assignment, slot, start_time: now.wall, refusal }
+    }
+
+    /// What pods use that are not over, without those about to be forgotten.
+    fn usage(&self, forget: &[PodUid]) -> Usage {
+        let mut usage = Usage::default();
+        let using =
+            self.pods.values().filter(|entry| !entry.pod.is_over() && !forget.contains(entry.pod.uid()));
+        using.for_each(|entry| usage.add(entry.pod.assignment()));
+        usage
+    }
+
+    /// Stored content that no pod will name.
+    fn unnamed(
+        &self,
+        changed: &[PodRecord],
+        forget: &[PodUid],
+        new: &[(Digest, Arc<ConfigObject>)],
+    ) -> Vec<Digest> {
+        let objects = &self.desk.objects;
+        if objects.is_empty() && new.is_empty() {
+            return Vec::new();
+        }
+        let changed: BTreeMap<_, _> =
+            changed.iter().map(|record| (&record.assignment.uid, &record.assignment)).collect();
+        let kept = self.pods.iter().filter(|(uid, _)| !changed.contains_key(uid) && !forget.contains(uid));
+        let assignments = kept.map(|(_, entry)| &**entry.pod.assignment()).chain(changed.values().copied());
+        let named: BTreeSet<_> = assignments
+            .flat_map(|assignment| assignment.config.iter().filter_map(|entry| entry.digest))
+            .collect();
+        let all = objects.keys().chain(new.iter().map(|(digest, _)| digest));
+        all.filter(|digest| !named.contains(digest)).copied().collect()
+    }
+
+    fn batch(&self, plan: &Plan) -> Batch {
+        let Applied { revision, restore_generation, .. } = plan.applied;
+        let mut batch =
+            Batch { applied: Some(AppliedRecord { revision, restore_generation }), ..Batch::default() };
+        for record in &plan.pods {
+            batch.pods.push((record.assignment.uid.clone(), Change::Put(record.clone())));
+        }
+        for uid in &plan.left_held {
+            if let Some(entry) = self.pods.get(uid) {
+                let held = PodRecord { revision: None, ..entry.record() };
+                batch.pods.push((uid.clone(), Change::Put(held)));
+            }
+        }
+        for tombstone in &plan.tombstones {
+            batch.tombstones.push((tombstone.uid.clone(), Change::Put(tombstone.clone())));
+        }
+        for (digest, object) in &plan.objects {
+            batch.objects.push((*digest, Change::Put(Arc::clone(object))));
+        }
+        batch.objects.extend(plan.unnamed.iter().map(|digest| (*digest, Change::Remove)));
+        for uid in &plan.forget {
+            batch.pods.push((uid.clone(), Change::Remove));
+            batch.memories.push((uid.clone(), Change::Remove));
+            batch.tombstones.push((uid.clone(), Change::Remove));
+        }
+        batch
+    }
+}
+
+impl Entry {
+    /// The pod's record as it is.
+    fn record(&self) -> PodRecord {
+        let place = self.pod.place();
+        PodRecord {
+            revision: self.revision,
+            assignment: self.pod.assignment().as_ref().clone(),
+            slot: place.address.slot.map(|slot| slot.0),
+            start_time: place.start_time,
+            refusal: self.refusal.clone(),
+        }
+    }
+}
+
+/// The report of a buried pod that never was here, or is here no more. `sequence` is the last one used.
+pub fn stopped_report(tombstone: &Tombstone, sequence: u64) -> PodStatusReport {
+    PodStatusReport {
+        uid: tombstone.uid.clone(),
+        namespace: tombstone.namespace.clone(),
+        name: tombstone.name.clone(),
+        sequence: sequence + 1,
+        observed_generation: 0,
+        phase: PodPhase::Failed,
+        reason: String::new(),
+        message: String::new(),
+        conditions: Vec::new(),
+        host_ip: String::new(),
+        pod_ip: String::new(),
+        start_time: None,
+        init_containers: Vec::new(),
+        containers: Vec::new(),
+        stopped: true,
+        local_endpoints: Vec::new(),
+    }
+}
+
+/// Changes that may wait: a session sends one at a time, and a new session waits for the commit of the last.
+const WAITING_MAX: usize = 16;

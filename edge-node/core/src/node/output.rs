@@ -1,0 +1,218 @@
+//! The complete list of what a node's core may ask for, and the words of its answers.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use dunlin_link::{
+    ContainerId, Digest, PodUid, Revision,
+    assignment::Refusal,
+    health::HeldPods,
+    pod::PodAssignment,
+    status::{NodeEvent, NodeFacts, PodStatusReport},
+};
+
+use super::records::Batch;
+use crate::{
+    pod::ContainerIndex,
+    sandbox::{Owner, Request, State},
+};
+
+/// Names a change for the answer to it; chosen by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChangeTicket(pub u64);
+
+/// Names a batch for the answer to it; chosen by the core, rising.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteTicket(pub(super) u64);
+
+/// What to do next.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Make a batch durable, in the order of these outputs; answered by [`super::NodeCore::handle_written`]. It is whole or not at all.
+    Write {
+        /// Which.
+        ticket: WriteTicket,
+        /// What.
+        batch: Box<Batch>,
+    },
+    /// What became of a change. A change whose digest does not fit is no error and refuses nothing, but leaves [`super::NodeCore::applied`]
+    /// as it was: the session compares, and asks for a snapshot.
+    Committed {
+        /// Which.
+        ticket: ChangeTicket,
+        /// Pods that the node refuses.
+        result: Result<Vec<Refusal>, ChangeError>,
+    },
+    /// Tell the sandbox, in the order of these outputs. What was not delivered when the sandbox ended is dropped.
+    Ask(Request),
+    /// Tell whether a module is here; answered by [`super::NodeCore::handle_module`].
+    Locate(Digest),
+    /// Fetch a module from the coordinator, however long that takes; answered by [`super::NodeCore::handle_fetched`].
+    Fetch(Digest),
+    /// Make room for a run's log and name its files; answered by [`super::NodeCore::handle_prepared`].
+    Prepare(Preparation),
+    /// Report a pod's status; kept until it is acked, and sent at the start of a session until then (see [`super::Unacked`]).
+    Report(Box<PodStatusReport>),
+    /// A pod is forgotten: its reports and logs go. `None` for a pod that never was here.
+    Forgotten {
+        /// Which.
+        uid: PodUid,
+        /// What it was.
+        pod: Option<Arc<PodAssignment>>,
+    },
+    /// Modules that no pod names may go.
+    Sweep(BTreeSet<Digest>),
+    /// Tell the coordinator.
+    Event(NodeEvent),
+    /// The node's facts changed.
+    Facts(Box<NodeFacts>),
+    /// How many pods there are changed.
+    Pods(HeldPods),
+    /// For the log.
+    Notice(Notice),
+}
+
+/// A run that is about to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preparation {
+    /// Which run; to be given back with the answer.
+    pub run: RunKey,
+    /// Its pod.
+    pub pod: Arc<PodAssignment>,
+    /// Its container's name.
+    pub container: String,
+}
+
+/// One run of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunKey {
+    /// The pod.
+    pub uid: PodUid,
+    /// Which container of it.
+    pub container: ContainerIndex,
+    /// The container's id for this run.
+    pub id: ContainerId,
+    /// Number of the run.
+    pub attempt: u32,
+    /// The module to run.
+    pub module: Option<Digest>,
+}
+
+/// What was found when room was made for a run's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// The run may begin with these files.
+    Ready {
+        /// The verified module.
+        module: String,
+        /// Where the log goes.
+        log: String,
+    },
+    /// There is a log of this run or a later one already: it ran, and was not remembered because agent and sandbox died together.
+    Begun {
+        /// The latest run that has a log.
+        attempt: u32,
+    },
+    /// Not possible, in words.
+    Failed(String),
+}
+
+/// Whether a module is on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is here, whole and verified.
+    Here,
+    /// It is not.
+    Missing,
+}
+
+/// A module that was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// How long that took, waiting included.
+    pub took_ms: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What is heard of the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What runs is not known until `Synced` or `Gone`: the connection ended.
+    Unsure,
+    /// A container's state.
+    Container {
+        /// Which.
+        id: ContainerId,
+        /// Whose.
+        owner: Owner,
+        /// Its state now.
+        state: State,
+    },
+    /// All containers were told.
+    Synced {
+        /// What runs guests, for instance `wasmtime://48.0.8`.
+        runtime: String,
+    },
+    /// Nothing runs: there is no sandbox.
+    Gone,
+}
+
+/// Why a change was not made; everything is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// It is meant for another state.
+    #[error("a change from revision {base} does not apply to revision {held}")]
+    WrongBase {
+        /// What it builds on.
+        base: Revision,
+        /// What the node has.
+        held: Revision,
+    },
+    /// It is of the past.
+    #[error("revision {offered} is older than revision {held}")]
+    Older {
+        /// What it would lead to.
+        offered: Revision,
+        /// What the node has.
+        held: Revision,
+    },
+    /// It could not be made durable.
+    #[error("failed to write the change to the local state: {0}")]
+    NotWritten(String),
+    /// Too many changes wait for their turn.
+    #[error("too many changes wait to be written")]
+    TooMany,
+}
+
+/// What an operator may want to know; the shell has the words for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A change leads to another set than the coordinator means; a snapshot is asked for.
+    OtherSet {
+        /// What it builds on.
+        base: Option<Revision>,
+        /// What it would lead to.
+        revision: Revision,
+    },
+    /// The coordinator neither names nor buries a pod; it is held.
+    Held(PodUid),
+    /// A pod's turn panicked; the pod keeps what it got to.
+    Panicked(PodUid),
+    /// A container runs whose pod is not known; it is kept.
+    Stranger(PodUid),
+    /// The sandbox ended, and so many containers with it.
+    SandboxLost {
+        /// How many.
+        containers: usize,
+    },
+    /// A run was not remembered and is counted by its log.
+    RunRecovered {
+        /// The pod.
+        uid: PodUid,
+        /// Number of the run.
+        attempt: u32,
+    },
+    /// Memories could not be written and are tried again.
+    NotRemembered(String),
+}

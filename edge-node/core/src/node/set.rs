@@ -1,0 +1,198 @@
+//! What a durable change does to the pods, and how a node's set comes up from disk.
+
+use std::sync::Arc;
+
+use dunlin_link::{
+    PodUid,
+    assignment::{Refusal, Tombstone},
+    health::HeldPods,
+    held::HeldSet,
+    pod::PodAssignment,
+    status::{EventPod, NodeEvent},
+};
+
+use super::{
+    Entry, Loaded, NodeCore, NodeSelf, Notice, Output, PodRecord,
+    change::{Plan, stopped_report},
+    sandbox::Knowledge,
+};
+use crate::{
+    address::{PodAddress, PodSlot},
+    clock::Now,
+    memory::PodMemory,
+    pod::{Place, Pod, Sandboxed},
+    reasons,
+    sandbox::Request,
+};
+
+impl NodeCore {
+    /// Acts on a change that is durable.
+    pub(super) fn apply(&mut self, plan: Plan, now: Now) {
+        self.held = plan.held;
+        self.desk.objects.extend(plan.objects);
+        for digest in &plan.unnamed {
+            self.desk.objects.remove(digest);
+        }
+        for record in plan.pods {
+            self.apply_record(record, now);
+        }
+        for uid in plan.left_held {
+            self.hold(&uid, now);
+        }
+        for tombstone in plan.tombstones {
+            self.bury(tombstone, now);
+        }
+        for uid in &plan.forget {
+            let pod = self.forget(uid);
+            self.desk.outputs.push_back(Output::Forgotten { uid: uid.clone(), pod });
+        }
+        self.count_pods();
+        if !plan.forget.is_empty() {
+            self.sweep();
+        }
+    }
+
+    /// Tombstones outlive the agent: what they name goes on stopping, or is reported as stopped again.
+    pub(super) fn stop_buried(&mut self, now: Now) {
+        for tombstone in self.tombstones.values() {
+            match self.pods.get_mut(&tombstone.uid) {
+                Some(entry) => entry.pod.handle_tombstone(tombstone, now),
+                None => {
+                    let report = stopped_report(tombstone, self.desk.node.sequence());
+                    self.desk.outputs.push_back(Output::Report(Box::new(report)));
+                }
+            }
+        }
+    }
+
+    /// Tells how many pods there are, by what keeps them.
+    pub(super) fn count_pods(&mut self) {
+        let count = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
+        let buried = self.pods.keys().filter(|uid| self.tombstones.contains_key(*uid)).count();
+        let held = self.pods.values().filter(|entry| entry.revision.is_none()).count();
+        self.desk.outputs.push_back(Output::Pods(HeldPods {
+            assigned: count(self.pods.len() - held),
+            fixed: 0,
+            held: count(held),
+            buried: count(buried),
+        }));
+    }
+
+    fn apply_record(&mut self, record: PodRecord, now: Now) {
+        let uid = record.assignment.uid.clone();
+        if let Some(entry) = self.pods.get_mut(&uid) {
+            entry.revision = record.revision;
+            let assignment = Arc::new(record.assignment);
+            self.with_pod(&uid, now, |pod, now| pod.handle_assignment(assignment, now));
+            return;
+        }
+        let entry = self.desk.node.entry(record, PodMemory::default(), now);
+        self.pods.insert(uid.clone(), entry);
+        for (id, owner, state) in self.sandbox.orphans.remove(&uid).unwrap_or_default() {
+            self.with_pod(&uid, now, |pod, now| pod.handle_container(&id, &owner, state, now));
+        }
+        if self.sandbox.knowledge == Knowledge::Synced {
+            self.with_pod(&uid, now, Pod::handle_synced);
+        }
+    }
+
+    fn hold(&mut self, uid: &PodUid, now: Now) {
+        let Some(entry) = self.pods.get_mut(uid) else { return };
+        entry.revision = None;
+        let assignment = entry.pod.assignment();
+        let pod = EventPod {
+            uid: uid.clone(),
+            namespace: assignment.namespace.clone(),
+            name: assignment.name.clone(),
+            container: String::new(),
+        };
+        self.desk.notice(Notice::Held(uid.clone()));
+        self.desk.outputs.push_back(Output::Event(NodeEvent {
+            pod: Some(pod),
+            warning: true,
+            reason: reasons::POD_HELD.to_owned(),
+            message:
+                "The coordinator does not know this pod any more and has not deleted it; it goes on running"
+                    .to_owned(),
+            at: now.wall,
+        }));
+    }
+
+    fn bury(&mut self, tombstone: Tombstone, now: Now) {
+        let uid = tombstone.uid.clone();
+        if self.pods.contains_key(&uid) {
+            self.with_pod(&uid, now, |pod, now| pod.handle_tombstone(&tombstone, now));
+        } else {
+            self.end_orphans(&uid);
+            let report = stopped_report(&tombstone, self.desk.node.sequence());
+            self.desk.outputs.push_back(Output::Report(Box::new(report)));
+        }
+        self.tombstones.insert(uid, tombstone);
+    }
+
+    /// Drops all that is known of a pod; answers what it was.
+    fn forget(&mut self, uid: &PodUid) -> Option<Arc<PodAssignment>> {
+        self.tombstones.remove(uid);
+        self.end_orphans(uid);
+        let entry = self.pods.remove(uid)?;
+        for container in entry.pod.sandboxed() {
+            match container {
+                Sandboxed::Live(id) => self.end_container(id),
+                Sandboxed::Ended(id) => self.desk.ask(Request::Remove { id }),
+            }
+        }
+        if let Some(slot) = entry.pod.place().address.slot {
+            self.addresses.release(slot);
+        }
+        Some(Arc::clone(entry.pod.assignment()))
+    }
+
+    fn sweep(&mut self) {
+        let specs = self.pods.values().map(|entry| &entry.pod.assignment().spec);
+        let containers = specs.flat_map(|spec| spec.init_containers.iter().chain(&spec.containers));
+        let named = containers.filter_map(|container| container.image.digest).collect();
+        self.desk.outputs.push_back(Output::Sweep(named));
+    }
+}
+
+impl NodeSelf {
+    /// The machine of a recorded pod.
+    pub(super) fn entry(&self, record: PodRecord, memory: PodMemory, now: Now) -> Entry {
+        let PodRecord { revision, assignment, slot, start_time, refusal } = record;
+        let place = Place {
+            host_ip: Arc::clone(&self.host_ip),
+            address: PodAddress { slot: slot.map(PodSlot), loopback: self.loopback },
+            start_time,
+            incarnation: self.starts,
+        };
+        let assignment = Arc::new(assignment);
+        let pod = match &refusal {
+            None => Pod::new(assignment, place, memory, self.sequence(), now),
+            Some((reason, message)) => {
+                let uid = assignment.uid.clone();
+                let refused = Refusal { uid, reason: reason.clone(), message: message.clone() };
+                Pod::refused(assignment, place, &refused, self.sequence(), now)
+            }
+        };
+        Entry { pod, revision, refusal, wakes_at: None }
+    }
+
+    /// Where this start's sequences begin: above all of an earlier start, without a write for each report.
+    fn sequence(&self) -> u64 {
+        self.starts << 32
+    }
+}
+
+/// The set that the coordinator knows of: pods with a revision and without a tombstone, and the tombstones.
+pub(super) fn held_set(loaded: &Loaded) -> HeldSet {
+    let pods = loaded.pods.iter().filter(|(uid, _)| !loaded.tombstones.contains_key(*uid));
+    HeldSet {
+        revision: loaded.applied.revision,
+        pods: pods.filter_map(|(uid, record)| Some((uid.clone(), record.revision?))).collect(),
+        tombstones: loaded
+            .tombstones
+            .iter()
+            .map(|(uid, buried)| (uid.clone(), buried.grace_seconds))
+            .collect(),
+    }
+}

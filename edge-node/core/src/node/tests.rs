@@ -1,0 +1,196 @@
+//! A node on a disk that is a value and a sandbox that answers at once: what crashes, failed writes and stale news do to it.
+
+mod harness;
+
+use dunlin_link::{Digest, Revision, status::PodPhase};
+
+use self::harness::{Node, uid};
+use super::{ChangeError, Output, Prepared};
+use crate::sandbox::ExitCause;
+
+#[test]
+fn a_change_is_acted_on_once_durable_and_comes_back_after_a_crash() {
+    let mut node = Node::new();
+    let change = node.change(|change| change.assign("a").assign("b"));
+    node.offer(change.clone());
+    assert!(node.committed().is_none() && node.running().is_empty());
+    node.write_all();
+    assert_eq!(node.committed(), Some(Ok(Vec::new())));
+    assert_eq!(node.running(), ["a", "b"]);
+    let applied = node.core.applied();
+    assert_eq!(applied.revision, Revision(1));
+    node.crash();
+    assert_eq!((node.core.applied(), node.running()), (applied, vec!["a", "b"]));
+}
+
+#[test]
+fn a_crash_at_any_write_leaves_the_set_before_or_after_it() {
+    // Counts the writes of the whole story, then crashes at each, with the batch lost and with the batch whole.
+    let writes = story(None);
+    assert!(writes >= 5, "{writes}");
+    for at in 0..writes {
+        for kept in [false, true] {
+            story(Some((at, kept)));
+        }
+    }
+}
+
+/// Assigns, ends, buries and forgets pods; crashes once if told so, and brings the rest of the story to its end. Answers how many writes
+/// there were.
+fn story(crash: Option<(usize, bool)>) -> usize {
+    let mut node = Node::new();
+    node.crash_at = crash;
+    node.make(|change| change.assign("a").assign_once("job"));
+    node.exit("job", ExitCause::Code(0));
+    node.settle_for(2000);
+    node.make(|change| change.assign("b").bury("a"));
+    node.settle_for(2000);
+    let reported = node.report("job").map(|report| report.phase);
+    node.make(|change| change.forget("a"));
+    node.settle_for(2000);
+    assert_eq!(reported, Some(PodPhase::Succeeded), "{crash:?}");
+    assert_eq!(node.running(), ["b"], "{crash:?}");
+    assert_eq!(node.core.applied().state_digest, node.wanted.digest(), "{crash:?}");
+    assert!(node.disk.tombstones.is_empty() && !node.disk.pods.contains_key(&uid("a")), "{crash:?}");
+    assert!(!node.disk.memories.contains_key(&uid("a")), "{crash:?}");
+    assert_eq!(node.starts_of("job"), 1, "{crash:?}");
+    node.writes
+}
+
+#[test]
+fn older_revisions_other_bases_and_other_digests_change_nothing() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    node.make(|change| change.assign("b"));
+    node.settle_for(5000);
+    let (applied, disk) = (node.core.applied(), node.disk.clone());
+    let mut change = node.change(|change| change.assign("c"));
+    change.base = Some(Revision(1));
+    node.offer(change.clone());
+    let wrong = ChangeError::WrongBase { base: Revision(1), held: Revision(2) };
+    assert_eq!(node.committed(), Some(Err(wrong)));
+    change.base = None;
+    change.revision = Revision(1);
+    node.offer(change.clone());
+    let older = ChangeError::Older { offered: Revision(1), held: Revision(2) };
+    assert_eq!(node.committed(), Some(Err(older)));
+    change.base = Some(Revision(2));
+    change.revision = Revision(3);
+    change.state_digest = Digest::of(b"another set");
+    node.offer(change);
+    assert_eq!(node.committed(), Some(Ok(Vec::new())));
+    node.settle_for(5000);
+    assert_eq!((node.core.applied(), &node.disk), (applied, &disk));
+    assert_eq!(node.running(), ["a", "b"]);
+}
+
+#[test]
+fn a_tombstone_survives_crashes_until_it_is_forgotten() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    let bury = node.change(|change| change.bury("a"));
+    node.offer(bury);
+    node.write_one();
+    node.crash();
+    node.settle_for(1000);
+    assert!(node.running().is_empty() && node.report("a").unwrap().stopped);
+    node.crash();
+    assert!(node.report("a").unwrap().stopped);
+    assert!(node.running().is_empty());
+    // A snapshot that assigns it again does not raise it.
+    node.make(|change| change.assign("a").bury("a").snapshot());
+    assert!(node.running().is_empty());
+    node.make(|change| change.forget("a"));
+    assert!(node.core.pod(&uid("a")).is_none() && node.disk.tombstones.is_empty());
+}
+
+#[test]
+fn a_write_that_fails_is_as_if_the_change_had_not_come() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    let before = node.core.applied();
+    let change = node.change(|change| change.assign("b").bury("a"));
+    node.offer(change.clone());
+    node.fail_one("disk full");
+    assert_eq!(node.committed(), Some(Err(ChangeError::NotWritten("disk full".to_owned()))));
+    assert_eq!((node.core.applied(), node.running()), (before, vec!["a"]));
+    node.offer(change);
+    node.write_all();
+    node.settle_for(1000);
+    assert_eq!(node.running(), ["b"]);
+}
+
+#[test]
+fn an_end_is_reported_only_when_it_is_durable() {
+    let mut node = Node::new();
+    node.make(|change| change.assign_once("job"));
+    node.exit("job", ExitCause::Code(3));
+    node.carry();
+    assert_ne!(node.report("job").unwrap().phase, PodPhase::Failed);
+    node.write_all();
+    assert_eq!(node.report("job").unwrap().phase, PodPhase::Failed);
+}
+
+#[test]
+fn a_start_that_nobody_remembered_is_counted_by_its_log() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a").assign_once("job"));
+    // Neither memory was written when power failed for everything but the disk.
+    assert!(node.disk.memories.is_empty());
+    node.sandbox.clear();
+    node.crash();
+    node.settle_for(2000);
+    assert_eq!(node.running(), ["a"]);
+    assert_eq!(node.report("a").unwrap().containers[0].restart_count, 1);
+    assert_eq!(node.report("job").unwrap().phase, PodPhase::Failed);
+    assert_eq!(node.starts_of("job"), 1);
+}
+
+#[test]
+fn nothing_is_written_while_nothing_changes() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a").assign("b"));
+    node.settle_for(10_000);
+    let writes = node.writes;
+    node.settle_for(10_000_000);
+    assert_eq!(node.writes, writes);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_starts_nothing() {
+    let mut node = Node::new();
+    let change = node.change(|change| change.assign("a"));
+    node.hold_preparations = true;
+    node.offer(change.clone());
+    node.wanted.apply(&change);
+    node.write_all();
+    let bury = node.change(|change| change.bury("a"));
+    node.offer(bury);
+    node.write_all();
+    let held = std::mem::take(&mut node.held_preparations);
+    assert_eq!(held.len(), 1);
+    for preparation in held {
+        let ready = Prepared::Ready { module: "m".to_owned(), log: "l".to_owned() };
+        node.core.handle_prepared(preparation.run, ready, node.now);
+    }
+    node.carry();
+    assert!(node.running().is_empty() && node.report("a").unwrap().stopped);
+}
+
+#[test]
+fn the_same_story_gives_the_same_outputs() {
+    let tell = || {
+        let mut node = Node::new();
+        node.make(|change| change.assign("b").assign("a").assign_once("job"));
+        node.exit("job", ExitCause::Trap);
+        node.settle_for(400_000);
+        node.trace
+    };
+    let (first, second) = (tell(), tell());
+    assert!(first.iter().any(|output| output.contains("Start")));
+    assert_eq!(first, second);
+}
+
+fn is_write(output: &Output) -> bool {
+    matches!(output, Output::Write { .. })
+}

@@ -1,0 +1,344 @@
+//! A disk, a sandbox and a log folder as values, and the loop that carries between them and the core.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dunlin_link::{
+    ContainerId, Digest, PodUid, Revision, UnixMillis,
+    assignment::{AssignmentChange, Refusal, Tombstone},
+    held::HeldSet,
+    pod::{PodAssignment, RestartPolicy},
+    status::{NodeFacts, NodeResources, PodStatusReport},
+};
+
+use super::{
+    super::{
+        Batch, ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Preparation, Prepared,
+        Presence, Told, WriteTicket,
+    },
+    is_write,
+};
+use crate::{
+    address::{BlockRange, Loopback},
+    clock::{Mono, Now},
+    pod::fixture,
+    sandbox::{Exit, ExitCause, Owner, Request, State},
+};
+
+pub(super) struct Node {
+    pub(super) core: NodeCore,
+    pub(super) now: Now,
+    pub(super) disk: Loaded,
+    /// What the coordinator means the node to hold.
+    pub(super) wanted: HeldSet,
+    pub(super) sandbox: BTreeMap<ContainerId, (Owner, State)>,
+    /// Batches that are not durable yet.
+    pending: VecDeque<(WriteTicket, Batch)>,
+    answers: VecDeque<Result<Vec<Refusal>, ChangeError>>,
+    reports: BTreeMap<PodUid, PodStatusReport>,
+    /// Latest attempt that has a log, by container.
+    logs: BTreeMap<(PodUid, String), u32>,
+    starts: BTreeMap<PodUid, usize>,
+    pub(super) writes: usize,
+    /// The write to crash at, and whether it became durable.
+    pub(super) crash_at: Option<(usize, bool)>,
+    pub(super) hold_preparations: bool,
+    pub(super) held_preparations: Vec<Preparation>,
+    pub(super) trace: Vec<String>,
+}
+
+impl Node {
+    pub(super) fn new() -> Self {
+        let now = Now { wall: UnixMillis(1_000_000), mono: Mono(0) };
+        let disk = Loaded { starts: 1, ..Loaded::default() };
+        let mut node = Self {
+            core: NodeCore::boot(options(), disk.clone(), now),
+            now,
+            disk,
+            wanted: HeldSet::default(),
+            sandbox: BTreeMap::new(),
+            pending: VecDeque::new(),
+            answers: VecDeque::new(),
+            reports: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            writes: 0,
+            crash_at: None,
+            hold_preparations: false,
+            held_preparations: Vec::new(),
+            trace: Vec::new(),
+        };
+        node.account();
+        node
+    }
+
+    /// The change that leads from what the node is meant to hold to what `fill` adds.
+    pub(super) fn change(&mut self, fill: impl FnOnce(Draft) -> Draft) -> AssignmentChange {
+        let revision = Revision(self.wanted.revision.0 + 1);
+        let draft = fill(Draft(AssignmentChange {
+            base: Some(self.wanted.revision),
+            revision,
+            upserts: Vec::new(),
+            tombstones: Vec::new(),
+            forget: Vec::new(),
+            objects: Vec::new(),
+            state_digest: Digest::of(b""),
+        }));
+        let mut change = draft.0;
+        let mut wanted = self.wanted.clone();
+        wanted.apply(&change);
+        change.state_digest = wanted.digest();
+        change
+    }
+
+    pub(super) fn offer(&mut self, change: AssignmentChange) {
+        self.core.handle_change(ChangeTicket(change.revision.0), change, self.now);
+        self.carry();
+    }
+
+    /// Makes a change, offering it again after a crash that lost it, as a coordinator does.
+    pub(super) fn make(&mut self, fill: impl FnOnce(Draft) -> Draft) {
+        let change = self.change(fill);
+        self.offer(change.clone());
+        self.write_all();
+        if self.core.applied().revision < change.revision {
+            self.offer(change.clone());
+            self.write_all();
+        }
+        self.answers.clear();
+        self.wanted.apply(&change);
+        assert_eq!(self.core.applied().state_digest, self.wanted.digest());
+    }
+
+    /// Carries everything out but writes, which wait.
+    pub(super) fn carry(&mut self) {
+        while let Some(output) = self.core.poll_output(self.now) {
+            if !is_write(&output) {
+                self.trace.push(format!("{output:?}"));
+            }
+            self.obey(output);
+        }
+    }
+
+    pub(super) fn write_one(&mut self) {
+        let Some((ticket, batch)) = self.pending.pop_front() else { return };
+        let at = self.writes;
+        self.writes += 1;
+        match self.crash_at.filter(|(crash, _)| *crash == at) {
+            None => {
+                self.disk.apply(batch);
+                self.core.handle_written(ticket, Ok(()), self.now);
+                self.carry();
+            }
+            Some((_, kept)) => {
+                if kept {
+                    self.disk.apply(batch);
+                }
+                self.crash();
+            }
+        }
+    }
+
+    pub(super) fn write_all(&mut self) {
+        while !self.pending.is_empty() {
+            self.write_one();
+        }
+    }
+
+    pub(super) fn fail_one(&mut self, why: &str) {
+        let (ticket, _) = self.pending.pop_front().unwrap();
+        self.core.handle_written(ticket, Err(why.to_owned()), self.now);
+        self.carry();
+    }
+
+    /// The agent dies; the next one comes up from what was durable. The sandbox lives on.
+    pub(super) fn crash(&mut self) {
+        self.pending.clear();
+        self.answers.clear();
+        self.reports.clear();
+        self.disk.starts += 1;
+        self.core = NodeCore::boot(options(), self.disk.clone(), self.now);
+        self.account();
+    }
+
+    /// Lets time pass, with all writes done.
+    pub(super) fn settle_for(&mut self, millis: u64) {
+        let end = self.now.mono.plus_millis(millis);
+        self.write_all();
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= end) {
+            self.advance_to(at.max(self.now.mono));
+            self.core.handle_timeout(self.now);
+            self.carry();
+            self.write_all();
+        }
+        self.advance_to(end);
+    }
+
+    pub(super) fn exit(&mut self, pod: &str, cause: ExitCause) {
+        let found = self.sandbox.iter().find(|(_, (owner, _))| owner.pod == pod);
+        let id = found.map(|(id, _)| id.clone()).unwrap();
+        self.end(&id, cause);
+    }
+
+    pub(super) fn committed(&mut self) -> Option<Result<Vec<Refusal>, ChangeError>> {
+        self.answers.pop_front()
+    }
+
+    /// Names of pods with a container that runs.
+    pub(super) fn running(&self) -> Vec<&str> {
+        let live = self.sandbox.values().filter(|(_, state)| !matches!(state, State::Exited(_)));
+        let mut names: Vec<_> = live.map(|(owner, _)| owner.pod.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(super) fn report(&self, pod: &str) -> Option<&PodStatusReport> {
+        self.reports.get(&uid(pod))
+    }
+
+    pub(super) fn starts_of(&self, pod: &str) -> usize {
+        self.starts.get(&uid(pod)).copied().unwrap_or_default()
+    }
+
+    fn advance_to(&mut self, mono: Mono) {
+        self.now = Now { wall: self.now.wall_at(mono), mono };
+    }
+
+    fn account(&mut self) {
+        for (id, (owner, state)) in self.sandbox.clone() {
+            self.core.handle_told(Told::Container { id, owner, state }, self.now);
+        }
+        let told =
+            if self.sandbox.is_empty() { Told::Gone } else { Told::Synced { runtime: "test".to_owned() } };
+        self.core.handle_told(told, self.now);
+        self.carry();
+    }
+
+    fn obey(&mut self, output: Output) {
+        let now = self.now;
+        match output {
+            Output::Write { ticket, batch } => self.pending.push_back((ticket, *batch)),
+            Output::Committed { result, .. } => self.answers.push_back(result),
+            Output::Ask(request) => self.ask(request),
+            Output::Locate(digest) => self.core.handle_module(digest, Presence::Here, now),
+            Output::Prepare(preparation) if self.hold_preparations => {
+                self.held_preparations.push(preparation);
+            }
+            Output::Prepare(preparation) => {
+                let key = (preparation.run.uid.clone(), preparation.container);
+                let prepared = match self.logs.get(&key) {
+                    Some(attempt) if *attempt >= preparation.run.attempt => {
+                        Prepared::Begun { attempt: *attempt }
+                    }
+                    _ => Prepared::Ready { module: "m".to_owned(), log: "l".to_owned() },
+                };
+                self.core.handle_prepared(preparation.run, prepared, now);
+            }
+            Output::Report(report) => {
+                let before = self.reports.insert(report.uid.clone(), *report.clone());
+                assert!(before.is_none_or(|before| before.sequence < report.sequence));
+            }
+            Output::Forgotten { uid, .. } => {
+                self.reports.remove(&uid);
+                self.logs.retain(|(pod, _), _| *pod != uid);
+            }
+            Output::Fetch(_) => panic!("every module is here"),
+            Output::Sweep(_) | Output::Event(_) | Output::Facts(_) | Output::Pods(_) | Output::Notice(_) => {}
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        match request {
+            Request::Start(spec) => {
+                let uid = PodUid::new(&*spec.owner.pod_uid);
+                *self.starts.entry(uid.clone()).or_default() += 1;
+                self.logs.insert((uid, spec.owner.container.clone()), spec.owner.attempt);
+                let state = State::Running { started_at: self.now.wall };
+                self.sandbox.insert(spec.id.clone(), (spec.owner.clone(), state.clone()));
+                let told = Told::Container { id: spec.id, owner: spec.owner, state };
+                self.core.handle_told(told, self.now);
+            }
+            Request::Stop { id, .. } => self.end(&id, ExitCause::Stopped),
+            Request::Remove { id } => {
+                self.sandbox.remove(&id);
+            }
+            Request::Hello { .. } | Request::Shutdown => {}
+        }
+    }
+
+    fn end(&mut self, id: &ContainerId, cause: ExitCause) {
+        let Some((owner, state)) = self.sandbox.get_mut(id) else { return };
+        *state = State::Exited(Exit {
+            cause,
+            message: String::new(),
+            started_at: Some(self.now.wall),
+            finished_at: self.now.wall,
+        });
+        let told = Told::Container { id: id.clone(), owner: owner.clone(), state: state.clone() };
+        self.core.handle_told(told, self.now);
+    }
+}
+
+/// A change in the making.
+pub(super) struct Draft(AssignmentChange);
+
+impl Draft {
+    pub(super) fn assign(mut self, name: &str) -> Self {
+        self.0.upserts.push((self.0.revision, assignment(name)));
+        self
+    }
+
+    /// A pod that runs once.
+    pub(super) fn assign_once(mut self, name: &str) -> Self {
+        let mut pod = assignment(name);
+        pod.spec.restart_policy = RestartPolicy::Never;
+        self.0.upserts.push((self.0.revision, pod));
+        self
+    }
+
+    pub(super) fn bury(mut self, name: &str) -> Self {
+        self.0.tombstones.push(Tombstone {
+            uid: uid(name),
+            namespace: "ns".to_owned(),
+            name: name.to_owned(),
+            grace_seconds: 0,
+            requested_at: UnixMillis(0),
+        });
+        self
+    }
+
+    pub(super) fn forget(mut self, name: &str) -> Self {
+        self.0.forget.push(uid(name));
+        self
+    }
+
+    pub(super) fn snapshot(mut self) -> Self {
+        self.0.base = None;
+        self
+    }
+}
+
+pub(super) fn uid(name: &str) -> PodUid {
+    PodUid::new(format!("u-{name}"))
+}
+
+pub(super) fn assignment(name: &str) -> PodAssignment {
+    let mut pod = fixture::pod(vec![fixture::container("c")]);
+    pod.uid = uid(name);
+    name.clone_into(&mut pod.name);
+    pod
+}
+
+fn options() -> NodeOptions {
+    let allocatable = NodeResources {
+        cpu: dunlin_link::MilliCpu(4000),
+        memory: dunlin_link::Bytes(1 << 30),
+        pods: 10,
+        ..NodeResources::default()
+    };
+    NodeOptions {
+        name: "n1".to_owned(),
+        facts: NodeFacts { allocatable, ..NodeFacts::default() },
+        blocks: BlockRange::new(0, 1).unwrap(),
+        loopback: Loopback { octet: 42, first_port: 1024 },
+    }
+}

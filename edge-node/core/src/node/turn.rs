@@ -1,0 +1,200 @@
+//! One pod's turn: it hears what happened, and what it asks for becomes outputs.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use dunlin_link::{ContainerId, Digest, PodUid};
+
+use super::{Arrived, Desk, Entry, NodeCore, Notice, Output, Preparation, Prepared, Presence, RunKey};
+use crate::{
+    clock::Now,
+    env::Surroundings,
+    launch::{Launch, container_spec},
+    pod::{Command, ContainerIndex, Fetch, Pod, Pulled},
+    sandbox::Request,
+};
+
+/// Containers that wait for a module.
+#[derive(Debug, Default)]
+pub(super) struct PodsPulling {
+    /// Those that wait to hear whether it is here.
+    asking: Vec<(PodUid, ContainerIndex, Fetch)>,
+    /// Those that wait for its fetch.
+    fetching: Vec<(PodUid, ContainerIndex)>,
+}
+
+impl NodeCore {
+    /// A module is here or not.
+    pub fn handle_module(&mut self, digest: Digest, presence: Presence, now: Now) {
+        let Some(pulling) = self.desk.pulls.get_mut(&digest) else { return };
+        let mut fetching = Vec::new();
+        for (uid, container, fetch) in std::mem::take(&mut pulling.asking) {
+            let answer = match (presence, fetch) {
+                (Presence::Here, _) => Pulled::Present,
+                (Presence::Missing, Fetch::Forbidden) => Pulled::Absent,
+                (Presence::Missing, Fetch::Allowed) => {
+                    fetching.push((uid.clone(), container));
+                    Pulled::Fetching
+                }
+            };
+            self.answer_pull(&uid, (container, digest), answer, now);
+        }
+        let pulling = self.desk.pulls.entry(digest).or_default();
+        if !fetching.is_empty() && pulling.fetching.is_empty() {
+            self.desk.outputs.push_back(Output::Fetch(digest));
+        }
+        pulling.fetching.append(&mut fetching);
+        if pulling.asking.is_empty() && pulling.fetching.is_empty() {
+            self.desk.pulls.remove(&digest);
+        }
+    }
+
+    /// A fetch ended: with the module, or in words why not.
+    pub fn handle_fetched(&mut self, digest: Digest, result: Result<Arrived, String>, now: Now) {
+        let Some(pulling) = self.desk.pulls.get_mut(&digest) else { return };
+        let waiting = std::mem::take(&mut pulling.fetching);
+        if pulling.asking.is_empty() {
+            self.desk.pulls.remove(&digest);
+        }
+        let outcome = match result {
+            Ok(Arrived { took_ms, bytes }) => Pulled::Fetched { took_ms, size_bytes: bytes },
+            Err(error) => Pulled::Failed(error),
+        };
+        for (uid, container) in waiting {
+            self.answer_pull(&uid, (container, digest), outcome.clone(), now);
+        }
+    }
+
+    /// Room was made for a run's log, or not.
+    pub fn handle_prepared(&mut self, run: RunKey, prepared: Prepared, now: Now) {
+        let Some(entry) = self.pods.get_mut(&run.uid) else { return };
+        // The pod may have ended meanwhile, or its image changed: then another run follows, or none.
+        if !entry.pod.awaits(run.container, &run.id, run.module) {
+            return;
+        }
+        let desk = &mut self.desk;
+        let turn = AssertUnwindSafe(|| {
+            match prepared {
+                Prepared::Ready { module, log } => desk.start(&mut entry.pod, &run, (module, log), now),
+                Prepared::Begun { attempt } => {
+                    desk.notice(Notice::RunRecovered { uid: run.uid.clone(), attempt });
+                    entry.pod.handle_begun(run.container, attempt, now);
+                }
+                Prepared::Failed(error) => {
+                    let message = format!("failed to create the log's folder: {error}");
+                    entry.pod.handle_config_error(run.container, message, now);
+                }
+            }
+            desk.turn(entry, now);
+        });
+        if catch_unwind(turn).is_err() {
+            self.desk.notice(Notice::Panicked(run.uid));
+        }
+    }
+
+    /// Lets a pod hear something and take its steps. A panic on the way is this pod's failure: it keeps what it got to.
+    pub(super) fn with_pod(&mut self, uid: &PodUid, now: Now, hear: impl FnOnce(&mut Pod, Now)) {
+        let Some(entry) = self.pods.get_mut(uid) else { return };
+        let desk = &mut self.desk;
+        let turn = AssertUnwindSafe(|| {
+            hear(&mut entry.pod, now);
+            desk.turn(entry, now);
+        });
+        if catch_unwind(turn).is_err() {
+            self.desk.notice(Notice::Panicked(uid.clone()));
+        }
+    }
+
+    pub(super) fn with_all(&mut self, now: Now, hear: impl Fn(&mut Pod, Now)) {
+        let uids: Vec<_> = self.pods.keys().cloned().collect();
+        for uid in uids {
+            self.with_pod(&uid, now, &hear);
+        }
+    }
+
+    /// Answers a container, unless it wants another module by now.
+    fn answer_pull(
+        &mut self,
+        uid: &PodUid,
+        (container, digest): (ContainerIndex, Digest),
+        answer: Pulled,
+        now: Now,
+    ) {
+        self.with_pod(uid, now, |pod, now| {
+            if pod.has_container(container) && pod.container(container).image.digest == Some(digest) {
+                pod.handle_pull(container, answer, now);
+            }
+        });
+    }
+}
+
+impl Desk {
+    /// Does all that a pod asks for, then tells what became of it.
+    fn turn(&mut self, entry: &mut Entry, now: Now) {
+        while let Some(command) = entry.pod.poll_command() {
+            self.obey(&entry.pod, command);
+        }
+        let uid = entry.pod.uid();
+        self.to_remember.add(uid, entry.pod.recording(now), now.mono);
+        if let Some(report) = entry.pod.poll_report(now) {
+            self.outputs.push_back(Output::Report(Box::new(report)));
+        }
+        let wakes_at = entry.pod.poll_timeout();
+        if wakes_at != entry.wakes_at
+            && let Some(at) = wakes_at
+        {
+            self.timers.set(at, entry.pod.uid().clone());
+        }
+        entry.wakes_at = wakes_at;
+    }
+
+    fn obey(&mut self, pod: &Pod, command: Command) {
+        match command {
+            Command::Pull { container, digest, fetch } => {
+                let pulling = self.pulls.entry(digest).or_default();
+                if pulling.asking.is_empty() {
+                    self.outputs.push_back(Output::Locate(digest));
+                }
+                pulling.asking.push((pod.uid().clone(), container, fetch));
+            }
+            Command::Create { container, id, attempt } => self.prepare(pod, container, id, attempt),
+            Command::Stop { id, grace_ms } => self.ask(Request::Stop { id, grace_ms }),
+            Command::Remove { id } => self.ask(Request::Remove { id }),
+            Command::Event(event) => self.outputs.push_back(Output::Event(event)),
+        }
+    }
+
+    fn prepare(&mut self, pod: &Pod, container: ContainerIndex, id: ContainerId, attempt: u32) {
+        let declared = pod.container(container);
+        self.outputs.push_back(Output::Prepare(Preparation {
+            run: RunKey { uid: pod.uid().clone(), container, id, attempt, module: declared.image.digest },
+            pod: Arc::clone(pod.assignment()),
+            container: declared.name.clone(),
+        }));
+    }
+
+    fn start(&mut self, pod: &mut Pod, run: &RunKey, (module, log): (String, String), now: Now) {
+        let assignment = Arc::clone(pod.assignment());
+        let place = pod.place();
+        let pod_ip = place.address.slot.map(|slot| slot.pod_ip().to_string());
+        let objects = |digest: &Digest| self.objects.get(digest).cloned();
+        let around = Surroundings {
+            node_name: &self.node.name,
+            host_ip: &self.node.host_ip,
+            pod_ip: pod_ip.as_deref().unwrap_or(&self.node.host_ip),
+            allocatable: self.node.facts.allocatable,
+            objects: &objects,
+        };
+        let launch = Launch { id: run.id.clone(), attempt: run.attempt, module, log };
+        let spec = container_spec(&assignment, pod.container(run.container), launch, &place.address, &around);
+        match spec {
+            Ok(spec) => {
+                self.ask(Request::Start(Box::new(spec)));
+                pod.handle_created(run.container, run.id.clone(), now);
+            }
+            Err(error) => pod.handle_config_error(run.container, error.to_string(), now),
+        }
+    }
+}
