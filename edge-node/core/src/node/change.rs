@@ -123,7 +123,9 @@ impl NodeCore {
         {
             return Err(ChangeError::WrongBase { base, held: held.revision });
         }
-        if change.revision < held.revision {
+        // A restored cluster goes on from an older state; the session has proof of its generation.
+        let order = (change.restore_generation, change.revision);
+        if order < (self.applied.restore_generation, held.revision) {
             return Err(ChangeError::Older { offered: change.revision, held: held.revision });
         }
         let left_held = held.apply(&change);
@@ -154,7 +156,7 @@ impl NodeCore {
         let unnamed = self.unnamed(&pods, &forget, &objects);
         let applied = Applied {
             revision: change.revision,
-            restore_generation: self.applied.restore_generation,
+            restore_generation: change.restore_generation,
             state_digest: change.state_digest,
         };
         let tombstones = change.tombstones;

@@ -85,6 +85,29 @@ fn older_revisions_other_bases_and_other_digests_change_nothing() {
 }
 
 #[test]
+fn a_restored_cluster_may_go_back_and_nothing_else() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    node.make(|change| change.assign("b"));
+    let mut restored = node.change(|change| change.assign("a").snapshot());
+    restored.revision = Revision(1);
+    node.wanted.apply(&restored);
+    restored.state_digest = node.wanted.digest();
+    restored.restore_generation = 1;
+    node.offer(restored.clone());
+    node.write_all();
+    assert_eq!(node.committed(), Some(Ok(Vec::new())));
+    node.crash();
+    // The pod that the backup does not know is held, not stopped.
+    assert_eq!(node.running(), ["a", "b"]);
+    assert_eq!((node.core.applied().restore_generation, node.core.applied().revision), (1, Revision(1)));
+    restored.restore_generation = 0;
+    restored.revision = Revision(9);
+    node.offer(restored);
+    assert!(matches!(node.committed(), Some(Err(ChangeError::Older { .. }))));
+}
+
+#[test]
 fn a_tombstone_survives_crashes_until_it_is_forgotten() {
     let mut node = Node::new();
     node.make(|change| change.assign("a"));

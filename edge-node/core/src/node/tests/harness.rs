@@ -75,6 +75,7 @@ impl Node {
     pub(super) fn change(&mut self, fill: impl FnOnce(Draft) -> Draft) -> AssignmentChange {
         let revision = Revision(self.wanted.revision.0 + 1);
         let draft = fill(Draft(AssignmentChange {
+            restore_generation: self.core.applied().restore_generation,
             base: Some(self.wanted.revision),
             revision,
             upserts: Vec::new(),
