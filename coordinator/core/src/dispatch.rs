@@ -4,8 +4,10 @@
 //! its last status. A pod being deleted is a tombstone there, and one removed by force is one by the record that was written with
 //! the removal, until the node confirms.
 //!
-//! Revisions are the store's, so they rise over restarts. Within one run an assignment gets a new one only when its content
-//! changes; after a restart it gets that of the last write of its pod, which costs each node one comparison of its set.
+//! Revisions are the store's, so they rise over restarts. An assignment gets a new one only when its content changes, and after a
+//! restart the same again: that of the newest write among those of its pod, apart from statuses, and of what the pod names. Where
+//! this cannot be known (what a pod names was deleted, or changed in its metadata only), the node notices by the digest of its set,
+//! and is sent the difference.
 
 mod config;
 mod images;

@@ -67,12 +67,15 @@ impl Control {
         let Some(stored) = StoredKey::parse(&key) else { return };
         let object = ObjectKey::new(stored.namespace, stored.name);
         let Some(json) = json_of(&key, &value) else { return };
+        // A pod's assignment is as old as the last write of what it is made of; statuses come and go.
+        let changed_at =
+            StoredObject::from_value(&value).map_or(revision, |value| value.changed_at(revision));
         self.count_created(stored.kind, &object);
         self.fold_owners(stored.kind, &object, &json);
         match Kept::of(stored.kind) {
             Kept::Pod => {
                 loading.apply(&Change {
-                    revision,
+                    revision: changed_at,
                     subject: Subject::Pod(object.clone()),
                     json: Some(json.clone()),
                 });

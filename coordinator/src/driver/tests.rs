@@ -5,10 +5,13 @@ use std::{future::Future, time::Duration};
 use dunlin_api::{Kind, Status, kind};
 use dunlin_coordinator_core::dispatch::TOMBSTONES_PREFIX;
 use dunlin_link::{
-    Bytes, Digest, MilliCpu, NodeName, PodUid,
+    Bytes, Digest, MilliCpu, NodeName, PodUid, UnixMillis,
     assignment::{Desired, Refusal},
+    held::HeldSet,
     pod::EnvValue,
-    status::{LocalEndpoint, NodeFacts, NodeResources, PodPhase, PodStatusReport},
+    status::{
+        ContainerState, ContainerStatus, LocalEndpoint, NodeFacts, NodeResources, PodPhase, PodStatusReport,
+    },
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -293,6 +296,75 @@ async fn configuration_and_images_follow_their_names() {
     let image = |desired: &Desired| desired.pods[&uid].assignment.spec.containers[0].image.digest;
     cluster.desired("n1", |desired| image(desired) == Some(module)).await;
     cluster.stop().await;
+}
+
+/// A node that held the set before a restart holds the one after it, whatever happened to statuses: a session sends it nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn assignments_keep_their_revisions_over_a_restart() {
+    let cluster = Cluster::start().await;
+    cluster.connect("n1", 10).await;
+    name_image(&cluster, Digest::of(b"old")).await;
+    cluster.create("ConfigMap", json!({ "metadata": { "name": "m" }, "data": { "k": "one" } })).await;
+    let mut configured = pod("configured");
+    configured["spec"]["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": "m" } }]);
+    for object in [configured, pod("moved"), pod("waiting"), pod("labelled")] {
+        cluster.create("Pod", object).await;
+    }
+    let all = cluster.desired("n1", |desired| desired.pods.len() == 4).await;
+    let uid = |name: &str| {
+        let pods = all.pods.iter().find(|(_, pod)| pod.assignment.name == name);
+        pods.map(|(uid, _)| uid.clone()).unwrap()
+    };
+    // Statuses before, between and after the writes that count.
+    let moved = running_of(&uid("moved"), "moved", Digest::of(b"old"));
+    assert_eq!(cluster.report("n1", moved).await, Recorded::Done);
+    name_image(&cluster, Digest::of(b"new")).await;
+    let label = json!({ "metadata": { "labels": { "a": "b" } } });
+    cluster.service.patch(&admin(), reference("Pod", "labelled"), "", &label).await.unwrap();
+    let two = json!({ "data": { "k": "two" } });
+    cluster.service.patch(&admin(), reference("ConfigMap", "m"), "", &two).await.unwrap();
+    for name in ["configured", "waiting", "labelled"] {
+        let report = status(&uid(name), name, 1, PodPhase::Running);
+        assert_eq!(cluster.report("n1", report).await, Recorded::Done);
+    }
+    let revision = cluster.store.revision();
+    cluster.create("ConfigMap", json!({ "metadata": { "name": "later" } })).await;
+    let before = cluster
+        .desired("n1", |desired| {
+            let content = desired.objects.values().any(|object| object.data[0].1 == b"two");
+            content && desired.revision <= revision && desired.pods[&uid("labelled")].revision > all.revision
+        })
+        .await;
+
+    let cluster = Cluster::start_in(cluster.stop().await, Duration::from_secs(40)).await;
+    let after = cluster.desired("n1", |desired| desired.pods.len() == 4).await;
+    assert!(after.revision > before.revision);
+    let (held, wanted) = (HeldSet::of(&before), HeldSet::of(&after));
+    assert_eq!(held.pods, wanted.pods);
+    assert_eq!(held.digest(), wanted.digest());
+    cluster.stop().await;
+}
+
+async fn name_image(cluster: &Cluster, digest: Digest) {
+    let entry = json!({ "digest": digest.to_string(), "bytes": 1, "kind": "component" });
+    let write = Write::Put("/dunlin/images/dunlin.local/hello:latest".into(), entry.to_string().into());
+    cluster.store.txn(Txn { compares: vec![], writes: vec![write] }).await.unwrap();
+}
+
+/// A status whose container runs this digest.
+fn running_of(uid: &PodUid, name: &str, digest: Digest) -> PodStatusReport {
+    let container = ContainerStatus {
+        name: "c".into(),
+        image: "dunlin.local/hello".into(),
+        image_digest: Some(digest),
+        container_id: None,
+        ready: true,
+        started: true,
+        restart_count: 0,
+        state: ContainerState::Running { started_at: UnixMillis(0) },
+        last_state: None,
+    };
+    PodStatusReport { containers: vec![container], ..status(uid, name, 1, PodPhase::Running) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,7 +70,8 @@ impl ApiService {
                 Decision::Keep(object) => return Ok(Outcome::Kept(object)),
                 Decision::Put(new) if new == old || dry_run == DryRun::All => return Ok(Outcome::Kept(new)),
                 Decision::Put(new) => {
-                    (Write::Put(current.key.clone(), stored::encode(&new)), Vec::new(), new)
+                    let value = stored::encode_update(&new, &old, &current);
+                    (Write::Put(current.key.clone(), value), Vec::new(), new)
                 }
                 Decision::Remove { last, .. } if dry_run == DryRun::All => return Ok(Outcome::Removed(last)),
                 Decision::Remove { last, also } => (Write::Delete(current.key.clone()), also, last),

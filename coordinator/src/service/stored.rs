@@ -5,7 +5,7 @@ use dunlin_api::{Kind, kind};
 use dunlin_link::Revision;
 use serde_json::{Map, Value};
 
-use crate::store::value::StoredObject;
+use crate::store::{KeyValue, value::StoredObject};
 
 /// All API objects are under this prefix.
 pub const REGISTRY_PREFIX: &str = "/registry/";
@@ -58,6 +58,41 @@ fn folder(kind: &Kind) -> String {
 /// Encodes an object for the store, `kind` and `apiVersion` first so that [`write_item`] can cut them off. Its resource version is
 /// left out: only the commit knows it.
 pub fn encode(object: &Value) -> Bytes {
+    let json = encode_json(object);
+    StoredObject::from_json(&json).expect("the JSON has metadata").to_value()
+}
+
+/// Encodes an object that takes the place of `current`, of which `old` is the decoded form. A value that differs only in its status
+/// says so, and since when.
+pub(super) fn encode_update(object: &Value, old: &Value, current: &KeyValue) -> Bytes {
+    let since = StoredObject::from_value(&current.value).map(|value| value.changed_at(current.mod_revision));
+    let json = encode_json(object);
+    let stored = StoredObject::from_json(&json).expect("the JSON has metadata");
+    match since {
+        Ok(since) if differ_in_status_only(object, old) => stored.unchanged_since(since).to_value(),
+        _ => stored.to_value(),
+    }
+}
+
+/// Whether two states of an object are the same but for the status and what metadata says about writers and owners: nothing of that
+/// ever reaches a node.
+fn differ_in_status_only(new: &Value, old: &Value) -> bool {
+    let empty = Map::new();
+    let fields = |value| Value::as_object(value).unwrap_or(&empty);
+    are_equal_but_for(fields(new), fields(old), &["status", "metadata"])
+        && are_equal_but_for(
+            fields(&new["metadata"]),
+            fields(&old["metadata"]),
+            &["resourceVersion", "managedFields", "finalizers", "ownerReferences"],
+        )
+}
+
+fn are_equal_but_for(new: &Map<String, Value>, old: &Map<String, Value>, left_out: &[&str]) -> bool {
+    let counts = |field: &String| !left_out.contains(&field.as_str());
+    new.iter().filter(|(field, _)| counts(field)).eq(old.iter().filter(|(field, _)| counts(field)))
+}
+
+fn encode_json(object: &Value) -> Vec<u8> {
     let mut json = Vec::with_capacity(512);
     json.push(b'{');
     for field in ["kind", "apiVersion"] {
@@ -84,7 +119,7 @@ pub fn encode(object: &Value) -> Bytes {
         }
     }
     json.push(b'}');
-    StoredObject::from_json(&json).expect("the JSON above has metadata").to_value()
+    json
 }
 
 /// Decodes a value of the store together with the revision that made it.
@@ -169,6 +204,35 @@ mod tests {
             }
             assert_eq!(serde_json::from_slice::<Value>(&item).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn what_changes_only_the_status_keeps_the_revision_of_the_rest() {
+        let pod = |label: &str, finalizers: Value, status: &str| {
+            json!({
+                "metadata": { "name": "p", "labels": { "a": label }, "finalizers": finalizers },
+                "spec": { "nodeName": "n" },
+                "status": { "phase": status },
+            })
+        };
+        let none = || json!([]);
+        let check = |old: &Value, new: &Value, expected: u64| {
+            let value = encode_update(old, old, &kv(encode(old), 3));
+            let value = encode_update(new, old, &kv(value, 5));
+            let changed_at = StoredObject::from_value(&value).unwrap().changed_at(Revision(9));
+            assert_eq!(changed_at, Revision(expected), "{old} {new}");
+            assert_eq!(decode(&value, Revision(9)).unwrap()["status"], new["status"]);
+        };
+        check(&pod("a", none(), "Pending"), &pod("a", none(), "Running"), 3);
+        check(&pod("a", none(), "Pending"), &pod("a", json!(["x"]), "Running"), 3);
+        check(&pod("a", none(), "Pending"), &pod("b", none(), "Running"), 9);
+        check(&json!({ "metadata": {} }), &json!({ "metadata": {}, "status": {} }), 3);
+        check(&json!({ "metadata": {} }), &json!({ "metadata": {}, "spec": {} }), 9);
+        check(&json!({ "metadata": {}, "spec": {} }), &json!({ "metadata": {} }), 9);
+    }
+
+    fn kv(value: Bytes, mod_revision: u64) -> KeyValue {
+        KeyValue { key: String::new(), value, mod_revision: Revision(mod_revision) }
     }
 
     #[test]

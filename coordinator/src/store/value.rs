@@ -1,7 +1,9 @@
 //! The header that the API service gives its values, so that a list or a watch copies bytes instead of encoding objects.
 //!
 //! An object is stored as JSON without its `resourceVersion`, which is known only once it is committed; the header says where in
-//! the JSON it belongs. Layout: kind (1 byte), offset (4 bytes, little endian), JSON.
+//! the JSON it belongs. It also says which write last changed more than the object's status: this one (kind 1), or an earlier one
+//! (kind 2), so that what is made of the rest keeps its revision over restarts. Layout: kind (1 byte), offset (4 bytes, little
+//! endian), in kind 2 a revision (8 bytes, little endian), JSON.
 
 use bytes::Bytes;
 use dunlin_link::Revision;
@@ -12,6 +14,8 @@ pub struct StoredObject<'a> {
     json: &'a [u8],
     /// Right after the opening brace of `metadata`.
     offset: usize,
+    /// `None` when it is the write of this very value.
+    changed_at: Option<Revision>,
 }
 
 /// A value is not a stored object, or a text is not an object with metadata.
@@ -26,7 +30,13 @@ impl<'a> StoredObject<'a> {
     /// [`NotAnObject`] when there is no top-level `metadata` that is an object.
     pub fn from_json(json: &'a [u8]) -> Result<Self, NotAnObject> {
         let offset = metadata_offset(json).ok_or(NotAnObject)?;
-        Ok(Self { json, offset })
+        Ok(Self { json, offset, changed_at: None })
+    }
+
+    /// The same object, of which the write at `revision` was the last to change more than the status.
+    #[must_use]
+    pub const fn unchanged_since(self, revision: Revision) -> Self {
+        Self { changed_at: Some(revision), ..self }
     }
 
     /// Reads what [`StoredObject::to_value`] made.
@@ -34,24 +44,39 @@ impl<'a> StoredObject<'a> {
     /// # Errors
     /// [`NotAnObject`] for a value of another kind.
     pub fn from_value(value: &'a [u8]) -> Result<Self, NotAnObject> {
-        let (header, json) = value.split_at_checked(HEADER_BYTES).ok_or(NotAnObject)?;
-        let (kind, offset) = header.split_first().ok_or(NotAnObject)?;
-        let offset = u32::from_le_bytes(offset.try_into().map_err(|_| NotAnObject)?);
-        let offset = usize::try_from(offset).map_err(|_| NotAnObject)?;
-        if *kind != KIND_OBJECT || offset == 0 || json.get(offset - 1) != Some(&b'{') {
+        let (kind, rest) = value.split_first().ok_or(NotAnObject)?;
+        let (offset, rest) = rest.split_first_chunk().ok_or(NotAnObject)?;
+        let offset = usize::try_from(u32::from_le_bytes(*offset)).map_err(|_| NotAnObject)?;
+        let (changed_at, json) = match *kind {
+            KIND_CHANGED => (None, rest),
+            KIND_STATUS_ONLY => {
+                let (revision, json) = rest.split_first_chunk().ok_or(NotAnObject)?;
+                (Some(Revision(u64::from_le_bytes(*revision))), json)
+            }
+            _ => return Err(NotAnObject),
+        };
+        if offset == 0 || json.get(offset - 1) != Some(&b'{') {
             return Err(NotAnObject);
         }
-        Ok(Self { json, offset })
+        Ok(Self { json, offset, changed_at })
     }
 
     /// The value to store: header and JSON.
     pub fn to_value(&self) -> Bytes {
         let offset = u32::try_from(self.offset).expect("an object's bytes are bounded far below 4 GiB");
-        let mut value = Vec::with_capacity(HEADER_BYTES + self.json.len());
-        value.push(KIND_OBJECT);
+        let mut value = Vec::with_capacity(HEADER_BYTES_MAX + self.json.len());
+        value.push(if self.changed_at.is_some() { KIND_STATUS_ONLY } else { KIND_CHANGED });
         value.extend_from_slice(&offset.to_le_bytes());
+        if let Some(revision) = self.changed_at {
+            value.extend_from_slice(&revision.0.to_le_bytes());
+        }
         value.extend_from_slice(self.json);
         value.into()
+    }
+
+    /// The last write that changed more of the object than its status, `written_at` being the write of this value.
+    pub fn changed_at(&self, written_at: Revision) -> Revision {
+        self.changed_at.unwrap_or(written_at)
     }
 
     /// The JSON as stored, without a version.
@@ -129,8 +154,9 @@ fn skip_space(json: &[u8], at: usize) -> usize {
     at + json[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
-const KIND_OBJECT: u8 = 1;
-const HEADER_BYTES: usize = 5;
+const KIND_CHANGED: u8 = 1;
+const KIND_STATUS_ONLY: u8 = 2;
+const HEADER_BYTES_MAX: usize = 13;
 /// Name, quotes, colon, comma and the longest number.
 const SPLICED_BYTES_MAX: usize = 42;
 
@@ -142,7 +168,11 @@ mod tests {
         let spliced = StoredObject::from_json(json.as_bytes()).map(|object| {
             let value = object.to_value();
             let stored = StoredObject::from_value(&value).unwrap();
-            assert_eq!(stored.json(), json.as_bytes());
+            assert_eq!((stored.json(), stored.changed_at(Revision(9))), (json.as_bytes(), Revision(9)));
+            let later = stored.unchanged_since(Revision(7)).to_value();
+            let later = StoredObject::from_value(&later).unwrap();
+            assert_eq!((later.json(), later.changed_at(Revision(9))), (json.as_bytes(), Revision(7)));
+            assert_eq!(later.splice(Revision(42)), stored.splice(Revision(42)));
             String::from_utf8(stored.splice(Revision(42))).unwrap()
         });
         assert_eq!(spliced.as_deref().map_err(|_| NotAnObject), expected, "{json}");
@@ -166,7 +196,14 @@ mod tests {
 
     #[test]
     fn other_values_are_refused() {
-        for bad in [&b""[..], b"\x01", b"\x01\0\0\0\0{}", b"\x01\xff\0\0\0{}", b"\x02\x01\0\0\0{}"] {
+        for bad in [
+            &b""[..],
+            b"\x01",
+            b"\x01\0\0\0\0{}",
+            b"\x01\xff\0\0\0{}",
+            b"\x02\x01\0\0\0{}",
+            b"\x03\x01\0\0\0{}",
+        ] {
             assert_eq!(StoredObject::from_value(bad), Err(NotAnObject), "{bad:?}");
         }
     }

@@ -77,6 +77,13 @@ impl Configs {
         }
     }
 
+    /// Since when an assignment's ConfigMaps and Secrets have the content that it names. One that does not exist has no revision.
+    pub(super) fn since(&self, assignment: &PodAssignment) -> Revision {
+        let keys = keys_of(assignment);
+        let held = keys.iter().filter_map(|key| self.held.get(key)).filter(|held| held.content.is_some());
+        held.map(|held| held.revision).max().unwrap_or_default()
+    }
+
     /// The content that an assignment names by digest.
     pub(super) fn content_of(&self, assignment: &PodAssignment) -> Vec<(Digest, Arc<ConfigObject>)> {
         keys_of(assignment).iter().filter_map(|key| self.held.get(key)?.content.clone()).collect()

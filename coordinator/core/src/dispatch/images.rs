@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dunlin_link::{
-    Digest,
+    Digest, Revision,
     pod::{Container, PodAssignment},
 };
 
@@ -17,8 +17,8 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    /// By full name, as the store's keys have it.
-    digests: HashMap<String, Digest>,
+    /// By full name, as the store's keys have it: what it means, and since which revision.
+    digests: HashMap<String, (Digest, Revision)>,
     /// By full name.
     users: HashMap<String, BTreeSet<ObjectKey>>,
 }
@@ -29,11 +29,12 @@ impl Images {
         &mut self,
         name: &str,
         record: Option<&[u8]>,
+        revision: Revision,
     ) -> (Vec<ObjectKey>, Result<(), serde_json::Error>) {
         let record = record.map(serde_json::from_slice::<NameRecord>).transpose();
         match &record {
             Ok(Some(record)) => {
-                self.digests.insert(name.to_owned(), record.digest);
+                self.digests.insert(name.to_owned(), (record.digest, revision));
             }
             Ok(None) | Err(_) => {
                 self.digests.remove(name);
@@ -48,6 +49,15 @@ impl Images {
             return Ok(*digest);
         }
         self.lookup(image).map_err(|error| error.to_string())
+    }
+
+    /// Since when an assignment's images mean what they do in it, as far as names decide that.
+    pub(super) fn since(&self, assignment: &PodAssignment) -> Revision {
+        let revisions = containers_of(assignment).filter_map(|container| {
+            let (digest, revision) = self.digests.get(&name_of(container)?)?;
+            (container.image.digest == Some(*digest)).then_some(*revision)
+        });
+        revisions.max().unwrap_or_default()
     }
 
     /// Resolves the images of an assignment again.
@@ -92,7 +102,8 @@ impl Images {
         match Wanted::parse(image)? {
             Wanted::Digest(digest) => Ok(digest),
             Wanted::Name(name) => {
-                self.digests.get(&name.to_string()).copied().ok_or(NameError::Unknown { name })
+                let known = self.digests.get(&name.to_string());
+                known.map(|(digest, _)| *digest).ok_or(NameError::Unknown { name })
             }
         }
     }
@@ -111,8 +122,11 @@ fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest
 
 /// Full names of the images that are not named by digest.
 fn names_of(assignment: &PodAssignment) -> BTreeSet<String> {
-    let containers = assignment.spec.init_containers.iter().chain(&assignment.spec.containers);
-    containers.filter_map(name_of).collect()
+    containers_of(assignment).filter_map(name_of).collect()
+}
+
+fn containers_of(assignment: &PodAssignment) -> impl Iterator<Item = &Container> {
+    assignment.spec.init_containers.iter().chain(&assignment.spec.containers)
 }
 
 fn name_of(container: &Container) -> Option<String> {

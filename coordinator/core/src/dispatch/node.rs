@@ -24,7 +24,7 @@ impl NodeSet {
         self.desired.clone()
     }
 
-    /// Puts a pod into the set or replaces it, with the content it names.
+    /// Puts a pod into the set or replaces it, with the content it names. The revision of a pod's assignment never falls.
     pub(super) fn assign(
         &mut self,
         assignment: Arc<PodAssignment>,
@@ -37,6 +37,7 @@ impl NodeSet {
             Arc::make_mut(&mut self.desired.objects).entry(digest).or_insert(object);
         }
         let pods = Arc::make_mut(&mut self.desired.pods);
+        let revision = pods.get(&uid).map_or(revision, |before| before.revision.max(revision));
         if let Some(before) = pods.insert(uid, AssignedPod { revision, assignment }) {
             self.release(&before.assignment);
         }

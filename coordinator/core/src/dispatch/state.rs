@@ -166,7 +166,7 @@ impl State {
         revision: Revision,
     ) -> Result<(), ApplyError> {
         if let Some(name) = key.strip_prefix(NAMES_PREFIX) {
-            let (users, read) = self.images.set(name, value);
+            let (users, read) = self.images.set(name, value, revision);
             for pod in users {
                 self.refresh(&pod, revision);
             }
@@ -211,7 +211,14 @@ impl State {
         self.assign(&node, assignment, revision);
     }
 
+    /// While everything is read the first time, an assignment is as new as the newest of what it is made of, which is the revision
+    /// that it had before the restart. Later, what changes it is the newest.
     fn assign(&mut self, node: &NodeName, assignment: Arc<PodAssignment>, revision: Revision) {
+        let revision = if self.loaded == Revision::default() {
+            revision.max(self.configs.since(&assignment)).max(self.images.since(&assignment))
+        } else {
+            revision
+        };
         let objects: Vec<(Digest, Arc<ConfigObject>)> = self.configs.content_of(&assignment);
         self.changed(node).assign(assignment, objects, revision);
     }
