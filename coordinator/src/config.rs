@@ -26,7 +26,7 @@ pub struct CoordinatorArgs {
     #[serde(default)]
     pub advertise: Vec<String>,
 
-    /// Seconds without a word from a node until it counts as unreachable, 5 to 3600 [default: 40]
+    /// Seconds without a word from a node until it counts as unreachable, 5 to 3600 [default: 50]
     #[arg(long, env = "DUNLIN_NODE_GRACE_SECONDS", value_name = "SECONDS")]
     pub node_grace_seconds: Option<u64>,
 }
@@ -52,8 +52,8 @@ pub struct ConfigError(pub Vec<String>);
 /// The port of a Kubernetes API server; UDP for QUIC, and TCP for HTTPS once it is served.
 pub const DEFAULT_PORT: u16 = 6443;
 
-/// Kubernetes' `node-monitor-grace-period` was 40 s for most of its life; silence shorter than this says little on radio links.
-const NODE_GRACE_SECONDS: u64 = 40;
+/// Kubernetes' `node-monitor-grace-period`: two keep-alives of 25 s. Silence shorter than this says little on radio links.
+const NODE_GRACE_SECONDS: u64 = 50;
 
 impl CoordinatorArgs {
     /// These options, with those of `file` where these say nothing.

@@ -225,9 +225,10 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
-/// Silence must be noticed within the grace that makes a node unreachable, after two keep-alives were lost.
+/// Silence must be noticed within the grace that makes a node unreachable. Half of it is enough for a keep-alive, because QUIC sends
+/// one that is not answered again, after a few round trips and then half as often each time, for the other half.
 fn tunables(node_grace: Duration) -> Tunables {
-    let keep_alive = (node_grace / 3).min(KEEP_ALIVE_MAX);
+    let keep_alive = (node_grace / 2).min(KEEP_ALIVE_MAX);
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Tunables {
         keep_alive_ms: millis(keep_alive),
