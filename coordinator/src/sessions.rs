@@ -84,12 +84,12 @@ struct State {
 struct Slot {
     epoch: Epoch,
     superseded: CancellationToken,
-    logs: mpsc::Sender<OpenLog>,
+    logs: mpsc::Sender<Box<OpenLog>>,
     /// Held by the session that brings things in; the next one waits for it.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A wish to read a log, handed to the connection of its node.
+/// A wish to read a log, handed to the connection of its node; boxed on the way, because a channel keeps room for 32 of them.
 #[derive(Debug)]
 pub(crate) struct OpenLog {
     pub(crate) request: LogRequest,
@@ -136,7 +136,9 @@ impl Sessions {
         let logs = self.state().slots.get(node).map(|slot| slot.logs.clone());
         let logs = logs.ok_or_else(|| OpenLogError::NotConnected(node.clone()))?;
         let (reply, answer) = oneshot::channel();
-        logs.send(OpenLog { request, reply }).await.map_err(|_| OpenLogError::NotConnected(node.clone()))?;
+        logs.send(Box::new(OpenLog { request, reply }))
+            .await
+            .map_err(|_| OpenLogError::NotConnected(node.clone()))?;
         answer.await.unwrap_or_else(|_| Err(OpenLogError::Failed(node.clone())))
     }
 
@@ -193,7 +195,7 @@ impl Sessions {
         &self,
         node: &NodeName,
         attempt: Attempt,
-        logs: mpsc::Sender<OpenLog>,
+        logs: mpsc::Sender<Box<OpenLog>>,
     ) -> Result<Seat, StaleAttempt> {
         let superseded = CancellationToken::new();
         let mut state = self.state();

@@ -154,12 +154,13 @@ async fn send_module(
 async fn open_logs(
     connection: &Connection,
     node: &NodeName,
-    mut wishes: mpsc::Receiver<OpenLog>,
+    mut wishes: mpsc::Receiver<Box<OpenLog>>,
 ) -> SessionEnd {
     let mut opening = JoinSet::new();
     loop {
         tokio::select! {
-            Some(OpenLog { request, reply }) = wishes.recv() => {
+            Some(wish) = wishes.recv() => {
+                let OpenLog { request, reply } = *wish;
                 let (connection, node) = (connection.clone(), node.clone());
                 opening.spawn(async move {
                     let opened = tokio::time::timeout(LOG_TIMEOUT, open_log(&connection, LogOpen { request }));

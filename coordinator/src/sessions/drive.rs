@@ -1,8 +1,11 @@
 //! Runs one session's machine over one control stream: reads, writes, acts, and keeps time, all in one task.
 
 use std::{
+    future::poll_fn,
     io,
+    pin::Pin,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Poll, ready},
 };
 
 use dunlin_link::{
@@ -15,7 +18,7 @@ use dunlin_link::{
     status::NodeFacts,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::{Notify, mpsc, oneshot, watch},
 };
 use tracing::{debug, info, warn};
@@ -57,7 +60,7 @@ pub(crate) async fn drive(
     sessions: &Sessions,
     node: &NodeName,
     (input, output): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin),
-    logs: mpsc::Sender<OpenLog>,
+    logs: mpsc::Sender<Box<OpenLog>>,
     membership: impl Future<Output = Result<(), String>> + Send,
     wire: Wire,
 ) -> SessionEnd {
@@ -114,13 +117,20 @@ enum Never {}
 
 impl Run<'_> {
     async fn read(&self, mut input: impl AsyncRead + Unpin) -> Result<Never, SessionEnd> {
-        let mut buffer = vec![0; READ_BYTES];
         loop {
-            let count = input.read(&mut buffer).await.map_err(SessionEnd::Connection)?;
-            if count == 0 {
-                return Err(SessionEnd::Finished);
-            }
-            self.machine().handle_bytes(self.sessions.now(), wall(), &buffer[..count])?;
+            // The buffer lives on the stack of one poll: a node that is silent costs none.
+            poll_fn(|context| {
+                let mut buffer = [0; READ_BYTES];
+                let mut buffer = ReadBuf::new(&mut buffer);
+                ready!(Pin::new(&mut input).poll_read(context, &mut buffer))
+                    .map_err(SessionEnd::Connection)?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Err(SessionEnd::Finished));
+                }
+                let taken = self.machine().handle_bytes(self.sessions.now(), wall(), buffer.filled());
+                Poll::Ready(taken.map_err(SessionEnd::from))
+            })
+            .await?;
             self.note(OpenLink::heard);
             self.ring();
             while self.machine().is_congested() {
@@ -143,7 +153,7 @@ impl Run<'_> {
     async fn act(
         &self,
         opened: oneshot::Sender<watch::Receiver<Revision>>,
-        logs: mpsc::Sender<OpenLog>,
+        logs: mpsc::Sender<Box<OpenLog>>,
         membership: impl Future<Output = Result<(), String>> + Send,
         wire: Wire,
     ) -> Result<Never, SessionEnd> {
@@ -299,5 +309,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Read at a time; a connected node that is idle costs this much.
+/// Read at a time.
 const READ_BYTES: usize = 8 << 10;

@@ -261,7 +261,12 @@ impl CoordinatorSession {
 
     /// The next thing to act on.
     pub fn poll_output(&mut self) -> Option<CoordinatorOutput> {
-        self.outputs.pop_front()
+        let next = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // Room for a few outputs is a kibibyte, and thousands of sessions have none for hours.
+            self.outputs = VecDeque::new();
+        }
+        next
     }
 
     /// When to call [`CoordinatorSession::handle_timeout`].
