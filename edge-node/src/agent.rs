@@ -1,35 +1,30 @@
-//! The agent: turns assignments into running pods and keeps them so, with or without a coordinator.
+//! The agent: the shell around a node's core, which turns assignments into running pods and keeps them so.
 //!
-//! One task owns all pods' machines, for a pod must cost kilobytes and not a task's stack. It hears the session, the sandbox,
-//! fetches, the store and the clock, lets the pods concerned take their steps, and does what they ask. Everything slow happens
-//! elsewhere: commits on the store's thread, fetches and log readers in tasks of their own.
+//! One task owns the core and carries between it and everything that takes time or touches the world: the session, the sandbox, the
+//! store, fetches, log files and the clock. It decides nothing: what happens is fed to the core, and what the core asks for is handed
+//! on. Everything slow is elsewhere: commits on the store's thread, files on a helper, fetches and log readers in tasks of their own.
 
 mod boot;
-mod commit;
+mod carry;
+mod clerk;
+mod clock;
 mod host;
-mod obey;
-mod remember;
 mod shared;
-mod timers;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     io,
     sync::Arc,
     time::Duration,
 };
 
 use dunlin_edge_node_core::{
-    address::{AddressPool, Loopback},
-    pod::{ContainerIndex, Pod},
-    sandbox::{Owner, State},
+    node::{ChangeTicket, NodeCore, Told, WriteTicket},
+    sandbox::{Request, State},
 };
 use dunlin_link::{
-    ContainerId, Digest, PodUid, Revision,
-    assignment::{AssignmentChange, Refusal, Tombstone},
-    held::HeldSet,
-    pod::ConfigObject,
-    status::NodeFacts,
+    ContainerId,
+    assignment::{AssignmentChange, Refusal},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -44,97 +39,45 @@ pub(crate) use self::{
     host::AgentHost,
 };
 use self::{
-    commit::Plan,
+    clerk::{Clerk, Filed},
+    clock::Clock,
     host::{Locate, Located},
     shared::Shared,
-    timers::{Clock, Timers},
 };
 use crate::{
     local::Local,
-    logs::Logs,
     modules::{Fetched, Modules},
-    sandbox::{Addressed, Told},
+    sandbox::Addressed,
     session::SessionHandle,
 };
 
-/// The owner of all pods of a node.
+/// The carrier between a node's core and the world.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    node: NodeSelf,
+    core: NodeCore,
     clock: Clock,
     local: Local,
     modules: Modules,
-    logs: Logs,
+    clerk: Clerk,
     session: SessionHandle,
     shared: Arc<Shared>,
-    pods: HashMap<PodUid, Entry>,
-    tombstones: BTreeMap<PodUid, Tombstone>,
-    held: HeldSet,
-    objects: HashMap<Digest, Arc<ConfigObject>>,
-    addresses: AddressPool,
-    sandbox: SandboxView,
-    /// Containers that a fetch makes wait.
-    pulls: HashMap<Digest, Vec<(PodUid, ContainerIndex)>>,
+    requests: Requests,
     fetches: JoinSet<Fetched>,
-    timers: Timers,
-    to_remember: remember::ToRemember,
-    writes: FuturesUnordered<BoxFuture<'static, Written>>,
-    /// Changes that wait for the one being committed.
-    waiting: VecDeque<(AssignmentChange, CommitReply)>,
-    /// Whether a change is being committed.
-    committing: Committing,
+    writes: FuturesUnordered<BoxFuture<'static, (WriteTicket, io::Result<()>)>>,
+    /// Who waits for a change to be durable.
+    replies: HashMap<ChangeTicket, CommitReply>,
+    changes: u64,
     /// Who follows the log of a container that runs.
     followers: HashMap<ContainerId, watch::Sender<bool>>,
 }
 
-/// What pods and their reports need to know of the node.
+/// The way to the sandbox.
 #[derive(Debug)]
-pub(crate) struct NodeSelf {
-    pub(crate) name: String,
-    pub(crate) host_ip: Arc<str>,
-    pub(crate) facts: NodeFacts,
-    pub(crate) loopback: Loopback,
-    /// How often this node's agent was started.
-    pub(crate) starts: u64,
-}
-
-/// One pod.
-#[derive(Debug)]
-struct Entry {
-    pod: Pod,
-    /// As in its record.
-    revision: Option<Revision>,
-    refusal: Option<(String, String)>,
-    /// When the timer that is set for it goes off.
-    wakes_at: Option<dunlin_edge_node_core::clock::Mono>,
-}
-
-/// What the agent knows of the sandbox.
-#[derive(Debug)]
-struct SandboxView {
-    requests: mpsc::Sender<Addressed>,
-    /// Requests that the channel had no room for.
-    outbox: VecDeque<Addressed>,
+struct Requests {
+    channel: mpsc::Sender<Addressed>,
+    /// What the channel had no room for.
+    outbox: VecDeque<Request>,
     incarnation: u64,
-    knowledge: Knowledge,
-    /// Containers of pods that this agent knows nothing of: its state was lost, or is older than they are.
-    orphans: HashMap<PodUid, Vec<(ContainerId, Owner, State)>>,
-    /// Such containers that were told to stop.
-    dying: HashSet<ContainerId>,
-}
-
-/// Whether it is known what runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Knowledge {
-    Unsure,
-    Synced,
-}
-
-/// Whether a change is on its way to disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Committing {
-    Idle,
-    Busy,
 }
 
 type CommitReply = oneshot::Sender<io::Result<Vec<Refusal>>>;
@@ -146,14 +89,7 @@ enum Input {
     Locate { locate: Locate, reply: oneshot::Sender<Result<Located, String>> },
 }
 
-/// A batch that is durable, or could not be made so.
-#[derive(Debug)]
-enum Written {
-    Commit { plan: Box<Plan>, reply: CommitReply, result: io::Result<()> },
-    Memories { pods: Vec<PodUid>, result: io::Result<()> },
-}
-
-/// What the loop waits for besides the store and fetches.
+/// What the loop waits for besides the store, files and fetches.
 #[derive(Debug)]
 struct Ears {
     inputs: mpsc::Receiver<Input>,
@@ -164,30 +100,35 @@ impl Agent {
     /// Keeps pods running until `shutdown`; guests go on without it.
     async fn run(mut self, mut ears: Ears, shutdown: CancellationToken) {
         loop {
-            self.flush_requests();
-            self.write_memories();
-            let wake = self.timers.next().map(|at| self.clock.instant(at));
-            let remember = self.to_remember.due();
+            self.carry();
+            self.requests.flush();
+            let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(told) = ears.told.recv() => {
+                filed = self.clerk.done() => self.handle_filed(filed),
+                // While the end of a log is read, later news of the sandbox waits: they come in order.
+                Some(told) = ears.told.recv(), if !self.clerk.is_reading() => {
                     self.hear(told);
                     self.hear_more(&mut ears);
                 }
-                Some(written) = self.writes.next(), if !self.writes.is_empty() => self.handle_written(written),
+                Some((ticket, result)) = self.writes.next(), if !self.writes.is_empty() => {
+                    self.handle_written(ticket, result);
+                }
                 Some(input) = ears.inputs.recv() => self.handle_input(input),
                 Some(fetched) = self.fetches.join_next(), if !self.fetches.is_empty() => match fetched {
                     Ok(fetched) => self.handle_fetched(fetched),
                     Err(error) => tracing::error!(%error, "a fetch ended without an answer"),
                 },
-                permit = self.sandbox.requests.clone().reserve_owned(), if !self.sandbox.outbox.is_empty() => {
-                    if let (Ok(permit), Some(request)) = (permit, self.sandbox.outbox.pop_front()) {
-                        permit.send(request);
+                permit = self.requests.channel.clone().reserve_owned(), if !self.requests.outbox.is_empty() => {
+                    if let Ok(permit) = permit {
+                        self.requests.send_one(permit);
                     }
                 }
-                () = sleep_until(wake) => self.handle_timers(),
-                () = sleep_until(remember) => self.to_remember.set_due(),
+                () = sleep_until(wake) => {
+                    let now = self.clock.now();
+                    self.core.handle_timeout(now);
+                }
             }
         }
         self.finish().await;
@@ -196,14 +137,60 @@ impl Agent {
     /// Takes what else the sandbox has told already, so that a burst of ends shares one write.
     fn hear_more(&mut self, ears: &mut Ears) {
         for _ in 0..BURST_MAX {
+            if self.clerk.is_reading() {
+                return;
+            }
             let Ok(told) = ears.told.try_recv() else { return };
             self.hear(told);
         }
     }
 
+    /// Hands on what the sandbox told; an end whose message is to come from its log waits for that.
+    fn hear(&mut self, told: Told) {
+        match self.core.log_of_failure(&told) {
+            Some(place) => self.clerk.read_end(place, told),
+            None => self.tell(told),
+        }
+    }
+
+    fn tell(&mut self, told: Told) {
+        match &told {
+            Told::Container { id, state: State::Exited(_), .. } => {
+                if let Some(ended) = self.followers.remove(id) {
+                    ended.send_replace(true);
+                }
+            }
+            Told::Gone => {
+                self.requests.handle_gone();
+                for (_, ended) in self.followers.drain() {
+                    ended.send_replace(true);
+                }
+            }
+            _ => {}
+        }
+        self.core.handle_told(told, self.clock.now());
+    }
+
+    fn handle_filed(&mut self, filed: Filed) {
+        let now = self.clock.now();
+        match filed {
+            Filed::Prepared(runs) => {
+                for (run, prepared) in runs {
+                    self.core.handle_prepared(run, prepared, now);
+                }
+            }
+            Filed::Read(told) => self.tell(told),
+        }
+    }
+
     fn handle_input(&mut self, input: Input) {
         match input {
-            Input::Commit { change, reply } => self.begin_commit(change, reply),
+            Input::Commit { change, reply } => {
+                self.changes += 1;
+                let ticket = ChangeTicket(self.changes);
+                self.replies.insert(ticket, reply);
+                self.core.handle_change(ticket, change, self.clock.now());
+            }
             Input::Locate { locate, reply } => {
                 // The asker may have gone away; there is nobody else to tell.
                 let _ = reply.send(self.locate(&locate));
@@ -211,40 +198,57 @@ impl Agent {
         }
     }
 
-    fn handle_written(&mut self, written: Written) {
-        match written {
-            Written::Commit { plan, reply, result } => {
-                self.end_commit(*plan, reply, result);
-                self.committing = Committing::Idle;
-                if let Some((change, reply)) = self.waiting.pop_front() {
-                    self.begin_commit(change, reply);
-                }
-            }
-            Written::Memories { pods, result } => self.handle_memories_written(&pods, result),
-        }
+    fn handle_written(&mut self, ticket: WriteTicket, result: io::Result<()>) {
+        self.core.handle_written(ticket, result.map_err(|error| error.to_string()), self.clock.now());
     }
 
-    fn handle_timers(&mut self) {
+    fn handle_fetched(&mut self, Fetched { digest, result }: Fetched) {
         let now = self.clock.now();
-        while let Some(uid) = self.timers.pop_due(now.mono) {
-            self.with_pod(&uid, |pod, now| pod.handle_timeout(now));
+        if let Ok(arrived) = &result {
+            self.modules.insert(digest, arrived.bytes, now.wall.0.unsigned_abs());
         }
+        self.core.handle_fetched(digest, result, now);
     }
 
     /// Writes what has to survive before the agent ends.
     async fn finish(mut self) {
-        self.to_remember.set_due();
-        self.write_memories();
+        self.core.handle_shutdown();
+        self.carry();
         let rest = async {
-            while let Some(written) = self.writes.next().await {
-                if let Written::Memories { result: Err(error), .. } = written {
-                    tracing::error!(%error, "memories of pods could not be written");
-                }
+            while let Some((ticket, result)) = self.writes.next().await {
+                self.handle_written(ticket, result);
+                self.carry();
             }
         };
         if tokio::time::timeout(FINISH_MAX, rest).await.is_err() {
             tracing::error!("the local state did not become durable in time");
         }
+    }
+}
+
+impl Requests {
+    fn new(channel: mpsc::Sender<Addressed>) -> Self {
+        Self { channel, outbox: VecDeque::new(), incarnation: 0 }
+    }
+
+    /// Hands waiting requests over while there is room.
+    fn flush(&mut self) {
+        while !self.outbox.is_empty() {
+            let Ok(permit) = self.channel.clone().try_reserve_owned() else { return };
+            self.send_one(permit);
+        }
+    }
+
+    fn send_one(&mut self, permit: mpsc::OwnedPermit<Addressed>) {
+        if let Some(request) = self.outbox.pop_front() {
+            permit.send(Addressed { incarnation: self.incarnation, request });
+        }
+    }
+
+    /// What was asked of a sandbox that ended is not asked of the next.
+    fn handle_gone(&mut self) {
+        self.incarnation += 1;
+        self.outbox.clear();
     }
 }
 

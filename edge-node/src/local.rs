@@ -13,11 +13,10 @@ use std::{
     thread,
 };
 
+use dunlin_edge_node_core::node::{Batch, Loaded};
 use tokio::sync::oneshot;
 
 pub use self::records::MalformedRecord;
-pub(crate) use self::records::{AppliedRecord, PodRecord};
-pub(crate) use self::tables::{Batch, Change, Loaded};
 
 /// The open store; writes go through its thread.
 #[derive(Debug)]

@@ -21,6 +21,15 @@ pub(crate) struct Logs {
     dir: PathBuf,
 }
 
+/// Whether a run's log has room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It has; its file.
+    Free(PathBuf),
+    /// This attempt has a log already.
+    Taken(u32),
+}
+
 impl Logs {
     /// Logs in `dir`.
     pub(crate) fn new(dir: PathBuf) -> Self {
@@ -32,10 +41,15 @@ impl Logs {
         self.pod_dir(pod).join(container).join(format!("{attempt}.log"))
     }
 
-    /// Makes room for a run's log: the folder, without logs that `kubectl logs --previous` cannot reach any more.
-    pub(crate) fn prepare(&self, pod: &PodAssignment, container: &str, attempt: u32) -> io::Result<PathBuf> {
+    /// Makes room for a run's log: the folder, without logs that `kubectl logs --previous` cannot reach any more. A log of this run
+    /// or a later one that is there already is left alone.
+    pub(crate) fn prepare(&self, pod: &PodAssignment, container: &str, attempt: u32) -> io::Result<Room> {
         let path = self.path(pod, container, attempt);
-        fs::create_dir_all(self.pod_dir(pod).join(container))?;
+        let dir = self.pod_dir(pod).join(container);
+        fs::create_dir_all(&dir)?;
+        if let Some(latest) = latest_attempt(&dir)?.filter(|latest| *latest >= attempt) {
+            return Ok(Room::Taken(latest));
+        }
         if let Some(old) = attempt.checked_sub(2) {
             let old = self.path(pod, container, old);
             for file in (1..).map(|number| rotated(&old, number)).take_while(|file| file.exists()) {
@@ -46,7 +60,7 @@ impl Logs {
                 _ => {}
             }
         }
-        Ok(path)
+        Ok(Room::Free(path))
     }
 
     /// Removes all logs of these pods, in the background and one after another.
@@ -61,6 +75,17 @@ impl Logs {
     fn pod_dir(&self, pod: &PodAssignment) -> PathBuf {
         self.dir.join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid))
     }
+}
+
+/// The latest run of a container that has a log.
+fn latest_attempt(dir: &Path) -> io::Result<Option<u32>> {
+    let mut latest = None;
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let attempt = name.to_string_lossy().strip_suffix(".log").and_then(|attempt| attempt.parse().ok());
+        latest = latest.max(attempt);
+    }
+    Ok(latest)
 }
 
 fn remove_dir(dir: &Path) {

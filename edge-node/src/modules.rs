@@ -1,13 +1,14 @@
 //! The node's modules: files named by digest, verified before they get their name, kept while a pod refers to them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
 
+use dunlin_edge_node_core::node::Arrived;
 use dunlin_link::Digest;
 use tokio::sync::{RwLock, Semaphore};
 
@@ -36,13 +37,6 @@ pub(crate) struct Fetched {
     pub(crate) digest: Digest,
     /// How long it took, or why it failed.
     pub(crate) result: Result<Arrived, String>,
-}
-
-/// A module that was fetched.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrived {
-    pub(crate) took_ms: u64,
-    pub(crate) bytes: u64,
 }
 
 impl Modules {
@@ -112,7 +106,7 @@ impl Modules {
 
     /// Removes modules that no pod refers to, the longest unused first, until the rest fits the budget; their files go in the
     /// background. While modules are being fetched nothing is removed: the next sweep finds them.
-    pub(crate) fn sweep(&mut self, referenced: &HashSet<Digest>, budget_bytes: u64) {
+    pub(crate) fn sweep(&mut self, referenced: &BTreeSet<Digest>, budget_bytes: u64) {
         let mut idle: Vec<_> =
             self.present.iter().filter(|(digest, _)| !referenced.contains(*digest)).collect();
         idle.sort_by_key(|(digest, kept)| (kept.used, **digest));
@@ -185,7 +179,7 @@ mod tests {
             assert!(modules.has(digest));
             modules.touch(digest, used as u64);
         }
-        modules.sweep(&HashSet::from([digests[0]]), 150);
+        modules.sweep(&BTreeSet::from([digests[0]]), 150);
         let left: Vec<_> = digests.iter().map(|digest| modules.has(digest)).collect();
         assert_eq!(left, [true, false, false, true]);
         // Fetches wait for the same.

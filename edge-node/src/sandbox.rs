@@ -7,8 +7,10 @@ mod process;
 
 use std::{io, time::Duration};
 
-use dunlin_edge_node_core::sandbox::{Event, Owner, PROTOCOL, Request, State};
-use dunlin_link::ContainerId;
+use dunlin_edge_node_core::{
+    node::Told,
+    sandbox::{Event, PROTOCOL, Request},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,19 +24,6 @@ pub(crate) enum Sandbox {
     Process(RunnerProcess),
     /// This process, for `dunlin dev`.
     InProcess(runner::InProcess),
-}
-
-/// What the agent hears of its sandbox.
-#[derive(Debug)]
-pub(crate) enum Told {
-    /// What runs is not known until `Synced` or `Gone`: the connection ended.
-    Unsure,
-    /// A container's state.
-    Container { id: ContainerId, owner: Owner, state: State },
-    /// All containers were told.
-    Synced { runtime: String },
-    /// Nothing runs: there is no sandbox.
-    Gone,
 }
 
 /// A request with the number of the sandbox it is meant for: what was asked of one that ended is not asked of the next.

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use dunlin_edge_node_core::node::{LogPlace, WhichRun};
 use dunlin_link::{
     PodUid,
     assignment::{AssignmentChange, Refusal},
@@ -32,7 +33,7 @@ pub(crate) struct AgentHost {
 pub(super) struct Locate {
     uid: PodUid,
     container: String,
-    previous: bool,
+    which: WhichRun,
 }
 
 /// Where it is.
@@ -66,7 +67,7 @@ impl SessionHost for AgentHost {
     }
 
     fn acked(&self, reports: Vec<(PodUid, u64)>) {
-        self.shared.acked(reports);
+        self.shared.acked(&reports);
     }
 
     fn unacked(&self) -> Vec<PodStatusReport> {
@@ -77,7 +78,7 @@ impl SessionHost for AgentHost {
         let locate = Locate {
             uid: request.uid.clone(),
             container: request.container.clone(),
-            previous: request.previous,
+            which: if request.previous { WhichRun::Previous } else { WhichRun::Latest },
         };
         let gone = || "the node is shutting down".to_owned();
         let (reply, answer) = oneshot::channel();
@@ -96,31 +97,13 @@ impl SessionHost for AgentHost {
 }
 
 impl Agent {
-    /// Finds a log; the words of failure are the kubelet's.
+    /// Finds a log, and who tells when it has ended.
     pub(super) fn locate(&mut self, locate: &Locate) -> Result<Located, String> {
-        let Locate { uid, container, previous } = locate;
-        let entry = self.pods.get(uid).ok_or_else(|| "pod not found on this node".to_owned())?;
-        let assignment = entry.pod.assignment();
-        let name = &assignment.name;
-        let run = entry.pod.latest_run(container);
-        let run = run.ok_or_else(|| format!("container {container} is not valid for pod {name}"))?;
-        let attempt = match (previous, run.attempt) {
-            // While a container waits for its next run, the last one is the latest and the previous one at once.
-            (true, Some(attempt)) if !run.waiting.is_empty() && run.live.is_none() => Some(attempt),
-            (true, attempt) => attempt.and_then(|attempt| attempt.checked_sub(1)),
-            (false, attempt) => attempt,
-        };
-        let attempt = attempt.ok_or_else(|| {
-            if *previous {
-                format!("previous terminated container \"{container}\" in pod \"{name}\" not found")
-            } else {
-                format!("container \"{container}\" in pod \"{name}\" is waiting to start: {}", run.waiting)
-            }
-        })?;
-        let path = self.logs.path(assignment, container, attempt);
-        let followed = run.live.filter(|_| run.attempt == Some(attempt));
-        let ended = followed
-            .map(|id| self.followers.entry(id).or_insert_with(|| watch::Sender::new(false)).subscribe());
+        let Locate { uid, container, which } = locate;
+        let LogPlace { pod, container, attempt, live } = self.core.log(uid, container, *which)?;
+        let path = self.clerk.logs().path(&pod, &container, attempt);
+        let ended =
+            live.map(|id| self.followers.entry(id).or_insert_with(|| watch::Sender::new(false)).subscribe());
         Ok(Located { path, ended })
     }
 }

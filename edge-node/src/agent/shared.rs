@@ -1,10 +1,8 @@
 //! What the session asks without waiting for the agent's loop: the applied revision, and reports that nobody has acked.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use dunlin_edge_node_core::node::Unacked;
 use dunlin_link::{PodUid, health::HeldPods, status::PodStatusReport};
 
 use crate::{health::Held, session::Applied};
@@ -19,14 +17,13 @@ pub(super) struct Shared {
 struct State {
     /// As of the last durable commit.
     applied: Applied,
-    /// The latest report of each pod, until it is acked.
-    unacked: BTreeMap<PodUid, PodStatusReport>,
+    unacked: Unacked,
     held: Held,
 }
 
 impl Shared {
     pub(super) fn new(applied: Applied) -> Self {
-        Self { state: Mutex::new(State { applied, unacked: BTreeMap::new(), held: Held::default() }) }
+        Self { state: Mutex::new(State { applied, unacked: Unacked::default(), held: Held::default() }) }
     }
 
     pub(super) fn applied(&self) -> Applied {
@@ -38,26 +35,21 @@ impl Shared {
     }
 
     pub(super) fn reported(&self, report: PodStatusReport) {
-        self.lock().unacked.insert(report.uid.clone(), report);
+        self.lock().unacked.reported(report);
     }
 
     /// Drops reports that are acked, unless a later one of the pod waits.
-    pub(super) fn acked(&self, reports: Vec<(PodUid, u64)>) {
-        let mut state = self.lock();
-        for (uid, sequence) in reports {
-            if state.unacked.get(&uid).is_some_and(|report| report.sequence <= sequence) {
-                state.unacked.remove(&uid);
-            }
-        }
+    pub(super) fn acked(&self, reports: &[(PodUid, u64)]) {
+        self.lock().unacked.acked(reports);
     }
 
     /// Drops the reports of a pod that is forgotten.
     pub(super) fn forget(&self, uid: &PodUid) {
-        self.lock().unacked.remove(uid);
+        self.lock().unacked.forget(uid);
     }
 
     pub(super) fn unacked(&self) -> Vec<PodStatusReport> {
-        self.lock().unacked.values().cloned().collect()
+        self.lock().unacked.iter().cloned().collect()
     }
 
     /// What the node's health says of its pods and reports.

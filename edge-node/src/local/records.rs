@@ -1,29 +1,7 @@
-//! The stored records. A released struct never changes: a new shape is a new kind, with a conversion from the old one.
+//! How records are stored: a kind, then an encoding. The records themselves are values of the node's core.
 
-use dunlin_link::{Revision, UnixMillis, codec, pod::PodAssignment};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-/// One pod of this node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PodRecord {
-    /// Revision of its assignment; `None` for a pod that is held: a snapshot neither named nor buried it.
-    pub(crate) revision: Option<Revision>,
-    /// What to run.
-    pub(crate) assignment: PodAssignment,
-    /// Its address, as a slot in the pod range.
-    pub(crate) slot: Option<u16>,
-    /// When the node accepted it.
-    pub(crate) start_time: UnixMillis,
-    /// Reason and message, when the node refused it.
-    pub(crate) refusal: Option<(String, String)>,
-}
-
-/// The revision that the node has applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AppliedRecord {
-    pub(crate) revision: Revision,
-    pub(crate) restore_generation: u64,
-}
+use dunlin_link::codec;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// A value that is not a record of the wanted kind.
 #[derive(Debug, thiserror::Error)]

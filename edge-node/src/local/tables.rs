@@ -2,47 +2,15 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use dunlin_edge_node_core::memory::PodMemory;
-use dunlin_link::{Digest, PodUid, assignment::Tombstone, pod::ConfigObject};
+use dunlin_edge_node_core::node::{Batch, Change, Loaded};
+use dunlin_link::{PodUid, pod::ConfigObject};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     OpenError,
-    records::{AppliedRecord, MalformedRecord, PodRecord, decode, encode},
+    records::{MalformedRecord, decode, encode},
 };
-
-/// Changes that become durable together.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// The revision that the node holds afterwards.
-    pub(crate) applied: Option<AppliedRecord>,
-    pub(crate) pods: Vec<(PodUid, Change<PodRecord>)>,
-    pub(crate) memories: Vec<(PodUid, Change<PodMemory>)>,
-    pub(crate) tombstones: Vec<(PodUid, Change<Tombstone>)>,
-    pub(crate) objects: Vec<(Digest, Change<Arc<ConfigObject>>)>,
-}
-
-/// What becomes of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change<T> {
-    /// It is written.
-    Put(T),
-    /// It is removed.
-    Remove,
-}
-
-/// Everything that was stored.
-#[derive(Debug, Default)]
-pub(crate) struct Loaded {
-    /// How often the state was opened, this time included.
-    pub(crate) starts: u64,
-    pub(crate) applied: AppliedRecord,
-    pub(crate) pods: BTreeMap<PodUid, PodRecord>,
-    pub(crate) memories: BTreeMap<PodUid, PodMemory>,
-    pub(crate) tombstones: BTreeMap<PodUid, Tombstone>,
-    pub(crate) objects: BTreeMap<Digest, Arc<ConfigObject>>,
-}
 
 /// Opens or creates the file and reads it.
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), OpenError> {

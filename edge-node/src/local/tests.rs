@@ -1,6 +1,9 @@
 //! What was committed is there after reopening, and nothing else.
 
-use dunlin_edge_node_core::memory::PodMemory;
+use dunlin_edge_node_core::{
+    memory::PodMemory,
+    node::{AppliedRecord, Change},
+};
 use dunlin_link::{
     Digest, PodUid, Revision, UnixMillis,
     assignment::Tombstone,

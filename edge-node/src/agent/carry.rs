@@ -1,0 +1,92 @@
+//! Carries out what the core asks for.
+
+use std::sync::Arc;
+
+use dunlin_edge_node_core::node::{Notice, Output, Presence};
+use futures_util::FutureExt;
+
+use super::Agent;
+use crate::modules::IDLE_BYTES_MAX;
+
+impl Agent {
+    /// Takes all that the core asks for.
+    pub(super) fn carry(&mut self) {
+        let now = self.clock.now();
+        while let Some(output) = self.core.poll_output(now) {
+            self.carry_out(output);
+        }
+        self.clerk.work();
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Write { ticket, batch } => {
+                let write = self.local.write(*batch);
+                self.writes.push(write.map(move |result| (ticket, result)).boxed());
+            }
+            Output::Committed { ticket, result } => {
+                self.shared.set_applied(self.core.applied());
+                if let Some(reply) = self.replies.remove(&ticket) {
+                    // The session may have ended meanwhile; its next one learns the revision anew.
+                    let _ = reply.send(result.map_err(std::io::Error::other));
+                }
+            }
+            Output::Ask(request) => self.requests.outbox.push_back(request),
+            Output::Locate(digest) => {
+                let now = self.clock.now();
+                let presence = if self.modules.has(&digest) {
+                    self.modules.touch(&digest, now.wall.0.unsigned_abs());
+                    Presence::Here
+                } else {
+                    Presence::Missing
+                };
+                self.core.handle_module(digest, presence, now);
+            }
+            Output::Fetch(digest) => {
+                self.fetches.spawn(self.modules.fetch(digest, self.session.clone()));
+            }
+            Output::Prepare(preparation) => {
+                let module = preparation.run.module.map(|digest| self.modules.path(&digest));
+                self.clerk.prepare(preparation, module.unwrap_or_default());
+            }
+            Output::Report(report) => {
+                self.shared.reported((*report).clone());
+                self.session.report(*report);
+            }
+            Output::Forgotten { uid, pod } => {
+                self.shared.forget(&uid);
+                self.clerk.remove_logs(pod.iter().map(Arc::clone));
+            }
+            Output::Sweep(named) => self.modules.sweep(&named, IDLE_BYTES_MAX),
+            Output::Event(event) => self.session.event(event),
+            Output::Facts(facts) => self.session.facts(*facts),
+            Output::Pods(pods) => self.shared.set_pods(pods),
+            Output::Notice(notice) => log(notice),
+        }
+    }
+}
+
+fn log(notice: Notice) {
+    match notice {
+        Notice::OtherSet { base, revision } => {
+            let (base, revision) = (base.map(|base| base.0), revision.0);
+            tracing::warn!(base, revision, "a change leads to another set than the coordinator means");
+        }
+        Notice::Held(pod) => {
+            tracing::warn!(%pod, "the coordinator neither names nor buries a pod; it is held");
+        }
+        Notice::Panicked(pod) => tracing::error!(%pod, "a pod's turn panicked"),
+        Notice::Stranger(pod) => {
+            tracing::warn!(%pod, "a container runs whose pod is not known here; it is kept");
+        }
+        Notice::SandboxLost { containers } => {
+            tracing::warn!(containers, "the runner is gone, and its containers ended with it");
+        }
+        Notice::RunRecovered { uid, attempt } => {
+            tracing::warn!(pod = %uid, attempt, "a run that nobody remembered left a log; it counts as killed");
+        }
+        Notice::NotRemembered(error) => {
+            tracing::error!(error, "memories of pods could not be written and are tried again");
+        }
+    }
+}
