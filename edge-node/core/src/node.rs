@@ -18,6 +18,7 @@
 //! pod, the run and the count of starts, and nothing is drawn at random. A panic in one pod's turn stays that pod's.
 
 mod change;
+mod inspect;
 mod log;
 mod output;
 mod records;
@@ -47,6 +48,7 @@ use self::{
 };
 pub use self::{
     change::stopped_report,
+    inspect::Inspected,
     log::{LogPlace, WhichRun},
     output::{
         Arrived, ChangeError, ChangeTicket, Notice, Output, Preparation, Prepared, Presence, RunKey, Told,

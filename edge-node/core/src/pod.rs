@@ -7,6 +7,7 @@
 mod command;
 mod conditions;
 mod decide;
+mod order;
 mod phase;
 mod pulls;
 mod remember;
@@ -22,7 +23,10 @@ use dunlin_link::{
     status::{EventPod, NodeEvent, PodStatusReport},
 };
 
-pub use self::command::{Command, ContainerIndex, Fetch, Pulled, Recording};
+pub use self::{
+    command::{Command, ContainerIndex, Fetch, Pulled, Recording},
+    order::RestartError,
+};
 use self::{
     conditions::Conditions,
     worker::{Create, Next, Run, Then, Worker},

@@ -311,7 +311,7 @@ impl Pod {
         self.stop(index, id, grace_ms, Then::Policy);
     }
 
-    fn stop(&mut self, index: ContainerIndex, id: ContainerId, grace_ms: u64, then: Then) {
+    pub(super) fn stop(&mut self, index: ContainerIndex, id: ContainerId, grace_ms: u64, then: Then) {
         let started_at = match self.worker(index).run {
             Run::Running { started_at, .. } => Some(started_at),
             _ => None,
@@ -329,7 +329,7 @@ impl Pod {
         }
     }
 
-    fn grace_ms(&self) -> u64 {
+    pub(super) fn grace_ms(&self) -> u64 {
         u64::from(self.assignment.spec.termination_grace_seconds) * 1000
     }
 

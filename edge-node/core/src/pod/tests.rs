@@ -2,5 +2,6 @@
 
 mod bench;
 mod lifecycle;
+mod orders;
 mod properties;
 mod restarts;
