@@ -4,6 +4,7 @@
 //! changes: an idle node leaves its disk alone. Every value begins with a kind byte.
 
 mod records;
+pub mod reset;
 mod tables;
 
 use std::{
@@ -37,14 +38,31 @@ pub enum OpenError {
         #[source]
         source: Box<redb::Error>,
     },
+    /// What is in the file cannot be trusted.
+    #[error(
+        "the local state at `{path}` is damaged ({what}), so the node does not start: guessing could bring deleted pods back. To begin \
+         anew from the coordinator, run `dunlin local reset --state {dir}`; the file is set aside, and no pod starts before the \
+         coordinator has told which"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Its folder, as the command wants it.
+        dir: PathBuf,
+        /// What was found.
+        what: String,
+    },
     /// Another node process has it open.
     #[error("another node process uses the state folder `{path}`")]
     InUse {
         /// The folder.
         path: PathBuf,
     },
-    /// A record is of a kind that this version does not know, or is damaged.
-    #[error("failed to read the local state at `{path}`")]
+    /// A record is of a kind that this version does not know.
+    #[error(
+        "failed to read the local state at `{path}`: was it written by a later version? If not, `dunlin local reset` lets the node begin \
+         anew from its coordinator"
+    )]
     Record {
         /// The file.
         path: PathBuf,

@@ -1,10 +1,16 @@
 //! The tables, how they are read at the start, and how a batch is committed.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use dunlin_edge_node_core::node::{Batch, Change, Loaded};
 use dunlin_link::{PodUid, pod::ConfigObject};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -12,17 +18,36 @@ use super::{
     records::{MalformedRecord, decode, encode},
 };
 
-/// Opens or creates the file and reads it.
+/// Opens or creates the file, verifies all of it, and reads it. Whatever damage makes redb do is this file's failure and not the
+/// process's.
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), OpenError> {
-    let failed =
-        |source: redb::Error| OpenError::Database { path: path.to_owned(), source: Box::new(source) };
+    let opened = catch_unwind(AssertUnwindSafe(|| open_verified(path, cache_bytes)));
+    opened.unwrap_or_else(|_| Err(damaged(path, "its pages do not fit together".to_owned())))
+}
+
+/// Whether another process has the file open.
+pub(super) fn is_in_use(path: &Path) -> bool {
+    // redb's own lock, tried as redb does; a file that cannot be opened is not in use.
+    fs::File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+fn open_verified(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), OpenError> {
+    let failed = |error: redb::Error| match error {
+        redb::Error::Corrupted(what) => damaged(path, what),
+        source => OpenError::Database { path: path.to_owned(), source: Box::new(source) },
+    };
+    if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        // redb would begin a new one, as for no file at all.
+        return Err(damaged(path, "it is empty".to_owned()));
+    }
     let opened = Database::builder().set_cache_size(cache_bytes).create(path);
-    let database = opened.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => {
-            OpenError::InUse { path: path.parent().unwrap_or(path).to_owned() }
-        }
-        error => failed(error.into()),
-    })?;
+    let mut database = opened.map_err(|error| not_opened(path, error))?;
+    // Every checksum. What a crash left half done was repaired above; a commit that was durable and does not verify is damage, never
+    // rolled back: commits have two phases, so that the two can be told apart.
+    let verified = database.check_integrity().map_err(|error| not_opened(path, error))?;
+    if !verified {
+        tracing::warn!(path = %path.display(), "the local state's free space was counted anew; its records are whole");
+    }
     let starts = count_start(&database).map_err(failed)?;
     let malformed = |source| OpenError::Record { path: path.to_owned(), source };
     let rows = |table| read_rows(&database, table).map_err(failed);
@@ -47,12 +72,43 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded)
     Ok((database, loaded))
 }
 
+/// What redb's refusal to open a file means.
+fn not_opened(path: &Path, error: DatabaseError) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            OpenError::InUse { path: path.parent().unwrap_or(path).to_owned() }
+        }
+        DatabaseError::Storage(StorageError::Corrupted(what)) => damaged(path, what),
+        // redb reads what it expects to be there: a file that is too short, or that was never one.
+        DatabaseError::Storage(StorageError::Io(error))
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            damaged(path, error.to_string())
+        }
+        error => OpenError::Database { path: path.to_owned(), source: Box::new(error.into()) },
+    }
+}
+
+fn damaged(path: &Path, what: String) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), dir: path.parent().unwrap_or(path).to_owned(), what }
+}
+
+/// A transaction whose commit, once durable, can be told from a torn one.
+fn begin(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_two_phase_commit(true);
+    Ok(transaction)
+}
+
 /// Commits batches in one durable transaction.
 pub(super) fn commit<'a>(
     database: &Database,
     batches: impl Iterator<Item = &'a Batch>,
 ) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
+    let transaction = begin(database)?;
     for batch in batches {
         if let Some(applied) = &batch.applied {
             transaction.open_table(META)?.insert(APPLIED, encode(applied).as_slice())?;
@@ -85,7 +141,7 @@ fn write<K: ToString, T: Serialize>(
 
 /// Raises the count of starts and creates the tables of a new file.
 fn count_start(database: &Database) -> Result<u64, redb::Error> {
-    let transaction = database.begin_write()?;
+    let transaction = begin(database)?;
     let starts = {
         let mut meta = transaction.open_table(META)?;
         let known = meta.get(STARTS)?.map(|value| decode("meta", STARTS, value.value()));

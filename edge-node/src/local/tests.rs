@@ -1,5 +1,7 @@
 //! What was committed is there after reopening, and nothing else.
 
+mod damage;
+
 use dunlin_edge_node_core::{
     memory::PodMemory,
     node::{AppliedRecord, Change},
