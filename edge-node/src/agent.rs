@@ -9,6 +9,7 @@ mod carry;
 mod clerk;
 mod clock;
 mod host;
+mod inspect;
 mod shared;
 
 use std::{
@@ -87,6 +88,7 @@ type CommitReply = oneshot::Sender<io::Result<Vec<Refusal>>>;
 enum Input {
     Commit { change: AssignmentChange, reply: CommitReply },
     Locate { locate: Locate, reply: oneshot::Sender<Result<Located, String>> },
+    Inspect(inspect::Inspect),
 }
 
 /// What the loop waits for besides the store, files and fetches.
@@ -195,6 +197,7 @@ impl Agent {
                 // The asker may have gone away; there is nobody else to tell.
                 let _ = reply.send(self.locate(&locate));
             }
+            Input::Inspect(inspect) => self.handle_inspect(inspect),
         }
     }
 

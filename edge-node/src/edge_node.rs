@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agent::{AgentOptions, AgentParts},
     config::{EdgeNodeConfig, JoinSource, Machine},
+    console::{self, Desk},
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
@@ -24,7 +25,7 @@ use crate::{
     runner,
     sandbox::{RunnerProcess, Sandbox},
     session::{
-        Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join,
+        Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join, wall,
     },
 };
 
@@ -92,6 +93,7 @@ pub struct EdgeNode {
     agent: JoinHandle<()>,
     link: JoinHandle<()>,
     health: JoinHandle<()>,
+    console: JoinHandle<()>,
 }
 
 impl EdgeNode {
@@ -118,6 +120,7 @@ impl EdgeNode {
                 transport: config.transport,
             },
         );
+        let told = facts.clone();
         let options = AgentOptions {
             node_name: name.as_str(),
             state_dir: &config.state_dir,
@@ -141,10 +144,18 @@ impl EdgeNode {
         let over = CancellationToken::new();
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let looked_at = host.clone();
+        let desk = Desk {
+            host: host.clone(),
+            watcher: watcher.clone(),
+            name: name.to_string(),
+            facts: told,
+            started_at: wall(),
+        };
+        let console = spawn(&over, console::serve(desk, shutdown.clone()));
         let health = spawn(&over, watcher.run(move || looked_at.held(), shutdown.clone()));
         let agent = spawn(&over, parts.run(handle.clone(), sandbox, shutdown.clone()));
         let link = spawn(&over, session.run(Arc::new(host), shutdown.clone()));
-        Ok(Self { name, session: handle, shutdown, over, agent, link, health })
+        Ok(Self { name, session: handle, shutdown, over, agent, link, health, console })
     }
 
     /// The node's name, as its identity has it.
@@ -160,7 +171,7 @@ impl EdgeNode {
     /// Ends session and agent; what has to survive is durable then. Guests in a runner process go on.
     pub async fn shut_down(self) {
         self.shutdown.cancel();
-        for task in [self.link, self.health, self.agent] {
+        for task in [self.console, self.link, self.health, self.agent] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the node panicked");
             }

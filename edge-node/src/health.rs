@@ -107,6 +107,16 @@ impl Watcher {
 }
 
 impl Writers {
+    /// Resident memory of the agent's process and of the runner's.
+    pub(crate) fn memory(&self) -> (Option<u64>, Option<u64>) {
+        let Self::Own(runner) = self else { return (None, None) };
+        let runner = Some(runner.0.load(Ordering::Relaxed)).filter(|pid| *pid > 0);
+        (
+            resident(Path::new("/proc/self")),
+            runner.and_then(|pid| resident(&Path::new("/proc").join(pid.to_string()))),
+        )
+    }
+
     fn read(&self) -> (Option<DiskWrites>, Option<DiskWrites>) {
         let Self::Own(runner) = self else { return (None, None) };
         let uptime = uptime();
@@ -123,6 +133,13 @@ fn process_writes(process: &Path, uptime: Option<Duration>) -> Option<DiskWrites
     let bytes = written(&fs::read_to_string(process.join("io")).ok()?)?;
     let started = started(&fs::read_to_string(process.join("stat")).ok()?)?;
     Some(DiskWrites { bytes, span_ms: millis(uptime?.saturating_sub(started)) })
+}
+
+/// From `/proc/PID/status`.
+fn resident(process: &Path) -> Option<u64> {
+    let text = fs::read_to_string(process.join("status")).ok()?;
+    let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))?;
+    Some(kibibytes.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// From `/proc/PID/io`: bytes for storage, without those that were deleted before they got there.

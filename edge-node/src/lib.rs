@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod config;
+pub mod console;
 pub mod doctor;
 mod edge_node;
 mod facts;
@@ -18,5 +19,8 @@ pub mod session;
 
 pub use self::{
     edge_node::{EdgeNode, Guests, StartError},
-    local::{MalformedRecord, OpenError},
+    local::{
+        MalformedRecord, OpenError,
+        reset::{self, ResetError},
+    },
 };

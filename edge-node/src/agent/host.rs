@@ -24,7 +24,7 @@ use crate::{
 /// The session's handle on the agent.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentHost {
-    inputs: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::Sender<Input>,
     shared: Arc<Shared>,
 }
 
@@ -46,6 +46,11 @@ pub(super) struct Located {
 impl AgentHost {
     pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>) -> Self {
         Self { inputs, shared }
+    }
+
+    /// `NAMESPACE/NAME` of pods whose latest report nobody has acknowledged.
+    pub(crate) fn unreported(&self) -> Vec<String> {
+        self.shared.unreported()
     }
 
     /// What the node's health says of its pods and reports.

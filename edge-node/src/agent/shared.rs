@@ -1,6 +1,9 @@
 //! What the session asks without waiting for the agent's loop: the applied revision, and reports that nobody has acked.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use dunlin_edge_node_core::node::Unacked;
 use dunlin_link::{PodUid, health::HeldPods, status::PodStatusReport};
@@ -50,6 +53,17 @@ impl Shared {
 
     pub(super) fn unacked(&self) -> Vec<PodStatusReport> {
         self.lock().unacked.iter().cloned().collect()
+    }
+
+    /// Pods whose latest report waits for its acknowledgement.
+    pub(super) fn unacked_uids(&self) -> BTreeSet<PodUid> {
+        self.lock().unacked.iter().map(|report| report.uid.clone()).collect()
+    }
+
+    /// `NAMESPACE/NAME` of pods whose latest report waits.
+    pub(super) fn unreported(&self) -> Vec<String> {
+        let state = self.lock();
+        state.unacked.iter().map(|report| format!("{}/{}", report.namespace, report.name)).collect()
     }
 
     /// What the node's health says of its pods and reports.

@@ -1,0 +1,98 @@
+//! What a person on the machine asks the agent, see [`crate::console`].
+
+use std::collections::BTreeSet;
+
+use dunlin_edge_node_core::node::Inspected;
+use dunlin_link::{PodUid, assignment::Tombstone};
+use tokio::sync::oneshot;
+
+use super::{Agent, AgentHost, Input};
+use crate::console::{Keeper, PodView, Queues};
+
+/// A question or order from the node's own socket.
+#[derive(Debug)]
+pub(super) enum Inspect {
+    Pods { reply: oneshot::Sender<Vec<PodView>> },
+    InnerLife { reply: oneshot::Sender<InnerLife> },
+    Restart { pod: PodUid, container: Option<String>, reply: oneshot::Sender<Result<Vec<String>, String>> },
+}
+
+/// What only the agent's task knows.
+#[derive(Debug)]
+pub(crate) struct InnerLife {
+    pub(crate) starts: u64,
+    pub(crate) queues: Queues,
+    pub(crate) tombstones: Vec<Tombstone>,
+}
+
+impl AgentHost {
+    /// All pods, by namespace and name.
+    pub(crate) async fn pods(&self) -> Result<Vec<PodView>, String> {
+        self.inspect(|reply| Inspect::Pods { reply }).await
+    }
+
+    /// What only the agent's task knows.
+    pub(crate) async fn inner_life(&self) -> Result<InnerLife, String> {
+        self.inspect(|reply| Inspect::InnerLife { reply }).await
+    }
+
+    /// Restarts one container of a pod, or all.
+    pub(crate) async fn restart(
+        &self,
+        pod: PodUid,
+        container: Option<String>,
+    ) -> Result<Vec<String>, String> {
+        self.inspect(|reply| Inspect::Restart { pod, container, reply }).await?
+    }
+
+    async fn inspect<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Inspect) -> Result<T, String> {
+        let gone = || "the node is shutting down".to_owned();
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Inspect(ask(reply))).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}
+
+impl Agent {
+    /// Answers; who asked may have left, and there is nobody else to tell.
+    pub(super) fn handle_inspect(&mut self, inspect: Inspect) {
+        match inspect {
+            Inspect::Pods { reply } => drop(reply.send(self.pod_views())),
+            Inspect::InnerLife { reply } => drop(reply.send(self.inner_life())),
+            Inspect::Restart { pod, container, reply } => {
+                let now = self.clock.now();
+                drop(reply.send(self.core.handle_restart(&pod, container.as_deref(), now)));
+            }
+        }
+    }
+
+    fn pod_views(&mut self) -> Vec<PodView> {
+        let unacked = self.shared.unacked_uids();
+        let pods = self.core.inspect(self.clock.now());
+        pods.into_iter().map(|pod| view(pod, &unacked)).collect()
+    }
+
+    fn inner_life(&self) -> InnerLife {
+        InnerLife {
+            starts: self.core.starts(),
+            queues: Queues {
+                fetches: self.fetches.len(),
+                changes: self.core.waiting_changes(),
+                requests: self.requests.outbox.len(),
+                writes: self.writes.len(),
+            },
+            tombstones: self.core.tombstones().values().cloned().collect(),
+        }
+    }
+}
+
+fn view(pod: Inspected, unacked: &BTreeSet<PodUid>) -> PodView {
+    let keeper = match (pod.tombstone, pod.revision) {
+        (Some(tombstone), _) => Keeper::Buried(tombstone),
+        (None, Some(revision)) => Keeper::Assigned(revision.0),
+        (None, None) => Keeper::Held,
+    };
+    let reported = !unacked.contains(&pod.assignment.uid);
+    let assignment = pod.assignment.as_ref().clone();
+    PodView { assignment, report: pod.report, keeper, synced: pod.synced, reported }
+}
