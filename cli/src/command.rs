@@ -27,6 +27,7 @@ mod edge_node;
 mod events;
 mod get;
 mod label;
+mod local;
 mod logs;
 mod metadata;
 mod node;
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     /// Compile one module; started by the node itself.
     #[command(hide = true)]
     Compile(runner::CompilerArgs),
+    /// See and restart the pods of the node on this machine, also without a coordinator.
+    Local(local::Args),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -89,6 +92,10 @@ impl Command {
             Self::Coordinator(args) => coordinator::run(args, verbosity),
             Self::EdgeNode(args) => edge_node::run(args, verbosity),
             Self::Doctor(args) => doctor::run(args),
+            Self::Local(args) => {
+                terminal::start_logging(verbosity);
+                local::run(args, connection)
+            }
             Self::Client(command) => {
                 terminal::start_logging(verbosity);
                 command.run(connection)

@@ -132,6 +132,13 @@ async fn events_of(object: &Value, kind: &Kind, session: &Session) -> Result<Vec
     Ok(events)
 }
 
+/// A pod that no coordinator was asked about.
+pub(crate) fn pod(pod: &Value, endpoints: Vec<Value>, now: Timestamp) -> String {
+    let mut sheet = Sheet::default();
+    pod::describe(&mut sheet, pod, &Facts { now, endpoints, ..Facts::default() });
+    tabs::align(&sheet.text, Layout::DESCRIPTION)
+}
+
 /// The description as aligned text.
 fn describe(kind: &Kind, object: &Value, facts: &Facts) -> String {
     let mut sheet = Sheet::default();
