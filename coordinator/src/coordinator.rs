@@ -119,6 +119,7 @@ impl Coordinator {
             service: api.clone(),
             clock,
             node_grace: config.node_grace,
+            content_key: pki.content_key(),
         });
         let tunables = tunables(config.node_grace);
         let cluster = ConnectedCluster {

@@ -10,26 +10,32 @@ use std::{
 };
 
 use dunlin_coordinator_core::dispatch::{Change, ConfigKey, DesiredSets};
-use dunlin_link::{NodeName, Revision, assignment::Desired};
+use dunlin_link::{NodeName, Revision, assignment::Desired, sealed::ContentKey};
 use tokio::sync::watch;
 
 /// Handle to every node's desired set; cheap to clone.
 #[derive(Clone)]
 pub struct Dispatch {
     state: Arc<Mutex<State>>,
+    key: ContentKey,
 }
 
 /// Guarded together, so that nobody is told of a set that cannot be read yet.
-#[derive(Default)]
 struct State {
     sets: DesiredSets,
     listeners: HashMap<NodeName, watch::Sender<Revision>>,
 }
 
 impl Dispatch {
-    /// Sets without a pod, for the driver to fill.
-    pub fn new() -> Self {
-        Self { state: Arc::default() }
+    /// Sets without a pod, for the driver to fill. Nodes hold content under ids that are made with `key`.
+    pub fn new(key: ContentKey) -> Self {
+        let state = State { sets: DesiredSets::new(key.clone()), listeners: HashMap::new() };
+        Self { state: Arc::new(Mutex::new(state)), key }
+    }
+
+    /// Sets to read the store into, for [`Dispatch::replace`].
+    pub(crate) fn loading(&self) -> Loading {
+        Loading(DesiredSets::new(self.key.clone()))
     }
 
     /// The revision of `node`'s desired set, changing whenever the set does.
@@ -92,12 +98,6 @@ impl State {
     }
 }
 
-impl Default for Dispatch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl fmt::Debug for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Dispatch")
@@ -105,7 +105,6 @@ impl fmt::Debug for Dispatch {
 }
 
 /// Sets that are being read, not seen by sessions yet.
-#[derive(Default)]
 pub(crate) struct Loading(DesiredSets);
 
 impl Loading {
@@ -143,17 +142,17 @@ mod tests {
             subject: Subject::Pod(ObjectKey::new("ns", "p")),
             json: Some(pod.to_string().into()),
         };
-        let dispatch = Dispatch::new();
+        let dispatch = Dispatch::new(ContentKey::from_bytes([1; 32]));
         let node = NodeName::new("n");
         let mut revisions = dispatch.subscribe(&node);
         assert_eq!(dispatch.desired(&node).revision, Revision(0));
-        let mut loading = Loading::default();
+        let mut loading = dispatch.loading();
         loading.apply(&bound(3));
         dispatch.replace(loading, Revision(9));
         assert!(revisions.has_changed().unwrap());
         assert_eq!(*revisions.borrow_and_update(), Revision(9));
         assert_eq!(dispatch.desired(&node).pods.len(), 1);
-        dispatch.replace(Loading::default(), Revision(12));
+        dispatch.replace(dispatch.loading(), Revision(12));
         assert_eq!(*revisions.borrow_and_update(), Revision(12));
         assert!(dispatch.desired(&node).pods.is_empty());
         dispatch.apply(&[bound(13)], Revision(13));

@@ -14,7 +14,7 @@ mod schedule;
 use std::{sync::Arc, time::Duration};
 
 use dunlin_coordinator_core::{View, dispatch::Change, reconciler::Reconciler, view::Liveness};
-use dunlin_link::{NodeName, Revision};
+use dunlin_link::{NodeName, Revision, sealed::ContentKey};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,8 @@ pub struct DriverOptions {
     pub clock: Clock,
     /// Silence after which a node is unreachable.
     pub node_grace: Duration,
+    /// What ids of content on nodes are made with.
+    pub content_key: ContentKey,
 }
 
 /// Why the driver ended before it was told to.
@@ -69,8 +71,8 @@ pub enum DriverError {
 impl Driver {
     /// A driver that has not read anything yet. Its handles work at once; sessions get assignments once it runs.
     pub fn new(options: DriverOptions) -> Self {
-        let DriverOptions { store, service, clock, node_grace } = options;
-        let dispatch = Dispatch::new();
+        let DriverOptions { store, service, clock, node_grace, content_key } = options;
+        let dispatch = Dispatch::new(content_key);
         let (recorder, events) = Recorder::new(service.clone(), clock.clone());
         let (sender, liveness) = mpsc::channel(LIVENESS_MAX);
         let intake = Intake::new(intake::Parts {

@@ -23,6 +23,7 @@ use dunlin_link::{
     Digest, NodeName, UnixMillis,
     join::{NODE_GROUP, SERVER_NAME, node_user},
     restore::{RestoreRecord, SignedRestore},
+    sealed::ContentKey,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -185,6 +186,12 @@ impl Pki {
         Digest::of(&[RESET_SECRET_LABEL, &self.inner.issuer.key().serialize_der()].concat())
     }
 
+    /// What ids of Secrets on nodes are made with: the same for as long as the cluster has this authority, a restored one included.
+    pub(crate) fn content_key(&self) -> ContentKey {
+        let digest = Digest::of(&[CONTENT_KEY_LABEL, &self.inner.issuer.key().serialize_der()].concat());
+        ContentKey::from_bytes(*digest.as_bytes())
+    }
+
     /// The coordinator's own certificate and key, made anew at each start.
     fn issue_server(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), PkiError> {
         let key = KeyPair::generate()?;
@@ -290,6 +297,9 @@ const GROUP_SEPARATOR: &str = ",";
 
 /// Sets this use of the authority's key apart from any other.
 const RESET_SECRET_LABEL: &[u8] = b"dunlin stateless reset\0";
+
+/// As above.
+const CONTENT_KEY_LABEL: &[u8] = b"dunlin content ids\0";
 
 /// Start of validity of the authority and the coordinator: before any clock that counts from a release of ours.
 const FIRST_YEAR: i32 = 2020;

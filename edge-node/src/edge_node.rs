@@ -7,9 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use dunlin_edge_node_core::content::Seal;
 use dunlin_link::{
     BootId, NodeName,
     join::{JoinToken, ParseTokenError},
+    sealed::SealingPlace,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,8 @@ use crate::{
     runner,
     sandbox::{RunnerProcess, Sandbox},
     session::{
-        Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join, wall,
+        Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join,
+        sealing_key, wall,
     },
 };
 
@@ -107,7 +110,11 @@ impl EdgeNode {
         make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
         let identity = identity(&config).await?;
         let name = identity.node().clone();
-        let opened = Local::open(&config.state_dir)?;
+        let seal = Arc::new(Seal {
+            key: sealing_key(&config.state_dir)?,
+            place: SealingPlace { cluster_id: identity.cluster_id().to_owned(), node: name.clone() },
+        });
+        let opened = Local::open(&config.state_dir, &seal)?;
         let modules_dir = config.state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir, error))?;
         let facts = facts(&config).map_err(StartError::Facts)?;
@@ -118,6 +125,7 @@ impl EdgeNode {
                 facts: facts.clone(),
                 boot_id: boot_id(&facts.boot_id),
                 transport: config.transport,
+                sealing_key: seal.key.public(),
             },
         );
         let told = facts.clone();
@@ -127,6 +135,7 @@ impl EdgeNode {
             facts,
             blocks: config.blocks,
             loopback: config.loopback,
+            seal,
         };
         let (parts, host) = AgentParts::new(options, opened, modules);
         let pid = RunnerPid::default();

@@ -10,11 +10,14 @@ mod tables;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
 };
 
-use dunlin_edge_node_core::node::{Batch, Loaded};
+use dunlin_edge_node_core::{
+    content::Seal,
+    node::{Batch, Loaded},
+};
 use tokio::sync::oneshot;
 
 pub use self::records::MalformedRecord;
@@ -70,6 +73,15 @@ pub enum OpenError {
         #[source]
         source: MalformedRecord,
     },
+    /// Its file cannot be replaced by one in which Secrets are sealed.
+    #[error("failed to replace the local state at `{path}` by one with sealed secrets")]
+    Replace {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// No thread for it.
     #[error("failed to start the local state's writer")]
     Thread(#[source] io::Error),
@@ -82,18 +94,22 @@ struct Job {
 }
 
 impl Local {
-    /// Opens the state in `dir`, counts this start, and reads everything.
+    /// Opens the state in `dir`, counts this start, and reads everything. Secrets lie there sealed to the key of `seal`.
     ///
     /// # Errors
     /// When the file is damaged, locked by another agent, or of a later version.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Loaded), OpenError> {
+    pub(crate) fn open(dir: &Path, seal: &Arc<Seal>) -> Result<(Self, Loaded), OpenError> {
         let path = dir.join(FILE);
         let (database, loaded) = tables::open(&path, CACHE_BYTES)?;
+        let database = tables::seal_all(database, &path, CACHE_BYTES, (&loaded.objects, seal))?;
         let (jobs, queue) = mpsc::sync_channel(QUEUE_JOBS_MAX);
         thread::Builder::new()
             .name("local-state".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn(move || write_all(&database, &queue))
+            .spawn({
+                let seal = Arc::clone(seal);
+                move || write_all(&database, &queue, &seal)
+            })
             .map_err(OpenError::Thread)?;
         Ok((Self { jobs }, loaded))
     }
@@ -110,11 +126,11 @@ impl Local {
 }
 
 /// Commits what waits, all of it in one transaction, until the store is dropped.
-fn write_all(database: &redb::Database, queue: &mpsc::Receiver<Job>) {
+fn write_all(database: &redb::Database, queue: &mpsc::Receiver<Job>, seal: &Seal) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         jobs.extend(queue.try_iter().take(QUEUE_JOBS_MAX));
-        let result = tables::commit(database, jobs.iter().map(|job| &job.batch));
+        let result = tables::commit(database, jobs.iter().map(|job| &job.batch), seal);
         for job in jobs {
             let answer = result.as_ref().copied().map_err(|error| io::Error::other(error.to_string()));
             // Whoever asked may be gone; the batch is durable all the same.

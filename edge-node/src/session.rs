@@ -17,6 +17,7 @@ mod logs;
 mod network;
 mod path;
 mod restore;
+mod sealing;
 mod stream;
 mod tls;
 mod way;
@@ -39,6 +40,7 @@ use dunlin_link::{
     logs::LogRequest,
     message::Epoch,
     moment::Moment,
+    sealed::SealingPublicKey,
     session::node::{NodeConfig, NodeOutput, NodeSession},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
@@ -57,6 +59,7 @@ pub use self::{
     contact::Contact,
     identity::{Identity, IdentityError},
     join::{JoinError, JoinOptions, join},
+    sealing::sealing_key,
     way::Transport,
 };
 
@@ -104,6 +107,8 @@ pub struct SessionOptions {
     pub boot_id: BootId,
     /// How the coordinator may be reached.
     pub transport: Transport,
+    /// What Secrets for the node are sealed to.
+    pub sealing_key: SealingPublicKey,
 }
 
 /// The session of one node, not running yet.
@@ -175,6 +180,7 @@ impl Session {
             boot_id: options.boot_id,
             agent: rand::random(),
             cluster_id: identity.cluster_id().to_owned(),
+            sealing_key: Some(options.sealing_key),
         };
         let addresses =
             if options.addresses.is_empty() { identity.addresses().to_vec() } else { options.addresses };
@@ -379,6 +385,7 @@ impl SessionHandle {
             boot_id: BootId([1; 16]),
             agent: rand::random(),
             cluster_id: "none".to_owned(),
+            sealing_key: None,
         };
         Self { shared: Arc::new(Shared::new(NodeSession::new(config, facts, Moment::default()))) }
     }
@@ -417,6 +424,12 @@ impl SessionHandle {
     /// When a coordinator was heard; changes when a session opens or ends.
     pub(crate) fn contact(&self) -> watch::Receiver<Contact> {
         self.shared.contacts.subscribe()
+    }
+
+    /// Has everything sent again that the node should hold, because it cannot open some of what it holds.
+    pub fn start_over(&self) {
+        self.shared.machine().start_over();
+        self.shared.bells.ring();
     }
 
     /// Fetches a module into `file` (resuming `file.part`), verifies its digest, syncs and renames it into place.

@@ -46,6 +46,7 @@ fn coordinator() -> CoordinatorSession {
         cluster_id: "c".into(),
         restore_generation: 0,
         tunables: TUNABLES,
+        sealing_seed: [7; 32],
     };
     CoordinatorSession::new(config, NOW)
 }
@@ -56,6 +57,7 @@ fn node() -> NodeSession {
         boot_id: BootId([0; 16]),
         agent: 1,
         cluster_id: "c".into(),
+            sealing_key: None,
     };
     let mut node = NodeSession::new(config, facts(), NOW);
     let state_digest = Digest::from_bytes([0; 32]);

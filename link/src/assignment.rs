@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Digest, PodUid, Revision, UnixMillis,
     pod::{ConfigObject, PodAssignment},
+    sealed::Content,
 };
 
 /// Everything one node should run, as of `revision`. Shared, cheap to clone, replaced whole.
@@ -65,7 +66,7 @@ pub struct AssignmentChange {
     /// Pods whose end the coordinator has recorded: drop all memory of them.
     pub forget: Vec<PodUid>,
     /// Content that the node did not hold yet.
-    pub objects: Vec<(Digest, ConfigObject)>,
+    pub objects: Vec<(Digest, Content)>,
     /// Digest over (uid, revision) of all pods and (uid, grace) of all tombstones after the change.
     pub state_digest: Digest,
 }

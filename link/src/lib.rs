@@ -21,6 +21,7 @@ pub mod moment;
 pub mod pod;
 pub mod restore;
 pub mod rpc;
+pub mod sealed;
 pub mod session;
 pub mod status;
 pub mod stream;

@@ -10,6 +10,7 @@ use crate::{
     assignment::{Refusal, Tombstone},
     frame::{Kind, Message},
     pod::{ConfigObject, PodAssignment},
+    sealed::Sealed,
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 
@@ -158,6 +159,13 @@ pub struct AssignmentObjects {
     pub objects: Vec<(Digest, ConfigObject)>,
 }
 
+/// Content that a change brings, sealed to the key that the node has named. Since version 2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignmentSealed {
+    /// Each with its id.
+    pub objects: Vec<(Digest, Sealed)>,
+}
+
 /// Completes a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignmentEnd {
@@ -254,6 +262,7 @@ kinds! {
     AssignmentEnd = 0x0115,
     AssignmentAck = 0x0116,
     Resync = 0x0117,
+    AssignmentSealed = 0x0118,
     StatusBatch = 0x0120,
     StatusAck = 0x0121,
     Events = 0x0122,

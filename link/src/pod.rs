@@ -2,6 +2,8 @@
 //!
 //! Everything a node needs to run the pod offline is here or named here by digest. Defaults are already applied.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Bytes, Digest, MilliCpu, PodUid};
@@ -180,17 +182,28 @@ pub struct ConfigRef {
     pub kind: ConfigKind,
     /// Its name in the pod's namespace.
     pub name: String,
-    /// Digest of its [`ConfigObject`] encoding; `None` while the object does not exist.
+    /// Id of its [`ConfigObject`], see [`crate::sealed::ContentKey::id`]; `None` while the object does not exist.
     pub digest: Option<Digest>,
 }
 
-/// The content of a ConfigMap or Secret, sent once per node and kept by digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The content of a ConfigMap or Secret, sent once per node and kept by digest. `Debug` shows no value of a Secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigObject {
     /// ConfigMap or Secret.
     pub kind: ConfigKind,
     /// `data` and `binaryData`, decoded, sorted by key.
     pub data: Vec<(String, Vec<u8>)>,
+}
+
+impl fmt::Debug for ConfigObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ConfigObject");
+        shown.field("kind", &self.kind);
+        match self.kind {
+            ConfigKind::ConfigMap => shown.field("data", &self.data).finish(),
+            ConfigKind::Secret => shown.finish_non_exhaustive(),
+        }
+    }
 }
 
 /// One declared port.

@@ -12,11 +12,12 @@ mod outbox;
 mod plan;
 pub mod protocol;
 pub mod registry;
+mod sealer;
 mod statuses;
 
 use std::time::Duration;
 
-use crate::{NodeName, Revision, frame::FrameError, message::Epoch};
+use crate::{NodeName, Revision, frame::FrameError, message::Epoch, sealed::SealError};
 
 /// How long either side waits for the other's greeting.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -132,6 +133,15 @@ pub enum SessionError {
     /// A change is larger than a node may be asked to buffer.
     #[error("the assignment change to revision {0} is too large")]
     ChangeTooLarge(Revision),
+    /// What the node calls its sealing key is none.
+    #[error("the node names a sealing key that is none")]
+    SealingKey,
+    /// Content cannot be sealed to the node's key.
+    #[error("failed to seal content for the node")]
+    Sealing(#[from] SealError),
+    /// The node cannot open content that it holds, and begins anew to be sent everything.
+    #[error("content that the node holds cannot be opened; asking for everything again")]
+    StartOver,
     /// More pods report than a node can have.
     #[error("statuses of more pods wait than a node can have")]
     TooManyPods,
@@ -151,9 +161,13 @@ impl SessionError {
             | Self::Version { .. }
             | Self::WrongCluster { .. }
             | Self::RestoreGeneration { .. }
-            | Self::OlderGeneration { .. } => CloseCode::Refused,
+            | Self::OlderGeneration { .. }
+            | Self::SealingKey
+            | Self::Sealing(_) => CloseCode::Refused,
             Self::Busy => CloseCode::Busy,
-            Self::GreetingTimeout | Self::AckTimeout(_) | Self::Refused(_) => CloseCode::GoingAway,
+            Self::GreetingTimeout | Self::AckTimeout(_) | Self::Refused(_) | Self::StartOver => {
+                CloseCode::GoingAway
+            }
             _ => CloseCode::Protocol,
         }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use dunlin_edge_node::session::{
-    JoinOptions, Session, SessionHandle, SessionOptions, SharedSocket, Traffic, Transport, join,
+    JoinOptions, Session, SessionHandle, SessionOptions, SharedSocket, Traffic, Transport, join, sealing_key,
 };
 use dunlin_link::{
     BootId, Bytes, MilliCpu, NodeName,
@@ -175,10 +175,14 @@ async fn join_one(
     let state_dir = state_dir.as_ref().join(node.as_str());
     let addresses = vec![coordinator.to_string()];
     let transport = Transport::Quic;
-    let identity =
-        join(JoinOptions { token, addresses: addresses.clone(), node, state_dir, transport }).await?;
+    let (addresses_of, folder) = (addresses.clone(), state_dir.clone());
+    let identity = join(JoinOptions { token, addresses: addresses_of, node, state_dir, transport }).await?;
+    let sealing_key = sealing_key(&folder)?.public();
     let boot_id = BootId(uuid::Uuid::new_v4().into_bytes());
-    Ok(Session::new(identity, SessionOptions { addresses, facts: facts(number), boot_id, transport }))
+    Ok(Session::new(
+        identity,
+        SessionOptions { addresses, facts: facts(number), boot_id, transport, sealing_key },
+    ))
 }
 
 /// A small board, as its agent would describe it.

@@ -15,9 +15,11 @@ mod node;
 mod pod;
 mod state;
 
+use std::fmt;
+
 use bytes::Bytes;
 use dunlin_api::{Kind, kind};
-use dunlin_link::{NodeName, PodUid, Revision, assignment::Desired, pod::ConfigKind};
+use dunlin_link::{NodeName, PodUid, Revision, assignment::Desired, pod::ConfigKind, sealed::ContentKey};
 
 use self::state::State;
 use crate::{ObjectKey, lower::LowerError};
@@ -26,13 +28,13 @@ pub use self::config::ConfigKey;
 
 /// Every node's desired set. Fold a store in with [`DesiredSets::apply`] and [`DesiredSets::unread_config`], say with
 /// [`DesiredSets::loaded`] that this is all, then fold in what changes, and [`DesiredSets::publish`] after each batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DesiredSets {
     state: State,
 }
 
-/// One change of the store that the sets depend on.
-#[derive(Clone, Debug)]
+/// One change of the store that the sets depend on. `Debug` does not show what was written, which may be a Secret.
+#[derive(Clone)]
 pub struct Change {
     /// Revision of the write.
     pub revision: Revision,
@@ -40,6 +42,15 @@ pub struct Change {
     pub subject: Subject,
     /// The JSON written; `None` for a deletion.
     pub json: Option<Bytes>,
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change")
+            .field("revision", &self.revision)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a change is of.
@@ -71,6 +82,11 @@ pub enum ApplyError {
 }
 
 impl DesiredSets {
+    /// No set. Nodes hold content under ids that are made with `key`.
+    pub fn new(key: ContentKey) -> Self {
+        Self { state: State::new(key) }
+    }
+
     /// Folds in one change.
     ///
     /// # Errors

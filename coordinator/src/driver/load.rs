@@ -25,7 +25,7 @@ impl Control {
             view.set_liveness(name, entry.liveness);
         }
         self.reconciler = Reconciler::new(view);
-        let mut loading = Loading::default();
+        let mut loading = self.dispatch.loading();
         let mut options =
             ListOptions { prefix: EVERYTHING.to_owned(), after: None, limit: Some(PAGE), at: None };
         let revision = loop {

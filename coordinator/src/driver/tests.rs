@@ -9,6 +9,7 @@ use dunlin_link::{
     assignment::{Desired, Refusal},
     held::HeldSet,
     pod::EnvValue,
+    sealed::ContentKey,
     status::{
         ContainerState, ContainerStatus, LocalEndpoint, NodeFacts, NodeResources, PodPhase, PodStatusReport,
     },
@@ -53,6 +54,7 @@ impl Cluster {
             service: service.clone(),
             clock: Clock::system(),
             node_grace,
+            content_key: ContentKey::from_bytes([1; 32]),
         };
         let driver = Driver::new(options);
         let (dispatch, intake) = (driver.dispatch(), driver.intake());

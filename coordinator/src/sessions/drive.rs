@@ -70,6 +70,7 @@ pub(crate) async fn drive(
         cluster_id: options.cluster_id.clone(),
         restore_generation: options.restore.as_ref().map_or(0, |restore| restore.record.generation),
         tunables: options.tunables,
+        sealing_seed: rand::random(),
     };
     let mut machine = CoordinatorSession::new(config, sessions.now());
     if let Some(restore) = &options.restore {
@@ -175,7 +176,11 @@ impl Run<'_> {
         self.link.get_or_init(|| self.sessions.inner.links.open(self.node, epoch, protocol, wire));
         self.note(OpenLink::note);
         self.ring();
-        info!(node = %self.node, term = epoch.term, counter = epoch.counter, "session opened");
+        let (protocol, seals) = {
+            let machine = self.machine();
+            (machine.protocol().number(), machine.sealing_key().is_some())
+        };
+        info!(node = %self.node, term = epoch.term, counter = epoch.counter, protocol, seals, "session opened");
         // The receiver is gone only when the session is ending anyway.
         let _ = opened.send(revisions);
         tokio::select! {

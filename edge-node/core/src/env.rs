@@ -13,6 +13,8 @@ use dunlin_link::{
     status::NodeResources,
 };
 
+use crate::content::NoContent;
+
 /// What a pod can ask about the place where it runs.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
@@ -24,8 +26,8 @@ pub struct Surroundings<'a> {
     pub pod_ip: &'a str,
     /// What unset limits resolve to.
     pub allocatable: NodeResources,
-    /// Content of ConfigMaps and Secrets by digest.
-    pub objects: &'a dyn Fn(&Digest) -> Option<Arc<ConfigObject>>,
+    /// Content of ConfigMaps and Secrets by id.
+    pub objects: &'a dyn Fn(&Digest) -> Result<Arc<ConfigObject>, NoContent>,
 }
 
 impl std::fmt::Debug for Surroundings<'_> {
@@ -41,6 +43,17 @@ pub enum ConfigError {
     /// A ConfigMap or Secret does not exist, or has not arrived.
     #[error("{} \"{name}\" not found", kind_word(*.kind))]
     ObjectMissing {
+        /// Which kind.
+        kind: ConfigKind,
+        /// Its name.
+        name: String,
+    },
+    /// The object was sealed to a key that the node has no more, or is damaged on its disk.
+    #[error(
+        "{} \"{name}\" cannot be opened with this node's key; the coordinator is asked for it again",
+        kind_word(*.kind)
+    )]
+    ObjectClosed {
         /// Which kind.
         kind: ConfigKind,
         /// Its name.
@@ -69,6 +82,13 @@ pub enum ConfigError {
     ResourceUnsupported(String),
 }
 
+impl ConfigError {
+    /// Whether what is missing exists: a container that could do without it must wait for it all the same.
+    const fn is_temporary(&self) -> bool {
+        matches!(self, Self::ObjectClosed { .. })
+    }
+}
+
 /// The container's variables, in order, each name once.
 ///
 /// # Errors
@@ -87,7 +107,7 @@ pub fn resolve(
             EnvValue::Literal(text) => Some(expand::expand(text, |name| variables.value(name))),
             EnvValue::Key { kind, name, key, optional } => {
                 match key_value(assignment, (*kind, name, key), around) {
-                    Err(_) if *optional => None,
+                    Err(error) if *optional && !error.is_temporary() => None,
                     found => Some(found?),
                 }
             }
@@ -129,7 +149,7 @@ fn add_all(
     around: &Surroundings<'_>,
 ) -> Result<(), ConfigError> {
     let object = match object(assignment, source.kind, &source.name, around) {
-        Err(_) if source.optional => return Ok(()),
+        Err(error) if source.optional && !error.is_temporary() => return Ok(()),
         found => found?,
     };
     for (key, value) in &object.data {
@@ -173,8 +193,11 @@ fn object(
         .iter()
         .find(|entry| entry.kind == kind && entry.name == name)
         .and_then(|entry| entry.digest)
-        .and_then(|digest| (around.objects)(&digest))
-        .ok_or_else(|| ConfigError::ObjectMissing { kind, name: name.to_owned() })
+        .map_or(Err(NoContent::Absent), |digest| (around.objects)(&digest))
+        .map_err(|why| match why {
+            NoContent::Absent => ConfigError::ObjectMissing { kind, name: name.to_owned() },
+            NoContent::Closed => ConfigError::ObjectClosed { kind, name: name.to_owned() },
+        })
 }
 
 fn container_named<'a>(assignment: &'a PodAssignment, name: &str) -> Result<&'a Container, ConfigError> {

@@ -7,6 +7,7 @@ pub mod address;
 pub mod admission;
 pub mod backoff;
 pub mod clock;
+pub mod content;
 pub mod doctor;
 pub mod env;
 pub mod image;

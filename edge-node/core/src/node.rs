@@ -38,7 +38,6 @@ use dunlin_link::{
     Digest, PodUid, Revision,
     assignment::{AssignmentChange, Tombstone},
     held::HeldSet,
-    pod::ConfigObject,
     session::node::Applied,
     status::NodeFacts,
 };
@@ -60,6 +59,7 @@ pub use self::{
 use crate::{
     address::{AddressPool, BlockRange, Loopback, PodSlot},
     clock::{Mono, Now},
+    content::{Contents, Seal},
     pod::Pod,
 };
 
@@ -74,6 +74,8 @@ pub struct NodeOptions {
     pub blocks: BlockRange,
     /// How they are reached on the machine.
     pub loopback: Loopback,
+    /// What its Secrets are sealed to.
+    pub seal: Arc<Seal>,
 }
 
 /// The owner of all pods of a node; see the module.
@@ -98,7 +100,7 @@ pub struct NodeCore {
 #[derive(Debug)]
 struct Desk {
     node: NodeSelf,
-    objects: BTreeMap<Digest, Arc<ConfigObject>>,
+    objects: Contents,
     pulls: BTreeMap<Digest, PodsPulling>,
     timers: Timers,
     to_remember: ToRemember,
@@ -156,7 +158,7 @@ impl NodeCore {
                     loopback: options.loopback,
                     starts: loaded.starts,
                 },
-                objects: loaded.objects,
+                objects: Contents::new(options.seal, loaded.objects),
                 pulls: BTreeMap::new(),
                 timers: Timers::default(),
                 to_remember: ToRemember::default(),
@@ -171,6 +173,9 @@ impl NodeCore {
         }
         core.stop_buried(now);
         core.count_pods();
+        if core.desk.objects.lacks_any() {
+            core.desk.outputs.push_back(Output::StartOver);
+        }
         core
     }
 

@@ -5,7 +5,7 @@
 //! told every container that exists, ended ones included, until it removes them. One agent at a time: a newer connection
 //! replaces the older.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use dunlin_link::{Bytes, ContainerId, MilliCpu, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -128,8 +128,8 @@ pub enum ExitCause {
     HostError,
 }
 
-/// Everything a sandbox needs to run one container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything a sandbox needs to run one container. `Debug` shows neither arguments nor values of variables, which may be secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Drawn by the agent, unique for ever.
     pub id: ContainerId,
@@ -151,6 +151,17 @@ pub struct ContainerSpec {
     pub cpu_limit: Option<MilliCpu>,
     /// Addresses for the declared ports, already on the node's machine; a `wasi:http` handler is served on the first.
     pub listen: Vec<Listen>,
+}
+
+impl fmt::Debug for ContainerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContainerSpec")
+            .field("id", &self.id)
+            .field("owner", &self.owner)
+            .field("module", &self.module)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A declared port and the address on the node's machine that stands for it.

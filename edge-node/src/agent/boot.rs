@@ -4,6 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
+    content::Seal,
     node::{Loaded, NodeCore, NodeOptions, Told},
 };
 use dunlin_link::status::NodeFacts;
@@ -40,6 +41,7 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) facts: NodeFacts,
     pub(crate) blocks: BlockRange,
     pub(crate) loopback: Loopback,
+    pub(crate) seal: Arc<Seal>,
 }
 
 impl AgentParts {
@@ -49,9 +51,9 @@ impl AgentParts {
         (local, loaded): (Local, Loaded),
         modules: Modules,
     ) -> (Self, AgentHost) {
-        let AgentOptions { node_name, state_dir, facts, blocks, loopback } = options;
+        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal } = options;
         let clock = Clock::start();
-        let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback };
+        let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal };
         let core = NodeCore::boot(node, loaded, clock.now());
         let shared = Arc::new(Shared::new(core.applied()));
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);

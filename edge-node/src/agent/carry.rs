@@ -58,6 +58,10 @@ impl Agent {
                 self.clerk.remove_logs(pod.iter().map(Arc::clone));
             }
             Output::Sweep(named) => self.modules.sweep(&named, IDLE_BYTES_MAX),
+            Output::StartOver => {
+                tracing::warn!("content cannot be opened with this node's sealing key; asking for it again");
+                self.session.start_over();
+            }
             Output::Event(event) => self.session.event(event),
             Output::Facts(facts) => self.session.facts(*facts),
             Output::Pods(pods) => self.shared.set_pods(pods),
@@ -71,6 +75,9 @@ fn log(notice: Notice) {
         Notice::OtherSet { base, revision } => {
             let (base, revision) = (base.map(|base| base.0), revision.0);
             tracing::warn!(base, revision, "a change leads to another set than the coordinator means");
+        }
+        Notice::MissingContent(content) => {
+            tracing::warn!(%content, "a change names content that is not here; asking for everything");
         }
         Notice::Held(pod) => {
             tracing::warn!(%pod, "the coordinator neither names nor buries a pod; it is held");

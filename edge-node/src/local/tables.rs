@@ -5,17 +5,19 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
 };
 
-use dunlin_edge_node_core::node::{Batch, Change, Loaded};
-use dunlin_link::{PodUid, pod::ConfigObject};
+use dunlin_edge_node_core::{
+    content::Seal,
+    node::{Batch, Change, Loaded},
+};
+use dunlin_link::{Digest, PodUid, pod::ConfigKind, sealed::Content};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use super::{
     OpenError,
-    records::{MalformedRecord, decode, encode},
+    records::{MalformedRecord, decode, decode_content, encode, encode_content},
 };
 
 /// Opens or creates the file, verifies all of it, and reads it. Whatever damage makes redb do is this file's failure and not the
@@ -58,8 +60,7 @@ fn open_verified(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), 
     for (key, value) in rows(OBJECTS)? {
         // A key that is no digest was not written by any version; its content could not be asked for.
         let Ok(digest) = key.parse() else { continue };
-        let object: ConfigObject = decode("objects", &key, &value).map_err(malformed)?;
-        objects.insert(digest, Arc::new(object));
+        objects.insert(digest, decode_content("objects", &key, &value).map_err(malformed)?);
     }
     let loaded = Loaded {
         starts,
@@ -70,6 +71,54 @@ fn open_verified(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), 
         objects,
     };
     Ok((database, loaded))
+}
+
+fn is_clear_secret(content: &Content) -> bool {
+    matches!(content, Content::Clear(object) if object.kind == ConfigKind::Secret)
+}
+
+/// Seals Secrets that an earlier version wrote in clear: everything is written into a new file, which takes the place of the old one,
+/// whose free pages would go on holding what was replaced.
+pub(super) fn seal_all(
+    database: Database,
+    path: &Path,
+    cache_bytes: usize,
+    (objects, seal): (&BTreeMap<Digest, Content>, &Seal),
+) -> Result<Database, OpenError> {
+    if !objects.values().any(is_clear_secret) {
+        return Ok(database);
+    }
+    let fresh_path = path.with_extension("new");
+    let file_error = |source: io::Error| OpenError::Replace { path: path.to_owned(), source };
+    match fs::remove_file(&fresh_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error(error)),
+        _ => {}
+    }
+    let copy = || -> Result<Database, redb::Error> {
+        let fresh = Database::builder().set_cache_size(cache_bytes).create(&fresh_path)?;
+        let transaction = begin(&fresh)?;
+        for table in [META, PODS, MEMORIES, TOMBSTONES] {
+            let mut to = transaction.open_table(table)?;
+            for (key, value) in read_rows(&database, table)? {
+                to.insert(key.as_str(), value.as_slice())?;
+            }
+        }
+        let mut to = transaction.open_table(OBJECTS)?;
+        for (id, content) in objects {
+            to.insert(id.to_string().as_str(), encode_content(id, content, seal).as_slice())?;
+        }
+        drop(to);
+        transaction.commit()?;
+        Ok(fresh)
+    };
+    let fresh = copy()
+        .map_err(|source| OpenError::Database { path: fresh_path.clone(), source: Box::new(source) })?;
+    fs::rename(&fresh_path, path).map_err(file_error)?;
+    let folder = path.parent().unwrap_or(path);
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error)?;
+    // The old file stays locked until here, the new one from its start, so that no other agent gets in between.
+    drop(database);
+    Ok(fresh)
 }
 
 /// What redb's refusal to open a file means.
@@ -107,24 +156,26 @@ fn begin(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
 pub(super) fn commit<'a>(
     database: &Database,
     batches: impl Iterator<Item = &'a Batch>,
+    seal: &Seal,
 ) -> Result<(), redb::Error> {
     let transaction = begin(database)?;
     for batch in batches {
         if let Some(applied) = &batch.applied {
             transaction.open_table(META)?.insert(APPLIED, encode(applied).as_slice())?;
         }
-        write(&transaction, PODS, &batch.pods)?;
-        write(&transaction, MEMORIES, &batch.memories)?;
-        write(&transaction, TOMBSTONES, &batch.tombstones)?;
-        write(&transaction, OBJECTS, &batch.objects)?;
+        write(&transaction, PODS, &batch.pods, |_, record| encode(record))?;
+        write(&transaction, MEMORIES, &batch.memories, |_, record| encode(record))?;
+        write(&transaction, TOMBSTONES, &batch.tombstones, |_, record| encode(record))?;
+        write(&transaction, OBJECTS, &batch.objects, |id, content| encode_content(id, content, seal))?;
     }
     Ok(transaction.commit()?)
 }
 
-fn write<K: ToString, T: Serialize>(
+fn write<K: ToString, T>(
     transaction: &redb::WriteTransaction,
     table: Table,
     changes: &[(K, Change<T>)],
+    encode: impl Fn(&K, &T) -> Vec<u8>,
 ) -> Result<(), redb::Error> {
     if changes.is_empty() {
         return Ok(());
@@ -132,7 +183,7 @@ fn write<K: ToString, T: Serialize>(
     let mut table = transaction.open_table(table)?;
     for (key, change) in changes {
         match change {
-            Change::Put(record) => table.insert(key.to_string().as_str(), encode(record).as_slice())?,
+            Change::Put(record) => table.insert(key.to_string().as_str(), encode(key, record).as_slice())?,
             Change::Remove => table.remove(key.to_string().as_str())?,
         };
     }
@@ -185,3 +236,28 @@ const OBJECTS: Table = TableDefinition::new("objects");
 
 const STARTS: &str = "starts";
 const APPLIED: &str = "applied";
+
+#[cfg(test)]
+pub(super) mod tests {
+    use dunlin_link::pod::ConfigObject;
+
+    use super::*;
+
+    /// Writes content as it was written before Secrets were sealed.
+    pub(crate) fn put_as_version_1(path: &Path, id: &Digest, object: &ConfigObject) {
+        let database = loop {
+            match Database::create(path) {
+                // The writer of a store that was dropped a moment ago lets go of it soon.
+                Err(DatabaseError::DatabaseAlreadyOpen) => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
+        let transaction = database.begin_write().unwrap();
+        transaction
+            .open_table(OBJECTS)
+            .unwrap()
+            .insert(id.to_string().as_str(), encode(object).as_slice())
+            .unwrap();
+        transaction.commit().unwrap();
+    }
+}

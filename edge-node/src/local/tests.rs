@@ -3,6 +3,7 @@
 mod damage;
 
 use dunlin_edge_node_core::{
+    content::{Contents, NoContent, Seal},
     memory::PodMemory,
     node::{AppliedRecord, Change},
 };
@@ -10,9 +11,23 @@ use dunlin_link::{
     Digest, PodUid, Revision, UnixMillis,
     assignment::Tombstone,
     pod::{ConfigKind, ConfigObject},
+    sealed::{SealingKey, SealingPlace},
 };
+use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
+
+/// The same key each time, as from the node's identity.
+fn seal() -> Arc<Seal> {
+    let key = SealingKey::generate(&mut StdRng::seed_from_u64(5));
+    let place = SealingPlace { cluster_id: "c".to_owned(), node: dunlin_link::NodeName::new("n1") };
+    Arc::new(Seal { key, place })
+}
+
+/// What was stored, as the key of every day opens it.
+fn contents(loaded: &Loaded) -> Contents {
+    Contents::new(seal(), loaded.objects.clone())
+}
 
 fn tombstone(uid: &str) -> Tombstone {
     Tombstone {
@@ -27,7 +42,7 @@ fn tombstone(uid: &str) -> Tombstone {
 #[tokio::test]
 async fn a_reopened_state_holds_what_was_committed() {
     let dir = tempfile::tempdir().unwrap();
-    let (local, loaded) = Local::open(dir.path()).unwrap();
+    let (local, loaded) = Local::open(dir.path(), &seal()).unwrap();
     assert_eq!((loaded.starts, loaded.applied.revision), (1, Revision(0)));
     let uid = PodUid::new("u1");
     let object = ConfigObject { kind: ConfigKind::Secret, data: vec![("k".to_owned(), b"v".to_vec())] };
@@ -47,7 +62,7 @@ async fn a_reopened_state_holds_what_was_committed() {
     let (local, loaded) = reopen(dir.path());
     assert_eq!((loaded.starts, loaded.applied.revision), (2, Revision(7)));
     assert_eq!(loaded.tombstones[&uid], tombstone("u1"));
-    assert_eq!(*loaded.objects[&digest], object);
+    assert_eq!(contents(&loaded).open(&digest).as_deref(), Ok(&object));
     assert!(loaded.memories.contains_key(&uid));
     let removal = Batch {
         memories: vec![(uid.clone(), Change::Remove)],
@@ -62,19 +77,97 @@ async fn a_reopened_state_holds_what_was_committed() {
     assert_eq!(loaded.applied.revision, Revision(7));
 }
 
+/// The file's bytes, free pages included.
+fn says(dir: &Path, value: &[u8]) -> bool {
+    std::fs::read(dir.join(FILE)).unwrap().windows(value.len()).any(|bytes| bytes == value)
+}
+
+#[tokio::test]
+async fn a_secret_never_lies_in_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let (local, _) = Local::open(dir.path(), &seal()).unwrap();
+    let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+    let object = |kind, value: &[u8]| ConfigObject { kind, data: vec![("k".to_owned(), value.to_vec())] };
+    let put = |id, kind, value: &[u8]| (id, Change::Put(object(kind, value).into()));
+    let objects =
+        vec![put(one, ConfigKind::Secret, b"hunter2"), put(two, ConfigKind::ConfigMap, b"well known")];
+    local.write(Batch { objects, ..Batch::default() }).await.unwrap();
+    drop(local);
+    let (_local, loaded) = reopen(dir.path());
+    assert!(!says(dir.path(), b"hunter2") && says(dir.path(), b"well known"));
+    assert_eq!(contents(&loaded).open(&one).as_deref(), Ok(&object(ConfigKind::Secret, b"hunter2")));
+    assert_eq!(contents(&loaded).open(&two).as_deref(), Ok(&object(ConfigKind::ConfigMap, b"well known")));
+}
+
+#[tokio::test]
+async fn secrets_of_an_earlier_version_are_sealed_and_leave_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let (local, _) = Local::open(dir.path(), &seal()).unwrap();
+    let uid = PodUid::new("u1");
+    let batch = Batch {
+        applied: Some(AppliedRecord { revision: Revision(7), restore_generation: 0 }),
+        tombstones: vec![(uid.clone(), Change::Put(tombstone("u1")))],
+        ..Batch::default()
+    };
+    local.write(batch).await.unwrap();
+    drop(local);
+    drop(reopen(dir.path()));
+    let id = Digest::of(b"1");
+    let object = ConfigObject { kind: ConfigKind::Secret, data: vec![("k".to_owned(), b"hunter2".to_vec())] };
+    tables::tests::put_as_version_1(&dir.path().join(FILE), &id, &object);
+    assert!(says(dir.path(), b"hunter2"));
+    // What a crash in the middle of an earlier attempt leaves.
+    std::fs::write(dir.path().join("node.new"), b"half").unwrap();
+
+    for starts in [3, 4] {
+        let (local, loaded) = reopen(dir.path());
+        assert!(!says(dir.path(), b"hunter2"));
+        assert_eq!((loaded.starts, loaded.applied.revision), (starts, Revision(7)));
+        assert_eq!(loaded.tombstones[&uid], tombstone("u1"));
+        assert_eq!(contents(&loaded).open(&id).as_deref(), Ok(&object));
+        drop(local);
+    }
+    let names: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, [FILE]);
+}
+
+#[tokio::test]
+async fn a_state_whose_key_is_gone_opens_without_its_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let (local, _) = Local::open(dir.path(), &seal()).unwrap();
+    let id = Digest::of(b"1");
+    let object = ConfigObject { kind: ConfigKind::Secret, data: vec![("k".to_owned(), b"hunter2".to_vec())] };
+    let objects = vec![(id, Change::Put(object.into()))];
+    local.write(Batch { objects, ..Batch::default() }).await.unwrap();
+    drop(local);
+    drop(reopen(dir.path()));
+    let other = SealingKey::generate(&mut StdRng::seed_from_u64(6));
+    let seal = Arc::new(Seal { key: other, place: seal().place.clone() });
+    let (_local, loaded) = loop {
+        match Local::open(dir.path(), &seal) {
+            Err(OpenError::InUse { .. }) => thread::sleep(std::time::Duration::from_millis(10)),
+            opened => break opened.unwrap(),
+        }
+    };
+    let contents = Contents::new(seal, loaded.objects);
+    assert_eq!(contents.open(&id), Err(NoContent::Closed));
+    assert!(contents.lacks_any());
+}
+
 #[test]
 fn a_state_that_is_not_ours_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE), b"something else entirely, and long enough to be looked at")
         .unwrap();
-    let error = Local::open(dir.path()).unwrap_err();
+    let error = Local::open(dir.path(), &seal()).unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
 }
 
 /// The writer thread of a dropped store lets go of the file a moment later.
 fn reopen(dir: &Path) -> (Local, Loaded) {
     for _ in 0..500 {
-        match Local::open(dir) {
+        match Local::open(dir, &seal()) {
             Ok(opened) => return opened,
             Err(OpenError::InUse { .. }) => thread::sleep(std::time::Duration::from_millis(10)),
             Err(other) => panic!("{other}"),

@@ -160,7 +160,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, IdentityError> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, IdentityError> {
         match fs::read(self.path(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -169,7 +169,7 @@ impl Folder {
     }
 
     /// Writes a private file whole or not at all.
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), IdentityError> {
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), IdentityError> {
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
             file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;

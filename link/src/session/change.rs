@@ -10,13 +10,17 @@ use crate::{
     limits::{ASSIGNMENT_BYTES_MAX, BATCH_BYTES_SOFT, CONTROL_FRAME_BYTES_MAX},
     message::{
         AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
-        AssignmentTombstones,
+        AssignmentSealed, AssignmentTombstones,
     },
-    session::SessionError,
+    sealed::Content,
+    session::{
+        SessionError,
+        sealer::{Divided, Sealer},
+    },
 };
 
 /// The frames that carry `change`, in order.
-pub(super) fn split(change: AssignmentChange) -> Result<Vec<Vec<u8>>, SessionError> {
+pub(super) fn split(change: AssignmentChange, sealer: &mut Sealer) -> Result<Vec<Vec<u8>>, SessionError> {
     let AssignmentChange {
         restore_generation: _,
         base,
@@ -29,7 +33,9 @@ pub(super) fn split(change: AssignmentChange) -> Result<Vec<Vec<u8>>, SessionErr
     } = change;
     let mut frames = vec![frame::encode(&AssignmentBegin { base, revision, state_digest })];
     // Content first: a receiver that looked at parts early would never see a pod without what it names.
-    frames.extend(batches(objects).map(|objects| frame::encode(&AssignmentObjects { objects })));
+    let Divided { clear, sealed } = sealer.divide(objects)?;
+    frames.extend(batches(clear).map(|objects| frame::encode(&AssignmentObjects { objects })));
+    frames.extend(batches(sealed).map(|objects| frame::encode(&AssignmentSealed { objects })));
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
     frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
@@ -70,6 +76,7 @@ impl Assembler {
     /// Whether frames of this kind are parts of changes.
     pub(super) const fn takes(kind: Kind) -> bool {
         kind.0 >= AssignmentBegin::KIND.0 && kind.0 <= AssignmentEnd::KIND.0
+            || kind.0 == AssignmentSealed::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -88,7 +95,14 @@ impl Assembler {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
             }
             AssignmentForget::KIND => change.forget.extend(frame.decode::<AssignmentForget>()?.uids),
-            AssignmentObjects::KIND => change.objects.extend(frame.decode::<AssignmentObjects>()?.objects),
+            AssignmentObjects::KIND => {
+                let objects = frame.decode::<AssignmentObjects>()?.objects.into_iter();
+                change.objects.extend(objects.map(|(id, object)| (id, object.into())));
+            }
+            AssignmentSealed::KIND => {
+                let objects = frame.decode::<AssignmentSealed>()?.objects.into_iter();
+                change.objects.extend(objects.map(|(id, sealed)| (id, Content::Sealed(sealed.into()))));
+            }
             AssignmentEnd::KIND => {
                 let AssignmentEnd { revision } = frame.decode()?;
                 return self.end(revision).map(Some);

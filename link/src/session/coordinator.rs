@@ -21,11 +21,13 @@ use crate::{
     },
     moment::Moment,
     restore::SignedRestore,
+    sealed::{SealingPlace, SealingPublicKey},
     session::{
         ACK_TIMEOUT, GREETING_TIMEOUT, SessionError, change,
         clock::ClockOffset,
         plan::{Known, Planned, plan},
         protocol::Protocol,
+        sealer::Sealer,
         statuses::Statuses,
     },
     status::{NodeEvent, NodeFacts, PodStatusReport},
@@ -44,6 +46,8 @@ pub struct CoordinatorConfig {
     pub restore_generation: u64,
     /// How nodes should behave.
     pub tunables: Tunables,
+    /// Drawn for this session and known to nobody: what sealing takes its randomness from.
+    pub sealing_seed: [u8; 32],
 }
 
 /// What the caller has to act on, in this order.
@@ -91,6 +95,7 @@ pub struct CoordinatorSession {
     decoder: Decoder,
     phase: Phase,
     protocol: Protocol,
+    sealer: Sealer,
     transmit: VecDeque<Vec<u8>>,
     /// Answers to what the node said: beside the rest, because their number is the node's to choose.
     replies: VecDeque<Vec<u8>>,
@@ -133,7 +138,9 @@ struct InFlight {
 impl CoordinatorSession {
     /// A session on a connection that was just accepted and authorized.
     pub fn new(config: CoordinatorConfig, now: Moment) -> Self {
+        let place = SealingPlace { cluster_id: config.cluster_id.clone(), node: config.node.clone() };
         Self {
+            sealer: Sealer::new(place, config.sealing_seed),
             config,
             restore: None,
             decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
@@ -309,6 +316,11 @@ impl CoordinatorSession {
         self.protocol
     }
 
+    /// The key that Secrets are sealed to; `None` when they travel in clear, to a node that has named none or cannot have them.
+    pub const fn sealing_key(&self) -> Option<SealingPublicKey> {
+        self.sealer.recipient()
+    }
+
     /// The revision that the node is known to hold, once it has said so.
     pub const fn acknowledged(&self) -> Option<Revision> {
         match &self.phase {
@@ -343,6 +355,7 @@ impl CoordinatorSession {
         if seen > offered {
             return Err(self.end(SessionError::OlderGeneration { offered, seen }));
         }
+        self.sealer.greet(protocol, &hello.extensions)?;
         let Hello { last_applied_revision, state_digest, facts, boot_id, attempt, .. } = hello;
         // What the node holds is of before a restore: whatever it is, it needs all of the set, but not before that is read.
         let (revision, state_digest) = if seen < offered {
@@ -463,7 +476,7 @@ impl CoordinatorSession {
         };
         let deadline = now + ACK_TIMEOUT;
         *in_flight = Some(InFlight { after, forget: change.forget.clone(), deadline });
-        self.transmit.extend(change::split(change)?);
+        self.transmit.extend(change::split(change, &mut self.sealer)?);
         Ok(())
     }
 

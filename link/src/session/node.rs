@@ -18,11 +18,12 @@ use crate::{
     health::{Health, OutboxState},
     limits::{CONTROL_FRAME_BYTES_MAX, EXTENSIONS_MAX},
     message::{
-        AssignmentAck, Attempt, Busy, Epoch, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew, Renewed,
-        Resync, StatusAck, Tunables, Unsupported, Welcome,
+        AssignmentAck, Attempt, Busy, Epoch, Extension, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew,
+        Renewed, Resync, StatusAck, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
     restore::{RestoreAuthority, SignedRestore},
+    sealed::{SEALING_KEY_TAG, SealingPublicKey},
     session::{
         GREETING_TIMEOUT, STABLE_AFTER, SessionError, change::Assembler, outbox::Outbox, protocol::Protocol,
     },
@@ -51,6 +52,8 @@ pub struct NodeConfig {
     pub agent: u64,
     /// The cluster that it joined.
     pub cluster_id: String,
+    /// What Secrets shall be sealed to; `None` for a node that keeps none.
+    pub sealing_key: Option<SealingPublicKey>,
 }
 
 /// What the caller has to act on, in this order.
@@ -86,6 +89,7 @@ pub struct NodeSession {
     authority: Option<Arc<dyn RestoreAuthority>>,
     connections: u64,
     retry_after: Duration,
+    starting_over: StartingOver,
     phase: Phase,
     outputs: VecDeque<NodeOutput>,
 }
@@ -113,7 +117,25 @@ struct Connection {
     protocol: Protocol,
     stage: Stage,
     assembler: Assembler,
-    committing: Option<Digest>,
+    committing: Option<Committing>,
+}
+
+/// The change that the caller commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Committing {
+    state_digest: Digest,
+    /// `None` for a snapshot.
+    base: Option<Revision>,
+}
+
+/// Whether the node needs everything again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StartingOver {
+    No,
+    /// From the next connection on, which is to come at once.
+    Wanted,
+    /// This connection has asked for it.
+    Asked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +160,7 @@ impl NodeSession {
             authority: None,
             connections: 0,
             retry_after: Duration::ZERO,
+            starting_over: StartingOver::No,
             phase: Phase::Waiting { until: now, earliest: now },
             outputs: VecDeque::new(),
         }
@@ -163,17 +186,30 @@ impl NodeSession {
         self.facts_changed = false;
         self.health_told = None;
         self.connections += 1;
+        // Who says that it holds nothing is sent everything.
+        let claimed = match self.starting_over {
+            StartingOver::No => applied,
+            StartingOver::Wanted | StartingOver::Asked => {
+                self.starting_over = StartingOver::Asked;
+                let state_digest = Digest::from_bytes(HOLDS_NOTHING_KNOWN);
+                Applied { revision: Revision::default(), state_digest, ..applied }
+            }
+        };
+        let key = self
+            .config
+            .sealing_key
+            .map(|key| Extension { tag: SEALING_KEY_TAG, bytes: key.as_bytes().to_vec() });
         let hello = Hello {
             node: self.config.node.clone(),
             boot_id: self.config.boot_id,
             attempt: Attempt { agent: self.config.agent, counter: self.connections },
             protocol: PROTOCOL_VERSIONS,
             restore_generation: applied.restore_generation,
-            last_applied_revision: applied.revision,
-            state_digest: applied.state_digest,
+            last_applied_revision: claimed.revision,
+            state_digest: claimed.state_digest,
             sent_at: wall,
             facts: self.facts.clone(),
-            extensions: Vec::new(),
+            extensions: key.into_iter().collect(),
         };
         self.phase = Phase::Connected(Connection {
             decoder: Decoder::new(CONTROL_FRAME_BYTES_MAX),
@@ -242,6 +278,7 @@ impl NodeSession {
             Phase::Connected(Connection { stage: Stage::Greeting { deadline }, .. }) if *deadline <= now => {
                 Err(SessionError::GreetingTimeout)
             }
+            Phase::Connected(_) if self.starting_over == StartingOver::Wanted => Err(SessionError::StartOver),
             _ => Ok(()),
         }
     }
@@ -274,12 +311,23 @@ impl NodeSession {
         }
     }
 
+    /// Asks for a snapshot, because content that the node holds cannot be opened: ends the session, if there is one, and says in the
+    /// next that nothing is held.
+    pub fn start_over(&mut self) {
+        if self.starting_over == StartingOver::No {
+            self.starting_over = StartingOver::Wanted;
+        }
+    }
+
     /// The last [`NodeOutput::Commit`] is durable. `applied` is what the node holds now.
     pub fn committed(&mut self, applied: Applied, refusals: Vec<Refusal>) {
         let Phase::Connected(connection) = &mut self.phase else { return };
         let Some(expected) = connection.committing.take() else { return };
         connection.applied = applied;
-        if applied.state_digest == expected {
+        if applied.state_digest == expected.state_digest {
+            if expected.base.is_none() && self.starting_over == StartingOver::Asked {
+                self.starting_over = StartingOver::No;
+            }
             connection.send(&AssignmentAck { revision: applied.revision, refusals });
         } else {
             connection.resync("the state after a change has another digest");
@@ -314,6 +362,9 @@ impl NodeSession {
     pub const fn poll_timeout(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Waiting { until, .. } => Some(*until),
+            Phase::Connected(_) if matches!(self.starting_over, StartingOver::Wanted) => {
+                Some(Moment(Duration::ZERO))
+            }
             Phase::Connected(Connection { stage: Stage::Greeting { deadline }, .. }) => Some(*deadline),
             _ => None,
         }
@@ -455,7 +506,7 @@ impl Connection {
             self.resync("a delta builds on another revision");
             return Ok(None);
         }
-        self.committing = Some(change.state_digest);
+        self.committing = Some(Committing { state_digest: change.state_digest, base: change.base });
         Ok(Some(NodeOutput::Commit(change)))
     }
 
@@ -479,6 +530,9 @@ fn is_signed(authority: Option<&dyn RestoreAuthority>, welcome: &Welcome) -> boo
         && restore.record.generation == welcome.restore_generation
         && authority.has_signed(&restore.record.statement(), &restore.signature)
 }
+
+/// The digest of no set, not of the empty one either: nobody can think that it is his.
+const HOLDS_NOTHING_KNOWN: [u8; 32] = [0; 32];
 
 /// The longest that a coordinator can send a node away for.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);

@@ -6,7 +6,7 @@ use crate::{
     Digest, PodUid, Revision,
     assignment::{AssignmentChange, Desired},
     held::HeldSet,
-    pod::ConfigObject,
+    sealed::Content,
 };
 
 /// What the coordinator knows of a node's set.
@@ -76,7 +76,8 @@ fn loses_a_pod(held: &HeldSet, after: &HeldSet, forget: &BTreeSet<PodUid>) -> bo
 }
 
 fn snapshot(desired: &Desired, after: HeldSet, forget: &BTreeSet<PodUid>) -> Planned {
-    let objects = desired.objects.iter().map(|(digest, object)| (*digest, (**object).clone())).collect();
+    let objects =
+        desired.objects.iter().map(|(digest, object)| (*digest, Content::Clear(object.clone()))).collect();
     let upserts = after.pods.keys().cloned().collect();
     let tombstones = after.tombstones.keys().cloned().collect();
     let mut change = carry(desired, &after, &upserts, &tombstones);
@@ -138,11 +139,7 @@ fn carry(
 }
 
 /// The content that these pods name and no other pod of the set does: what the others name, the node has.
-fn objects_only_of(
-    desired: &Desired,
-    after: &HeldSet,
-    upserts: &BTreeSet<PodUid>,
-) -> Vec<(Digest, ConfigObject)> {
+fn objects_only_of(desired: &Desired, after: &HeldSet, upserts: &BTreeSet<PodUid>) -> Vec<(Digest, Content)> {
     let wanted = named_by(desired, upserts.iter());
     if wanted.is_empty() {
         return Vec::new();
@@ -150,7 +147,9 @@ fn objects_only_of(
     let there = named_by(desired, after.pods.keys().filter(|uid| !upserts.contains(*uid)));
     let missing = wanted.difference(&there);
     missing
-        .filter_map(|digest| desired.objects.get(digest).map(|object| (*digest, (**object).clone())))
+        .filter_map(|digest| {
+            desired.objects.get(digest).map(|object| (*digest, Content::Clear(object.clone())))
+        })
         .collect()
 }
 

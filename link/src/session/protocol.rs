@@ -1,8 +1,8 @@
 //! Which version of the protocol a session speaks, and what may be sent in it. Nothing else in the machines asks for a version.
 
 use crate::{
-    frame::Kind,
-    message::{Extension, PROTOCOL_VERSIONS},
+    frame::{Kind, Message},
+    message::{AssignmentSealed, Extension, PROTOCOL_VERSIONS},
 };
 
 /// The version that both sides of a session speak.
@@ -41,8 +41,8 @@ fn added_in(kind: Kind) -> u16 {
     if ADDED_IN_2.contains(&kind.0) { 2 } else { 1 }
 }
 
-/// Version 2: `AssignmentSealed` and `Health`.
-const ADDED_IN_2: [u16; 2] = [0x0118, 0x0124];
+/// The second is `Health`.
+const ADDED_IN_2: [u16; 2] = [AssignmentSealed::KIND.0, 0x0124];
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,8 @@ use dunlin_link::{
     join::{JoinRequest, Joined},
     message::{
         AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
-        AssignmentTombstones, Busy, Events, Facts, Hello, Refused, Renew, Renewed, Resync, StatusAck,
-        StatusBatch, Unsupported, Welcome,
+        AssignmentSealed, AssignmentTombstones, Busy, Events, Facts, Hello, Refused, Renew, Renewed, Resync,
+        StatusAck, StatusBatch, Unsupported, Welcome,
     },
     rpc::{RequestHead, ResponseHead},
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
@@ -33,6 +33,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         AssignmentTombstones,
         AssignmentForget,
         AssignmentObjects,
+        AssignmentSealed,
         AssignmentEnd,
         AssignmentAck,
         Resync,

@@ -11,10 +11,11 @@ use dunlin_link::{
     logs::LogRequest,
     message::{
         AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
-        AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello, Refused, Renew, Renewed,
-        Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
+        AssignmentSealed, AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello,
+        Refused, Renew, Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
     rpc::{Method, RequestHead, ResponseHead},
+    sealed::{Sealed, SealingPublicKey},
     status::NodeEvent,
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
@@ -33,6 +34,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.assignments();
     frames.reports();
     frames.streams();
+    frames.version_two();
     frames.0
 }
 
@@ -153,6 +155,13 @@ impl Frames {
         });
         let content_type = "application/json".into();
         self.add(&ResponseHead { status: 409, content_type, warnings: vec!["w".into()] });
+    }
+
+    /// Kinds that version 2 added.
+    fn version_two(&mut self) {
+        let recipient = SealingPublicKey::from_bytes(&[3; 32]).unwrap();
+        let sealed = Sealed { recipient, bytes: vec![4, 5] };
+        self.add(&AssignmentSealed { objects: vec![(Digest::from_bytes([8; 32]), sealed)] });
     }
 }
 

@@ -48,6 +48,7 @@ fn feed_machines(bytes: &[u8]) {
             boot_id: BootId([0; 16]),
             agent: 1,
             cluster_id: "c".into(),
+            sealing_key: None,
         };
         let mut node = NodeSession::new(config, samples::facts(), now);
         let applied = Applied {
@@ -68,6 +69,7 @@ fn config() -> CoordinatorConfig {
         cluster_id: "c".into(),
         restore_generation: 4,
         tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },
+        sealing_seed: [7; 32],
     }
 }
 

@@ -9,4 +9,5 @@ mod memory;
 mod pipe;
 mod restore;
 mod samples;
+mod sealed;
 mod version_one;

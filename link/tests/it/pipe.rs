@@ -123,6 +123,7 @@ impl World {
             boot_id: BootId([1; 16]),
             agent: 1,
             cluster_id: "c".into(),
+            sealing_key: None,
         };
         Self {
             rng: SmallRng::seed_from_u64(seed),
@@ -356,6 +357,7 @@ impl World {
                         idle_timeout_ms: 60_000,
                         reconnect_ms_max: 2_000,
                     },
+                    sealing_seed: self.rng.random(),
                 };
                 self.current = Some(Connection {
                     session: CoordinatorSession::new(config, self.now),

@@ -61,6 +61,7 @@ impl Node {
             boot_id: BootId([0; 16]),
             agent: 1,
             cluster_id: "c".into(),
+            sealing_key: None,
         };
         let session = NodeSession::new(config, samples::facts(), NOW).trusting(Arc::new(Authority("ca")));
         Self { session, held: HeldSet::of(desired), generation }
@@ -87,6 +88,7 @@ impl Node {
             cluster_id: "c".into(),
             restore_generation: generation,
             tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },
+            sealing_seed: [1; 32],
         };
         let mut coordinator = CoordinatorSession::new(config, NOW);
         if let Some(restore) = restore {

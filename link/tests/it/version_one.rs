@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rand::{SeedableRng, rngs::StdRng};
+
 use crate::{every_kind::reencode, samples};
 use dunlin_link::{
     BootId, Digest, NodeName, Revision, UnixMillis,
@@ -12,6 +14,7 @@ use dunlin_link::{
     message::{Attempt, Epoch, Hello, PROTOCOL_VERSIONS, Tunables},
     moment::Moment,
     pod::{ConfigKind, ConfigObject, ConfigRef},
+    sealed::SealingKey,
     session::{
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession, Recorded},
         node::{Applied, NodeConfig, NodeOutput, NodeSession},
@@ -51,6 +54,7 @@ impl Node {
             boot_id: BootId([3; 16]),
             agent: 11,
             cluster_id: "c".into(),
+            sealing_key: Some(SealingKey::generate(&mut StdRng::seed_from_u64(1)).public()),
         };
         let machine = NodeSession::new(config, samples::facts(), NOW);
         Self { machine, held: HeldSet::default(), misapplies: false }
@@ -136,6 +140,7 @@ impl Coordinator {
             cluster_id: "c".into(),
             restore_generation: 2,
             tunables: Tunables { keep_alive_ms: 25_000, idle_timeout_ms: 80_000, reconnect_ms_max: 60_000 },
+            sealing_seed: [7; 32],
         };
         let machine = CoordinatorSession::new(config, NOW);
         let mut coordinator = Self { machine, desired: Desired::default(), outputs: Vec::new() };

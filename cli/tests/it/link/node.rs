@@ -9,7 +9,7 @@ use std::{
 
 use dunlin_edge_node::session::{
     Applied, Identity, JoinError, JoinOptions, Session, SessionHandle, SessionHost, SessionOptions,
-    Transport, join,
+    Transport, join, sealing_key,
 };
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid,
@@ -129,8 +129,13 @@ impl Node {
     }
 
     fn start_by(identity: Identity, folder: tempfile::TempDir, transport: Transport) -> Self {
-        let options =
-            SessionOptions { addresses: Vec::new(), facts: facts(), boot_id: BootId([1; 16]), transport };
+        let options = SessionOptions {
+            addresses: Vec::new(),
+            facts: facts(),
+            boot_id: BootId([1; 16]),
+            transport,
+            sealing_key: sealing_key(folder.path()).unwrap().public(),
+        };
         let session = Session::new(identity, options);
         let handle = session.handle();
         let agent = Arc::new(Agent {

@@ -6,8 +6,9 @@ use std::{
 };
 
 use dunlin_link::{
-    Digest, Revision, codec,
+    Digest, Revision,
     pod::{ConfigKind, ConfigObject, PodAssignment},
+    sealed::ContentKey,
 };
 
 use super::state::distinct;
@@ -22,8 +23,10 @@ pub struct ConfigKey {
     pub key: ObjectKey,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Configs {
+    /// What ids are made with.
+    key: ContentKey,
     held: BTreeMap<ConfigKey, Held>,
 }
 
@@ -38,6 +41,10 @@ struct Held {
 }
 
 impl Configs {
+    pub(super) fn new(key: ContentKey) -> Self {
+        Self { key, held: BTreeMap::new() }
+    }
+
     pub(super) fn is_held(&self, key: &ConfigKey) -> bool {
         self.held.contains_key(key)
     }
@@ -55,16 +62,16 @@ impl Configs {
         content: Option<ConfigObject>,
         revision: Revision,
     ) -> Vec<ObjectKey> {
+        let id = content.as_ref().map(|content| self.key.id(content));
         let held = self.held.entry(key.clone()).or_default();
         if held.revision > revision {
             return Vec::new();
         }
         held.revision = revision;
-        let digest = content.as_ref().map(|content| Digest::of(&codec::encode(content)));
-        if digest == held.content.as_ref().map(|(digest, _)| *digest) {
+        if id == held.content.as_ref().map(|(digest, _)| *digest) {
             return Vec::new();
         }
-        held.content = digest.zip(content.map(Arc::new));
+        held.content = id.zip(content.map(Arc::new));
         distinct(Some(&held.users))
     }
 

@@ -9,6 +9,7 @@ use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::Tombstone,
     pod::{ConfigObject, PodAssignment},
+    sealed::ContentKey,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
 use crate::{ObjectKey, lower};
 
 /// Everything that the sets are made of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// Of the first complete read; zero before it, which tells sessions to wait.
     pub(super) loaded: Revision,
@@ -50,6 +51,19 @@ struct Placed {
 }
 
 impl State {
+    /// No pod; ids of content are made with `key`.
+    pub(super) fn new(key: ContentKey) -> Self {
+        Self {
+            loaded: Revision::default(),
+            nodes: HashMap::new(),
+            pods: HashMap::new(),
+            configs: Configs::new(key),
+            images: Images::default(),
+            records: HashMap::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn node(&mut self, name: &NodeName) -> &mut NodeSet {
         let loaded = self.loaded;
         self.nodes.entry(name.clone()).or_insert_with(|| NodeSet::new(loaded))

@@ -1,6 +1,8 @@
 //! Desired sets without a store: changes in, sets out.
 
-use dunlin_link::{Digest, NodeName, PodUid, Revision, assignment::Desired, pod::ConfigKind};
+use dunlin_link::{
+    Digest, NodeName, PodUid, Revision, assignment::Desired, pod::ConfigKind, sealed::ContentKey,
+};
 use serde_json::{Value, json};
 
 use super::{Change, ConfigKey, DesiredSets, NAMES_PREFIX, Subject};
@@ -8,6 +10,10 @@ use crate::ObjectKey;
 
 fn change(revision: u64, subject: Subject, json: Option<&Value>) -> Change {
     Change { revision: Revision(revision), subject, json: json.map(|json| json.to_string().into()) }
+}
+
+fn empty() -> DesiredSets {
+    DesiredSets::new(ContentKey::from_bytes([1; 32]))
 }
 
 fn pod_change(revision: u64, pod: Option<&Value>) -> Change {
@@ -45,7 +51,7 @@ fn image(desired: &Desired) -> Option<Digest> {
 #[test]
 fn a_pod_that_runs_keeps_its_digest_when_the_name_moves() {
     let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
-    let mut sets = DesiredSets::default();
+    let mut sets = empty();
     apply(&mut sets, name_change(1, old));
     assert_eq!(image(&apply(&mut sets, pod_change(2, Some(&pod())))), Some(old));
     let mut running = pod();
@@ -56,13 +62,13 @@ fn a_pod_that_runs_keeps_its_digest_when_the_name_moves() {
     let after = apply(&mut sets, name_change(4, new));
     assert_eq!((image(&after), after.revision), (Some(old), Revision(2)));
 
-    let mut restarted = DesiredSets::default();
+    let mut restarted = empty();
     restarted.apply(&name_change(4, new)).unwrap();
     restarted.apply(&pod_change(3, Some(&running))).unwrap();
     restarted.loaded(Revision(5));
     assert_eq!(image(&restarted.desired(&NodeName::new("n"))), Some(old), "also after a restart");
 
-    let mut waiting = DesiredSets::default();
+    let mut waiting = empty();
     apply(&mut waiting, name_change(1, old));
     apply(&mut waiting, pod_change(2, Some(&pod())));
     let moved = apply(&mut waiting, name_change(3, new));
@@ -75,7 +81,7 @@ fn a_pod_that_runs_keeps_its_digest_when_the_name_moves() {
 
 #[test]
 fn sets_have_no_revision_before_all_is_read() {
-    let mut sets = DesiredSets::default();
+    let mut sets = empty();
     assert_eq!(sets.desired(&NodeName::new("n")).revision, Revision(0));
     sets.apply(&pod_change(3, Some(&pod()))).unwrap();
     sets.loaded(Revision(9));
@@ -89,7 +95,7 @@ fn sets_have_no_revision_before_all_is_read() {
 
 #[test]
 fn content_is_read_only_when_a_pod_names_it_and_dropped_with_the_last() {
-    let mut sets = DesiredSets::default();
+    let mut sets = empty();
     let key = ConfigKey { kind: ConfigKind::Secret, key: ObjectKey::new("ns", "s") };
     let secret = json!({ "metadata": {}, "data": { "k": "dg==" } });
     apply(&mut sets, change(1, Subject::Config(key.clone()), Some(&secret)));
@@ -113,7 +119,7 @@ fn a_record_keeps_the_order_to_stop_when_the_pod_goes_with_it() {
     let record = json!({ "uid": "u", "namespace": "ns", "name": "p", "grace_seconds": 0, "requested_at": 5 });
     let subject = Subject::Record("/dunlin/tombstones/n/u".to_owned());
     for order in [[0, 1], [1, 0]] {
-        let mut sets = DesiredSets::default();
+        let mut sets = empty();
         apply(&mut sets, pod_change(1, Some(&pod())));
         let changes = [pod_change(2, None), change(2, subject.clone(), Some(&record))];
         let desired = apply_all(&mut sets, &order.map(|index| changes[index].clone()));

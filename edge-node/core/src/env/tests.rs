@@ -35,7 +35,8 @@ fn resolved(env: Vec<EnvVar>, env_from: Vec<EnvFrom>) -> String {
     let entry = |kind, name: &str, digest| ConfigRef { kind, name: name.to_owned(), digest };
     assignment.config =
         vec![entry(ConfigKind::ConfigMap, "cm", Some(digest)), entry(ConfigKind::Secret, "gone", None)];
-    let objects = |wanted: &Digest| (*wanted == digest).then(|| Arc::clone(&object));
+    let objects =
+        |wanted: &Digest| if *wanted == digest { Ok(Arc::clone(&object)) } else { Err(NoContent::Absent) };
     let around = Surroundings {
         node_name: "n1",
         host_ip: "192.0.2.1",

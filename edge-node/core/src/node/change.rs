@@ -1,15 +1,13 @@
 //! A change of the node's set: planned against what is there, made durable in one batch, then acted on.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_link::{
     Digest, PodUid, Revision,
     assignment::{AssignmentChange, Refusal, Tombstone},
     held::HeldSet,
-    pod::{ConfigObject, PodAssignment},
+    pod::PodAssignment,
+    sealed::Content,
     session::node::Applied,
     status::{PodPhase, PodStatusReport},
 };
@@ -38,7 +36,7 @@ pub(super) struct Plan {
     pub(super) forget: Vec<PodUid>,
     /// Pods that a snapshot leaves without a word.
     pub(super) left_held: Vec<PodUid>,
-    pub(super) objects: Vec<(Digest, Arc<ConfigObject>)>,
+    pub(super) objects: Vec<(Digest, Content)>,
     /// Content that no pod names any more.
     pub(super) unnamed: Vec<Digest>,
     refusals: Vec<Refusal>,
@@ -133,6 +131,12 @@ impl NodeCore {
             self.desk.notice(Notice::OtherSet { base: change.base, revision: change.revision });
             return Ok(None);
         }
+        if change.base.is_some()
+            && let Some(id) = self.missing_content(&change)
+        {
+            self.desk.notice(Notice::MissingContent(id));
+            return Ok(None);
+        }
         let forget = self.forgotten_by(&change, &held);
         let buried: BTreeSet<_> = change.tombstones.iter().map(|tombstone| &tombstone.uid).collect();
         let mut usage = self.usage(&forget);
@@ -151,8 +155,7 @@ impl NodeCore {
             }));
             pods.push(record);
         }
-        let objects: Vec<_> =
-            change.objects.into_iter().map(|(digest, object)| (digest, Arc::new(object))).collect();
+        let objects = change.objects;
         let unnamed = self.unnamed(&pods, &forget, &objects);
         let applied = Applied {
             revision: change.revision,
@@ -215,13 +218,16 @@ impl NodeCore {
         usage
     }
 
+    /// Content that a change's pods name and that is neither here nor brought along.
+    fn missing_content(&self, change: &AssignmentChange) -> Option<Digest> {
+        let brought: BTreeSet<_> = change.objects.iter().map(|(id, _)| id).collect();
+        let pods = change.upserts.iter().map(|(_, pod)| pod);
+        let mut named = pods.flat_map(|pod| pod.config.iter().filter_map(|entry| entry.digest));
+        named.find(|id| !self.desk.objects.holds(id) && !brought.contains(id))
+    }
+
     /// Stored content that no pod will name.
-    fn unnamed(
-        &self,
-        changed: &[PodRecord],
-        forget: &[PodUid],
-        new: &[(Digest, Arc<ConfigObject>)],
-    ) -> Vec<Digest> {
+    fn unnamed(&self, changed: &[PodRecord], forget: &[PodUid], new: &[(Digest, Content)]) -> Vec<Digest> {
         let objects = &self.desk.objects;
         if objects.is_empty() && new.is_empty() {
             return Vec::new();
@@ -233,7 +239,7 @@ impl NodeCore {
         let named: BTreeSet<_> = assignments
             .flat_map(|assignment| assignment.config.iter().filter_map(|entry| entry.digest))
             .collect();
-        let all = objects.keys().chain(new.iter().map(|(digest, _)| digest));
+        let all = objects.ids().chain(new.iter().map(|(digest, _)| digest));
         all.filter(|digest| !named.contains(digest)).copied().collect()
     }
 
@@ -254,7 +260,7 @@ impl NodeCore {
             batch.tombstones.push((tombstone.uid.clone(), Change::Put(tombstone.clone())));
         }
         for (digest, object) in &plan.objects {
-            batch.objects.push((*digest, Change::Put(Arc::clone(object))));
+            batch.objects.push((*digest, Change::Put(object.clone())));
         }
         batch.objects.extend(plan.unnamed.iter().map(|digest| (*digest, Change::Remove)));
         for uid in &plan.forget {

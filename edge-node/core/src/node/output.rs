@@ -61,6 +61,8 @@ pub enum Output {
     },
     /// Modules that no pod names may go.
     Sweep(BTreeSet<Digest>),
+    /// Content cannot be opened: have everything sent again.
+    StartOver,
     /// Tell the coordinator.
     Event(NodeEvent),
     /// The node's facts changed.
@@ -195,6 +197,8 @@ pub enum Notice {
         /// What it would lead to.
         revision: Revision,
     },
+    /// A change names content that is not here; a snapshot is asked for.
+    MissingContent(Digest),
     /// The coordinator neither names nor buries a pod; it is held.
     Held(PodUid),
     /// A pod's turn panicked; the pod keeps what it got to.

@@ -2,12 +2,10 @@
 //!
 //! A released struct never changes: a new shape is a new kind in the node's local store, with a conversion from the old one.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use dunlin_link::{
-    Digest, PodUid, Revision, UnixMillis,
-    assignment::Tombstone,
-    pod::{ConfigObject, PodAssignment},
+    Digest, PodUid, Revision, UnixMillis, assignment::Tombstone, pod::PodAssignment, sealed::Content,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +47,7 @@ pub struct Batch {
     /// Pods to stop.
     pub tombstones: Vec<(PodUid, Change<Tombstone>)>,
     /// ConfigMaps and Secrets.
-    pub objects: Vec<(Digest, Change<Arc<ConfigObject>>)>,
+    pub objects: Vec<(Digest, Change<Content>)>,
 }
 
 /// What becomes of a record.
@@ -75,7 +73,7 @@ pub struct Loaded {
     /// Pods to stop.
     pub tombstones: BTreeMap<PodUid, Tombstone>,
     /// ConfigMaps and Secrets.
-    pub objects: BTreeMap<Digest, Arc<ConfigObject>>,
+    pub objects: BTreeMap<Digest, Content>,
 }
 
 impl Loaded {

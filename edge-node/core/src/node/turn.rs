@@ -1,6 +1,8 @@
 //! One pod's turn: it hears what happened, and what it asks for becomes outputs.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -10,6 +12,7 @@ use dunlin_link::{ContainerId, Digest, PodUid};
 use super::{Arrived, Desk, Entry, NodeCore, Notice, Output, Preparation, Prepared, Presence, RunKey};
 use crate::{
     clock::Now,
+    content::NoContent,
     env::Surroundings,
     launch::{Launch, container_spec},
     pod::{Command, ContainerIndex, Fetch, Pod, Pulled},
@@ -179,7 +182,10 @@ impl Desk {
         let assignment = Arc::clone(pod.assignment());
         let place = pod.place();
         let pod_ip = place.address.slot.map(|slot| slot.pod_ip().to_string());
-        let objects = |digest: &Digest| self.objects.get(digest).cloned();
+        // Opened once for a container, however many variables come from it, and only for as long as it takes to create it.
+        let opened = RefCell::new(BTreeMap::new());
+        let objects =
+            |id: &Digest| opened.borrow_mut().entry(*id).or_insert_with(|| self.objects.open(id)).clone();
         let around = Surroundings {
             node_name: &self.node.name,
             host_ip: &self.node.host_ip,
@@ -195,6 +201,18 @@ impl Desk {
                 pod.handle_created(run.container, run.id.clone(), now);
             }
             Err(error) => pod.handle_config_error(run.container, error.to_string(), now),
+        }
+        let closed =
+            opened.into_inner().into_iter().filter(|(_, content)| content == &Err(NoContent::Closed));
+        self.give_up(closed.map(|(id, _)| id).collect());
+    }
+
+    /// Takes content out of use that cannot be opened, and asks for it again unless that was done already.
+    fn give_up(&mut self, closed: Vec<Digest>) {
+        let news: Vec<_> = closed.into_iter().filter(|id| self.objects.holds(id)).collect();
+        if !news.is_empty() {
+            news.into_iter().for_each(|id| self.objects.close(id));
+            self.outputs.push_back(Output::StartOver);
         }
     }
 }

@@ -33,7 +33,7 @@ fn write_history(dir: &Path) -> Loaded {
             batch.memories.push((uid.clone(), Change::Remove));
             batch.tombstones.push((uid, Change::Remove));
         }
-        tables::commit(&database, [&batch].into_iter()).unwrap();
+        tables::commit(&database, [&batch].into_iter(), &seal()).unwrap();
     }
     drop(database);
     tables::open(&dir.join(FILE), CACHE_BYTES).unwrap().1

@@ -1,14 +1,19 @@
 //! A disk, a sandbox and a log folder as values, and the loop that carries between them and the core.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use dunlin_link::{
-    ContainerId, Digest, PodUid, Revision, UnixMillis,
+    ContainerId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{AssignmentChange, Refusal, Tombstone},
     held::HeldSet,
     pod::{PodAssignment, RestartPolicy},
+    sealed::{SealingKey, SealingPlace},
     status::{NodeFacts, NodeResources, PodStatusReport},
 };
+use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     super::{
@@ -20,6 +25,7 @@ use super::{
 use crate::{
     address::{BlockRange, Loopback},
     clock::{Mono, Now},
+    content::Seal,
     pod::fixture,
     sandbox::{Exit, ExitCause, Owner, Request, State},
 };
@@ -243,7 +249,12 @@ impl Node {
                 self.logs.retain(|(pod, _), _| *pod != uid);
             }
             Output::Fetch(_) => panic!("every module is here"),
-            Output::Sweep(_) | Output::Event(_) | Output::Facts(_) | Output::Pods(_) | Output::Notice(_) => {}
+            Output::StartOver
+            | Output::Sweep(_)
+            | Output::Event(_)
+            | Output::Facts(_)
+            | Output::Pods(_)
+            | Output::Notice(_) => {}
         }
     }
 
@@ -341,5 +352,9 @@ fn options() -> NodeOptions {
         facts: NodeFacts { allocatable, ..NodeFacts::default() },
         blocks: BlockRange::new(0, 1).unwrap(),
         loopback: Loopback { octet: 42, first_port: 1024 },
+        seal: Arc::new(Seal {
+            key: SealingKey::generate(&mut StdRng::seed_from_u64(1)),
+            place: SealingPlace { cluster_id: "c".to_owned(), node: NodeName::new("n1") },
+        }),
     }
 }
