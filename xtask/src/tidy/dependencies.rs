@@ -55,6 +55,7 @@ const LICENCES: &[&str] = &[
 /// Crates known to come in two versions, and who holds on to the older one.
 const DUPLICATES: &[(&str, &str)] = &[
     ("base64", "k8s-openapi is on 0.22"),
+    ("chacha20", "hpke 0.13 is on 0.9, the rand 0.10 of quinn-proto on 0.10"),
     ("cpufeatures", "sha2 0.10 is on 0.2"),
     ("embedded-io", "postcard names both behind features; neither holds code that we use"),
     ("getrandom", "ring 0.17 is on 0.2, rand 0.9 on 0.3"),
