@@ -106,6 +106,49 @@ impl Cluster {
         self.start_coordinator(listen)
     }
 
+    /// Ends all processes at once and without warning; what they have on disk stays.
+    ///
+    /// # Errors
+    /// When they cannot be found or waited for.
+    pub(crate) fn cut_power(&mut self) -> Result<()> {
+        for process in self.processes()? {
+            process::signal(&process, Signal::KILL);
+        }
+        for mut child in self.children.drain(..) {
+            child.wait().context("a process of the cluster cannot be waited for")?;
+        }
+        // Runners are nobody's children here.
+        let start = Instant::now();
+        while !self.processes()?.is_empty() {
+            ensure!(start.elapsed() < WAIT_MAX, "a killed process does not end");
+            thread::sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Starts the node that has joined already, and waits for nothing.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub(crate) fn start_node(&mut self) -> Result<()> {
+        let state = self.path("node");
+        let mut args = vec!["edge-node", "--state-dir", &state];
+        args.extend_from_slice(NODE_ARGS);
+        self.start("edge-node", &args)
+    }
+
+    /// Starts the coordinator on what it left, at the address that nodes and the client configuration know, and waits for it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn resume_coordinator(&mut self) -> Result<()> {
+        let config = std::fs::read_to_string(self.path(self.access)).context("no client configuration")?;
+        let server = config.split_once("quic://").map(|(_, rest)| rest).context("it names no server")?;
+        let end = server.find(|letter: char| letter.is_whitespace() || letter == '\'' || letter == '"');
+        self.start_coordinator(&server[..end.unwrap_or(server.len())])?;
+        self.wait_for("an answer of the coordinator", |cluster| cluster.run(&["get", "namespaces"]).map(drop))
+    }
+
     /// Starts a node and waits until it is Ready.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod figures;
 mod fleet;
 mod idle;
 mod machine;
+mod offline_boot;
 mod pods;
 mod process;
 mod report;
@@ -45,6 +46,8 @@ enum Bench {
     Idle(idle::Args),
     /// Thousands of hollow nodes: memory, CPU and bytes of each while idle, changes that reach many, restarts of the coordinator
     Fleet(fleet::Args),
+    /// Time from the agent's start until all pods run again, after a power cut and without a coordinator
+    OfflineBoot(offline_boot::Args),
     /// Time from the start of `dunlin dev` until the API answers
     DevStart(dev_start::Args),
     /// Size of the binary
@@ -62,6 +65,7 @@ fn main() -> Result<()> {
         Bench::Pods(args) => pods::run(&args)?,
         Bench::Idle(args) => idle::run(&args)?,
         Bench::Fleet(args) => fleet::run(&args)?,
+        Bench::OfflineBoot(args) => offline_boot::run(&args)?,
         Bench::DevStart(args) => dev_start::run(&args)?,
         Bench::Size(args) => size::run(&args)?,
         Bench::StoreFill(args) => return store::restart::fill(&args),
