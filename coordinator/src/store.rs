@@ -16,6 +16,7 @@ mod record;
 mod shared;
 mod tables;
 pub mod value;
+mod verify;
 mod watch;
 mod writer;
 

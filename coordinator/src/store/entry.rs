@@ -99,13 +99,15 @@ pub(super) struct Meta {
     pub(super) history_bytes: u64,
     /// Records of the log with this epoch follow on the tables; all others are already in them.
     pub(super) log_epoch: u64,
+    /// How long the log is, so that a shorter one is known to be damaged; zero while it is being made.
+    pub(super) log_bytes: u64,
 }
 
 impl Meta {
     /// Kind, then the fields in order.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![KIND_META];
-        for field in [self.revision.0, self.floor.0, self.history_bytes, self.log_epoch] {
+        for field in [self.revision.0, self.floor.0, self.history_bytes, self.log_epoch, self.log_bytes] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
         bytes
@@ -114,19 +116,24 @@ impl Meta {
     /// What [`Meta::encode`] made.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let (kind, fields) = bytes.split_first().ok_or(Damaged)?;
-        let fields: &[u8; 32] = fields.try_into().map_err(|_| Damaged)?;
-        if *kind != KIND_META {
+        let expected = match *kind {
+            KIND_META => 40,
+            KIND_META_FIRST => 32,
+            _ => return Err(Damaged),
+        };
+        if fields.len() != expected {
             return Err(Damaged);
         }
         let field = |index: usize| {
-            let bytes = fields[index * 8..][..8].try_into().expect("eight bytes were sliced");
-            u64::from_le_bytes(bytes)
+            let bytes = fields.get(index * 8..index * 8 + 8).and_then(|bytes| bytes.try_into().ok());
+            bytes.map_or(0, u64::from_le_bytes)
         };
         Ok(Self {
             revision: Revision(field(0)),
             floor: Revision(field(1)),
             history_bytes: field(2),
             log_epoch: field(3),
+            log_bytes: field(4),
         })
     }
 }
@@ -152,7 +159,9 @@ const KIND_NOTHING: u8 = 0;
 const KIND_VERSION: u8 = 1;
 const KIND_PUT: u8 = 2;
 const KIND_DELETE: u8 = 3;
-const KIND_META: u8 = 4;
+/// Did not know the length of the log.
+const KIND_META_FIRST: u8 = 4;
+const KIND_META: u8 = 5;
 const VERSION_HEADER_BYTES: usize = 9;
 const HISTORY_OVERHEAD_BYTES: usize = 32;
 
@@ -173,8 +182,12 @@ mod tests {
         assert_eq!(bytes, b"\x03/a");
         assert_eq!(Change::decode(&bytes).unwrap(), change);
 
-        let meta = Meta { revision: Revision(1), floor: Revision(2), history_bytes: 3, log_epoch: 4 };
-        assert_eq!(Meta::decode(&meta.encode()).unwrap(), meta);
+        let meta =
+            Meta { revision: Revision(1), floor: Revision(2), history_bytes: 3, log_epoch: 4, log_bytes: 5 };
+        let bytes = meta.encode();
+        assert_eq!(Meta::decode(&bytes).unwrap(), meta);
+        let first = [&[KIND_META_FIRST], &bytes[1..33]].concat();
+        assert_eq!(Meta::decode(&first).unwrap(), Meta { log_bytes: 0, ..meta });
 
         for bad in [&b""[..], b"\x01", b"\x09", b"\x00\x00", b"\x04"] {
             assert!(Version::decode(bad).is_err(), "{bad:?}");

@@ -18,7 +18,8 @@ use crate::store::{
     log::{Found, Log, ScanError},
     shared::Shared,
     tables::Tables,
-    writer::{self, COMMANDS_MAX, Writer},
+    verify,
+    writer::{self, COMMANDS_MAX, Writer, checkpoint},
 };
 
 /// Where a store is and what it may use.
@@ -78,6 +79,14 @@ pub enum OpenError {
         /// Why.
         source: Box<redb::Error>,
     },
+    /// The database or the log is not what was written. Nothing of it is served.
+    #[error("the store at `{path}` is damaged: {what}")]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The log cannot be read or written.
     #[error("failed to recover the log of the store at `{path}`")]
     Log {
@@ -120,14 +129,10 @@ impl Store {
         database: impl StorageBackend,
         log: impl StorageBackend,
     ) -> Result<Self, OpenError> {
-        let database = Builder::new()
-            .set_cache_size(options.cache_bytes)
-            .create_with_backend(database)
-            .map_err(|source| options.database_error(source.into()))?;
+        let database = verify::open_verified(options, database)?;
         let log_error = |source| OpenError::Log { path: options.path.clone(), source };
         let mut log = Log::open(Box::new(log)).map_err(log_error)?;
         let meta = recover(options, &database, &mut log)?;
-        log.allocate(options.log_bytes).map_err(log_error)?;
         Self::start(options, Arc::new(database), log, meta)
     }
 
@@ -180,18 +185,24 @@ impl StoreOptions {
         opened.map_err(file_error(&path))
     }
 
-    fn database_error(&self, source: redb::Error) -> OpenError {
+    pub(super) fn database_error(&self, source: redb::Error) -> OpenError {
         let path = self.path.clone();
         match source {
             redb::Error::DatabaseAlreadyOpen => OpenError::InUse { path },
+            redb::Error::Corrupted(what) => OpenError::Damaged { path, what },
             source => OpenError::Database { path, source: Box::new(source) },
         }
+    }
+
+    pub(super) fn damaged(&self, what: String) -> OpenError {
+        OpenError::Damaged { path: self.path.clone(), what }
     }
 
     fn scan_error(&self, source: ScanError) -> OpenError {
         match source {
             ScanError::Read(source) => OpenError::Log { path: self.path.clone(), source },
-            ScanError::Damaged(damaged) => self.database_error(damaged.into()),
+            ScanError::Malformed(damaged) => self.damaged(damaged.to_string()),
+            ScanError::Damaged(what) => self.damaged(what.to_owned()),
         }
     }
 }
@@ -200,18 +211,32 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     |source| OpenError::File { path: path.to_owned(), source }
 }
 
-/// Brings the database up to what the log says was acknowledged. Afterwards no record of the log is needed.
+/// Brings the database up to what the log says was acknowledged, and the log to where the next record follows.
 fn recover(options: &StoreOptions, database: &Database, log: &mut Log) -> Result<Meta, OpenError> {
-    let mut meta = load(database).map_err(|error| options.database_error(error))?;
-    let records = log.scan(meta.log_epoch).map_err(|error| options.scan_error(error))?;
-    if !records.is_empty() {
-        let count = records.len();
-        replay(database, records, &mut meta).map_err(|error| options.database_error(error))?;
-        tracing::info!(
-            records = count,
-            revision = meta.revision.0,
-            "recovered commits from the log of the store"
-        );
+    let database_error = |error| options.database_error(error);
+    let log_error = |source| OpenError::Log { path: options.path.clone(), source };
+    let mut meta = load(database).map_err(database_error)?;
+    let records = log.scan(&meta).map_err(|error| options.scan_error(error))?;
+    let count = records.iter().filter(|record| !record.txns.is_empty()).count();
+    let is_marked = !records.is_empty() && meta.log_bytes != 0;
+    if count > 0 {
+        replay(database, records, &mut meta).map_err(database_error)?;
+        let revision = meta.revision.0;
+        tracing::info!(records = count, revision, "recovered commits from the log of the store");
+    }
+    let bytes = Log::whole_blocks(options.log_bytes);
+    if meta.log_bytes != bytes {
+        if meta.log_bytes != 0 {
+            meta.log_bytes = 0;
+            checkpoint(database, &mut meta).map_err(database_error)?;
+        }
+        log.allocate(bytes).map_err(log_error)?;
+        // First the log, which is believed only when the database says that it is whole.
+        log.restart(meta.log_epoch + 1, meta.revision).map_err(log_error)?;
+        meta.log_bytes = log.bytes();
+        checkpoint(database, &mut meta).map_err(database_error)?;
+    } else if count > 0 || !is_marked {
+        log.restart(meta.log_epoch, meta.revision).map_err(log_error)?;
     }
     Ok(meta)
 }

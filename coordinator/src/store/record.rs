@@ -24,6 +24,11 @@ impl RecordBuilder {
         Self { bytes }
     }
 
+    /// A record without a transaction: it begins an epoch in the log, so that the log tells when the database is older than it.
+    pub(super) fn marker(epoch: u64, newest: Revision) -> Vec<u8> {
+        Self::new(epoch, Revision(newest.0 + 1)).finish()
+    }
+
     /// Adds the next transaction.
     pub(super) fn push(&mut self, writes: &[Write]) {
         self.bytes.extend_from_slice(&length(writes.len()));
@@ -64,6 +69,11 @@ pub(super) struct RecordHeader {
 }
 
 impl RecordHeader {
+    /// Bytes of the whole record.
+    pub(super) fn length(&self) -> usize {
+        RECORD_HEADER_BYTES.saturating_add(usize::try_from(self.body).unwrap_or(usize::MAX))
+    }
+
     /// The header at the start of `bytes`; `None` when there is no record.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.get(..HEADER_CHECKED_BYTES)?.strip_prefix(&MAGIC)?;

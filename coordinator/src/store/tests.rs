@@ -1,5 +1,6 @@
 //! The store as its users see it: values, conflicts, pages, watches, history and its end.
 
+mod damage;
 mod disk;
 mod faults;
 mod killed;
@@ -90,7 +91,8 @@ async fn a_folder_is_opened_once_and_after_a_first_open_that_was_cut_off() {
     commit(&store, put("/a", "1")).await;
     store.close().await;
     std::fs::write(folder.path().join("store.redb"), "not a database").unwrap();
-    assert!(matches!(Store::open(&options), Err(OpenError::Database { .. })));
+    let refused = Store::open(&options);
+    assert!(matches!(refused, Err(OpenError::Damaged { .. } | OpenError::Database { .. })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ impl Writer {
             tables.save(&meta)?;
             drop(tables);
             commit_to_disk(txn)?;
-            self.log.restart();
+            self.log.restart(meta.log_epoch, meta.revision)?;
         }
         self.meta = meta;
         self.shared.committed(&meta, events);
@@ -161,11 +161,16 @@ impl Writer {
         Ok(outcomes)
     }
 
+    fn checkpoint(&mut self) -> Result<(), CommitError> {
+        checkpoint(&self.database, &mut self.meta)?;
+        Ok(self.log.restart(self.meta.log_epoch, self.meta.revision)?)
+    }
+
     /// Makes the database whole without the log, and gives up the files.
     fn close(mut self) {
         if matches!(self.shared.ended(), StoreError::Closed)
             && !self.log.is_empty()
-            && let Err(error) = checkpoint(&self.database, &mut self.meta)
+            && let Err(error) = self.checkpoint()
         {
             // Everything acknowledged is in the log, from which the next open takes it.
             tracing::warn!(
@@ -182,7 +187,7 @@ impl Writer {
 }
 
 /// Makes everything in the database durable, so that the log is not needed.
-fn checkpoint(database: &Database, meta: &mut Meta) -> Result<(), redb::Error> {
+pub(super) fn checkpoint(database: &Database, meta: &mut Meta) -> Result<(), redb::Error> {
     let txn = database.begin_write()?;
     meta.log_epoch += 1;
     Tables::open(&txn)?.save(meta)?;
