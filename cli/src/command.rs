@@ -13,6 +13,7 @@ use crate::{
 
 mod annotate;
 mod apply;
+mod backup;
 mod cluster_info;
 mod completion;
 mod config;
@@ -32,6 +33,7 @@ mod logs;
 mod metadata;
 mod node;
 mod push;
+mod restore;
 mod runner;
 mod version;
 mod wait;
@@ -139,6 +141,10 @@ pub(crate) enum ClientCommand {
     Push(push::Args),
     /// Manage what lets machines join as nodes.
     Node(node::Args),
+    /// Write all of the cluster's state into a file, keys included.
+    Backup(backup::Args),
+    /// Make a coordinator's data folder of a backup.
+    Restore(restore::Args),
     /// Show the versions of client and coordinator.
     Version(version::Args),
     /// Show where the coordinator is and how the cluster fares.
@@ -174,6 +180,8 @@ impl ClientCommand {
             Self::Annotate(args) => session::run(connection, |session| annotate::run(args, session)),
             Self::Push(args) => session::run(connection, |session| push::run(args, session)),
             Self::Node(args) => session::run(connection, |session| node::run(args, session)),
+            Self::Backup(args) => backup::run(args, connection),
+            Self::Restore(args) => restore::run(&args),
             Self::Version(args) => version::run(&args, connection),
             Self::ClusterInfo(args) => session::run(connection, |session| cluster_info::run(args, session)),
             Self::Config(args) => config::run(args, connection),

@@ -76,7 +76,7 @@ impl Artifacts {
     /// # Errors
     /// When the folders cannot be made or emptied.
     pub fn open(data_folder: &Path, store: Store) -> io::Result<Self> {
-        let modules = data_folder.join("modules");
+        let modules = data_folder.join(MODULES);
         content::prepare(&modules)?;
         Ok(Self { modules, store })
     }
@@ -177,6 +177,21 @@ impl Artifacts {
     }
 }
 
+/// The modules that are stored in a data folder.
+pub(crate) fn stored_modules(data_folder: &Path) -> io::Result<Vec<Digest>> {
+    content::stored(&data_folder.join(MODULES))
+}
+
+/// Where the module of a digest is in a data folder.
+pub(crate) fn module_path(data_folder: &Path, digest: Digest) -> PathBuf {
+    content::finished_path(&data_folder.join(MODULES), digest)
+}
+
+/// Gives a second data folder, on the same file system, those modules of the first that are what their names say; answers how many.
+pub(crate) fn keep_modules(from: &Path, to: &Path) -> io::Result<u64> {
+    content::keep_all(&from.join(MODULES), &to.join(MODULES))
+}
+
 /// What the store holds of a name.
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -199,3 +214,6 @@ fn named_module(name: &str, value: &[u8]) -> Result<Module, ResolveError> {
 fn name_key(name: &ModuleName) -> String {
     format!("{NAMES_PREFIX}{name}")
 }
+
+/// The folder of modules within a data folder.
+const MODULES: &str = "modules";

@@ -3,9 +3,12 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use serde::Deserialize;
+
+use crate::backup::snapshots::SnapshotOptions;
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `coordinator` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -29,6 +32,18 @@ pub struct CoordinatorArgs {
     /// Seconds without a word from a node until it counts as unreachable, 5 to 3600 [default: 50]
     #[arg(long, env = "DUNLIN_NODE_GRACE_SECONDS", value_name = "SECONDS")]
     pub node_grace_seconds: Option<u64>,
+
+    /// Time between snapshots of the store, for instance 6h; none is written when nothing changed; 0 for no snapshots [default: 24h]
+    #[arg(long, env = "DUNLIN_SNAPSHOT_EVERY", value_name = "TIME")]
+    pub snapshot_every: Option<String>,
+
+    /// How many snapshots are kept, 1 to 1000 [default: 4]
+    #[arg(long, env = "DUNLIN_SNAPSHOT_KEEP", value_name = "COUNT")]
+    pub snapshot_keep: Option<usize>,
+
+    /// Folder for snapshots [default: snapshots in the data folder]
+    #[arg(long, env = "DUNLIN_SNAPSHOT_DIR", value_name = "DIR")]
+    pub snapshot_dir: Option<PathBuf>,
 }
 
 /// Valid options.
@@ -41,7 +56,9 @@ pub struct CoordinatorConfig {
     /// `HOST:PORT` addresses for join tokens; empty means "what the socket turned out to be".
     pub advertise: Vec<String>,
     /// Silence after which a node is unreachable.
-    pub node_grace: std::time::Duration,
+    pub node_grace: Duration,
+    /// Scheduled backups of the store.
+    pub snapshots: SnapshotOptions,
 }
 
 /// Everything that is wrong with the options, one line each.
@@ -55,6 +72,12 @@ pub const DEFAULT_PORT: u16 = 6443;
 /// Kubernetes' `node-monitor-grace-period`: two keep-alives of 25 s. Silence shorter than this says little on radio links.
 const NODE_GRACE_SECONDS: u64 = 50;
 
+/// Once a day and only after changes: a small cluster's snapshot is less than what its events write, and a card does not notice.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Enough to go back behind a mistake that was made before a weekend.
+const SNAPSHOT_KEEP: usize = 4;
+
 impl CoordinatorArgs {
     /// These options, with those of `file` where these say nothing.
     pub fn or(self, file: Self) -> Self {
@@ -63,6 +86,9 @@ impl CoordinatorArgs {
             listen: self.listen.or(file.listen),
             advertise: if self.advertise.is_empty() { file.advertise } else { self.advertise },
             node_grace_seconds: self.node_grace_seconds.or(file.node_grace_seconds),
+            snapshot_every: self.snapshot_every.or(file.snapshot_every),
+            snapshot_keep: self.snapshot_keep.or(file.snapshot_keep),
+            snapshot_dir: self.snapshot_dir.or(file.snapshot_dir),
         }
     }
 
@@ -89,14 +115,26 @@ impl CoordinatorArgs {
         if !(5..=3600).contains(&grace) {
             problems.push(format!("nodeGraceSeconds: {grace} is not between 5 and 3600"));
         }
+        let every = self.snapshot_every.as_deref().map_or(Ok(SNAPSHOT_EVERY), parse_interval);
+        let every = every.unwrap_or_else(|problem| {
+            problems.push(problem);
+            SNAPSHOT_EVERY
+        });
+        let keep = self.snapshot_keep.unwrap_or(SNAPSHOT_KEEP);
+        if !(1..=1000).contains(&keep) {
+            problems.push(format!("snapshotKeep: {keep} is not between 1 and 1000"));
+        }
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
+        let data_dir = self.data_dir.unwrap_or(default_data_dir);
+        let folder = self.snapshot_dir.unwrap_or_else(|| data_dir.join("snapshots"));
         Ok(CoordinatorConfig {
-            data_dir: self.data_dir.unwrap_or(default_data_dir),
+            data_dir,
             listen,
             advertise: self.advertise,
-            node_grace: std::time::Duration::from_secs(grace),
+            node_grace: Duration::from_secs(grace),
+            snapshots: SnapshotOptions { every, keep, folder },
         })
     }
 }
@@ -113,6 +151,27 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
     }
     Err(format!("listen: `{text}` is not ADDRESS:PORT, for instance 0.0.0.0:6443 or [::]:6443"))
+}
+
+/// `90s`, `30m`, `6h`, `1d`, or 0 for never.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let problem =
+        || format!("snapshotEvery: `{text}` is neither 0 nor a time from 10s to 365d, for instance 6h");
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's' | 'm' | 'h' | 'd')) => text.split_at(at),
+        _ => (text, "s"),
+    };
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => 1,
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds));
+    match seconds.ok_or_else(problem)? {
+        seconds @ (0 | 10..=31_536_000) => Ok(Duration::from_secs(seconds)),
+        _ => Err(problem()),
+    }
 }
 
 fn is_host_port(text: &str) -> bool {
@@ -148,10 +207,28 @@ mod tests {
                 listen: Some("here".into()),
                 advertise: vec!["a:1".into(), "b".into(), "c:0".into()],
                 node_grace_seconds: Some(1),
+                snapshot_every: Some("6x".into()),
+                snapshot_keep: Some(0),
                 ..Default::default()
             },
-            &["`here`", "`b`", "`c:0`", "nodeGraceSeconds: 1"],
+            &["`here`", "`b`", "`c:0`", "nodeGraceSeconds: 1", "snapshotEvery: `6x`", "snapshotKeep: 0"],
         );
+    }
+
+    #[test]
+    fn intervals_are_read() {
+        let check = |text, seconds: Option<u64>| {
+            assert_eq!(parse_interval(text).ok(), seconds.map(Duration::from_secs), "{text}");
+        };
+        check("0", Some(0));
+        check("6h", Some(6 * 3600));
+        check("90", Some(90));
+        check("1d", Some(86400));
+        check("1s", None);
+        check("h", None);
+        check("", None);
+        check("400d", None);
+        check("99999999999999999999h", None);
     }
 
     #[test]

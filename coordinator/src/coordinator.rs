@@ -14,12 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     artifacts::Artifacts,
-    backup,
+    backup::{
+        self, Source,
+        snapshots::{self, Snapshots},
+    },
     config::CoordinatorConfig,
     driver::{Driver, DriverError, DriverOptions},
     pki::{ClientCredentials, Pki, PkiError},
     quic::{BindError, QuicServer, Services},
-    service::{ApiService, BootstrapError, Clock, ClusterInfo, User},
+    service::{ApiService, Backups, BootstrapError, Clock, ClusterInfo, User},
     sessions::{ConnectedCluster, SESSIONS_MAX, SessionOptions, Sessions},
     store::{OpenError, Store, StoreError, StoreOptions},
     tokens::{NewToken, TokenError, Tokens},
@@ -37,6 +40,7 @@ pub struct Coordinator {
     stop: CancellationToken,
     server: JoinHandle<()>,
     driver: JoinHandle<Result<(), DriverError>>,
+    snapshots: JoinHandle<()>,
 }
 
 /// What a client needs to reach this coordinator as a user of its own.
@@ -62,9 +66,25 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// A restore into the folder was cut off.
+    #[error(
+        "a restore into `{path}` was cut off; repeat it: dunlin restore FILE --data-dir {path} --replace"
+    )]
+    RestoreUnfinished {
+        /// Which.
+        path: PathBuf,
+    },
     /// The store cannot be opened.
     #[error("failed to open the store")]
     Store(#[from] OpenError),
+    /// The store is damaged. Nothing is restored unasked: that would silently undo what was acknowledged since.
+    #[error("the store cannot be used; {advice}")]
+    StoreDamaged {
+        /// What to do, with the command.
+        advice: String,
+        /// What is wrong.
+        source: OpenError,
+    },
     /// The store failed while starting.
     #[error("failed to begin a new term in the store")]
     Term(#[source] StoreError),
@@ -96,8 +116,12 @@ impl Coordinator {
     pub async fn start(config: CoordinatorConfig) -> Result<Self, StartError> {
         make_private(&config.data_dir)
             .map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+        if backup::is_unfinished(&config.data_dir) {
+            return Err(StartError::RestoreUnfinished { path: config.data_dir });
+        }
         let pki = Pki::open(&config.data_dir)?;
-        let store = Store::open(&StoreOptions::new(config.data_dir.join("store")))?;
+        let store = Store::open(&StoreOptions::new(config.data_dir.join("store")));
+        let store = store.map_err(|error| store_error(error, &config))?;
         let started = Self::start_on(store.clone(), pki, config).await;
         if started.is_err() {
             // Whoever tries again, with another port for instance, must find the store free.
@@ -153,10 +177,18 @@ impl Coordinator {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             addresses: advertised.clone(),
         });
+        let source = Source {
+            store: store.clone(),
+            data_dir: config.data_dir,
+            cluster_id: pki.cluster_id().to_owned(),
+        };
+        let snapshots = Snapshots::new(config.snapshots);
+        api.attach_backups(Backups { source: source.clone(), snapshots: snapshots.clone() });
         let stop = CancellationToken::new();
+        let snapshots = tokio::spawn(snapshots.run(source, stop.child_token()));
         let driver = tokio::spawn(driver.run(stop.child_token()));
         let server = tokio::spawn(server.run(stop.child_token()));
-        Ok(Self { address, advertised, pki, tokens, store, stop, server, driver })
+        Ok(Self { address, advertised, pki, tokens, store, stop, server, driver, snapshots })
     }
 
     /// Ends when the coordinator can no longer work, for instance because its disk failed.
@@ -172,6 +204,8 @@ impl Coordinator {
         self.stop.cancel();
         let drained = async {
             let server = self.server.await;
+            // One that is being made ends unfinished, and its panic was told when it happened.
+            let _ = self.snapshots.await;
             if !self.driver.is_finished() {
                 let _ = self.driver.await;
             }
@@ -218,6 +252,28 @@ impl Coordinator {
             )
             .await
     }
+}
+
+/// Says how to go on from a damaged store.
+fn store_error(error: OpenError, config: &CoordinatorConfig) -> StartError {
+    if !matches!(error, OpenError::Damaged { .. }) {
+        return error.into();
+    }
+    let (data_dir, snapshots) = (config.data_dir.display(), &config.snapshots.folder);
+    let whole = |path: &PathBuf| backup::inspect(path, None).is_ok();
+    let newest = snapshots::list(snapshots).into_iter().rev().find(|(path, _)| whole(path));
+    let advice = match newest {
+        Some((path, manifest)) => format!(
+            "its newest snapshot is whole and of revision {}; to go on from that: dunlin restore {} --data-dir {data_dir} --replace",
+            manifest.revision,
+            path.display()
+        ),
+        None => format!(
+            "there is no snapshot in {}; to go on from a backup: dunlin restore FILE --data-dir {data_dir} --replace",
+            snapshots.display()
+        ),
+    };
+    StartError::StoreDamaged { advice, source: error }
 }
 
 /// The data holds secrets and keys: its folder is its owner's only, also one that an administrator made before.

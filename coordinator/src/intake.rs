@@ -158,6 +158,7 @@ impl Inner {
             Ok(stored) => stored,
             Err(error) => return self.not_stored(node, report, &error).await,
         };
+        self.service.held_pods().ended(node, uid);
         // Only now it is sure that the pod is this node's.
         self.service.endpoints().set(node, uid, report.local_endpoints.clone());
         if !report.stopped || stored["metadata"]["deletionTimestamp"].is_null() {
@@ -181,6 +182,8 @@ impl Inner {
         }
         if report.stopped {
             self.forget(node, &report.uid).await;
+        } else {
+            self.service.held_pods().heard(node, report);
         }
         Recorded::Gone
     }
@@ -201,6 +204,7 @@ impl Inner {
 
     /// Forgets a pod that is gone and has stopped, its tombstone's record included.
     async fn forget(&self, node: &NodeName, uid: &PodUid) {
+        self.service.held_pods().ended(node, uid);
         self.service.endpoints().set(node, uid, Vec::new());
         if let Err(error) = self.delete_tombstone(node, uid).await {
             tracing::warn!(%node, %uid, %error, "a tombstone cannot be removed");

@@ -19,6 +19,7 @@ mod endpoints;
 mod expel;
 mod get;
 mod handle;
+pub mod held;
 mod list;
 mod list_stream;
 mod logs;
@@ -46,6 +47,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     artifacts::Artifacts,
+    backup::{Source, snapshots::Snapshots},
     store::{Store, StoreError},
     tokens::Tokens,
 };
@@ -74,11 +76,14 @@ struct Inner {
     store: Store,
     clock: Clock,
     endpoints: LocalEndpoints,
+    held: held::HeldPods,
     attached: Attached,
     /// Bounds requests that end by themselves.
     requests: Arc<Semaphore>,
     /// Bounds watches and followed logs.
     long_requests: Arc<Semaphore>,
+    /// One backup at a time: each keeps pages of the database while it is read.
+    backup_turn: Arc<Semaphore>,
 }
 
 /// Parts of the coordinator that are built on the service and that some endpoints lead to; each is set once.
@@ -89,6 +94,16 @@ struct Attached {
     logs: OnceLock<Arc<dyn LogSource>>,
     sessions: OnceLock<Arc<dyn NodeSessions>>,
     cluster: OnceLock<ClusterInfo>,
+    backups: OnceLock<Backups>,
+}
+
+/// What backups are made of, and the schedule of those that nobody asks for.
+#[derive(Clone, Debug)]
+pub struct Backups {
+    /// The coordinator's state.
+    pub source: Source,
+    /// The schedule.
+    pub snapshots: Snapshots,
 }
 
 /// Names one object.
@@ -109,9 +124,11 @@ impl ApiService {
             store,
             clock,
             endpoints: LocalEndpoints::default(),
+            held: held::HeldPods::default(),
             attached: Attached::default(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             long_requests: Arc::new(Semaphore::new(LONG_REQUESTS_MAX)),
+            backup_turn: Arc::new(Semaphore::new(1)),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -141,9 +158,19 @@ impl ApiService {
         let _ = self.inner.attached.cluster.set(cluster);
     }
 
+    /// Serves backups under `/dunlin/v1/backup`.
+    pub fn attach_backups(&self, backups: Backups) {
+        let _ = self.inner.attached.backups.set(backups);
+    }
+
     /// Where pods can be reached on their nodes' machines, as the nodes told.
     pub fn endpoints(&self) -> &LocalEndpoints {
         &self.inner.endpoints
+    }
+
+    /// Pods that nodes run and the cluster does not know.
+    pub fn held_pods(&self) -> &held::HeldPods {
+        &self.inner.held
     }
 
     fn store(&self) -> &Store {

@@ -1,8 +1,8 @@
-//! `node token`: what a machine needs to become a node.
+//! `node`: what a machine needs to become one, and what one holds that the cluster does not know.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use dunlin_api::time::human_duration;
 use jiff::Timestamp;
@@ -28,6 +28,29 @@ enum NodeCommand {
     /// Manage join tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// List pods that a node goes on running though the cluster does not know them, as after a restore.
+    Held {
+        /// The node.
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
+    /// Stop pods that a node holds.
+    #[command(after_help = "\
+Examples:
+  dunlin node held shed
+  dunlin node bury shed hello                 in the namespace in effect
+  dunlin node bury shed 6f9b2c1e-5d3a-4c55-9f0e-2b7a9d1c8e44 --grace-period 0")]
+    Bury {
+        /// The node.
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// Names, or uids as `held` shows them.
+        #[arg(required = true, value_name = "POD")]
+        pods: Vec<String>,
+        /// Seconds that a pod has to stop by itself.
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        grace_period: u32,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,7 +86,57 @@ Examples:
 
 /// Runs the subcommand.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
-    let NodeCommand::Token(command) = args.command;
+    match args.command {
+        NodeCommand::Token(command) => run_token(command, session).await,
+        NodeCommand::Held { node } => {
+            let list = session.api.get(&held_path(&node), &[]).await?;
+            Ok(terminal::print(&held_table(&node, items(&list, &["items"])))?)
+        }
+        NodeCommand::Bury { node, pods, grace_period } => bury(&session, &node, &pods, grace_period).await,
+    }
+}
+
+fn held_path(node: &str) -> String {
+    format!("/dunlin/v1/nodes/{node}/held")
+}
+
+fn held_table(node: &str, pods: &[Value]) -> String {
+    if pods.is_empty() {
+        return format!("Node {node} holds no pods\n");
+    }
+    let mut rows = "NAMESPACE\tNAME\tPHASE\tUID\n".to_owned();
+    for pod in pods {
+        let cell = |field| text(pod, &[field]);
+        rows.push_str(&[cell("namespace"), cell("name"), cell("phase"), cell("uid")].join("\t"));
+        rows.push('\n');
+    }
+    tabs::align(&rows, Layout::TABLE)
+}
+
+async fn bury(session: &Session, node: &str, pods: &[String], grace_seconds: u32) -> Result<()> {
+    let list = session.api.get(&held_path(node), &[]).await?;
+    let held = items(&list, &["items"]);
+    let mut failures = Failures::default();
+    for asked in pods {
+        let is_meant = |pod: &&Value| {
+            text(pod, &["uid"]) == asked
+                || (text(pod, &["name"]) == asked && text(pod, &["namespace"]) == session.namespace)
+        };
+        let answer = match held.iter().find(is_meant) {
+            None => Err(anyhow!("node {node} holds no pod {asked} in namespace {}", session.namespace)),
+            Some(pod) => {
+                let burial = json!({"uid": text(pod, &["uid"]), "graceSeconds": grace_seconds});
+                session.api.create(&held_path(node), &[], &burial).await
+            }
+        };
+        if failures.note(answer)?.is_some() {
+            terminal::print(&format!("pod {asked:?} on node {node} will be stopped\n"))?;
+        }
+    }
+    failures.into_result()
+}
+
+async fn run_token(command: TokenCommand, session: Session) -> Result<()> {
     match command {
         TokenCommand::Create { ttl, uses, addresses, description } => {
             let request = json!({

@@ -127,7 +127,8 @@ impl Site {
         fs::read_to_string(self.log_path()).unwrap()
     }
 
-    fn data(&self) -> PathBuf {
+    /// The folder of the coordinator.
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("coordinator")
     }
 

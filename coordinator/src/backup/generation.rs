@@ -1,5 +1,6 @@
 //! The record of the last restore, in the store: what the coordinator shows its nodes.
 
+use bytes::Bytes;
 use dunlin_link::restore::SignedRestore;
 
 use crate::store::{Store, StoreError};
@@ -40,5 +41,10 @@ pub(crate) async fn last_restore(
     Ok(Some(restore))
 }
 
+/// How a record lies in the store.
+pub(super) fn encode(restore: &SignedRestore) -> Bytes {
+    serde_json::to_vec(restore).expect("strings and numbers always make JSON").into()
+}
+
 /// Where the record is.
-const RESTORE_KEY: &str = "/dunlin/restore";
+pub(super) const RESTORE_KEY: &str = "/dunlin/restore";

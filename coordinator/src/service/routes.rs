@@ -1,5 +1,7 @@
 //! Endpoints that are no objects of Kubernetes, one row each: health, and what is Dunlin's own under `/dunlin/v1/`.
 
+mod backup;
+mod held;
 mod modules;
 mod nodelinks;
 mod tokens;
@@ -111,6 +113,34 @@ const ROUTES: &[Route] = &[
         access: Access::Anyone,
         patience: Patience::Request,
         serve: |service, call| Box::pin(async move { service.list_node_links(&call) }),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/nodes/{node}/held",
+        access: Access::Administrators,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(service.list_held(call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/dunlin/v1/nodes/{node}/held",
+        access: Access::Administrators,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(service.bury(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/backup",
+        access: Access::Administrators,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(service.take_backup(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/snapshots",
+        access: Access::Administrators,
+        patience: Patience::Request,
+        serve: |service, _| Box::pin(service.snapshot_status()),
     },
     Route {
         method: Method::Get,

@@ -301,6 +301,11 @@ impl Pod {
         Some(report)
     }
 
+    /// Lets [`Pod::poll_report`] answer the status once more, though it did not change.
+    pub fn report_again(&mut self) {
+        self.reported = None;
+    }
+
     /// When to call [`Pod::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let waits = self.workers.iter().filter_map(Worker::wakes_at);

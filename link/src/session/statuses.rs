@@ -18,7 +18,7 @@ use crate::{
 pub enum Recorded {
     /// Stored, or already as reported.
     Done,
-    /// The pod does not exist any more.
+    /// The pod does not exist any more. Its report is not acknowledged, so that a node which holds the pod names it in each session.
     Gone,
     /// Not stored for now: try again.
     Retry,
@@ -93,7 +93,7 @@ impl Statuses {
             }
             if report.stopped {
                 self.stopped.insert(uid.clone());
-            } else {
+            } else if *result == Recorded::Done {
                 acks.push((uid.clone(), report.sequence));
             }
         }

@@ -116,6 +116,8 @@ impl NodeCore {
                     .to_owned(),
             at: now.wall,
         }));
+        // Nobody acknowledges it, so that each session begins by naming what is held.
+        self.with_pod(uid, now, |pod, _| pod.report_again());
     }
 
     fn bury(&mut self, tombstone: Tombstone, now: Now) {
