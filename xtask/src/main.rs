@@ -15,6 +15,7 @@ mod schema;
 mod step;
 mod test;
 mod tidy;
+mod torture;
 
 /// Chores of the Dunlin repository.
 #[derive(Debug, Parser)]
@@ -34,6 +35,15 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         cargo_args: Vec<String>,
     },
+    /// Kill coordinator, agents and runners of a real cluster at random moments under writes; nothing may be lost or leak.
+    Torture {
+        /// How many times; about a second each.
+        #[arg(long, default_value_t = 500)]
+        kills: u32,
+        /// Repeats the choices of an earlier run.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Compile the guest programs under workloads/ into target/workloads.
     BuildWorkloads,
     /// Check what no compiler checks: crate arrows, headers, bans, duplicates, licences.
@@ -50,6 +60,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Ci => ci::run(),
         Chore::Test { cargo_args } => test::run(&cargo_args),
+        Chore::Torture { kills, seed } => torture::run(kills, seed),
         Chore::BuildWorkloads => build_workloads(),
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod backup;
 mod cluster;
 mod install;
 mod isolation;
@@ -13,3 +14,4 @@ mod offline;
 mod pods;
 mod site;
 mod survival;
+mod torture;
