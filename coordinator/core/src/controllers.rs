@@ -34,6 +34,13 @@ pub enum Action {
         /// Its uid.
         uid: String,
     },
+    /// Take that back: its session is open. The mark may have been on its way when the session opened.
+    MarkNodeKnown {
+        /// The node.
+        node: NodeName,
+        /// Its uid.
+        uid: String,
+    },
     /// Add and remove taints of a node.
     Taint {
         /// The node.

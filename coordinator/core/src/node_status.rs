@@ -2,13 +2,15 @@
 //!
 //! Nothing here is a heartbeat: an object that already says all this stays as it is.
 
-use dunlin_api::Quantity;
+use dunlin_api::{Quantity, time::format_time};
 use dunlin_link::{
     NodeName,
     status::{NodeFacts, NodeResources},
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+
+use crate::view::Effect;
 
 /// The Node object of a node that registers, ready, with labels and taints of its own configuration.
 pub fn new_node(name: &NodeName, facts: &NodeFacts, now: Timestamp) -> Value {
@@ -66,6 +68,63 @@ pub fn merge_status(node: &mut Value, facts: &NodeFacts, now: Timestamp) -> bool
         }
     }
     changed
+}
+
+/// Makes every condition that a node owns unknown, because nothing is heard of it. Says whether anything changed.
+pub fn mark_unknown(node: &mut Value, now: Timestamp) -> bool {
+    let mut changed = false;
+    for condition in node["status"]["conditions"].as_array_mut().into_iter().flatten() {
+        let known = WELL.iter().any(|(kind, ..)| condition["type"] == *kind);
+        if known && condition["status"] != "Unknown" {
+            condition["status"] = json!("Unknown");
+            condition["reason"] = json!("NodeStatusUnknown");
+            condition["message"] = json!("Kubelet stopped posting node status.");
+            condition["lastTransitionTime"] = json!(format_time(now));
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Makes the conditions well that [`mark_unknown`] made unknown, as the node says when its session opens. Says whether anything
+/// changed.
+pub fn mark_known(node: &mut Value, now: Timestamp) -> bool {
+    let Some(status) = object_at(node, "status") else { return false };
+    let conditions = merged_conditions(status.get("conditions"), now);
+    let changed = status.get("conditions") != Some(&conditions);
+    status.insert("conditions".to_owned(), conditions);
+    changed
+}
+
+/// Adds and removes taints, by key and effect. Says whether anything changed.
+pub fn change_taints(
+    node: &mut Value,
+    add: &[(&str, Effect)],
+    remove: &[(&str, Effect)],
+    now: Timestamp,
+) -> bool {
+    let is = |taint: &Value, (key, effect): &(&str, Effect)| {
+        taint["key"] == *key && taint["effect"] == effect.as_str()
+    };
+    let mut taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    let before = taints.clone();
+    taints.retain(|taint| !remove.iter().any(|removed| is(taint, removed)));
+    for added in add {
+        if !taints.iter().any(|taint| is(taint, added)) {
+            taints.push(json!({ "key": added.0, "effect": added.1.as_str(), "timeAdded": format_time(now) }));
+        }
+    }
+    if taints == before {
+        return false;
+    }
+    if let Some(spec) = node["spec"].as_object_mut() {
+        if taints.is_empty() {
+            spec.remove("taints");
+        } else {
+            spec.insert("taints".to_owned(), Value::Array(taints));
+        }
+    }
+    true
 }
 
 fn labels(name: &NodeName, facts: &NodeFacts) -> Map<String, Value> {

@@ -4,8 +4,8 @@
 
 mod garbage;
 
-use dunlin_api::{Kind, Status, kind, time::format_time};
-use dunlin_coordinator_core::{ObjectKey, controllers::Action, pod_status, view::Effect};
+use dunlin_api::{Kind, Status, kind};
+use dunlin_coordinator_core::{ObjectKey, controllers::Action, node_status, pod_status, view::Effect};
 use dunlin_link::{NodeName, PodUid};
 use futures_util::{TryStreamExt, stream};
 use jiff::Timestamp;
@@ -74,6 +74,9 @@ impl Executor {
     async fn one(&self, action: Action, now: Timestamp) -> Result<(), Status> {
         let result = match action {
             Action::MarkNodeUnknown { node, uid } => self.mark_node_unknown(&node, &uid, now).await,
+            Action::MarkNodeKnown { node, uid } => {
+                self.change_node(&node, "status", &uid, |node| node_status::mark_known(node, now)).await
+            }
             Action::Taint { node, uid, add, remove } => self.taint(&node, &uid, &add, &remove, now).await,
             Action::MarkPodLost(key, uid) => {
                 self.change_pod(&key, &uid, |pod| pod_status::mark_node_lost(pod, now)).await
@@ -111,21 +114,7 @@ impl Executor {
     }
 
     async fn mark_node_unknown(&self, node: &NodeName, uid: &str, now: Timestamp) -> Result<(), Status> {
-        let time = format_time(now);
-        let mark = |node: &mut Value| {
-            let mut changed = false;
-            for condition in node["status"]["conditions"].as_array_mut().into_iter().flatten() {
-                let known = condition["type"].as_str().is_some_and(|kind| NODE_CONDITIONS.contains(&kind));
-                if known && condition["status"] != "Unknown" {
-                    condition["status"] = json!("Unknown");
-                    condition["reason"] = json!("NodeStatusUnknown");
-                    condition["message"] = json!("Kubelet stopped posting node status.");
-                    condition["lastTransitionTime"] = json!(time);
-                    changed = true;
-                }
-            }
-            changed
-        };
+        let mark = |node: &mut Value| node_status::mark_unknown(node, now);
         self.change_node(node, "status", uid, mark).await?;
         let message = format!("Node {node} status is now: NodeNotReady");
         self.tell_node(node, uid, (Severity::Normal, "NodeNotReady", message), now);
@@ -140,32 +129,7 @@ impl Executor {
         remove: &[(&str, Effect)],
         now: Timestamp,
     ) -> Result<(), Status> {
-        let change = |node: &mut Value| {
-            let is = |taint: &Value, (key, effect): &(&str, Effect)| {
-                taint["key"] == *key && taint["effect"] == effect.as_str()
-            };
-            let mut taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
-            let before = taints.clone();
-            taints.retain(|taint| !remove.iter().any(|removed| is(taint, removed)));
-            for added in add {
-                if !taints.iter().any(|taint| is(taint, added)) {
-                    taints.push(
-                        json!({ "key": added.0, "effect": added.1.as_str(), "timeAdded": format_time(now) }),
-                    );
-                }
-            }
-            if taints == before {
-                return false;
-            }
-            if let Some(spec) = node["spec"].as_object_mut() {
-                if taints.is_empty() {
-                    spec.remove("taints");
-                } else {
-                    spec.insert("taints".to_owned(), Value::Array(taints));
-                }
-            }
-            true
-        };
+        let change = |node: &mut Value| node_status::change_taints(node, add, remove, now);
         self.change_node(node, "", uid, change).await
     }
 
@@ -301,9 +265,6 @@ const ACTIONS_AT_ONCE: usize = 64;
 
 /// Objects of one kind read at once to be deleted.
 const DELETED_AT_ONCE: usize = 500;
-
-/// Conditions that become unknown with their node.
-const NODE_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;

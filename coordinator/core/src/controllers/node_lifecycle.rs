@@ -37,6 +37,9 @@ pub fn reconcile(view: &View, node: &NodeName, now: Timestamp) -> Plan {
         evict(view, entry, info, now, &mut plan);
         return plan;
     };
+    if silent.is_none() && health == Health::Unknown {
+        plan.actions.push(Action::MarkNodeKnown { node: info.name.clone(), uid: info.uid.clone() });
+    }
     mark(info, health, &mut plan);
     mark_pods(view, entry, health, &mut plan);
     evict(view, entry, info, now, &mut plan);
@@ -55,7 +58,7 @@ impl Health {
     fn of_condition(info: &NodeInfo) -> Self {
         match info.condition("Ready") {
             Some("True") => Self::Ready,
-            // A live session says Ready when it opens; until that is stored the old word stands.
+            // Until it is taken back the old word stands.
             Some("Unknown") => Self::Unknown,
             _ => Self::NotReady,
         }

@@ -140,3 +140,16 @@ fn a_restart_of_the_coordinator_changes_nothing_until_its_grace_ends() {
     set_pod(&mut view, "p", ("False", ""), json!([]));
     assert_eq!(run(&view, 1000).actions, [], "nor does it evict on the word of the time before");
 }
+
+#[test]
+fn a_mark_that_was_late_is_taken_back() {
+    let mut view = cluster(4);
+    // The session opened, found the node Ready as stored, and only then the mark was committed.
+    set_node(&mut view, "n0", "Unknown", json!([]));
+    let known = Action::MarkNodeKnown { node: NodeName::new("n0"), uid: "n0".into() };
+    assert_eq!(run(&view, 5).actions.first(), Some(&known));
+    set_node(&mut view, "n0", "True", unreachable(5));
+    assert!(
+        matches!(&run(&view, 6).actions[..], [Action::Taint { add, remove, .. }] if add.is_empty() && remove.len() == 2)
+    );
+}
