@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{build_workloads, demo, step, test, tidy};
+use crate::{build_workloads, demo, sim, step, test, tidy};
 
 /// Runs all steps in order and stops at the first that fails.
 ///
@@ -41,9 +41,13 @@ const STEPS: &[(&str, Action)] = &[
     ("build", || step::run(&mut step::cargo(["build", "--workspace"]))),
     ("guests", || build_workloads::run(step::root(), &step::target_dir()).map(drop)),
     ("test", || test::run(&[])),
+    ("sim", || sim::run(&sim::Args::bounded(SIM_SECONDS))),
     ("docs", docs),
     ("demo", || demo::run(&demo::Args { exit: true })),
 ];
+
+/// How long worlds are simulated in every run; the documented run has many more.
+const SIM_SECONDS: u64 = 30;
 
 fn docs() -> Result<()> {
     let mut command = step::cargo(["doc", "--workspace", "--no-deps"]);

@@ -12,6 +12,7 @@ mod ci;
 mod demo;
 mod dist;
 mod schema;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -52,6 +53,8 @@ enum Chore {
     Demo(demo::Args),
     /// Release build into target/dist, with its size and checksum.
     Dist,
+    /// Run worlds of the deterministic simulator, by seed.
+    Sim(sim::Args),
     /// Make the schema table of api/ from the facts beside the repository.
     Schema,
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),
         Chore::Dist => dist::run(),
+        Chore::Sim(args) => sim::run(&args),
         Chore::Schema => schema::run(Path::new(schema::SOURCE), Path::new(schema::TABLE)),
     };
     match outcome {

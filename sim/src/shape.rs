@@ -1,0 +1,99 @@
+//! The shape of a world, drawn from its seed: how large it is, how long it lasts, and what goes wrong in it.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The coordinator's process ends.
+    CoordinatorCrash,
+    /// An agent's process ends; its guests go on.
+    AgentCrash,
+    /// A runner's process ends, and its guests with it.
+    RunnerCrash,
+    /// A node loses its power.
+    PowerCut,
+    /// A node reaches nobody for a while.
+    Partition,
+    /// Most nodes reach nobody for a while.
+    Outage,
+    /// A connection is lost.
+    Loss,
+    /// A disk is slow for a while.
+    SlowDisk,
+    /// A node's wall clock jumps.
+    ClockJump,
+    /// A node is cloned, and both run for a while.
+    Clone,
+    /// The coordinator's store is put back to a backup.
+    Restore,
+}
+
+impl Fault {
+    const ALL: [Self; 11] = [
+        Self::CoordinatorCrash,
+        Self::AgentCrash,
+        Self::RunnerCrash,
+        Self::PowerCut,
+        Self::Partition,
+        Self::Outage,
+        Self::Loss,
+        Self::SlowDisk,
+        Self::ClockJump,
+        Self::Clone,
+        Self::Restore,
+    ];
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) nodes: usize,
+    /// Names that pods go by.
+    pub(crate) identities: usize,
+    /// How long clients and faults are at work.
+    pub(crate) active: Duration,
+    /// Mean time between two requests of clients.
+    pub(crate) request_every: Duration,
+    /// Mean time between two faults.
+    pub(crate) fault_every: Duration,
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Shape {
+    /// Draws a shape. Most worlds are small: a defect that needs a thousand nodes to show is rare, and a small world runs in no time.
+    pub(crate) fn draw(rng: &mut SmallRng, nodes: Option<RangeInclusive<usize>>) -> Self {
+        let nodes = match nodes {
+            Some(range) => rng.random_range(range),
+            None => match rng.random_range(0..1000) {
+                0..=929 => rng.random_range(3..=8),
+                930..=984 => rng.random_range(9..=40),
+                985..=997 => rng.random_range(41..=200),
+                _ => rng.random_range(201..=1000),
+            },
+        };
+        let identities = if nodes <= 40 { rng.random_range(2..=2 * nodes) } else { nodes };
+        let rarely = |rng: &mut SmallRng, fault: Fault| match fault {
+            Fault::Clone | Fault::Restore => rng.random_bool(0.1),
+            _ => rng.random_bool(0.4),
+        };
+        let faults = Fault::ALL.into_iter().filter(|fault| rarely(rng, *fault)).collect();
+        Self {
+            nodes,
+            identities,
+            active: Duration::from_secs(rng.random_range(60..=480)),
+            request_every: Duration::from_millis(rng.random_range(300..=4_000)),
+            fault_every: Duration::from_millis(rng.random_range(2_000..=30_000)),
+            faults,
+        }
+    }
+}
+
+/// A generator of its own for each part of a world, so that a change in one does not shift what the others draw.
+pub(crate) fn child(seed: u64, part: u64) -> SmallRng {
+    SmallRng::seed_from_u64(
+        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ part.wrapping_mul(0xd1b5_4a32_d192_ed03),
+    )
+}

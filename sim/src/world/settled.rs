@@ -1,0 +1,125 @@
+//! Whether all is as it should be: what the store says, what the nodes hold, and what runs agree.
+
+use dunlin_coordinator_core::dispatch::TOMBSTONES_PREFIX;
+use dunlin_link::{ContainerId, NodeName, PodUid};
+use serde_json::Value;
+
+use super::World;
+use crate::{coordinator::Request, keys, node::Node, oracle::Running};
+
+impl World {
+    /// What is not as it should be yet, in words.
+    pub(super) fn unsettled(&self) -> Option<String> {
+        if !self.coordinator.is_idle() {
+            return Some("the coordinator is at work".to_owned());
+        }
+        if self.context.oracle.restores == 0
+            && let Some((key, _)) = self.coordinator.store.list(TOMBSTONES_PREFIX).next()
+            && !self.is_of_a_copied_node(key)
+        {
+            return Some(format!("the tombstone {key} was never confirmed"));
+        }
+        let nodes = &self.nodes[..self.shape.nodes];
+        nodes.iter().find_map(|node| self.unsettled_node(node)).or_else(|| self.unsettled_pod())
+    }
+
+    /// Takes cordons back, so that every pod finds a place.
+    pub(super) fn tidy_up(&mut self) {
+        if !self.coordinator.is_idle() {
+            return;
+        }
+        let is_cordoned = |name: &NodeName| {
+            let stored = self.coordinator.store.get(&keys::node(name));
+            stored.is_some_and(|stored| stored.value["spec"]["unschedulable"] == true)
+        };
+        let names = self.nodes[..self.shape.nodes].iter().map(|node| node.name.clone());
+        let cordoned: Vec<NodeName> = names.filter(is_cordoned).collect();
+        for name in cordoned {
+            self.ask(Request::Cordon(name, false));
+        }
+    }
+
+    fn unsettled_node(&self, node: &Node) -> Option<String> {
+        let name = &node.name;
+        if !node.has_agent() || !self.context.oracle.is_in_touch(node.index, &self.context.network) {
+            return Some(format!("{name} has no session"));
+        }
+        if !node.is_quiet() {
+            return Some(format!("{name} is writing"));
+        }
+        if node.digest() != self.coordinator.wants(name) {
+            return Some(format!("{name} does not hold what it should"));
+        }
+        let Some(stored) = self.coordinator.store.get(&keys::node(name)) else {
+            return Some(format!("{name} has no Node object"));
+        };
+        let conditions = stored.value["status"]["conditions"].as_array().into_iter().flatten();
+        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready");
+        if ready.is_none_or(|ready| ready["status"] != "True") || !stored.value["spec"]["taints"].is_null() {
+            return Some(format!("{name} has a session and is not ready"));
+        }
+        if node.holds().0 != self.coordinator.store.generation() {
+            return Some(format!("{name} is of restore generation {}", node.holds().0));
+        }
+        if self.context.oracle.cloned.contains(name) {
+            return None;
+        }
+        let mut running = self.context.oracle.running_on(node.index);
+        let stray = running.find(|(id, running)| !self.is_known(id, running, name));
+        stray.map(|(id, running)| {
+            format!(
+                "{} ({}, container {id}) runs on {name}, and the store does not say so",
+                running.pod, running.uid
+            )
+        })
+    }
+
+    /// Whether the store's pod says that this container of it runs there. What a restored store never knew is held and runs on.
+    fn is_known(&self, id: &ContainerId, running: &Running, node: &NodeName) -> bool {
+        let stored = self.coordinator.store.get(&keys::pod(&running.pod));
+        let same = stored.filter(|stored| stored.value["metadata"]["uid"] == running.uid.as_str());
+        // After a restore, nodes do not say again what the lost part of the store had heard: see "Known" in the document.
+        if self.context.oracle.restores > 0 {
+            return true;
+        }
+        same.is_some_and(|stored| {
+            stored.value["spec"]["nodeName"] == node.as_str()
+                && container_of(&stored.value).is_some_and(|said| said.ends_with(id.as_str()))
+        })
+    }
+
+    fn unsettled_pod(&self) -> Option<String> {
+        self.coordinator.store.list(keys::PODS).find_map(|(key, stored)| {
+            let pod = &stored.value;
+            let Some(name) = pod["spec"]["nodeName"].as_str() else {
+                return Some(format!("{key} has no node"));
+            };
+            if self.context.oracle.cloned.iter().any(|cloned| cloned.as_str() == name) {
+                return None;
+            }
+            if !pod["metadata"]["deletionTimestamp"].is_null() {
+                return Some(format!("{key} is deleted and does not end on {name}"));
+            }
+            let node = self.nodes.iter().find(|node| node.name.as_str() == name)?;
+            let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+            if self.context.oracle.is_brought_back(&PodUid::new(uid)) {
+                return None;
+            }
+            let mut running = self.context.oracle.running_on(node.index);
+            if !running.any(|(_, running)| running.uid.as_str() == uid) {
+                return Some(format!("{key} ({uid}) does not run on {name}"));
+            }
+            (pod["status"]["phase"] != "Running" && self.context.oracle.restores == 0)
+                .then(|| format!("{key} ({uid}) runs on {name} and is not Running"))
+        })
+    }
+
+    fn is_of_a_copied_node(&self, tombstone: &str) -> bool {
+        let node = tombstone.strip_prefix(TOMBSTONES_PREFIX).and_then(|rest| rest.split_once('/'));
+        node.is_some_and(|(node, _)| self.context.oracle.cloned.contains(&NodeName::new(node)))
+    }
+}
+
+fn container_of(pod: &Value) -> Option<&str> {
+    pod["status"]["containerStatuses"][0]["containerID"].as_str()
+}
