@@ -1,6 +1,7 @@
 //! `dunlin-sim`: runs the worlds of many seeds, on as many threads as there are cores.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a tool for the terminal")]
+#![expect(clippy::disallowed_methods, reason = "the worlds have no clock, the tool that runs them has")]
 
 use std::{
     ops::RangeInclusive,

@@ -92,13 +92,11 @@ impl Oracle {
         self.requests.insert(request, key);
     }
 
-    pub(crate) fn answered(&mut self, request: RequestId, accepted: bool, store: &Store) {
+    pub(crate) fn accepted(&mut self, request: RequestId, store: &Store) {
         let Some(key) = self.requests.remove(&request) else { return };
-        if accepted {
-            let revision = store.get(&key).map_or_else(|| store.revision(), |stored| stored.revision);
-            self.promised.insert(key, revision);
-            self.acknowledged = self.acknowledged.max((store.generation(), store.revision()));
-        }
+        let revision = store.get(&key).map_or_else(|| store.revision(), |stored| stored.revision);
+        self.promised.insert(key, revision);
+        self.acknowledged = self.acknowledged.max((store.generation(), store.revision()));
     }
 
     pub(crate) fn coordinator_crashed(&mut self) {

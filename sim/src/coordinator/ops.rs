@@ -21,11 +21,14 @@ use crate::{
 /// One read, decision and write.
 pub(super) struct Op {
     key: String,
-    decide: Box<dyn Fn(Option<&Value>) -> Verdict>,
+    decide: Box<Decide>,
     then: Then,
     /// What it is writing; `None` when that is a deletion.
     writing: Option<Value>,
 }
+
+/// Decides on what is there.
+type Decide = dyn Fn(Option<&Value>) -> Verdict;
 
 /// What is to happen to an object.
 pub(super) enum Verdict {
@@ -160,8 +163,9 @@ impl Coordinator {
                 context.trace.note(context.now, Note::Coordinator("serves term", term));
             }
             Then::Client(request) => {
-                let accepted = matches!(end, End::Kept(_) | End::Removed);
-                context.oracle.answered(request, accepted, &self.store);
+                if matches!(end, End::Kept(_) | End::Removed) {
+                    context.oracle.accepted(request, &self.store);
+                }
             }
             Then::Status { conn, node, report } => self.status_stored(conn, &node, &report, end, context),
             Then::Removed { conn, node, uid } => self.pod_removed(conn, &node, uid, &end, context),

@@ -279,7 +279,12 @@ impl Coordinator {
                 self.attempt(Op::new(key, then, remove), context);
             }
             End::Kept(_) | End::Removed => self.recorded(conn, uid, Recorded::Done, context),
-            End::Gone | End::Refused => self.pod_gone(conn, node, uid, report.stopped, context),
+            End::Gone | End::Refused => {
+                if report.stopped {
+                    self.drop_tombstone(node, &uid, context);
+                }
+                self.recorded(conn, uid, Recorded::Gone, context);
+            }
         }
     }
 
@@ -294,15 +299,11 @@ impl Coordinator {
     ) {
         match end {
             End::Kept(_) | End::Removed => self.recorded(conn, uid, Recorded::Done, context),
-            End::Gone | End::Refused => self.pod_gone(conn, node, uid, true, context),
+            End::Gone | End::Refused => {
+                self.drop_tombstone(node, &uid, context);
+                self.recorded(conn, uid, Recorded::Gone, context);
+            }
         }
-    }
-
-    fn pod_gone(&mut self, conn: ConnId, node: &NodeName, uid: PodUid, stopped: bool, context: &mut Context) {
-        if stopped {
-            self.drop_tombstone(node, &uid, context);
-        }
-        self.recorded(conn, uid, Recorded::Gone, context);
     }
 
     fn recorded(&mut self, conn: ConnId, uid: PodUid, recorded: Recorded, context: &mut Context) {
