@@ -33,7 +33,7 @@ pub const STATUS_BYTES_MAX: usize = 4 << 20;
 pub const EVENT_OUTBOX_MAX: usize = 256;
 
 /// Most received frames whose content the coordinator has not taken yet, and most answers that the node has not taken; beyond it the
-/// session stops reading.
+/// session stops reading. A node ends a session whose coordinator leaves so many answers unread.
 pub const SESSION_QUEUE_MAX: usize = 64;
 
 /// Largest body of an API request that carries an object; Kubernetes' own bound.

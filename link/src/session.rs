@@ -130,6 +130,9 @@ pub enum SessionError {
     /// The parts of a change do not fit together.
     #[error("malformed assignment change: {0}")]
     Change(&'static str),
+    /// The coordinator asks for more answers than it takes.
+    #[error("the coordinator does not read what it is answered")]
+    Unread,
     /// A change is larger than a node may be asked to buffer.
     #[error("the assignment change to revision {0} is too large")]
     ChangeTooLarge(Revision),

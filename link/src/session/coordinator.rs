@@ -97,6 +97,8 @@ pub struct CoordinatorSession {
     protocol: Protocol,
     sealer: Sealer,
     transmit: VecDeque<Vec<u8>>,
+    /// What is left to send of the change in flight. A node cannot have more than one change wait by acknowledging what it never got.
+    change: VecDeque<Vec<u8>>,
     /// Answers to what the node said: beside the rest, because their number is the node's to choose.
     replies: VecDeque<Vec<u8>>,
     outputs: VecDeque<CoordinatorOutput>,
@@ -147,6 +149,7 @@ impl CoordinatorSession {
             phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT },
             protocol: Protocol::BEFORE_AGREEMENT,
             transmit: VecDeque::new(),
+            change: VecDeque::new(),
             replies: VecDeque::new(),
             outputs: VecDeque::new(),
             desired: None,
@@ -263,7 +266,8 @@ impl CoordinatorSession {
 
     /// The next bytes for the control stream. Taking them one by one, as the stream accepts them, keeps later ones current.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.transmit.pop_front().or_else(|| self.replies.pop_front())
+        let queues = [&mut self.transmit, &mut self.change, &mut self.replies];
+        queues.into_iter().find_map(VecDeque::pop_front)
     }
 
     /// The next thing to act on.
@@ -395,6 +399,7 @@ impl CoordinatorSession {
     }
 
     fn handle_ack(&mut self, now: Moment, ack: AssignmentAck) -> Result<(), SessionError> {
+        self.check_change_sent()?;
         let Phase::Open { known, in_flight, .. } = &mut self.phase else { return Ok(()) };
         let Some(change) = in_flight.take_if(|change| change.after.revision == ack.revision) else {
             return Err(SessionError::Change("an acknowledgement of nothing sent"));
@@ -405,6 +410,14 @@ impl CoordinatorSession {
         }
         self.bury(change.forget);
         self.offer_change(now)
+    }
+
+    /// A node answers a change when it has all of it.
+    fn check_change_sent(&self) -> Result<(), SessionError> {
+        match self.change.is_empty() {
+            true => Ok(()),
+            false => Err(SessionError::Change("an answer to a change that is still being sent")),
+        }
     }
 
     /// Takes note that the node has no memory of these pods any more.
@@ -425,6 +438,7 @@ impl CoordinatorSession {
     }
 
     fn handle_resync(&mut self, now: Moment, resync: Resync) -> Result<(), SessionError> {
+        self.check_change_sent()?;
         let Phase::Open { known, in_flight, .. } = &mut self.phase else { return Ok(()) };
         if matches!(known, Known::Revision(_)) && in_flight.is_some() {
             return Err(SessionError::Change("a snapshot did not bring the node into step"));
@@ -476,7 +490,7 @@ impl CoordinatorSession {
         };
         let deadline = now + ACK_TIMEOUT;
         *in_flight = Some(InFlight { after, forget: change.forget.clone(), deadline });
-        self.transmit.extend(change::split(change, &mut self.sealer)?);
+        self.change.extend(change::split(change, &mut self.sealer)?);
         Ok(())
     }
 

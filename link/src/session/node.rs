@@ -16,7 +16,7 @@ use crate::{
     backoff::{self, Backoff},
     frame::{self, Decoder, Frame, FrameError, Message},
     health::{Health, OutboxState},
-    limits::{CONTROL_FRAME_BYTES_MAX, EXTENSIONS_MAX},
+    limits::{CONTROL_FRAME_BYTES_MAX, EXTENSIONS_MAX, SESSION_QUEUE_MAX},
     message::{
         AssignmentAck, Attempt, Busy, Epoch, Extension, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew,
         Renewed, Resync, StatusAck, Tunables, Unsupported, Welcome,
@@ -472,6 +472,10 @@ impl NodeSession {
 
 impl Connection {
     fn handle_open(&mut self, frame: &Frame, outputs: &mut VecDeque<NodeOutput>) -> Result<(), SessionError> {
+        // A coordinator that reads has one or two to come.
+        if self.transmit.len() >= SESSION_QUEUE_MAX {
+            return Err(SessionError::Unread);
+        }
         match frame.kind {
             kind if Assembler::takes(kind) => {
                 if self.committing.is_some() {

@@ -10,4 +10,5 @@ mod pipe;
 mod restore;
 mod samples;
 mod sealed;
+mod tampered;
 mod version_one;
