@@ -3,7 +3,7 @@
 //! A stream carries one request. Its head is a frame; the body's bytes follow as they are. The answer is a head frame and then raw
 //! bytes until the stream ends; a body that breaks off is an error for the caller to tell, so that a reset stream means incomplete.
 
-use std::io;
+use std::{io, time::Duration};
 
 use dunlin_api::Status;
 use dunlin_link::{
@@ -11,7 +11,10 @@ use dunlin_link::{
     limits::HEAD_FRAME_BYTES_MAX,
     rpc::RequestHead,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 
 use crate::service::{ApiService, Body, Response, User};
 
@@ -22,6 +25,9 @@ pub enum ServeError {
     /// The caller went away, or the stream broke.
     #[error("failed to read the request or write the answer")]
     Stream(#[from] io::Error),
+    /// The caller takes nothing of the answer.
+    #[error("the caller read nothing for {} s", STALL_TIMEOUT.as_secs())]
+    Stalled,
     /// The source of the answer's body broke off.
     #[error("failed to read the rest of the answer")]
     Body(#[source] io::Error),
@@ -42,9 +48,9 @@ pub async fn serve(
         Err(error) => Status::bad_request(format!("malformed request head: {error}")).into(),
     };
     let Response { head, body } = response;
-    send.write_all(&frame::encode(&head)).await?;
+    write(&mut send, &frame::encode(&head)).await?;
     match body {
-        Body::Bytes(bytes) => send.write_all(&bytes).await?,
+        Body::Bytes(bytes) => write(&mut send, &bytes).await?,
         Body::Stream(mut parts) => {
             // The head goes out before a watch has anything to tell.
             send.flush().await?;
@@ -55,12 +61,24 @@ pub async fn serve(
                     () = left(&mut receive) => return Ok(()),
                 };
                 let Some(part) = part else { break };
-                send.write_all(&part.map_err(ServeError::Body)?).await?;
+                write(&mut send, &part.map_err(ServeError::Body)?).await?;
                 send.flush().await?;
             }
         }
     }
     send.flush().await?;
+    Ok(())
+}
+
+/// Writes all bytes as long as the caller takes some of them now and then: an answer that nobody reads holds a place that others need.
+async fn write(send: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> Result<(), ServeError> {
+    while !bytes.is_empty() {
+        let written = timeout(STALL_TIMEOUT, send.write(bytes)).await.map_err(|_| ServeError::Stalled)??;
+        if written == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+        bytes = &bytes[written..];
+    }
     Ok(())
 }
 
@@ -87,6 +105,9 @@ async fn read_head(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<
     receive.read_exact(&mut body).await?;
     Ok(frame::Frame { kind: header.kind, body }.decode())
 }
+
+/// How long a caller may take nothing of an answer that is there.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -174,20 +174,23 @@ impl Port {
                     continue;
                 }
                 Verdict::Refuse => {
+                    self.admission.complain(incoming.remote_address(), NO_ROOM, None);
                     incoming.refuse();
                     continue;
                 }
             }
             // Tunnels take places too: the one that was counted may be gone.
-            let Some(place) = self.admission.handshake() else {
+            let remote = incoming.remote_address();
+            let Some(place) = self.admission.handshake(remote.ip()) else {
+                self.admission.complain(remote, NO_ROOM, None);
                 incoming.refuse();
                 continue;
             };
-            let span = debug_span!("connection", remote = %incoming.remote_address());
+            let span = debug_span!("connection", %remote);
             let (services, admission) = (Arc::clone(&self.services), Arc::clone(&self.admission));
             let stop = self.stop.clone();
             let serve = async move {
-                let accepted = accept(incoming).await;
+                let accepted = accept(incoming, &admission).await;
                 drop(place);
                 let Some((connection, alpn)) = accepted else { return };
                 let line = Line::udp(connection);
@@ -207,23 +210,23 @@ fn go_away(line: &Line) {
 }
 
 /// Completes a handshake; answers the connection and its protocol.
-async fn accept(incoming: Incoming) -> Option<(Connection, Vec<u8>)> {
+async fn accept(incoming: Incoming, admission: &Admission) -> Option<(Connection, Vec<u8>)> {
     let remote = incoming.remote_address();
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
         Err(error) => {
-            warn!(%remote, %error, "refused a connection");
+            admission.complain(remote, "its first packet is not one", Some(&error));
             return None;
         }
     };
     let connection = match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            warn!(%remote, %error, "refused a connection: its handshake failed");
+            admission.complain(remote, "its handshake failed", Some(&error));
             return None;
         }
         Err(_) => {
-            warn!(%remote, "refused a connection: its handshake took too long");
+            admission.complain(remote, "its handshake took too long", None);
             return None;
         }
     };
@@ -238,7 +241,7 @@ async fn serve(services: &Arc<Services>, admission: &Admission, line: &Line, alp
         return speak(services, line, alpn).await;
     }
     let Some(_seat) = admission.stranger() else {
-        warn!(remote = %connection.remote_address(), "refused a connection: too many have no certificate");
+        admission.complain(connection.remote_address(), "too many have no certificate", None);
         return close(connection, CloseCode::Busy, "too many machines without a certificate are connected");
     };
     if tokio::time::timeout(STRANGER_TIMEOUT, speak(services, line, alpn)).await.is_err() {
@@ -323,6 +326,7 @@ fn transport(tunables: Tunables) -> Result<TransportConfig, BindError> {
         .max_idle_timeout(Some(idle))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .send_window(SEND_WINDOW)
         .stream_receive_window(VarInt::from_u32(STREAM_RECEIVE_WINDOW))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
@@ -331,6 +335,9 @@ fn transport(tunables: Tunables) -> Result<TransportConfig, BindError> {
         .enable_segmentation_offload(false);
     Ok(transport)
 }
+
+/// What those are told, in the log, for whom there is no place.
+const NO_ROOM: &str = "too many handshakes are under way";
 
 /// Connections that wait to be looked at.
 const INCOMING_MAX: usize = 1024;
@@ -355,3 +362,6 @@ const RECEIVE_WINDOW: u32 = 128 << 10;
 
 /// The same for one stream, whoever it is: enough for a module to be pushed at 10 MB/s over 100 ms.
 const STREAM_RECEIVE_WINDOW: u32 = 1 << 20;
+
+/// Bytes of all streams that the other side has not confirmed: what one that stops reading can hold. Enough for 10 MB/s over 300 ms.
+const SEND_WINDOW: u64 = 4 << 20;

@@ -101,6 +101,24 @@ async fn events_arrive_while_the_stream_is_open() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_reads_is_broken_off() {
+    let (service, _folder) = start().await;
+    let mut create = open(&service);
+    create.request.write_all(&head(Method::Post, CONFIG_MAPS, &[])).await.unwrap();
+    let object = json!({"metadata": {"name": "c"}, "data": {"k": "x".repeat(5 * PIPE_BYTES)}}).to_string();
+    create.request.write_all(object.as_bytes()).await.unwrap();
+    create.request.shutdown().await.unwrap();
+    assert_eq!(create.head().await.status, 201);
+    let mut get = open(&service);
+    get.request.write_all(&head(Method::Get, &format!("{CONFIG_MAPS}/c"), &[])).await.unwrap();
+    get.request.shutdown().await.unwrap();
+    assert_eq!(get.head().await.status, 200);
+    // Nothing else is left to do: the clock goes to the next timer.
+    tokio::time::pause();
+    assert!(matches!(get.served.await.unwrap(), Err(ServeError::Stalled)));
+}
+
+#[tokio::test]
 async fn heads_that_are_none_are_refused() {
     let (service, _folder) = start().await;
     let too_long = {

@@ -1,16 +1,31 @@
 //! How many may knock at the port at a time, and what those are told for whom there is no room.
 
-use std::{sync::Arc, time::Duration};
+mod complaints;
+mod places;
+
+use std::{
+    error::Error,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tracing::warn;
+
+use self::{
+    complaints::Complaints,
+    places::{Place, Places},
+};
 
 /// The port's places; each is given back when what was given is dropped.
 #[derive(Debug)]
 pub(super) struct Admission {
-    handshakes: Arc<Semaphore>,
+    handshakes: Places,
     strangers: Semaphore,
     tunnels: Arc<Semaphore>,
-    knocking: Arc<Semaphore>,
+    knocking: Places,
+    complaints: Complaints,
 }
 
 /// What is known of the address that a packet names as its sender.
@@ -36,25 +51,26 @@ pub(super) enum Verdict {
 impl Admission {
     pub(super) fn new() -> Self {
         Self {
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            handshakes: Places::new(HANDSHAKES_MAX, HANDSHAKES_EACH_MAX),
             strangers: Semaphore::new(STRANGERS_MAX),
             tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)),
-            knocking: Arc::new(Semaphore::new(KNOCKING_MAX)),
+            knocking: Places::new(KNOCKING_MAX, KNOCKING_EACH_MAX),
+            complaints: Complaints::default(),
         }
     }
 
     /// What to do with the first packet of a connection on UDP.
     pub(super) fn verdict(&self, address: AddressProof) -> Verdict {
-        let free = self.handshakes.available_permits();
+        let free = self.handshakes.free();
         match address {
             AddressProof::Validated => Verdict::of_validated(free),
             AddressProof::Claimed => Verdict::of_claimed(free),
         }
     }
 
-    /// A place for a handshake.
-    pub(super) fn handshake(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.handshakes).try_acquire_owned().ok()
+    /// A place for a handshake with someone at `address`.
+    pub(super) fn handshake(&self, address: IpAddr) -> Option<Place> {
+        self.handshakes.take(address)
     }
 
     /// A place for a connection without a certificate.
@@ -63,9 +79,21 @@ impl Admission {
     }
 
     /// A place for a TCP connection, and one for the time until it is known who is inside.
-    pub(super) fn tunnel(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    pub(super) fn tunnel(&self, address: IpAddr) -> Option<(OwnedSemaphorePermit, Place)> {
         let tunnel = Arc::clone(&self.tunnels).try_acquire_owned().ok()?;
-        Some((tunnel, Arc::clone(&self.knocking).try_acquire_owned().ok()?))
+        Some((tunnel, self.knocking.take(address)?))
+    }
+
+    /// Logs that someone was turned away of whom nothing is known, unless that was logged often enough of late.
+    pub(super) fn complain(
+        &self,
+        remote: SocketAddr,
+        reason: &'static str,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
+        let Some(left_out) = self.complaints.next(reason, Instant::now()) else { return };
+        let left_out = (left_out > 0).then_some(left_out);
+        warn!(%remote, left_out, error, "refused a connection: {reason}");
     }
 }
 
@@ -90,6 +118,9 @@ pub(super) const STRANGER_TIMEOUT: Duration = Duration::from_secs(40);
 /// Handshakes under way at a time; each costs the coordinator a signature.
 const HANDSHAKES_MAX: usize = 256;
 
+/// Those of them with one address, so that others still come in; many nodes may share one.
+const HANDSHAKES_EACH_MAX: usize = 192;
+
 /// Those of them whose address may be made up.
 const UNVALIDATED_HANDSHAKES_MAX: usize = 32;
 
@@ -101,6 +132,9 @@ const TUNNELS_MAX: usize = crate::sessions::SESSIONS_MAX;
 
 /// Those of them of which nothing is known yet.
 const KNOCKING_MAX: usize = 256;
+
+/// Those of them with one address.
+const KNOCKING_EACH_MAX: usize = 192;
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,17 @@
 
 use std::{io, sync::Arc};
 
-use dunlin_link::{rpc::ResponseHead, session::CloseCode};
+use dunlin_link::{join::NODE_USER_PREFIX, rpc::ResponseHead, session::CloseCode};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::{Services, peer, stream::write_head, turn_away, widen};
-use crate::{front, service::User, sessions::wall};
+use crate::{
+    front::{self, ServeError},
+    service::User,
+    sessions::wall,
+};
 
 /// Serves requests until the client leaves.
 pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
@@ -16,8 +20,9 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
         Ok(user) => user,
         Err(reason) => return turn_away(connection, &reason),
     };
-    if user.is_some() {
-        widen(connection, STREAMS_MAX, RECEIVE_WINDOW);
+    if let Some(user) = &user {
+        let is_node = user.name.starts_with(NODE_USER_PREFIX);
+        widen(connection, if is_node { NODE_STREAMS_MAX } else { STREAMS_MAX }, RECEIVE_WINDOW);
     }
     let mut requests = JoinSet::new();
     loop {
@@ -63,6 +68,9 @@ async fn request(services: Arc<Services>, user: Option<User>, stream: (SendStrea
             let stopped = output.stopped();
             tokio::select! {
                 served = front::serve(&services.api, user, input, &mut output) => {
+                    if let Err(error @ ServeError::Stalled) = &served {
+                        warn!(user = %user.name, %error, "broke off an answer");
+                    }
                     served.map_err(|error| error.to_string())
                 }
                 // A watch may have nothing to tell for hours: only this says that nobody listens any more.
@@ -101,6 +109,9 @@ async fn answer_unauthorized(output: &mut SendStream) -> io::Result<()> {
 
 /// Requests and watches that a client may have open on one connection.
 const STREAMS_MAX: u32 = 128;
+
+/// The same for a node, of which there are many and which is trusted less: each answer that it does not read is held for a while.
+const NODE_STREAMS_MAX: u32 = 16;
 
 /// Bytes of all a client's requests that wait to be read: one object of the largest size, with room for small ones.
 const RECEIVE_WINDOW: u32 = 4 << 20;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, debug_span, warn};
 
 use super::{
-    Port, Services, accept,
+    NO_ROOM, Port, Services, accept,
     admission::{Admission, HANDSHAKE_TIMEOUT},
     close, go_away,
     line::Line,
@@ -76,8 +76,8 @@ impl Port {
                 () = self.stop.cancelled() => return,
             };
             let peer = knock.addresses.peer;
-            let Some((place, unknown)) = self.admission.tunnel() else {
-                debug!(remote = %peer, "refused a TCP connection: too many are open");
+            let Some((place, unknown)) = self.admission.tunnel(peer.ip()) else {
+                self.admission.complain(peer, "too many TCP connections are open", None);
                 continue;
             };
             let span = debug_span!("connection", remote = %peer, carrier = "tcp");
@@ -124,11 +124,11 @@ async fn open(knock: Knock, admission: &Admission) -> Option<(Tunnel, Line, Vec<
     let stream = match shaken.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            warn!(remote = %peer, %error, "refused a TCP connection: its handshake failed");
+            admission.complain(peer, "its handshake on TCP failed", Some(&error));
             return None;
         }
         Err(_) => {
-            warn!(remote = %peer, "refused a TCP connection: its handshake took too long");
+            admission.complain(peer, "its handshake on TCP took too long", None);
             return None;
         }
     };
@@ -136,7 +136,7 @@ async fn open(knock: Knock, admission: &Admission) -> Option<(Tunnel, Line, Vec<
         Some(ALPN) => {}
         // HTTPS will have its place here.
         _ => {
-            warn!(remote = %peer, "refused a TCP connection: it asks for no protocol of this port");
+            admission.complain(peer, "it asks on TCP for no protocol of this port", None);
             return None;
         }
     }
@@ -144,12 +144,13 @@ async fn open(knock: Knock, admission: &Admission) -> Option<(Tunnel, Line, Vec<
     let tunnel = Tunnel::new(stream, addresses, traffic, Some(inside));
     let tunnel = tunnel.inspect_err(|error| warn!(%error, "failed to set up a tunnel")).ok()?;
     let incoming = tokio::time::timeout(HANDSHAKE_TIMEOUT, tunnel.endpoint().accept()).await.ok()??;
-    let place = admission.handshake();
+    let place = admission.handshake(peer.ip());
     if place.is_none() {
+        admission.complain(peer, NO_ROOM, None);
         incoming.refuse();
         return None;
     }
-    let (connection, alpn) = accept(incoming).await?;
+    let (connection, alpn) = accept(incoming, admission).await?;
     let line = Line::tcp(connection, &tunnel);
     Some((tunnel, line, alpn))
 }
