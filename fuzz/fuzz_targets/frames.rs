@@ -23,7 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
 /// Encoding is canonical: what a decoded frame encodes to is a fixed point.
 fn check(frame: &dunlin_link::frame::Frame) {
     let Some(Ok(encoded)) = every_kind::reencode(frame) else { return };
-    let again = Decoder::new(usize::MAX).feed(&mut encoded.as_slice()).expect("our own frame").expect("whole");
+    let again =
+        Decoder::new(usize::MAX).feed(&mut encoded.as_slice()).expect("our own frame").expect("whole");
     let again = every_kind::reencode(&again).expect("our own kind").expect("our own body");
     assert_eq!(encoded, again);
 }

@@ -57,7 +57,7 @@ fn node() -> NodeSession {
         boot_id: BootId([0; 16]),
         agent: 1,
         cluster_id: "c".into(),
-            sealing_key: None,
+        sealing_key: None,
     };
     let mut node = NodeSession::new(config, facts(), NOW);
     let state_digest = Digest::from_bytes([0; 32]);
