@@ -30,7 +30,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   dunlin backup cluster.backup --encrypt             asks for a passphrase
-  dunlin backup cluster.backup --encrypt --passphrase-file /root/passphrase
+  dunlin backup cluster.backup --encrypt --passphrase-file /etc/dunlin/passphrase
   dunlin backup --data-dir /var/lib/dunlin/coordinator cluster.backup
                                                      of a coordinator that is stopped
   dunlin backup inspect cluster.backup
