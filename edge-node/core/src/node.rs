@@ -60,6 +60,7 @@ use crate::{
     address::{AddressPool, BlockRange, Loopback, PodSlot},
     clock::{Mono, Now},
     content::{Contents, Seal},
+    memory::End,
     pod::Pod,
 };
 
@@ -167,7 +168,11 @@ impl NodeCore {
         };
         let mut memories = loaded.memories;
         for (uid, record) in loaded.pods {
-            let memory = memories.remove(&uid).unwrap_or_default();
+            let mut memory = memories.remove(&uid).unwrap_or_default();
+            if !core.tombstones.contains_key(&uid) {
+                // The deletion became void, and that was durable before this was written again.
+                memory.end.take_if(|end| *end == End::Deleted);
+            }
             let entry = core.desk.node.entry(record, memory, now);
             core.pods.insert(uid, entry);
         }

@@ -44,8 +44,7 @@ pub struct Pod {
     assignment: Arc<PodAssignment>,
     place: Place,
     stage: Stage,
-    /// Set by a tombstone and never cleared: nothing of the pod starts again.
-    deleted: bool,
+    deletion: Deletion,
     /// Whether the sandbox has told what it runs; until then nothing is started or given up.
     synced: bool,
     /// Init containers, then containers, each in the order of the spec.
@@ -71,7 +70,18 @@ pub struct Place {
     pub incarnation: u64,
 }
 
-/// Where in its life the pod as a whole is; only moves down this list.
+/// Whether the pod is to stop for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deletion {
+    /// Nobody said so.
+    No,
+    /// A tombstone says so: nothing of the pod starts again.
+    Ordered,
+    /// A tombstone said so, and a restore of the cluster took it back. What is being stopped ends first.
+    Void,
+}
+
+/// Where in its life the pod as a whole is; only moves down this list, but for a deletion that became void.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
     /// Containers are started and kept.
@@ -122,7 +132,7 @@ impl Pod {
             .collect();
         Self {
             stage: memory.end.map_or(Stage::Active, Stage::Ended),
-            deleted: memory.end == Some(End::Deleted),
+            deletion: if memory.end == Some(End::Deleted) { Deletion::Ordered } else { Deletion::No },
             synced: false,
             workers,
             deadline,
@@ -179,9 +189,16 @@ impl Pod {
 
     /// The pod is to stop for good. A later tombstone may only shorten the grace.
     pub fn handle_tombstone(&mut self, tombstone: &Tombstone, now: Now) {
-        self.deleted = true;
+        self.deletion = Deletion::Ordered;
         let until = now.mono.plus_millis(u64::from(tombstone.grace_seconds) * 1000);
         self.end(End::Deleted, until, now);
+        self.settle(now);
+    }
+
+    /// The tombstone is void: the restored cluster does not know of the deletion. What was stopped or is being stopped counts as an
+    /// end like any other, after which the restart policy decides.
+    pub fn handle_raised(&mut self, now: Now) {
+        self.deletion = Deletion::Void;
         self.settle(now);
     }
 

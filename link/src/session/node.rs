@@ -283,7 +283,8 @@ impl NodeSession {
         }
     }
 
-    /// Sends a pod's status; a later one replaces one that still waits.
+    /// Sends a pod's status; a later one replaces one that still waits. From the welcome of a restored coordinator until its first
+    /// change is committed reports wait, and those from before are dropped: what they say may be of pods that it declares anew.
     pub fn report(&mut self, report: PodStatusReport) {
         self.outbox.report(report);
     }
@@ -346,10 +347,12 @@ impl NodeSession {
         if std::mem::take(&mut self.facts_changed) {
             return Some(frame::encode(&Facts { facts: self.facts.clone() }));
         }
+        let reports_wait = connection.awaits_restored();
         if let Some(health) = self.next_health() {
             return Some(frame::encode(&health));
         }
-        let reports = self.outbox.next_reports(wall).map(|batch| frame::encode(&batch));
+        let reports = if reports_wait { None } else { self.outbox.next_reports(wall) };
+        let reports = reports.map(|batch| frame::encode(&batch));
         reports.or_else(|| self.outbox.next_events(wall).map(|events| frame::encode(&events)))
     }
 
@@ -462,6 +465,10 @@ impl NodeSession {
         connection.protocol = protocol;
         connection.stage = Stage::Open { since: now };
         connection.restore_generation = welcome.restore_generation;
+        if connection.awaits_restored() {
+            // Said of a set that is void. Once that of the restored cluster is committed, the node reports all its pods anew.
+            self.outbox.drop_reports();
+        }
         self.newest_epoch = Some(offered);
         self.tunables = Some(welcome.tunables);
         self.backoff.limit(Duration::from_millis(welcome.tunables.reconnect_ms_max).min(RETRY_AFTER_MAX));
@@ -497,7 +504,7 @@ impl Connection {
     /// Lets a change through if it builds on what the node holds.
     fn accept(&mut self, mut change: AssignmentChange) -> Result<Option<NodeOutput>, SessionError> {
         // Revisions of another generation say nothing about each other: only a snapshot leads across.
-        let is_restored = self.restore_generation > self.applied.restore_generation;
+        let is_restored = self.awaits_restored();
         if is_restored && change.base.is_some() {
             return Err(SessionError::Change("a delta to a set from before the cluster was restored"));
         }
@@ -512,6 +519,11 @@ impl Connection {
         }
         self.committing = Some(Committing { state_digest: change.state_digest, base: change.base });
         Ok(Some(NodeOutput::Commit(change)))
+    }
+
+    /// Whether the coordinator was restored, and the node has not committed what it holds since.
+    const fn awaits_restored(&self) -> bool {
+        self.restore_generation > self.applied.restore_generation
     }
 
     fn resync(&mut self, reason: &str) {

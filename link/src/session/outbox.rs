@@ -45,6 +45,11 @@ impl Outbox {
         }
     }
 
+    /// Drops all reports that wait.
+    pub(super) fn drop_reports(&mut self) {
+        self.reports.clear();
+    }
+
     /// Adds an event, dropping the oldest when there is no room.
     pub(super) fn event(&mut self, mut event: NodeEvent) {
         shorten(&mut event.message);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{
-    BootId, Digest, NodeName, Revision, UnixMillis,
+    BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{AssignmentChange, Desired},
     held::HeldSet,
     message::{Attempt, Epoch, Tunables},
@@ -154,6 +154,25 @@ fn only_a_record_of_the_authority_leads_to_a_higher_generation() {
     let mut forged = record("c", 2, "ca");
     forged.record.revision = Revision(1);
     check(2, Some(forged), false);
+}
+
+#[test]
+fn a_restored_coordinator_hears_of_pods_once_its_set_is_committed() {
+    let mut node = Node::holding(&set(5000), 0);
+    let heard = |coordinator: &mut CoordinatorSession| -> Vec<u64> {
+        let Some(CoordinatorOutput::Statuses(reports)) = coordinator.poll_output() else { return Vec::new() };
+        reports.iter().map(|report| report.sequence).collect()
+    };
+    let report = |sequence| samples::report(&PodUid::new("u"), sequence);
+    node.session.report(report(1));
+    let (_, mut coordinator) = node.meet(1, Some(record("c", 1, "ca")), (1, &set(0))).unwrap();
+    assert_eq!(heard(&mut coordinator), []);
+    coordinator.set_desired(set(1001), NOW).unwrap();
+    node.hear(&mut coordinator, &mut Vec::new()).unwrap();
+    assert_eq!(heard(&mut coordinator), []);
+    node.session.report(report(2));
+    node.hear(&mut coordinator, &mut Vec::new()).unwrap();
+    assert_eq!(heard(&mut coordinator), [2]);
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) pods: Vec<PodRecord>,
     pub(super) tombstones: Vec<Tombstone>,
     pub(super) forget: Vec<PodUid>,
+    /// Buried pods that the restored cluster declares.
+    pub(super) raised: Vec<PodUid>,
     /// Pods that a snapshot leaves without a word.
     pub(super) left_held: Vec<PodUid>,
     pub(super) objects: Vec<(Digest, Content)>,
@@ -78,9 +80,13 @@ impl NodeCore {
         let Some(Committing { ticket, plan, .. }) = self.committing.take() else { return };
         match result {
             Ok(()) => {
+                let is_restored = plan.applied.restore_generation > self.applied.restore_generation;
                 self.applied = plan.applied;
                 let refusals = plan.refusals.clone();
                 self.apply(plan, now);
+                if is_restored {
+                    self.report_all(now);
+                }
                 self.answer(ticket, Ok(refusals));
             }
             Err(error) => {
@@ -138,12 +144,14 @@ impl NodeCore {
             return Ok(None);
         }
         let forget = self.forgotten_by(&change, &held);
+        let raised = self.raised_by(&change, &held);
         let buried: BTreeSet<_> = change.tombstones.iter().map(|tombstone| &tombstone.uid).collect();
         let mut usage = self.usage(&forget);
         let mut pods = Vec::with_capacity(change.upserts.len());
         let mut refusals = Vec::new();
         for (revision, assignment) in change.upserts {
-            let dead = buried.contains(&assignment.uid) || self.tombstones.contains_key(&assignment.uid);
+            let uid = &assignment.uid;
+            let dead = buried.contains(uid) || self.tombstones.contains_key(uid) && !raised.contains(uid);
             if dead && !self.pods.contains_key(&assignment.uid) {
                 continue;
             }
@@ -163,7 +171,18 @@ impl NodeCore {
             state_digest: change.state_digest,
         };
         let tombstones = change.tombstones;
-        Ok(Some(Plan { applied, held, pods, tombstones, forget, left_held, objects, unnamed, refusals }))
+        Ok(Some(Plan {
+            applied,
+            held,
+            pods,
+            tombstones,
+            forget,
+            raised,
+            left_held,
+            objects,
+            unnamed,
+            refusals,
+        }))
     }
 
     /// Pods to drop all memory of. A tombstone that a snapshot does not repeat has done its work.
@@ -179,6 +198,14 @@ impl NodeCore {
             forget.extend(done);
         }
         forget
+    }
+
+    /// Pods to live again: a tombstone from before a restore is void for what the restored cluster declares.
+    fn raised_by(&self, change: &AssignmentChange, held: &HeldSet) -> Vec<PodUid> {
+        if change.restore_generation <= self.applied.restore_generation {
+            return Vec::new();
+        }
+        self.tombstones.keys().filter(|uid| held.pods.contains_key(*uid)).cloned().collect()
     }
 
     /// The record of a new or changed pod. A new one is admitted or refused, and has its address from here on.
@@ -259,6 +286,7 @@ impl NodeCore {
         for tombstone in &plan.tombstones {
             batch.tombstones.push((tombstone.uid.clone(), Change::Put(tombstone.clone())));
         }
+        batch.tombstones.extend(plan.raised.iter().map(|uid| (uid.clone(), Change::Remove)));
         for (digest, object) in &plan.objects {
             batch.objects.push((*digest, Change::Put(object.clone())));
         }

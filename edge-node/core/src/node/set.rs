@@ -33,6 +33,9 @@ impl NodeCore {
         for digest in &plan.unnamed {
             self.desk.objects.remove(digest);
         }
+        for uid in plan.raised {
+            self.raise(uid, now);
+        }
         for record in plan.pods {
             self.apply_record(record, now);
         }
@@ -55,13 +58,34 @@ impl NodeCore {
     /// Tombstones outlive the agent: what they name goes on stopping, or is reported as stopped again.
     pub(super) fn stop_buried(&mut self, now: Now) {
         for tombstone in self.tombstones.values() {
-            match self.pods.get_mut(&tombstone.uid) {
-                Some(entry) => entry.pod.handle_tombstone(tombstone, now),
-                None => {
-                    let report = stopped_report(tombstone, self.desk.node.sequence());
-                    self.desk.outputs.push_back(Output::Report(Box::new(report)));
-                }
+            if let Some(entry) = self.pods.get_mut(&tombstone.uid) {
+                entry.pod.handle_tombstone(tombstone, now);
             }
+        }
+        self.report_absent();
+    }
+
+    /// Reports everything anew: a restored cluster has not heard what was acknowledged after its backup.
+    pub(super) fn report_all(&mut self, now: Now) {
+        self.with_all(now, |pod, _| pod.report_again());
+        self.report_absent();
+    }
+
+    /// Reports what is buried and not here.
+    fn report_absent(&mut self) {
+        for tombstone in self.tombstones.values().filter(|buried| !self.pods.contains_key(&buried.uid)) {
+            let report = stopped_report(tombstone, self.desk.node.sequence());
+            self.desk.outputs.push_back(Output::Report(Box::new(report)));
+        }
+    }
+
+    /// Lets a buried pod live again. One that is not here any more starts as a new one, which nothing said of it before may follow.
+    fn raise(&mut self, uid: PodUid, now: Now) {
+        self.tombstones.remove(&uid);
+        if self.pods.contains_key(&uid) {
+            self.with_pod(&uid, now, Pod::handle_raised);
+        } else {
+            self.desk.outputs.push_back(Output::Forgotten { uid, pod: None });
         }
     }
 

@@ -108,6 +108,83 @@ fn a_restored_cluster_may_go_back_and_nothing_else() {
 }
 
 #[test]
+fn a_restored_cluster_hears_everything_anew() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a").assign("b"));
+    node.settle_for(5000);
+    let sequences = |node: &Node| ["a", "b"].map(|pod| node.report(pod).unwrap().sequence);
+    let before = sequences(&node);
+    node.make(|change| change.assign("a").snapshot());
+    node.settle_for(5000);
+    let within = sequences(&node);
+    assert_eq!(within[0], before[0]);
+    node.make(|change| change.assign("a").restored());
+    let after = sequences(&node);
+    assert!(after[0] > within[0] && after[1] > within[1], "{within:?} {after:?}");
+    node.settle_for(5000);
+    assert_eq!(sequences(&node), after);
+}
+
+#[test]
+fn a_restore_raises_what_it_declares() {
+    let check = |before: &dyn Fn(&mut Node), restarts: u32| {
+        let mut node = Node::new();
+        node.make(|change| change.assign("a").assign("b"));
+        before(&mut node);
+        node.settle_for(2000);
+        assert_eq!(node.running(), ["b"]);
+        let restored = node.change(|change| change.assign("a").assign("b").restored());
+        node.offer(restored);
+        node.write_all();
+        node.settle_for(20_000);
+        assert_eq!(node.running(), ["a", "b"]);
+        let report = node.report("a").unwrap();
+        assert_eq!((report.phase, report.stopped), (PodPhase::Running, false));
+        assert_eq!(report.containers[0].restart_count, restarts);
+        assert!(node.core.tombstones().is_empty() && node.disk.tombstones.is_empty());
+        node.crash();
+        node.settle_for(20_000);
+        assert_eq!(node.running(), ["a", "b"]);
+    };
+    check(&|node| node.make(|change| change.bury("a")), 1);
+    // Its end is known to the disk before the restore.
+    let long_ago = |node: &mut Node| {
+        node.make(|change| change.bury("a"));
+        node.settle_for(10_000);
+        node.crash();
+    };
+    check(&long_ago, 1);
+    // What was forgotten is new.
+    let forgotten = |node: &mut Node| {
+        node.make(|change| change.bury("a"));
+        node.make(|change| change.forget("a"));
+    };
+    check(&forgotten, 0);
+    // A tombstone of a pod that is not here.
+    let absent = |node: &mut Node| {
+        forgotten(node);
+        node.make(|change| change.bury("a"));
+    };
+    check(&absent, 0);
+}
+
+#[test]
+fn a_void_deletion_stays_void_over_a_crash() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    node.make(|change| change.bury("a"));
+    node.settle_for(5000);
+    let restored = node.change(|change| change.assign("a").restored());
+    node.offer(restored);
+    // The change is durable, and nothing after it.
+    node.write_one();
+    node.sandbox.clear();
+    node.crash();
+    node.settle_for(20_000);
+    assert_eq!(node.running(), ["a"]);
+}
+
+#[test]
 fn a_tombstone_survives_crashes_until_it_is_forgotten() {
     let mut node = Node::new();
     node.make(|change| change.assign("a"));

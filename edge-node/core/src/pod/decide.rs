@@ -3,7 +3,7 @@
 use dunlin_link::{ContainerId, pod::RestartPolicy, status::Terminated};
 
 use super::{
-    Command, ContainerIndex, InPending, Pod, Severity, Stage,
+    Command, ContainerIndex, Deletion, InPending, Pod, Severity, Stage,
     worker::{Next, Pull, Run, Then, Worker},
 };
 use crate::{
@@ -42,6 +42,13 @@ impl Pod {
             if self.workers.iter().all(|worker| worker.live_id().is_none()) {
                 self.stage = Stage::Ended(why);
             }
+        }
+        if self.deletion == Deletion::Void && self.stage == Stage::Ended(End::Deleted) {
+            self.deletion = Deletion::No;
+            self.stage = Stage::Active;
+            // What was asked for before the end was not waited for.
+            self.workers.iter_mut().for_each(Worker::handle_changed_image);
+            self.settle(now);
         }
     }
 
@@ -91,7 +98,7 @@ impl Pod {
         if worker.live_id() != Some(id) {
             // Adoption beyond memory: the sandbox knows of a later run than this agent's store does.
             let later = attempt > worker.attempt || attempt == worker.attempt && !worker.run.has_begun();
-            if self.synced || self.stage != Stage::Active && !self.deleted || !later {
+            if self.synced || self.stage != Stage::Active && self.deletion == Deletion::No || !later {
                 self.discard(id, &state);
                 return;
             }

@@ -1,6 +1,6 @@
 //! What of a pod must outlive the agent, and when it must be durable.
 
-use super::{InPending, Pod, Recording, Stage, worker::Run};
+use super::{Deletion, InPending, Pod, Recording, Stage, worker::Run};
 use crate::{
     clock::Now,
     memory::{ContainerMemory, End, PodMemory, RunMemory},
@@ -33,7 +33,9 @@ impl Pod {
     /// Whether the pod is over for good and a crash would forget it. A deletion needs no such promise: its tombstone stays until
     /// the coordinator has recorded the end.
     pub(super) fn is_end_volatile(&self) -> bool {
-        matches!(self.stage, Stage::Ended(_)) && !self.deleted && self.remembered.durable.end.is_none()
+        matches!(self.stage, Stage::Ended(_))
+            && self.deletion != Deletion::Ordered
+            && self.remembered.durable.end.is_none()
     }
 
     /// Ends that are durable need not be kept by the sandbox.
@@ -77,7 +79,7 @@ impl Pod {
             })
         });
         let end = match self.stage {
-            Stage::Ended(_) if self.deleted => Some(End::Deleted),
+            Stage::Ended(_) if self.deletion == Deletion::Ordered => Some(End::Deleted),
             Stage::Ended(why) => Some(why),
             _ => None,
         };

@@ -3,7 +3,7 @@
 use dunlin_link::status::{ContainerState, ContainerStatus, PodPhase, PodStatusReport, Terminated};
 
 use super::{
-    ContainerIndex, Pod, Stage,
+    ContainerIndex, Deletion, Pod, Stage,
     conditions::Seen,
     phase::{Life, phase},
     worker::{Create, Next, Pull, Run},
@@ -57,7 +57,7 @@ impl Pod {
             start_time: Some(self.place.start_time),
             init_containers: init,
             containers,
-            stopped: self.deleted && self.is_over(),
+            stopped: self.deletion == Deletion::Ordered && self.is_over(),
             local_endpoints: if self.is_over() {
                 Vec::new()
             } else {

@@ -323,6 +323,12 @@ impl Draft {
         self
     }
 
+    /// A snapshot of a cluster that was restored.
+    pub(super) fn restored(mut self) -> Self {
+        self.0.restore_generation += 1;
+        self.snapshot()
+    }
+
     pub(super) fn snapshot(mut self) -> Self {
         self.0.base = None;
         self
