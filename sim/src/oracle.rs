@@ -51,6 +51,10 @@ struct PodFacts {
     /// It was taken from the store before its node had stopped it.
     removed_early: bool,
     object: Object,
+    /// Nodes that a store has bound it to.
+    bound: BTreeSet<NodeName>,
+    /// Those of them that a restored store does not know of: there the pod is held.
+    lost: BTreeSet<NodeName>,
     /// The coordinator has told its node to forget it.
     forgotten: bool,
 }
@@ -135,6 +139,7 @@ impl Oracle {
             facts.forgotten = false;
             // What the backup still names runs again; what it does not know is held, not ended.
             facts.over_at = None;
+            facts.lost.clone_from(&facts.bound);
         }
         for (_, stored) in store.list(crate::keys::PODS) {
             self.note_pod(&stored.value, now);
@@ -161,6 +166,11 @@ impl Oracle {
     fn note_pod(&mut self, pod: &Value, now: Moment) {
         let facts = self.pods.entry(uid_of(pod)).or_default();
         facts.object = Object::There;
+        if let Some(node) = pod["spec"]["nodeName"].as_str() {
+            let node = NodeName::new(node);
+            facts.lost.remove(&node);
+            facts.bound.insert(node);
+        }
         let metadata = &pod["metadata"];
         if !metadata["deletionTimestamp"].is_null() {
             let grace = metadata["deletionGracePeriodSeconds"].as_u64().unwrap_or_default();
@@ -199,9 +209,9 @@ impl Oracle {
         }
     }
 
-    /// Whether a restore has brought a pod back that was deleted before: its node may have ended it already.
-    pub(crate) fn is_brought_back(&self, uid: &PodUid) -> bool {
-        self.restores > 0 && self.pods.get(uid).is_some_and(|facts| facts.was_deleted)
+    /// Whether a restored store does not know that a pod runs there.
+    pub(crate) fn is_lost(&self, running: &Running) -> bool {
+        self.pods.get(&running.uid).is_some_and(|facts| facts.lost.contains(&running.node))
     }
 
     // What nodes do.
@@ -212,6 +222,7 @@ impl Oracle {
         let Running { uid, pod, node } = &running;
         let other = self.running.iter().find(|((at, _), other)| {
             (other.uid == *uid || other.pod == *pod)
+                && !self.is_lost(other)
                 && !self.cloned.contains(&other.node)
                 && (other.uid == *uid || *at != copy)
                 && !self.pods.get(&other.uid).is_some_and(|facts| facts.removed_early)
@@ -220,7 +231,7 @@ impl Oracle {
         let problem = if exempt {
             None
         } else if let Some((_, other)) = other
-            && self.restores == 0
+            && !self.is_lost(&running)
             && !facts.is_some_and(|facts| facts.removed_early)
         {
             Some(format!(
@@ -306,7 +317,7 @@ impl Oracle {
     pub(crate) fn acknowledged(&mut self, _conn: ConnId, _node: &NodeName, _revision: Revision) {}
 
     /// A side gave up a session. Some reasons are nobody's fault but a defect's.
-    pub(crate) fn session_failed(&mut self, side: &str, error: &SessionError) {
+    pub(crate) fn session_failed(&mut self, side: &str, node: &NodeName, error: &SessionError) {
         let defect = matches!(
             error,
             SessionError::Frame(_)
@@ -318,8 +329,8 @@ impl Oracle {
                 | SessionError::WrongCluster { .. }
                 | SessionError::Version { .. }
         );
-        if defect && self.restores == 0 && self.cloned.is_empty() {
-            self.violate(format!("the {side} ended a session: {}", error.reason()));
+        if defect && !self.cloned.contains(node) {
+            self.violate(format!("the {side} ended a session of {node}: {}", error.reason()));
         }
     }
 

@@ -28,13 +28,6 @@ pub(crate) struct Args {
     seconds: Option<u64>,
 }
 
-impl Args {
-    /// The first seeds, for as long as that.
-    pub(crate) fn bounded(seconds: u64) -> Self {
-        Self { seeds: 10_000, from: 0, nodes: None, plant: None, trace: 60, seconds: Some(seconds) }
-    }
-}
-
 /// Runs the simulator.
 ///
 /// # Errors
@@ -53,6 +46,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(seconds) = args.seconds {
         command.args(["--seconds", &seconds.to_string()]);
     }
+    step::run(&mut command)
+}
+
+/// Runs the first seeds for as long as that, in the simulator that a build of the workspace has left: its own profile is not worth
+/// compiling for a few seeds.
+pub(crate) fn run_built(seconds: u64) -> Result<()> {
+    let mut command = std::process::Command::new(step::target_dir().join("debug/dunlin-sim"));
+    command.args(["--commit", &commit(), "--seeds", "10000", "--seconds", &seconds.to_string()]);
     step::run(&mut command)
 }
 

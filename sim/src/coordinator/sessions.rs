@@ -342,7 +342,9 @@ impl Coordinator {
     }
 
     fn fail(&mut self, conn: ConnId, error: &SessionError, context: &mut Context) {
-        context.oracle.session_failed("coordinator", error);
+        if let Some(session) = self.session(conn) {
+            context.oracle.session_failed("coordinator", &session.node, error);
+        }
         self.close(conn, error.close_code(), &error.reason(), context);
     }
 

@@ -356,7 +356,7 @@ impl Node {
     }
 
     fn fail(&mut self, error: &SessionError, context: &mut Context) {
-        context.oracle.session_failed("node", error);
+        context.oracle.session_failed("node", &self.name, error);
         self.hang_up(error.close_code(), &error.reason(), context);
     }
 

@@ -1,7 +1,7 @@
 //! Whether all is as it should be: what the store says, what the nodes hold, and what runs agree.
 
 use dunlin_coordinator_core::dispatch::TOMBSTONES_PREFIX;
-use dunlin_link::{ContainerId, NodeName, PodUid};
+use dunlin_link::{ContainerId, NodeName};
 use serde_json::Value;
 
 use super::World;
@@ -13,10 +13,7 @@ impl World {
         if !self.coordinator.is_idle() {
             return Some("the coordinator is at work".to_owned());
         }
-        if self.context.oracle.restores == 0
-            && let Some((key, _)) = self.coordinator.store.list(TOMBSTONES_PREFIX).next()
-            && !self.is_of_a_copied_node(key)
-        {
+        if let Some((key, _)) = self.coordinator.store.list(TOMBSTONES_PREFIX).next() {
             return Some(format!("the tombstone {key} was never confirmed"));
         }
         let nodes = &self.nodes[..self.shape.nodes];
@@ -78,8 +75,7 @@ impl World {
     fn is_known(&self, id: &ContainerId, running: &Running, node: &NodeName) -> bool {
         let stored = self.coordinator.store.get(&keys::pod(&running.pod));
         let same = stored.filter(|stored| stored.value["metadata"]["uid"] == running.uid.as_str());
-        // After a restore, nodes do not say again what the lost part of the store had heard: see "Known" in the document.
-        if self.context.oracle.restores > 0 {
+        if self.context.oracle.is_lost(running) {
             return true;
         }
         same.is_some_and(|stored| {
@@ -94,29 +90,19 @@ impl World {
             let Some(name) = pod["spec"]["nodeName"].as_str() else {
                 return Some(format!("{key} has no node"));
             };
-            if self.context.oracle.cloned.iter().any(|cloned| cloned.as_str() == name) {
-                return None;
-            }
             if !pod["metadata"]["deletionTimestamp"].is_null() {
                 return Some(format!("{key} is deleted and does not end on {name}"));
             }
             let node = self.nodes.iter().find(|node| node.name.as_str() == name)?;
             let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-            if self.context.oracle.is_brought_back(&PodUid::new(uid)) {
-                return None;
-            }
             let mut running = self.context.oracle.running_on(node.index);
             if !running.any(|(_, running)| running.uid.as_str() == uid) {
                 return Some(format!("{key} ({uid}) does not run on {name}"));
             }
-            (pod["status"]["phase"] != "Running" && self.context.oracle.restores == 0)
+            let may_be_a_copys = self.context.oracle.cloned.contains(&node.name);
+            (pod["status"]["phase"] != "Running" && !may_be_a_copys)
                 .then(|| format!("{key} ({uid}) runs on {name} and is not Running"))
         })
-    }
-
-    fn is_of_a_copied_node(&self, tombstone: &str) -> bool {
-        let node = tombstone.strip_prefix(TOMBSTONES_PREFIX).and_then(|rest| rest.split_once('/'));
-        node.is_some_and(|(node, _)| self.context.oracle.cloned.contains(&NodeName::new(node)))
     }
 }
 
