@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
-use self::{access::Access, client::Client, hollow::Fleet};
+use self::{access::Access, client::Client, hollow::Fleet, restart::Statuses};
 use crate::{
     cluster::{Cluster, ClusterArgs},
     machine::Machine,
@@ -62,8 +62,9 @@ pub(crate) fn run(args: &Args) -> Result<Report> {
             figures.extend(idle::measure(&bench, args).await?);
         }
         figures.extend(change::measure(&mut bench, args).await?);
-        figures.extend(restart::measure(&mut bench, args, Signal::KILL).await?);
-        figures.extend(restart::measure(&mut bench, args, Signal::TERM).await?);
+        figures.extend(restart::measure_agents(&mut bench, args).await?);
+        figures.extend(restart::measure(&mut bench, args, Signal::KILL, Statuses::Moved).await?);
+        figures.extend(restart::measure(&mut bench, args, Signal::TERM, Statuses::Unmoved).await?);
         bench.fleet.stop().await;
         Ok(Report::new("fleet", Machine::here(), figures))
     })
@@ -128,3 +129,6 @@ fn per(count: usize) -> f64 {
 const COORDINATOR: &[&str] = &["coordinator"];
 const EMPTY_SETTLE_SECONDS: u64 = 5;
 const START_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

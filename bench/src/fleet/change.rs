@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use dunlin_link::rpc::Method;
+use dunlin_link::{Digest, rpc::Method};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -36,7 +36,7 @@ async fn pods(bench: &Bench, changed: usize) -> Result<Vec<Figure>> {
     while let Some(created) = creating.join_next().await {
         created??;
     }
-    let recorded = |told: super::host::Told| told.pods == changed && told.unacked == 0;
+    let recorded = |told: super::host::Told| told.running == changed && told.unacked == 0;
     bench.fleet.wait_told("every pod is Running and recorded", recorded).await?;
     let took = start.elapsed();
     let written = bench.usage()?.written_bytes - written_before;
@@ -62,8 +62,8 @@ async fn content(bench: &Bench, changed: usize) -> Result<Vec<Figure>> {
     let path = format!("{CONFIG_MAPS}/{CONFIG_MAP}");
     bench.client.request(Method::Patch, &path, Some(&config_map("two"))).await?;
     let answered = start.elapsed();
-    let all = before.commits + changed as u64;
-    bench.fleet.wait_told("every node has the new content", |told| told.commits >= all).await?;
+    let all = before.changes + changed as u64;
+    bench.fleet.wait_told("every node has the new content", |told| told.changes >= all).await?;
     let committed = start.elapsed();
     bench.fleet.wait_told("every node's status is recorded", |told| told.unacked == 0).await?;
     let recorded = start.elapsed();
@@ -89,7 +89,8 @@ async fn content(bench: &Bench, changed: usize) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn create(client: Client, number: usize) -> Result<()> {
+/// A pod for the node of this number, which names the ConfigMap.
+pub(super) async fn create(client: Client, number: usize) -> Result<()> {
     let node = hollow::name(number);
     let pod = json!({
         "apiVersion": "v1",
@@ -99,7 +100,7 @@ async fn create(client: Client, number: usize) -> Result<()> {
             "nodeName": node,
             "containers": [{
                 "name": "main",
-                "image": "dunlin.local/hollow",
+                "image": format!("dunlin.local/hollow@{}", Digest::of(b"nothing")),
                 "envFrom": [{ "configMapRef": { "name": CONFIG_MAP } }],
             }],
         },

@@ -1,25 +1,32 @@
 //! Hollow nodes: the edge node's own join and session code over real QUIC, thousands in this process.
 //!
-//! Each node makes its key and joins with the cluster's token as a machine would, and then keeps one session of its own. What
-//! differs from machines is that many sessions leave from one socket, and that [`HollowHost`] stands where the agent is.
+//! Each node makes its keys and joins with the cluster's token as a machine would, and then keeps one session of its own. What
+//! differs from machines is that many sessions leave from one socket, and that [`HollowHost`] stands where the agent's shell is.
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use dunlin_edge_node::session::{
-    JoinOptions, Session, SessionHandle, SessionOptions, SharedSocket, Traffic, Transport, join, sealing_key,
+    Identity, JoinOptions, Session, SessionHandle, SessionOptions, SharedSocket, Traffic, Transport, join,
+    sealing_key,
+};
+use dunlin_edge_node_core::{
+    address::{BlockRange, Loopback},
+    content::Seal,
+    node::NodeOptions,
 };
 use dunlin_link::{
     BootId, Bytes, MilliCpu, NodeName,
     join::JoinToken,
+    sealed::SealingPlace,
     status::{NodeFacts, NodeResources},
 };
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::host::{HollowHost, Told};
@@ -39,9 +46,20 @@ pub(super) struct Fleet {
 /// One of them.
 #[derive(Debug)]
 struct Hollow {
+    machine: Machine,
     host: Arc<HollowHost>,
     session: SessionHandle,
-    running: JoinHandle<()>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// What a node's agent starts on.
+#[derive(Clone, Debug)]
+struct Machine {
+    number: usize,
+    state_dir: PathBuf,
+    coordinator: SocketAddr,
+    socket: SharedSocket,
 }
 
 impl Fleet {
@@ -57,12 +75,13 @@ impl Fleet {
         let mut next = self.nodes.len();
         while self.nodes.len() < count {
             while next < count && joining.len() < JOINS_AT_ONCE {
-                joining.spawn(join_one(next, self.coordinator, self.token.clone(), self.state_dir.clone()));
+                joining.spawn(join_one(next, self.coordinator, self.token.clone(), self.state_dir(next)));
                 next += 1;
             }
-            let joined = joining.join_next().await.context("no join is under way")??;
-            let session = joined?.over(self.socket()?);
-            self.nodes.push(Hollow::start(session, &self.stop));
+            let number = joining.join_next().await.context("no join is under way")???;
+            let (state_dir, coordinator) = (self.state_dir(number), self.coordinator);
+            let machine = Machine { number, state_dir, coordinator, socket: self.socket()? };
+            self.nodes.push(Hollow::start(machine, HollowHost::new, &self.stop)?);
         }
         self.wait_open(0).await.map(drop)
     }
@@ -118,12 +137,32 @@ impl Fleet {
         })
     }
 
+    /// Ends the agents of all nodes in order and starts them again at once; containers go on. Does not wait for sessions.
+    pub(super) async fn restart_agents(&mut self) -> Result<()> {
+        for node in &self.nodes {
+            node.stop.cancel();
+        }
+        for node in &mut self.nodes {
+            node.ended().await;
+            let started =
+                Hollow::start(node.machine.clone(), |options| node.host.restarted(options), &self.stop)?;
+            *node = started;
+        }
+        Ok(())
+    }
+
+    /// Every container of every node ends by itself; the nodes will start them again.
+    pub(super) fn end_containers(&self) {
+        self.nodes.iter().for_each(|node| node.host.end_containers());
+    }
+
     /// What all nodes together were told.
     pub(super) fn told(&self) -> Told {
         self.nodes.iter().map(|node| node.host.told()).fold(Told::default(), |sum, one| Told {
-            commits: sum.commits + one.commits,
-            objects: sum.objects + one.objects,
+            changes: sum.changes + one.changes,
+            snapshots: sum.snapshots + one.snapshots,
             pods: sum.pods + one.pods,
+            running: sum.running + one.running,
             unacked: sum.unacked + one.unacked,
         })
     }
@@ -133,12 +172,15 @@ impl Fleet {
     }
 
     /// Says goodbye for all.
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(mut self) {
         self.stop.cancel();
-        for node in self.nodes {
-            // A session that failed by a defect has nothing to wait for.
-            let _ = node.running.await;
+        for node in &mut self.nodes {
+            node.ended().await;
         }
+    }
+
+    fn state_dir(&self, number: usize) -> PathBuf {
+        self.state_dir.join(name(number))
     }
 
     /// The socket for the next node.
@@ -151,12 +193,50 @@ impl Fleet {
 }
 
 impl Hollow {
-    fn start(session: Session, stop: &CancellationToken) -> Self {
-        let host = Arc::new(HollowHost::default());
+    /// Starts the agent of a node that has joined.
+    fn start(
+        machine: Machine,
+        boot: impl FnOnce(NodeOptions) -> HollowHost,
+        parent: &CancellationToken,
+    ) -> Result<Self> {
+        let identity = Identity::load(&machine.state_dir)?.context("the node has not joined")?;
+        let key = sealing_key(&machine.state_dir)?;
+        let place =
+            SealingPlace { cluster_id: identity.cluster_id().to_owned(), node: identity.node().clone() };
+        let options = SessionOptions {
+            addresses: vec![machine.coordinator.to_string()],
+            facts: facts(machine.number),
+            boot_id: BootId(boot_id(machine.number).into_bytes()),
+            transport: Transport::Quic,
+            sealing_key: key.public(),
+        };
+        let host = Arc::new(boot(NodeOptions {
+            name: name(machine.number),
+            facts: facts(machine.number),
+            blocks: BlockRange::new(0, 1).context("the range has a first block")?,
+            loopback: Loopback { octet: 42, first_port: 1024 },
+            seal: Arc::new(Seal { key, place }),
+        }));
+        let session = Session::new(identity, options).over(machine.socket.clone());
         let handle = session.handle();
         host.attach(handle.clone());
-        let running = tokio::spawn(session.run(Arc::clone(&host), stop.child_token()));
-        Self { host, session: handle, running }
+        let stop = parent.child_token();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(session.run(Arc::clone(&host), stop.clone()));
+        let (clocked, stopped) = (Arc::clone(&host), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = clocked.keep_time() => {}
+                () = stopped.cancelled() => {}
+            }
+        });
+        Ok(Self { machine, host, session: handle, stop, tasks })
+    }
+
+    /// Waits for the end of an agent that was told to stop.
+    async fn ended(&mut self) {
+        // A task that failed by a defect has told so, and there is nothing to wait for.
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
@@ -165,24 +245,22 @@ pub(super) fn name(number: usize) -> String {
     format!("hollow-{number:05}")
 }
 
+/// Answers the number of the node, which has its identity then.
 async fn join_one(
     number: usize,
     coordinator: SocketAddr,
     token: JoinToken,
-    state_dir: impl AsRef<Path>,
-) -> Result<Session> {
+    state_dir: PathBuf,
+) -> Result<usize> {
     let node = NodeName::new(name(number));
-    let state_dir = state_dir.as_ref().join(node.as_str());
-    let addresses = vec![coordinator.to_string()];
-    let transport = Transport::Quic;
-    let (addresses_of, folder) = (addresses.clone(), state_dir.clone());
-    let identity = join(JoinOptions { token, addresses: addresses_of, node, state_dir, transport }).await?;
-    let sealing_key = sealing_key(&folder)?.public();
-    let boot_id = BootId(uuid::Uuid::new_v4().into_bytes());
-    Ok(Session::new(
-        identity,
-        SessionOptions { addresses, facts: facts(number), boot_id, transport, sealing_key },
-    ))
+    let (addresses, transport) = (vec![coordinator.to_string()], Transport::Quic);
+    join(JoinOptions { token, addresses, node, state_dir, transport }).await?;
+    Ok(number)
+}
+
+/// An agent that starts again finds the same boot of its machine.
+fn boot_id(number: usize) -> uuid::Uuid {
+    uuid::Uuid::from_u128(number as u128)
 }
 
 /// A small board, as its agent would describe it.
@@ -199,7 +277,7 @@ fn facts(number: usize) -> NodeFacts {
         kernel_version: "6.12.25+rpt-rpi-v8".into(),
         os_image: "Debian GNU/Linux 12 (bookworm)".into(),
         machine_id: format!("{number:032x}"),
-        boot_id: uuid::Uuid::new_v4().to_string(),
+        boot_id: boot_id(number).to_string(),
         version: env!("CARGO_PKG_VERSION").into(),
         runtime_version: "hollow://0".into(),
         hostname: name(number),

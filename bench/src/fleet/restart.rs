@@ -1,4 +1,5 @@
-//! The coordinator ends and starts again: how soon all nodes are back, and what its clients notice meanwhile.
+//! The coordinator ends and starts again, or all agents do: how soon all nodes are back, what is sent to them again, and what clients
+//! notice meanwhile.
 
 use std::{
     sync::{
@@ -13,11 +14,31 @@ use dunlin_link::rpc::Method;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{Args, Bench, change::CONFIG_MAPS, client::Client, connect, idle, per};
+use super::{Args, Bench, change::CONFIG_MAPS, client::Client, connect, host::Told, idle, per};
 use crate::{figures::Times, report::Figure};
 
+/// What became of pods since they were assigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Statuses {
+    /// All run and have told so; nothing moves.
+    Unmoved,
+    /// Every container has just ended, so that the store's newest revisions are those of statuses.
+    Moved,
+}
+
 /// Ends the coordinator with a signal and starts it again at once.
-pub(super) async fn measure(bench: &mut Bench, args: &Args, signal: Signal) -> Result<Vec<Figure>> {
+pub(super) async fn measure(
+    bench: &mut Bench,
+    args: &Args,
+    signal: Signal,
+    statuses: Statuses,
+) -> Result<Vec<Figure>> {
+    let all_run = |told: Told| told.running == told.pods && told.unacked == 0;
+    bench.fleet.wait_told("every pod is Running and recorded", all_run).await?;
+    if statuses == Statuses::Moved {
+        bench.fleet.end_containers();
+        bench.fleet.wait_told("every end is recorded", |told| told.unacked == 0).await?;
+    }
     let (term, told) = (bench.fleet.term(), bench.fleet.told());
     let start = Instant::now();
     let address = bench.address.to_string();
@@ -34,10 +55,14 @@ pub(super) async fn measure(bench: &mut Bench, args: &Args, signal: Signal) -> R
     let usage = bench.usage()?;
     tokio::time::sleep(Duration::from_secs(args.settle_seconds)).await;
     let traffic = bench.fleet.traffic();
-    let told_since = bench.fleet.told().commits - told.commits;
+    let told_since = bench.fleet.told().changes - told.changes;
     let nodes = bench.fleet.len();
 
     let how = if signal == Signal::KILL { "kill -9" } else { "an orderly stop" };
+    let how = match statuses {
+        Statuses::Unmoved => how.to_owned(),
+        Statuses::Moved => format!("{how} when all containers had ended"),
+    };
     let name = |what: &str| format!("after {how}, {nodes} nodes: {what}");
     let answering_ms = answering.as_secs_f64() * 1000.0;
     let mut figures = vec![
@@ -77,6 +102,32 @@ pub(super) async fn measure(bench: &mut Bench, args: &Args, signal: Signal) -> R
     }
     figures.extend(idle::memory(bench.empty, bench.usage()?, nodes, &format!("after {how}")));
     Ok(figures)
+}
+
+/// Ends the agents of all nodes in order and starts them again at once.
+pub(super) async fn measure_agents(bench: &mut Bench, args: &Args) -> Result<Vec<Figure>> {
+    let (told, before) = (bench.fleet.told(), bench.usage()?);
+    let start = Instant::now();
+    bench.fleet.restart_agents().await?;
+    bench.fleet.wait_open(0).await?;
+    let opened = start.elapsed();
+    bench.fleet.wait_told("every pod's status is recorded", |told| told.unacked == 0).await?;
+    tokio::time::sleep(Duration::from_secs(args.settle_seconds)).await;
+    let (after, told_since) = (bench.usage()?, bench.fleet.told().changes - told.changes);
+    let nodes = bench.fleet.len();
+    let name = |what: &str| format!("after all {nodes} agents started again: {what}");
+    let written = (after.written_bytes - before.written_bytes) as f64 / per(nodes);
+    Ok(vec![
+        Figure::new(name("all nodes were back"), opened.as_secs_f64() * 1000.0, "ms"),
+        Figure::new(name("assignment changes sent to them"), told_since as f64, "")
+            .expect_at_most(0.0, "no assignment changed meanwhile"),
+        Figure::new(
+            name("coordinator CPU per node"),
+            (after.cpu_seconds - before.cpu_seconds) * 1000.0 / per(nodes),
+            "ms",
+        ),
+        Figure::new(name("coordinator, written to disk per node"), written, "B"),
+    ])
 }
 
 /// What a client saw.
