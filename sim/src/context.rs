@@ -11,11 +11,12 @@ use dunlin_link::{
     restore::{RestoreAuthority, RestoreRecord, SignedRestore},
     session::CloseCode,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, rngs::SmallRng};
 
 use crate::{
     agenda::Agenda,
+    coordinator::timestamp,
     network::{ConnId, Network, Side},
     oracle::Oracle,
     plant::Plant,
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) oracle: Oracle,
     pub(crate) rng: SmallRng,
     pub(crate) plant: Option<Plant>,
+    /// How far the coordinator's wall clock is off.
+    pub(crate) clock_error: SignedDuration,
 }
 
 /// Something that happens at its time. `life` counts processes: what was meant for an earlier one finds nobody.
@@ -89,6 +92,11 @@ pub(crate) enum Repair {
 }
 
 impl Context {
+    /// The coordinator's wall clock.
+    pub(crate) fn wall(&self) -> Timestamp {
+        timestamp(self.now) + self.clock_error
+    }
+
     /// Sends bytes, as one piece or two.
     pub(crate) fn send(&mut self, conn: ConnId, to: Side, mut bytes: Vec<u8>) {
         let mut hasher = DefaultHasher::new();

@@ -102,7 +102,7 @@ impl Coordinator {
             return;
         }
         self.life += 1;
-        let now = timestamp(context.now);
+        let now = context.wall();
         self.process = Some(Process {
             registry: None,
             reconciler: Reconciler::new(View::new(now, NODE_GRACE)),
@@ -168,7 +168,7 @@ impl Coordinator {
         let Some(process) = &mut self.process else { return };
         process.reading = Reading::Done;
         process.unseen.clear();
-        let now = timestamp(context.now);
+        let now = context.wall();
         let mut changes = Vec::new();
         for (key, stored) in self.store.list("/") {
             let is_tombstone = key.starts_with(dispatch::TOMBSTONES_PREFIX);
@@ -234,7 +234,7 @@ impl Coordinator {
             expect_readable(process.sets.apply(change));
         }
         let changed = if folded.is_empty() { Vec::new() } else { process.sets.publish(revision) };
-        let now = timestamp(context.now);
+        let now = context.wall();
         for change in &changes {
             process.fold(&change.key, json(change).as_ref(), now);
         }
@@ -254,7 +254,7 @@ impl Coordinator {
 
     /// Asks every due controller and places waiting pods, all at one time, as the driver's turn does.
     fn turn(&mut self, context: &mut Context) {
-        let now = timestamp(context.now);
+        let now = context.wall();
         let Some(process) = self.process.as_mut().filter(|process| process.reading == Reading::Done) else {
             return;
         };
@@ -303,7 +303,8 @@ impl Coordinator {
         else {
             return;
         };
-        let at = moment(due).max(context.now + WAKE_MIN);
+        let left = Duration::try_from(due.duration_since(context.wall())).unwrap_or_default();
+        let at = context.now + left.max(WAKE_MIN);
         if process.wake.is_none_or(|known| at < known) {
             process.wake = Some(at);
             context.agenda.at(at, Event::Wake { life: self.life });
@@ -367,14 +368,9 @@ fn expect_readable(applied: Result<(), dispatch::ApplyError>) {
     applied.expect("what the simulator stores can be carried to nodes");
 }
 
-/// The coordinator's wall clock, which does not jump.
+/// The true time.
 pub(crate) fn timestamp(now: Moment) -> Timestamp {
     Timestamp::UNIX_EPOCH + EPOCH + now.0
-}
-
-fn moment(time: Timestamp) -> Moment {
-    let since = time.duration_since(Timestamp::UNIX_EPOCH + EPOCH);
-    Moment(Duration::try_from(since).unwrap_or_default())
 }
 
 /// The pod's key, from its stored place.

@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     Loss,
     /// A disk is slow for a while.
     SlowDisk,
-    /// A node's wall clock jumps.
+    /// A node's wall clock jumps, or the coordinator's.
     ClockJump,
     /// A node is cloned, and both run for a while.
     Clone,

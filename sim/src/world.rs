@@ -7,6 +7,7 @@ mod settled;
 use std::{ops::RangeInclusive, time::Duration};
 
 use dunlin_link::{NodeName, moment::Moment};
+use jiff::SignedDuration;
 use rand::{Rng, rngs::SmallRng};
 
 use crate::{
@@ -127,6 +128,7 @@ impl World {
             oracle: Oracle::default(),
             rng: child(seed, 3),
             plant: options.plant,
+            clock_error: SignedDuration::ZERO,
         };
         let nodes =
             (0..shape.nodes).map(|index| Node::new(index, NodeName::new(format!("n{index}")))).collect();

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use super::{
     Coordinator,
     ops::{Op, Then, Verdict},
-    timestamp,
 };
 use crate::{context::Context, keys, oracle::RequestId};
 
@@ -36,7 +35,7 @@ pub(crate) enum Request {
 impl Coordinator {
     /// Takes a client's request; the oracle hears the answer, if there is ever one.
     pub(crate) fn request(&mut self, id: RequestId, request: Request, context: &mut Context) {
-        let now = timestamp(context.now);
+        let now = context.wall();
         let op = match request {
             Request::Create(key, object) => Op::new(key, Then::Client(id), move |current| match current {
                 Some(_) => Verdict::Refuse,
@@ -66,7 +65,7 @@ impl Coordinator {
         process.tickets += 1;
         let plan = process.tickets;
         process.plans.insert(plan, (key, actions.len()));
-        let now = timestamp(context.now);
+        let now = context.wall();
         for action in actions {
             let op = act(action, Then::Plan(plan), now);
             self.attempt(op, context);
@@ -81,7 +80,7 @@ impl Coordinator {
         place: Result<NodeName, String>,
         context: &mut Context,
     ) {
-        let now = timestamp(context.now);
+        let now = context.wall();
         let stored = keys::pod(&key);
         let uid = pod.uid.clone();
         let op = match place {

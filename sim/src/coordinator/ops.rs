@@ -9,7 +9,7 @@ use dunlin_link::{
 };
 use serde_json::Value;
 
-use super::{Coordinator, timestamp};
+use super::Coordinator;
 use crate::{
     context::Context,
     network::ConnId,
@@ -188,7 +188,7 @@ impl Coordinator {
 
     fn bound(&mut self, key: &ObjectKey, end: &End, context: &Context) {
         let Some(process) = &mut self.process else { return };
-        let now = timestamp(context.now);
+        let now = context.wall();
         if matches!(end, End::Kept(_)) {
             process.reconciler.queue.remove(key);
         } else {

@@ -22,7 +22,6 @@ use super::{
     carry_out::{change, delete, wish},
     key_of,
     ops::{End, Op, Then, Verdict},
-    timestamp,
 };
 use crate::{
     context::{Authority, CLUSTER, Context, Event, unix_millis},
@@ -79,7 +78,7 @@ impl Coordinator {
     }
 
     pub(crate) fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], context: &mut Context) {
-        let (now, wall) = (context.now, unix_millis(timestamp(context.now)));
+        let (now, wall) = (context.now, unix_millis(context.wall()));
         let Some(session) = self.session(conn) else { return };
         match session.machine.handle_bytes(now, wall, bytes) {
             Ok(()) => self.pump(conn, context),
@@ -206,7 +205,7 @@ impl Coordinator {
         let Some(session) = process.sessions.get_mut(&conn) else { return };
         session.epoch = Some(epoch);
         let desired = process.sets.desired(&node);
-        let wall = unix_millis(timestamp(context.now));
+        let wall = unix_millis(context.wall());
         if let Err(error) = session.machine.welcome(epoch, desired, context.now, wall) {
             return self.fail(conn, &error, context);
         }
@@ -216,7 +215,7 @@ impl Coordinator {
     }
 
     fn register(&mut self, node: &NodeName, facts: NodeFacts, context: &mut Context) {
-        let now = timestamp(context.now);
+        let now = context.wall();
         let name = node.clone();
         let decide = move |current: Option<&Value>| {
             let Some(current) = current else {
@@ -242,7 +241,7 @@ impl Coordinator {
     ) {
         let Some(session) = self.session(conn) else { return };
         session.recording = Some(Recording { left: reports.len(), results: Vec::new() });
-        let now = timestamp(context.now);
+        let now = context.wall();
         for report in reports {
             if context.rng.random_bool(RETRY_SHARE) {
                 // As if the store had been too busy for this one.
@@ -271,7 +270,7 @@ impl Coordinator {
         let uid = report.uid.clone();
         match end {
             End::Kept(pod) if report.stopped && !pod["metadata"]["deletionTimestamp"].is_null() => {
-                let now = timestamp(context.now);
+                let now = context.wall();
                 let wish = wish(Some(0), Some(uid.clone()), Stop::Confirmed);
                 let key = keys::pod(&key_of(&report.namespace, &report.name));
                 let then = Then::Removed { conn, node: node.clone(), uid };
@@ -327,7 +326,7 @@ impl Coordinator {
         let desired = process.sets.desired(node);
         let Some(pod) = desired.pods.get(&refusal.uid) else { return };
         let key = keys::pod(&key_of(&pod.assignment.namespace, &pod.assignment.name));
-        let now = timestamp(context.now);
+        let now = context.wall();
         let (reason, message) = (refusal.reason.clone(), refusal.message.clone());
         let refuse = move |pod: &mut Value| pod_status::refuse(pod, &reason, &message, now);
         self.attempt(change(key, Then::Nothing, Some(refusal.uid.clone()), now, refuse), context);
@@ -367,7 +366,7 @@ impl Coordinator {
         let (Some(epoch), Some(registry)) = (session.epoch, &mut process.registry) else { return };
         let was_current = registry.close(&session.node, epoch);
         if was_current || context.plant == Some(Plant::OldSessionWins) {
-            self.heard(&session.node, Liveness::Silent(timestamp(context.now)));
+            self.heard(&session.node, Liveness::Silent(context.wall()));
         }
     }
 

@@ -6,13 +6,7 @@ use rand::Rng;
 use serde_json::{Value, json};
 
 use super::{Phase, World};
-use crate::{
-    context::Event,
-    coordinator::{Request, timestamp},
-    keys,
-    oracle::RequestId,
-    trace::Note,
-};
+use crate::{context::Event, coordinator::Request, keys, oracle::RequestId, trace::Note};
 
 impl World {
     /// A client asks for something, and the next one is on its way.
@@ -103,7 +97,7 @@ impl World {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": &*key.name, "namespace": &*key.namespace, "uid": format!("u{}", self.uids), "generation": 1,
-                "creationTimestamp": timestamp(self.context.now).to_string(),
+                "creationTimestamp": self.context.wall().to_string(),
             },
             "spec": {
                 "schedulerName": "default-scheduler", "restartPolicy": "Always",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dunlin_link::moment::Moment;
+use jiff::SignedDuration;
 use rand::Rng;
 
 use super::{Phase, World};
@@ -90,6 +91,12 @@ impl World {
             }
             Fault::SlowDisk if self.chance.random_bool(0.3) => self.coordinator.slow_until = later,
             Fault::SlowDisk => self.nodes[node].slow_until = later,
+            Fault::ClockJump if self.chance.random_bool(0.2) => {
+                // What it waits for comes later by as much as its clock goes back.
+                let error = [-120, -5, 0, 5, 3_600, 86_400];
+                let seconds = error[self.chance.random_range(0..error.len())];
+                context.clock_error = SignedDuration::from_secs(seconds);
+            }
             Fault::ClockJump => {
                 let jump = [-1_800_000_000_000, -3_600_000, -5_000, 5_000, 86_400_000, 0];
                 self.nodes[node].wall_offset_ms = jump[self.chance.random_range(0..jump.len())];
