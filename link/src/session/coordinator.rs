@@ -242,6 +242,11 @@ impl CoordinatorSession {
     /// When it cannot be carried over.
     pub fn set_desired(&mut self, desired: Desired, now: Moment) -> Result<(), SessionError> {
         self.forgotten.retain(|uid| desired.pods.contains_key(uid) || desired.tombstones.contains_key(uid));
+        if let Phase::Open { known, .. } = &mut self.phase
+            && let Known::Later(revision, digest) = *known
+        {
+            *known = known_from_greeting(revision, Some(digest), &HeldSet::of(&desired));
+        }
         self.desired = Some(desired);
         self.offer_change(now)
     }
@@ -519,6 +524,8 @@ fn known_from_greeting(revision: Revision, digest: Option<Digest>, target: &Held
         Known::Set(HeldSet { revision, ..target.clone() })
     } else if revision < target.revision && revision != Revision::default() {
         Known::Base(revision)
+    } else if revision > target.revision {
+        Known::Later(revision, digest)
     } else {
         Known::Revision(revision)
     }

@@ -14,6 +14,8 @@ use crate::{
 pub(super) enum Known {
     /// Nothing but the revision: only a snapshot helps.
     Revision(Revision),
+    /// That it says to hold this, which is later than the desired set: that is still being read, and tells nothing yet.
+    Later(Revision, Digest),
     /// That it once acknowledged this revision: a delta will do, and its digest tells whether that was right.
     Base(Revision),
     /// All of it.
@@ -24,7 +26,7 @@ impl Known {
     /// The revision that the node holds.
     pub(super) const fn revision(&self) -> Revision {
         match self {
-            Self::Revision(revision) | Self::Base(revision) => *revision,
+            Self::Revision(revision) | Self::Later(revision, _) | Self::Base(revision) => *revision,
             Self::Set(held) => held.revision,
         }
     }
@@ -55,7 +57,7 @@ pub(super) fn plan(
         return None;
     }
     match known {
-        Known::Revision(_) => Some(snapshot(desired, after, forget)),
+        Known::Revision(_) | Known::Later(..) => Some(snapshot(desired, after, forget)),
         Known::Base(base) => Some(delta_from_base(desired, after, *base, forget)),
         Known::Set(held) if is_same(held, &after) && forget.is_empty() => None,
         Known::Set(held) if loses_a_pod(held, &after, forget) => Some(snapshot(desired, after, forget)),

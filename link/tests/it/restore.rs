@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{
     BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
-    assignment::{AssignmentChange, Desired},
+    assignment::{AssignmentChange, Desired, Tombstone},
     held::HeldSet,
     message::{Attempt, Epoch, Tunables},
     moment::Moment,
@@ -199,4 +199,28 @@ fn a_restored_coordinator_sends_everything_again_and_the_old_one_is_refused() {
     let refused = node.meet(0, None, (9, &set(9000))).map(drop);
     assert!(matches!(refused, Err(SessionError::OlderGeneration { offered: 0, seen: 1 })), "{refused:?}");
     assert_eq!(node.held.revision, Revision(1001));
+}
+
+#[test]
+fn a_coordinator_that_has_just_started_sends_what_the_node_lacks_once_it_has_read_that() {
+    let check = |wanted: Desired, expected: &[Option<Revision>]| {
+        let mut node = Node::holding(&set(7), 0);
+        let (mut changes, mut coordinator) = node.meet(0, None, (1, &set(0))).unwrap();
+        assert_eq!(changes, []);
+        coordinator.set_desired(wanted.clone(), NOW).unwrap();
+        node.hear(&mut coordinator, &mut changes).unwrap();
+        assert_eq!(changes.iter().map(|change| change.base).collect::<Vec<_>>(), expected);
+        assert_eq!(node.held.digest(), HeldSet::of(&wanted).digest());
+    };
+    check(set(7), &[]);
+    check(Desired { revision: Revision(9), ..set(7) }, &[]);
+    let tombstone = Tombstone {
+        uid: PodUid::new("u"),
+        namespace: "default".into(),
+        name: "p".into(),
+        grace_seconds: 1,
+        requested_at: UnixMillis(0),
+    };
+    let tombstones = Arc::new([(tombstone.uid.clone(), tombstone)].into());
+    check(Desired { tombstones, ..set(9) }, &[Some(Revision(7))]);
 }
