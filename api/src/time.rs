@@ -1,5 +1,7 @@
 //! Times as objects carry them, and ages as tables show them.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -22,6 +24,33 @@ pub fn parse_time(value: &Value) -> Option<Timestamp> {
 /// How long ago the time in `value` was, as tables show it: `<unknown>` when unset.
 pub(crate) fn age(value: &Value, now: Timestamp) -> String {
     parse_time(value).map_or_else(|| "<unknown>".to_owned(), |time| human_duration(now.duration_since(time)))
+}
+
+/// The duration that a text says, such as `90s`, `1h30m`, `30d`, `500ms` or plain seconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let number: u32 = rest[..digits].parse().ok()?;
+        let unit_end = rest[digits..]
+            .find(|letter: char| letter.is_ascii_digit())
+            .map_or(rest.len(), |end| digits + end);
+        let unit = match &rest[digits..unit_end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            "d" => Duration::from_secs(86_400),
+            _ => return None,
+        };
+        total = total.checked_add(unit.checked_mul(number)?)?;
+        rest = &rest[unit_end..];
+    }
+    (!text.is_empty()).then_some(total)
 }
 
 /// A duration as kubectl shows it: two units while they matter, one beyond.
@@ -56,6 +85,22 @@ pub fn human_duration(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_read() {
+        let check = |text, millis: Option<u64>| {
+            assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
+        };
+        check("0", Some(0));
+        check("30", Some(30_000));
+        check("1h30m", Some(5_400_000));
+        check("30d", Some(2_592_000_000));
+        check("500ms", Some(500));
+        check("", None);
+        check("5x", None);
+        check("m", None);
+        check("99999999999s", None);
+    }
 
     fn check(seconds: i64, expected: &str) {
         assert_eq!(human_duration(SignedDuration::from_secs(seconds)), expected);

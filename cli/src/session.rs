@@ -3,6 +3,7 @@
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
+use dunlin_api::time::parse_duration;
 
 use crate::{api::Api, client::Client, context, manifest::NamespaceGiven};
 
@@ -84,30 +85,7 @@ where
 /// # Errors
 /// When the text is none of these.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time such as 30s, 5m or 1h30m");
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
-        let unit_end = rest[digits..]
-            .find(|letter: char| letter.is_ascii_digit())
-            .map_or(rest.len(), |end| digits + end);
-        let unit = match &rest[digits..unit_end] {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
-            "d" => Duration::from_secs(86400),
-            _ => return Err(wrong()),
-        };
-        total += unit.checked_mul(number).ok_or_else(wrong)?;
-        rest = &rest[unit_end..];
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+    parse_duration(text).ok_or_else(|| format!("{text:?} is not a time such as 30s, 5m or 1h30m"))
 }
 
 #[cfg(test)]
