@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use dunlin_api::time::parse_duration;
 use serde::Deserialize;
 
 use crate::backup::snapshots::SnapshotOptions;
@@ -44,6 +45,11 @@ pub struct CoordinatorArgs {
     /// Folder for snapshots [default: snapshots in the data folder]
     #[arg(long, env = "DUNLIN_SNAPSHOT_DIR", value_name = "DIR")]
     pub snapshot_dir: Option<PathBuf>,
+
+    /// How long node certificates last, 5s to 3650d; nodes renew them at 50 to 80 % of that, and one that was away for longer
+    /// renews its own before anything else [default: 30d]
+    #[arg(long, env = "DUNLIN_NODE_CERTIFICATE_LIFETIME", value_name = "TIME")]
+    pub node_certificate_lifetime: Option<String>,
 }
 
 /// Valid options.
@@ -59,6 +65,8 @@ pub struct CoordinatorConfig {
     pub node_grace: Duration,
     /// Scheduled backups of the store.
     pub snapshots: SnapshotOptions,
+    /// How long node certificates last.
+    pub node_certificate_lifetime: Duration,
 }
 
 /// Everything that is wrong with the options, one line each.
@@ -78,6 +86,15 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Enough to go back behind a mistake that was made before a weekend.
 const SNAPSHOT_KEEP: usize = 4;
 
+/// How long node certificates last: a stolen one is of no use after that, and a node that is away for longer costs one more connection.
+const NODE_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Certificates tell time in whole seconds, and half of the shortest life must be enough to renew.
+const NODE_CERTIFICATE_LIFETIME_MIN: Duration = Duration::from_secs(5);
+
+/// As long as anyone keeps a machine.
+const NODE_CERTIFICATE_LIFETIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+
 impl CoordinatorArgs {
     /// These options, with those of `file` where these say nothing.
     pub fn or(self, file: Self) -> Self {
@@ -89,6 +106,7 @@ impl CoordinatorArgs {
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
             snapshot_keep: self.snapshot_keep.or(file.snapshot_keep),
             snapshot_dir: self.snapshot_dir.or(file.snapshot_dir),
+            node_certificate_lifetime: self.node_certificate_lifetime.or(file.node_certificate_lifetime),
         }
     }
 
@@ -124,6 +142,12 @@ impl CoordinatorArgs {
         if !(1..=1000).contains(&keep) {
             problems.push(format!("snapshotKeep: {keep} is not between 1 and 1000"));
         }
+        let lifetime =
+            self.node_certificate_lifetime.as_deref().map_or(Ok(NODE_CERTIFICATE_LIFETIME), parse_lifetime);
+        let node_certificate_lifetime = lifetime.unwrap_or_else(|problem| {
+            problems.push(problem);
+            NODE_CERTIFICATE_LIFETIME
+        });
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
@@ -135,8 +159,18 @@ impl CoordinatorArgs {
             advertise: self.advertise,
             node_grace: Duration::from_secs(grace),
             snapshots: SnapshotOptions { every, keep, folder },
+            node_certificate_lifetime,
         })
     }
+}
+
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let bounds = NODE_CERTIFICATE_LIFETIME_MIN..=NODE_CERTIFICATE_LIFETIME_MAX;
+    parse_duration(text).filter(|lifetime| bounds.contains(lifetime)).ok_or_else(|| {
+        format!(
+            "nodeCertificateLifetime: `{text}` is not a time between 5s and 3650d, for instance 30d or 12h"
+        )
+    })
 }
 
 /// `ADDRESS:PORT`, `ADDRESS` alone or `:PORT` alone.
@@ -209,9 +243,18 @@ mod tests {
                 node_grace_seconds: Some(1),
                 snapshot_every: Some("6x".into()),
                 snapshot_keep: Some(0),
+                node_certificate_lifetime: Some("1s".into()),
                 ..Default::default()
             },
-            &["`here`", "`b`", "`c:0`", "nodeGraceSeconds: 1", "snapshotEvery: `6x`", "snapshotKeep: 0"],
+            &[
+                "`here`",
+                "`b`",
+                "`c:0`",
+                "nodeGraceSeconds: 1",
+                "snapshotEvery: `6x`",
+                "snapshotKeep: 0",
+                "nodeCertificateLifetime: `1s`",
+            ],
         );
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_link::{UnixMillis, join::JoinToken, message::Tunables};
+use dunlin_link::{join::JoinToken, message::Tunables};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +20,10 @@ use crate::{
     },
     config::CoordinatorConfig,
     driver::{Driver, DriverError, DriverOptions},
+    members::Members,
     pki::{ClientCredentials, Pki, PkiError},
     quic::{BindError, QuicServer, Services},
+    server_time,
     service::{ApiService, Backups, BootstrapError, Clock, ClusterInfo, User},
     sessions::{ConnectedCluster, SESSIONS_MAX, SessionOptions, Sessions},
     store::{OpenError, Store, StoreError, StoreOptions},
@@ -36,6 +38,7 @@ pub struct Coordinator {
     advertised: Vec<String>,
     pki: Pki,
     tokens: Tokens,
+    clock: Clock,
     store: Store,
     stop: CancellationToken,
     server: JoinHandle<()>,
@@ -131,7 +134,7 @@ impl Coordinator {
     }
 
     async fn start_on(store: Store, pki: Pki, config: CoordinatorConfig) -> Result<Self, StartError> {
-        let clock = Clock::system();
+        let clock = server_time::clock(&store).await.map_err(StartError::Term)?;
         let restore = backup::last_restore(&store, pki.cluster_id()).await?;
         let term = store.next_term().await.map_err(StartError::Term)?;
         let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;
@@ -141,7 +144,7 @@ impl Coordinator {
         let driver = Driver::new(DriverOptions {
             store: store.clone(),
             service: api.clone(),
-            clock,
+            clock: clock.clone(),
             node_grace: config.node_grace,
             content_key: pki.content_key(),
         });
@@ -157,10 +160,17 @@ impl Coordinator {
             term,
             tunables,
             sessions_max: SESSIONS_MAX,
+            clock: clock.clone(),
         };
         let sessions = Sessions::new(Arc::new(cluster), options);
         let services = Services {
             pki: pki.clone(),
+            members: Members::new(
+                pki.clone(),
+                tokens.clone(),
+                clock.clone(),
+                config.node_certificate_lifetime,
+            ),
             tokens: tokens.clone(),
             sessions: sessions.clone(),
             api: api.clone(),
@@ -188,7 +198,7 @@ impl Coordinator {
         let snapshots = tokio::spawn(snapshots.run(source, stop.child_token()));
         let driver = tokio::spawn(driver.run(stop.child_token()));
         let server = tokio::spawn(server.run(stop.child_token()));
-        Ok(Self { address, advertised, pki, tokens, store, stop, server, driver, snapshots })
+        Ok(Self { address, advertised, pki, tokens, clock, store, stop, server, driver, snapshots })
     }
 
     /// Ends when the coordinator can no longer work, for instance because its disk failed.
@@ -228,9 +238,9 @@ impl Coordinator {
     ///
     /// # Errors
     /// When it cannot be signed.
-    pub fn admin_access(&self, now: UnixMillis) -> Result<ClientAccess, PkiError> {
+    pub fn admin_access(&self) -> Result<ClientAccess, PkiError> {
         let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
-        let credentials = self.pki.issue_user(&admin, now, ADMIN_VALIDITY)?;
+        let credentials = self.pki.issue_user(&admin, self.clock.now_millis(), ADMIN_VALIDITY)?;
         let address = local_address(self.address).to_string();
         Ok(ClientAccess { address, ca_pem: self.pki.certificate_pem().to_owned(), credentials })
     }
@@ -239,7 +249,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// When it cannot be stored.
-    pub async fn join_token(&self, description: &str, now: UnixMillis) -> Result<JoinToken, TokenError> {
+    pub async fn join_token(&self, description: &str) -> Result<JoinToken, TokenError> {
         self.tokens
             .create(
                 NewToken {
@@ -247,8 +257,9 @@ impl Coordinator {
                     lifetime: Some(JOIN_TOKEN_LIFETIME),
                     uses: Some(1),
                     addresses: self.advertised.clone(),
+                    replaces: None,
                 },
-                now,
+                self.clock.now_millis(),
             )
             .await
     }

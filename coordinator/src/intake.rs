@@ -7,10 +7,13 @@
 use std::{fmt, sync::Arc};
 
 use dunlin_api::{Kind, Status, kind};
-use dunlin_coordinator_core::{dispatch::tombstone_key, node_status, pod_status, view::Liveness};
+use dunlin_coordinator_core::{
+    dispatch::tombstone_key, node_identity, node_status, pod_status, view::Liveness,
+};
 use dunlin_link::{
     NodeName, PodUid,
     assignment::Refusal,
+    session::registry::CloneNews,
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use futures_util::{StreamExt, stream};
@@ -70,6 +73,39 @@ impl Intake {
     /// The node's current session ended or fell silent.
     pub async fn disconnected(&self, node: &NodeName) {
         self.tell(node, Liveness::Silent(self.inner.clock.now())).await;
+    }
+
+    /// Two machines use the node's key, or only one again: a condition and an event say so.
+    pub async fn cloned(&self, node: &NodeName, news: CloneNews) {
+        let now = self.inner.clock.now();
+        let object = ObjectRef { kind: node_kind(), namespace: "", name: node.as_str() };
+        let mark = |stored: &mut Value| match news {
+            CloneNews::Cloned => node_identity::mark_cloned(stored, now),
+            CloneNews::Single => node_identity::unmark_cloned(stored),
+        };
+        let marked = self.inner.service.modify(&User::node(node), object, "status", None, mark).await;
+        if let Err(error @ ModifyError::Refused(_)) = marked {
+            tracing::warn!(%node, %error, "a cloned node cannot be marked");
+        }
+        let event = NodeEvent {
+            pod: None,
+            warning: news == CloneNews::Cloned,
+            reason: node_identity::event_reason(news).to_owned(),
+            message: node_identity::event_message(news, node),
+            at: self.inner.clock.now_millis(),
+        };
+        self.inner.recorder.record(occurrence(node, event, 0));
+    }
+
+    /// Whether the node's object says that the node was cloned.
+    pub async fn is_cloned(&self, node: &NodeName) -> bool {
+        let object = ObjectRef { kind: node_kind(), namespace: "", name: node.as_str() };
+        // A node that does not exist, or that cannot be read now, is not marked as far as anyone knows.
+        self.inner
+            .service
+            .get(&User::node(node), object)
+            .await
+            .is_ok_and(|node| node_identity::is_marked_cloned(&node))
     }
 
     /// Stores pod statuses; `clock_offset_ms` is added to every time in them. Answers in the order of `reports`.

@@ -127,11 +127,14 @@ impl Pki {
         node: &NodeName,
         request: &[u8],
         now: UnixMillis,
+        validity: Duration,
     ) -> Result<Vec<CertificateDer<'static>>, RequestError> {
         let request =
             CertificateSigningRequestParams::from_der(&request.into()).map_err(RequestError::Malformed)?;
         let user = User { name: node_user(node), groups: vec![NODE_GROUP.into()] };
-        let params = client_params(&user, now, NODE_VALIDITY);
+        // A tolerance that is long beside the life would make a certificate that is already due for renewal.
+        let tolerance = CLOCK_TOLERANCE.min(validity / 100);
+        let params = client_params(&user, now, tolerance, validity);
         let certificate =
             params.signed_by(&request.public_key, &self.inner.issuer).map_err(RequestError::Issue)?;
         Ok(vec![certificate.der().clone(), self.inner.certificate.clone()])
@@ -148,7 +151,8 @@ impl Pki {
         validity: Duration,
     ) -> Result<ClientCredentials, PkiError> {
         let key = KeyPair::generate()?;
-        let certificate = client_params(user, now, validity).signed_by(&key, &self.inner.issuer)?;
+        let certificate =
+            client_params(user, now, CLOCK_TOLERANCE, validity).signed_by(&key, &self.inner.issuer)?;
         Ok(ClientCredentials { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 
@@ -268,13 +272,13 @@ fn create_file(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// What all client certificates have in common.
-fn client_params(user: &User, now: UnixMillis, validity: Duration) -> CertificateParams {
+fn client_params(user: &User, now: UnixMillis, tolerance: Duration, validity: Duration) -> CertificateParams {
     let now = Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
     let mut params = CertificateParams::default();
     params.distinguished_name = name(&user.name, &user.groups);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(CLOCK_TOLERANCE);
+    params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(tolerance);
     params.not_after = date_time_ymd(1970, 1, 1) + (now + validity);
     params
 }
@@ -306,10 +310,6 @@ const FIRST_YEAR: i32 = 2020;
 
 /// End of validity of the authority and the coordinator: what ends their life is the operator, not a date.
 const LAST_YEAR: i32 = 2120;
-
-/// How long a node's certificate is valid. There is no renewal yet, so this is also the longest that a node can
-/// stay away and come back without a new token.
-const NODE_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How far the clocks of machines may be behind without refusing a certificate that was just issued.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(3600);

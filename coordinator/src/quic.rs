@@ -39,6 +39,7 @@ use self::{
     tcp::TunnelPort,
 };
 use crate::{
+    members::Members,
     pki::{Peer, Pki, TlsError},
     service::ApiService,
     sessions::Sessions,
@@ -58,7 +59,9 @@ pub struct QuicServer {
 pub struct Services {
     /// Issues certificates.
     pub pki: Pki,
-    /// Decides who may join and which key is whose.
+    /// Lets machines in, and knows which key is whose.
+    pub members: Members,
+    /// Tells whose key is refused from now on.
     pub tokens: Tokens,
     /// Takes the connections of nodes.
     pub sessions: Sessions,
@@ -101,15 +104,15 @@ impl QuicServer {
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, tunables: Tunables, services: Services) -> Result<Self, BindError> {
         let (socket, listener) = bind(address)?;
-        let mut config = server_config(&services.pki, transport(tunables)?)?;
+        let mut config = server_config(&services, transport(tunables)?)?;
         config
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * 64);
         let mut tunnelled = transport(tunables)?;
         dunlin_tunnel::fit(&mut tunnelled);
-        let tunnelled = server_config(&services.pki, tunnelled)?;
-        let tls = services.pki.tunnel_config()?;
+        let tunnelled = server_config(&services, tunnelled)?;
+        let tls = services.pki.tunnel_config(services.api.clock().clone())?;
         let bind_error = |source| BindError::Bind { address, source };
         let endpoint_config = reset::endpoint_config(&services.pki);
         let runtime = Arc::new(TokioRuntime);
@@ -310,8 +313,8 @@ fn widen_buffer(socket: &UdpSocket) {
         .or_else(|_| set_socket_recv_buffer_size(socket, UDP_RECEIVE_BUFFER_BYTES));
 }
 
-fn server_config(pki: &Pki, transport: TransportConfig) -> Result<ServerConfig, BindError> {
-    let tls = QuicServerConfig::try_from(pki.server_config()?)
+fn server_config(services: &Services, transport: TransportConfig) -> Result<ServerConfig, BindError> {
+    let tls = QuicServerConfig::try_from(services.pki.server_config(services.api.clock().clone())?)
         .map_err(|_| BindError::Transport("TLS lacks the cipher of initial packets"))?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(Arc::new(transport));

@@ -177,7 +177,7 @@ impl ApiService {
         &self.inner.store
     }
 
-    fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.inner.clock
     }
 }

@@ -1,12 +1,15 @@
 //! One session per connected node: carries assignments out and statuses, events and logs in.
 //!
 //! What a session may say is decided by the pure machine in `dunlin-link`; this module runs one machine per connection and keeps the
-//! order among a node's connections: at most one is current, a newer one takes the place of an older one, and it starts only when
-//! the older one has brought in its last word. Nothing here is stored; liveness is which sessions are open.
+//! order among a node's connections: at most one is current, a newer one of the same agent takes the place of an older one, and it
+//! starts only when the older one has brought in its last word. Two agents that live at the same time are a cloned node, of which one
+//! keeps the session. Nothing here is stored; liveness is which sessions are open.
 
+mod admit;
 mod cluster;
 mod drive;
 mod links;
+mod pulse;
 mod seat;
 
 use std::{
@@ -20,10 +23,10 @@ use dunlin_link::{
     Digest, NodeName, UnixMillis,
     assignment::Desired,
     logs::LogRequest,
-    message::{Attempt, Epoch, Tunables},
+    message::{Epoch, Tunables},
     moment::Moment,
     restore::SignedRestore,
-    session::registry::{Registry, StaleAttempt},
+    session::registry::Registry,
 };
 use tokio::{
     io::AsyncRead,
@@ -31,7 +34,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::artifacts::OpenModule;
+use crate::{artifacts::OpenModule, service::Clock};
 
 pub use self::{
     cluster::{Cluster, ConnectedCluster},
@@ -39,7 +42,7 @@ pub use self::{
     links::{LinkFacts, LinkKind, Meter, Traffic, Wire},
 };
 
-use self::seat::Seat;
+use self::pulse::Pulse;
 
 pub(crate) use self::drive::drive;
 
@@ -71,6 +74,8 @@ pub struct SessionOptions {
     pub tunables: Tunables,
     /// Most sessions at a time; [`SESSIONS_MAX`] unless there is a reason.
     pub sessions_max: usize,
+    /// Tells the time that nodes are told.
+    pub clock: Clock,
 }
 
 /// Which session of each node is current. One lock, because the two maps must agree.
@@ -85,6 +90,8 @@ struct Slot {
     epoch: Epoch,
     superseded: CancellationToken,
     logs: mpsc::Sender<Box<OpenLog>>,
+    /// By which another connection finds out whether this one is alive.
+    pulse: Arc<Pulse>,
     /// Held by the session that brings things in; the next one waits for it.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -190,24 +197,6 @@ impl Sessions {
         }
     }
 
-    /// Makes a connection the node's current session; it acts for the node from its turn on.
-    fn admit(
-        &self,
-        node: &NodeName,
-        attempt: Attempt,
-        logs: mpsc::Sender<Box<OpenLog>>,
-    ) -> Result<Seat, StaleAttempt> {
-        let superseded = CancellationToken::new();
-        let mut state = self.state();
-        let epoch = state.registry.open(node, attempt)?;
-        let before = state.slots.get(node);
-        before.inspect(|slot| slot.superseded.cancel());
-        let turn = before.map_or_else(Arc::default, |slot| Arc::clone(&slot.turn));
-        let slot = Slot { epoch, superseded: superseded.clone(), logs, turn: Arc::clone(&turn) };
-        state.slots.insert(node.clone(), slot);
-        Ok(Seat { sessions: self.clone(), node: node.clone(), epoch, superseded, turn, held: None })
-    }
-
     /// Whether this is still the node's session.
     fn is_current(&self, node: &NodeName, epoch: Epoch) -> bool {
         self.state().registry.is_current(node, epoch)
@@ -224,6 +213,11 @@ impl Sessions {
         if state.slots.get(node).is_some_and(|slot| slot.epoch == epoch) {
             state.slots.remove(node);
         }
+    }
+
+    /// The time that nodes are told.
+    fn wall(&self) -> UnixMillis {
+        self.inner.options.clock.now_millis()
     }
 
     fn now(&self) -> Moment {

@@ -1,7 +1,9 @@
 //! Join tokens and the keys of nodes: creation, listing, deletion, and the one transaction that turns a token into a node.
 //!
-//! The store holds `/dunlin/tokens/ID` (never a secret, only its digest) and `/dunlin/nodes/NAME` (the digest of the node's public
-//! key). A node's identity is that key: its certificate is only a wrapper.
+//! The store holds `/dunlin/tokens/ID` (never a secret, only its digest), `/dunlin/nodes/NAME` (the digest of the node's public
+//! key) and `/dunlin/revoked/HEX` (keys that are refused for ever). A node's identity is its key: its certificate is only a wrapper.
+
+mod nodes;
 
 #[cfg(test)]
 mod tests;
@@ -14,14 +16,24 @@ use dunlin_link::{
     join::{JoinRequest, JoinToken, TokenId, is_node_name},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::broadcast;
 
-use crate::store::{Compare, KeyValue, ListOptions, Store, StoreError, Txn, TxnOutcome, Write};
+use crate::{
+    server_time,
+    store::{Compare, KeyValue, ListOptions, Store, StoreError, Txn, TxnOutcome, Write},
+};
+
+pub use self::nodes::{KeyError, NodeRecord, Registered, RevokeError, Revoked, node_key};
+
+use self::nodes::{Claim, Entry};
 
 /// The cluster's tokens and node keys; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     store: Store,
     ca: Digest,
+    /// Nodes whose key is refused from now on.
+    expelled: broadcast::Sender<NodeName>,
 }
 
 /// What a new token shall allow.
@@ -35,6 +47,8 @@ pub struct NewToken {
     pub uses: Option<u32>,
     /// Put into its text: where nodes find the coordinator.
     pub addresses: Vec<String>,
+    /// The node that the machine which joins with it takes the place of; `None` lets it choose a name that is free.
+    pub replaces: Option<NodeName>,
 }
 
 /// A token as it is listed.
@@ -51,6 +65,9 @@ pub struct TokenRecord {
     pub expires_at: Option<UnixMillis>,
     /// How many more nodes may join with it; `None` is any number.
     pub uses_left: Option<u32>,
+    /// The node that the machine which joins with it takes the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<NodeName>,
     /// Digest of the secret.
     #[serde(with = "digest_text")]
     secret: Digest,
@@ -88,42 +105,32 @@ pub enum JoinError {
     #[error("the node's name is not valid: it must be a lower-case DNS subdomain")]
     Name,
     /// The name belongs to another key.
-    #[error("another machine has joined as node `{0}`; remove that node first, or choose another name")]
+    #[error(
+        "another machine has joined as node `{0}`; choose another name, or let this one take its place with a token of `dunlin node replace {0}`"
+    )]
     NameTaken(NodeName),
+    /// The token is for another name.
+    #[error("the join token {token} is for node `{node}`; join with `--node-name {node}`")]
+    OtherName {
+        /// Which token.
+        token: TokenId,
+        /// Whose place it gives.
+        node: NodeName,
+    },
+    /// The key was revoked.
+    #[error(
+        "the key of this machine was revoked when it was node `{0}`; join with a token of `dunlin node replace {0}`, or remove the machine's `identity` folder to join with a new key"
+    )]
+    Revoked(NodeName),
     /// The store cannot.
     #[error("the cluster cannot record the node now")]
     Record(#[from] TokenError),
 }
 
-/// Why a node's key is not let in. The text is told to the node.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// No node of this name has joined, or it was removed.
-    #[error("node `{0}` is not a member of this cluster; it must join with a token")]
-    UnknownNode(NodeName),
-    /// The name belongs to another key.
-    #[error("the key of this certificate is not the one that node `{0}` joined with")]
-    OtherKey(NodeName),
-    /// The store cannot.
-    #[error("the cluster cannot look the node up now")]
-    LookUp(#[from] TokenError),
-}
-
-/// What the store holds of a node's identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeRecord {
-    #[serde(with = "digest_text")]
-    key: Digest,
-    joined_at: UnixMillis,
-    token: TokenId,
-}
-
 impl Tokens {
     /// The tokens in `store`, of the cluster whose authority's certificate has the digest `ca`.
-    pub const fn new(store: Store, ca: Digest) -> Self {
-        Self { store, ca }
+    pub fn new(store: Store, ca: Digest) -> Self {
+        Self { store, ca, expelled: broadcast::Sender::new(EXPELLED_MAX) }
     }
 
     /// Creates a token. Its text can be had only now: the store keeps no secret.
@@ -139,6 +146,7 @@ impl Tokens {
                 created_at: now,
                 expires_at: new.lifetime.map(|lifetime| after(now, lifetime)),
                 uses_left: new.uses,
+                replaces: new.replaces.clone(),
                 secret: token.secret.digest(),
             };
             let key = token_key(&token.id);
@@ -179,7 +187,7 @@ impl Tokens {
         Ok(false)
     }
 
-    /// Checks that the request names a node and a token that can be used, and uses nothing.
+    /// Checks that the request names a node and a token that can be used for it, and uses nothing.
     ///
     /// # Errors
     /// Why not.
@@ -188,43 +196,40 @@ impl Tokens {
         self.take_use(request, now).await.map(drop)
     }
 
-    /// Uses a token: registers `key` as the identity of the node that asks, and counts the use, or does neither. A node that has
-    /// joined with this key before may join again, which takes a use as well.
+    /// Uses a token: registers `key`, whose certificate ends at `certificate_end`, as the identity of the node that asks, and counts
+    /// the use, or does neither. A node that has joined with this key before may join again, which takes a use as well. Answers
+    /// whose place the key took, if another had it.
     ///
     /// # Errors
     /// Why not.
-    pub async fn join(&self, request: &JoinRequest, key: Digest, now: UnixMillis) -> Result<(), JoinError> {
+    pub async fn join(
+        &self,
+        request: &JoinRequest,
+        key: Digest,
+        certificate_end: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<Place, JoinError> {
         check_name(request)?;
         loop {
-            let (token_compare, token_write) = self.take_use(request, now).await?;
-            let (node_compares, node_write) = self.register(request, key, now).await?;
-            let mut compares = vec![token_compare];
-            compares.extend(node_compares);
-            let txn = Txn { compares, writes: token_write.into_iter().chain([node_write]).collect() };
+            let used = self.take_use(request, now).await?;
+            let entry = if used.replaces.is_some() { Entry::Replacing } else { Entry::Fresh };
+            let record = NodeRecord::joined(key, request.token.clone(), certificate_end, now);
+            let claim = self.claim(&request.node, record, entry, now).await?;
+            let Claim { compares, writes, place } = claim;
+            let compares = compares.into_iter().chain([used.compare]).collect();
+            let writes = writes.into_iter().chain(used.write).chain([server_time::record(now)]).collect();
+            let txn = Txn { compares, writes };
             if let TxnOutcome::Committed(_) = self.store.txn(txn).await.map_err(TokenError::from)? {
-                return Ok(());
+                if place == Place::Taken {
+                    self.expelled(&request.node);
+                }
+                return Ok(place);
             }
         }
     }
 
-    /// Checks that `key` is the one that the node has joined with.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub async fn check_key(&self, node: &NodeName, key: Digest) -> Result<(), KeyError> {
-        match self.node_record(node).await? {
-            Some((_, record)) if record.key == key => Ok(()),
-            Some(_) => Err(KeyError::OtherKey(node.clone())),
-            None => Err(KeyError::UnknownNode(node.clone())),
-        }
-    }
-
     /// The write that takes one use of the token, and what must hold for it.
-    async fn take_use(
-        &self,
-        request: &JoinRequest,
-        now: UnixMillis,
-    ) -> Result<(Compare, Option<Write>), JoinError> {
+    async fn take_use(&self, request: &JoinRequest, now: UnixMillis) -> Result<Use, JoinError> {
         let key = token_key(&request.token);
         let found = self.store.get(&key).await.map_err(TokenError::from)?.ok_or(JoinError::UnknownToken)?;
         let mut record: TokenRecord = decode(&found)?;
@@ -235,45 +240,34 @@ impl Tokens {
         if record.expires_at.is_some_and(|end| end <= now) {
             return Err(JoinError::Expired(record.id));
         }
+        if let Some(node) = record.replaces.clone().filter(|node| *node != request.node) {
+            return Err(JoinError::OtherName { token: record.id, node });
+        }
+        let replaces = record.replaces.clone();
         let compare = Compare::ModRevision(key.clone(), found.mod_revision);
         match record.uses_left {
-            None => return Ok((compare, None)),
+            None => return Ok(Use { compare, write: None, replaces }),
             Some(0) => return Err(JoinError::UsedUp(record.id)),
             Some(uses) => record.uses_left = Some(uses - 1),
         }
-        Ok((compare, Some(Write::Put(key, encode(&record)))))
+        Ok(Use { compare, write: Some(Write::Put(key, encode(&record))), replaces })
     }
+}
 
-    /// The write that registers the node's key, and what must hold for it. A name whose Node object is gone is free for another key.
-    async fn register(
-        &self,
-        request: &JoinRequest,
-        key: Digest,
-        now: UnixMillis,
-    ) -> Result<(Vec<Compare>, Write), JoinError> {
-        let path = node_key(&request.node);
-        let record = NodeRecord { key, joined_at: now, token: request.token.clone() };
-        let write = Write::Put(path.clone(), encode(&record));
-        match self.node_record(&request.node).await? {
-            None => Ok((vec![Compare::Absent(path)], write)),
-            Some((found, known)) if known.key == key => {
-                Ok((vec![Compare::ModRevision(path, found.mod_revision)], write))
-            }
-            Some((found, _)) => {
-                let object = format!("{NODE_OBJECTS}{}", request.node);
-                if self.store.get(&object).await.map_err(TokenError::from)?.is_some() {
-                    return Err(JoinError::NameTaken(request.node.clone()));
-                }
-                Ok((vec![Compare::ModRevision(path, found.mod_revision), Compare::Absent(object)], write))
-            }
-        }
-    }
+/// One use of a token, not taken yet.
+struct Use {
+    compare: Compare,
+    write: Option<Write>,
+    replaces: Option<NodeName>,
+}
 
-    async fn node_record(&self, node: &NodeName) -> Result<Option<(KeyValue, NodeRecord)>, TokenError> {
-        let Some(found) = self.store.get(&node_key(node)).await? else { return Ok(None) };
-        let record = decode(&found)?;
-        Ok(Some((found, record)))
-    }
+/// What a node's name was before a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nobody's, or the same key's.
+    Free,
+    /// Another key's, which is revoked now.
+    Taken,
 }
 
 fn check_name(request: &JoinRequest) -> Result<(), JoinError> {
@@ -282,12 +276,6 @@ fn check_name(request: &JoinRequest) -> Result<(), JoinError> {
 
 fn token_key(id: &TokenId) -> String {
     format!("{TOKENS}{id}")
-}
-
-/// Where the store holds the identity of `node`. It goes in the transaction that removes the Node object: from then on the machine is
-/// refused, and the name is free for one that joins with a token.
-pub fn node_key(node: &NodeName) -> String {
-    format!("{NODES}{node}")
 }
 
 fn encode(record: &impl Serialize) -> Bytes {
@@ -319,8 +307,5 @@ mod digest_text {
 /// Where tokens are.
 const TOKENS: &str = "/dunlin/tokens/";
 
-/// Where the keys of nodes are.
-const NODES: &str = "/dunlin/nodes/";
-
-/// Where the API keeps Node objects.
-const NODE_OBJECTS: &str = "/registry/nodes/";
+/// Nodes expelled at a time before who listens looks every key up again.
+const EXPELLED_MAX: usize = 64;

@@ -26,6 +26,7 @@ use crate::{
     modules::Modules,
     runner,
     sandbox::{RunnerProcess, Sandbox},
+    server_time::ServerTime,
     session::{
         Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join,
         sealing_key, wall,
@@ -114,7 +115,8 @@ impl EdgeNode {
             key: sealing_key(&config.state_dir)?,
             place: SealingPlace { cluster_id: identity.cluster_id().to_owned(), node: name.clone() },
         });
-        let opened = Local::open(&config.state_dir, &seal)?;
+        let server_time = Arc::new(ServerTime::new());
+        let opened = Local::open(&config.state_dir, (&seal, &server_time))?;
         let modules_dir = config.state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir, error))?;
         let facts = facts(&config).map_err(StartError::Facts)?;
@@ -126,6 +128,7 @@ impl EdgeNode {
                 boot_id: boot_id(&facts.boot_id),
                 transport: config.transport,
                 sealing_key: seal.key.public(),
+                server_time,
             },
         );
         let told = facts.clone();

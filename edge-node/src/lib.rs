@@ -15,6 +15,7 @@ mod logs;
 mod modules;
 pub mod runner;
 mod sandbox;
+pub mod server_time;
 pub mod session;
 
 pub use self::{

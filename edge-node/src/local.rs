@@ -22,6 +22,8 @@ use tokio::sync::oneshot;
 
 pub use self::records::MalformedRecord;
 
+use crate::server_time::ServerTime;
+
 /// The open store; writes go through its thread.
 #[derive(Debug)]
 pub(crate) struct Local {
@@ -98,17 +100,23 @@ impl Local {
     ///
     /// # Errors
     /// When the file is damaged, locked by another agent, or of a later version.
-    pub(crate) fn open(dir: &Path, seal: &Arc<Seal>) -> Result<(Self, Loaded), OpenError> {
+    pub(crate) fn open(
+        dir: &Path,
+        (seal, server_time): (&Arc<Seal>, &Arc<ServerTime>),
+    ) -> Result<(Self, Loaded), OpenError> {
         let path = dir.join(FILE);
-        let (database, loaded) = tables::open(&path, CACHE_BYTES)?;
+        let (database, loaded, known) = tables::open(&path, CACHE_BYTES)?;
         let database = tables::seal_all(database, &path, CACHE_BYTES, (&loaded.objects, seal))?;
+        if let Some(time) = known {
+            server_time.kept(time);
+        }
         let (jobs, queue) = mpsc::sync_channel(QUEUE_JOBS_MAX);
         thread::Builder::new()
             .name("local-state".to_owned())
             .stack_size(STACK_BYTES)
             .spawn({
-                let seal = Arc::clone(seal);
-                move || write_all(&database, &queue, &seal)
+                let (seal, server_time) = (Arc::clone(seal), Arc::clone(server_time));
+                move || write_all(&database, &queue, (&seal, &server_time))
             })
             .map_err(OpenError::Thread)?;
         Ok((Self { jobs }, loaded))
@@ -126,11 +134,19 @@ impl Local {
 }
 
 /// Commits what waits, all of it in one transaction, until the store is dropped.
-fn write_all(database: &redb::Database, queue: &mpsc::Receiver<Job>, seal: &Seal) {
+fn write_all(
+    database: &redb::Database,
+    queue: &mpsc::Receiver<Job>,
+    (seal, server_time): (&Seal, &ServerTime),
+) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         jobs.extend(queue.try_iter().take(QUEUE_JOBS_MAX));
-        let result = tables::commit(database, jobs.iter().map(|job| &job.batch), seal);
+        let time = server_time.worth_keeping();
+        let result = tables::commit(database, jobs.iter().map(|job| &job.batch), (seal, time));
+        if let (Ok(()), Some(time)) = (&result, time) {
+            server_time.kept(time);
+        }
         for job in jobs {
             let answer = result.as_ref().copied().map_err(|error| io::Error::other(error.to_string()));
             // Whoever asked may be gone; the batch is durable all the same.

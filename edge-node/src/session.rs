@@ -16,6 +16,7 @@ mod join;
 mod logs;
 mod network;
 mod path;
+mod renew;
 mod restore;
 mod sealing;
 mod stream;
@@ -72,6 +73,9 @@ use self::{
 
 pub(crate) use self::tls::RELEASED_AT;
 
+use self::renew::Credentials;
+use crate::server_time::ServerTime;
+
 /// What the session asks of the agent. Implemented once by the agent; tests of the session use a pipe-backed one.
 pub trait SessionHost: Send + Sync + 'static {
     /// What the node's local state holds, for `Hello`.
@@ -109,12 +113,13 @@ pub struct SessionOptions {
     pub transport: Transport,
     /// What Secrets for the node are sealed to.
     pub sealing_key: SealingPublicKey,
+    /// What is known of the coordinator's clock.
+    pub server_time: Arc<ServerTime>,
 }
 
 /// The session of one node, not running yet.
 #[derive(Debug)]
 pub struct Session {
-    identity: Identity,
     addresses: Vec<String>,
     transport: Transport,
     socket: Option<SharedSocket>,
@@ -135,6 +140,8 @@ struct Shared {
     machine: Mutex<NodeSession>,
     bells: Bells,
     contacts: contact::Contacts,
+    credentials: Arc<Credentials>,
+    server_time: Arc<ServerTime>,
     /// The open session's connection.
     connection: watch::Sender<Option<Connection>>,
     /// Held while a change is committed, so that a new session never starts beside a commit of an old one.
@@ -156,12 +163,16 @@ struct Bells {
 }
 
 impl Shared {
-    fn new(machine: NodeSession) -> Self {
+    fn new(machine: NodeSession, identity: Identity, server_time: Arc<ServerTime>) -> Self {
+        // The coordinator's clock said so when it was issued.
+        server_time.learn(identity.life().unwrap_or_default().start);
         Self {
             started: Instant::now(),
             machine: Mutex::new(machine),
             bells: Bells::default(),
             contacts: contact::Contacts::new(),
+            credentials: Arc::new(Credentials::new(identity)),
+            server_time,
             connection: watch::Sender::new(None),
             committing: Arc::default(),
             fetches: Mutex::default(),
@@ -188,8 +199,8 @@ impl Session {
         if let Some(key) = restore::PinnedKey::of(identity.authority()) {
             machine = machine.trusting(Arc::new(key));
         }
-        let shared = Shared::new(machine);
-        Self { identity, addresses, transport: options.transport, socket: None, shared: Arc::new(shared) }
+        let shared = Shared::new(machine, identity, options.server_time);
+        Self { addresses, transport: options.transport, socket: None, shared: Arc::new(shared) }
     }
 
     /// The same session over a UDP socket that others use too, and over nothing else: for processes with more nodes than file
@@ -273,7 +284,7 @@ impl Session {
 
     async fn connect(&self, plan: Plan, first: usize) -> Result<Connected, ConnectError> {
         let tunables = self.shared.machine().tunables();
-        let dial = connect::session_dial(&self.identity, self.socket.clone(), tunables, plan)?;
+        let dial = connect::session_dial(self.shared.credentials(), self.socket.clone(), tunables, plan)?;
         connect::dial_any(&dial, &self.addresses, first).await
     }
 
@@ -296,7 +307,7 @@ impl Session {
                 continue;
             }
             let tunables = self.shared.machine().tunables();
-            let dial = connect::session_dial(&self.identity, None, tunables, ways.plan());
+            let dial = connect::session_dial(self.shared.credentials(), None, tunables, ways.plan());
             let Ok(dial) = dial else { continue };
             if let Some(better) = dial.probe(&connected.address, connected.remote).await {
                 return better;
@@ -351,7 +362,7 @@ enum HoldEnd {
 fn log_end(end: &SessionEnd) {
     match end {
         SessionEnd::TooSilent => debug!("{end}"),
-        SessionEnd::NetworkChanged(_) => info!("{end}"),
+        SessionEnd::NetworkChanged(_) | SessionEnd::Renewed | SessionEnd::Expired => info!("{end}"),
         end => warn!(error = end as &dyn std::error::Error, "session ended"),
     }
 }
@@ -387,7 +398,10 @@ impl SessionHandle {
             cluster_id: "none".to_owned(),
             sealing_key: None,
         };
-        Self { shared: Arc::new(Shared::new(NodeSession::new(config, facts, Moment::default()))) }
+        let folder = tempfile::tempdir().expect("there is room for a key");
+        let identity = identity::test::identity(folder.path(), 30);
+        let machine = NodeSession::new(config, facts, Moment::default());
+        Self { shared: Arc::new(Shared::new(machine, identity, Arc::default())) }
     }
 }
 
@@ -459,6 +473,11 @@ impl SessionHandle {
 }
 
 impl Shared {
+    /// What to connect with, and a time that has passed by the coordinator's clock.
+    fn credentials(&self) -> (Identity, Duration) {
+        (self.credentials.identity(), self.server_time.since_1970())
+    }
+
     fn machine(&self) -> MutexGuard<'_, NodeSession> {
         // The machine is consistent between its calls, and none of them can panic half-way.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)

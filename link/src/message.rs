@@ -120,6 +120,11 @@ pub struct Unsupported {
     pub kind: u16,
 }
 
+/// The coordinator asks for a sign of life. A node knows no more of it than that it is answered, as any unknown kind is, by
+/// [`Unsupported`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe;
+
 /// Starts an assignment change; its parts follow, then [`AssignmentEnd`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignmentBegin {
@@ -254,6 +259,7 @@ kinds! {
     Busy = 0x0103,
     Refused = 0x0104,
     Unsupported = 0x0105,
+    Probe = 0x0107,
     AssignmentBegin = 0x0110,
     AssignmentPods = 0x0111,
     AssignmentTombstones = 0x0112,

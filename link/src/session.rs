@@ -12,6 +12,7 @@ mod outbox;
 mod plan;
 pub mod protocol;
 pub mod registry;
+pub mod renewal;
 mod sealer;
 mod statuses;
 
@@ -41,6 +42,8 @@ pub enum CloseCode {
     Superseded = 3,
     /// What arrived breaks the protocol.
     Protocol = 4,
+    /// The certificate has expired: renew it on a connection of its own, then come again.
+    Expired = 5,
 }
 
 /// As much of a reason as a close frame can carry: it must fit into one packet.
@@ -151,6 +154,9 @@ pub enum SessionError {
     /// The other side refused.
     #[error("refused: {0}")]
     Refused(String),
+    /// The node's certificate has expired, and it greets with it.
+    #[error("the node's certificate has expired: it may only be renewed")]
+    Expired,
     /// The coordinator has no room.
     #[error("the coordinator is busy")]
     Busy,
@@ -168,6 +174,7 @@ impl SessionError {
             | Self::SealingKey
             | Self::Sealing(_) => CloseCode::Refused,
             Self::Busy => CloseCode::Busy,
+            Self::Expired => CloseCode::Expired,
             Self::GreetingTimeout | Self::AckTimeout(_) | Self::Refused(_) | Self::StartOver => {
                 CloseCode::GoingAway
             }

@@ -209,6 +209,7 @@ impl Hollow {
             boot_id: BootId(boot_id(machine.number).into_bytes()),
             transport: Transport::Quic,
             sealing_key: key.public(),
+            server_time: Arc::default(),
         };
         let host = Arc::new(boot(NodeOptions {
             name: name(machine.number),

@@ -1,12 +1,9 @@
 //! What keeps hollow nodes honest: one of them beside a coordinator in this process.
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, time::Duration};
 
 use dunlin_coordinator::{Coordinator, CoordinatorArgs};
-use dunlin_link::{UnixMillis, rpc::Method};
+use dunlin_link::rpc::Method;
 
 use super::{START_MAX, access::Access, change, client::Client, hollow::Fleet, host::Told};
 
@@ -16,7 +13,7 @@ async fn a_hollow_node_runs_its_pod_and_is_sent_nothing_again_after_restarts() {
     let coordinator = start(folder.path(), "127.0.0.1:0").await;
     let address = coordinator.address();
     let client = client_of(&coordinator).await;
-    let token = coordinator.join_token("test", now()).await.unwrap();
+    let token = coordinator.join_token("test").await.unwrap();
     let mut fleet = Fleet::new(address, token, folder.path().join("nodes"));
     fleet.grow(1).await.unwrap();
 
@@ -66,7 +63,7 @@ async fn start(folder: &Path, listen: &str) -> Coordinator {
 }
 
 async fn client_of(coordinator: &Coordinator) -> Client {
-    let access = coordinator.admin_access(now()).unwrap();
+    let access = coordinator.admin_access().unwrap();
     let access = Access {
         server: access.address,
         authority_pem: access.ca_pem.into_bytes(),
@@ -74,11 +71,6 @@ async fn client_of(coordinator: &Coordinator) -> Client {
         key_pem: access.credentials.key_pem.into_bytes(),
     };
     Client::connect(&access, START_MAX).await.unwrap()
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap())
 }
 
 /// What is sent to a node that came back is sent as soon as its session opens.

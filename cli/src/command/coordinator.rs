@@ -66,8 +66,7 @@ async fn serve(config: CoordinatorConfig) -> Result<()> {
 
 /// A client configuration for the administrator, beside the data it opens.
 fn write_access(coordinator: &Coordinator, file: &Path) -> Result<()> {
-    let access =
-        coordinator.admin_access(daemon::now()).context("cannot issue the administrator's certificate")?;
+    let access = coordinator.admin_access().context("cannot issue the administrator's certificate")?;
     context::install(
         Some(file),
         NewContext {

@@ -151,7 +151,7 @@ fn is_in_use(error: &StartError) -> bool {
 }
 
 fn select_context(coordinator: &Coordinator, client_config: Option<&Path>, name: &str) -> Result<PathBuf> {
-    let access = coordinator.admin_access(daemon::now()).context("cannot issue the client certificate")?;
+    let access = coordinator.admin_access().context("cannot issue the client certificate")?;
     context::install(
         client_config,
         NewContext {
@@ -173,7 +173,7 @@ async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) ->
         let join = match Identity::load(&node_dir).with_context(|| format!("{name} cannot start"))? {
             Some(_) => None,
             None => {
-                let token = coordinator.join_token(&format!("dunlin dev {name}"), daemon::now()).await;
+                let token = coordinator.join_token(&format!("dunlin dev {name}")).await;
                 Some(token.context("cannot make a join token")?.reveal())
             }
         };

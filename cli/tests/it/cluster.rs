@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 /// A cluster that ends with its last user.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -107,6 +109,22 @@ impl Drop for Cluster {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A client's configuration with the identity in a node's state folder.
+pub(crate) fn client_of(state: &Path, server: &str, namespace: &str) -> String {
+    let pem = |label: &str, file: &str| {
+        let der = STANDARD.encode(std::fs::read(state.join("identity").join(file)).unwrap());
+        STANDARD.encode(format!("-----BEGIN {label}-----\n{der}\n-----END {label}-----\n"))
+    };
+    format!(
+        "current-context: n\nclusters:\n- name: n\n  cluster: {{server: {server}, certificate-authority-data: {}}}\n\
+         users:\n- name: n\n  user: {{client-certificate-data: {}, client-key-data: {}}}\n\
+         contexts:\n- name: n\n  context: {{cluster: n, user: n, namespace: {namespace}}}\n",
+        pem("CERTIFICATE", "ca.der"),
+        pem("CERTIFICATE", "node.der"),
+        pem("PRIVATE KEY", "node.key"),
+    )
 }
 
 impl Namespace {

@@ -2,31 +2,16 @@
 
 use std::path::Path;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
 use crate::{
-    cluster::{Answer, Namespace, run},
+    cluster::{Answer, Namespace, client_of, run},
     pods::pod,
 };
 
 /// Writes the certificate and key of a node as a client's configuration.
 fn impersonate(namespace: &Namespace, node: &str, config: &Path) {
-    let identity = namespace.cluster.state().join(node).join("identity");
-    let pem = |label: &str, file: &str| {
-        let der = STANDARD.encode(std::fs::read(identity.join(file)).unwrap());
-        STANDARD.encode(format!("-----BEGIN {label}-----\n{der}\n-----END {label}-----\n"))
-    };
     let admin = std::fs::read_to_string(namespace.cluster.config()).unwrap();
     let server = admin.lines().find_map(|line| line.trim().strip_prefix("server: ")).unwrap();
-    let text = format!(
-        "current-context: n\nclusters:\n- name: n\n  cluster: {{server: {server}, certificate-authority-data: {}}}\n\
-         users:\n- name: n\n  user: {{client-certificate-data: {}, client-key-data: {}}}\n\
-         contexts:\n- name: n\n  context: {{cluster: n, user: n, namespace: {}}}\n",
-        pem("CERTIFICATE", "ca.der"),
-        pem("CERTIFICATE", "node.der"),
-        pem("PRIVATE KEY", "node.key"),
-        namespace.name,
-    );
+    let text = client_of(&namespace.cluster.state().join(node), server, &namespace.name);
     std::fs::write(config, text).unwrap();
 }
 

@@ -5,6 +5,7 @@
 
 mod backup;
 mod cluster;
+mod identity;
 mod install;
 mod isolation;
 mod joining;

@@ -19,6 +19,7 @@ pub(crate) struct Site {
     coordinator: Option<Process>,
     dir: tempfile::TempDir,
     port: u16,
+    options: &'static [&'static str],
 }
 
 /// A machine that is a node, whether its agent runs or not. Its runner ends with it.
@@ -29,12 +30,19 @@ pub(crate) struct Machine {
     log: PathBuf,
     agent: Option<Process>,
     address_blocks: u16,
+    clock: Option<&'static str>,
 }
 
 impl Site {
     /// Starts a coordinator that notices silence soon.
     pub(crate) fn start() -> Self {
-        let mut site = Self { coordinator: None, dir: tempfile::tempdir().unwrap(), port: free_port() };
+        Self::start_with(&[])
+    }
+
+    /// The same with further options.
+    pub(crate) fn start_with(options: &'static [&'static str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut site = Self { coordinator: None, dir, port: free_port(), options };
         site.start_coordinator();
         site
     }
@@ -43,7 +51,7 @@ impl Site {
     pub(crate) fn start_coordinator(&mut self) {
         let mut command = Command::new(BINARY);
         command.arg("coordinator").arg("--data-dir").arg(self.data());
-        command.args(["--listen", &self.address(), "--node-grace-seconds", "5"]);
+        command.args(["--listen", &self.address(), "--node-grace-seconds", "5"]).args(self.options);
         self.coordinator = Some(Process::spawn(command, &self.log_path()));
         wait_until("an answering coordinator", || {
             let answer = self.dunlin(&["get", "nodes"], "");
@@ -91,14 +99,19 @@ impl Site {
 
     /// Joins a new node and waits until it is Ready.
     pub(crate) fn join(&self, name: &str, token: &str) -> Machine {
-        let home = self.dir.path().join(name);
-        fs::create_dir(&home).unwrap();
-        let (state, log) = (home.join("state"), home.join("log"));
-        let address_blocks = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed);
-        let mut machine = Machine { state, name: name.to_owned(), log, agent: None, address_blocks };
+        let mut machine = self.machine(name, name);
         machine.start_agent(&["--join", token]);
         self.wait_for_ready(&machine);
         machine
+    }
+
+    /// A machine in a folder of its own, that is to be the node `name`.
+    pub(crate) fn machine(&self, folder: &str, name: &str) -> Machine {
+        let home = self.dir.path().join(folder);
+        fs::create_dir(&home).unwrap();
+        let (state, log) = (home.join("state"), home.join("log"));
+        let address_blocks = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed);
+        Machine { state, name: name.to_owned(), log, agent: None, address_blocks, clock: None }
     }
 
     /// Waits until a node is Ready.
@@ -147,7 +160,22 @@ impl Machine {
         let network = 43 + std::process::id() % 200;
         command.args(["--loopback", &network.to_string()]);
         command.args(["--address-blocks", &self.address_blocks.to_string()]);
+        if let Some(clock) = self.clock {
+            command.env("LD_PRELOAD", faketime().unwrap()).env("FAKETIME", clock);
+            // Timers go on as they are.
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         self.agent = Some(Process::spawn(command, &self.log));
+    }
+
+    /// Sets the clock that the agent sees from its next start on; it stays as it is where clocks cannot be faked.
+    pub(crate) fn set_clock(&mut self, clock: &'static str) {
+        self.clock = faketime().map(|_| clock);
+    }
+
+    /// Copies what this machine keeps into another's empty folder, as whoever clones a disk does. The agent must not run.
+    pub(crate) fn copy_to(&self, other: &Self) {
+        copy_folder(&self.state, &other.state);
     }
 
     /// Ends the agent as the kernel would when memory is short.
@@ -239,6 +267,27 @@ fn free_port() -> u16 {
         std::iter::repeat_with(|| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000);
     let mut free = candidates.take(12_000).filter(|port| UdpSocket::bind(("127.0.0.1", *port)).is_ok());
     free.next().unwrap()
+}
+
+/// Copies files and folders; sockets are of processes and not of the disk.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Makes a process see another clock; from the Debian package `libfaketime`.
+fn faketime() -> Option<PathBuf> {
+    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let library = Path::new("/usr/lib").join(triple).join("faketime/libfaketime.so.1");
+    library.exists().then_some(library)
 }
 
 /// Nodes on one machine need pod addresses of their own.

@@ -10,6 +10,8 @@ use crate::service::User;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 #[test]
 fn the_authority_is_kept_and_private() {
     let folder = tempfile::tempdir().unwrap();
@@ -43,13 +45,14 @@ fn a_node_certificate_names_node_and_key_and_takes_nothing_else_from_the_request
     let mut params = CertificateParams::new(["coordinator.dunlin".to_owned()]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, "admin");
     let request = params.serialize_request(&key).unwrap();
-    let chain = pki.issue_node(&NodeName::new("n1"), request.der(), NOW).unwrap();
+    let chain = pki.issue_node(&NodeName::new("n1"), request.der(), NOW, DAY).unwrap();
     let peer = Peer::from_certificate(&chain[0]).unwrap();
     assert_eq!(peer.user, User { name: "system:node:n1".into(), groups: vec!["system:nodes".into()] });
     assert_eq!(peer.node(), Some(NodeName::new("n1")));
     let digest = Digest::of(&key.subject_public_key_info());
     assert_eq!((peer.key, request_key(request.der()).unwrap()), (digest, digest));
     assert_eq!(chain[1], *pki.certificate());
+    assert_eq!(peer.not_after, UnixMillis(NOW.0 + 86_400_000));
     let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).unwrap();
     assert!(parsed.subject_alternative_name().unwrap().is_none());
 }
@@ -61,9 +64,9 @@ fn a_request_signed_by_another_key_is_refused() {
     let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let mut request = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
     *request.last_mut().unwrap() ^= 1;
-    let refused = pki.issue_node(&NodeName::new("n1"), &request, NOW);
+    let refused = pki.issue_node(&NodeName::new("n1"), &request, NOW, DAY);
     assert!(matches!(refused, Err(RequestError::Malformed(_))), "{refused:?}");
-    assert!(pki.issue_node(&NodeName::new("n1"), b"junk", NOW).is_err());
+    assert!(pki.issue_node(&NodeName::new("n1"), b"junk", NOW, DAY).is_err());
 }
 
 #[test]

@@ -11,11 +11,13 @@ use rustls::{
         NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
+    time_provider::TimeProvider,
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{Pki, PkiError};
+use crate::service::Clock;
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -38,26 +40,26 @@ impl Pki {
     ///
     /// # Errors
     /// When no certificate can be made for the coordinator.
-    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
-        self.port_config(&[join::SESSION_ALPN, join::ALPN, rpc::ALPN])
+    pub fn server_config(&self, clock: Clock) -> Result<ServerConfig, TlsError> {
+        self.port_config(clock, &[join::SESSION_ALPN, join::ALPN, rpc::ALPN])
     }
 
     /// The same for TCP, whose protocols carry those of [`Pki::server_config`] inside.
     ///
     /// # Errors
     /// When no certificate can be made for the coordinator.
-    pub fn tunnel_config(&self) -> Result<ServerConfig, TlsError> {
-        self.port_config(&[dunlin_tunnel::ALPN])
+    pub fn tunnel_config(&self, clock: Clock) -> Result<ServerConfig, TlsError> {
+        self.port_config(clock, &[dunlin_tunnel::ALPN])
     }
 
-    fn port_config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
+    fn port_config(&self, clock: Clock, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate().clone())?;
         let chain =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
         let (certificate, key) = self.issue_server()?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(ExpiryTolerant { chain }))
             .with_single_cert(vec![certificate, self.certificate().clone()], key)?;
@@ -66,6 +68,13 @@ impl Pki {
         config.max_early_data_size = 0;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
+    }
+}
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(self.now().as_second()).unwrap_or(0);
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
     }
 }
 

@@ -2,20 +2,21 @@
 
 use std::{io, sync::Arc};
 
-use dunlin_link::{join::NODE_USER_PREFIX, rpc::ResponseHead, session::CloseCode};
+use dunlin_link::{NodeName, join::NODE_USER_PREFIX, rpc::ResponseHead, session::CloseCode};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use tokio::task::JoinSet;
+use tokio::{sync::broadcast, task::JoinSet};
 use tracing::{debug, error, warn};
 
 use super::{Services, peer, stream::write_head, turn_away, widen};
 use crate::{
     front::{self, ServeError},
     service::User,
-    sessions::wall,
 };
 
 /// Serves requests until the client leaves.
 pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
+    // From before the first look-up, so that none goes by unheard.
+    let mut expelled = services.tokens.hear_expelled();
     let user = match authorize(services, connection).await {
         Ok(user) => user,
         Err(reason) => return turn_away(connection, &reason),
@@ -40,6 +41,12 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
                     return;
                 }
             },
+            () = hear_of(&mut expelled, connection) => {
+                // Requests under way, watches above all, end with the connection.
+                if let Err(reason) = authorize(services, connection).await {
+                    return turn_away(connection, &reason);
+                }
+            }
             Some(done) = requests.join_next() => {
                 if let Err(panic) = done {
                     error!(%panic, "a request failed by a defect");
@@ -49,14 +56,30 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
     }
 }
 
+/// Waits until the node that this connection is may have been expelled; for ever on that of a user.
+async fn hear_of(expelled: &mut broadcast::Receiver<NodeName>, connection: &Connection) {
+    let Some(own) = peer(connection).ok().flatten().and_then(|peer| peer.node()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        match expelled.recv().await {
+            Ok(node) if node == own => return,
+            Ok(_) => {}
+            // It may have been among those that were missed.
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
 /// The user that this connection is; `None` without a certificate. A node is one as long as the key is registered.
 async fn authorize(services: &Services, connection: &Connection) -> Result<Option<User>, String> {
     let Some(peer) = peer(connection)? else { return Ok(None) };
-    if peer.not_after <= wall() {
+    if peer.not_after <= services.members.now() {
         return Err("the client certificate has expired; ask for a new one".into());
     }
     if let Some(node) = peer.node() {
-        services.tokens.check_key(&node, peer.key).await.map_err(|error| error.to_string())?;
+        services.members.check(&node, peer.key).await.map_err(|error| error.to_string())?;
     }
     Ok(Some(peer.user))
 }

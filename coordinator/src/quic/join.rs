@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{
     NodeName,
-    join::{JoinRequest, Joined, is_node_name},
+    join::{JoinRequest, is_node_name},
     message::Refused,
     session::CloseCode,
 };
@@ -15,7 +15,7 @@ use super::{
     Services, close,
     stream::{read_head, write_head},
 };
-use crate::{pki::request_key, sessions::wall};
+use crate::tokens::Place;
 
 /// Answers one request and ends the connection.
 pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
@@ -38,12 +38,17 @@ async fn answer(services: &Services, connection: &Connection) -> Option<SendStre
             return None;
         }
     };
-    let written = match join(services, &request).await {
-        Ok(joined) => {
+    let written = match services.members.join(&request).await {
+        Ok((joined, place)) => {
             info!(%remote, node = %request.node, token = %request.token, "node joined");
+            if place == Place::Taken {
+                info!(node = %request.node, "the machine that was this node is replaced; its key is revoked");
+                services.sessions.disconnect(&request.node);
+            }
             write_head(&mut output, &joined).await
         }
-        Err(reason) => {
+        Err(error) => {
+            let reason = error.to_string();
             let node = shown(&request.node);
             warn!(%remote, node, token = %request.token, reason, "refused a join request");
             write_head(&mut output, &Refused { reason }).await
@@ -56,20 +61,6 @@ async fn answer(services: &Services, connection: &Connection) -> Option<SendStre
 fn shown(node: &NodeName) -> &str {
     let name = node.as_str();
     if is_node_name(name) { name } else { "(invalid)" }
-}
-
-/// Nothing is signed for a token that is not good, and no use of it is spent on a request that cannot be granted.
-async fn join(services: &Services, request: &JoinRequest) -> Result<Joined, String> {
-    let now = wall();
-    services.tokens.check(request, now).await.map_err(|error| error.to_string())?;
-    let key = request_key(&request.certificate_request).map_err(|error| error.to_string())?;
-    let chain = services
-        .pki
-        .issue_node(&request.node, &request.certificate_request, now)
-        .map_err(|error| error.to_string())?;
-    services.tokens.join(request, key, now).await.map_err(|error| error.to_string())?;
-    let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-    Ok(Joined { chain, cluster_id: services.pki.cluster_id().to_owned() })
 }
 
 /// For the whole request, and again for the machine to take the answer.

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use dunlin_link::{
-    Digest, NodeName, UnixMillis,
+    NodeName,
     message::Busy,
     session::CloseCode,
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
@@ -19,26 +19,28 @@ use super::{
     stream::{read_head, write_head},
     turn_away, widen,
 };
-use crate::sessions::{
-    self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, SessionEnd, Sessions, Wire, wall,
+use crate::{
+    members::Member,
+    sessions::{self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, SessionEnd, Sessions, Wire},
 };
 
 /// Serves a node's connection until it ends.
 pub(super) async fn serve(services: &Arc<Services>, line: &Line) {
     let connection = &line.connection;
-    let (node, key, certificate_end) = match authorize(services, connection).await {
-        Ok(authorized) => authorized,
+    let member = match authorize(services, connection).await {
+        Ok(member) => member,
         Err(reason) => return turn_away(connection, &reason),
     };
-    if !services.sessions.has_room(&node) {
+    let node = member.node();
+    // A renewal takes no room for long.
+    if !member.is_expired() && !services.sessions.has_room(node) {
         warn!(%node, "refused a session: there is no room for more");
         return send_away(connection).await;
     }
     let span = info_span!("session", %node);
-    let membership = async { services.tokens.check_key(&node, key).await.map_err(|error| error.to_string()) };
     let meter = Arc::new(LineMeter::new(line.clone(), services.sessions.idle_timeout()));
-    let wire = Wire { certificate_end, meter };
-    run(&services.sessions, line, &node, membership, wire).instrument(span).await;
+    let wire = Wire { certificate_end: member.certificate_end(), meter };
+    run(&services.sessions, line, &member, wire).instrument(span).await;
 }
 
 /// Answers a greeting with when to come again.
@@ -55,33 +57,21 @@ async fn send_away(connection: &Connection) {
     close(connection, CloseCode::Busy, "the coordinator has no room for more sessions");
 }
 
-/// The node that this connection is, by its registered key, with that key and the end of its certificate.
-async fn authorize(
-    services: &Services,
-    connection: &Connection,
-) -> Result<(NodeName, Digest, UnixMillis), String> {
+/// The node that this connection is, by its registered key.
+async fn authorize(services: &Services, connection: &Connection) -> Result<Member, String> {
     let Some(peer) = peer(connection)? else {
         return Err("a session needs a node's certificate; join the cluster with a token first".into());
     };
-    let Some(node) = peer.node() else {
-        return Err(format!("the certificate is of `{}`, which is not a node", peer.user.name));
-    };
-    services.tokens.check_key(&node, peer.key).await.map_err(|error| error.to_string())?;
-    if peer.not_after <= wall() {
-        return Err(format!("the certificate of node `{node}` has expired; it must join again with its key"));
-    }
-    Ok((node, peer.key, peer.not_after))
+    services.members.member(peer).await.map_err(|error| error.to_string())
 }
 
-async fn run(
-    sessions: &Sessions,
-    line: &Line,
-    node: &NodeName,
-    membership: impl Future<Output = Result<(), String>> + Send,
-    wire: Wire,
-) {
+async fn run(sessions: &Sessions, line: &Line, member: &Member, wire: Wire) {
     let connection = &line.connection;
-    widen(connection, NODE_STREAMS_MAX, RECEIVE_WINDOW);
+    let node = member.node();
+    let is_expired = member.is_expired();
+    if !is_expired {
+        widen(connection, NODE_STREAMS_MAX, RECEIVE_WINDOW);
+    }
     let control = tokio::time::timeout(CONTROL_TIMEOUT, connection.accept_bi()).await;
     let Ok(Ok((output, input))) = control else {
         return close(connection, CloseCode::Protocol, "the node opened no control stream");
@@ -90,8 +80,8 @@ async fn run(
     let _ = output.set_priority(CONTROL_PRIORITY);
     let (logs, wishes) = mpsc::channel(LOG_QUEUE_MAX);
     let end = tokio::select! {
-        end = sessions::drive(sessions, node, (input, output), logs, membership, wire) => end,
-        () = serve_streams(sessions, connection, node) => SessionEnd::Finished,
+        end = sessions::drive(sessions, member, (input, output), logs, wire) => end,
+        () = serve_streams(sessions, connection, node), if !is_expired => SessionEnd::Finished,
         never = open_logs(connection, node, wishes) => never,
     };
     let (code, reason) = end.close();

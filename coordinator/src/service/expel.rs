@@ -54,7 +54,11 @@ impl ApiService {
             && let Some(sessions) = self.inner.attached.sessions.get()
         {
             tracing::info!(node = object.name, "a node was removed; its machine has to join again");
-            sessions.disconnect(&NodeName::new(object.name));
+            let node = NodeName::new(object.name);
+            if let Some(tokens) = self.inner.attached.tokens.get() {
+                tokens.expelled(&node);
+            }
+            sessions.disconnect(&node);
         }
     }
 }

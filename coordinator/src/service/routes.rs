@@ -4,6 +4,7 @@ mod backup;
 mod held;
 mod modules;
 mod nodelinks;
+mod nodes;
 mod tokens;
 
 use dunlin_api::Status;
@@ -105,6 +106,27 @@ const ROUTES: &[Route] = &[
         access: Access::Administrators,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.delete_token(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/nodes",
+        access: Access::Administrators,
+        patience: Patience::Request,
+        serve: |service, _| Box::pin(service.list_members()),
+    },
+    Route {
+        method: Method::Post,
+        path: "/dunlin/v1/nodes/{name}/revoke",
+        access: Access::Administrators,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(service.revoke_member(call)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/dunlin/v1/nodes/{name}/replace",
+        access: Access::Administrators,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(service.replace_member(call)),
     },
     Route {
         method: Method::Get,

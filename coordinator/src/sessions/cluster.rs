@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
-    session::coordinator::Recorded,
+    session::{coordinator::Recorded, registry::CloneNews},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use tokio::{fs::File, sync::watch};
@@ -32,6 +32,12 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
 
     /// See [`Intake::disconnected`].
     async fn disconnected(&self, node: &NodeName);
+
+    /// See [`Intake::cloned`].
+    async fn cloned(&self, node: &NodeName, news: CloneNews);
+
+    /// See [`Intake::is_cloned`].
+    async fn is_cloned(&self, node: &NodeName) -> bool;
 
     /// See [`Intake::pod_statuses`].
     async fn pod_statuses(
@@ -81,6 +87,14 @@ impl Cluster for ConnectedCluster {
 
     async fn disconnected(&self, node: &NodeName) {
         self.intake.disconnected(node).await;
+    }
+
+    async fn cloned(&self, node: &NodeName, news: CloneNews) {
+        self.intake.cloned(node, news).await;
+    }
+
+    async fn is_cloned(&self, node: &NodeName) -> bool {
+        self.intake.is_cloned(node).await
     }
 
     async fn pod_statuses(

@@ -4,16 +4,17 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Poll, ready},
 };
 
 use dunlin_link::{
-    NodeName, Revision,
-    message::{Attempt, Epoch},
+    NodeName, Revision, UnixMillis,
+    message::Epoch,
     session::{
         CloseCode, SessionError,
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
+        registry::Caller,
     },
     status::NodeFacts,
 };
@@ -23,7 +24,8 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Cluster, OpenLog, Sessions, Wire, links::OpenLink, wall};
+use super::{Cluster, OpenLog, Sessions, Wire, links::OpenLink, pulse::Pulse};
+use crate::members::{Issued, Member, RenewError};
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -54,16 +56,17 @@ impl SessionEnd {
     }
 }
 
-/// Runs the session of `node` until it ends. `logs` is where wishes to read logs go while the session is open; `membership` says
-/// whether the node is still one, and is asked when the session can be found to be disconnected.
+/// Runs a node's session until it ends. `logs` is where wishes to read logs go while the session is open; `member` says whether the
+/// node is still one, and is asked when the session can be found to be disconnected. With an expired certificate there is no session,
+/// but a new certificate.
 pub(crate) async fn drive(
     sessions: &Sessions,
-    node: &NodeName,
+    member: &Member,
     (input, output): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin),
     logs: mpsc::Sender<Box<OpenLog>>,
-    membership: impl Future<Output = Result<(), String>> + Send,
     wire: Wire,
 ) -> SessionEnd {
+    let node = member.node();
     let options = &sessions.inner.options;
     let config = CoordinatorConfig {
         node: node.clone(),
@@ -72,13 +75,19 @@ pub(crate) async fn drive(
         tunables: options.tunables,
         sealing_seed: rand::random(),
     };
-    let mut machine = CoordinatorSession::new(config, sessions.now());
+    let mut machine = if member.is_expired() {
+        CoordinatorSession::for_renewal(config, sessions.now())
+    } else {
+        CoordinatorSession::new(config, sessions.now())
+    };
     if let Some(restore) = &options.restore {
         machine = machine.restored(restore.clone());
     }
     let run = Run {
         sessions,
         node,
+        member,
+        pulse: Arc::default(),
         machine: Mutex::new(machine),
         write: Notify::new(),
         act: Notify::new(),
@@ -90,9 +99,10 @@ pub(crate) async fn drive(
     let ended = tokio::try_join!(
         run.read(input),
         run.write(output),
-        run.act(opened, logs, membership, wire),
+        run.act(opened, logs, wire),
         run.follow_desired(is_open),
         run.keep_time(),
+        run.show_life(),
     );
     match ended {
         Err(end) => end,
@@ -104,6 +114,8 @@ pub(crate) async fn drive(
 struct Run<'a> {
     sessions: &'a Sessions,
     node: &'a NodeName,
+    member: &'a Member,
+    pulse: Arc<Pulse>,
     machine: Mutex<CoordinatorSession>,
     write: Notify,
     act: Notify,
@@ -115,6 +127,12 @@ struct Run<'a> {
 
 /// The loops end only by an error.
 enum Never {}
+
+/// What a connection begins with.
+enum First {
+    Greeting(Box<NodeFacts>, Caller),
+    Renewal(Vec<u8>),
+}
 
 impl Run<'_> {
     async fn read(&self, mut input: impl AsyncRead + Unpin) -> Result<Never, SessionEnd> {
@@ -128,11 +146,13 @@ impl Run<'_> {
                 if buffer.filled().is_empty() {
                     return Poll::Ready(Err(SessionEnd::Finished));
                 }
-                let taken = self.machine().handle_bytes(self.sessions.now(), wall(), buffer.filled());
+                let taken =
+                    self.machine().handle_bytes(self.sessions.now(), self.sessions.wall(), buffer.filled());
                 Poll::Ready(taken.map_err(SessionEnd::from))
             })
             .await?;
             self.note(OpenLink::heard);
+            self.pulse.heard();
             self.ring();
             while self.machine().is_congested() {
                 self.room.notified().await;
@@ -155,23 +175,31 @@ impl Run<'_> {
         &self,
         opened: oneshot::Sender<watch::Receiver<Revision>>,
         logs: mpsc::Sender<Box<OpenLog>>,
-        membership: impl Future<Output = Result<(), String>> + Send,
         wire: Wire,
     ) -> Result<Never, SessionEnd> {
-        let (facts, attempt) = self.greeting().await;
-        let mut seat = match self.sessions.admit(self.node, attempt, logs) {
+        let (facts, caller) = match self.first().await {
+            First::Greeting(facts, caller) => (facts, caller),
+            First::Renewal(request) => return self.renew_only(&request).await,
+        };
+        let admitted = self.sessions.admit(self.node, caller, logs, Arc::clone(&self.pulse)).await;
+        let mut seat = match admitted {
             Ok(seat) => seat,
-            Err(stale) => return Err(self.machine().refuse(stale.to_string()).into()),
+            Err(turned) => return Err(self.machine().refuse(turned.to_string()).into()),
         };
         seat.wait().await;
         let epoch = seat.epoch;
         // A removal before this would have found no session to end; one after it ends this one.
-        if let Err(reason) = membership.await {
-            return Err(self.machine().refuse(reason).into());
+        if let Err(error) = self.member.check().await {
+            return Err(self.machine().refuse(error.to_string()).into());
         }
         let cluster = &self.sessions.inner.cluster;
         let revisions = cluster.subscribe(self.node);
-        self.machine().welcome(epoch, cluster.desired(self.node), self.sessions.now(), wall())?;
+        self.machine().welcome(
+            epoch,
+            cluster.desired(self.node),
+            self.sessions.now(),
+            self.sessions.wall(),
+        )?;
         let protocol = self.machine().protocol().number();
         self.link.get_or_init(|| self.sessions.inner.links.open(self.node, epoch, protocol, wire));
         self.note(OpenLink::note);
@@ -184,17 +212,50 @@ impl Run<'_> {
         // The receiver is gone only when the session is ending anyway.
         let _ = opened.send(revisions);
         tokio::select! {
-            never = self.act_while_open(facts, epoch) => never,
+            never = self.act_while_open(*facts, epoch) => never,
             () = seat.superseded.cancelled() => Err(SessionEnd::Superseded),
         }
     }
 
-    async fn greeting(&self) -> (NodeFacts, Attempt) {
+    async fn first(&self) -> First {
         loop {
             match self.next_output() {
-                Some(CoordinatorOutput::Greeted { facts, attempt, .. }) => return (facts, attempt),
+                Some(CoordinatorOutput::Greeted { facts, boot_id, attempt }) => {
+                    return First::Greeting(Box::new(facts), Caller { boot_id, attempt });
+                }
+                Some(CoordinatorOutput::Renew(request)) => return First::Renewal(request),
                 Some(_) => {}
                 None => self.act.notified().await,
+            }
+        }
+    }
+
+    /// Gives a node that asks for nothing else a certificate; it closes the connection when it has it, or time is up.
+    async fn renew_only(&self, request: &[u8]) -> Result<Never, SessionEnd> {
+        match self.member.renew(request).await {
+            Ok(Issued { chain, end }) => {
+                info!(node = %self.node, ends = %shown(end), "renewed the node's certificate before a session");
+                self.machine().renewed(chain);
+                self.ring();
+                std::future::pending().await
+            }
+            Err(error) => Err(self.machine().refuse(error.to_string()).into()),
+        }
+    }
+
+    /// Gives a node with a session its next certificate. One that gets none asks again later, and keeps its session.
+    async fn renew(&self, request: &[u8]) {
+        match self.member.renew(request).await {
+            Ok(Issued { chain, end }) => {
+                info!(node = %self.node, ends = %shown(end), "renewed the node's certificate");
+                self.machine().renewed(chain);
+                if let Some(link) = self.link.get() {
+                    link.renewed(end);
+                }
+            }
+            Err(error @ RenewError::TooOften) => debug!(node = %self.node, %error, "refused a renewal"),
+            Err(error) => {
+                warn!(node = %self.node, error = &error as &dyn std::error::Error, "refused a renewal");
             }
         }
     }
@@ -237,7 +298,7 @@ impl Run<'_> {
             }
             CoordinatorOutput::Refused(refusals) => cluster.refused(node, refusals).await,
             CoordinatorOutput::Buried(uids) => cluster.buried(node, uids).await,
-            CoordinatorOutput::Renew(_) => debug!(%node, "the node asked for a renewal, which is not served"),
+            CoordinatorOutput::Renew(request) => self.renew(&request).await,
             CoordinatorOutput::Resynced(reason) => info!(%node, reason, "the node asked for a snapshot"),
             CoordinatorOutput::Greeted { .. } => {}
         }
@@ -287,6 +348,15 @@ impl Run<'_> {
         }
     }
 
+    /// Asks the node for a sign of life whenever somebody wants one.
+    async fn show_life(&self) -> Result<Never, SessionEnd> {
+        loop {
+            self.pulse.asked().await;
+            self.machine().probe();
+            self.ring();
+        }
+    }
+
     /// Wakes every loop that may have something to do now.
     fn ring(&self) {
         self.write.notify_one();
@@ -307,6 +377,11 @@ impl Run<'_> {
     fn machine(&self) -> MutexGuard<'_, CoordinatorSession> {
         lock(&self.machine)
     }
+}
+
+/// A time as logs show it.
+fn shown(at: UnixMillis) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(at.0).unwrap_or_default()
 }
 
 /// Locks; all users are loops of one task, so a panic of one ends all.

@@ -243,6 +243,11 @@ impl OpenLink {
         self.link.lock().note(machine, wanted);
     }
 
+    /// The node has a new certificate.
+    pub(super) fn renewed(&self, certificate_end: UnixMillis) {
+        self.link.lock().certificate_end = certificate_end;
+    }
+
     /// The node told how it fares.
     pub(super) fn health(&self, health: Health) {
         self.link.lock().health = Some((health, wall()));

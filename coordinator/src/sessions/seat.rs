@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Sessions;
+use super::{Sessions, pulse::Pulse};
 
 /// The right to act for a node. Dropping it ends the session, in its turn: also while it waits, and also when a defect unwinds.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(super) struct Seat {
     pub(super) node: NodeName,
     pub(super) epoch: Epoch,
     pub(super) superseded: CancellationToken,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) turn: Arc<Mutex<()>>,
     /// The node's turn, held until everything that this session brought in is done with.
     pub(super) held: Option<OwnedMutexGuard<()>>,
@@ -32,6 +33,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.pulse.end();
         // Without a runtime there is nobody left to tell.
         let Ok(runtime) = Handle::try_current() else { return };
         let (sessions, node, epoch) = (self.sessions.clone(), self.node.clone(), self.epoch);

@@ -4,10 +4,13 @@ use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dunlin_link::{
-    Digest, NodeName, PodUid, Revision,
+    BootId, Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
     message::{Attempt, Tunables},
-    session::coordinator::Recorded,
+    session::{
+        coordinator::Recorded,
+        registry::{Caller, CloneNews},
+    },
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use tokio::{
@@ -16,13 +19,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Cluster, Seat, SessionOptions, Sessions};
-use crate::artifacts::OpenModule;
+use super::{Cluster, SessionOptions, Sessions, seat::Seat};
+use crate::{artifacts::OpenModule, service::Clock};
 
-/// Counts how often a node left; takes its time to hear of it.
+/// Counts how often a node left, taking its time to hear of it, and notes what is told of clones.
 #[derive(Debug, Default)]
 struct Door {
     left: watch::Sender<u32>,
+    news: watch::Sender<Vec<CloneNews>>,
 }
 
 #[async_trait]
@@ -40,6 +44,14 @@ impl Cluster for Door {
     async fn disconnected(&self, _node: &NodeName) {
         tokio::task::yield_now().await;
         self.left.send_modify(|left| *left += 1);
+    }
+
+    async fn cloned(&self, _node: &NodeName, news: CloneNews) {
+        self.news.send_modify(|known| known.push(news));
+    }
+
+    async fn is_cloned(&self, _node: &NodeName) -> bool {
+        false
     }
 
     async fn pod_statuses(
@@ -76,16 +88,23 @@ impl Fixture {
             restore: None,
             term: 1,
             sessions_max: 1,
+            clock: Clock::system(),
             tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },
         };
         let cluster: Arc<dyn Cluster> = Arc::<Door>::clone(&door);
         Self { door, sessions: Sessions::new(cluster, options), attempts: 0 }
     }
 
-    fn connect(&mut self) -> Seat {
+    async fn connect(&mut self) -> Seat {
         self.attempts += 1;
-        let attempt = Attempt { agent: 1, counter: self.attempts };
-        self.sessions.admit(&node(), attempt, mpsc::channel(1).0).unwrap()
+        self.admit(1, self.attempts).await.unwrap()
+    }
+
+    async fn admit(&self, agent: u64, counter: u64) -> Result<Seat, String> {
+        let caller = Caller { boot_id: BootId([1; 16]), attempt: Attempt { agent, counter } };
+        let pulse = Arc::default();
+        let admitted = self.sessions.admit(&node(), caller, mpsc::channel(1).0, pulse).await;
+        admitted.map_err(|turned| turned.to_string())
     }
 
     async fn left(&self, times: u32) {
@@ -106,9 +125,9 @@ impl Fixture {
 #[tokio::test]
 async fn a_connection_that_dies_while_it_waits_leaves_no_live_node_behind() {
     let mut fixture = Fixture::new();
-    let mut first = fixture.connect();
+    let mut first = fixture.connect().await;
     within(first.wait()).await;
-    let mut second = fixture.connect();
+    let mut second = fixture.connect().await;
     assert!(first.superseded.is_cancelled());
     assert!(timeout(Duration::from_millis(5), second.wait()).await.is_err());
     drop(second);
@@ -120,7 +139,7 @@ async fn a_connection_that_dies_while_it_waits_leaves_no_live_node_behind() {
 #[tokio::test]
 async fn a_session_that_panics_is_over() {
     let mut fixture = Fixture::new();
-    let mut seat = fixture.connect();
+    let mut seat = fixture.connect().await;
     within(seat.wait()).await;
     let task = tokio::spawn(async move {
         let _seat = seat;
@@ -134,12 +153,12 @@ async fn a_session_that_panics_is_over() {
 #[tokio::test]
 async fn the_end_of_a_session_is_told_before_the_next_one_begins() {
     let mut fixture = Fixture::new();
-    let mut first = fixture.connect();
+    let mut first = fixture.connect().await;
     within(first.wait()).await;
     drop(first);
     // The first is closing; whether the second replaces it or comes after, the node is not told gone once that has its turn.
     tokio::task::yield_now().await;
-    let mut second = fixture.connect();
+    let mut second = fixture.connect().await;
     within(second.wait()).await;
     let told = *fixture.door.left.borrow();
     tokio::task::yield_now().await;
@@ -147,6 +166,41 @@ async fn the_end_of_a_session_is_told_before_the_next_one_begins() {
     assert!(fixture.sessions.is_current(&node(), second.epoch));
     drop(second);
     fixture.left(told + 1).await;
+}
+
+#[tokio::test]
+async fn a_copy_is_turned_away_while_the_session_is_alive_and_let_in_when_it_is_not() {
+    let mut fixture = Fixture::new();
+    let seat = fixture.connect().await;
+    let pulse = Arc::clone(&seat.pulse);
+    // The node of the seat answers whenever it is asked.
+    let node_of_seat = tokio::spawn(async move {
+        loop {
+            pulse.asked().await;
+            pulse.heard();
+        }
+    });
+    for counter in 1..3 {
+        let refused = within(fixture.admit(2, counter)).await.unwrap_err();
+        assert!(refused.contains("another machine or agent with the identity of node `n1`"), "{refused}");
+    }
+    let mut news = fixture.door.news.subscribe();
+    within(async { news.wait_for(|news| *news == [CloneNews::Cloned]).await.map(drop) }).await.unwrap();
+    assert!(!seat.superseded.is_cancelled());
+    node_of_seat.abort();
+    let next = within(fixture.admit(2, 3)).await.unwrap();
+    assert!(seat.superseded.is_cancelled() && next.epoch > seat.epoch);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_session_that_has_ended() {
+    let mut fixture = Fixture::new();
+    let seat = fixture.connect().await;
+    let (next, ()) = tokio::join!(within(fixture.admit(2, 1)), async {
+        tokio::task::yield_now().await;
+        drop(seat);
+    });
+    assert!(next.is_ok(), "{next:?}");
 }
 
 fn node() -> NodeName {

@@ -7,10 +7,12 @@ use dunlin_link::{
     join::{JoinRequest, JoinToken},
 };
 
-use super::{NewToken, Tokens, node_key};
+use super::{NewToken, Revoked, Tokens, node_key};
 use crate::store::{Store, StoreOptions, Txn, Write};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+const END: UnixMillis = UnixMillis(1_900_000_000_000);
 
 struct Cluster {
     _folder: tempfile::TempDir,
@@ -32,6 +34,7 @@ impl Cluster {
             lifetime: Some(Duration::from_secs(60)),
             uses,
             addresses: Vec::new(),
+            replaces: None,
         };
         self.tokens.create(new, NOW).await.unwrap()
     }
@@ -45,7 +48,7 @@ impl Cluster {
             certificate_request: Vec::new(),
         };
         let now = super::after(NOW, after);
-        let joined = self.tokens.join(&request, Digest::of(key.as_bytes()), now).await;
+        let joined = self.tokens.join(&request, Digest::of(key.as_bytes()), END, now).await;
         joined.err().map_or_else(String::new, |error| error.to_string())
     }
 }
@@ -95,7 +98,7 @@ async fn a_name_stays_with_its_key_while_its_node_object_is_there() {
     assert_eq!(cluster.join(&token, "n1", "k1", Duration::ZERO).await, "", "the same machine again");
     let object = Write::Put("/registry/nodes/n1".into(), "{}".into());
     cluster.store.txn(Txn { compares: Vec::new(), writes: vec![object] }).await.unwrap();
-    let taken = "another machine has joined as node `n1`; remove that node first, or choose another name";
+    let taken = "another machine has joined as node `n1`; choose another name, or let this one take its place with a token of `dunlin node replace n1`";
     assert_eq!(cluster.join(&token, "n1", "k2", Duration::ZERO).await, taken);
     let check = |key: &'static str| {
         let (tokens, node) = (cluster.tokens.clone(), node.clone());
@@ -132,4 +135,115 @@ async fn tokens_are_listed_without_their_secrets() {
     let text = token.reveal();
     let secret = text.split('.').nth(2).unwrap();
     assert!(!serde_json::to_string(&listed).unwrap().contains(secret));
+}
+
+impl Cluster {
+    async fn replacement(&self, node: &str) -> JoinToken {
+        let new = NewToken {
+            description: "test".into(),
+            lifetime: None,
+            uses: Some(1),
+            addresses: Vec::new(),
+            replaces: Some(NodeName::new(node)),
+        };
+        self.tokens.create(new, NOW).await.unwrap()
+    }
+
+    /// Why a key is refused, or nothing.
+    async fn key(&self, node: &str, key: &str) -> String {
+        let checked = self.tokens.check_key(&NodeName::new(node), Digest::of(key.as_bytes())).await;
+        checked.err().map_or_else(String::new, |error| error.to_string())
+    }
+}
+
+const REVOKED: &str =
+    "the key of node `n1` was revoked; to bring the node back, join with a token of `dunlin node replace n1`";
+const REVOKED_BEFORE: &str = "the key of this machine was revoked when it was node `n1`; join with a token of `dunlin node replace n1`, or remove the machine's `identity` folder to join with a new key";
+
+#[tokio::test]
+async fn a_revoked_key_stays_out_whatever_token_it_brings() {
+    let cluster = Cluster::new();
+    let token = cluster.token(None).await;
+    let node = NodeName::new("n1");
+    let unknown = cluster.tokens.revoke(&node, NOW).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "no machine has joined as node `n1`");
+    assert_eq!(cluster.join(&token, "n1", "k1", Duration::ZERO).await, "");
+    assert_eq!(cluster.tokens.revoke(&node, NOW).await.unwrap(), Revoked::Now);
+    assert_eq!(cluster.tokens.revoke(&node, NOW).await.unwrap(), Revoked::Before);
+    assert_eq!(cluster.key("n1", "k1").await, REVOKED);
+    for name in ["n1", "n2"] {
+        assert_eq!(cluster.join(&token, name, "k1", Duration::ZERO).await, REVOKED_BEFORE);
+    }
+    let other = cluster.replacement("n2").await;
+    assert_eq!(cluster.join(&other, "n2", "k1", Duration::ZERO).await, REVOKED_BEFORE);
+    // Its name is free when the node is removed; the key stays out.
+    let removed = Write::Delete(node_key(&node));
+    cluster.store.txn(Txn { compares: Vec::new(), writes: vec![removed] }).await.unwrap();
+    assert_eq!(cluster.join(&token, "n1", "k1", Duration::ZERO).await, REVOKED_BEFORE);
+    assert_eq!(cluster.join(&token, "n1", "k2", Duration::ZERO).await, "");
+}
+
+#[tokio::test]
+async fn a_revoked_machine_comes_back_by_replacing_itself() {
+    let cluster = Cluster::new();
+    let token = cluster.token(None).await;
+    assert_eq!(cluster.join(&token, "n1", "k1", Duration::ZERO).await, "");
+    cluster.tokens.revoke(&NodeName::new("n1"), NOW).await.unwrap();
+    let again = cluster.replacement("n1").await;
+    assert_eq!(cluster.join(&again, "n1", "k1", Duration::ZERO).await, "");
+    assert_eq!(cluster.key("n1", "k1").await, "");
+    assert_eq!(cluster.join(&token, "n1", "k1", Duration::ZERO).await, "", "as any member");
+}
+
+#[tokio::test]
+async fn a_replacement_takes_the_name_once_and_the_old_key_is_revoked() {
+    let cluster = Cluster::new();
+    let token = cluster.token(None).await;
+    assert_eq!(cluster.join(&token, "n1", "k1", Duration::ZERO).await, "");
+    let object = Write::Put("/registry/nodes/n1".into(), "{}".into());
+    cluster.store.txn(Txn { compares: Vec::new(), writes: vec![object] }).await.unwrap();
+    let replacement = cluster.replacement("n1").await;
+    let other = cluster.join(&replacement, "n2", "k2", Duration::ZERO).await;
+    assert_eq!(
+        other,
+        format!("the join token {} is for node `n1`; join with `--node-name n1`", replacement.id)
+    );
+    assert_eq!(cluster.key("n1", "k1").await, "", "the old machine stays until another comes");
+    let mut expelled = cluster.tokens.hear_expelled();
+    assert_eq!(cluster.join(&replacement, "n1", "k2", Duration::ZERO).await, "");
+    assert_eq!(expelled.try_recv().unwrap(), NodeName::new("n1"));
+    assert_eq!(cluster.key("n1", "k2").await, "");
+    assert_eq!(
+        cluster.key("n1", "k1").await,
+        "the key of this certificate is not the one that node `n1` joined with"
+    );
+    assert_eq!(cluster.join(&token, "n3", "k1", Duration::ZERO).await, REVOKED_BEFORE);
+    let used = cluster.join(&replacement, "n1", "k3", Duration::ZERO).await;
+    assert_eq!(used, format!("the join token {} has been used up", replacement.id));
+}
+
+#[tokio::test]
+async fn a_renewal_is_recorded_for_the_registered_key_only() {
+    let cluster = Cluster::new();
+    let token = cluster.token(None).await;
+    assert_eq!(cluster.join(&token, "n1", "k1", Duration::ZERO).await, "");
+    let node = NodeName::new("n1");
+    let later = UnixMillis(END.0 + 1);
+    cluster.tokens.renewed(&node, Digest::of(b"k1"), later, NOW).await.unwrap();
+    let nodes = cluster.tokens.nodes().await.unwrap();
+    assert_eq!((&nodes[0].node, nodes[0].record.certificate_end), (&node, Some(later)));
+    assert!(cluster.tokens.renewed(&node, Digest::of(b"k2"), later, NOW).await.is_err());
+    cluster.tokens.revoke(&node, NOW).await.unwrap();
+    let refused = cluster.tokens.renewed(&node, Digest::of(b"k1"), later, NOW).await.unwrap_err();
+    assert_eq!(refused.to_string(), REVOKED);
+}
+
+#[tokio::test]
+async fn records_of_before_are_read() {
+    let cluster = Cluster::new();
+    let digest = Digest::of(b"k1");
+    let record = format!(r#"{{"key":"{digest}","joinedAt":1,"token":"0a1b2c3d"}}"#);
+    let write = Write::Put(node_key(&NodeName::new("n1")), record.into());
+    cluster.store.txn(Txn { compares: Vec::new(), writes: vec![write] }).await.unwrap();
+    assert_eq!(cluster.key("n1", "k1").await, "");
 }

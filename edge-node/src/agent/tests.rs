@@ -79,7 +79,7 @@ impl Node {
         let opened = within(async {
             loop {
                 // The store of an agent that ended a moment ago may still be closing.
-                match Local::open(dir, &seal) {
+                match Local::open(dir, (&seal, &Arc::default())) {
                     Err(OpenError::InUse { .. }) => tokio::time::sleep(STEP).await,
                     opened => return opened.unwrap(),
                 }

@@ -11,7 +11,7 @@ use dunlin_edge_node_core::{
     content::Seal,
     node::{Batch, Change, Loaded},
 };
-use dunlin_link::{Digest, PodUid, pod::ConfigKind, sealed::Content};
+use dunlin_link::{Digest, PodUid, UnixMillis, pod::ConfigKind, sealed::Content};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 use serde::de::DeserializeOwned;
 
@@ -20,9 +20,12 @@ use super::{
     records::{MalformedRecord, decode, decode_content, encode, encode_content},
 };
 
-/// Opens or creates the file, verifies all of it, and reads it. Whatever damage makes redb do is this file's failure and not the
+/// Opens or creates the file, verifies all of it, and reads it, with what it knows of the coordinator's clock. Whatever damage makes redb do is this file's failure and not the
 /// process's.
-pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), OpenError> {
+pub(super) fn open(
+    path: &Path,
+    cache_bytes: usize,
+) -> Result<(Database, Loaded, Option<UnixMillis>), OpenError> {
     let opened = catch_unwind(AssertUnwindSafe(|| open_verified(path, cache_bytes)));
     opened.unwrap_or_else(|_| Err(damaged(path, "its pages do not fit together".to_owned())))
 }
@@ -33,7 +36,10 @@ pub(super) fn is_in_use(path: &Path) -> bool {
     fs::File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
-fn open_verified(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), OpenError> {
+fn open_verified(
+    path: &Path,
+    cache_bytes: usize,
+) -> Result<(Database, Loaded, Option<UnixMillis>), OpenError> {
     let failed = |error: redb::Error| match error {
         redb::Error::Corrupted(what) => damaged(path, what),
         source => OpenError::Database { path: path.to_owned(), source: Box::new(source) },
@@ -56,6 +62,9 @@ fn open_verified(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), 
     let meta = rows(META)?;
     let applied = meta.iter().find(|(key, _)| key == APPLIED);
     let applied = applied.map(|(key, value)| decode("meta", key, value)).transpose().map_err(malformed)?;
+    let time = meta.iter().find(|(key, _)| key == SERVER_TIME);
+    // A damaged one is no reason not to start: it is learned again.
+    let server_time = time.and_then(|(key, value)| decode("meta", key, value).ok());
     let mut objects = BTreeMap::new();
     for (key, value) in rows(OBJECTS)? {
         // A key that is no digest was not written by any version; its content could not be asked for.
@@ -70,7 +79,7 @@ fn open_verified(path: &Path, cache_bytes: usize) -> Result<(Database, Loaded), 
         tombstones: by_uid("tombstones", rows(TOMBSTONES)?).map_err(malformed)?,
         objects,
     };
-    Ok((database, loaded))
+    Ok((database, loaded, server_time))
 }
 
 fn is_clear_secret(content: &Content) -> bool {
@@ -152,13 +161,16 @@ fn begin(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
     Ok(transaction)
 }
 
-/// Commits batches in one durable transaction.
+/// Commits batches in one durable transaction, and along with them that it is `server_time` or later by the coordinator's clock.
 pub(super) fn commit<'a>(
     database: &Database,
     batches: impl Iterator<Item = &'a Batch>,
-    seal: &Seal,
+    (seal, server_time): (&Seal, Option<UnixMillis>),
 ) -> Result<(), redb::Error> {
     let transaction = begin(database)?;
+    if let Some(time) = server_time {
+        transaction.open_table(META)?.insert(SERVER_TIME, encode(&time).as_slice())?;
+    }
     for batch in batches {
         if let Some(applied) = &batch.applied {
             transaction.open_table(META)?.insert(APPLIED, encode(applied).as_slice())?;
@@ -236,6 +248,7 @@ const OBJECTS: Table = TableDefinition::new("objects");
 
 const STARTS: &str = "starts";
 const APPLIED: &str = "applied";
+const SERVER_TIME: &str = "server_time";
 
 #[cfg(test)]
 pub(super) mod tests {

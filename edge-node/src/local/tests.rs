@@ -42,7 +42,7 @@ fn tombstone(uid: &str) -> Tombstone {
 #[tokio::test]
 async fn a_reopened_state_holds_what_was_committed() {
     let dir = tempfile::tempdir().unwrap();
-    let (local, loaded) = Local::open(dir.path(), &seal()).unwrap();
+    let (local, loaded) = Local::open(dir.path(), (&seal(), &Arc::default())).unwrap();
     assert_eq!((loaded.starts, loaded.applied.revision), (1, Revision(0)));
     let uid = PodUid::new("u1");
     let object = ConfigObject { kind: ConfigKind::Secret, data: vec![("k".to_owned(), b"v".to_vec())] };
@@ -85,7 +85,7 @@ fn says(dir: &Path, value: &[u8]) -> bool {
 #[tokio::test]
 async fn a_secret_never_lies_in_clear() {
     let dir = tempfile::tempdir().unwrap();
-    let (local, _) = Local::open(dir.path(), &seal()).unwrap();
+    let (local, _) = Local::open(dir.path(), (&seal(), &Arc::default())).unwrap();
     let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
     let object = |kind, value: &[u8]| ConfigObject { kind, data: vec![("k".to_owned(), value.to_vec())] };
     let put = |id, kind, value: &[u8]| (id, Change::Put(object(kind, value).into()));
@@ -102,7 +102,7 @@ async fn a_secret_never_lies_in_clear() {
 #[tokio::test]
 async fn secrets_of_an_earlier_version_are_sealed_and_leave_no_trace() {
     let dir = tempfile::tempdir().unwrap();
-    let (local, _) = Local::open(dir.path(), &seal()).unwrap();
+    let (local, _) = Local::open(dir.path(), (&seal(), &Arc::default())).unwrap();
     let uid = PodUid::new("u1");
     let batch = Batch {
         applied: Some(AppliedRecord { revision: Revision(7), restore_generation: 0 }),
@@ -135,7 +135,7 @@ async fn secrets_of_an_earlier_version_are_sealed_and_leave_no_trace() {
 #[tokio::test]
 async fn a_state_whose_key_is_gone_opens_without_its_secrets() {
     let dir = tempfile::tempdir().unwrap();
-    let (local, _) = Local::open(dir.path(), &seal()).unwrap();
+    let (local, _) = Local::open(dir.path(), (&seal(), &Arc::default())).unwrap();
     let id = Digest::of(b"1");
     let object = ConfigObject { kind: ConfigKind::Secret, data: vec![("k".to_owned(), b"hunter2".to_vec())] };
     let objects = vec![(id, Change::Put(object.into()))];
@@ -145,7 +145,7 @@ async fn a_state_whose_key_is_gone_opens_without_its_secrets() {
     let other = SealingKey::generate(&mut StdRng::seed_from_u64(6));
     let seal = Arc::new(Seal { key: other, place: seal().place.clone() });
     let (_local, loaded) = loop {
-        match Local::open(dir.path(), &seal) {
+        match Local::open(dir.path(), (&seal, &Arc::default())) {
             Err(OpenError::InUse { .. }) => thread::sleep(std::time::Duration::from_millis(10)),
             opened => break opened.unwrap(),
         }
@@ -160,14 +160,14 @@ fn a_state_that_is_not_ours_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE), b"something else entirely, and long enough to be looked at")
         .unwrap();
-    let error = Local::open(dir.path(), &seal()).unwrap_err();
+    let error = Local::open(dir.path(), (&seal(), &Arc::default())).unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
 }
 
 /// The writer thread of a dropped store lets go of the file a moment later.
 fn reopen(dir: &Path) -> (Local, Loaded) {
     for _ in 0..500 {
-        match Local::open(dir, &seal()) {
+        match Local::open(dir, (&seal(), &Arc::default())) {
             Ok(opened) => return opened,
             Err(OpenError::InUse { .. }) => thread::sleep(std::time::Duration::from_millis(10)),
             Err(other) => panic!("{other}"),

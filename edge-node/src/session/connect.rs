@@ -176,12 +176,11 @@ impl Connected {
 
 /// What it takes to open a session's connection.
 pub(super) fn session_dial(
-    identity: &Identity,
+    (identity, floor): (Identity, Duration),
     socket: Option<SharedSocket>,
     tunables: Option<Tunables>,
     plan: Plan,
 ) -> Result<Dial, ConnectError> {
-    let floor = identity.issued_at().unwrap_or_default();
     let tls = tls::session_config(identity.authority(), identity.chain(), identity.key(), floor)?;
     Ok(Dial { tls, socket, tunables, plan })
 }

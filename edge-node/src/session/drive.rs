@@ -1,15 +1,18 @@
 //! Runs the machine over one connection: reads, writes, acts, answers streams and keeps time, all in one task.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use dunlin_link::session::{CloseCode, SessionError, node::NodeOutput};
-use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tracing::{info, warn};
 
 use super::{
     SessionHost, Shared,
     connect::{Connected, describe},
-    logs, path, wall,
+    identity::IdentityError,
+    logs, path,
+    renew::{Begin, Verdict},
+    wall,
 };
 
 /// Why a session ended.
@@ -27,6 +30,15 @@ pub(super) enum SessionEnd {
     /// This machine's network changed, and the connection cannot come along; in words.
     #[error("this machine's network changed, and {0}")]
     NetworkChanged(&'static str),
+    /// The coordinator says that the node's certificate has expired.
+    #[error("the coordinator says that this node's certificate has expired; renewing it")]
+    Expired,
+    /// The connection was for a new certificate, which is there.
+    #[error("connecting again with the renewed certificate")]
+    Renewed,
+    /// There is no asking for a new certificate.
+    #[error("failed to ask for a new certificate")]
+    Identity(#[from] IdentityError),
     /// The agent cannot keep what it was told.
     #[error("failed to commit a change")]
     Commit(#[source] io::Error),
@@ -35,7 +47,7 @@ pub(super) enum SessionEnd {
 impl SessionEnd {
     /// Whether another connection is better tried at once.
     pub(super) const fn is_worth_another(&self) -> bool {
-        matches!(self, Self::NetworkChanged(_))
+        matches!(self, Self::NetworkChanged(_) | Self::Renewed)
     }
 
     /// What to close the connection with.
@@ -47,11 +59,24 @@ impl SessionEnd {
     }
 }
 
-/// Runs one session until it ends.
+/// Runs one session until it ends, or a renewal before one.
 pub(super) async fn drive<H: SessionHost>(
     shared: &Arc<Shared>,
     host: &Arc<H>,
     connected: &Connected,
+) -> SessionEnd {
+    let begin = shared.credentials.begin(shared.server_time.now());
+    let end = run(shared, host, connected, begin).await;
+    let verdict = if matches!(end, SessionEnd::Expired) { Verdict::Expired } else { Verdict::Other };
+    shared.credentials.ended(begin, verdict);
+    end
+}
+
+async fn run<H: SessionHost>(
+    shared: &Arc<Shared>,
+    host: &Arc<H>,
+    connected: &Connected,
+    begin: Begin,
 ) -> SessionEnd {
     let connection = &connected.connection;
     let (output, input) = match connection.open_bi().await {
@@ -62,8 +87,18 @@ pub(super) async fn drive<H: SessionHost>(
     let _ = output.set_priority(CONTROL_PRIORITY);
     // A commit of the last session may still be under way; what the node holds is known only after it.
     drop(shared.committing.lock().await);
-    shared.machine().handle_connected(shared.now(), wall(), host.applied(), host.unacked());
-    let run = Run { shared, host, connected };
+    match begin {
+        Begin::Session => {
+            shared.machine().handle_connected(shared.now(), wall(), host.applied(), host.unacked());
+        }
+        Begin::Renewal => match shared.credentials.request() {
+            Ok(request) => {
+                shared.machine().handle_connected_to_renew(shared.now(), host.applied(), request);
+            }
+            Err(error) => return error.into(),
+        },
+    }
+    let run = Run { shared, host, connected, begin };
     run.shared.bells.ring();
     let ended = tokio::try_join!(
         run.read(input),
@@ -72,21 +107,31 @@ pub(super) async fn drive<H: SessionHost>(
         run.answer_streams(),
         run.keep_time(),
         path::follow(&shared.network, connected),
+        run.keep_certificate(),
     );
     match ended {
         // The stream's own error says less than why the connection closed.
-        Err(SessionEnd::Connection(text)) => {
-            SessionEnd::Connection(connection.close_reason().map_or(text, |reason| describe(&reason)))
-        }
+        Err(SessionEnd::Connection(text)) => match connection.close_reason() {
+            Some(reason) if has_expired(&reason) => SessionEnd::Expired,
+            Some(reason) => SessionEnd::Connection(describe(&reason)),
+            None => SessionEnd::Connection(text),
+        },
         Err(end) => end,
         Ok((never, ..)) => match never {},
     }
+}
+
+/// Whether the coordinator closed because of the certificate's end.
+fn has_expired(reason: &ConnectionError) -> bool {
+    let expired = VarInt::from_u32(CloseCode::Expired as u32);
+    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code == expired)
 }
 
 struct Run<'a, H> {
     shared: &'a Arc<Shared>,
     host: &'a Arc<H>,
     connected: &'a Connected,
+    begin: Begin,
 }
 
 /// The loops end only by an error.
@@ -137,6 +182,8 @@ impl<H: SessionHost> Run<'_, H> {
                 return Err(SessionEnd::TooSilent);
             }
             NodeOutput::Opened(welcome) => {
+                self.shared.server_time.learn(welcome.server_time);
+                self.shared.credentials.changed.notify_one();
                 let epoch = welcome.epoch;
                 self.shared.contacts.opened(welcome.server_time);
                 let before = self.host.applied().restore_generation;
@@ -170,7 +217,13 @@ impl<H: SessionHost> Run<'_, H> {
                 self.shared.machine().committed(self.host.applied(), refusals);
             }
             NodeOutput::Acked(reports) => self.host.acked(reports),
-            NodeOutput::Connect | NodeOutput::Renewed(_) => {}
+            NodeOutput::Renewed(chain) => {
+                self.shared.credentials.renewed(chain).await;
+                if self.begin == Begin::Renewal {
+                    return Err(SessionEnd::Renewed);
+                }
+            }
+            NodeOutput::Connect => {}
         }
         Ok(())
     }
@@ -179,6 +232,28 @@ impl<H: SessionHost> Run<'_, H> {
         logs::serve(self.host, &self.connected.connection, &self.shared.reverse_streams).await;
         let reason = self.connected.connection.close_reason();
         Err(SessionEnd::Connection(reason.as_ref().map_or_else(String::new, describe)))
+    }
+
+    /// Renews the certificate when it is time by the coordinator's clock.
+    async fn keep_certificate(&self) -> Result<Never, SessionEnd> {
+        let Shared { credentials, server_time, .. } = &**self.shared;
+        loop {
+            if !self.shared.machine().is_open() {
+                credentials.changed.notified().await;
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(credentials.wait(server_time.now())) => {}
+                () = credentials.changed.notified() => continue,
+            }
+            let request = credentials.request()?;
+            self.shared.machine().renew(request);
+            self.shared.bells.ring();
+            let answered = tokio::time::timeout(RENEWAL_TIMEOUT, credentials.changed.notified()).await;
+            if answered.is_err() || credentials.wait(server_time.now()).is_zero() {
+                credentials.retry(server_time.now());
+            }
+        }
     }
 
     async fn keep_time(&self) -> Result<Never, SessionEnd> {
@@ -200,6 +275,9 @@ impl<H: SessionHost> Run<'_, H> {
         }
     }
 }
+
+/// For a new certificate to come over a slow line; what is later is taken as well.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Before everything else on the connection.
 const CONTROL_PRIORITY: i32 = 10;

@@ -1,24 +1,26 @@
 //! Who the node is, on disk: `identity/` in its state folder, readable by its owner only.
 //!
 //! `node.key` is the key that is the identity; it is made before anything is sent, so that a join that was cut off can be repeated
-//! with the same key. `identity.json` is written last and makes the rest count.
+//! with the same key. `identity.json` is written last and makes the rest count. A renewal replaces `node.der` in one step: there is
+//! always a certificate, the old one or the new.
 
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    ops::Range,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use dunlin_link::NodeName;
-use rcgen::KeyPair;
+use dunlin_link::{NodeName, UnixMillis, join::node_user};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 
 /// A node's identity. `Debug` shows no key.
 #[derive(Clone)]
 pub struct Identity {
+    folder: Folder,
     record: Record,
     key: Vec<u8>,
     certificate: CertificateDer<'static>,
@@ -52,9 +54,15 @@ pub enum IdentityError {
         /// Which.
         path: PathBuf,
     },
-    /// No key can be made.
-    #[error("failed to make a key")]
+    /// No key or request can be made.
+    #[error("failed to make a key or a certificate request")]
     Key(#[from] rcgen::Error),
+    /// A new certificate is not of this node's key.
+    #[error("the coordinator sent a certificate that is not this node's")]
+    Foreign,
+    /// A new certificate cannot be kept.
+    #[error("failed to keep a new certificate")]
+    Keep(#[source] io::Error),
 }
 
 impl Identity {
@@ -70,9 +78,10 @@ impl Identity {
         let key = folder.read(KEY)?.ok_or_else(|| damaged(KEY))?;
         let certificate = folder.read(CERTIFICATE)?.ok_or_else(|| damaged(CERTIFICATE))?;
         let authority = folder.read(AUTHORITY)?.ok_or_else(|| damaged(AUTHORITY))?;
-        let identity = Self { record, key, certificate: certificate.into(), authority: authority.into() };
-        if identity.issued_at().is_none() {
-            return Err(damaged(CERTIFICATE));
+        let identity =
+            Self { folder, record, key, certificate: certificate.into(), authority: authority.into() };
+        if identity.life().is_none() {
+            return Err(IdentityError::Damaged { path: identity.folder.path(CERTIFICATE) });
         }
         Ok(Some(identity))
     }
@@ -104,10 +113,34 @@ impl Identity {
         PrivateKeyDer::Pkcs8(self.key.clone().into())
     }
 
-    /// When the certificate became valid by the coordinator's clock: a time that has passed.
-    pub(super) fn issued_at(&self) -> Option<Duration> {
+    /// From when to when the certificate is valid by the coordinator's clock. Its start is a time that has passed.
+    pub(super) fn life(&self) -> Option<Range<UnixMillis>> {
         let (_, parsed) = x509_parser::parse_x509_certificate(&self.certificate).ok()?;
-        u64::try_from(parsed.validity().not_before.timestamp()).ok().map(Duration::from_secs)
+        let millis = |time: x509_parser::time::ASN1Time| UnixMillis(time.timestamp().saturating_mul(1000));
+        Some(millis(parsed.validity().not_before)..millis(parsed.validity().not_after))
+    }
+
+    /// A request for another certificate of the same key.
+    pub(super) fn request(&self) -> Result<Vec<u8>, IdentityError> {
+        let key = KeyPair::try_from(self.key.as_slice())?;
+        Ok(CertificateParams::default().serialize_request(&key)?.der().to_vec())
+    }
+
+    /// The same identity with a new certificate, leaf first, which is on disk when this returns.
+    pub(super) fn renewed(&self, chain: Vec<Vec<u8>>) -> Result<Self, IdentityError> {
+        let certificate = CertificateDer::from(chain.into_iter().next().ok_or(IdentityError::Foreign)?);
+        let key = KeyPair::try_from(self.key.as_slice())?;
+        {
+            let parsed = x509_parser::parse_x509_certificate(&certificate);
+            let (_, parsed) = parsed.map_err(|_| IdentityError::Foreign)?;
+            let user = node_user(&self.record.node);
+            let is_named = parsed.subject().iter_common_name().any(|name| name.as_str() == Ok(user.as_str()));
+            if !is_named || parsed.public_key().raw != key.subject_public_key_info() {
+                return Err(IdentityError::Foreign);
+            }
+        }
+        self.folder.write(CERTIFICATE, &certificate)?;
+        Ok(Self { certificate, ..self.clone() })
     }
 }
 
@@ -118,6 +151,7 @@ impl std::fmt::Debug for Identity {
 }
 
 /// The folder of an identity's files.
+#[derive(Clone)]
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
@@ -153,7 +187,8 @@ impl Folder {
         self.write(CERTIFICATE, &certificate)?;
         let text = serde_json::to_vec_pretty(&record).expect("a record is strings");
         self.write(RECORD, &text)?;
-        Ok(Identity { record, key: key.serialized_der().to_vec(), certificate, authority })
+        let (folder, key) = (self.clone(), key.serialized_der().to_vec());
+        Ok(Identity { folder, record, key, certificate, authority })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -171,11 +206,13 @@ impl Folder {
     /// Writes a private file whole or not at all.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), IdentityError> {
         let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+            // Of one name, so that crashes leave no more than one of them.
+            let new = self.path(&format!("{name}.new"));
+            let mut options = fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(self.path(name))?;
+            file.sync_all()?;
+            fs::rename(&new, self.path(name))?;
             fs::File::open(&self.0)?.sync_all()
         };
         write().map_err(|source| IdentityError::File { path: self.path(name), source })
@@ -186,3 +223,39 @@ const KEY: &str = "node.key";
 const CERTIFICATE: &str = "node.der";
 const AUTHORITY: &str = "ca.der";
 const RECORD: &str = "identity.json";
+
+#[cfg(test)]
+pub(super) mod test {
+    //! Identities of a cluster whose authority exists for one test.
+
+    use std::path::Path;
+
+    use dunlin_link::{NodeName, join::node_user};
+    use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+    use rustls_pki_types::CertificateDer;
+
+    use super::{Folder, Identity, Record};
+
+    /// The identity of node `n1`, whose certificate lasts for so many days of January 2026.
+    pub(crate) fn identity(state_dir: &Path, days: u8) -> Identity {
+        let folder = Folder::of(state_dir);
+        let key = folder.key().unwrap();
+        let record = Record { node: NodeName::new("n1"), cluster_id: "c".into(), addresses: Vec::new() };
+        let certificate = sign(&key, days);
+        folder.keep(record, &key, certificate.clone(), certificate).unwrap()
+    }
+
+    /// Another certificate of the same key.
+    pub(crate) fn certificate(identity: &Identity, days: u8) -> CertificateDer<'static> {
+        sign(&KeyPair::try_from(identity.key.as_slice()).unwrap(), days)
+    }
+
+    fn sign(key: &KeyPair, days: u8) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, node_user(&NodeName::new("n1")));
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after =
+            date_time_ymd(2026, 1, 1) + std::time::Duration::from_secs(86_400) * u32::from(days);
+        params.self_signed(key).unwrap().der().clone()
+    }
+}

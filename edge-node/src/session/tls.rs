@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use dunlin_link::{Digest, join};
+use dunlin_link::{Digest, join, session::clock::RELEASED_AT_SECONDS};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -33,7 +33,8 @@ pub(super) fn join_config(ca: Digest) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// For sessions: the coordinator of this authority, to which the node shows its own chain. `floor` is a time that has passed.
+/// For sessions: the coordinator of this authority, to which the node shows its own chain. `floor` is a time that has passed by the
+/// coordinator's clock.
 pub(super) fn session_config(
     authority: &CertificateDer<'static>,
     chain: Vec<CertificateDer<'static>>,
@@ -53,7 +54,8 @@ pub(super) fn session_config(
     Ok(config)
 }
 
-/// A machine without a clock of its own starts in 1970; some times are known to have passed.
+/// A machine without a clock of its own starts in 1970, or anywhere: it is not believed before what is known to have passed, nor
+/// decades after it.
 #[derive(Debug)]
 struct FlooredClock {
     floor: Duration,
@@ -62,7 +64,8 @@ struct FlooredClock {
 impl TimeProvider for FlooredClock {
     fn current_time(&self) -> Option<UnixTime> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Some(UnixTime::since_unix_epoch(now.max(self.floor)))
+        let is_likely = (self.floor..self.floor + CLOCK_SPAN).contains(&now);
+        Some(UnixTime::since_unix_epoch(if is_likely { now } else { self.floor }))
     }
 }
 
@@ -124,4 +127,24 @@ pub(super) fn authority_of<'a>(chain: &[CertificateDer<'a>], ca: Digest) -> Opti
 }
 
 /// 2026-01-01: before this there was no release of ours.
-pub(crate) const RELEASED_AT: Duration = Duration::from_secs(1_767_225_600);
+pub(crate) const RELEASED_AT: Duration = Duration::from_secs(RELEASED_AT_SECONDS);
+
+/// How far a clock may be ahead of what is known to have passed: more than a machine is kept.
+const CLOCK_SPAN: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unlikely_clock_reads_as_what_is_known() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let check = |floor: Duration, believed: bool| {
+            let read = FlooredClock { floor }.current_time().unwrap().as_secs();
+            assert_eq!(read != floor.as_secs(), believed, "{floor:?}");
+        };
+        check(RELEASED_AT.min(now - Duration::from_secs(60)), true);
+        check(now + Duration::from_secs(60), false);
+        check(now.saturating_sub(CLOCK_SPAN + Duration::from_secs(60)), false);
+    }
+}

@@ -2,6 +2,9 @@
 
 use crate::UnixMillis;
 
+/// 2026-01-01, in seconds since 1970: before this there was no release of ours, so no clock of either side is believed below it.
+pub const RELEASED_AT_SECONDS: u64 = 1_767_225_600;
+
 /// The correction for one session, observed anew with everything that the node sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockOffset {

@@ -16,8 +16,8 @@ use crate::{
     held::HeldSet,
     limits::{EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
     message::{
-        AssignmentAck, Attempt, Epoch, Events, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew, Renewed,
-        Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
+        AssignmentAck, Attempt, Epoch, Events, Facts, Hello, PROTOCOL_VERSIONS, Probe, Refused, Renew,
+        Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
     restore::SignedRestore,
@@ -115,6 +115,11 @@ pub struct CoordinatorSession {
 enum Phase {
     Greeting {
         deadline: Moment,
+        admits: Admits,
+    },
+    /// The node asked for a certificate instead of greeting, and gets nothing else.
+    Renewing {
+        deadline: Moment,
     },
     /// Without a digest, only a snapshot of the revision or later will do.
     Greeted {
@@ -129,6 +134,15 @@ enum Phase {
     Closed,
 }
 
+/// What a connection may begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admits {
+    /// A greeting or a renewal.
+    Anything,
+    /// A renewal: the certificate has expired.
+    Renewal,
+}
+
 /// The one change that the node has not acknowledged.
 #[derive(Debug)]
 struct InFlight {
@@ -140,13 +154,22 @@ struct InFlight {
 impl CoordinatorSession {
     /// A session on a connection that was just accepted and authorized.
     pub fn new(config: CoordinatorConfig, now: Moment) -> Self {
+        Self::beginning(config, Admits::Anything, now)
+    }
+
+    /// The same on a connection whose certificate is of a known key and has expired: all it is good for is a new one.
+    pub fn for_renewal(config: CoordinatorConfig, now: Moment) -> Self {
+        Self::beginning(config, Admits::Renewal, now)
+    }
+
+    fn beginning(config: CoordinatorConfig, admits: Admits, now: Moment) -> Self {
         let place = SealingPlace { cluster_id: config.cluster_id.clone(), node: config.node.clone() };
         Self {
             sealer: Sealer::new(place, config.sealing_seed),
             config,
             restore: None,
             decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
-            phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT },
+            phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT, admits },
             protocol: Protocol::BEFORE_AGREEMENT,
             transmit: VecDeque::new(),
             change: VecDeque::new(),
@@ -190,7 +213,9 @@ impl CoordinatorSession {
     /// When something did not come in time.
     pub fn handle_timeout(&mut self, now: Moment) -> Result<(), SessionError> {
         match &self.phase {
-            Phase::Greeting { deadline } if *deadline <= now => Err(SessionError::GreetingTimeout),
+            Phase::Greeting { deadline, .. } | Phase::Renewing { deadline } if *deadline <= now => {
+                Err(SessionError::GreetingTimeout)
+            }
             Phase::Open { in_flight: Some(change), .. } if change.deadline <= now => {
                 Err(SessionError::AckTimeout(change.after.revision))
             }
@@ -269,6 +294,13 @@ impl CoordinatorSession {
         self.send(&Renewed { chain });
     }
 
+    /// Asks an open session for a sign of life: whatever arrives after this is one.
+    pub fn probe(&mut self) {
+        if let Phase::Open { .. } = self.phase {
+            self.send(&Probe);
+        }
+    }
+
     /// The next bytes for the control stream. Taking them one by one, as the stream accepts them, keeps later ones current.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let queues = [&mut self.transmit, &mut self.change, &mut self.replies];
@@ -288,7 +320,7 @@ impl CoordinatorSession {
     /// When to call [`CoordinatorSession::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Moment> {
         let own = match &self.phase {
-            Phase::Greeting { deadline } => Some(*deadline),
+            Phase::Greeting { deadline, .. } | Phase::Renewing { deadline } => Some(*deadline),
             Phase::Open { in_flight, .. } => in_flight.as_ref().map(|change| change.deadline),
             Phase::Greeted { .. } | Phase::Closed => None,
         };
@@ -341,10 +373,21 @@ impl CoordinatorSession {
     fn handle_frame(&mut self, now: Moment, wall: UnixMillis, frame: &Frame) -> Result<(), SessionError> {
         match &self.phase {
             Phase::Closed => Ok(()),
-            Phase::Greeted { .. } => Err(FrameError::Unexpected { kind: frame.kind }.into()),
+            Phase::Greeted { .. } | Phase::Renewing { .. } => {
+                Err(FrameError::Unexpected { kind: frame.kind }.into())
+            }
+            Phase::Greeting { .. } if frame.kind == Renew::KIND => self.handle_first_renew(now, frame),
+            Phase::Greeting { admits: Admits::Renewal, .. } => Err(SessionError::Expired),
             Phase::Greeting { .. } => self.handle_hello(wall, frame.decode()?),
             Phase::Open { .. } => self.handle_open(now, wall, frame),
         }
+    }
+
+    fn handle_first_renew(&mut self, now: Moment, frame: &Frame) -> Result<(), SessionError> {
+        let Renew { certificate_request } = frame.decode()?;
+        self.phase = Phase::Renewing { deadline: now + GREETING_TIMEOUT };
+        self.outputs.push_back(CoordinatorOutput::Renew(certificate_request));
+        Ok(())
     }
 
     fn handle_hello(&mut self, wall: UnixMillis, hello: Hello) -> Result<(), SessionError> {

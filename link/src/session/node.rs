@@ -140,8 +140,16 @@ enum StartingOver {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Greeting { deadline: Moment },
-    Open { since: Moment },
+    Greeting {
+        deadline: Moment,
+    },
+    /// The certificate has expired; the connection is good for a new one only.
+    Renewing {
+        deadline: Moment,
+    },
+    Open {
+        since: Moment,
+    },
 }
 
 impl NodeSession {
@@ -211,16 +219,15 @@ impl NodeSession {
             facts: self.facts.clone(),
             extensions: key.into_iter().collect(),
         };
-        self.phase = Phase::Connected(Connection {
-            decoder: Decoder::new(CONTROL_FRAME_BYTES_MAX),
-            transmit: VecDeque::from([frame::encode(&hello)]),
-            applied,
-            restore_generation: applied.restore_generation,
-            protocol: Protocol::BEFORE_AGREEMENT,
-            stage: Stage::Greeting { deadline: now + GREETING_TIMEOUT },
-            assembler: Assembler::default(),
-            committing: None,
-        });
+        let stage = Stage::Greeting { deadline: now + GREETING_TIMEOUT };
+        self.phase = Phase::Connected(Connection::beginning(&hello, applied, stage));
+    }
+
+    /// A connection is up whose certificate has expired: it asks for a new one and for nothing else. After
+    /// [`NodeOutput::Renewed`] the caller closes it and connects again.
+    pub fn handle_connected_to_renew(&mut self, now: Moment, applied: Applied, certificate_request: Vec<u8>) {
+        let stage = Stage::Renewing { deadline: now + GREETING_TIMEOUT };
+        self.phase = Phase::Connected(Connection::beginning(&Renew { certificate_request }, applied, stage));
     }
 
     /// The connection ended, or could not be opened.
@@ -275,9 +282,10 @@ impl NodeSession {
                 self.outputs.push_back(NodeOutput::Connect);
                 Ok(())
             }
-            Phase::Connected(Connection { stage: Stage::Greeting { deadline }, .. }) if *deadline <= now => {
-                Err(SessionError::GreetingTimeout)
-            }
+            Phase::Connected(Connection {
+                stage: Stage::Greeting { deadline } | Stage::Renewing { deadline },
+                ..
+            }) if *deadline <= now => Err(SessionError::GreetingTimeout),
             Phase::Connected(_) if self.starting_over == StartingOver::Wanted => Err(SessionError::StartOver),
             _ => Ok(()),
         }
@@ -305,9 +313,9 @@ impl NodeSession {
         self.health = Some(health);
     }
 
-    /// Asks for a new certificate of the registered key.
+    /// Asks for a new certificate of the registered key, in an open session.
     pub fn renew(&mut self, certificate_request: Vec<u8>) {
-        if let Phase::Connected(connection) = &mut self.phase {
+        if let Phase::Connected(connection @ Connection { stage: Stage::Open { .. }, .. }) = &mut self.phase {
             connection.send(&Renew { certificate_request });
         }
     }
@@ -368,7 +376,10 @@ impl NodeSession {
             Phase::Connected(_) if matches!(self.starting_over, StartingOver::Wanted) => {
                 Some(Moment(Duration::ZERO))
             }
-            Phase::Connected(Connection { stage: Stage::Greeting { deadline }, .. }) => Some(*deadline),
+            Phase::Connected(Connection {
+                stage: Stage::Greeting { deadline } | Stage::Renewing { deadline },
+                ..
+            }) => Some(*deadline),
             _ => None,
         }
     }
@@ -432,6 +443,12 @@ impl NodeSession {
             Phase::Connected(Connection { stage: Stage::Greeting { .. }, .. }) => {
                 self.handle_welcome(now, frame.decode()?)
             }
+            Phase::Connected(Connection { stage: Stage::Renewing { .. }, .. }) => {
+                self.outputs.push_back(NodeOutput::Renewed(frame.decode::<Renewed>()?.chain));
+                // The coordinator is there and knows this node: the next connection need not wait for long.
+                self.backoff.reset();
+                Ok(())
+            }
             Phase::Connected(connection) => connection.handle_open(frame, &mut self.outputs),
             _ => Ok(()),
         }
@@ -478,6 +495,20 @@ impl NodeSession {
 }
 
 impl Connection {
+    /// A connection whose first frame is `first`.
+    fn beginning(first: &impl Message, applied: Applied, stage: Stage) -> Self {
+        Self {
+            decoder: Decoder::new(CONTROL_FRAME_BYTES_MAX),
+            transmit: VecDeque::from([frame::encode(first)]),
+            applied,
+            restore_generation: applied.restore_generation,
+            protocol: Protocol::BEFORE_AGREEMENT,
+            stage,
+            assembler: Assembler::default(),
+            committing: None,
+        }
+    }
+
     fn handle_open(&mut self, frame: &Frame, outputs: &mut VecDeque<NodeOutput>) -> Result<(), SessionError> {
         // A coordinator that reads has one or two to come.
         if self.transmit.len() >= SESSION_QUEUE_MAX {

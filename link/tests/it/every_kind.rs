@@ -6,8 +6,8 @@ use dunlin_link::{
     join::{JoinRequest, Joined},
     message::{
         AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
-        AssignmentSealed, AssignmentTombstones, Busy, Events, Facts, Hello, Refused, Renew, Renewed, Resync,
-        StatusAck, StatusBatch, Unsupported, Welcome,
+        AssignmentSealed, AssignmentTombstones, Busy, Events, Facts, Hello, Probe, Refused, Renew, Renewed,
+        Resync, StatusAck, StatusBatch, Unsupported, Welcome,
     },
     rpc::{RequestHead, ResponseHead},
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
@@ -28,6 +28,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         Busy,
         Refused,
         Unsupported,
+        Probe,
         AssignmentBegin,
         AssignmentPods,
         AssignmentTombstones,

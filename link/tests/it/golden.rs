@@ -11,7 +11,7 @@ use dunlin_link::{
     logs::LogRequest,
     message::{
         AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
-        AssignmentSealed, AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello,
+        AssignmentSealed, AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello, Probe,
         Refused, Renew, Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
     rpc::{Method, RequestHead, ResponseHead},
@@ -72,6 +72,7 @@ impl Frames {
         self.add(&Busy { retry_after_ms: 1_500 });
         self.add(&Refused { reason: "no".into() });
         self.add(&Unsupported { kind: 0x0199 });
+        self.add(&Probe);
         self.add(&Renew { certificate_request: vec![1, 2, 3] });
         self.add(&Renewed { chain: vec![vec![1], vec![2, 3]] });
     }

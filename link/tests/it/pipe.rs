@@ -18,7 +18,7 @@ use dunlin_link::{
         SessionError,
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession, Recorded},
         node::{Applied, NodeConfig, NodeOutput, NodeSession},
-        registry::Registry,
+        registry::{Arrival, Caller, Registry},
     },
     status::PodStatusReport,
 };
@@ -384,9 +384,11 @@ impl World {
 
     fn act_for_coordinator(&mut self, connection: &mut Connection) {
         while let Some(output) = connection.session.poll_output() {
-            if let CoordinatorOutput::Greeted { attempt, .. } = output {
+            if let CoordinatorOutput::Greeted { attempt, boot_id, .. } = output {
                 let wall = self.wall();
-                if let Ok(epoch) = self.registry.open(&self.node_name, attempt) {
+                let caller = Caller { boot_id, attempt };
+                let arrival = self.registry.arrive(&self.node_name, caller, self.now);
+                if let Ok(Arrival::Seated(epoch)) = arrival {
                     connection.epoch = Some(epoch);
                     connection.session.welcome(epoch, self.desired.clone(), self.now, wall).unwrap();
                 } else {

@@ -16,7 +16,7 @@ use dunlin_link::{
         SessionError,
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession, Recorded},
         node::{Applied, NodeConfig, NodeOutput, NodeSession},
-        registry::Registry,
+        registry::{Arrival, Caller, Registry},
     },
     status::PodStatusReport,
 };
@@ -127,10 +127,13 @@ fn act_for_coordinator(
     output: CoordinatorOutput,
 ) {
     match output {
-        CoordinatorOutput::Greeted { attempt, .. } => match registry.open(&name(), attempt) {
-            Ok(epoch) => session.welcome(epoch, set.clone(), NOW, WALL).unwrap(),
-            Err(stale) => drop(session.refuse(stale.to_string())),
-        },
+        CoordinatorOutput::Greeted { attempt, boot_id, .. } => {
+            match registry.arrive(&name(), Caller { boot_id, attempt }, NOW) {
+                Ok(Arrival::Seated(epoch)) => session.welcome(epoch, set.clone(), NOW, WALL).unwrap(),
+                Ok(Arrival::Occupied { .. }) => drop(session.refuse("another agent".into())),
+                Err(stale) => drop(session.refuse(stale.to_string())),
+            }
+        }
         CoordinatorOutput::Statuses(reports) => {
             let results: Vec<_> = reports.into_iter().map(|report| (report.uid, Recorded::Done)).collect();
             session.recorded(&results, NOW).unwrap();

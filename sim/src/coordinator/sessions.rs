@@ -5,12 +5,13 @@ use dunlin_coordinator_core::{
 };
 use dunlin_link::{
     NodeName, PodUid, UnixMillis,
-    message::{Attempt, Epoch, Tunables},
+    message::{Epoch, Tunables},
     moment::Moment,
     restore::RestoreRecord,
     session::{
         CloseCode, SessionError,
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession, Recorded},
+        registry::{Arrival, Caller, StaleAttempt},
     },
     status::{NodeFacts, PodStatusReport},
 };
@@ -159,7 +160,9 @@ impl Coordinator {
             return self.close(conn, CloseCode::Superseded, "superseded by a newer session", context);
         }
         match output {
-            CoordinatorOutput::Greeted { facts, attempt, .. } => self.greet(conn, facts, attempt, context),
+            CoordinatorOutput::Greeted { facts, boot_id, attempt } => {
+                self.greet(conn, facts, Caller { boot_id, attempt }, context);
+            }
             CoordinatorOutput::Statuses(reports) => self.record(conn, &node, reports, offset, context),
             CoordinatorOutput::Facts(facts) => self.register(&node, facts, context),
             CoordinatorOutput::Refused(refusals) => {
@@ -177,16 +180,21 @@ impl Coordinator {
         }
     }
 
-    fn greet(&mut self, conn: ConnId, facts: NodeFacts, attempt: Attempt, context: &mut Context) {
+    fn greet(&mut self, conn: ConnId, facts: NodeFacts, caller: Caller, context: &mut Context) {
         let Some(process) = &mut self.process else { return };
         let (Some(registry), Some(session)) = (&mut process.registry, process.sessions.get_mut(&conn)) else {
             return;
         };
         let node = session.node.clone();
-        let epoch = match registry.open(&node, attempt) {
-            Ok(epoch) => epoch,
-            Err(stale) => {
-                let error = session.machine.refuse(stale.to_string());
+        let arrival = match registry.arrive(&node, caller, context.now) {
+            // Each node has one machine here: another agent means that the one before is gone. The coordinator's shell asks.
+            Ok(Arrival::Occupied { by, .. }) => registry.replace(&node, caller, by, context.now),
+            arrival => arrival,
+        };
+        let epoch = match arrival {
+            Ok(Arrival::Seated(epoch)) => epoch,
+            Ok(Arrival::Occupied { .. }) | Err(StaleAttempt) => {
+                let error = session.machine.refuse(StaleAttempt.to_string());
                 return self.fail(conn, &error, context);
             }
         };

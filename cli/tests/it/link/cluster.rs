@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use dunlin_coordinator::{
     artifacts::{Artifacts, OpenModule},
+    members::Members,
     pki::Pki,
     quic::{QuicServer, Services},
     service::{ApiService, Clock},
@@ -23,7 +24,7 @@ use dunlin_link::{
     join::JoinToken,
     message::Tunables,
     pod::PodAssignment,
-    session::coordinator::Recorded,
+    session::{coordinator::Recorded, registry::CloneNews},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use tokio::{fs::File, sync::watch, task::JoinHandle};
@@ -109,6 +110,14 @@ impl Cluster for Played {
         self.say(format!("disconnected {node}"));
     }
 
+    async fn cloned(&self, node: &NodeName, news: CloneNews) {
+        self.say(format!("{news:?} {node}"));
+    }
+
+    async fn is_cloned(&self, _node: &NodeName) -> bool {
+        false
+    }
+
     async fn pod_statuses(
         &self,
         _node: &NodeName,
@@ -190,11 +199,13 @@ impl Coordinator {
             term: store.next_term().await.unwrap(),
             tunables,
             sessions_max: 2,
+            clock: Clock::system(),
         };
         let sessions = Sessions::new(Arc::clone(&played) as Arc<dyn Cluster>, options);
         let api = ApiService::new(store.clone(), Clock::system());
         api.attach_sessions(Arc::new(sessions.clone()));
         let services = Services {
+            members: Members::new(pki.clone(), tokens.clone(), Clock::system(), Duration::from_secs(3600)),
             pki: pki.clone(),
             tokens: tokens.clone(),
             sessions: sessions.clone(),
@@ -221,7 +232,7 @@ impl Coordinator {
 
     pub(crate) async fn token_with(&self, lifetime: Option<Duration>, uses: Option<u32>) -> JoinToken {
         let addresses = vec![self.address.to_string()];
-        let new = NewToken { description: String::new(), lifetime, uses, addresses };
+        let new = NewToken { description: String::new(), lifetime, uses, addresses, replaces: None };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = UnixMillis(i64::try_from(now.as_millis()).unwrap());
         self.tokens.create(new, now).await.unwrap()

@@ -135,6 +135,7 @@ impl Node {
             boot_id: BootId([1; 16]),
             transport,
             sealing_key: sealing_key(folder.path()).unwrap().public(),
+            server_time: Arc::default(),
         };
         let session = Session::new(identity, options);
         let handle = session.handle();

@@ -6,7 +6,7 @@ use dunlin_link::{Digest, NodeName, PodUid, UnixMillis, logs::LogRequest, status
 use tokio::io::AsyncReadExt;
 
 use super::{
-    cluster::Coordinator,
+    cluster::{Coordinator, logged},
     node::{Node, pod, report},
 };
 use dunlin_coordinator::artifacts::Module;
@@ -64,16 +64,23 @@ async fn what_happened_while_apart_is_told_after_a_restart_of_either_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_agent_takes_the_place_of_the_first() {
+async fn a_second_agent_with_the_same_key_leaves_the_first_its_session() {
     let coordinator = Coordinator::start().await;
-    let node = Node::join(coordinator.token().await, "n1").await;
-    // Each agent connects once more with the keep-alive that it learns.
-    coordinator.played.hears("connected n1", 2).await;
+    let node = Node::join(coordinator.token().await, "twin").await;
+    // The agent connects once more with the keep-alive that it learns.
+    coordinator.played.hears("connected twin", 2).await;
     let identity = Identity::load(node.folder.path()).unwrap().unwrap();
     let second = Node::start(identity, tempfile::tempdir().unwrap());
-    coordinator.played.hears("connected n1", 4).await;
-    super::cluster::logged(&["session ended", "a newer session of the node took the place"]).await;
-    assert_eq!(coordinator.sessions.connected(), [NodeName::new("n1")]);
+    logged(&["session ended", "another machine or agent with the identity of node `twin` is connected"])
+        .await;
+    coordinator.played.hears("Cloned twin", 1).await;
+    let uid = PodUid::new("u1");
+    coordinator.played.assign(pod("u1", Digest::of(b"module")));
+    node.holds("u1 assigned", |held| held.pods.contains_key(&uid)).await;
+    assert_eq!(coordinator.sessions.connected(), [NodeName::new("twin")]);
+    // When the first is gone the second is the node.
+    node.stop().await;
+    second.holds("u1 assigned", |held| held.pods.contains_key(&uid)).await;
     second.stop().await;
 }
 

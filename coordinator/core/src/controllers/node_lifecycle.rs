@@ -22,6 +22,8 @@ pub fn reconcile(view: &View, node: &NodeName, now: Timestamp) -> Plan {
     let Some(info) = &entry.info else { return Plan::nothing() };
     let mut plan = Plan::nothing();
     let silent = match silent_since(view, entry) {
+        // It will not come back on its own.
+        Some(_) if info.is_revoked() => Some(now),
         Some(since) if now < since => {
             plan.wake_at(since);
             None
@@ -75,7 +77,8 @@ fn silent_since(view: &View, entry: &NodeEntry) -> Option<Timestamp> {
 }
 
 fn mark(info: &NodeInfo, health: Health, plan: &mut Plan) {
-    if health == Health::Unknown && info.condition("Ready") != Some("Unknown") {
+    // Why a revoked node is not Ready is known better than that it is silent.
+    if health == Health::Unknown && info.condition("Ready") != Some("Unknown") && !info.is_revoked() {
         plan.actions.push(Action::MarkNodeUnknown { node: info.name.clone(), uid: info.uid.clone() });
     }
     let wanted = match health {

@@ -6,7 +6,10 @@ use dunlin_link::NodeName;
 use jiff::Timestamp;
 
 use super::decode::{DecodeError, NodeShape};
-use crate::amounts::{Amounts, whole};
+use crate::{
+    amounts::{Amounts, whole},
+    node_identity::REASON_REVOKED,
+};
 
 /// The parts of a Node that the scheduler and the controllers look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub struct Condition {
     pub kind: String,
     /// `status`: `True`, `False` or `Unknown`.
     pub status: String,
+    /// `reason`.
+    pub reason: String,
 }
 
 impl NodeInfo {
@@ -86,7 +91,11 @@ impl NodeInfo {
                 .status
                 .conditions
                 .into_iter()
-                .map(|condition| Condition { kind: condition.kind, status: condition.status })
+                .map(|condition| Condition {
+                    kind: condition.kind,
+                    status: condition.status,
+                    reason: condition.reason,
+                })
                 .collect(),
         })
     }
@@ -97,6 +106,12 @@ impl NodeInfo {
             .iter()
             .find(|condition| condition.kind == kind)
             .map(|condition| condition.status.as_str())
+    }
+
+    /// Whether the node is not Ready because its key was revoked.
+    pub fn is_revoked(&self) -> bool {
+        let revoked = |condition: &Condition| condition.kind == "Ready" && condition.reason == REASON_REVOKED;
+        self.conditions.iter().any(revoked)
     }
 
     /// Whether the node has a taint of this key and effect.

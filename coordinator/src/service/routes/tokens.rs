@@ -1,9 +1,9 @@
 //! Join tokens.
 
 use dunlin_api::Status;
-use dunlin_link::{UnixMillis, join::TokenId};
+use dunlin_link::{NodeName, UnixMillis, join::TokenId};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{Call, chain, not_served};
@@ -14,23 +14,23 @@ use crate::{
 
 impl ApiService {
     pub(super) async fn create_token(&self, call: Call<'_>) -> Result<Response, Status> {
-        let body = body::read(call.body).await?;
-        let asked: AskedToken = match body.as_slice() {
-            [] => AskedToken::default(),
-            body => serde_json::from_slice(body).map_err(|error| Status::bad_request(error.to_string()))?,
-        };
-        let addresses = asked.addresses.unwrap_or_else(|| {
-            self.inner.attached.cluster.get().map(|cluster| cluster.addresses.clone()).unwrap_or_default()
-        });
+        let asked: AskedToken = parse(&body::read(call.body).await?)?;
+        let addresses = asked.addresses.unwrap_or_else(|| self.advertised());
         let new = NewToken {
             description: asked.description.unwrap_or_default(),
             lifetime: asked.lifetime_seconds.map(std::time::Duration::from_secs),
             uses: asked.uses,
             addresses,
+            replaces: None,
         };
         let now = UnixMillis(self.clock().now().as_millisecond());
         let token = self.tokens()?.create(new, now).await.map_err(|error| Status::internal(chain(&error)))?;
         Ok(Response::json(201, &json!({"id": token.id.as_str(), "token": token.reveal()})))
+    }
+
+    /// Where nodes find this coordinator.
+    pub(super) fn advertised(&self) -> Vec<String> {
+        self.inner.attached.cluster.get().map(|cluster| cluster.addresses.clone()).unwrap_or_default()
     }
 
     pub(super) async fn list_tokens(&self) -> Result<Response, Status> {
@@ -49,8 +49,16 @@ impl ApiService {
         }
     }
 
-    fn tokens(&self) -> Result<&Tokens, Status> {
+    pub(super) fn tokens(&self) -> Result<&Tokens, Status> {
         self.inner.attached.tokens.get().ok_or_else(not_served)
+    }
+}
+
+/// The options of a request; none are all default.
+pub(super) fn parse<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Status> {
+    match body {
+        [] => Ok(T::default()),
+        body => serde_json::from_slice(body).map_err(|error| Status::bad_request(error.to_string())),
     }
 }
 
@@ -72,5 +80,6 @@ fn described_token(token: &TokenRecord) -> Value {
         "createdAt": time(token.created_at),
         "expiresAt": token.expires_at.and_then(time),
         "usesLeft": token.uses_left,
+        "replaces": token.replaces.as_ref().map(NodeName::as_str),
     })
 }

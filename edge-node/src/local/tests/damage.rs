@@ -16,7 +16,7 @@ fn found(loaded: &Loaded) -> (AppliedRecord, Vec<PodUid>, Vec<Tombstone>, Vec<Di
 
 /// A file with a history: pods come and go, so that there are live pages, freed pages, and two commit slots.
 fn write_history(dir: &Path) -> Loaded {
-    let (database, _) = tables::open(&dir.join(FILE), CACHE_BYTES).unwrap();
+    let (database, ..) = tables::open(&dir.join(FILE), CACHE_BYTES).unwrap();
     for revision in 1..=60_u64 {
         let mut batch = Batch {
             applied: Some(AppliedRecord { revision: Revision(revision), restore_generation: 0 }),
@@ -33,7 +33,7 @@ fn write_history(dir: &Path) -> Loaded {
             batch.memories.push((uid.clone(), Change::Remove));
             batch.tombstones.push((uid, Change::Remove));
         }
-        tables::commit(&database, [&batch].into_iter(), &seal()).unwrap();
+        tables::commit(&database, [&batch].into_iter(), (&seal(), None)).unwrap();
     }
     drop(database);
     tables::open(&dir.join(FILE), CACHE_BYTES).unwrap().1
@@ -81,7 +81,7 @@ fn damage(bytes: &mut Vec<u8>, rng: &mut StdRng) -> String {
 
 /// Opens a file that may make redb panic, which is expected here and caught where it is opened.
 fn open_quietly(path: &Path) -> Result<Loaded, OpenError> {
-    tables::open(path, CACHE_BYTES).map(|(_, loaded)| loaded)
+    tables::open(path, CACHE_BYTES).map(|(_, loaded, _)| loaded)
 }
 
 #[test]
