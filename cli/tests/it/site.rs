@@ -215,7 +215,9 @@ impl Machine {
 
     /// What a pod's container printed in one run, read from the machine's own disk.
     pub(crate) fn printed(&self, pod: &str, container: &str, run: u32) -> Vec<String> {
-        let folders = fs::read_dir(self.state.join("logs")).unwrap().flatten().map(|entry| entry.path());
+        // There is none before the first container starts.
+        let Ok(folders) = fs::read_dir(self.state.join("logs")) else { return Vec::new() };
+        let folders = folders.flatten().map(|entry| entry.path());
         let named = format!("default_{pod}_");
         let mut folders =
             folders.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(&named));

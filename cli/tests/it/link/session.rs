@@ -70,7 +70,9 @@ async fn a_second_agent_with_the_same_key_leaves_the_first_its_session() {
     // The agent connects once more with the keep-alive that it learns.
     coordinator.played.hears("connected twin", 2).await;
     let identity = Identity::load(node.folder.path()).unwrap().unwrap();
-    let second = Node::start(identity, tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("identity")).unwrap();
+    let second = Node::start(identity, folder);
     logged(&["session ended", "another machine or agent with the identity of node `twin` is connected"])
         .await;
     coordinator.played.hears("Cloned twin", 1).await;
