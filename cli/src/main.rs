@@ -21,6 +21,7 @@ mod manifest;
 mod merge;
 mod resource;
 mod session;
+mod static_pods;
 mod table;
 mod tabs;
 mod terminal;

@@ -23,4 +23,7 @@ pub mod store;
 pub mod tokens;
 
 pub use config::{CoordinatorArgs, CoordinatorConfig};
+/// For static pods, which are lowered without a coordinator.
+pub use dunlin_coordinator_core::lower;
+
 pub use coordinator::{ClientAccess, Coordinator, StartError};

@@ -50,6 +50,7 @@ use crate::{
     modules::{Fetched, Modules},
     sandbox::Addressed,
     session::SessionHandle,
+    statics::Scan,
 };
 
 /// The carrier between a node's core and the world.
@@ -87,6 +88,7 @@ type CommitReply = oneshot::Sender<io::Result<Vec<Refusal>>>;
 #[derive(Debug)]
 enum Input {
     Commit { change: AssignmentChange, reply: CommitReply },
+    Statics(Scan),
     Locate { locate: Locate, reply: oneshot::Sender<Result<Located, String>> },
     Inspect(inspect::Inspect),
 }
@@ -193,12 +195,23 @@ impl Agent {
                 self.replies.insert(ticket, reply);
                 self.core.handle_change(ticket, change, self.clock.now());
             }
+            Input::Statics(scan) => self.handle_statics(scan),
             Input::Locate { locate, reply } => {
                 // The asker may have gone away; there is nobody else to tell.
                 let _ = reply.send(self.locate(&locate));
             }
             Input::Inspect(inspect) => self.handle_inspect(inspect),
         }
+    }
+
+    /// The static pods' folder looks different.
+    fn handle_statics(&mut self, Scan { pods, modules, rejected }: Scan) {
+        let now = self.clock.now();
+        for (digest, bytes) in modules {
+            self.modules.insert(digest, bytes, now.wall.0.unsigned_abs());
+        }
+        self.shared.set_rejected(rejected);
+        self.core.handle_statics(pods, now);
     }
 
     fn handle_written(&mut self, ticket: WriteTicket, result: io::Result<()>) {

@@ -60,6 +60,10 @@ pub struct EdgeNodeArgs {
     )]
     pub node_addresses: Vec<String>,
 
+    /// Folder of pod manifests that the node runs by itself, with no coordinator ever seen; looked at every 5 s [default: none]
+    #[arg(long, env = "DUNLIN_STATIC_PODS", value_name = "DIR")]
+    pub static_pods: Option<PathBuf>,
+
     /// Most pods this node takes [default: what the kernel's limits allow]
     #[arg(long, env = "DUNLIN_MAX_PODS", value_name = "NUMBER")]
     pub max_pods: Option<u32>,
@@ -101,6 +105,8 @@ pub struct EdgeNodeConfig {
     pub taints: Vec<(String, String, String)>,
     /// Addresses by which other machines reach the node; empty means the detected one.
     pub addresses: Vec<String>,
+    /// Folder of manifests of static pods.
+    pub static_pods: Option<PathBuf>,
     /// Upper bound on pods.
     pub pods_max: Option<u32>,
     /// Kept from pods.
@@ -196,6 +202,7 @@ impl EdgeNodeArgs {
             labels: list(self.labels, file.labels),
             taints: list(self.taints, file.taints),
             node_addresses: list(self.node_addresses, file.node_addresses),
+            static_pods: self.static_pods.or(file.static_pods),
             max_pods: self.max_pods.or(file.max_pods),
             reserved_milli_cpu: self.reserved_milli_cpu.or(file.reserved_milli_cpu),
             reserved_memory_mib: self.reserved_memory_mib.or(file.reserved_memory_mib),
@@ -263,6 +270,7 @@ impl EdgeNodeArgs {
             labels,
             taints,
             addresses,
+            static_pods: self.static_pods,
             pods_max: self.max_pods,
             reserved: NodeResources {
                 cpu: MilliCpu(self.reserved_milli_cpu.unwrap_or(0)),

@@ -87,6 +87,8 @@ pub struct NodeView {
     pub unreported: Vec<String>,
     /// Deletions that the coordinator has not closed yet.
     pub tombstones: Vec<Tombstone>,
+    /// Files in the folder of static pods that are none, with the reason.
+    pub rejected_manifests: Vec<(String, String)>,
 }
 
 /// Work that waits in the agent.
@@ -123,6 +125,8 @@ pub struct PodView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Keeper {
+    /// A manifest on the node's own disk.
+    Static,
     /// The coordinator assigned it, at this revision.
     Assigned(u64),
     /// The coordinator neither names nor deletes it.

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::{AgentOptions, AgentParts},
+    agent::{AgentHost, AgentOptions, AgentParts},
     config::{EdgeNodeConfig, JoinSource, Machine},
     console::{self, Desk},
     facts::{self, Declared},
@@ -31,6 +31,7 @@ use crate::{
         Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join,
         sealing_key, wall,
     },
+    statics::{Folder, ManifestParser, RejectedManifest, Scan},
 };
 
 /// Where a node's guests run.
@@ -98,6 +99,8 @@ pub struct EdgeNode {
     link: JoinHandle<()>,
     health: JoinHandle<()>,
     console: JoinHandle<()>,
+    folder: JoinHandle<()>,
+    host: AgentHost,
 }
 
 impl EdgeNode {
@@ -106,31 +109,41 @@ impl EdgeNode {
     ///
     /// # Errors
     /// When its state cannot be used, or joining fails.
-    pub async fn start(config: EdgeNodeConfig, guests: Guests) -> Result<Self, StartError> {
+    pub async fn start(
+        config: EdgeNodeConfig,
+        guests: Guests,
+        manifests: ManifestParser,
+    ) -> Result<Self, StartError> {
         let dir = |path: PathBuf, source| StartError::StateDir { path, source };
         make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
-        let identity = identity(&config).await?;
-        let name = identity.node().clone();
-        let seal = Arc::new(Seal {
-            key: sealing_key(&config.state_dir)?,
-            place: SealingPlace { cluster_id: identity.cluster_id().to_owned(), node: name.clone() },
-        });
+        let identity = match identity(&config).await {
+            Err(StartError::NotJoined) if config.static_pods.is_some() => {
+                tracing::warn!(
+                    "this machine is no node of a cluster: it runs static pods only, until it is given a join token"
+                );
+                None
+            }
+            identity => Some(identity?),
+        };
+        let own_name = || NodeName::new(&*config.node_name);
+        let name = identity.as_ref().map_or_else(own_name, |identity| identity.node().clone());
+        let cluster_id =
+            identity.as_ref().map_or_else(String::new, |identity| identity.cluster_id().to_owned());
+        let place = SealingPlace { cluster_id, node: name.clone() };
+        let seal = Arc::new(Seal { key: sealing_key(&config.state_dir)?, place });
         let server_time = Arc::new(ServerTime::new());
         let opened = Local::open(&config.state_dir, (&seal, &server_time))?;
         let modules_dir = config.state_dir.join("modules");
-        let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir, error))?;
+        let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
+        let static_pods = config.static_pods.clone();
+        let mut folder =
+            static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
+        // Static pods of an earlier start, when there was a folder, are wanted no more when there is none.
+        let statics = folder.as_mut().map_or_else(|| Some(Scan::default()), Folder::look);
         let facts = facts(&config).map_err(StartError::Facts)?;
-        let session = Session::new(
-            identity,
-            SessionOptions {
-                addresses: config.coordinators.clone(),
-                facts: facts.clone(),
-                boot_id: boot_id(&facts.boot_id),
-                transport: config.transport,
-                sealing_key: seal.key.public(),
-                server_time,
-            },
-        );
+        let session = identity.map(|identity| session(identity, &config, (&facts, &seal, server_time)));
+        let detached = || SessionHandle::detached(facts.clone());
+        let handle = session.as_ref().map_or_else(detached, Session::handle);
         let told = facts.clone();
         let options = AgentOptions {
             node_name: name.as_str(),
@@ -152,7 +165,6 @@ impl EdgeNode {
             }
         };
         let shutdown = CancellationToken::new();
-        let handle = session.handle();
         let over = CancellationToken::new();
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let looked_at = host.clone();
@@ -165,14 +177,20 @@ impl EdgeNode {
         };
         let console = spawn(&over, console::serve(desk, shutdown.clone()));
         let health = spawn(&over, watcher.run(move || looked_at.held(), shutdown.clone()));
-        let agent = spawn(&over, parts.run(handle.clone(), sandbox, shutdown.clone()));
-        let link = spawn(&over, session.run(Arc::new(host), shutdown.clone()));
-        Ok(Self { name, session: handle, shutdown, over, agent, link, health, console })
+        let agent = spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone()));
+        let link = spawn(&over, link(session, host.clone(), shutdown.clone()));
+        let folder = spawn(&over, watch(folder, host.clone(), shutdown.clone()));
+        Ok(Self { name, session: handle, shutdown, over, agent, link, health, console, folder, host })
     }
 
     /// The node's name, as its identity has it.
     pub fn name(&self) -> &NodeName {
         &self.name
+    }
+
+    /// Manifests in its folder of static pods that are none, as of the last look.
+    pub fn rejected_manifests(&self) -> Vec<RejectedManifest> {
+        self.host.rejected_manifests()
     }
 
     /// Whether its session is up now.
@@ -183,7 +201,7 @@ impl EdgeNode {
     /// Ends session and agent; what has to survive is durable then. Guests in a runner process go on.
     pub async fn shut_down(self) {
         self.shutdown.cancel();
-        for task in [self.console, self.link, self.health, self.agent] {
+        for task in [self.console, self.link, self.health, self.folder, self.agent] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the node panicked");
             }
@@ -203,6 +221,38 @@ fn spawn(over: &CancellationToken, part: impl Future<Output = ()> + Send + 'stat
         part.await;
         drop(guard);
     })
+}
+
+/// Keeps the session up, if the machine is a node of a cluster.
+async fn link(session: Option<Session>, host: AgentHost, shutdown: CancellationToken) {
+    match session {
+        Some(session) => session.run(Arc::new(host), shutdown).await,
+        None => shutdown.cancelled().await,
+    }
+}
+
+/// Keeps the agent told of the folder of static pods, if there is one.
+async fn watch(folder: Option<Folder>, host: AgentHost, shutdown: CancellationToken) {
+    match folder {
+        Some(folder) => folder.watch(host, shutdown).await,
+        None => shutdown.cancelled().await,
+    }
+}
+
+fn session(
+    identity: Identity,
+    config: &EdgeNodeConfig,
+    (facts, seal, server_time): (&dunlin_link::status::NodeFacts, &Seal, Arc<ServerTime>),
+) -> Session {
+    let options = SessionOptions {
+        addresses: config.coordinators.clone(),
+        facts: facts.clone(),
+        boot_id: boot_id(&facts.boot_id),
+        transport: config.transport,
+        sealing_key: seal.key.public(),
+        server_time,
+    };
+    Session::new(identity, options)
 }
 
 /// The identity on disk, or a new one by the join token.

@@ -17,6 +17,7 @@ pub mod runner;
 mod sandbox;
 pub mod server_time;
 pub mod session;
+mod statics;
 
 pub use self::{
     edge_node::{EdgeNode, Guests, StartError},
@@ -24,4 +25,5 @@ pub use self::{
         MalformedRecord, OpenError,
         reset::{self, ResetError},
     },
+    statics::{ManifestParser, RejectedManifest, ResolveImage},
 };

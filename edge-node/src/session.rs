@@ -387,19 +387,17 @@ impl Failure {
     }
 }
 
-#[cfg(test)]
 impl SessionHandle {
-    /// A handle whose session never runs: that of a node which reaches no coordinator.
+    /// A handle whose session never runs: that of a machine which is no node of a cluster.
     pub(crate) fn detached(facts: NodeFacts) -> Self {
+        let identity = Identity::nobody();
         let config = NodeConfig {
-            node: dunlin_link::NodeName::new("n1"),
-            boot_id: BootId([1; 16]),
-            agent: rand::random(),
-            cluster_id: "none".to_owned(),
+            node: identity.node().clone(),
+            boot_id: BootId([0; 16]),
+            agent: 0,
+            cluster_id: identity.cluster_id().to_owned(),
             sealing_key: None,
         };
-        let folder = tempfile::tempdir().expect("there is room for a key");
-        let identity = identity::test::identity(folder.path(), 30);
         let machine = NodeSession::new(config, facts, Moment::default());
         Self { shared: Arc::new(Shared::new(machine, identity, Arc::default())) }
     }

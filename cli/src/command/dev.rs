@@ -20,7 +20,7 @@ use crate::{
     context::{self, NewContext},
     daemon::{self, Signals},
     session::ConnectionArgs,
-    terminal,
+    static_pods, terminal,
 };
 
 /// Options of the command.
@@ -179,7 +179,7 @@ async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) ->
         };
         let config = node_config(&name, node_dir, number, join, coordinator.address())?;
         let runner = InProcess::new(host.clone(), LogBounds::DEFAULT).context("cannot start the runner")?;
-        let node = EdgeNode::start(config, Guests::InProcess(runner)).await;
+        let node = EdgeNode::start(config, Guests::InProcess(runner), static_pods::parser()).await;
         nodes.push(node.with_context(|| format!("{name} cannot start"))?);
     }
     Ok(nodes)

@@ -8,7 +8,7 @@ use dunlin_edge_node::{
 
 use crate::{
     daemon::{self, DaemonArgs, Signals},
-    terminal,
+    static_pods, terminal,
 };
 
 /// Options of the command.
@@ -45,7 +45,7 @@ async fn serve(config: EdgeNodeConfig) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let guests = Guests::Process(vec![program.into(), "runner".into()]);
     let mut node = tokio::select! {
-        node = EdgeNode::start(config, guests) => node.context("the node cannot start")?,
+        node = EdgeNode::start(config, guests, static_pods::parser()) => node.context("the node cannot start")?,
         () = signals.next() => return Ok(()),
     };
     let name = node.name().clone();

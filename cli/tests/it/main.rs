@@ -14,5 +14,6 @@ mod objects;
 mod offline;
 mod pods;
 mod site;
+mod static_pods;
 mod survival;
 mod torture;

@@ -151,6 +151,13 @@ impl Site {
 }
 
 impl Machine {
+    /// A machine that is no node of any cluster; its files are in `dir`.
+    pub(crate) fn alone(dir: &Path, name: &str) -> Self {
+        let address_blocks = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed);
+        let (state, log) = (dir.join("state"), dir.join("log"));
+        Self { state, name: name.to_owned(), log, agent: None, address_blocks, clock: None }
+    }
+
     /// Starts the agent; only a machine that has not joined needs further arguments.
     pub(crate) fn start_agent(&mut self, args: &[&str]) {
         let mut command = Command::new(BINARY);

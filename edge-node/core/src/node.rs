@@ -25,6 +25,7 @@ mod records;
 mod remember;
 mod sandbox;
 mod set;
+mod statics;
 mod timers;
 mod turn;
 mod unacked;
@@ -43,7 +44,8 @@ use dunlin_link::{
 };
 
 use self::{
-    change::Committing, remember::ToRemember, sandbox::SandboxView, timers::Timers, turn::PodsPulling,
+    change::Committing, remember::ToRemember, sandbox::SandboxView, statics::Statics, timers::Timers,
+    turn::PodsPulling,
 };
 pub use self::{
     change::stopped_report,
@@ -54,6 +56,7 @@ pub use self::{
         WriteTicket,
     },
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},
+    statics::{Origin, static_pod},
     unacked::Unacked,
 };
 use crate::{
@@ -94,6 +97,7 @@ pub struct NodeCore {
     /// Memories that are being written: one batch at a time, so that all that comes meanwhile shares the next.
     remembering: Option<(WriteTicket, Vec<PodUid>)>,
     next_write: u64,
+    statics: Statics,
     desk: Desk,
 }
 
@@ -123,6 +127,7 @@ struct NodeSelf {
 #[derive(Debug)]
 struct Entry {
     pod: Pod,
+    origin: Origin,
     /// As in its record.
     revision: Option<Revision>,
     refusal: Option<(String, String)>,
@@ -134,7 +139,8 @@ impl NodeCore {
     /// A node with what its disk holds; nothing runs yet as far as it knows.
     pub fn boot(options: NodeOptions, loaded: Loaded, now: Now) -> Self {
         let held = set::held_set(&loaded);
-        let taken = loaded.pods.values().filter_map(|record| record.slot).map(PodSlot);
+        let taken =
+            loaded.pods.values().chain(loaded.statics.values()).filter_map(|record| record.slot).map(PodSlot);
         let host_ip = options.facts.addresses.first().map_or("127.0.0.1", String::as_str).into();
         let mut core = Self {
             pods: BTreeMap::new(),
@@ -151,6 +157,7 @@ impl NodeCore {
             waiting: VecDeque::new(),
             remembering: None,
             next_write: 0,
+            statics: Statics::default(),
             desk: Desk {
                 node: NodeSelf {
                     name: options.name,
@@ -167,13 +174,15 @@ impl NodeCore {
             },
         };
         let mut memories = loaded.memories;
-        for (uid, record) in loaded.pods {
+        let assigned = loaded.pods.into_iter().map(|(uid, record)| (uid, record, Origin::Assigned));
+        let statics = loaded.statics.into_iter().map(|(uid, record)| (uid, record, Origin::Static));
+        for (uid, record, origin) in assigned.chain(statics) {
             let mut memory = memories.remove(&uid).unwrap_or_default();
             if !core.tombstones.contains_key(&uid) {
                 // The deletion became void, and that was durable before this was written again.
                 memory.end.take_if(|end| *end == End::Deleted);
             }
-            let entry = core.desk.node.entry(record, memory, now);
+            let entry = core.desk.node.entry(record, origin, memory, now);
             core.pods.insert(uid, entry);
         }
         core.stop_buried(now);
@@ -200,6 +209,7 @@ impl NodeCore {
     /// What to do next. When nothing is left, memories that are due are put into one batch.
     pub fn poll_output(&mut self, now: Now) -> Option<Output> {
         if self.desk.outputs.is_empty() {
+            self.write_statics(now);
             self.write_memories(now);
         }
         self.desk.outputs.pop_front()
@@ -208,7 +218,7 @@ impl NodeCore {
     /// When to call [`NodeCore::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let memories = if self.remembering.is_none() { self.desk.to_remember.due() } else { None };
-        self.desk.timers.next().into_iter().chain(memories).min()
+        self.desk.timers.next().into_iter().chain(memories).chain(self.statics_due()).min()
     }
 
     /// What the node holds durably: of the last change that was committed.
@@ -221,9 +231,9 @@ impl NodeCore {
         self.pods.get(uid).map(|entry| &entry.pod)
     }
 
-    /// All pods by uid.
-    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
-        self.pods.values().map(|entry| &entry.pod)
+    /// All pods by uid, with who wants them.
+    pub fn pods(&self) -> impl Iterator<Item = (&Pod, Origin)> {
+        self.pods.values().map(|entry| (&entry.pod, entry.origin))
     }
 
     /// Pods that are to stop, or have stopped and are not forgotten.

@@ -19,6 +19,7 @@ use crate::{
     modules::Modules,
     sandbox::{self, Sandbox},
     session::SessionHandle,
+    statics::Scan,
 };
 
 /// An agent that has read its disk and waits for its session and its sandbox.
@@ -62,12 +63,23 @@ impl AgentParts {
         (Self { core, clock, local, modules, logs, shared, inputs }, host)
     }
 
-    /// Starts all pods that the disk knows, and keeps them until `shutdown`.
-    pub(crate) async fn run(self, session: SessionHandle, sandbox: Sandbox, shutdown: CancellationToken) {
+    /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
+    /// there is one.
+    pub(crate) async fn run(
+        self,
+        session: SessionHandle,
+        sandbox: Sandbox,
+        statics: Option<Scan>,
+        shutdown: CancellationToken,
+    ) {
         let (requests, asked) = mpsc::channel(SANDBOX_QUEUE_MAX);
         let (tell, told) = mpsc::channel(SANDBOX_QUEUE_MAX);
         let driver = tokio::spawn(sandbox::run(sandbox, asked, tell, shutdown.clone()));
-        let (agent, ears) = self.agent(session, requests, told);
+        let (mut agent, ears) = self.agent(session, requests, told);
+        // Before anything is heard of the sandbox: what is not in the folder any more is not started either.
+        if let Some(scan) = statics {
+            agent.handle_statics(scan);
+        }
         agent.run(ears, shutdown).await;
         if driver.await.is_err() {
             tracing::error!("the sandbox's driver panicked");

@@ -92,6 +92,11 @@ fn log(notice: Notice) {
         Notice::RunRecovered { uid, attempt } => {
             tracing::warn!(pod = %uid, attempt, "a run that nobody remembered left a log; it counts as killed");
         }
+        Notice::StaticPod(event) => {
+            let pod = event.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name));
+            let (pod, reason, message) = (pod.unwrap_or_default(), event.reason, event.message);
+            tracing::info!(pod, reason, message, "static pod");
+        }
         Notice::NotRemembered(error) => {
             tracing::error!(error, "memories of pods could not be written and are tried again");
         }

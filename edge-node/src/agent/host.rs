@@ -19,6 +19,7 @@ use crate::{
     health::Held,
     logs,
     session::{Applied, SessionHost},
+    statics::{RejectedManifest, Scan},
 };
 
 /// The session's handle on the agent.
@@ -51,6 +52,17 @@ impl AgentHost {
     /// `NAMESPACE/NAME` of pods whose latest report nobody has acknowledged.
     pub(crate) fn unreported(&self) -> Vec<String> {
         self.shared.unreported()
+    }
+
+    /// Tells what the folder of static pods holds.
+    pub(crate) async fn statics(&self, scan: Scan) {
+        // An agent that is shutting down needs it no more; the next one looks itself.
+        let _ = self.inputs.send(Input::Statics(scan)).await;
+    }
+
+    /// Manifests that are no static pods, as of the last look.
+    pub(crate) fn rejected_manifests(&self) -> Vec<RejectedManifest> {
+        self.shared.rejected()
     }
 
     /// What the node's health says of its pods and reports.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_edge_node_core::node::Inspected;
+use dunlin_edge_node_core::node::{Inspected, Origin};
 use dunlin_link::{PodUid, assignment::Tombstone};
 use tokio::sync::oneshot;
 
@@ -87,10 +87,11 @@ impl Agent {
 }
 
 fn view(pod: Inspected, unacked: &BTreeSet<PodUid>) -> PodView {
-    let keeper = match (pod.tombstone, pod.revision) {
-        (Some(tombstone), _) => Keeper::Buried(tombstone),
-        (None, Some(revision)) => Keeper::Assigned(revision.0),
-        (None, None) => Keeper::Held,
+    let keeper = match (pod.tombstone, pod.revision, pod.origin) {
+        (_, _, Origin::Static) => Keeper::Static,
+        (Some(tombstone), _, _) => Keeper::Buried(tombstone),
+        (None, Some(revision), _) => Keeper::Assigned(revision.0),
+        (None, None, _) => Keeper::Held,
     };
     let reported = !unacked.contains(&pod.assignment.uid);
     let assignment = pod.assignment.as_ref().clone();

@@ -8,7 +8,7 @@ use std::{
 use dunlin_edge_node_core::node::Unacked;
 use dunlin_link::{PodUid, health::HeldPods, status::PodStatusReport};
 
-use crate::{health::Held, session::Applied};
+use crate::{health::Held, session::Applied, statics::RejectedManifest};
 
 /// State behind one lock, held for moments and never across an await.
 #[derive(Debug)]
@@ -22,11 +22,19 @@ struct State {
     applied: Applied,
     unacked: Unacked,
     held: Held,
+    rejected: Vec<RejectedManifest>,
 }
 
 impl Shared {
     pub(super) fn new(applied: Applied) -> Self {
-        Self { state: Mutex::new(State { applied, unacked: Unacked::default(), held: Held::default() }) }
+        Self {
+            state: Mutex::new(State {
+                applied,
+                unacked: Unacked::default(),
+                held: Held::default(),
+                rejected: Vec::new(),
+            }),
+        }
     }
 
     pub(super) fn applied(&self) -> Applied {
@@ -75,6 +83,16 @@ impl Shared {
     /// The agent's set changed.
     pub(super) fn set_pods(&self, pods: HeldPods) {
         self.lock().held.pods = pods;
+    }
+
+    /// Manifests that are no static pods.
+    pub(super) fn rejected(&self) -> Vec<RejectedManifest> {
+        self.lock().rejected.clone()
+    }
+
+    /// The static pods' folder was read.
+    pub(super) fn set_rejected(&self, rejected: Vec<RejectedManifest>) {
+        self.lock().rejected = rejected;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

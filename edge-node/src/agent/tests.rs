@@ -109,7 +109,7 @@ impl Node {
             pid: RunnerPid::default(),
         });
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(parts.run(session, sandbox, shutdown.clone()));
+        let task = tokio::spawn(parts.run(session, sandbox, None, shutdown.clone()));
         self.agent = Some(Running { host, shutdown, task });
     }
 

@@ -161,6 +161,10 @@ async fn node(desk: &Desk) -> Result<NodeView, String> {
         queues: inner.queues,
         unreported: desk.host.unreported(),
         tombstones: inner.tombstones,
+        rejected_manifests: {
+            let rejected = desk.host.rejected_manifests().into_iter();
+            rejected.map(|manifest| (manifest.file, manifest.reason)).collect()
+        },
     })
 }
 

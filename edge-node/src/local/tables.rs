@@ -75,6 +75,7 @@ fn open_verified(
         starts,
         applied: applied.unwrap_or_default(),
         pods: by_uid("pods", rows(PODS)?).map_err(malformed)?,
+        statics: by_uid("statics", rows(STATICS)?).map_err(malformed)?,
         memories: by_uid("memories", rows(MEMORIES)?).map_err(malformed)?,
         tombstones: by_uid("tombstones", rows(TOMBSTONES)?).map_err(malformed)?,
         objects,
@@ -176,6 +177,7 @@ pub(super) fn commit<'a>(
             transaction.open_table(META)?.insert(APPLIED, encode(applied).as_slice())?;
         }
         write(&transaction, PODS, &batch.pods, |_, record| encode(record))?;
+        write(&transaction, STATICS, &batch.statics, |_, record| encode(record))?;
         write(&transaction, MEMORIES, &batch.memories, |_, record| encode(record))?;
         write(&transaction, TOMBSTONES, &batch.tombstones, |_, record| encode(record))?;
         write(&transaction, OBJECTS, &batch.objects, |id, content| encode_content(id, content, seal))?;
@@ -213,7 +215,7 @@ fn count_start(database: &Database) -> Result<u64, redb::Error> {
         meta.insert(STARTS, encode(&starts).as_slice())?;
         starts
     };
-    for table in [PODS, MEMORIES, TOMBSTONES, OBJECTS] {
+    for table in [PODS, STATICS, MEMORIES, TOMBSTONES, OBJECTS] {
         transaction.open_table(table)?;
     }
     transaction.commit()?;
@@ -242,6 +244,7 @@ type Table = TableDefinition<'static, &'static str, &'static [u8]>;
 
 const META: Table = TableDefinition::new("meta");
 const PODS: Table = TableDefinition::new("pods");
+const STATICS: Table = TableDefinition::new("statics");
 const MEMORIES: Table = TableDefinition::new("memories");
 const TOMBSTONES: Table = TableDefinition::new("tombstones");
 const OBJECTS: Table = TableDefinition::new("objects");

@@ -86,6 +86,13 @@ impl Identity {
         Ok(Some(identity))
     }
 
+    /// What stands for the identity of a machine that has none, and never connects.
+    pub(super) fn nobody() -> Self {
+        let record = Record { node: NodeName::new(""), cluster_id: String::new(), addresses: Vec::new() };
+        let (certificate, authority) = (Vec::new().into(), Vec::new().into());
+        Self { folder: Folder(PathBuf::new()), record, key: Vec::new(), certificate, authority }
+    }
+
     /// The node's name.
     pub fn node(&self) -> &NodeName {
         &self.record.node
@@ -159,10 +166,15 @@ impl Folder {
         Self(state_dir.join("identity"))
     }
 
+    /// Makes the folder if it is not there.
+    pub(super) fn make(&self) -> Result<(), IdentityError> {
+        let file = |source| IdentityError::File { path: self.0.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(file)
+    }
+
     /// The node's key, made when there is none.
     pub(super) fn key(&self) -> Result<KeyPair, IdentityError> {
-        let file = |source| IdentityError::File { path: self.0.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(file)?;
+        self.make()?;
         match self.read(KEY)? {
             Some(der) => {
                 KeyPair::try_from(der.as_slice()).map_err(|_| IdentityError::Damaged { path: self.path(KEY) })

@@ -19,6 +19,8 @@ pub fn sealing_key(state_dir: &Path) -> Result<SealingKey, IdentityError> {
         None => {}
     }
     let key = SealingKey::generate(&mut rand::rng());
+    // A machine that never joined has no identity, but a state of its own.
+    folder.make()?;
     folder.write(FILE, &key.reveal())?;
     Ok(key)
 }

@@ -37,6 +37,12 @@ pub(super) fn described(node: &NodeView, now: Timestamp) -> String {
             &format!("deleted {}, grace {}s", ago(tombstone.requested_at, now), tombstone.grace_seconds),
         );
     }
+    if !node.rejected_manifests.is_empty() {
+        field(0, "Rejected Manifests", "");
+    }
+    for (file, reason) in &node.rejected_manifests {
+        field(1, file, reason);
+    }
     tabs::align(&text, Layout::DESCRIPTION)
 }
 

@@ -85,6 +85,7 @@ pub(super) fn widen(table: &mut Value, pods: &[PodView]) {
 fn kept_by(pod: &PodView) -> String {
     match &pod.keeper {
         Keeper::Assigned(revision) => format!("coordinator@{revision}"),
+        Keeper::Static => "manifest on this machine".to_owned(),
         Keeper::Held => "held: unknown to the coordinator".to_owned(),
         Keeper::Buried(_) => "deleted".to_owned(),
     }

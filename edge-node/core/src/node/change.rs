@@ -14,7 +14,7 @@ use dunlin_link::{
 
 use super::{
     AppliedRecord, Batch, Change, ChangeError, ChangeTicket, Entry, NodeCore, Notice, Output, PodRecord,
-    WriteTicket,
+    WriteTicket, statics::StaticsPlan,
 };
 use crate::{address::PodSlot, admission::Usage, clock::Now, reasons};
 
@@ -22,8 +22,16 @@ use crate::{address::PodSlot, admission::Usage, clock::Now, reasons};
 #[derive(Debug)]
 pub(super) struct Committing {
     pub(super) write: WriteTicket,
-    ticket: ChangeTicket,
-    plan: Plan,
+    pub(super) work: Work,
+}
+
+/// What is acted on once it is durable.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A change of the coordinator.
+    Change(ChangeTicket, Box<Plan>),
+    /// Static pods that come or go.
+    Statics(StaticsPlan),
 }
 
 /// What becomes of the node's set once a change is durable.
@@ -46,7 +54,10 @@ pub(super) struct Plan {
 
 impl Committing {
     pub(super) fn forgets(&self, uid: &PodUid) -> bool {
-        self.plan.forget.contains(uid)
+        match &self.work {
+            Work::Change(_, plan) => plan.forget.contains(uid),
+            Work::Statics(plan) => plan.forget.contains(uid),
+        }
     }
 }
 
@@ -68,7 +79,7 @@ impl NodeCore {
                 let batch = Box::new(self.batch(&plan));
                 let write = self.next_write();
                 self.desk.outputs.push_back(Output::Write { ticket: write, batch });
-                self.committing = Some(Committing { write, ticket, plan });
+                self.committing = Some(Committing { write, work: Work::Change(ticket, Box::new(plan)) });
             }
             Ok(None) => self.answer(ticket, Ok(Vec::new())),
             Err(error) => self.answer(ticket, Err(error)),
@@ -77,22 +88,23 @@ impl NodeCore {
 
     /// Acts on a change that is durable, or forgets about one that is not.
     pub(super) fn end_commit(&mut self, result: Result<(), String>, now: Now) {
-        let Some(Committing { ticket, plan, .. }) = self.committing.take() else { return };
-        match result {
-            Ok(()) => {
+        let Some(Committing { work, .. }) = self.committing.take() else { return };
+        match (work, result) {
+            (Work::Change(ticket, plan), Ok(())) => {
                 let is_restored = plan.applied.restore_generation > self.applied.restore_generation;
                 self.applied = plan.applied;
                 let refusals = plan.refusals.clone();
-                self.apply(plan, now);
+                self.apply(*plan, now);
                 if is_restored {
                     self.report_all(now);
                 }
                 self.answer(ticket, Ok(refusals));
             }
-            Err(error) => {
-                self.abandon(plan, now);
+            (Work::Change(ticket, plan), Err(error)) => {
+                self.abandon(*plan, now);
                 self.answer(ticket, Err(ChangeError::NotWritten(error)));
             }
+            (Work::Statics(plan), result) => self.end_statics(plan, result, now),
         }
         while self.committing.is_none()
             && let Some((ticket, change)) = self.waiting.pop_front()
@@ -219,6 +231,17 @@ impl NodeCore {
         if let Some(entry) = self.pods.get(&assignment.uid) {
             return PodRecord { revision: Some(revision), assignment, ..entry.record() };
         }
+        self.new_record(Some(revision), assignment, usage, now)
+    }
+
+    /// The record of a new pod, which is admitted or refused.
+    pub(super) fn new_record(
+        &mut self,
+        revision: Option<Revision>,
+        assignment: PodAssignment,
+        usage: &mut Usage,
+        now: Now,
+    ) -> PodRecord {
         let verdict = usage.admit(&assignment, &self.desk.node.facts.allocatable);
         let mut refusal = verdict.err().map(|refusal| (refusal.reason, refusal.message));
         let mut slot = None;
@@ -233,11 +256,11 @@ impl NodeCore {
             usage.add(&assignment);
         }
         let slot = slot.map(|slot| slot.0);
-        PodRecord { revision: Some(revision), assignment, slot, start_time: now.wall, refusal }
+        PodRecord { revision, assignment, slot, start_time: now.wall, refusal }
     }
 
     /// What pods use that are not over, without those about to be forgotten.
-    fn usage(&self, forget: &[PodUid]) -> Usage {
+    pub(super) fn usage(&self, forget: &[PodUid]) -> Usage {
         let mut usage = Usage::default();
         let using =
             self.pods.values().filter(|entry| !entry.pod.is_over() && !forget.contains(entry.pod.uid()));

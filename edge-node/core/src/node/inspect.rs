@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin_link::{PodUid, Revision, assignment::Tombstone, pod::PodAssignment, status::PodStatusReport};
 
-use super::NodeCore;
+use super::{NodeCore, Origin};
 use crate::clock::Now;
 
 /// One pod as the node has it now.
@@ -14,6 +14,8 @@ pub struct Inspected {
     pub assignment: Arc<PodAssignment>,
     /// Its status now, sent or not.
     pub report: PodStatusReport,
+    /// Who wants it.
+    pub origin: Origin,
     /// Revision of its assignment; `None` for a pod that is held.
     pub revision: Option<Revision>,
     /// The order to stop it for good.
@@ -32,6 +34,7 @@ impl NodeCore {
             .map(|(uid, entry)| Inspected {
                 assignment: Arc::clone(entry.pod.assignment()),
                 report: entry.pod.status_now(now),
+                origin: entry.origin,
                 revision: entry.revision,
                 tombstone: tombstones.get(uid).cloned(),
                 synced: entry.pod.is_synced(),

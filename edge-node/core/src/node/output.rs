@@ -217,6 +217,8 @@ pub enum Notice {
         /// Number of the run.
         attempt: u32,
     },
-    /// Memories could not be written and are tried again.
+    /// What happened to a static pod; the coordinator would have it as an event if it knew the pod.
+    StaticPod(Box<NodeEvent>),
+    /// Memories, or static pods, could not be written and are tried again.
     NotRemembered(String),
 }

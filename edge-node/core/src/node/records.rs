@@ -42,6 +42,8 @@ pub struct Batch {
     pub applied: Option<AppliedRecord>,
     /// Assigned pods.
     pub pods: Vec<(PodUid, Change<PodRecord>)>,
+    /// Static pods; they have no revision.
+    pub statics: Vec<(PodUid, Change<PodRecord>)>,
     /// What is remembered of pods.
     pub memories: Vec<(PodUid, Change<PodMemory>)>,
     /// Pods to stop.
@@ -68,6 +70,8 @@ pub struct Loaded {
     pub applied: AppliedRecord,
     /// Assigned pods.
     pub pods: BTreeMap<PodUid, PodRecord>,
+    /// Static pods.
+    pub statics: BTreeMap<PodUid, PodRecord>,
     /// What is remembered of pods.
     pub memories: BTreeMap<PodUid, PodMemory>,
     /// Pods to stop.
@@ -83,6 +87,7 @@ impl Loaded {
             self.applied = applied;
         }
         change_all(&mut self.pods, batch.pods);
+        change_all(&mut self.statics, batch.statics);
         change_all(&mut self.memories, batch.memories);
         change_all(&mut self.tombstones, batch.tombstones);
         change_all(&mut self.objects, batch.objects);

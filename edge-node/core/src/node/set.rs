@@ -12,7 +12,7 @@ use dunlin_link::{
 };
 
 use super::{
-    Entry, Loaded, NodeCore, NodeSelf, Notice, Output, PodRecord,
+    Entry, Loaded, NodeCore, NodeSelf, Notice, Origin, Output, PodRecord,
     change::{Plan, stopped_report},
     sandbox::Knowledge,
 };
@@ -93,10 +93,11 @@ impl NodeCore {
     pub(super) fn count_pods(&mut self) {
         let count = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
         let buried = self.pods.keys().filter(|uid| self.tombstones.contains_key(*uid)).count();
-        let held = self.pods.values().filter(|entry| entry.revision.is_none()).count();
+        let fixed = self.pods.values().filter(|entry| entry.is_static()).count();
+        let held = self.pods.values().filter(|entry| entry.revision.is_none()).count() - fixed;
         self.desk.outputs.push_back(Output::Pods(HeldPods {
-            assigned: count(self.pods.len() - held),
-            fixed: 0,
+            assigned: count(self.pods.len() - held - fixed),
+            fixed: count(fixed),
             held: count(held),
             buried: count(buried),
         }));
@@ -110,7 +111,13 @@ impl NodeCore {
             self.with_pod(&uid, now, |pod, now| pod.handle_assignment(assignment, now));
             return;
         }
-        let entry = self.desk.node.entry(record, PodMemory::default(), now);
+        self.admit_record(record, Origin::Assigned, now);
+    }
+
+    /// A recorded pod that is new here.
+    pub(super) fn admit_record(&mut self, record: PodRecord, origin: Origin, now: Now) {
+        let uid = record.assignment.uid.clone();
+        let entry = self.desk.node.entry(record, origin, PodMemory::default(), now);
         self.pods.insert(uid.clone(), entry);
         for (id, owner, state) in self.sandbox.orphans.remove(&uid).unwrap_or_default() {
             self.with_pod(&uid, now, |pod, now| pod.handle_container(&id, &owner, state, now));
@@ -157,7 +164,7 @@ impl NodeCore {
     }
 
     /// Drops all that is known of a pod; answers what it was.
-    fn forget(&mut self, uid: &PodUid) -> Option<Arc<PodAssignment>> {
+    pub(super) fn forget(&mut self, uid: &PodUid) -> Option<Arc<PodAssignment>> {
         self.tombstones.remove(uid);
         self.end_orphans(uid);
         let entry = self.pods.remove(uid)?;
@@ -173,7 +180,7 @@ impl NodeCore {
         Some(Arc::clone(entry.pod.assignment()))
     }
 
-    fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         let specs = self.pods.values().map(|entry| &entry.pod.assignment().spec);
         let containers = specs.flat_map(|spec| spec.init_containers.iter().chain(&spec.containers));
         let named = containers.filter_map(|container| container.image.digest).collect();
@@ -183,7 +190,7 @@ impl NodeCore {
 
 impl NodeSelf {
     /// The machine of a recorded pod.
-    pub(super) fn entry(&self, record: PodRecord, memory: PodMemory, now: Now) -> Entry {
+    pub(super) fn entry(&self, record: PodRecord, origin: Origin, memory: PodMemory, now: Now) -> Entry {
         let PodRecord { revision, assignment, slot, start_time, refusal } = record;
         let place = Place {
             host_ip: Arc::clone(&self.host_ip),
@@ -200,7 +207,7 @@ impl NodeSelf {
                 Pod::refused(assignment, place, &refused, self.sequence(), now)
             }
         };
-        Entry { pod, revision, refusal, wakes_at: None }
+        Entry { pod, origin, revision, refusal, wakes_at: None }
     }
 
     /// Where this start's sequences begin: above all of an earlier start, without a write for each report.

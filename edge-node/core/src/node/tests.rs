@@ -278,6 +278,53 @@ fn an_answer_that_comes_too_late_starts_nothing() {
 }
 
 #[test]
+fn static_pods_run_survive_follow_their_manifests_and_are_never_reported() {
+    let mut node = Node::new();
+    node.manifests(&[("web", "1"), ("probe", "1")]);
+    assert_eq!(node.running(), ["probe-n1", "web-n1"]);
+    let fixed: Vec<_> = node.disk.statics.keys().cloned().collect();
+    node.crash();
+    assert_eq!(node.running(), ["probe-n1", "web-n1"]);
+    let writes = node.writes;
+    node.manifests(&[("web", "1"), ("probe", "1")]);
+    node.settle_for(5000);
+    assert_eq!(node.writes, writes + 1, "only what is remembered of their starts");
+
+    // A snapshot of the coordinator is none of their business, and they are no part of its set.
+    node.make(|change| change.assign("a").snapshot());
+    assert_eq!(node.running(), ["a", "probe-n1", "web-n1"]);
+    node.exit("web-n1", ExitCause::Trap);
+    node.settle_for(20_000);
+    assert_eq!(node.running(), ["a", "probe-n1", "web-n1"]);
+
+    // A changed manifest is another pod; the old one makes room first.
+    node.manifests(&[("web", "2")]);
+    node.settle_for(1000);
+    assert_eq!(node.running(), ["a", "web-n1"]);
+    assert!(node.disk.statics.keys().all(|uid| !fixed.contains(uid)));
+    node.sandbox.clear();
+    node.crash();
+    assert_eq!(node.running(), ["a", "web-n1"]);
+    node.manifests(&[]);
+    node.settle_for(1000);
+    assert_eq!(node.running(), ["a"]);
+    assert!(node.disk.statics.is_empty() && node.disk.memories.len() <= 1);
+    assert!(fixed.iter().all(|uid| node.report_of(uid).is_none()));
+}
+
+#[test]
+fn a_manifest_that_went_while_the_node_was_off_starts_nothing() {
+    let mut node = Node::new();
+    node.manifests(&[("web", "1")]);
+    node.sandbox.clear();
+    let starts = node.all_starts();
+    node.crash_then(|core, now| core.handle_statics(Vec::new(), now));
+    node.write_all();
+    assert!(node.running().is_empty() && node.disk.statics.is_empty());
+    assert_eq!(node.all_starts(), starts);
+}
+
+#[test]
 fn the_same_story_gives_the_same_outputs() {
     let tell = || {
         let mut node = Node::new();

@@ -137,11 +137,14 @@ impl Desk {
     /// Does all that a pod asks for, then tells what became of it.
     fn turn(&mut self, entry: &mut Entry, now: Now) {
         while let Some(command) = entry.pod.poll_command() {
-            self.obey(&entry.pod, command);
+            self.obey(entry, command);
         }
         let uid = entry.pod.uid();
         self.to_remember.add(uid, entry.pod.recording(now), now.mono);
-        if let Some(report) = entry.pod.poll_report(now) {
+        // The coordinator does not know static pods.
+        if let Some(report) = entry.pod.poll_report(now)
+            && !entry.is_static()
+        {
             self.outputs.push_back(Output::Report(Box::new(report)));
         }
         let wakes_at = entry.pod.poll_timeout();
@@ -153,7 +156,8 @@ impl Desk {
         entry.wakes_at = wakes_at;
     }
 
-    fn obey(&mut self, pod: &Pod, command: Command) {
+    fn obey(&mut self, entry: &Entry, command: Command) {
+        let pod = &entry.pod;
         match command {
             Command::Pull { container, digest, fetch } => {
                 let pulling = self.pulls.entry(digest).or_default();
@@ -165,6 +169,7 @@ impl Desk {
             Command::Create { container, id, attempt } => self.prepare(pod, container, id, attempt),
             Command::Stop { id, grace_ms } => self.ask(Request::Stop { id, grace_ms }),
             Command::Remove { id } => self.ask(Request::Remove { id }),
+            Command::Event(event) if entry.is_static() => self.notice(Notice::StaticPod(Box::new(event))),
             Command::Event(event) => self.outputs.push_back(Output::Event(event)),
         }
     }

@@ -18,7 +18,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     super::{
         Batch, ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Preparation, Prepared,
-        Presence, Told, WriteTicket,
+        Presence, Told, WriteTicket, static_pod,
     },
     is_write,
 };
@@ -159,11 +159,17 @@ impl Node {
 
     /// The agent dies; the next one comes up from what was durable. The sandbox lives on.
     pub(super) fn crash(&mut self) {
+        self.crash_then(|_, _| ());
+    }
+
+    /// A crash, and what the next agent does before it hears of its sandbox.
+    pub(super) fn crash_then(&mut self, before: impl FnOnce(&mut NodeCore, Now)) {
         self.pending.clear();
         self.answers.clear();
         self.reports.clear();
         self.disk.starts += 1;
         self.core = NodeCore::boot(options(), self.disk.clone(), self.now);
+        before(&mut self.core, self.now);
         self.account();
     }
 
@@ -178,6 +184,18 @@ impl Node {
             self.write_all();
         }
         self.advance_to(end);
+    }
+
+    /// Tells which manifests there are: name, and text that stands for their content.
+    pub(super) fn manifests(&mut self, pods: &[(&str, &str)]) {
+        let pods = pods.iter().map(|(name, content)| {
+            let mut pod = assignment(name);
+            pod.spec.labels.push(("content".to_owned(), (*content).to_owned()));
+            static_pod(pod, &format!("{name}.yaml"), "n1")
+        });
+        self.core.handle_statics(pods.collect(), self.now);
+        self.carry();
+        self.write_all();
     }
 
     pub(super) fn exit(&mut self, pod: &str, cause: ExitCause) {
@@ -200,6 +218,14 @@ impl Node {
 
     pub(super) fn report(&self, pod: &str) -> Option<&PodStatusReport> {
         self.reports.get(&uid(pod))
+    }
+
+    pub(super) fn report_of(&self, uid: &PodUid) -> Option<&PodStatusReport> {
+        self.reports.get(uid)
+    }
+
+    pub(super) fn all_starts(&self) -> usize {
+        self.starts.values().sum()
     }
 
     pub(super) fn starts_of(&self, pod: &str) -> usize {

@@ -1,0 +1,101 @@
+//! What makes a pod of a node's own manifest: the node does not know Kubernetes' encodings, so the executable hands it this.
+
+use dunlin_api::{
+    decode::Format,
+    kind,
+    pipeline::{self, Creation, FieldValidation},
+};
+use dunlin_edge_node::{ManifestParser, ResolveImage};
+use dunlin_link::pod::PodAssignment;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Decodes, defaults, validates and lowers the manifest of a static pod, as the API does with one that is posted.
+pub(crate) fn parser() -> ManifestParser {
+    ManifestParser::new(parse)
+}
+
+fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<PodAssignment, String> {
+    let pods = kind::by_kind("v1", "Pod").ok_or("this program knows no pods")?;
+    // YAML holds JSON.
+    let decoded = pipeline::decode(pods, manifest, Format::Yaml, FieldValidation::Strict);
+    let pod = decoded.map_err(|status| status.message().to_owned())?.object;
+    if let Some(named) = other_object(&pod) {
+        return Err(format!("a static pod cannot name other objects: {named}"));
+    }
+    let namespace =
+        pod.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default").to_owned();
+    // The node gives the pod its uid and start; neither time nor chance may make another pod of the same manifest.
+    let creation = Creation { namespace: &namespace, now: Timestamp::UNIX_EPOCH, uid: "static", suffix: "" };
+    let created = pipeline::create(pods, pod, &creation).map_err(|status| status.message().to_owned())?;
+    let json = serde_json::to_vec(&created.object).map_err(|error| error.to_string())?;
+    dunlin_coordinator::lower::lower(&json, resolve).map_err(|error| error.to_string())
+}
+
+/// The first field that names an object of the API, as Kubernetes forbids in static pods. What containers name is seen once lowered.
+fn other_object(pod: &Value) -> Option<String> {
+    let spec = pod.get("spec")?;
+    let names = ["serviceAccountName", "serviceAccount", "imagePullSecrets"];
+    let field = names.into_iter().find(|name| spec.get(name).is_some_and(|value| !is_empty(value)));
+    if let Some(field) = field {
+        return Some(format!("spec.{field}"));
+    }
+    let volumes = spec.get("volumes").and_then(Value::as_array)?;
+    let object = |volume: &Value| {
+        OBJECT_VOLUMES.into_iter().find(|kind| volume.get(kind).is_some_and(|value| !value.is_null()))
+    };
+    volumes
+        .iter()
+        .enumerate()
+        .find_map(|(index, volume)| Some(format!("spec.volumes[{index}].{}", object(volume)?)))
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Kinds of volumes that hold what the API has.
+const OBJECT_VOLUMES: [&str; 4] = ["configMap", "secret", "projected", "persistentVolumeClaim"];
+
+#[cfg(test)]
+mod tests {
+    use dunlin_link::Digest;
+
+    use super::*;
+
+    fn check(manifest: &str, expected: Result<&str, &str>) {
+        let resolve = |image: &str| match image {
+            "web" => Ok(Digest::of(b"web")),
+            other => Err(format!("no {other}.wasm")),
+        };
+        match (parse(manifest.as_bytes(), &resolve), expected) {
+            (Ok(pod), Ok(name)) => {
+                assert_eq!(format!("{}/{}", pod.namespace, pod.name), name);
+                assert_eq!(pod.spec.containers[0].image.digest, Some(Digest::of(b"web")));
+                assert!(pod.config.is_empty());
+            }
+            (Err(found), Err(part)) => assert!(found.contains(part), "{found}"),
+            (found, expected) => panic!("{found:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn manifests_are_read_as_the_api_reads_them() {
+        let pod = |spec: &str| {
+            format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: web}}]{spec}}}"
+            )
+        };
+        check(&pod(""), Ok("default/p"));
+        check(
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n"},"spec":{"containers":[{"name":"c","image":"web"}]}}"#,
+            Ok("n/p"),
+        );
+        check(&pod(", serviceAccountName: robot"), Err("spec.serviceAccountName"));
+        check(&pod(", volumes: [{name: v, secret: {secretName: s}}]"), Err("spec.volumes[0].secret"));
+        check(&pod(", restartPolicy: Sometimes"), Err("restartPolicy"));
+        check(&pod(", colour: red"), Err("colour"));
+        check("apiVersion: v1\nkind: Secret\nmetadata: {name: p}", Err("Secret"));
+        check(": no", Err(""));
+    }
+}
