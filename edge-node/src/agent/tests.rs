@@ -25,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AgentHost, AgentOptions, AgentParts};
 use crate::{
+    console::{self, Console, Desk, Keeper},
     facts::{self, Declared},
-    health::RunnerPid,
+    health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
     modules::Modules,
     runner::{self, Compiler, LogBounds, RunnerArgs},
@@ -228,6 +229,66 @@ impl Node {
         reader.read_to_string(&mut text).await.unwrap();
         text
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nodes_own_socket_answers_without_a_coordinator() {
+    let mut node = Node::start().await;
+    node.assign(&[("sleeper", RestartPolicy::Never, SLEEPER), ("hello", RestartPolicy::Never, HELLO)]).await;
+    let first = node.until("sleeper", is_running).await;
+    node.until("hello", |report| report.phase == PodPhase::Succeeded).await;
+    let dir = node.folder.path().to_owned();
+    let facts = facts::read(&dir, &Declared::default(), 100).unwrap();
+    let session = SessionHandle::detached(facts.clone());
+    let writers = Writers::Own(RunnerPid::default());
+    let watcher = Watcher { state_dir: dir.clone(), session, writers };
+    let host = node.host().clone();
+    let desk = Desk { host, watcher, name: "n1".to_owned(), facts, started_at: UnixMillis(1) };
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(console::serve(desk, shutdown.clone()));
+    let socket = dir.join(console::SOCKET);
+    within(async {
+        while !socket.exists() {
+            tokio::time::sleep(STEP).await;
+        }
+    })
+    .await;
+
+    let console = Console::of(&dir);
+    let pods = within(console.pods()).await.unwrap();
+    let seen: Vec<_> =
+        pods.iter().map(|pod| (pod.assignment.name.as_str(), pod.synced, pod.reported)).collect();
+    assert_eq!(seen, [("hello", true, false), ("sleeper", true, false)]);
+    assert_eq!(pods[1].report.containers, first.containers);
+    assert_eq!(pods[1].keeper, Keeper::Assigned(1));
+    let view = within(console.node()).await.unwrap();
+    assert_eq!((view.applied_revision, view.connected_since, view.health.outbox.reports), (1, None, 2));
+    assert_eq!(view.unreported, ["ns/hello", "ns/sleeper"]);
+    let request = LogRequest {
+        uid: uid("hello"),
+        container: "c".to_owned(),
+        follow: false,
+        previous: false,
+        since: None,
+        tail_lines: None,
+        timestamps: false,
+        limit_bytes: None,
+    };
+    let mut log = within(console.log(request)).await.unwrap();
+    assert_eq!(within(log.chunk()).await.unwrap(), b"hello\n");
+    assert_eq!(within(log.chunk()).await.unwrap(), b"");
+
+    assert_eq!(within(console.restart(uid("sleeper"), None)).await.unwrap(), ["c"]);
+    let counted = |report: &PodStatusReport| is_running(report) && report.containers[0].restart_count == 1;
+    node.until("sleeper", counted).await;
+    let refused = within(console.restart(uid("hello"), None)).await.unwrap_err().to_string();
+    assert!(refused.contains("over or ending"), "{refused}");
+    let refused = within(console.restart(uid("nobody"), None)).await.unwrap_err().to_string();
+    assert_eq!(refused, "pod not found on this node");
+    shutdown.cancel();
+    within(serving).await.unwrap();
+    assert!(within(console.pods()).await.unwrap_err().to_string().contains("no agent answers"));
+    node.stop_agent().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
