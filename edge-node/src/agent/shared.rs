@@ -6,7 +6,11 @@ use std::{
 };
 
 use dunlin_edge_node_core::node::Unacked;
-use dunlin_link::{PodUid, health::HeldPods, status::PodStatusReport};
+use dunlin_link::{
+    PodUid,
+    health::{HeldPods, Sealing},
+    status::PodStatusReport,
+};
 
 use crate::{health::Held, session::Applied, statics::RejectedManifest};
 
@@ -27,14 +31,10 @@ struct State {
 
 impl Shared {
     pub(super) fn new(applied: Applied) -> Self {
-        Self {
-            state: Mutex::new(State {
-                applied,
-                unacked: Unacked::default(),
-                held: Held::default(),
-                rejected: Vec::new(),
-            }),
-        }
+        // The local state seals what came in clear before anything of it is used.
+        let held = Held { sealing: Sealing::Sealed, ..Held::default() };
+        let state = State { applied, unacked: Unacked::default(), held, rejected: Vec::new() };
+        Self { state: Mutex::new(state) }
     }
 
     pub(super) fn applied(&self) -> Applied {
