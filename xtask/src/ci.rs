@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{build_workloads, demo, sim, step, test, tidy};
+use crate::{build_workloads, demo, packages, sim, step, test, tidy};
 
 /// Runs all steps in order and stops at the first that fails.
 ///
@@ -40,6 +40,7 @@ const STEPS: &[(&str, Action)] = &[
     }),
     ("build", || step::run(&mut step::cargo(["build", "--workspace"]))),
     ("guests", || build_workloads::run(step::root(), &step::target_dir()).map(drop)),
+    ("packages", packages::install),
     ("test", || test::run(&[])),
     ("sim", || sim::run_built(SIM_SECONDS)),
     ("docs", docs),

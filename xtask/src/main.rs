@@ -11,6 +11,7 @@ mod build_workloads;
 mod ci;
 mod demo;
 mod dist;
+mod packages;
 mod schema;
 mod sim;
 mod step;

@@ -13,6 +13,7 @@ mod link;
 mod objects;
 mod offline;
 mod pods;
+mod reboot;
 mod site;
 mod static_pods;
 mod survival;

@@ -160,7 +160,21 @@ impl Machine {
 
     /// Starts the agent; only a machine that has not joined needs further arguments.
     pub(crate) fn start_agent(&mut self, args: &[&str]) {
+        self.start(Command::new(BINARY), args);
+    }
+
+    /// Starts the agent, and with it all that it starts, at another time of day, which the library `libfaketime` makes them see.
+    pub(crate) fn start_agent_at(&mut self, clock: &str, libfaketime: &Path) {
         let mut command = Command::new(BINARY);
+        // Only the time of day: intervals are those of a machine whose clock is wrong and runs.
+        command
+            .env("LD_PRELOAD", libfaketime)
+            .env("FAKETIME", clock)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        self.start(command, &[]);
+    }
+
+    fn start(&mut self, mut command: Command, args: &[&str]) {
         command.args(["edge-node", "--node-name", &self.name]).args(args);
         command.arg("--state-dir").arg(&self.state);
         // Dev clusters use the default network of pods; another run of these tests may go on, or have left a runner behind.
