@@ -1,6 +1,6 @@
 //! The project's one tool: `cargo xtask COMMAND`. Each command is a module of the same name with a `run` function.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
 use std::{path::Path, process::ExitCode};
@@ -12,6 +12,7 @@ mod ci;
 mod demo;
 mod dist;
 mod packages;
+mod network;
 mod schema;
 mod sim;
 mod step;
@@ -52,6 +53,8 @@ enum Chore {
     Tidy,
     /// Build, start a dev cluster of three nodes, apply manifests/demo, wait until all runs, call the HTTP pod.
     Demo(demo::Args),
+    /// Run coordinator and node with a bad line between them: delay, loss, no UDP, another address, flaps. Takes root.
+    Network(network::Args),
     /// Release build into target/dist, with its size and checksum.
     Dist,
     /// Run worlds of the deterministic simulator, by seed.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Chore::BuildWorkloads => build_workloads(),
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),
+        Chore::Network(args) => network::run(&args),
         Chore::Dist => dist::run(),
         Chore::Sim(args) => sim::run(&args),
         Chore::Schema => schema::run(Path::new(schema::SOURCE), Path::new(schema::TABLE)),

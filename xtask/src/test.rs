@@ -1,8 +1,8 @@
-//! `test`: the README's test command. Builds the guest programs that tests run, then runs cargo's tests.
+//! `test`: the README's test command. Builds the guest programs that tests run, then runs cargo's tests and the short network scenarios.
 
 use anyhow::Result;
 
-use crate::{build_workloads, step};
+use crate::{build_workloads, network, step};
 
 /// Runs `cargo test` over the whole workspace, or with the given arguments instead.
 ///
@@ -16,5 +16,6 @@ pub(crate) fn run(cargo_args: &[String]) -> Result<()> {
     } else {
         command.args(cargo_args);
     }
-    step::run(&mut command)
+    step::run(&mut command)?;
+    if cargo_args.is_empty() { network::run_short() } else { Ok(()) }
 }

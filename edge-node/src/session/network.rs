@@ -77,7 +77,11 @@ pub(super) fn source_towards(remote: SocketAddr) -> io::Result<IpAddr> {
     let socket = UdpSocket::bind(any_like(remote))?;
     // Sends nothing: the kernel only chooses the route.
     socket.connect(remote)?;
-    Ok(socket.local_addr()?.ip())
+    match socket.local_addr()?.ip() {
+        // A route by an interface that has no address: nothing could be answered.
+        source if source.is_unspecified() => Err(io::ErrorKind::AddrNotAvailable.into()),
+        source => Ok(source),
+    }
 }
 
 /// The address that stands for all of this machine's, of the family of `remote`, with any free port.
