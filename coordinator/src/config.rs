@@ -7,6 +7,7 @@ use std::{
 };
 
 use dunlin_api::time::parse_duration;
+use dunlin_link::bandwidth::BytesPerSecond;
 use serde::Deserialize;
 
 use crate::backup::snapshots::SnapshotOptions;
@@ -50,6 +51,10 @@ pub struct CoordinatorArgs {
     /// renews its own before anything else [default: 30d]
     #[arg(long, env = "DUNLIN_NODE_CERTIFICATE_LIFETIME", value_name = "TIME")]
     pub node_certificate_lifetime: Option<String>,
+    /// Most that the link of one node carries each way, in bits (256kbit, 2Mbit) or bytes (100kB, 1MiB) a second: modules and logs
+    /// wait, assignments and status do not [default: as much as the network takes]
+    #[arg(long, env = "DUNLIN_NODE_BANDWIDTH", value_name = "RATE")]
+    pub node_bandwidth: Option<String>,
 }
 
 /// Valid options.
@@ -67,6 +72,8 @@ pub struct CoordinatorConfig {
     pub snapshots: SnapshotOptions,
     /// How long node certificates last.
     pub node_certificate_lifetime: Duration,
+    /// What the link of one node may carry each way.
+    pub node_bandwidth: Option<BytesPerSecond>,
 }
 
 /// Everything that is wrong with the options, one line each.
@@ -107,6 +114,7 @@ impl CoordinatorArgs {
             snapshot_keep: self.snapshot_keep.or(file.snapshot_keep),
             snapshot_dir: self.snapshot_dir.or(file.snapshot_dir),
             node_certificate_lifetime: self.node_certificate_lifetime.or(file.node_certificate_lifetime),
+            node_bandwidth: self.node_bandwidth.or(file.node_bandwidth),
         }
     }
 
@@ -148,6 +156,11 @@ impl CoordinatorArgs {
             problems.push(problem);
             NODE_CERTIFICATE_LIFETIME
         });
+        let node_bandwidth = self.node_bandwidth.as_deref().map(parse_rate).transpose();
+        let node_bandwidth = node_bandwidth.unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
@@ -160,6 +173,7 @@ impl CoordinatorArgs {
             node_grace: Duration::from_secs(grace),
             snapshots: SnapshotOptions { every, keep, folder },
             node_certificate_lifetime,
+            node_bandwidth,
         })
     }
 }
@@ -171,6 +185,10 @@ fn parse_lifetime(text: &str) -> Result<Duration, String> {
             "nodeCertificateLifetime: `{text}` is not a time between 5s and 3650d, for instance 30d or 12h"
         )
     })
+}
+
+fn parse_rate(text: &str) -> Result<BytesPerSecond, String> {
+    text.parse().map_err(|error| format!("nodeBandwidth: `{text}` is {error}"))
 }
 
 /// `ADDRESS:PORT`, `ADDRESS` alone or `:PORT` alone.
@@ -244,6 +262,7 @@ mod tests {
                 snapshot_every: Some("6x".into()),
                 snapshot_keep: Some(0),
                 node_certificate_lifetime: Some("1s".into()),
+                node_bandwidth: Some("256".into()),
                 ..Default::default()
             },
             &[
@@ -254,6 +273,7 @@ mod tests {
                 "snapshotEvery: `6x`",
                 "snapshotKeep: 0",
                 "nodeCertificateLifetime: `1s`",
+                "nodeBandwidth: `256`",
             ],
         );
     }

@@ -159,6 +159,7 @@ impl Coordinator {
             restore,
             term,
             tunables,
+            node_bandwidth: config.node_bandwidth,
             sessions_max: SESSIONS_MAX,
             clock: clock.clone(),
         };

@@ -5,6 +5,7 @@
 
 mod admission;
 mod api;
+mod gate;
 mod join;
 mod line;
 mod link;

@@ -22,6 +22,7 @@ use std::{
 use dunlin_link::{
     Digest, NodeName, UnixMillis,
     assignment::Desired,
+    bandwidth::BytesPerSecond,
     logs::LogRequest,
     message::{Epoch, Tunables},
     moment::Moment,
@@ -72,6 +73,8 @@ pub struct SessionOptions {
     pub term: u64,
     /// How nodes should behave.
     pub tunables: Tunables,
+    /// What one node's link may carry each way; `None` for as much as it can.
+    pub node_bandwidth: Option<BytesPerSecond>,
     /// Most sessions at a time; [`SESSIONS_MAX`] unless there is a reason.
     pub sessions_max: usize,
     /// Tells the time that nodes are told.
@@ -172,6 +175,11 @@ impl Sessions {
         let mut nodes: Vec<NodeName> = self.state().slots.keys().cloned().collect();
         nodes.sort();
         nodes
+    }
+
+    /// What one node's link may carry each way.
+    pub(crate) fn node_bandwidth(&self) -> Option<BytesPerSecond> {
+        self.inner.options.node_bandwidth
     }
 
     /// Whether there is room for a session of `node`, which may have a place already.

@@ -37,6 +37,7 @@ use std::{
 use dunlin_link::{
     BootId, Digest, PodUid, UnixMillis,
     assignment::{AssignmentChange, Refusal},
+    bandwidth::Budget,
     health::{Health, OutboxState},
     logs::LogRequest,
     message::Epoch,
@@ -150,6 +151,8 @@ struct Shared {
     fetches: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     fetch_slots: Semaphore,
     network: Network,
+    /// What may be sent, while the coordinator caps it.
+    budget: Mutex<Option<Budget>>,
     /// Streams that the coordinator has open, logs for instance.
     reverse_streams: AtomicUsize,
 }
@@ -178,6 +181,7 @@ impl Shared {
             fetches: Mutex::default(),
             fetch_slots: Semaphore::new(FETCHES_MAX),
             network: Network::default(),
+            budget: Mutex::default(),
             reverse_streams: AtomicUsize::new(0),
         }
     }
@@ -304,6 +308,7 @@ impl Session {
             tokio::time::sleep(delay).await;
             // A log that someone reads would break off, and nothing is urgent here.
             if self.shared.reverse_streams.load(Ordering::Relaxed) > 0 {
+                probes = Probes::new();
                 continue;
             }
             let tunables = self.shared.machine().tunables();
@@ -483,6 +488,31 @@ impl Shared {
 
     fn now(&self) -> Moment {
         Moment(self.started.elapsed())
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Option<Budget>> {
+        // A budget is consistent after each of its calls.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was sent did not wait, but counts.
+    fn spend(&self, bytes: usize) {
+        let now = self.now();
+        self.budget().iter_mut().for_each(|budget| budget.spend(bytes, now));
+    }
+
+    /// Waits until so much bulk may be sent.
+    async fn pass(&self, bytes: usize) {
+        let now = self.now();
+        let wait = self.budget().as_mut().map(|budget| budget.reserve(bytes, now)).unwrap_or_default();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// How much bulk to send at a time; `whole` without a cap.
+    fn piece_bytes(&self, whole: usize) -> usize {
+        self.budget().as_ref().map_or(whole, |budget| budget.piece_bytes().min(whole))
     }
 }
 

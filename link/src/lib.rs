@@ -7,6 +7,7 @@
 
 pub mod assignment;
 pub mod backoff;
+pub mod bandwidth;
 pub mod codec;
 pub mod digest;
 pub mod frame;

@@ -14,6 +14,7 @@ use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
     Services, close,
+    gate::{Gate, Passing},
     line::{Line, LineMeter},
     peer,
     stream::{read_head, write_head},
@@ -78,10 +79,12 @@ async fn run(sessions: &Sessions, line: &Line, member: &Member, wire: Wire) {
     };
     // Before logs and modules, however many of them are under way.
     let _ = output.set_priority(CONTROL_PRIORITY);
+    let gate = Arc::new(Gate::new(sessions.node_bandwidth()));
+    let output = Passing::new(output, &gate);
     let (logs, wishes) = mpsc::channel(LOG_QUEUE_MAX);
     let end = tokio::select! {
         end = sessions::drive(sessions, member, (input, output), logs, wire) => end,
-        () = serve_streams(sessions, connection, node), if !is_expired => SessionEnd::Finished,
+        () = serve_streams(sessions, connection, node, &gate), if !is_expired => SessionEnd::Finished,
         never = open_logs(connection, node, wishes) => never,
     };
     let (code, reason) = end.close();
@@ -90,15 +93,15 @@ async fn run(sessions: &Sessions, line: &Line, member: &Member, wire: Wire) {
 }
 
 /// Answers the streams that the node opens beside the control stream: modules.
-async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &NodeName) {
+async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &NodeName, gate: &Arc<Gate>) {
     let mut transfers = JoinSet::new();
     loop {
         tokio::select! {
             stream = connection.accept_bi() => {
                 let Ok((output, input)) = stream else { return std::future::pending().await };
-                let (sessions, node) = (sessions.clone(), node.clone());
+                let (sessions, node, gate) = (sessions.clone(), node.clone(), Arc::clone(gate));
                 transfers.spawn(async move {
-                    if let Err(error) = send_module(&sessions, &node, output, input).await {
+                    if let Err(error) = send_module(&sessions, &node, &gate, (output, input)).await {
                         debug!(%node, %error, "a module was not sent to its end");
                     }
                 });
@@ -115,8 +118,8 @@ async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &Node
 async fn send_module(
     sessions: &Sessions,
     node: &NodeName,
-    mut output: SendStream,
-    mut input: RecvStream,
+    gate: &Gate,
+    (mut output, mut input): (SendStream, RecvStream),
 ) -> io::Result<()> {
     let _ = output.set_priority(ARTIFACT_PRIORITY);
     let ArtifactOpen { digest, offset } = read_head(&mut input).await.map_err(io::Error::other)?;
@@ -130,12 +133,13 @@ async fn send_module(
     };
     write_head(&mut output, &ArtifactAnswer::Found { total_bytes: module.bytes }).await?;
     let mut content = module.content;
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut chunk = vec![0; gate.piece_bytes(CHUNK_BYTES)];
     loop {
         let count = content.read(&mut chunk).await?;
         if count == 0 {
             return output.finish().map_err(io::Error::other);
         }
+        gate.pass(count).await;
         output.write_all(&chunk[..count]).await?;
     }
 }

@@ -83,6 +83,9 @@ pub(crate) async fn drive(
     if let Some(restore) = &options.restore {
         machine = machine.restored(restore.clone());
     }
+    if let Some(bandwidth) = options.node_bandwidth {
+        machine = machine.capped(bandwidth);
+    }
     let run = Run {
         sessions,
         node,

@@ -87,6 +87,7 @@ impl Fixture {
             cluster_id: "c".into(),
             restore: None,
             term: 1,
+            node_bandwidth: None,
             sessions_max: 1,
             clock: Clock::system(),
             tunables: Tunables { keep_alive_ms: 1, idle_timeout_ms: 1, reconnect_ms_max: 1 },

@@ -2,7 +2,10 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use dunlin_link::session::{CloseCode, SessionError, node::NodeOutput};
+use dunlin_link::{
+    bandwidth::{Budget, BytesPerSecond},
+    session::{CloseCode, SessionError, node::NodeOutput},
+};
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tracing::{info, warn};
 
@@ -159,6 +162,7 @@ impl<H: SessionHost> Run<'_, H> {
                 let Some(bytes) = next else { break };
                 let written = output.write_all(&bytes).await;
                 written.map_err(|error: WriteError| SessionEnd::Connection(error.to_string()))?;
+                self.shared.spend(bytes.len());
             }
             self.shared.bells.write.notified().await;
         }
@@ -185,6 +189,7 @@ impl<H: SessionHost> Run<'_, H> {
                 self.shared.server_time.learn(welcome.server_time);
                 self.shared.credentials.changed.notify_one();
                 let epoch = welcome.epoch;
+                *self.shared.budget() = BytesPerSecond::of(&welcome.extensions).map(Budget::new);
                 self.shared.contacts.opened(welcome.server_time);
                 let before = self.host.applied().restore_generation;
                 if welcome.restore_generation > before {
@@ -229,7 +234,7 @@ impl<H: SessionHost> Run<'_, H> {
     }
 
     async fn answer_streams(&self) -> Result<Never, SessionEnd> {
-        logs::serve(self.host, &self.connected.connection, &self.shared.reverse_streams).await;
+        logs::serve(self.host, &self.connected.connection, self.shared).await;
         let reason = self.connected.connection.close_reason();
         Err(SessionEnd::Connection(reason.as_ref().map_or_else(String::new, describe)))
     }

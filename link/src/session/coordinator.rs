@@ -11,13 +11,14 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::{
     BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{Desired, Refusal},
+    bandwidth::BytesPerSecond,
     frame::{self, Decoder, Frame, FrameError, Message},
     health::Health,
     held::HeldSet,
     limits::{EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
     message::{
-        AssignmentAck, Attempt, Epoch, Events, Facts, Hello, PROTOCOL_VERSIONS, Probe, Refused, Renew,
-        Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
+        AssignmentAck, Attempt, Epoch, Events, Extension, Facts, Hello, PROTOCOL_VERSIONS, Probe, Refused,
+        Renew, Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
     restore::SignedRestore,
@@ -92,6 +93,7 @@ pub struct CoordinatorSession {
     config: CoordinatorConfig,
     /// Explains the generation to nodes that have seen a lower one only.
     restore: Option<SignedRestore>,
+    bandwidth: Option<BytesPerSecond>,
     decoder: Decoder,
     phase: Phase,
     protocol: Protocol,
@@ -168,6 +170,7 @@ impl CoordinatorSession {
             sealer: Sealer::new(place, config.sealing_seed),
             config,
             restore: None,
+            bandwidth: None,
             decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
             phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT, admits },
             protocol: Protocol::BEFORE_AGREEMENT,
@@ -187,6 +190,12 @@ impl CoordinatorSession {
     #[must_use]
     pub fn restored(self, restore: SignedRestore) -> Self {
         Self { restore: Some(restore), ..self }
+    }
+
+    /// The same machine, of a link that carries no more than this each way.
+    #[must_use]
+    pub fn capped(self, bandwidth: BytesPerSecond) -> Self {
+        Self { bandwidth: Some(bandwidth), ..self }
     }
 
     /// Takes bytes of the control stream, in order, however they are divided. `wall` is the clock of this machine.
@@ -245,9 +254,7 @@ impl CoordinatorSession {
             cluster_id: self.config.cluster_id.clone(),
             restore_generation: self.config.restore_generation,
             tunables: self.config.tunables,
-            extensions: self
-                .protocol
-                .extensions(self.restore.iter().map(SignedRestore::to_extension).collect()),
+            extensions: self.protocol.extensions(self.extensions()),
         });
         let known = known_from_greeting(revision, state_digest, &HeldSet::of(&desired));
         self.phase = Phase::Open { epoch, known, in_flight: None };
@@ -368,6 +375,11 @@ impl CoordinatorSession {
             Phase::Open { known, .. } => Some(known.revision()),
             _ => None,
         }
+    }
+
+    fn extensions(&self) -> Vec<Extension> {
+        let restore = self.restore.iter().map(SignedRestore::to_extension);
+        restore.chain(self.bandwidth.map(BytesPerSecond::to_extension)).collect()
     }
 
     fn handle_frame(&mut self, now: Moment, wall: UnixMillis, frame: &Frame) -> Result<(), SessionError> {

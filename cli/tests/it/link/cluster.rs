@@ -198,6 +198,7 @@ impl Coordinator {
             restore: None,
             term: store.next_term().await.unwrap(),
             tunables,
+            node_bandwidth: None,
             sessions_max: 2,
             clock: Clock::system(),
         };
