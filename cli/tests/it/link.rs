@@ -3,6 +3,7 @@
 
 mod client;
 mod cluster;
+mod hostile;
 mod node;
 mod refusals;
 mod session;

@@ -20,6 +20,7 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
     port: u16,
     options: &'static [&'static str],
+    grace_seconds: u32,
 }
 
 /// A machine that is a node, whether its agent runs or not. Its runner ends with it.
@@ -36,13 +37,22 @@ pub(crate) struct Machine {
 impl Site {
     /// Starts a coordinator that notices silence soon.
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_as(5, &[])
     }
 
-    /// The same with further options.
+    /// Starts a coordinator that takes a node for gone after so long.
+    pub(crate) fn start_with_grace(grace_seconds: u32) -> Self {
+        Self::start_as(grace_seconds, &[])
+    }
+
+    /// Starts one that notices silence soon, with further options.
     pub(crate) fn start_with(options: &'static [&'static str]) -> Self {
+        Self::start_as(5, options)
+    }
+
+    fn start_as(grace_seconds: u32, options: &'static [&'static str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut site = Self { coordinator: None, dir, port: free_port(), options };
+        let mut site = Self { coordinator: None, dir, port: free_port(), options, grace_seconds };
         site.start_coordinator();
         site
     }
@@ -51,7 +61,8 @@ impl Site {
     pub(crate) fn start_coordinator(&mut self) {
         let mut command = Command::new(BINARY);
         command.arg("coordinator").arg("--data-dir").arg(self.data());
-        command.args(["--listen", &self.address(), "--node-grace-seconds", "5"]).args(self.options);
+        command.args(["--listen", &self.address()]).args(self.options);
+        command.args(["--node-grace-seconds", &self.grace_seconds.to_string()]);
         self.coordinator = Some(Process::spawn(command, &self.log_path()));
         wait_until("an answering coordinator", || {
             let answer = self.dunlin(&["get", "nodes"], "");
@@ -133,6 +144,14 @@ impl Site {
                 Err(format!("{answer:?}"))
             }
         })
+    }
+
+    /// Bytes of memory that the coordinator has now.
+    pub(crate) fn memory(&self) -> u64 {
+        let id = self.coordinator.as_ref().unwrap().0.id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// What the coordinator logged.

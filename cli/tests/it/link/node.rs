@@ -36,6 +36,7 @@ pub(crate) struct Agent {
 struct State {
     held: HeldSet,
     unacked: BTreeMap<PodUid, PodStatusReport>,
+    names: BTreeMap<PodUid, String>,
     sequence: u64,
 }
 
@@ -43,6 +44,7 @@ impl Agent {
     fn report(&self, state: &mut State, uid: &PodUid) {
         state.sequence += 1;
         let mut report = report(uid, state.sequence);
+        report.name = state.names.get(uid).cloned().unwrap_or_default();
         report.stopped = state.held.tombstones.contains_key(uid);
         state.unacked.insert(uid.clone(), report.clone());
         self.handle.report(report);
@@ -64,6 +66,8 @@ impl SessionHost for Agent {
         }
         state.held = after;
         change.forget.iter().for_each(|uid| drop(state.unacked.remove(uid)));
+        let named = change.upserts.iter().map(|(_, pod)| (pod.uid.clone(), pod.name.clone()));
+        state.names.extend(named);
         let started = change.upserts.iter().map(|(_, pod)| pod.uid.clone());
         let stopped = change.tombstones.iter().map(|tombstone| tombstone.uid.clone());
         for uid in started.chain(stopped).collect::<Vec<_>>() {
@@ -129,6 +133,8 @@ impl Node {
     }
 
     fn start_by(identity: Identity, folder: tempfile::TempDir, transport: Transport) -> Self {
+        // A second agent has the first one's identity, and a folder of its own.
+        std::fs::create_dir_all(folder.path().join("identity")).unwrap();
         let options = SessionOptions {
             addresses: Vec::new(),
             facts: facts(),
@@ -245,7 +251,7 @@ pub(crate) fn report(uid: &PodUid, sequence: u64) -> PodStatusReport {
     }
 }
 
-fn facts() -> NodeFacts {
+pub(crate) fn facts() -> NodeFacts {
     let capacity = NodeResources {
         cpu: MilliCpu(1000),
         memory: Bytes(1 << 30),
