@@ -186,7 +186,7 @@ fn a_changed_coordinator_returns(site: &mut Site, machine: &mut Machine) {
         other => Err(format!("{other:?}")),
     });
     let events = site.wait_for(&["events"], |text| text.contains("restarted by an order on the node"));
-    assert!(events.contains("pod/web"), "{events}");
+    assert!(events.contains("Pod/web"), "{events}");
     let links = site.ok(&["describe", "node", "n1"], "");
     assert!(links.contains("(in step)") && links.contains("Disk Writes:"), "{links}");
 }
