@@ -42,7 +42,7 @@ impl Field {
         let site = Site::start_with_grace(40);
         let node = Node::join(site.token(&[]).parse().unwrap(), "healthy").await;
         let field = Self { memory: 0, site, node };
-        field.runs_a_pod("first").await;
+        field.runs_a_pod("first");
         // The first session makes way for one that is kept open as often as the coordinator wants.
         let mut epoch = None;
         while epoch.is_none() || epoch != field.node.handle.epoch() {
@@ -53,7 +53,7 @@ impl Field {
     }
 
     /// Gives the healthy node a pod and waits until all know that it runs.
-    async fn runs_a_pod(&self, name: &str) -> Duration {
+    fn runs_a_pod(&self, name: &str) -> Duration {
         let started = Instant::now();
         let manifest = pod(name, "healthy", "hello", "");
         self.site.ok(&["apply", "-f", "-"], &manifest);
@@ -63,9 +63,10 @@ impl Field {
     }
 
     /// Whether all is well beside the hostile ones, and nothing has grown.
-    async fn is_unharmed(&self, what: &str) {
+    #[expect(clippy::print_stdout, reason = "figures for whoever runs this by hand")]
+    fn is_unharmed(&self, what: &str) {
         let epoch = self.node.handle.epoch();
-        let took = self.runs_a_pod(what).await;
+        let took = self.runs_a_pod(what);
         let memory = self.site.memory();
         println!("{what}: a pod ran after {took:?}; memory {} -> {memory} bytes", self.memory);
         assert!(took < STATUS_TIME_MAX, "{took:?}");
@@ -171,7 +172,7 @@ async fn a_flood_of_handshakes_is_bounded_logged_and_harms_no_node() {
     let field = Field::start().await;
     let flood = Flood::start(field.address()).await;
     field.logs("too many handshakes are under way");
-    field.is_unharmed("udp-flood").await;
+    field.is_unharmed("udp-flood");
     // Others than the flood's address still come in.
     let newcomer = Node::join(field.site.token(&[]).parse().unwrap(), "newcomer").await;
     field.site.wait_for(&["get", "nodes", "-o", "name"], |said| said.contains("node/newcomer"));
@@ -187,7 +188,7 @@ async fn a_flood_of_handshakes_is_bounded_logged_and_harms_no_node() {
     let token = field.site.token(&[]).parse().unwrap();
     let tunnelled = Node::join_by(token, "tunnelled", Transport::Tcp).await;
     field.site.wait_for(&["get", "nodes", "-o", "name"], |said| said.contains("node/tunnelled"));
-    field.is_unharmed("tcp-flood").await;
+    field.is_unharmed("tcp-flood");
     tunnelled.stop().await;
     drop(silent);
 
@@ -262,7 +263,7 @@ async fn a_slow_reader_holds_little_and_gets_nothing_of_others() {
         let note = format!("note={number}{}", "x".repeat(100 << 10));
         field.site.ok(&["annotate", "pod", "greedy", "--overwrite", &note], "");
     }
-    field.is_unharmed("slow-reader").await;
+    field.is_unharmed("slow-reader");
     assert!(link.connection().close_reason().is_none(), "the slow node is still there");
     field.node.stop().await;
 }
