@@ -1,6 +1,6 @@
 //! Backups of a cluster: all of its state in one file, and going on from one.
 //!
-//! [`collect`] reads a consistent state, online or from a stopped coordinator's folder, as a stream of records; [`BackupFile`] writes
+//! [`collect`](fn@collect) reads a consistent state, online or from a stopped coordinator's folder, as a stream of records; [`BackupFile`] writes
 //! such a stream into a file, sealed if there is a passphrase; [`BackupReader`] reads and verifies one; [`restore()`] makes a data
 //! folder of it. The bytes are in `docs/design/backup.md`.
 
