@@ -36,11 +36,11 @@ fn a_machine_alone_runs_its_manifests_over_crashes_and_follows_them() {
     until(&["describe"], &|text| text.contains("bad.yaml") && text.contains("colour"));
     until(&["logs", "beat-lone"], &|text| !text.is_empty());
 
-    machine.kill_runner();
+    // The agent first: it would start another runner.
     machine.kill_agent();
+    machine.kill_runner();
     machine.start_agent(&options);
     until(&["pods"], &|text| text.contains("beat-lone") && text.contains("Running"));
     fs::remove_file(folder.join("beat.yaml")).unwrap();
     until(&["pods"], &|text| !text.contains("beat-lone"));
-    machine.kill_runner();
 }
