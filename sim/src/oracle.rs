@@ -56,7 +56,7 @@ struct PodFacts {
     /// Those of them that a restored store does not know of: there the pod is held.
     lost: BTreeSet<NodeName>,
     /// The coordinator has told its node to forget it.
-    forgotten: bool,
+    forgotten: BTreeSet<NodeName>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Oracle {
             store.list(crate::keys::PODS).map(|(_, stored)| uid_of(&stored.value)).collect();
         for (uid, facts) in &mut self.pods {
             facts.object = if there.contains(uid) { Object::There } else { Object::Gone };
-            facts.forgotten = false;
+            facts.forgotten.clear();
             // What the backup still names runs again; what it does not know is held, not ended.
             facts.over_at = None;
             facts.lost.clone_from(&facts.bound);
@@ -181,7 +181,8 @@ impl Oracle {
     }
 
     fn note_removed(&mut self, uid: &PodUid, key: &ObjectKey, last: &Value, store: &Store, now: Moment) {
-        let runs = self.running.values().find(|running| running.uid == *uid).cloned();
+        let runs =
+            self.running.values().find(|running| running.uid == *uid && !self.is_lost(running)).cloned();
         let facts = self.pods.entry(uid.clone()).or_default();
         facts.object = Object::Gone;
         facts.over_at = Some(facts.over_at.map_or(now, |known| known.min(now)));
@@ -203,8 +204,9 @@ impl Oracle {
         if self.cloned.contains(node) {
             return;
         }
-        self.pods.entry(uid.clone()).or_default().forgotten = true;
-        if self.running.values().any(|running| running.uid == *uid) {
+        self.pods.entry(uid.clone()).or_default().forgotten.insert(node.clone());
+        // Stores that were restored one after the other may have bound it to several; each forgets for itself.
+        if self.running.values().any(|running| running.uid == *uid && running.node == *node) {
             self.violate(format!("{node} has forgotten {uid}, which runs"));
         }
     }
@@ -238,7 +240,7 @@ impl Oracle {
                 "{pod} ({uid}) starts on {node} while a container of {} runs on {}",
                 other.uid, other.node
             ))
-        } else if facts.is_some_and(|facts| facts.forgotten) {
+        } else if facts.is_some_and(|facts| facts.forgotten.contains(node)) {
             Some(format!("{pod} ({uid}) starts on {node}, which was told to forget it"))
         } else if facts.is_none() {
             Some(format!("{pod} ({uid}) starts on {node}, and no store has ever held it"))
