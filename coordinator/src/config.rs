@@ -10,7 +10,7 @@ use dunlin_api::time::parse_duration;
 use dunlin_link::bandwidth::BytesPerSecond;
 use serde::Deserialize;
 
-use crate::backup::snapshots::SnapshotOptions;
+use crate::{backup::snapshots::SnapshotOptions, server_time::ClockTrust};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `coordinator` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -55,6 +55,12 @@ pub struct CoordinatorArgs {
     /// wait, assignments and status do not [default: as much as the network takes]
     #[arg(long, env = "DUNLIN_NODE_BANDWIDTH", value_name = "RATE")]
     pub node_bandwidth: Option<String>,
+
+    /// Go by this machine's clock although the cluster has seen a later time: once, after a clock that was ahead was put right. Nodes
+    /// renew the certificates that they got meanwhile
+    #[arg(long)]
+    #[serde(skip)]
+    pub trust_clock: bool,
 }
 
 /// Valid options.
@@ -74,6 +80,8 @@ pub struct CoordinatorConfig {
     pub node_certificate_lifetime: Duration,
     /// What the link of one node may carry each way.
     pub node_bandwidth: Option<BytesPerSecond>,
+    /// Whether this machine's clock or the newest time that the cluster has seen is wrong when they disagree.
+    pub clock_trust: ClockTrust,
 }
 
 /// Everything that is wrong with the options, one line each.
@@ -115,6 +123,7 @@ impl CoordinatorArgs {
             snapshot_dir: self.snapshot_dir.or(file.snapshot_dir),
             node_certificate_lifetime: self.node_certificate_lifetime.or(file.node_certificate_lifetime),
             node_bandwidth: self.node_bandwidth.or(file.node_bandwidth),
+            trust_clock: self.trust_clock,
         }
     }
 
@@ -174,6 +183,7 @@ impl CoordinatorArgs {
             snapshots: SnapshotOptions { every, keep, folder },
             node_certificate_lifetime,
             node_bandwidth,
+            clock_trust: if self.trust_clock { ClockTrust::Machine } else { ClockTrust::Newest },
         })
     }
 }

@@ -134,7 +134,7 @@ impl Coordinator {
     }
 
     async fn start_on(store: Store, pki: Pki, config: CoordinatorConfig) -> Result<Self, StartError> {
-        let clock = server_time::clock(&store).await.map_err(StartError::Term)?;
+        let clock = server_time::clock(&store, config.clock_trust).await.map_err(StartError::Term)?;
         let restore = backup::last_restore(&store, pki.cluster_id()).await?;
         let term = store.next_term().await.map_err(StartError::Term)?;
         let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;

@@ -152,7 +152,8 @@ impl Members {
     {
         let Inner { pki, lifetime, .. } = &*self.inner;
         let chain = pki.issue_node(node, request, now, *lifetime)?;
-        let end = chain.first().map_or(Err(PeerError), |leaf| Ok(Peer::from_certificate(leaf)?.not_after))?;
+        let end =
+            chain.first().map_or(Err(PeerError), |leaf| Ok(Peer::from_certificate(leaf)?.validity.end))?;
         Ok(Issued { chain: chain.iter().map(|certificate| certificate.to_vec()).collect(), end })
     }
 }

@@ -1,7 +1,8 @@
-//! The coordinator's time, as far as the node can be sure that it has come: a lower bound that only rises.
+//! The coordinator's time, as far as the node knows it.
 //!
 //! It owes nothing to the machine's own clock, which may say 1970 or 2106: it starts from what is known to have passed (the release,
-//! what is on disk, the start of the own certificate), is told more by every greeting of a coordinator, and counts on from there.
+//! what is on disk, the start of the own certificate), and counts on from there. A coordinator's greeting has the last word, also when its
+//! clock was ahead and has been put right since: a node that went on by the old time would take each new certificate for an expired one.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,7 +11,7 @@ use std::{
 
 use dunlin_link::{UnixMillis, session::clock::RELEASED_AT_SECONDS};
 
-/// The lower bound. One for a node, shared by what learns it and what keeps it.
+/// The time. One for a node, shared by what learns it and what keeps it.
 #[derive(Debug)]
 pub struct ServerTime(Mutex<State>);
 
@@ -25,8 +26,13 @@ struct State {
 impl ServerTime {
     /// What any node of this release knows.
     pub fn new() -> Self {
-        let known = UnixMillis(i64::try_from(RELEASED_AT_SECONDS * 1000).unwrap_or(i64::MAX));
-        Self(Mutex::new(State { known, at: Instant::now(), kept: UnixMillis::default() }))
+        Self(Mutex::new(State { known: released(), at: Instant::now(), kept: UnixMillis::default() }))
+    }
+
+    /// A coordinator says that it is this time. Before the release it cannot be.
+    pub fn told(&self, time: UnixMillis) {
+        let mut state = self.state();
+        (state.known, state.at) = (time.max(released()), Instant::now());
     }
 
     /// It is this time, or later.
@@ -38,7 +44,7 @@ impl ServerTime {
         }
     }
 
-    /// The coordinator's time, or earlier.
+    /// The coordinator's time; before its greeting, that or earlier.
     pub fn now(&self) -> UnixMillis {
         let State { known, at, .. } = *self.state();
         UnixMillis(known.0.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX)))
@@ -58,7 +64,7 @@ impl ServerTime {
     /// What should be written along with something else: nothing when the disk knows about as much.
     pub(crate) fn worth_keeping(&self) -> Option<UnixMillis> {
         let now = self.now();
-        (now.0.saturating_sub(self.state().kept.0) >= KEEP_MS_MIN).then_some(now)
+        (now.0.abs_diff(self.state().kept.0) >= KEEP_MS_MIN).then_some(now)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -73,17 +79,22 @@ impl Default for ServerTime {
     }
 }
 
-/// A bound that is a minute old is as good as one that is not.
-const KEEP_MS_MIN: i64 = 60_000;
+/// No clock shows less.
+fn released() -> UnixMillis {
+    UnixMillis(i64::try_from(RELEASED_AT_SECONDS * 1000).unwrap_or(i64::MAX))
+}
+
+/// A time that is a minute old is as good as one that is not.
+const KEEP_MS_MIN: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn it_only_rises() {
+    fn it_rises_by_itself() {
         let time = ServerTime::new();
-        let released = UnixMillis(i64::try_from(RELEASED_AT_SECONDS).unwrap() * 1000);
+        let released = released();
         assert!(time.now() >= released && time.now().0 < released.0 + 60_000);
         time.learn(UnixMillis(0));
         assert!(time.now() >= released, "a coordinator without a clock");
@@ -95,5 +106,17 @@ mod tests {
         assert_eq!(time.worth_keeping(), None, "the disk knows");
         time.learn(UnixMillis(later.0 + 120_000));
         assert!(time.worth_keeping().is_some());
+    }
+
+    #[test]
+    fn a_greeting_has_the_last_word() {
+        let time = ServerTime::new();
+        let now = UnixMillis(released().0 + 1_000_000_000_000);
+        time.kept(UnixMillis(now.0 + 1_000_000_000_000));
+        time.told(now);
+        assert!(time.now().0.abs_diff(now.0) < KEEP_MS_MIN);
+        assert!(time.worth_keeping().is_some(), "a restart shall not go back to the false one");
+        time.told(UnixMillis(0));
+        assert!(time.now() >= released());
     }
 }

@@ -197,3 +197,43 @@ fn copies_of_a_state_folder_both_keep_their_pods() {
     assert_eq!(condition(&site, "n1", "Ready", "status"), "True");
     site.wait_for(&["get", "events"], |events| events.contains("ClonedNode"));
 }
+
+#[test]
+fn a_coordinators_clock_that_was_ahead_can_be_put_right() {
+    let mut site = Site::start();
+    let machine = site.join("n1", &site.token(&[]));
+    with_ticker(&site);
+    let id = pod_field(&site, "containerID");
+    if !site.set_clock(Some("2040-01-01 00:00:00")) {
+        eprintln!(
+            "SKIPPED: libfaketime is missing (Debian package `faketime`), so no clock can be wrong here"
+        );
+        return;
+    }
+    let mut restart = |clock, once: &[&str], expected: &str| {
+        site.kill_coordinator();
+        site.set_clock(clock);
+        let sessions = machine.log().matches("session opened").count();
+        site.start_coordinator_with(once);
+        wait_until(&format!("session with a certificate that {expected}"), || {
+            let listed = site.ok(&["node", "list", "-o", "json"], "");
+            let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+            let end = listed["items"][0]["certificateEnd"].as_str().unwrap().to_owned();
+            let is_ahead = end.starts_with("2040-01-31");
+            let has_session = machine.log().matches("session opened").count() > sessions;
+            if has_session && is_ahead == (expected == "is ahead") {
+                Ok(end)
+            } else {
+                Err(format!("{end}\n{}", machine.log()))
+            }
+        })
+    };
+    let ahead = restart(Some("2040-01-01 00:00:00"), &[], "is ahead");
+    let kept = restart(None, &[], "is ahead");
+    assert_eq!(kept, ahead, "time goes on from what was seen");
+    let right = restart(None, &["--trust-clock"], "is right");
+    let same = restart(None, &[], "is right");
+    assert_eq!(same, right, "once is enough, and the node renews no more than it has to");
+    assert!(site.log().contains("start once with --trust-clock"), "{}", site.log());
+    assert_eq!((pod_field(&site, "containerID"), pod_field(&site, "restartCount")), (id, "0".to_owned()));
+}

@@ -21,6 +21,7 @@ pub(crate) struct Site {
     port: u16,
     options: &'static [&'static str],
     grace_seconds: u32,
+    clock: Option<&'static str>,
 }
 
 /// A machine that is a node, whether its agent runs or not. Its runner ends with it.
@@ -52,22 +53,35 @@ impl Site {
 
     fn start_as(grace_seconds: u32, options: &'static [&'static str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut site = Self { coordinator: None, dir, port: free_port(), options, grace_seconds };
+        let mut site =
+            Self { coordinator: None, dir, port: free_port(), options, grace_seconds, clock: None };
         site.start_coordinator();
         site
     }
 
     /// Starts the coordinator on what it left, and waits until it answers.
     pub(crate) fn start_coordinator(&mut self) {
+        self.start_coordinator_with(&[]);
+    }
+
+    /// The same with options for this one start.
+    pub(crate) fn start_coordinator_with(&mut self, once: &[&str]) {
         let mut command = Command::new(BINARY);
         command.arg("coordinator").arg("--data-dir").arg(self.data());
-        command.args(["--listen", &self.address()]).args(self.options);
+        command.args(["--listen", &self.address()]).args(self.options).args(once);
+        see_clock(&mut command, self.clock);
         command.args(["--node-grace-seconds", &self.grace_seconds.to_string()]);
         self.coordinator = Some(Process::spawn(command, &self.log_path()));
         wait_until("an answering coordinator", || {
             let answer = self.dunlin(&["get", "nodes"], "");
             if answer.code == 0 { Ok(()) } else { Err(format!("{answer:?}\n{}", self.log())) }
         });
+    }
+
+    /// Sets the clock that the coordinator sees from its next start on; none is the machine's own. Whether it can be done here.
+    pub(crate) fn set_clock(&mut self, clock: Option<&'static str>) -> bool {
+        self.clock = clock;
+        faketime().is_some()
     }
 
     /// Ends the coordinator as a power cut would.
@@ -200,11 +214,7 @@ impl Machine {
         let network = 43 + std::process::id() % 200;
         command.args(["--loopback", &network.to_string()]);
         command.args(["--address-blocks", &self.address_blocks.to_string()]);
-        if let Some(clock) = self.clock {
-            command.env("LD_PRELOAD", faketime().unwrap()).env("FAKETIME", clock);
-            // Timers go on as they are.
-            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        }
+        see_clock(&mut command, self.clock);
         self.agent = Some(Process::spawn(command, &self.log));
     }
 
@@ -322,6 +332,15 @@ fn copy_folder(from: &Path, to: &Path) {
         } else if kind.is_file() {
             fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// Lets a process see another time of day.
+fn see_clock(command: &mut Command, clock: Option<&str>) {
+    if let (Some(clock), Some(library)) = (clock, faketime()) {
+        command.env("LD_PRELOAD", library).env("FAKETIME", clock);
+        // Timers go on as they are.
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     }
 }
 

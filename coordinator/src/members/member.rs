@@ -1,5 +1,7 @@
 //! One connection's certificate.
 
+use std::ops::Range;
+
 use dunlin_link::{Digest, NodeName, UnixMillis};
 
 use super::{Issued, Members, RenewError};
@@ -11,7 +13,7 @@ pub struct Member {
     members: Members,
     node: NodeName,
     key: Digest,
-    certificate_end: UnixMillis,
+    validity: Range<UnixMillis>,
 }
 
 /// Why a connection's certificate opens no session. The text is told to whoever connects.
@@ -34,7 +36,7 @@ impl Members {
     pub async fn member(&self, peer: Peer) -> Result<Member, MemberError> {
         let Some(node) = peer.node() else { return Err(MemberError::NoNode(peer.user.name)) };
         self.check(&node, peer.key).await?;
-        Ok(Member { members: self.clone(), node, key: peer.key, certificate_end: peer.not_after })
+        Ok(Member { members: self.clone(), node, key: peer.key, validity: peer.validity })
     }
 }
 
@@ -62,11 +64,12 @@ impl Member {
 
     /// End of the connection's certificate.
     pub const fn certificate_end(&self) -> UnixMillis {
-        self.certificate_end
+        self.validity.end
     }
 
-    /// Whether the certificate has ended, so that it is good for a new one only.
+    /// Whether the certificate is not valid now, so that it is good for a new one only. One that begins later was issued by a
+    /// coordinator whose clock was ahead.
     pub fn is_expired(&self) -> bool {
-        self.certificate_end <= self.members.now()
+        !self.validity.contains(&self.members.now())
     }
 }

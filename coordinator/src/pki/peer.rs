@@ -1,5 +1,7 @@
 //! Who is on the other side of a connection, by its certificate.
 
+use std::ops::Range;
+
 use dunlin_link::{
     Digest, NodeName, UnixMillis,
     join::{NODE_GROUP, NODE_USER_PREFIX, is_node_name},
@@ -16,8 +18,8 @@ pub struct Peer {
     pub user: User,
     /// Digest of the public key.
     pub key: Digest,
-    /// End of validity.
-    pub not_after: UnixMillis,
+    /// When its certificate is valid.
+    pub validity: Range<UnixMillis>,
 }
 
 /// A certificate that says nothing usable.
@@ -41,8 +43,9 @@ impl Peer {
         for organization in subject.iter_organization() {
             groups.extend(text(organization)?.split(GROUP_SEPARATOR).map(str::to_owned));
         }
-        let not_after = UnixMillis(parsed.validity().not_after.timestamp().saturating_mul(1000));
-        Ok(Self { user: User { name, groups }, key: Digest::of(parsed.public_key().raw), not_after })
+        let millis = |time: x509_parser::time::ASN1Time| UnixMillis(time.timestamp().saturating_mul(1000));
+        let validity = millis(parsed.validity().not_before)..millis(parsed.validity().not_after);
+        Ok(Self { user: User { name, groups }, key: Digest::of(parsed.public_key().raw), validity })
     }
 
     /// The node that this is, if it is one.

@@ -52,7 +52,7 @@ fn a_node_certificate_names_node_and_key_and_takes_nothing_else_from_the_request
     let digest = Digest::of(&key.subject_public_key_info());
     assert_eq!((peer.key, request_key(request.der()).unwrap()), (digest, digest));
     assert_eq!(chain[1], *pki.certificate());
-    assert_eq!(peer.not_after, UnixMillis(NOW.0 + 86_400_000));
+    assert_eq!(peer.validity.end, UnixMillis(NOW.0 + 86_400_000));
     let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).unwrap();
     assert!(parsed.subject_alternative_name().unwrap().is_none());
 }
@@ -78,5 +78,5 @@ fn a_user_has_a_name_and_all_groups_and_is_no_node() {
     let der = rustls_pki_types::pem::PemObject::from_pem_slice(credentials.certificate_pem.as_bytes());
     let peer = Peer::from_certificate(&der.unwrap()).unwrap();
     assert_eq!((peer.user.clone(), peer.node()), (user, None));
-    assert_eq!(peer.not_after, UnixMillis(NOW.0 + 60_000));
+    assert_eq!(peer.validity.end, UnixMillis(NOW.0 + 60_000));
 }

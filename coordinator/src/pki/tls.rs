@@ -61,7 +61,7 @@ impl Pki {
         let (certificate, key) = self.issue_server()?;
         let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock))
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(Arc::new(ExpiryTolerant { chain }))
+            .with_client_cert_verifier(Arc::new(DateTolerant { chain }))
             .with_single_cert(vec![certificate, self.certificate().clone()], key)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -78,14 +78,15 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Checks a client's chain to the cluster's authority and lets one fault through, expiry: a node whose clock or power failed for a
-/// year is still known by its key, and what it may do is decided where keys are looked up.
+/// Checks a client's chain to the cluster's authority and lets one fault through, its leaf's dates: a node whose power failed for a year,
+/// or whose certificate was issued while the coordinator's clock was ahead, is still known by its key. What it may do is decided where keys
+/// are looked up.
 #[derive(Debug)]
-struct ExpiryTolerant {
+struct DateTolerant {
     chain: Arc<dyn ClientCertVerifier>,
 }
 
-impl ClientCertVerifier for ExpiryTolerant {
+impl ClientCertVerifier for DateTolerant {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -94,7 +95,10 @@ impl ClientCertVerifier for ExpiryTolerant {
     ) -> Result<ClientCertVerified, Error> {
         match self.chain.verify_client_cert(end_entity, intermediates, now) {
             Err(Error::InvalidCertificate(
-                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
             )) => {
                 // Everything else about the certificate is checked as of its last valid second.
                 let last = last_valid_second(end_entity).ok_or(CertificateError::BadEncoding)?;

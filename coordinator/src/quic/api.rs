@@ -75,8 +75,8 @@ async fn hear_of(expelled: &mut broadcast::Receiver<NodeName>, connection: &Conn
 /// The user that this connection is; `None` without a certificate. A node is one as long as the key is registered.
 async fn authorize(services: &Services, connection: &Connection) -> Result<Option<User>, String> {
     let Some(peer) = peer(connection)? else { return Ok(None) };
-    if peer.not_after <= services.members.now() {
-        return Err("the client certificate has expired; ask for a new one".into());
+    if !peer.validity.contains(&services.members.now()) {
+        return Err("the client certificate has expired or is not valid yet; ask for a new one".into());
     }
     if let Some(node) = peer.node() {
         services.members.check(&node, peer.key).await.map_err(|error| error.to_string())?;

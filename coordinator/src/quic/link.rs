@@ -1,6 +1,6 @@
 //! A node's connection: who it is, its control stream, the logs that are read from it, and the modules that it fetches.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use dunlin_link::{
     NodeName,
@@ -9,6 +9,7 @@ use dunlin_link::{
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
 use quinn::{Connection, RecvStream, SendStream};
+use rand::Rng as _;
 use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinSet};
 use tracing::{Instrument, debug, error, info_span, warn};
 
@@ -48,7 +49,9 @@ pub(super) async fn serve(services: &Arc<Services>, line: &Line) {
 async fn send_away(connection: &Connection) {
     let said = async {
         let (mut output, _input) = connection.accept_bi().await?;
-        write_head(&mut output, &Busy { retry_after_ms: RETRY_AFTER_MS }).await?;
+        // Drawn anew for each, so that those who were sent away together do not come back together.
+        let retry_after_ms = rand::rng().random_range(RETRY_AFTER_MS);
+        write_head(&mut output, &Busy { retry_after_ms }).await?;
         // The node closes once it has read that.
         let _ = connection.closed().await;
         io::Result::Ok(())
@@ -203,7 +206,7 @@ const NODE_STREAMS_MAX: u32 = 9;
 const RECEIVE_WINDOW: u32 = 1 << 20;
 
 /// When a node for which there is no room shall come again.
-const RETRY_AFTER_MS: u64 = 30_000;
+const RETRY_AFTER_MS: Range<u64> = 15_000..60_000;
 
 /// From the end of the handshake to the control stream.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(15);

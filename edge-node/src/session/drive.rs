@@ -186,7 +186,7 @@ impl<H: SessionHost> Run<'_, H> {
                 return Err(SessionEnd::TooSilent);
             }
             NodeOutput::Opened(welcome) => {
-                self.shared.server_time.learn(welcome.server_time);
+                self.shared.server_time.told(welcome.server_time);
                 self.shared.credentials.changed.notify_one();
                 let epoch = welcome.epoch;
                 *self.shared.budget() = BytesPerSecond::of(&welcome.extensions).map(Budget::new);
