@@ -23,8 +23,16 @@ use crate::{NodeName, Revision, frame::FrameError, message::Epoch, sealed::SealE
 /// How long either side waits for the other's greeting.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the coordinator waits for a change to be committed: a slow card under load, with room to spare.
+/// How long the coordinator waits for a change to be committed once it has arrived: a slow card under load, with room to spare.
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The slowest line on which a change is still waited for. Below this it would be begun anew for ever, as each session would give it up.
+pub const LINE_BYTES_PER_SECOND_MIN: u64 = 1 << 10;
+
+/// How long a change of so many bytes may take from its first byte to its acknowledgement.
+pub(crate) fn ack_timeout(bytes: u64) -> Duration {
+    ACK_TIMEOUT + Duration::from_secs(bytes / LINE_BYTES_PER_SECOND_MIN)
+}
 
 /// How long a session must last before the next failure to connect counts as the first.
 pub const STABLE_AFTER: Duration = Duration::from_secs(10);
@@ -66,8 +74,13 @@ pub enum SessionError {
     #[error("no greeting within {} s", GREETING_TIMEOUT.as_secs())]
     GreetingTimeout,
     /// A change was not acknowledged in time.
-    #[error("revision {0} was not acknowledged within {secs} s", secs = ACK_TIMEOUT.as_secs())]
-    AckTimeout(Revision),
+    #[error("revision {revision}, of {bytes} bytes, was not acknowledged within {} s", ack_timeout(*bytes).as_secs())]
+    AckTimeout {
+        /// Which.
+        revision: Revision,
+        /// All its frames.
+        bytes: u64,
+    },
     /// The node says another name than its certificate.
     #[error("the certificate belongs to node {certificate}, but the node calls itself {said}")]
     WrongNode {
@@ -175,7 +188,7 @@ impl SessionError {
             | Self::Sealing(_) => CloseCode::Refused,
             Self::Busy => CloseCode::Busy,
             Self::Expired => CloseCode::Expired,
-            Self::GreetingTimeout | Self::AckTimeout(_) | Self::Refused(_) | Self::StartOver => {
+            Self::GreetingTimeout | Self::AckTimeout { .. } | Self::Refused(_) | Self::StartOver => {
                 CloseCode::GoingAway
             }
             _ => CloseCode::Protocol,

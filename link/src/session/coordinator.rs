@@ -24,7 +24,7 @@ use crate::{
     restore::SignedRestore,
     sealed::{SealingPlace, SealingPublicKey},
     session::{
-        ACK_TIMEOUT, GREETING_TIMEOUT, SessionError, change,
+        GREETING_TIMEOUT, SessionError, ack_timeout, change,
         clock::ClockOffset,
         plan::{Known, Planned, plan},
         protocol::Protocol,
@@ -150,6 +150,7 @@ enum Admits {
 struct InFlight {
     after: HeldSet,
     forget: Vec<PodUid>,
+    bytes: u64,
     deadline: Moment,
 }
 
@@ -226,7 +227,7 @@ impl CoordinatorSession {
                 Err(SessionError::GreetingTimeout)
             }
             Phase::Open { in_flight: Some(change), .. } if change.deadline <= now => {
-                Err(SessionError::AckTimeout(change.after.revision))
+                Err(SessionError::AckTimeout { revision: change.after.revision, bytes: change.bytes })
             }
             _ => {
                 self.offer_statuses(now);
@@ -548,9 +549,11 @@ impl CoordinatorSession {
             self.in_step = true;
             return Ok(());
         };
-        let deadline = now + ACK_TIMEOUT;
-        *in_flight = Some(InFlight { after, forget: change.forget.clone(), deadline });
-        self.change.extend(change::split(change, &mut self.sealer)?);
+        let forget = change.forget.clone();
+        let frames = change::split(change, &mut self.sealer)?;
+        let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
+        *in_flight = Some(InFlight { after, forget, bytes, deadline: now + ack_timeout(bytes) });
+        self.change.extend(frames);
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! Bytes that nobody honest sends: no decoder and no machine may panic on them, or take more memory than the limits say.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{
     BootId, Digest, NodeName, Revision, UnixMillis,
-    assignment::Desired,
+    assignment::{AssignedPod, Desired},
     frame::{self, Decoder, Frame, Kind},
     limits::{DECODED_FACTOR_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
     message::{Epoch, StatusBatch, Tunables},
@@ -208,4 +208,28 @@ fn reports_that_wait_are_bounded_by_their_size() {
     let done: Vec<_> = reports.into_iter().map(|report| (report.uid, Recorded::Done)).collect();
     session.recorded(&done, now).unwrap();
     assert!(!session.is_congested());
+}
+
+#[test]
+fn a_large_change_is_waited_for_as_long_as_a_slow_line_takes() {
+    let start = Moment(Duration::ZERO);
+    let mut session = open_session(start);
+    while session.poll_transmit().is_some() {}
+    let id = Digest::from_bytes([1; 32]);
+    let pod = samples::pod(&samples::uid(1), 1, Some(id));
+    let pod = AssignedPod { revision: Revision(5_000), assignment: Arc::new(pod) };
+    let text = "x".repeat(500 << 10);
+    let desired = Desired {
+        revision: Revision(5_000),
+        pods: Arc::new([(samples::uid(1), pod)].into()),
+        objects: Arc::new([(id, Arc::new(samples::config(&text)))].into()),
+        ..Desired::default()
+    };
+    session.set_desired(desired, start).unwrap();
+    // Two minutes for the disk, and a second for each KiB.
+    let due = session.poll_timeout().unwrap();
+    assert!((620..640).contains(&due.since(start).as_secs()), "{due:?}");
+    session.handle_timeout(start + Duration::from_secs(600)).unwrap();
+    let error = session.handle_timeout(due).unwrap_err().to_string();
+    assert!(error.starts_with("revision 5000, of 51"), "{error}");
 }
