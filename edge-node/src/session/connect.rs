@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,9 @@ use dunlin_link::{
     session::{CloseCode, close_reason},
 };
 use dunlin_tunnel::Tunnel;
-use quinn::{Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{
+    Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt, congestion::BbrConfig,
+};
 
 use super::{
     dial::Dial,
@@ -250,12 +253,23 @@ pub(super) fn transport(tunables: Option<Tunables>, way: Way) -> TransportConfig
         .max_idle_timeout(idle)
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .congestion_controller_factory(congestion())
         .datagram_receive_buffer_size(None);
     if way == Way::Tcp {
         dunlin_tunnel::fit(&mut transport);
     }
     transport
 }
+
+/// BBR, as the coordinator has it: loss is no sign of a full line where radios lose packets.
+fn congestion() -> Arc<BbrConfig> {
+    let mut config = BbrConfig::default();
+    config.initial_window(INITIAL_WINDOW_BYTES);
+    Arc::new(config)
+}
+
+/// Sent before anything is known of the line: a second of one that carries 128 kbit/s. BBR's own is two hundred packets.
+const INITIAL_WINDOW_BYTES: u64 = 16 << 10;
 
 /// Until the coordinator says otherwise: below the time after which common NATs forget a UDP mapping.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
