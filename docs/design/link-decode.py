@@ -2,7 +2,8 @@
 
 Usage: python3 docs/design/link-decode.py [-v]
 
-Every byte of every frame must be used and every field have a name. Changes of the recorded conversation are applied to a set as the
+Every byte of every frame must be used and every field have a name; each field of the tables is filled, and each variant there, in some
+frame. Changes of the recorded conversation are applied to a set as the
 document says, and the digest of that set is compared with the one that each side named. With -v the frames are printed. Needs nothing
 but Python's standard library; it shares no code and no generated data with the implementation.
 """
@@ -17,11 +18,17 @@ GOLDEN = HERE.parent.parent / "link" / "tests" / "it" / "golden"
 
 
 class Document:
-    """The tables of link.md: what body each kind has, and how structs and enums are made."""
+    """The tables of link.md: what body each kind has, how structs and enums are made, and what extensions hold."""
 
     def __init__(self, text):
-        self.kinds, self.structs, self.enums = {}, {}, {}
-        readers = {"kind": self.read_kind, "struct": self.read_field, "enum": self.read_enum}
+        self.kinds, self.structs, self.enums, self.extensions = {}, {}, {}, {}
+        self.filled = set()
+        readers = {
+            "kind": self.read_kind,
+            "struct": self.read_field,
+            "enum": self.read_enum,
+            "in": self.read_extension,
+        }
         reader, struct = None, None
         for line in text.splitlines():
             if not line.startswith("|"):
@@ -48,6 +55,15 @@ class Document:
         for number, name, _, held in re.findall(r"(\d+) `(\w+)`( \((.*?)\))?", cells[1]):
             variants[int(number)] = (name, [tuple(field.split(": ")) for field in names(held)])
         self.enums[enum] = variants
+
+    def read_extension(self, frame, cells):
+        self.extensions[frame, int(cells[1])] = names(cells[2])[0]
+
+    def unfilled(self):
+        """Fields that are zero or empty in all frames so far, and variants that are in none."""
+        fields = {(struct, name) for struct, fields in self.structs.items() for name, _ in fields}
+        variants = {(enum, name) for enum, variants in self.enums.items() for name, _ in variants.values()}
+        return (fields | variants) - self.filled
 
 
 def names(cell):
@@ -94,9 +110,12 @@ class Reader:
         if kind.startswith("("):
             return tuple(self.value(part) for part in kind[1:-1].split(", "))
         if kind in document.structs:
-            return {name: self.value(part) for name, part in document.structs[kind]}
+            value = {name: self.value(part) for name, part in document.structs[kind]}
+            document.filled.update((kind, name) for name, part in value.items() if part)
+            return value
         if kind in document.enums:
             name, fields = document.enums[kind][self.unsigned(32)]
+            document.filled.add((kind, name))
             return {name: {field: self.value(part) for field, part in fields}} if fields else name
         if kind == "bool":
             return self.flag()
@@ -115,10 +134,19 @@ def decode(document, frame):
     length = int.from_bytes(frame[:4], "little")
     name = document.kinds[int.from_bytes(frame[4:6], "little")]
     assert length == len(frame) - 6, "the length is not that of the body"
-    reader = Reader(document, frame[6:])
-    value = reader.value(name)
-    assert reader.at == length, f"{length - reader.at} bytes of {name} are left over"
+    value = whole(document, name, frame[6:])
+    for extension in value.get("extensions", []) if isinstance(value, dict) else []:
+        if kind := document.extensions.get((name, extension["tag"])):
+            extension["bytes"] = whole(document, kind, extension["bytes"])
     return name, value
+
+
+def whole(document, kind, body):
+    """The value that takes all of a body."""
+    reader = Reader(document, body)
+    value = reader.value(kind)
+    assert reader.at == len(body), f"{len(body) - reader.at} bytes of {kind} are left over"
+    return value
 
 
 class HeldSet:
@@ -196,6 +224,8 @@ def main():
                 print(label, name, value)
     if missing := set(document.kinds.values()) - seen:
         sys.exit(f"no golden frame of {sorted(missing)}")
+    if missing := document.unfilled():
+        sys.exit(f"never filled in a golden frame: {sorted(missing)}")
     print(f"{frames} frames of {len(seen)} kinds decoded, {conversation.checked} digests recomputed")
 
 

@@ -1,6 +1,9 @@
 //! `ci`: the steps that every change must pass, each timed, with a summary at the end.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 
@@ -35,6 +38,7 @@ type Action = fn() -> Result<()>;
 const STEPS: &[(&str, Action)] = &[
     ("format", || step::run(&mut step::cargo(["fmt", "--all", "--check"]))),
     ("tidy", tidy::run),
+    ("frames", frames),
     ("clippy", || {
         step::run(&mut step::cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     }),
@@ -49,6 +53,16 @@ const STEPS: &[(&str, Action)] = &[
 
 /// How long worlds are simulated in every run; longer runs are made by hand.
 const SIM_SECONDS: u64 = 30;
+
+/// The link's document must be enough to decode its golden frames.
+fn frames() -> Result<()> {
+    if Command::new("python3").arg("--version").output().is_err() {
+        println!("SKIPPED: link.md is not held against the golden frames, because there is no python3");
+        return Ok(());
+    }
+    let mut command = Command::new("python3");
+    step::run(command.arg("docs/design/link-decode.py").current_dir(step::root()))
+}
 
 fn docs() -> Result<()> {
     let mut command = step::cargo(["doc", "--workspace", "--no-deps"]);

@@ -24,10 +24,11 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     every_kind::reencode,
+    full,
     samples::{config, facts, pod, report, tombstone, uid},
 };
 
-/// One frame of every kind, with its name.
+/// At least one frame of every kind, with its name. Hello and Welcome come first.
 pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let mut frames = Frames(Vec::new());
     frames.session();
@@ -35,6 +36,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.reports();
     frames.streams();
     frames.version_two();
+    frames.filled();
     frames.0
 }
 
@@ -163,6 +165,19 @@ impl Frames {
         let recipient = SealingPublicKey::from_bytes(&[3; 32]).unwrap();
         let sealed = Sealed { recipient, bytes: vec![4, 5] };
         self.add(&AssignmentSealed { objects: vec![(Digest::from_bytes([8; 32]), sealed)] });
+    }
+
+    /// Frames that together fill every field and hold every variant.
+    fn filled(&mut self) {
+        self.add(&AssignmentPods { upserts: full::pods() });
+        self.add(&StatusBatch { sent_at: UnixMillis(7), reports: full::reports() });
+        self.add(&full::events());
+        self.add(&Facts { facts: full::facts() });
+        self.add(&full::hello());
+        self.add(&full::welcome());
+        self.add(&full::health());
+        self.add(&LogOpen { request: full::log_request() });
+        full::request_heads().iter().for_each(|head| self.add(head));
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod every_kind;
+mod full;
 mod golden;
 mod hostile;
 mod memory;
