@@ -1,12 +1,11 @@
-//! A power cut with nobody to ask: a node with twenty pods comes back from its own disk, whatever its clock says, and agrees with a
-//! coordinator that changed meanwhile without touching a pod that is well.
+//! A power cut with nobody to ask: a node with twenty pods comes back from its own disk, whatever its clock says and with a certificate
+//! that has expired, and agrees with a coordinator that changed meanwhile without touching a pod that is well.
 
 use std::{
     fmt::Write as _,
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -109,7 +108,7 @@ fn wait_for_all(machine: &Machine, since: Instant) -> Duration {
 
 #[test]
 fn a_node_comes_back_from_a_power_cut_with_nobody_to_ask() {
-    let mut site = Site::start();
+    let mut site = Site::start_with(&["--node-certificate-lifetime", "5s"]);
     ["ticker", "http-hello"].into_iter().for_each(|module| site.push(module));
     let mut machine = site.join("n1", &site.token(&[]));
     site.ok(&["apply", "-f", "-"], &manifests());
@@ -122,18 +121,14 @@ fn a_node_comes_back_from_a_power_cut_with_nobody_to_ask() {
     });
     std::thread::sleep(Duration::from_millis(1_200));
 
-    // The power goes, the coordinator's too, and the machine's clock is lost with it.
+    // The power goes, the coordinator's too, and the machine's clock is lost with it. It stays away until its certificate has expired.
     site.kill_coordinator();
     machine.kill_agent();
     machine.kill_runner();
+    std::thread::sleep(CERTIFICATE_LIFE + Duration::from_secs(1));
+    machine.set_clock(EPOCH);
     let start = Instant::now();
-    match libfaketime() {
-        Some(library) => machine.start_agent_at(EPOCH, &library),
-        None => {
-            eprintln!("skipped: the clock is left alone, because `faketime` is not installed");
-            machine.start_agent(&[]);
-        }
-    }
+    machine.start_agent(&[]);
     let took = wait_for_all(&machine, start);
     println!("{PODS} pods Running {took:?} after the agent's start");
     assert!(took < BACK_WITHIN, "{took:?}");
@@ -157,6 +152,7 @@ fn a_changed_coordinator_returns(site: &mut Site, machine: &mut Machine) {
     // It comes back without the node, whose agent is away for a moment; the runner and its pods go on.
     machine.kill_agent();
     site.start_coordinator();
+    let late_renewals = late_renewals(site);
     site.ok(&["delete", "pod", "t1", "t2", "t3", "--wait=false"], "");
     site.ok(&["delete", "secret", "words"], "");
     let rotated = "apiVersion: v1\nkind: Secret\nmetadata: {name: words}\nstringData: {name: rotated}\n";
@@ -164,6 +160,9 @@ fn a_changed_coordinator_returns(site: &mut Site, machine: &mut Machine) {
     machine.start_agent(&[]);
     site.ok(&["apply", "-f", "-"], &format!("{}---\n{}", ticker("new1"), ticker("new2")));
     site.wait_for_ready(machine);
+    wait_until("a renewal of the expired certificate", || {
+        if self::late_renewals(site) > late_renewals { Ok(()) } else { Err(site.log() + &machine.log()) }
+    });
     let wanted = PODS - 3 + 2;
     wait_until("the right end state on the node", || match running(machine) {
         Ok(pods) if pods.len() == wanted && !pods.iter().any(|(name, _)| name == "t2") => Ok(()),
@@ -189,6 +188,11 @@ fn a_changed_coordinator_returns(site: &mut Site, machine: &mut Machine) {
     assert!(events.contains("Pod/web"), "{events}");
     let links = site.ok(&["describe", "node", "n1"], "");
     assert!(links.contains("(in step)") && links.contains("Disk Writes:"), "{links}");
+}
+
+/// How many certificates were renewed that had expired.
+fn late_renewals(site: &Site) -> usize {
+    site.log().matches("renewed the node's certificate before a session").count()
 }
 
 #[test]
@@ -229,16 +233,13 @@ fn a_damaged_state_is_refused_with_the_way_out_and_begun_anew() {
     assert_eq!(containers(&site), before);
 }
 
-/// Where Debian's package `faketime` has its library.
-fn libfaketime() -> Option<PathBuf> {
-    let places = fs::read_dir("/usr/lib").ok()?.flatten();
-    places.map(|place| place.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists())
-}
-
 const PODS: usize = 20;
 
-/// The clock of a machine without one.
+/// The clock of a machine without one; it runs.
 const EPOCH: &str = "@1970-01-02 00:00:00";
+
+/// As short as it can be.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(5);
 
 /// What a node is promised to need; the debug build of the tests on a busy machine is given more.
 const BACK_WITHIN: Duration =
