@@ -1,4 +1,7 @@
-//! kill -9 of coordinator, agents and runners at random moments, under writes. `cargo xtask torture --kills N` runs it longer.
+//! kill -9 of coordinator, agents and runners at random moments, under writes, while the nodes' certificates roll over all the time.
+//! `cargo xtask torture --kills N` runs it longer.
+
+mod leaks;
 
 use std::{
     collections::BTreeSet,
@@ -9,13 +12,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    cluster::{run, wait_until},
+    cluster::{client_of, run, wait_until},
     site::{Machine, Site},
 };
 
@@ -25,32 +28,120 @@ enum Victim {
     Coordinator,
     Agent(usize),
     Runner(usize),
+    /// An agent that has a new certificate in its hands and not yet in its place.
+    Renewing(usize),
+    /// An agent that stays away until its certificate has expired.
+    Expiring(usize),
 }
 
-fn victim(chance: &mut StdRng) -> Victim {
-    match chance.random_range(0..10) {
-        0..5 => Victim::Coordinator,
-        5..8 => Victim::Agent(chance.random_range(0..NODES)),
-        _ => Victim::Runner(chance.random_range(0..NODES)),
+/// A coordinator and nodes, some of whose agents are away.
+struct Cluster {
+    site: Site,
+    machines: Vec<Machine>,
+    /// When an agent that is away comes back.
+    back_at: [Option<Instant>; NODES],
+    chance: StdRng,
+    /// Renewals that were cut off between writing the new certificate and putting it in its place.
+    cut: usize,
+}
+
+impl Cluster {
+    fn start(seed: u64) -> Self {
+        let site = Site::start_with(&["--node-certificate-lifetime", "5s"]);
+        let token = site.token(&[]);
+        let machines = (0..NODES).map(|index| site.join(&format!("n{index}"), &token)).collect();
+        site.push("ticker");
+        for index in 0..PODS {
+            site.ok(&["apply", "-f", "-"], &pod(index));
+        }
+        wait_for_pods(&site);
+        Self { site, machines, back_at: [None; NODES], chance: StdRng::seed_from_u64(seed), cut: 0 }
     }
-}
 
-fn kill(victim: Victim, site: &mut Site, machines: &mut [Machine], chance: &mut StdRng) {
-    let away = Duration::from_millis(chance.random_range(0..300));
-    match victim {
-        Victim::Coordinator => {
-            site.kill_coordinator();
-            thread::sleep(away);
-            site.start_coordinator();
+    /// The victim of one round. Those about certificates come at fixed rounds, so that there are some in every run.
+    fn victim(&mut self, round: usize) -> Victim {
+        let node = self.chance.random_range(0..NODES);
+        match (round % CERTIFICATE_ROUNDS, self.chance.random_range(0..10)) {
+            (1, _) => Victim::Expiring(node),
+            (5, _) => Victim::Renewing(node),
+            (_, 0..5) => Victim::Coordinator,
+            (_, 5..8) => Victim::Agent(node),
+            _ => Victim::Runner(node),
         }
-        Victim::Agent(index) => {
-            machines[index].kill_agent();
-            thread::sleep(away);
-            machines[index].start_agent(&[]);
+    }
+
+    fn kill(&mut self, victim: Victim) {
+        let away = Duration::from_millis(self.chance.random_range(0..300));
+        match victim {
+            Victim::Coordinator => {
+                self.site.kill_coordinator();
+                thread::sleep(away);
+                self.site.start_coordinator();
+            }
+            Victim::Agent(index) | Victim::Renewing(index) | Victim::Expiring(index)
+                if self.back_at[index].is_some() => {}
+            Victim::Agent(index) => self.restart_agent(index, away),
+            Victim::Renewing(index) => {
+                let new = self.machines[index].state.join("identity/node.der.new");
+                let (start, was_there) = (Instant::now(), new.exists());
+                while !new.exists() && start.elapsed() < CERTIFICATE_LIFE {
+                    thread::sleep(Duration::from_micros(100));
+                }
+                self.machines[index].kill_agent();
+                self.cut += usize::from(!was_there && new.exists());
+                thread::sleep(away);
+                self.machines[index].start_agent(&[]);
+            }
+            Victim::Expiring(index) => {
+                self.machines[index].kill_agent();
+                self.back_at[index] = Some(Instant::now() + CERTIFICATE_LIFE + away);
+            }
+            // Its agent may just be starting another, or be away.
+            Victim::Runner(index) if self.machines[index].runner().is_some() => {
+                self.machines[index].kill_runner();
+            }
+            Victim::Runner(_) => {}
         }
-        // Its agent may just be starting another.
-        Victim::Runner(index) if machines[index].runner().is_some() => machines[index].kill_runner(),
-        Victim::Runner(_) => {}
+    }
+
+    fn restart_agent(&mut self, index: usize, away: Duration) {
+        self.machines[index].kill_agent();
+        thread::sleep(away);
+        self.machines[index].start_agent(&[]);
+    }
+
+    /// Starts the agents that have been away for long enough.
+    fn return_agents(&mut self) {
+        for (machine, back_at) in self.machines.iter_mut().zip(&mut self.back_at) {
+            if back_at.is_some_and(|back_at| back_at <= Instant::now()) {
+                machine.start_agent(&[]);
+                *back_at = None;
+            }
+        }
+    }
+
+    /// How many certificates rolled over in a session, and how many had expired before.
+    fn renewals(&self) -> (usize, usize) {
+        let renewed = "the node's certificate was renewed";
+        let expired = "renewed the node's certificate before a session";
+        let all: usize = self.machines.iter().map(|machine| machine.log().matches(renewed).count()).sum();
+        let late = self.site.log().matches(expired).count();
+        (all.saturating_sub(late), late)
+    }
+
+    /// Waits until every node is Ready, with the certificate on its disk good for more than a renewal.
+    fn wait_for_nodes(&self) {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        for (index, machine) in self.machines.iter().enumerate() {
+            self.site.wait_for_ready(machine);
+            let server = format!("quic://{}", self.site.address());
+            wait_until(&format!("a valid certificate of n{index}"), || {
+                fs::write(&config, client_of(&machine.state, &server, "default")).unwrap();
+                let answer = run(&["get", "node", &format!("n{index}")], "", home.path(), &config);
+                if answer.code == 0 { Ok(()) } else { Err(format!("{answer:?}\n{}", machine.log())) }
+            });
+        }
     }
 }
 
@@ -74,85 +165,79 @@ fn write(config: &Path, number: usize, stop: &AtomicBool, acknowledged: &Mutex<B
     }
 }
 
-/// Files that only live while they are written, wherever they are.
-fn leftovers(folder: &Path, found: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let is_temporary = [".tmp", ".dunlin-backup-"].iter().any(|start| name.starts_with(start))
-            || [".part", ".new", ".tmp"].iter().any(|end| name.ends_with(end));
-        if is_temporary {
-            found.push(path.display().to_string());
-        } else if path.is_dir() {
-            leftovers(&path, found);
-        }
-    }
-}
-
-/// Command lines of processes that name this folder.
-fn processes(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    // A process may end while it is looked at.
-    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(folder.to_str().unwrap())).collect()
-}
-
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_leaks_whoever_is_killed() {
     let kills: usize = env::var("DUNLIN_TORTURE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let seed = env::var("DUNLIN_TORTURE_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("torture: {kills} kills, seed {seed}");
-    let mut chance = StdRng::seed_from_u64(seed);
-    let mut site = Site::start();
-    let token = site.token(&[]);
-    let mut machines: Vec<Machine> =
-        (0..NODES).map(|index| site.join(&format!("n{index}"), &token)).collect();
-    site.push("ticker");
-    for index in 0..PODS {
-        site.ok(&["apply", "-f", "-"], &pod(index));
-    }
-    wait_for_pods(&site);
+    let mut cluster = Cluster::start(seed);
+    let folder = cluster.site.data().parent().unwrap().to_owned();
+    let sockets = leaks::sockets(&folder);
 
-    let (stop, acknowledged) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
-    let config = site.config();
-    thread::scope(|scope| {
-        for number in 0..WRITERS {
-            let (config, stop, acknowledged) = (&config, &stop, &acknowledged);
-            scope.spawn(move || write(config, number, stop, acknowledged));
-        }
+    let acknowledged = under_writes(&cluster.site.config(), |acknowledged| {
         for round in 0..kills {
-            thread::sleep(Duration::from_millis(chance.random_range(50..600)));
-            let victim = victim(&mut chance);
-            kill(victim, &mut site, &mut machines, &mut chance);
+            let pause = cluster.chance.random_range(50..600);
+            thread::sleep(Duration::from_millis(pause));
+            cluster.return_agents();
+            let victim = cluster.victim(round);
+            cluster.kill(victim);
             if (round + 1).is_multiple_of(50) {
-                println!("torture: {} kills, {} objects", round + 1, acknowledged.lock().unwrap().len());
+                let (renewed, expired) = cluster.renewals();
+                let objects = acknowledged.lock().unwrap().len();
+                println!(
+                    "torture: {} kills, {objects} objects, {renewed} renewals and {expired} of expired certificates",
+                    round + 1
+                );
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        wait_until("agents that are back", || {
+            cluster.return_agents();
+            if cluster.back_at == [None; NODES] { Ok(()) } else { Err(format!("{:?}", cluster.back_at)) }
+        });
     });
 
-    let listed = site.ok(&["get", "cm", "-o", "name"], "");
+    let listed = cluster.site.ok(&["get", "cm", "-o", "name"], "");
     let kept: BTreeSet<String> = listed.lines().map(str::to_owned).collect();
-    let acknowledged = acknowledged.into_inner().unwrap();
     let lost: Vec<_> = acknowledged.difference(&kept).collect();
     assert!(lost.is_empty(), "seed {seed}: {lost:?} of {}", acknowledged.len());
     assert!(!acknowledged.is_empty(), "nothing was written");
-    machines.iter().for_each(|machine| site.wait_for_ready(machine));
-    wait_for_pods(&site);
+    cluster.wait_for_nodes();
+    wait_for_pods(&cluster.site);
+    let (renewed, expired) = cluster.renewals();
+    assert!(renewed > 0 && expired > 0, "seed {seed}: {renewed} renewals, {expired} of expired certificates");
 
-    // One coordinator; an agent and a runner on each node; compilers of modules come and go.
-    let folder = site.data().parent().unwrap().to_owned();
-    wait_until("the processes of a cluster at rest", || {
-        let running = processes(&folder);
-        if running.len() <= 1 + 2 * NODES { Ok(()) } else { Err(format!("{running:#?}")) }
+    // One coordinator; an agent and a runner on each node.
+    leaks::wait_for_rest(&folder, 1 + 2 * NODES, sockets);
+    println!(
+        "torture: {} objects acknowledged, none lost; {renewed} certificates renewed in a session, {expired} after they expired, {} \
+         renewals cut off at their last step; {} open files at most",
+        acknowledged.len(),
+        cluster.cut,
+        leaks::most_open_files(&folder)
+    );
+}
+
+/// Does something while objects are created, and answers which of them the coordinator acknowledged.
+fn under_writes(config: &Path, act: impl FnOnce(&Mutex<BTreeSet<String>>)) -> BTreeSet<String> {
+    let (stop, acknowledged) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
+    thread::scope(|scope| {
+        for number in 0..WRITERS {
+            let (stop, acknowledged) = (&stop, &acknowledged);
+            scope.spawn(move || write(config, number, stop, acknowledged));
+        }
+        let _stop = StopOnDrop(&stop);
+        act(&acknowledged);
     });
-    wait_until("a tidy disk", || {
-        let mut found = Vec::new();
-        leftovers(&folder, &mut found);
-        if found.is_empty() { Ok(()) } else { Err(format!("{found:#?}")) }
-    });
-    println!("torture: {} objects acknowledged, none lost", acknowledged.len());
+    acknowledged.into_inner().unwrap()
+}
+
+/// Ends the writers, also when the test has failed: they would write for ever, and it would never say so.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn wait_for_pods(site: &Site) {
@@ -175,3 +260,9 @@ const OBJECTS_PER_ROUND: usize = 10;
 
 /// A few in every run of the tests.
 const KILLS: usize = 8;
+
+/// As short as they can be: a renewal every 2.5 to 4 s.
+const CERTIFICATE_LIFE: Duration = Duration::from_secs(5);
+
+/// Among so many kills, one is of an agent within a renewal, and one lets a certificate expire.
+const CERTIFICATE_ROUNDS: usize = 20;
