@@ -227,13 +227,12 @@ impl Machine {
         drop(self.agent.take().unwrap());
     }
 
-    /// Ends the runner in the same way, and waits until it is gone.
+    /// Ends the runner in the same way, and waits until it is gone. An agent that runs may have started another by then.
     pub(crate) fn kill_runner(&self) {
         let runner = self.runner().unwrap();
         kill_process(runner, Signal::KILL).unwrap();
-        wait_until("end of the runner", || match self.runner() {
-            None => Ok(()),
-            Some(pid) => Err(format!("{pid:?}")),
+        wait_until("end of the runner", || {
+            if self.runner() == Some(runner) { Err(format!("{runner:?}")) } else { Ok(()) }
         });
     }
 
