@@ -131,6 +131,7 @@ fn a_node_comes_back_from_a_power_cut_with_nobody_to_ask() {
     machine.start_agent(&[]);
     let took = wait_for_all(&machine, start);
     println!("{PODS} pods Running {took:?} after the agent's start");
+    assert!(!machine.has_clock() || machine.log().contains("1970-01-02T00:0"), "{}", machine.log());
     assert!(took < BACK_WITHIN, "{took:?}");
     let restarts: Vec<String> =
         running(&machine).unwrap().into_iter().map(|(_, restarts)| restarts).collect();

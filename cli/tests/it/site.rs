@@ -217,6 +217,11 @@ impl Machine {
         }
     }
 
+    /// Whether the agent sees another clock than this test.
+    pub(crate) fn has_clock(&self) -> bool {
+        self.clock.is_some()
+    }
+
     /// Copies what this machine keeps into another's empty folder, as whoever clones a disk does. The agent must not run.
     pub(crate) fn copy_to(&self, other: &Self) {
         copy_folder(&self.state, &other.state);
