@@ -34,8 +34,8 @@ pub(crate) struct Args {
     /// How many hollow nodes; each number is reached from the one before
     #[arg(long, value_delimiter = ',', default_values_t = [1000, 5000])]
     nodes: Vec<usize>,
-    /// How long to look at idle nodes
-    #[arg(long, default_value_t = 60)]
+    /// How long to look at idle nodes: a whole number of keep-alives of 25 s, or some count more of them than a day has
+    #[arg(long, default_value_t = 100)]
     seconds: u32,
     /// How long to leave them alone before
     #[arg(long, default_value_t = 30)]

@@ -271,7 +271,8 @@ impl Run<'_> {
                 if !self.sessions.is_current(self.node, epoch) {
                     return Err(SessionEnd::Superseded);
                 }
-                self.act_on(cluster.as_ref(), output).await?;
+                // In a box of its own for as long as it takes: thousands of idle sessions do not hold room for it.
+                Box::pin(self.act_on(cluster.as_ref(), output)).await?;
                 self.room.notify_one();
                 self.ring();
             }

@@ -13,7 +13,8 @@ use dunlin_link::{
 };
 use dunlin_tunnel::Tunnel;
 use quinn::{
-    Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt, congestion::BbrConfig,
+    AckFrequencyConfig, Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt,
+    congestion::BbrConfig,
 };
 
 use super::{
@@ -254,11 +255,19 @@ pub(super) fn transport(tunables: Option<Tunables>, way: Way) -> TransportConfig
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .congestion_controller_factory(congestion())
+        .ack_frequency_config(Some(acks()))
         .datagram_receive_buffer_size(None);
     if way == Way::Tcp {
         dunlin_tunnel::fit(&mut transport);
     }
     transport
+}
+
+/// Keep-alives are answered at once instead of 25 ms later, which wakes a coordinator of thousands of nodes once for each instead of twice.
+fn acks() -> AckFrequencyConfig {
+    let mut config = AckFrequencyConfig::default();
+    config.ack_eliciting_threshold(VarInt::from_u32(0));
+    config
 }
 
 /// BBR, as the coordinator has it: loss is no sign of a full line where radios lose packets.
