@@ -1,6 +1,6 @@
 //! The node's options: what the command line, the environment and the config file may say, and what they mean together.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use dunlin_edge_node_core::address::{BLOCKS, BlockRange, Loopback};
 use dunlin_link::{Bytes, MilliCpu, status::NodeResources};
@@ -76,6 +76,11 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_RESERVED_MEMORY_MIB", value_name = "MIB")]
     pub reserved_memory_mib: Option<u64>,
 
+    /// What the logs of all pods may take together, in MiB; when they take more, rotated parts and runs before the last go, the oldest
+    /// first [default: a tenth of the disk, at most 1024]
+    #[arg(long, env = "DUNLIN_LOGS_MAX_MIB", value_name = "MIB")]
+    pub logs_max_mib: Option<u64>,
+
     /// Blocks of 64 pod addresses in 10.42.0.0/16 that belong to this node, 0 to 1023
     /// [default: 16 blocks chosen by the node's name]
     #[arg(long, env = "DUNLIN_ADDRESS_BLOCKS", value_name = "FIRST[+COUNT]")]
@@ -111,6 +116,8 @@ pub struct EdgeNodeConfig {
     pub pods_max: Option<u32>,
     /// Kept from pods.
     pub reserved: NodeResources,
+    /// Upper bound on the logs of all pods together; `None` for what the disk can spare.
+    pub logs_max: Option<Bytes>,
     /// Where pod addresses come from. Two nodes on one machine need ranges that do not overlap.
     pub blocks: BlockRange,
     /// How pods are reached on the machine.
@@ -206,6 +213,7 @@ impl EdgeNodeArgs {
             max_pods: self.max_pods.or(file.max_pods),
             reserved_milli_cpu: self.reserved_milli_cpu.or(file.reserved_milli_cpu),
             reserved_memory_mib: self.reserved_memory_mib.or(file.reserved_memory_mib),
+            logs_max_mib: self.logs_max_mib.or(file.logs_max_mib),
             address_blocks: self.address_blocks.or(file.address_blocks),
             loopback: self.loopback.or(file.loopback),
         }
@@ -254,6 +262,10 @@ impl EdgeNodeArgs {
         if self.max_pods == Some(0) {
             problems.list.push("max pods: at least 1".to_owned());
         }
+        if let Some(mib) = self.logs_max_mib.filter(|mib| !LOGS_MIB.contains(mib)) {
+            let (least, most) = (LOGS_MIB.start(), LOGS_MIB.end());
+            problems.list.push(format!("logs max `{mib}` MiB: {least} to {most}"));
+        }
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
             (None, file) => file.map(JoinSource::File),
@@ -277,6 +289,7 @@ impl EdgeNodeArgs {
                 memory: Bytes(self.reserved_memory_mib.unwrap_or(RESERVED_MEMORY_MIB) << 20),
                 ..NodeResources::default()
             },
+            logs_max: self.logs_max_mib.map(|mib| Bytes(mib << 20)),
             blocks,
             loopback: Loopback { octet, first_port: crate::facts::first_port() },
         })
@@ -385,6 +398,9 @@ const SHORT_ID_BYTES: usize = 8;
 /// What agent and runner need beside the guests.
 const RESERVED_MEMORY_MIB: u64 = 64;
 
+/// Less than one full file of one container helps nobody; more than 1 PiB is a slip.
+const LOGS_MIB: RangeInclusive<u64> = 10..=1 << 30;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,10 +445,13 @@ mod tests {
             coordinator: vec!["host".to_owned()],
             address_blocks: Some("1020+9".to_owned()),
             loopback: Some(0),
+            logs_max_mib: Some(9),
             ..EdgeNodeArgs::default()
         };
         let text = args.validate(machine()).unwrap_err().to_string();
-        for part in ["Not_A_Name", "label `nothing`", "k=v:Sometimes", "`host`", "1020+9", "loopback `0`"] {
+        let parts =
+            ["Not_A_Name", "label `nothing`", "k=v:Sometimes", "`host`", "1020+9", "loopback `0`", "`9` MiB"];
+        for part in parts {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
     }

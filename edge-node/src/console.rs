@@ -81,6 +81,8 @@ pub struct NodeView {
     pub health: Health,
     /// Memory of the agent's and the runner's process, where there is one of its own.
     pub memory_bytes: (Option<u64>, Option<u64>),
+    /// What the logs of its pods take.
+    pub logs: LogUsage,
     /// What the agent has under way.
     pub queues: Queues,
     /// `NAMESPACE/NAME` of pods whose latest status no coordinator has recorded.
@@ -89,6 +91,20 @@ pub struct NodeView {
     pub tombstones: Vec<Tombstone>,
     /// Files in the folder of static pods that are none, with the reason.
     pub rejected_manifests: Vec<(String, String)>,
+}
+
+/// What the logs of all pods take, as of the agent's last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogUsage {
+    /// Bytes of all log files.
+    pub bytes: u64,
+    /// Above this the oldest go.
+    pub bytes_max: u64,
+    /// Files that went for that since the agent started.
+    pub dropped_files: u64,
+    /// What they had.
+    pub dropped_bytes: u64,
 }
 
 /// Work that waits in the agent.

@@ -9,7 +9,7 @@ use std::{
 
 use dunlin_edge_node_core::content::Seal;
 use dunlin_link::{
-    BootId, NodeName,
+    BootId, Bytes, NodeName,
     join::{JoinToken, ParseTokenError},
     sealed::SealingPlace,
 };
@@ -23,6 +23,7 @@ use crate::{
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
+    logs::LogKeeper,
     modules::Modules,
     runner,
     sandbox::{RunnerProcess, Sandbox},
@@ -100,6 +101,7 @@ pub struct EdgeNode {
     health: JoinHandle<()>,
     console: JoinHandle<()>,
     folder: JoinHandle<()>,
+    logs: JoinHandle<()>,
     host: AgentHost,
 }
 
@@ -145,6 +147,7 @@ impl EdgeNode {
         let detached = || SessionHandle::detached(facts.clone());
         let handle = session.as_ref().map_or_else(detached, Session::handle);
         let told = facts.clone();
+        let keeper = LogKeeper::new(config.state_dir.join("logs"), log_bound(&config, &facts));
         let options = AgentOptions {
             node_name: name.as_str(),
             state_dir: &config.state_dir,
@@ -164,13 +167,13 @@ impl EdgeNode {
                 (Sandbox::Process(process), Writers::Own(pid))
             }
         };
-        let shutdown = CancellationToken::new();
-        let over = CancellationToken::new();
+        let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let looked_at = host.clone();
         let desk = Desk {
             host: host.clone(),
             watcher: watcher.clone(),
+            logs: keeper.clone(),
             name: name.to_string(),
             facts: told,
             started_at: wall(),
@@ -180,7 +183,8 @@ impl EdgeNode {
         let agent = spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone()));
         let link = spawn(&over, link(session, host.clone(), shutdown.clone()));
         let folder = spawn(&over, watch(folder, host.clone(), shutdown.clone()));
-        Ok(Self { name, session: handle, shutdown, over, agent, link, health, console, folder, host })
+        let logs = spawn(&over, keeper.run(shutdown.clone()));
+        Ok(Self { name, session: handle, shutdown, over, agent, link, health, console, folder, logs, host })
     }
 
     /// The node's name, as its identity has it.
@@ -201,7 +205,7 @@ impl EdgeNode {
     /// Ends session and agent; what has to survive is durable then. Guests in a runner process go on.
     pub async fn shut_down(self) {
         self.shutdown.cancel();
-        for task in [self.console, self.link, self.health, self.folder, self.agent] {
+        for task in [self.console, self.link, self.health, self.folder, self.logs, self.agent] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the node panicked");
             }
@@ -299,6 +303,12 @@ fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> 
     Ok(facts)
 }
 
+/// What all logs may take: as was asked for, or what a disk of this size can well spare.
+fn log_bound(config: &EdgeNodeConfig, facts: &dunlin_link::status::NodeFacts) -> Bytes {
+    let share = facts.capacity.ephemeral_storage.0 / LOG_DISK_PARTS;
+    config.logs_max.unwrap_or_else(|| Bytes(share.min(LOG_BYTES_MAX)))
+}
+
 /// The state holds secrets and keys: its folder is its owner's only.
 fn make_private(dir: &std::path::Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -311,3 +321,9 @@ fn boot_id(text: &str) -> BootId {
     let known = text.parse::<uuid::Uuid>().ok();
     BootId(known.unwrap_or_else(uuid::Uuid::new_v4).into_bytes())
 }
+
+/// Logs take at most one of so many parts of the disk, unless more was asked for,
+const LOG_DISK_PARTS: u64 = 10;
+
+/// and at most this.
+const LOG_BYTES_MAX: u64 = 1 << 30;

@@ -2,6 +2,7 @@
 //!
 //! `logs/NAMESPACE_POD_UID/CONTAINER/ATTEMPT.log`, in the CRI format; rotated files end in `.log.1`, `.log.2` and so on, new to old.
 
+mod keeper;
 mod line;
 mod read;
 
@@ -13,7 +14,10 @@ use std::{
 
 use dunlin_link::pod::PodAssignment;
 
-pub(crate) use self::read::{Ended, open};
+pub(crate) use self::{
+    keeper::LogKeeper,
+    read::{Ended, open},
+};
 
 /// The logs of a node.
 #[derive(Clone, Debug)]

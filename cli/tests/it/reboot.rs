@@ -139,6 +139,10 @@ fn a_node_comes_back_from_a_power_cut_with_nobody_to_ask() {
     assert!(page(&machine).unwrap().contains("hello from pod open-sesame on node"));
     let described = local(&machine, &["describe"]).unwrap();
     assert!(described.contains("not connected since the agent started"), "{described}");
+    assert!(
+        described.lines().any(|line| line.contains("Logs:") && line.contains(" of at most ")),
+        "{described}"
+    );
     assert!(described.contains("default/t1"), "what waits to be reported is named: {described}");
     let log = local(&machine, &["logs", "t1", "--tail", "1"]).unwrap();
     assert!(log.starts_with("tick "), "{log}");

@@ -29,6 +29,7 @@ use crate::{
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
+    logs::LogKeeper,
     modules::Modules,
     runner::{self, Compiler, LogBounds, RunnerArgs},
     sandbox::{RunnerProcess, Sandbox},
@@ -243,7 +244,8 @@ async fn the_nodes_own_socket_answers_without_a_coordinator() {
     let writers = Writers::Own(RunnerPid::default());
     let watcher = Watcher { state_dir: dir.clone(), session, writers };
     let host = node.host().clone();
-    let desk = Desk { host, watcher, name: "n1".to_owned(), facts, started_at: UnixMillis(1) };
+    let logs = LogKeeper::new(dir.join("logs"), Bytes(1 << 20));
+    let desk = Desk { host, watcher, logs, name: "n1".to_owned(), facts, started_at: UnixMillis(1) };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(console::serve(desk, shutdown.clone()));
     let socket = dir.join(console::SOCKET);

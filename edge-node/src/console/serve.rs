@@ -18,13 +18,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{ASK_BYTES_MAX, Answer, Ask, NodeView, SOCKET};
-use crate::{agent::AgentHost, health::Watcher, session::SessionHost as _};
+use crate::{agent::AgentHost, health::Watcher, logs::LogKeeper, session::SessionHost as _};
 
 /// Whom the socket asks.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) host: AgentHost,
     pub(crate) watcher: Watcher,
+    pub(crate) logs: LogKeeper,
     pub(crate) name: String,
     pub(crate) facts: NodeFacts,
     pub(crate) started_at: UnixMillis,
@@ -158,6 +159,7 @@ async fn node(desk: &Desk) -> Result<NodeView, String> {
         last_contact: contact.last,
         health,
         memory_bytes: desk.watcher.writers.memory(),
+        logs: desk.logs.usage(),
         queues: inner.queues,
         unreported: desk.host.unreported(),
         tombstones: inner.tombstones,

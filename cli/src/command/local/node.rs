@@ -1,6 +1,6 @@
 //! The node itself in words.
 
-use dunlin_edge_node::console::NodeView;
+use dunlin_edge_node::console::{LogUsage, NodeView};
 use dunlin_link::{
     UnixMillis,
     health::{DiskWrites, Sealing},
@@ -114,6 +114,7 @@ fn machine(node: &NodeView, field: &mut impl FnMut(usize, &str, &str)) {
     );
     let (free, total) = (bytes_text(health.disk_free.0), bytes_text(health.disk_total.0));
     field(1, "Free Disk", &format!("{free} of {total}"));
+    field(1, "Logs", &logs(&node.logs));
     let (agent, runner) = node.memory_bytes;
     let memory = |bytes: Option<u64>| bytes.map_or_else(|| "none of its own".to_owned(), bytes_text);
     field(1, "Memory", &format!("agent {}, runner {}", memory(agent), memory(runner)));
@@ -139,6 +140,16 @@ fn machine(node: &NodeView, field: &mut impl FnMut(usize, &str, &str)) {
         let throttled = if health.throttled == Some(true) { ", throttled" } else { "" };
         field(1, "Temperature", &format!("{}.{} C{throttled}", milli / 1000, milli.abs() % 1000 / 100));
     }
+}
+
+fn logs(usage: &LogUsage) -> String {
+    let LogUsage { bytes, bytes_max, dropped_files, dropped_bytes } = *usage;
+    let mut text = format!("{} of at most {}", bytes_text(bytes), bytes_text(bytes_max));
+    if dropped_files > 0 {
+        let dropped = bytes_text(dropped_bytes);
+        text.push_str(&format!(", {dropped_files} old files ({dropped}) dropped since the agent started"));
+    }
+    text
 }
 
 fn ago(at: UnixMillis, now: Timestamp) -> String {
