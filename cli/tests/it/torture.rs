@@ -54,8 +54,10 @@ impl Cluster {
         for index in 0..PODS {
             site.ok(&["apply", "-f", "-"], &pod(index));
         }
-        wait_for_pods(&site);
-        Self { site, machines, back_at: [None; NODES], chance: StdRng::seed_from_u64(seed), cut: 0 }
+        let chance = StdRng::seed_from_u64(seed);
+        let cluster = Self { site, machines, back_at: [None; NODES], chance, cut: 0 };
+        cluster.wait_for_pods();
+        cluster
     }
 
     /// The victim of one round. Those about certificates come at fixed rounds, so that there are some in every run.
@@ -127,6 +129,29 @@ impl Cluster {
         let all: usize = self.machines.iter().map(|machine| machine.log().matches(renewed).count()).sum();
         let late = self.site.log().matches(expired).count();
         (all.saturating_sub(late), late)
+    }
+
+    /// Waits until every pod runs. After many kills of runners a pod waits for its backoff, for up to five minutes; that wait is ended
+    /// by an order on its node.
+    fn wait_for_pods(&self) {
+        let path = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{\"\\n\"}{end}";
+        let count = |rows: &str, words: &[&str]| {
+            let statuses = rows.lines().filter_map(|row| row.split_whitespace().nth(2));
+            statuses.filter(|status| words.contains(status)).count()
+        };
+        let all = ["get", "pods", "--no-headers"];
+        let rows = self.site.wait_for(&all, |rows| count(rows, &["Running", "CrashLoopBackOff"]) == PODS);
+        let waiting = rows.lines().filter(|row| row.contains("CrashLoopBackOff"));
+        let waiting: Vec<&str> = waiting.filter_map(|row| row.split_whitespace().next()).collect();
+        let placed = self.site.ok(&["get", "pods", "-o", path], "");
+        for (pod, node) in placed.lines().filter_map(|line| line.split_once(' ')) {
+            if waiting.contains(&pod) {
+                let index: usize = node.trim_start_matches('n').parse().unwrap();
+                let state = self.machines[index].state.to_str().unwrap();
+                self.site.ok(&["local", "restart", pod, "--state", state], "");
+            }
+        }
+        self.site.wait_for(&all, |rows| count(rows, &["Running"]) == PODS);
     }
 
     /// Waits until every node is Ready, with the certificate on its disk good for more than a renewal.
@@ -202,7 +227,7 @@ fn nothing_acknowledged_is_lost_and_nothing_leaks_whoever_is_killed() {
     assert!(lost.is_empty(), "seed {seed}: {lost:?} of {}", acknowledged.len());
     assert!(!acknowledged.is_empty(), "nothing was written");
     cluster.wait_for_nodes();
-    wait_for_pods(&cluster.site);
+    cluster.wait_for_pods();
     let (renewed, expired) = cluster.renewals();
     assert!(renewed > 0 && expired > 0, "seed {seed}: {renewed} renewals, {expired} of expired certificates");
 
@@ -238,12 +263,6 @@ impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-fn wait_for_pods(site: &Site) {
-    site.wait_for(&["get", "pods", "--no-headers"], |rows| {
-        rows.lines().filter(|row| row.split_whitespace().nth(2) == Some("Running")).count() == PODS
-    });
 }
 
 fn pod(index: usize) -> String {
