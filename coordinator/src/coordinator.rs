@@ -26,7 +26,7 @@ use crate::{
     server_time,
     service::{ApiService, Backups, BootstrapError, Clock, ClusterInfo, User},
     sessions::{ConnectedCluster, SESSIONS_MAX, SessionOptions, Sessions},
-    store::{OpenError, Store, StoreError, StoreOptions},
+    store::{Absent, OpenError, Store, StoreError, StoreOptions},
     tokens::{NewToken, TokenError, Tokens},
 };
 
@@ -122,10 +122,8 @@ impl Coordinator {
         if backup::is_unfinished(&config.data_dir) {
             return Err(StartError::RestoreUnfinished { path: config.data_dir });
         }
-        let pki = Pki::open(&config.data_dir)?;
-        let store = Store::open(&StoreOptions::new(config.data_dir.join("store")));
-        let store = store.map_err(|error| store_error(error, &config))?;
-        let started = Self::start_on(store.clone(), pki, config).await;
+        let store = open_store(&config)?;
+        let started = Self::start_on(store.clone(), config).await;
         if started.is_err() {
             // Whoever tries again, with another port for instance, must find the store free.
             store.close().await;
@@ -133,7 +131,8 @@ impl Coordinator {
         started
     }
 
-    async fn start_on(store: Store, pki: Pki, config: CoordinatorConfig) -> Result<Self, StartError> {
+    async fn start_on(store: Store, config: CoordinatorConfig) -> Result<Self, StartError> {
+        let pki = Pki::open(&config.data_dir)?;
         let clock = server_time::clock(&store, config.clock_trust).await.map_err(StartError::Term)?;
         let restore = backup::last_restore(&store, pki.cluster_id()).await?;
         let term = store.next_term().await.map_err(StartError::Term)?;
@@ -266,6 +265,13 @@ impl Coordinator {
     }
 }
 
+/// The store, which a first start makes before the authority: one that is absent beside an authority was lost.
+fn open_store(config: &CoordinatorConfig) -> Result<Store, StartError> {
+    let absent = if Pki::exists(&config.data_dir) { Absent::Refuse } else { Absent::Make };
+    let options = StoreOptions { absent, ..StoreOptions::new(config.data_dir.join("store")) };
+    Store::open(&options).map_err(|error| store_error(error, config))
+}
+
 /// Says how to go on from a damaged store.
 fn store_error(error: OpenError, config: &CoordinatorConfig) -> StartError {
     if !matches!(error, OpenError::Damaged { .. }) {
@@ -341,3 +347,6 @@ const ADMIN_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long connections may take to end when the coordinator stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -98,13 +98,18 @@ pub enum RequestError {
 }
 
 impl Pki {
+    /// Whether `data_folder` has an authority, of whatever content.
+    pub(crate) fn exists(data_folder: &Path) -> bool {
+        file(data_folder).symlink_metadata().is_ok()
+    }
+
     /// Opens the authority in `data_folder`, or creates it.
     ///
     /// # Errors
     /// When the file cannot be read, written or understood.
     pub fn open(data_folder: &Path) -> Result<Self, PkiError> {
-        let folder = data_folder.join("pki");
-        let path = folder.join("ca.pem");
+        let path = file(data_folder);
+        let folder = data_folder.join(FOLDER);
         let file_error = |source| PkiError::File { path: path.clone(), source };
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -247,6 +252,11 @@ pub fn request_key(request: &[u8]) -> Result<Digest, RequestError> {
     Ok(Digest::of(&request.public_key.subject_public_key_info()))
 }
 
+/// The authority's file below `data_folder`.
+fn file(data_folder: &Path) -> PathBuf {
+    data_folder.join(FOLDER).join("ca.pem")
+}
+
 /// A new authority's file: its certificate, then its key.
 fn generate(cluster_id: &str) -> Result<String, rcgen::Error> {
     let key = KeyPair::generate()?;
@@ -292,6 +302,9 @@ fn name(common_name: &str, organizations: &[String]) -> DistinguishedName {
     name.push(DnType::CommonName, common_name);
     name
 }
+
+/// Below the data folder.
+const FOLDER: &str = "pki";
 
 /// What the subject of an authority's certificate starts with; the cluster id follows.
 const CA_NAME_PREFIX: &str = "dunlin-ca:";

@@ -36,7 +36,7 @@ use self::{
 
 pub use self::{
     export::Export,
-    open::{OpenError, StoreOptions},
+    open::{Absent, OpenError, StoreOptions},
     rebuild::{Rebuild, RebuildError},
     watch::Watch,
 };

@@ -37,6 +37,17 @@ pub struct StoreOptions {
     pub history_bytes: u64,
     /// Size of the log: what can be committed between two flushes of the database, and is read again after a crash.
     pub log_bytes: u64,
+    /// What to do when the folder holds no store.
+    pub absent: Absent,
+}
+
+/// What to do when the folder holds no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// Make an empty one.
+    Make,
+    /// Take it for damage: what else is there says that there was one.
+    Refuse,
 }
 
 impl StoreOptions {
@@ -49,6 +60,7 @@ impl StoreOptions {
             history_age: Duration::from_secs(300),
             history_bytes: 64 << 20,
             log_bytes: 8 << 20,
+            absent: Absent::Make,
         }
     }
 }
@@ -101,12 +113,17 @@ pub enum OpenError {
 }
 
 impl Store {
-    /// Opens the store in a folder, making it when absent, and recovers what a crash left in the log. Blocks on the disk.
+    /// Opens the store in a folder, making it when absent and that is allowed, and recovers what a crash left in the log. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// When the files cannot be opened, are damaged, or are in use by another process.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         let folder = &options.path;
+        // Before anything is made: a refusal changes nothing.
+        if options.absent == Absent::Refuse && options.database_bytes()?.is_none() {
+            return Err(options.damaged("its database is missing".to_owned()));
+        }
         fs::create_dir_all(folder).map_err(file_error(folder))?;
         let log = options.open_file(LOG_FILE)?;
         match log.try_lock() {
@@ -114,7 +131,7 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: folder.clone() }),
             Err(TryLockError::Error(source)) => return Err(file_error(&folder.join(LOG_FILE))(source)),
         }
-        options.make_database()?;
+        options.make_database(&log)?;
         let backend = |file| FileBackend::new(file).map_err(|source| options.database_error(source.into()));
         let database = options.open_file(DATABASE_FILE)?;
         Self::open_with_backend(options, backend(database)?, backend(log)?)
@@ -163,11 +180,19 @@ impl Store {
 
 impl StoreOptions {
     /// Makes an empty database unless there is one. A database whose making was cut off could not be opened again, so it gets its
-    /// name when it is whole; the folder's new entries then last as long as what will be acknowledged in them.
-    fn make_database(&self) -> Result<(), OpenError> {
+    /// name when it is whole; the folder's new entries then last as long as what will be acknowledged in them. The log is given its
+    /// length after that, so a database that is empty, or absent beside a log that is not, was lost.
+    fn make_database(&self, log: &File) -> Result<(), OpenError> {
         let path = self.path.join(DATABASE_FILE);
-        if path.try_exists().map_err(file_error(&path))? {
-            return Ok(());
+        let log_bytes = log.metadata().map_err(file_error(&self.path.join(LOG_FILE)))?.len();
+        match self.database_bytes()? {
+            // redb would take it for a new one.
+            Some(0) => return Err(self.damaged("its database is empty".to_owned())),
+            Some(_) => return Ok(()),
+            None if log_bytes > 0 => {
+                return Err(self.damaged("its database is missing, and its log is not".to_owned()));
+            }
+            None => {}
         }
         let unfinished = self.path.join(UNFINISHED_FILE);
         File::create(&unfinished).map_err(file_error(&unfinished))?;
@@ -177,6 +202,16 @@ impl StoreOptions {
         drop(database);
         fs::rename(&unfinished, &path).map_err(file_error(&path))?;
         File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(file_error(&self.path))
+    }
+
+    /// How long the database's file is; `None` when there is none.
+    fn database_bytes(&self) -> Result<Option<u64>, OpenError> {
+        let path = self.path.join(DATABASE_FILE);
+        match fs::metadata(&path) {
+            Ok(found) => Ok(Some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file_error(&path)(error)),
+        }
     }
 
     fn open_file(&self, name: &str) -> Result<File, OpenError> {

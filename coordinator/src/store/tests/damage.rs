@@ -6,7 +6,7 @@ use dunlin_link::Revision;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{all, commit, delete, put};
-use crate::store::{KeyValue, OpenError, Store, StoreOptions};
+use crate::store::{Absent, KeyValue, OpenError, Rebuild, Store, StoreOptions};
 
 /// Small, so that there are many checkpoints, and several pages of each table.
 fn options(folder: &Path) -> StoreOptions {
@@ -130,6 +130,73 @@ async fn damaged_files_are_served_right_or_not_at_all() {
     }
     println!("{opened} of 200 damaged stores could be opened");
     assert!(opened > 10 && opened < 190, "{opened}: damage should matter sometimes and not always");
+}
+
+/// Opens a copy after `lose` did something to its folder; it must be refused, no database made, and nothing logged.
+#[track_caller]
+fn check_refused(copy: &Copy, absent: Absent, lose: impl Fn(&Path), expected: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("store.redb"), &copy.database).unwrap();
+    fs::write(path.join("store.log"), &copy.log).unwrap();
+    lose(&path);
+    let length = || fs::metadata(path.join("store.redb")).ok().map(|file| file.len());
+    let log = || fs::read(path.join("store.log")).unwrap_or_default();
+    let before = (length(), log());
+    let refused = Store::open(&StoreOptions { absent, ..options(&path) });
+    let Err(OpenError::Damaged { what, .. }) = &refused else { panic!("{expected}: {refused:?}") };
+    assert_eq!(what, expected);
+    assert!((length(), log()) == before, "{expected}: something was written");
+}
+
+/// What a power cut makes of files that were just written, and a hand of any: no file, or nothing in it.
+#[tokio::test]
+async fn lost_files_are_refused_and_never_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    for copy in &copies(folder.path()).await {
+        for absent in [Absent::Make, Absent::Refuse] {
+            let empty = |name: &'static str| move |path: &Path| fs::write(path.join(name), "").unwrap();
+            let gone = |name: &'static str| move |path: &Path| fs::remove_file(path.join(name)).unwrap();
+            check_refused(copy, absent, empty("store.redb"), "its database is empty");
+            check_refused(copy, absent, empty("store.log"), "the log is not as long as it was");
+            check_refused(copy, absent, gone("store.log"), "the log is not as long as it was");
+        }
+        let no_database = |path: &Path| fs::remove_file(path.join("store.redb")).unwrap();
+        check_refused(copy, Absent::Make, no_database, "its database is missing, and its log is not");
+        check_refused(copy, Absent::Refuse, no_database, "its database is missing");
+        check_refused(
+            copy,
+            Absent::Refuse,
+            |path| fs::remove_dir_all(path).unwrap(),
+            "its database is missing",
+        );
+    }
+}
+
+/// Wherever a first open is cut off, the next one goes on.
+#[tokio::test]
+async fn a_first_open_that_was_cut_off_is_not_taken_for_a_loss() {
+    let lock = |path: &Path| fs::write(path.join("store.log"), "").unwrap();
+    let half = |path: &Path| {
+        lock(path);
+        fs::write(path.join("store.redb.new"), "half").unwrap();
+    };
+    let database = |path: &Path| {
+        Rebuild::create(path).unwrap().finish(Revision(0)).unwrap();
+        lock(path);
+    };
+    let stages: [&dyn Fn(&Path); 3] = [&lock, &half, &database];
+    for (stage, prepare) in stages.iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path());
+        let store = Store::open(&options(folder.path())).unwrap();
+        commit(&store, put("/a", "1")).await;
+        store.close().await;
+        let store = Store::open(&StoreOptions { absent: Absent::Refuse, ..options(folder.path()) }).unwrap();
+        assert_eq!(store.revision(), Revision(1), "stage {stage}");
+        store.close().await;
+    }
 }
 
 const PAGE: usize = 4096;
