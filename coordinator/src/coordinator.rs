@@ -20,6 +20,7 @@ use crate::{
     },
     config::CoordinatorConfig,
     driver::{Driver, DriverError, DriverOptions},
+    founding::{self, FoundingError},
     members::Members,
     pki::{ClientCredentials, Pki, PkiError},
     quic::{BindError, QuicServer, Services},
@@ -97,9 +98,9 @@ pub enum StartError {
     /// The first objects cannot be written.
     #[error("failed to make the system's namespaces")]
     Bootstrap(#[from] BootstrapError),
-    /// The certificate authority cannot be opened.
-    #[error("failed to open the certificate authority")]
-    Pki(#[from] PkiError),
+    /// The store's certificate authority cannot be opened, is missing, or is another one.
+    #[error("failed to tell which cluster this is")]
+    Founding(#[from] FoundingError),
     /// The folder of modules cannot be opened.
     #[error("failed to open the folder of modules")]
     Artifacts(#[source] std::io::Error),
@@ -132,9 +133,10 @@ impl Coordinator {
     }
 
     async fn start_on(store: Store, config: CoordinatorConfig) -> Result<Self, StartError> {
-        let pki = Pki::open(&config.data_dir)?;
-        let clock = server_time::clock(&store, config.clock_trust).await.map_err(StartError::Term)?;
+        let pki = founding::authority(&store, &config.data_dir).await?;
         let restore = backup::last_restore(&store, pki.cluster_id()).await?;
+        founding::record(&store, &pki).await?;
+        let clock = server_time::clock(&store, config.clock_trust).await.map_err(StartError::Term)?;
         let term = store.next_term().await.map_err(StartError::Term)?;
         let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;
         let tokens = Tokens::new(store.clone(), pki.digest());

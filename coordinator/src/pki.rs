@@ -98,28 +98,38 @@ pub enum RequestError {
 }
 
 impl Pki {
-    /// Whether `data_folder` has an authority, of whatever content.
-    pub(crate) fn exists(data_folder: &Path) -> bool {
-        file(data_folder).symlink_metadata().is_ok()
+    /// The authority's file in `data_folder`.
+    pub(crate) fn file(data_folder: &Path) -> PathBuf {
+        data_folder.join(FOLDER).join("ca.pem")
     }
 
-    /// Opens the authority in `data_folder`, or creates it.
+    /// Whether `data_folder` has an authority, of whatever content.
+    pub(crate) fn exists(data_folder: &Path) -> bool {
+        Self::file(data_folder).symlink_metadata().is_ok()
+    }
+
+    /// The authority in `data_folder`; `None` when there is none.
     ///
     /// # Errors
-    /// When the file cannot be read, written or understood.
-    pub fn open(data_folder: &Path) -> Result<Self, PkiError> {
-        let path = file(data_folder);
-        let folder = data_folder.join(FOLDER);
-        let file_error = |source| PkiError::File { path: path.clone(), source };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let text = generate(&uuid::Uuid::new_v4().to_string())?;
-                create_file(&folder, &path, &text).map_err(file_error)?;
-                text
-            }
-            Err(error) => return Err(file_error(error)),
-        };
+    /// When the file cannot be read or understood.
+    pub fn load(data_folder: &Path) -> Result<Option<Self>, PkiError> {
+        let path = Self::file(data_folder);
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map(Some).ok_or(PkiError::Malformed { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(PkiError::File { path, source }),
+        }
+    }
+
+    /// Makes the authority of a new cluster in `data_folder`, which has none.
+    ///
+    /// # Errors
+    /// When there is one, or the file cannot be written.
+    pub fn create(data_folder: &Path) -> Result<Self, PkiError> {
+        let path = Self::file(data_folder);
+        let text = generate(&uuid::Uuid::new_v4().to_string())?;
+        let created = create_file(&data_folder.join(FOLDER), &path, &text);
+        created.map_err(|source| PkiError::File { path: path.clone(), source })?;
         Self::parse(&text).ok_or(PkiError::Malformed { path })
     }
 
@@ -250,11 +260,6 @@ pub fn request_key(request: &[u8]) -> Result<Digest, RequestError> {
     let request =
         CertificateSigningRequestParams::from_der(&request.into()).map_err(RequestError::Malformed)?;
     Ok(Digest::of(&request.public_key.subject_public_key_info()))
-}
-
-/// The authority's file below `data_folder`.
-fn file(data_folder: &Path) -> PathBuf {
-    data_folder.join(FOLDER).join("ca.pem")
 }
 
 /// A new authority's file: its certificate, then its key.

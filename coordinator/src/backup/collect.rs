@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     artifacts,
-    pki::{Pki, PkiError},
+    founding::{self, FoundingError},
     store::{Export, OpenError, Store, StoreError, StoreOptions},
 };
 
@@ -55,9 +55,9 @@ pub enum CollectError {
     /// It is not known how often the cluster was restored.
     #[error("failed to tell which restore of the cluster this is")]
     Generation(#[from] GenerationError),
-    /// The authority's files cannot be read.
-    #[error("failed to read the certificate authority")]
-    Pki(#[from] PkiError),
+    /// Store and authority do not belong together, or the authority cannot be read.
+    #[error("failed to tell which cluster this is")]
+    Founding(#[from] FoundingError),
     /// A file cannot be read.
     #[error("failed to read `{path}`")]
     File {
@@ -116,11 +116,14 @@ pub async fn collect_offline(
     if !folder.join("store.redb").exists() || !data_dir.join("pki/ca.pem").exists() {
         return Err(CollectError::NoCluster(data_dir.to_owned()));
     }
-    let pki = Pki::open(data_dir)?;
     let store = Store::open(&StoreOptions::new(folder))?;
-    let cluster_id = pki.cluster_id().to_owned();
-    let source = Source { store: store.clone(), data_dir: data_dir.to_owned(), cluster_id };
-    match collect(source, modules, now).await {
+    let collecting = async {
+        let pki = founding::authority(&store, data_dir).await?;
+        let cluster_id = pki.cluster_id().to_owned();
+        let source = Source { store: store.clone(), data_dir: data_dir.to_owned(), cluster_id };
+        collect(source, modules, now).await
+    };
+    match collecting.await {
         Ok(collected) => Ok((store, collected)),
         Err(error) => {
             store.close().await;

@@ -188,13 +188,8 @@ fn build(
         }
     }
     let cluster_id = reader.manifest().cluster_id.clone();
-    if !building.join("pki/ca.pem").exists() {
-        return Err(RestoreError::Authority(cluster_id));
-    }
-    let pki = Pki::open(building)?;
-    if pki.cluster_id() != cluster_id {
-        return Err(RestoreError::Authority(cluster_id));
-    }
+    let pki = Pki::load(building)?.filter(|pki| pki.cluster_id() == cluster_id);
+    let Some(pki) = pki else { return Err(RestoreError::Authority(cluster_id)) };
     let record = RestoreRecord { cluster_id, generation, revision, restored_at: now };
     let value = generation::encode(&pki.sign_restore(record)?);
     store.put(KeyValue { key: generation::RESTORE_KEY.to_owned(), value, mod_revision: revision })?;

@@ -31,7 +31,7 @@ impl Folder {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
         fs::create_dir(&data).unwrap();
-        let cluster_id = Pki::open(&data).unwrap().cluster_id().to_owned();
+        let cluster_id = Pki::create(&data).unwrap().cluster_id().to_owned();
         let folder = Self { root, cluster_id };
         let path = artifacts::module_path(&data, Digest::of(MODULE));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -112,7 +112,7 @@ async fn a_cluster_comes_back_with_everything_in_it() {
     assert_eq!(came, all(&old).await);
     assert!(new.revision() > Revision(1_000_000_000) && new.oldest_revision() == new.revision());
 
-    let pki = Pki::open(&data).unwrap();
+    let pki = Pki::load(&data).unwrap().unwrap();
     assert_eq!(pki.cluster_id(), folder.cluster_id);
     let signed = last_restore(&new, pki.cluster_id()).await.unwrap().unwrap();
     assert_eq!((signed.record.generation, signed.record.revision), (1_800_000_000, new.revision()));

@@ -3,7 +3,12 @@
 use std::{fs, path::Path};
 
 use super::{Coordinator, StartError};
-use crate::{config::CoordinatorArgs, pki::Pki, store::OpenError};
+use crate::{
+    config::CoordinatorArgs,
+    founding::FoundingError,
+    pki::Pki,
+    store::{OpenError, Store, StoreOptions},
+};
 
 async fn start(data_dir: &Path) -> Result<Coordinator, StartError> {
     let args = CoordinatorArgs { listen: Some("127.0.0.1:0".to_owned()), ..CoordinatorArgs::default() };
@@ -38,11 +43,58 @@ async fn a_lost_store_is_refused_and_not_begun_anew() {
 }
 
 #[tokio::test]
+async fn a_store_goes_on_with_its_own_authority_only() {
+    let (folder, cluster_id) = used().await;
+    let own = Pki::file(folder.path());
+    let aside = folder.path().join("aside");
+    fs::rename(&own, &aside).unwrap();
+    let refused = start(folder.path()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Founding(FoundingError::Missing { .. })), "{refused:?}");
+    assert!(!own.exists());
+
+    let (other, other_id) = used().await;
+    fs::copy(Pki::file(other.path()), &own).unwrap();
+    let refused = start(folder.path()).await.unwrap_err();
+    let StartError::Founding(FoundingError::Foreign { authority, store, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((authority, store), (other_id, cluster_id.clone()));
+
+    fs::rename(&aside, &own).unwrap();
+    let coordinator = start(folder.path()).await.unwrap();
+    assert_eq!(coordinator.pki.cluster_id(), cluster_id);
+    coordinator.shutdown().await;
+}
+
+/// A store of an earlier release names no authority: it takes the one that is there, and none that is not.
+#[tokio::test]
+async fn a_store_without_a_record_takes_the_authority_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = || Store::open(&StoreOptions::new(folder.path().join("store"))).unwrap();
+    let earlier = store();
+    earlier.next_term().await.unwrap();
+    earlier.close().await;
+    let refused = start(folder.path()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Founding(FoundingError::Missing { .. })), "{refused:?}");
+    Pki::create(folder.path()).unwrap();
+    start(folder.path()).await.unwrap().shutdown().await;
+    fs::remove_file(Pki::file(folder.path())).unwrap();
+    Pki::create(folder.path()).unwrap();
+    let refused = start(folder.path()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Founding(FoundingError::Foreign { .. })), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_first_start_that_was_cut_off_is_repeated() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("store")).unwrap();
     fs::write(folder.path().join("store/store.log"), "").unwrap();
     start(folder.path()).await.unwrap().shutdown().await;
-    assert!(Pki::exists(folder.path()));
-    start(folder.path()).await.unwrap().shutdown().await;
+
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(&StoreOptions::new(folder.path().join("store"))).unwrap().close().await;
+    let made = Pki::create(folder.path()).unwrap();
+    let coordinator = start(folder.path()).await.unwrap();
+    assert_eq!(coordinator.pki.cluster_id(), made.cluster_id());
+    coordinator.shutdown().await;
 }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 use dunlin_link::{Digest, NodeName, UnixMillis};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
-use super::{Peer, Pki, RequestError, request_key};
+use super::{Peer, Pki, PkiError, RequestError, request_key};
 use crate::service::User;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -15,24 +15,26 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[test]
 fn the_authority_is_kept_and_private() {
     let folder = tempfile::tempdir().unwrap();
-    let first = Pki::open(folder.path()).unwrap();
-    let second = Pki::open(folder.path()).unwrap();
+    assert!(Pki::load(folder.path()).unwrap().is_none());
+    let first = Pki::create(folder.path()).unwrap();
+    assert!(matches!(Pki::create(folder.path()), Err(PkiError::File { .. })));
+    let second = Pki::load(folder.path()).unwrap().unwrap();
     assert_eq!((first.digest(), first.cluster_id()), (second.digest(), second.cluster_id()));
     assert_eq!(first.reset_secret(), second.reset_secret());
     let mode = fs::metadata(folder.path().join("pki/ca.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!first.certificate_pem().contains("PRIVATE"));
     let other = tempfile::tempdir().unwrap();
-    assert_ne!(Pki::open(other.path()).unwrap().cluster_id(), first.cluster_id());
+    assert_ne!(Pki::create(other.path()).unwrap().cluster_id(), first.cluster_id());
 }
 
 #[test]
 fn a_damaged_file_is_an_error_and_stays() {
     let folder = tempfile::tempdir().unwrap();
-    Pki::open(folder.path()).unwrap();
+    Pki::create(folder.path()).unwrap();
     let path = folder.path().join("pki/ca.pem");
     fs::write(&path, "nothing").unwrap();
-    let error = Pki::open(folder.path()).unwrap_err().to_string();
+    let error = Pki::load(folder.path()).unwrap_err().to_string();
     assert!(error.contains("does not hold the certificate and key"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "nothing");
 }
@@ -40,7 +42,7 @@ fn a_damaged_file_is_an_error_and_stays() {
 #[test]
 fn a_node_certificate_names_node_and_key_and_takes_nothing_else_from_the_request() {
     let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::open(folder.path()).unwrap();
+    let pki = Pki::create(folder.path()).unwrap();
     let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let mut params = CertificateParams::new(["coordinator.dunlin".to_owned()]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, "admin");
@@ -60,7 +62,7 @@ fn a_node_certificate_names_node_and_key_and_takes_nothing_else_from_the_request
 #[test]
 fn a_request_signed_by_another_key_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::open(folder.path()).unwrap();
+    let pki = Pki::create(folder.path()).unwrap();
     let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let mut request = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
     *request.last_mut().unwrap() ^= 1;
@@ -72,7 +74,7 @@ fn a_request_signed_by_another_key_is_refused() {
 #[test]
 fn a_user_has_a_name_and_all_groups_and_is_no_node() {
     let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::open(folder.path()).unwrap();
+    let pki = Pki::create(folder.path()).unwrap();
     let user = User { name: "jo".into(), groups: vec!["a".into(), "b".into()] };
     let credentials = pki.issue_user(&user, NOW, Duration::from_secs(60)).unwrap();
     let der = rustls_pki_types::pem::PemObject::from_pem_slice(credentials.certificate_pem.as_bytes());

@@ -172,7 +172,7 @@ impl Coordinator {
         capture_logs();
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&StoreOptions::new(folder.path().join("store"))).unwrap();
-        let pki = Pki::open(folder.path()).unwrap();
+        let pki = Pki::create(folder.path()).unwrap();
         let artifacts = Artifacts::open(folder.path(), store.clone()).unwrap();
         let played = Arc::new(Played {
             desired: watch::Sender::new(Revision(0)),
