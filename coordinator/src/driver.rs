@@ -66,6 +66,9 @@ pub enum DriverError {
     /// The store could not be read.
     #[error("failed to read the cluster from the store")]
     Store(#[from] StoreError),
+    /// The store ended before the driver, for instance because its disk is full.
+    #[error("the store takes no more writes")]
+    Ended(#[source] StoreError),
 }
 
 impl Driver {
@@ -119,7 +122,11 @@ impl Driver {
         };
         let events = tokio::spawn(self.events.run(shutdown.clone()));
         let ended = control.run(self.liveness, &shutdown).await;
-        if events.await.is_err() {
+        if ended.is_err() {
+            // Nobody told it to end, and without a store it can write nothing more.
+            events.abort();
+        }
+        if events.await.is_err_and(|error| error.is_panic()) {
             tracing::error!("the task that writes events panicked");
         }
         ended
@@ -178,7 +185,7 @@ impl Control {
         watch: &mut Watch,
         liveness: &mut mpsc::Receiver<(NodeName, Liveness)>,
         shutdown: &CancellationToken,
-    ) -> Result<Input, StoreError> {
+    ) -> Result<Input, DriverError> {
         let wake = self.next_wake();
         let time = async {
             match wake {
@@ -192,8 +199,8 @@ impl Control {
             changes = watch.next() => match changes {
                 Some(Ok(events)) => Input::Changes(events),
                 Some(Err(StoreError::Compacted { .. })) => Input::FellBehind,
-                Some(Err(error)) => return Err(error),
-                None => Input::End,
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(DriverError::Ended(self.store.ended())),
             },
             done = self.jobs.next() => Input::Done(done),
             Some((node, liveness)) = liveness.recv() => Input::Liveness(node, liveness),

@@ -21,7 +21,7 @@ mod watch;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -99,6 +99,11 @@ impl Store {
             // The writer drops `done` only when it has ended, which is as good as an answer.
             let _ = closed.await;
         }
+    }
+
+    /// Why there will be no more changes, once watches have ended.
+    pub(crate) fn ended(&self) -> StoreError {
+        self.shared.ended()
     }
 
     /// The newest committed revision.
@@ -255,10 +260,12 @@ pub enum StoreError {
     #[error("malformed transaction: {0}")]
     Malformed(&'static str),
     /// The disk failed; the store takes no more writes.
-    #[error("the store at `{path}` failed")]
+    #[error("the store at `{path}` failed: {reason}")]
     Failed {
         /// Where it is.
         path: String,
+        /// What the system said first.
+        reason: String,
     },
     /// The store is shutting down.
     #[error("the store is closed")]

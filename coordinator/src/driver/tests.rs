@@ -24,7 +24,7 @@ use crate::{
     dispatch::Dispatch,
     intake::{Intake, Recorded},
     service::{ApiService, Clock, ObjectRef, User},
-    store::{ListOptions, Store, StoreOptions, Txn, Write},
+    store::{ListOptions, Store, StoreError, StoreOptions, Txn, Write, tests::disk::Disk},
 };
 
 /// A coordinator without its network.
@@ -46,7 +46,10 @@ impl Cluster {
     async fn start_in(folder: TempDir, node_grace: Duration) -> Self {
         let mut options = StoreOptions::new(folder.path());
         options.log_bytes = 1 << 20;
-        let store = Store::open(&options).unwrap();
+        Self::start_on(Store::open(&options).unwrap(), folder, node_grace).await
+    }
+
+    async fn start_on(store: Store, folder: TempDir, node_grace: Duration) -> Self {
         let service = ApiService::new(store.clone(), Clock::system());
         service.bootstrap().await.unwrap();
         let options = DriverOptions {
@@ -345,6 +348,27 @@ async fn assignments_keep_their_revisions_over_a_restart() {
     assert_eq!(held.pods, wanted.pods);
     assert_eq!(held.digest(), wanted.digest());
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_disk_ends_the_driver_which_says_why() {
+    let disk = Disk::default();
+    let (database, log) = disk.files();
+    let store = Store::open_with_backend(&StoreOptions::new("disk"), database, log).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_on(store, folder, Duration::from_secs(40)).await;
+    cluster.connect("n1", 10).await;
+
+    disk.fail_after(0);
+    let write = Write::Put("/a".into(), "1".into());
+    let refused = cluster.store.txn(Txn { compares: vec![], writes: vec![write] }).await.unwrap_err();
+    let is_failure = |error: &StoreError| matches!(error, StoreError::Failed { reason, .. } if reason == "the disk was told to fail");
+    assert!(is_failure(&refused), "{refused:?}");
+    let ended = tokio::time::timeout(PATIENCE, cluster.running).await.expect("it goes on").unwrap();
+    assert!(matches!(&ended, Err(DriverError::Ended(error)) if is_failure(error)), "{ended:?}");
+    // Whoever still reads is told the same, and not that the store was closed.
+    let refused = cluster.store.get("/a").await.unwrap_err();
+    assert!(is_failure(&refused), "{refused:?}");
 }
 
 async fn name_image(cluster: &Cluster, digest: Digest) {

@@ -35,7 +35,7 @@ impl Store {
                 send_all(&snapshot, &parts)
             };
             if let Err(error) = read() {
-                let _ = parts.blocking_send(Err(failed(&shared, &error)));
+                let _ = parts.blocking_send(Err(shared.read_failed(&error)));
             }
         });
         let mut export = Export { revision: Revision::default(), parts: received };
@@ -45,10 +45,10 @@ impl Store {
                 self.shared.published(revision).await?;
                 Ok(export)
             }
-            Err(_) => Err(export.next().await.map_or_else(
-                || self.shared.failure(),
-                |part| part.err().unwrap_or_else(|| self.shared.failure()),
-            )),
+            Err(_) => {
+                let told = export.next().await.and_then(Result::err);
+                Err(told.unwrap_or_else(|| self.shared.read_panicked()))
+            }
         }
     }
 }
@@ -83,11 +83,6 @@ fn send_all(
         let _ = parts.blocking_send(Ok(part));
     }
     Ok(())
-}
-
-fn failed(shared: &Shared, error: &redb::Error) -> StoreError {
-    tracing::error!(error = error as &dyn std::error::Error, "reading the store failed");
-    shared.failure()
 }
 
 /// Bytes of keys and values after which a part is handed over.

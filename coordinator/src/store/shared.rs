@@ -34,8 +34,8 @@ pub(super) struct Shared {
 struct State {
     /// Gone when the store is closed, so that the files are released though handles remain.
     database: Option<Arc<Database>>,
-    /// Set for ever when the disk failed.
-    failed: bool,
+    /// Set for ever when the disk failed: what it said first.
+    failed: Option<String>,
     /// For watches that keep up.
     recent: Recent,
     /// Tells which revisions are too old to be served.
@@ -54,7 +54,7 @@ impl Shared {
     ) -> Self {
         let state = State {
             database: Some(database),
-            failed: false,
+            failed: None,
             recent: Recent::new(meta.revision, options.recent_bytes),
             ages: Ages::new(options.history_age, Instant::now(), meta.revision),
             floor: meta.floor,
@@ -137,13 +137,10 @@ impl Shared {
         });
         match reading.await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "reading the store failed");
-                Err(self.failure())
-            }
+            Ok(Err(error)) => Err(self.read_failed(&error)),
             Err(panicked) => {
                 tracing::error!(error = &panicked as &dyn std::error::Error, "reading the store failed");
-                Err(self.failure())
+                Err(self.read_panicked())
             }
         }
     }
@@ -151,8 +148,8 @@ impl Shared {
     /// A place among the readers, and what to read.
     pub(super) async fn reader(&self) -> Result<(OwnedSemaphorePermit, Arc<Database>), StoreError> {
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| self.ended())?;
-        let database = self.lock().database.clone().ok_or(StoreError::Closed)?;
-        Ok((permit, database))
+        let database = self.lock().database.clone();
+        Ok((permit, database.ok_or_else(|| self.ended())?))
     }
 
     /// Room in the queue for a transaction of `bytes`; waits while others fill it.
@@ -162,9 +159,9 @@ impl Shared {
         Arc::clone(&self.queue).acquire_many_owned(units).await.map_err(|_| self.ended())
     }
 
-    /// The disk failed; nothing more is written.
-    pub(super) fn fail(&self) {
-        self.lock().failed = true;
+    /// The disk failed; nothing more is written. The first reason is kept: later ones follow from it.
+    pub(super) fn fail(&self, reason: String) {
+        self.lock().failed.get_or_insert(reason);
     }
 
     /// Gives up the database; it is closed when the last reader is done.
@@ -174,18 +171,38 @@ impl Shared {
 
     /// Why the writer does not take commands any more.
     pub(super) fn ended(&self) -> StoreError {
-        if self.lock().failed { self.failure() } else { StoreError::Closed }
+        let failed = self.lock().failed.clone();
+        failed.map_or(StoreError::Closed, |reason| self.failure(reason))
     }
 
-    /// The error of a failed disk.
-    pub(super) fn failure(&self) -> StoreError {
-        StoreError::Failed { path: self.path.display().to_string() }
+    /// The error of a read that failed; writes may go on.
+    pub(super) fn read_failed(&self, error: &redb::Error) -> StoreError {
+        tracing::error!(error = error as &dyn std::error::Error, "reading the store failed");
+        self.failure(root_cause(error))
+    }
+
+    /// The error of a read that panicked, which was told when it happened.
+    pub(super) fn read_panicked(&self) -> StoreError {
+        self.failure("reading it panicked".to_owned())
+    }
+
+    fn failure(&self, reason: String) -> StoreError {
+        StoreError::Failed { path: self.path.display().to_string(), reason }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every critical section leaves the state whole, so that a panic elsewhere does not matter.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What began an error, as the system says it: the rest of its chain only says where.
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// More readers than this would not make a small machine's disk faster.

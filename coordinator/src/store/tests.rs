@@ -1,7 +1,7 @@
 //! The store as its users see it: values, conflicts, pages, watches, history and its end.
 
 mod damage;
-mod disk;
+pub(crate) mod disk;
 mod faults;
 mod killed;
 mod model;

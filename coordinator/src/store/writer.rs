@@ -12,7 +12,7 @@ use crate::store::{
     entry::Meta,
     log::Log,
     record::RecordBuilder,
-    shared::Shared,
+    shared::{Shared, root_cause},
     tables::{Pruning, Tables},
 };
 
@@ -108,9 +108,9 @@ impl Writer {
             }
             Err(error) => {
                 // The state comes first: whoever is refused may ask again at once.
-                self.shared.fail();
+                self.shared.fail(root_cause(&error));
                 for request in group {
-                    let _ = request.reply.send(Err(self.shared.failure()));
+                    let _ = request.reply.send(Err(self.shared.ended()));
                 }
                 Err(error)
             }
@@ -211,7 +211,7 @@ struct FailOnUnwind(Arc<Shared>);
 
 impl Drop for FailOnUnwind {
     fn drop(&mut self) {
-        self.0.fail();
+        self.0.fail("its writer panicked".to_owned());
     }
 }
 

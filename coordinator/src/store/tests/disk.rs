@@ -12,11 +12,11 @@ use redb::StorageBackend;
 
 /// The two files of a store on one disk, with one count of operations; clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 /// One file of the disk.
 #[derive(Debug)]
-pub(super) struct DiskFile {
+pub(crate) struct DiskFile {
     disk: Disk,
     index: usize,
 }
@@ -42,34 +42,34 @@ struct Content {
 }
 
 impl Disk {
-    pub(super) fn with_flush_time(flush_time: Duration) -> Self {
+    pub(crate) fn with_flush_time(flush_time: Duration) -> Self {
         let disk = Self::default();
         disk.lock().flush_time = flush_time;
         disk
     }
 
     /// The files for a store's database and log.
-    pub(super) fn files(&self) -> (DiskFile, DiskFile) {
+    pub(crate) fn files(&self) -> (DiskFile, DiskFile) {
         let file = |index| DiskFile { disk: self.clone(), index };
         (file(0), file(1))
     }
 
     /// Fails the `nth` operation from now, and all after it.
-    pub(super) fn fail_after(&self, nth: usize) {
+    pub(crate) fn fail_after(&self, nth: usize) {
         let mut state = self.lock();
         state.failing_from = Some(state.operations + nth);
     }
 
-    pub(super) fn flushes(&self) -> usize {
+    pub(crate) fn flushes(&self) -> usize {
         self.lock().flushes
     }
 
-    pub(super) fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         self.lock().operations
     }
 
     /// The disk after a power cut: what was flushed, and of each later write some sectors, as chance has it.
-    pub(super) fn crashed(&self, seed: u64) -> Self {
+    pub(crate) fn crashed(&self, seed: u64) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
         let files = self.lock().files.clone().map(|content| {
             let mut flushed = content.flushed;
