@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,6 +20,7 @@ use crate::{
     },
     config::CoordinatorConfig,
     driver::{Driver, DriverError, DriverOptions},
+    folders,
     founding::{self, FoundingError},
     members::Members,
     pki::{ClientCredentials, Pki, PkiError},
@@ -298,7 +299,7 @@ fn store_error(error: OpenError, config: &CoordinatorConfig) -> StartError {
 
 /// The data holds secrets and keys: its folder is its owner's only, also one that an administrator made before.
 fn make_private(dir: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    folders::make(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 

@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod dispatch;
 pub mod driver;
 pub mod events;
+mod folders;
 pub mod founding;
 pub mod front;
 pub mod intake;

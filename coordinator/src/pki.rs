@@ -32,7 +32,7 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use crate::service::User;
+use crate::{folders, service::User};
 
 pub use self::{
     peer::{Peer, PeerError},
@@ -277,13 +277,14 @@ fn generate(cluster_id: &str) -> Result<String, rcgen::Error> {
 
 /// Writes a file that only its owner can read: whole or not at all, and never over another one.
 fn create_file(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    folders::make(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path)?;
-    fs::File::open(folder)?.sync_all()
+    folders::sync(folder)?;
+    folders::sync(folders::parent(folder))
 }
 
 /// What all client certificates have in common.

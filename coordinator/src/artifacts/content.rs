@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::check::{self, CheckError};
+use crate::folders;
 
 /// A module that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub enum UploadError {
 
 /// Makes the folders and removes unfinished uploads.
 pub(super) fn prepare(modules: &Path) -> io::Result<()> {
-    fs::create_dir_all(modules.join(FINISHED))?;
+    folders::make(&modules.join(FINISHED))?;
     let uploads = modules.join(UPLOADS);
     match fs::remove_dir_all(&uploads) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -174,9 +175,12 @@ pub(super) fn keep_all(from: &Path, to: &Path) -> io::Result<u64> {
         if Digest::from_bytes(hash.finalize().into()) != digest || new.exists() {
             continue;
         }
-        fs::create_dir_all(to.join(FINISHED))?;
+        folders::make(&to.join(FINISHED))?;
         fs::hard_link(old, new)?;
         kept += 1;
+    }
+    if kept > 0 {
+        folders::sync(&to.join(FINISHED))?;
     }
     Ok(kept)
 }
@@ -245,7 +249,7 @@ fn kind_of(header: &[u8; HEADER_BYTES]) -> Result<ModuleKind, UploadError> {
 fn keep(upload: TempPath, finished: &Path) -> io::Result<()> {
     upload.persist(finished).map_err(|error| error.error)?;
     let folder = finished.parent().expect("the path was made by joining a folder and a name");
-    fs::File::open(folder)?.sync_all()
+    folders::sync(folder)
 }
 
 pub(super) fn finished_path(modules: &Path, digest: Digest) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +11,7 @@ use dunlin_link::{Digest, Revision, UnixMillis, restore::RestoreRecord};
 
 use super::{BackupError, BackupReader, Contents, Manifest, Modules, Passphrase, Record, generation};
 use crate::{
-    artifacts,
+    artifacts, folders,
     pki::{Pki, PkiError},
     store::{KeyValue, Rebuild, RebuildError},
 };
@@ -243,7 +243,7 @@ fn put_in_place(folder: &Path, building: &Path, now: UnixMillis) -> Result<Optio
     for Part { name, .. } in PARTS {
         let (old, new) = (folder.join(name), building.join(name));
         if old.exists() {
-            make_folder(&aside)?;
+            folders::make(&aside).map_err(place_error(&aside))?;
             fs::rename(&old, aside.join(name)).map_err(place_error(&old))?;
             set_aside = Some(aside.clone());
         }
@@ -251,9 +251,12 @@ fn put_in_place(folder: &Path, building: &Path, now: UnixMillis) -> Result<Optio
             fs::rename(&new, &old).map_err(place_error(&new))?;
         }
     }
-    sync(folder)?;
+    let last = |folder: &Path| folders::sync(folder).map_err(place_error(folder));
+    // Both ends of every move: the cluster that was there is neither lost nor in both places.
+    set_aside.as_deref().map_or(Ok(()), last)?;
+    last(folder)?;
     fs::remove_dir_all(building).map_err(place_error(building))?;
-    sync(folder)?;
+    last(folder)?;
     Ok(set_aside)
 }
 
@@ -281,7 +284,7 @@ fn make_folder(path: &Path) -> Result<(), RestoreError> {
     if path.ends_with(BUILDING) && path.exists() {
         fs::remove_dir_all(path).map_err(write_error(path))?;
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(write_error(path))
+    folders::make(path).map_err(write_error(path))
 }
 
 fn write_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), RestoreError> {
@@ -295,7 +298,7 @@ fn write_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> R
 }
 
 fn sync(folder: &Path) -> Result<(), RestoreError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(write_error(folder))
+    folders::sync(folder).map_err(write_error(folder))
 }
 
 fn write_error(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {

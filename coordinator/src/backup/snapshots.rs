@@ -21,7 +21,7 @@ use super::{
     file::TEMPORARY_PREFIX,
     header::{Header, Opened},
 };
-use crate::sessions::wall;
+use crate::{folders, sessions::wall};
 
 /// When snapshots are made, and where they are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,8 +212,7 @@ pub fn list(folder: &Path) -> Vec<(PathBuf, Manifest)> {
 
 /// Makes the folder, and removes what a crash left in it.
 fn prepare(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    folders::make(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {

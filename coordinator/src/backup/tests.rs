@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     artifacts,
+    folders::tests::synced,
     pki::Pki,
     store::{ListOptions, Store, StoreOptions, Txn, Write},
 };
@@ -101,7 +102,12 @@ async fn a_cluster_comes_back_with_everything_in_it() {
     assert_eq!(mode & 0o777, 0o600);
 
     let data = folder.root.path().join("elsewhere/data");
+    synced();
     let restored = restore(&options(&folder.file(), &data)).unwrap();
+    let flushed = synced();
+    for made_in in [folder.root.path(), &folder.root.path().join("elsewhere"), &data] {
+        assert!(flushed.iter().any(|folder| folder == made_in), "{} in {flushed:?}", made_in.display());
+    }
     assert_eq!((restored.generation, restored.set_aside), (1_800_000_000, None));
     assert!(!is_unfinished(&data));
     assert_eq!(fs::read(artifacts::module_path(&data, Digest::of(MODULE))).unwrap(), MODULE);
@@ -189,6 +195,10 @@ async fn a_cluster_in_the_way_is_set_aside_only_when_told_to() {
         Err(RestoreError::Occupied(_))
     ));
     let restored = restore(&asked).unwrap();
+    let (flushed, set_aside) = (synced(), restored.set_aside.clone().unwrap());
+    assert!(flushed.ends_with(&[set_aside, data.clone(), data.clone()]), "{flushed:?}");
+    let modules = |folder: &Path| folder.join("restoring/modules/sha256");
+    assert!(flushed.contains(&modules(&data)), "{flushed:?}");
     assert_eq!(restored.kept_modules, 1);
     assert_eq!(fs::read(artifacts::module_path(&data, Digest::of(MODULE))).unwrap(), MODULE);
     let aside = restored.set_aside.unwrap();

@@ -6,7 +6,7 @@ use dunlin_link::{Digest, NodeName, UnixMillis};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 use super::{Peer, Pki, PkiError, RequestError, request_key};
-use crate::service::User;
+use crate::{folders::tests::synced, service::User};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -17,6 +17,8 @@ fn the_authority_is_kept_and_private() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Pki::load(folder.path()).unwrap().is_none());
     let first = Pki::create(folder.path()).unwrap();
+    let flushed = synced();
+    assert!(flushed.ends_with(&[folder.path().join("pki"), folder.path().to_owned()]), "{flushed:?}");
     assert!(matches!(Pki::create(folder.path()), Err(PkiError::File { .. })));
     let second = Pki::load(folder.path()).unwrap().unwrap();
     assert_eq!((first.digest(), first.cluster_id()), (second.digest(), second.cluster_id()));

@@ -12,14 +12,17 @@ use std::{
 use redb::{Builder, Database, StorageBackend, backends::FileBackend};
 use tokio::sync::{mpsc, watch};
 
-use crate::store::{
-    Store,
-    entry::Meta,
-    log::{Found, Log, ScanError},
-    shared::Shared,
-    tables::Tables,
-    verify,
-    writer::{self, COMMANDS_MAX, Writer, checkpoint},
+use crate::{
+    folders,
+    store::{
+        Store,
+        entry::Meta,
+        log::{Found, Log, ScanError},
+        shared::Shared,
+        tables::Tables,
+        verify,
+        writer::{self, COMMANDS_MAX, Writer, checkpoint},
+    },
 };
 
 /// Where a store is and what it may use.
@@ -124,14 +127,21 @@ impl Store {
         if options.absent == Absent::Refuse && options.database_bytes()?.is_none() {
             return Err(options.damaged("its database is missing".to_owned()));
         }
-        fs::create_dir_all(folder).map_err(file_error(folder))?;
+        folders::make(folder).map_err(file_error(folder))?;
         let log = options.open_file(LOG_FILE)?;
         match log.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: folder.clone() }),
             Err(TryLockError::Error(source)) => return Err(file_error(&folder.join(LOG_FILE))(source)),
         }
-        options.make_database(&log)?;
+        let log_bytes = log.metadata().map_err(file_error(&folder.join(LOG_FILE)))?.len();
+        options.make_database(log_bytes)?;
+        if log_bytes == 0 {
+            // The new names last as long as what will be acknowledged in the files: both in the folder, and the folder's own.
+            for folder in [folder, folders::parent(folder)] {
+                folders::sync(folder).map_err(file_error(folder))?;
+            }
+        }
         let backend = |file| FileBackend::new(file).map_err(|source| options.database_error(source.into()));
         let database = options.open_file(DATABASE_FILE)?;
         Self::open_with_backend(options, backend(database)?, backend(log)?)
@@ -180,11 +190,10 @@ impl Store {
 
 impl StoreOptions {
     /// Makes an empty database unless there is one. A database whose making was cut off could not be opened again, so it gets its
-    /// name when it is whole; the folder's new entries then last as long as what will be acknowledged in them. The log is given its
-    /// length after that, so a database that is empty, or absent beside a log that is not, was lost.
-    fn make_database(&self, log: &File) -> Result<(), OpenError> {
+    /// name when it is whole. The log is given its length after that name is durable, so a database that is empty, or absent beside a
+    /// log that is not, was lost.
+    fn make_database(&self, log_bytes: u64) -> Result<(), OpenError> {
         let path = self.path.join(DATABASE_FILE);
-        let log_bytes = log.metadata().map_err(file_error(&self.path.join(LOG_FILE)))?.len();
         match self.database_bytes()? {
             // redb would take it for a new one.
             Some(0) => return Err(self.damaged("its database is empty".to_owned())),
@@ -200,8 +209,7 @@ impl StoreOptions {
             Builder::new().create(&unfinished).map_err(|source| self.database_error(source.into()))?;
         load(&database).map_err(|error| self.database_error(error))?;
         drop(database);
-        fs::rename(&unfinished, &path).map_err(file_error(&path))?;
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(file_error(&self.path))
+        fs::rename(&unfinished, &path).map_err(file_error(&path))
     }
 
     /// How long the database's file is; `None` when there is none.

@@ -1,7 +1,7 @@
 //! Making a store from values that come from elsewhere, for a restore. It is not opened before it is whole.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,7 @@ use super::{
     open, tables,
     writer::commit_to_disk,
 };
+use crate::folders;
 
 /// A store that is being filled.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Rebuild {
     /// When there is one already, or it cannot be made.
     pub fn create(folder: &Path) -> Result<Self, RebuildError> {
         let file = |source| RebuildError::File { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(file)?;
+        folders::make(folder).map_err(file)?;
         let path = folder.join(open::DATABASE_FILE);
         if path.try_exists().map_err(file)? {
             return Err(file(io::ErrorKind::AlreadyExists.into()));
@@ -87,8 +88,7 @@ impl Rebuild {
         };
         write().map_err(|source| database_error(&self.folder, source))?;
         drop(self.database);
-        let synced = fs::File::open(&self.folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| RebuildError::File { path: self.folder, source })
+        folders::sync(&self.folder).map_err(|source| RebuildError::File { path: self.folder, source })
     }
 
     fn flush(&mut self) -> Result<(), RebuildError> {

@@ -11,9 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_link::Revision;
 
-use crate::store::{
-    Compare, KeyValue, ListOptions, OpenError, Page, Store, StoreError, StoreOptions, Txn, TxnOutcome, Watch,
-    WatchEvent, Write,
+use crate::{
+    folders::tests::synced,
+    store::{
+        Compare, KeyValue, ListOptions, OpenError, Page, Store, StoreError, StoreOptions, Txn, TxnOutcome,
+        Watch, WatchEvent, Write,
+    },
 };
 
 fn put(key: &str, value: &str) -> Txn {
@@ -56,6 +59,9 @@ async fn values_conflicts_and_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let options = StoreOptions::new(folder.path().join("store"));
     let store = Store::open(&options).unwrap();
+    // What is acknowledged lasts as long as the names of the files, and of the folder that they are in.
+    let flushed = synced();
+    assert!(flushed.ends_with(&[options.path.clone(), folder.path().to_owned()]), "{flushed:?}");
     assert_eq!(store.revision(), Revision(0));
     let first = commit(&store, put("/a", "1")).await;
     let held = KeyValue { key: "/a".to_owned(), value: Bytes::from_static(b"1"), mod_revision: first };
@@ -75,6 +81,7 @@ async fn values_conflicts_and_reopening() {
     assert!(matches!(store.get("/a").await, Err(StoreError::Closed)));
 
     let store = Store::open(&options).unwrap();
+    assert!(synced().is_empty());
     assert_eq!(store.revision(), Revision(3));
     assert_eq!(store.next_term().await.unwrap(), 2);
     assert_eq!(commit(&store, delete("/a")).await, Revision(5));
