@@ -108,6 +108,21 @@ fn an_installed_card_becomes_a_node_and_nothing_is_left_of_it() {
     assert!(!root.join("var/lib/dunlin").exists() && !root.join("etc/dunlin").exists());
 }
 
+/// A unit of a first start, of a slow card or of a far coordinator must not be ended by systemd's 90 s, and started over for ever.
+#[test]
+fn units_that_tell_when_they_are_ready_have_all_the_time_for_it() {
+    let units: Vec<_> = files(&folder())
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|ext| ext == "service"))
+        .collect();
+    assert_eq!(units.len(), 2, "{units:?}");
+    for unit in units {
+        let text = fs::read_to_string(&unit).unwrap();
+        let has = |line: &str| text.lines().any(|found| found == line);
+        assert!(has("Type=notify") && has("TimeoutStartSec=infinity"), "{}: {text}", unit.display());
+    }
+}
+
 #[test]
 fn the_examples_are_what_the_binary_takes() {
     for (file, refusal) in [("config.yaml", "join-token"), ("dunlin.yaml", "join token")] {
