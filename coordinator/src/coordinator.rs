@@ -195,7 +195,7 @@ impl Coordinator {
             data_dir: config.data_dir,
             cluster_id: pki.cluster_id().to_owned(),
         };
-        let snapshots = Snapshots::new(config.snapshots);
+        let snapshots = Snapshots::new(config.snapshots, source.cluster_id.clone());
         api.attach_backups(Backups { source: source.clone(), snapshots: snapshots.clone() });
         let stop = CancellationToken::new();
         let snapshots = tokio::spawn(snapshots.run(source, stop.child_token()));
@@ -282,7 +282,10 @@ fn store_error(error: OpenError, config: &CoordinatorConfig) -> StartError {
     }
     let (data_dir, snapshots) = (config.data_dir.display(), &config.snapshots.folder);
     let whole = |path: &PathBuf| backup::inspect(path, None).is_ok();
-    let newest = snapshots::list(snapshots).into_iter().rev().find(|(path, _)| whole(path));
+    // Without its authority nobody knows which cluster this was, and whose snapshots to look for.
+    let pki = Pki::exists(&config.data_dir).then(|| Pki::open(&config.data_dir).ok()).flatten();
+    let listed = pki.map(|pki| snapshots::list(snapshots, pki.cluster_id())).unwrap_or_default();
+    let newest = listed.into_iter().rev().find(|(path, _)| whole(path));
     let advice = match newest {
         Some((path, manifest)) => format!(
             "its newest snapshot is whole and of revision {}; to go on from that: dunlin restore {} --data-dir {data_dir} --replace",
@@ -290,7 +293,7 @@ fn store_error(error: OpenError, config: &CoordinatorConfig) -> StartError {
             path.display()
         ),
         None => format!(
-            "there is no snapshot in {}; to go on from a backup: dunlin restore FILE --data-dir {data_dir} --replace",
+            "there is no whole snapshot of the cluster in {}; to go on from a backup: dunlin restore FILE --data-dir {data_dir} --replace",
             snapshots.display()
         ),
     };

@@ -51,7 +51,10 @@ impl BackupFile {
         let file_error = |source| BackupError::File { path: path.to_owned(), source };
         // Made with mode 0600.
         let file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder_of(path));
-        let mut output = BufWriter::new(file.map_err(file_error)?);
+        let file = file.map_err(file_error)?;
+        // Tells a file that is being written from one that a crash left, which the schedule of snapshots removes.
+        let _ = file.as_file().try_lock();
+        let mut output = BufWriter::new(file);
         let sealed = passphrase.as_ref().map(Encryption::new).transpose()?;
         let (encryption, key) = sealed.unzip();
         let header = Header { manifest: manifest.clone(), encryption };

@@ -1,7 +1,7 @@
 //! Scheduled backups on the coordinator's own disk: for a store that was damaged, not for a disk that was lost.
 //!
 //! They leave modules out, which are on the same disk, and are not encrypted: the keys lie beside them. Nothing is written when
-//! nothing changed since the last.
+//! nothing changed since the last. Files of anybody else in their folder are not theirs to count or remove.
 
 use std::{
     fs, io,
@@ -38,18 +38,20 @@ pub struct SnapshotOptions {
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     options: SnapshotOptions,
+    cluster_id: String,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is known to be in the newest snapshot.
+    /// What is known to be in a snapshot.
     saved: Option<Saved>,
     failure: Option<Failure>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Saved {
+    path: PathBuf,
     at: UnixMillis,
     /// Writes after this are not in it.
     revision: Revision,
@@ -88,9 +90,9 @@ enum SnapshotError {
 }
 
 impl Snapshots {
-    /// A schedule that is not kept yet.
-    pub fn new(options: SnapshotOptions) -> Self {
-        Self { options, state: Arc::default() }
+    /// A schedule for the cluster that is not kept yet.
+    pub fn new(options: SnapshotOptions, cluster_id: String) -> Self {
+        Self { options, cluster_id, state: Arc::default() }
     }
 
     /// Makes snapshots when they are due, until `stop`.
@@ -99,7 +101,7 @@ impl Snapshots {
             return;
         }
         self.look_for_newest(source.store.revision());
-        let saved = self.state().saved;
+        let saved = self.state().saved.clone();
         let first = match saved {
             Some(saved) => {
                 let age = Duration::from_millis(u64::try_from(wall().0 - saved.at.0).unwrap_or(0));
@@ -114,7 +116,8 @@ impl Snapshots {
                 () = tokio::time::sleep_until(due) => {}
             }
             due = Instant::now() + self.options.every;
-            if self.state().saved.is_some_and(|saved| saved.revision == source.store.revision()) {
+            let saved = self.state().saved.clone();
+            if saved.is_some_and(|saved| saved.revision == source.store.revision() && saved.path.exists()) {
                 continue;
             }
             let made = tokio::select! {
@@ -125,35 +128,43 @@ impl Snapshots {
         }
     }
 
-    /// How the schedule fares.
+    /// How the schedule fares, and what of it is on disk now.
     pub(crate) fn status(&self) -> SnapshotStatus {
+        let newest = self.list().pop().map(|(_, manifest)| manifest);
         let state = self.state();
         SnapshotStatus {
             folder: self.options.folder.clone(),
             every_seconds: self.options.every.as_secs(),
             keep: self.options.keep,
-            newest_at: state.saved.map(|saved| saved.at),
-            newest_revision: state.saved.map(|saved| saved.revision),
+            newest_at: newest.as_ref().map(|manifest| manifest.created_at),
+            newest_revision: newest.as_ref().map(|manifest| manifest.revision),
             failed_at: state.failure.as_ref().map(|failure| failure.at),
             failure: state.failure.as_ref().map(|failure| failure.why.clone()),
         }
     }
 
-    /// Takes the newest snapshot on disk for current when nothing but this start has been written since.
+    /// Takes the newest snapshot on disk for current when nothing but this start has been written since. One from after `now` is of
+    /// a disk that was put back to an older state, and holds nothing of this one.
     fn look_for_newest(&self, now: Revision) {
-        let Some((_, manifest)) = list(&self.options.folder).pop() else { return };
+        let newest = self.list().into_iter().rfind(|(_, manifest)| manifest.revision <= now);
+        let Some((path, manifest)) = newest else { return };
         let unchanged = now.0 <= manifest.revision.0 + WRITES_OF_A_START;
         let revision = if unchanged { now } else { manifest.revision };
-        self.state().saved = Some(Saved { at: manifest.created_at, revision });
+        self.state().saved = Some(Saved { path, at: manifest.created_at, revision });
     }
 
-    async fn make(&self, source: &Source) -> Result<Manifest, SnapshotError> {
+    fn list(&self) -> Vec<(PathBuf, Manifest)> {
+        list(&self.options.folder, &self.cluster_id)
+    }
+
+    async fn make(&self, source: &Source) -> Result<Saved, SnapshotError> {
         let folder = self.options.folder.clone();
         let folder_error = |source| SnapshotError::Folder { path: folder.clone(), source };
         prepare(&folder).map_err(folder_error)?;
         let mut collected = collect(source.clone(), Modules::LeftOut, wall()).await?;
         let manifest = collected.manifest.clone();
-        let mut file = BackupFile::create(&folder.join(file_name(&manifest)), &manifest, None)?;
+        let made = folder.join(file_name(&manifest));
+        let mut file = BackupFile::create(&made, &manifest, None)?;
         while let Some(part) = collected.next().await {
             let part = part?;
             // Written by a thread that may wait for the disk.
@@ -162,19 +173,25 @@ impl Snapshots {
         }
         let finished = tokio::task::spawn_blocking(move || file.finish()).await;
         finished.map_err(|_| SnapshotError::Panicked)??;
-        let mut kept = list(&folder);
-        let excess = kept.len().saturating_sub(self.options.keep);
-        for (path, _) in kept.drain(..excess) {
-            fs::remove_file(&path).map_err(|source| SnapshotError::Folder { path, source })?;
-        }
-        Ok(manifest)
+        self.remove_oldest(&made)?;
+        Ok(Saved { path: made, at: manifest.created_at, revision: manifest.revision })
     }
 
-    fn note(&self, made: Result<Manifest, SnapshotError>) {
+    /// Keeps as many as there shall be, `made` among them, whatever its revision.
+    fn remove_oldest(&self, made: &Path) -> Result<(), SnapshotError> {
+        let found = self.list();
+        let excess = found.len().saturating_sub(self.options.keep);
+        let others = found.into_iter().map(|(path, _)| path).filter(|path| path != made);
+        for path in others.take(excess) {
+            fs::remove_file(&path).map_err(|source| SnapshotError::Folder { path, source })?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, made: Result<Saved, SnapshotError>) {
         match made {
-            Ok(manifest) => {
-                tracing::info!(revision = manifest.revision.0, "made a snapshot of the store");
-                let saved = Saved { at: manifest.created_at, revision: manifest.revision };
+            Ok(saved) => {
+                tracing::info!(revision = saved.revision.0, "made a snapshot of the store");
                 *self.state() = State { saved: Some(saved), failure: None };
             }
             Err(error) => {
@@ -195,15 +212,19 @@ impl Snapshots {
     }
 }
 
-/// The snapshots in a folder that are what their headers say, the newest last.
-pub fn list(folder: &Path) -> Vec<(PathBuf, Manifest)> {
+/// The snapshots of a cluster in a folder, the newest last. A backup that somebody put there, or one of another cluster, has
+/// another name or another header.
+pub fn list(folder: &Path, cluster_id: &str) -> Vec<(PathBuf, Manifest)> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let named = paths.filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
     let mut found: Vec<_> = named
         .filter_map(|path| {
-            let Opened { header, .. } = Header::read(&mut fs::File::open(&path).ok()?).ok()?;
-            Some((path, header.manifest))
+            let Opened { header: Header { manifest, .. }, .. } =
+                Header::read(&mut fs::File::open(&path).ok()?).ok()?;
+            let is_own =
+                manifest.cluster_id == cluster_id && path.file_name()? == file_name(&manifest).as_str();
+            is_own.then_some((path, manifest))
         })
         .collect();
     found.sort_by_key(|(path, manifest)| (manifest.restore_generation, manifest.revision, path.clone()));
@@ -215,7 +236,9 @@ fn prepare(folder: &Path) -> io::Result<()> {
     folders::make(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
+        // One that somebody writes now is locked.
+        if is_temporary && fs::File::open(entry.path())?.try_lock().is_ok() {
             fs::remove_file(entry.path())?;
         }
     }

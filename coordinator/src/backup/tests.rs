@@ -59,6 +59,11 @@ impl Folder {
         open(&self.data())
     }
 
+    fn schedule(&self, kept: &Path) -> Snapshots {
+        let options = SnapshotOptions { every: Duration::from_millis(50), keep: 2, folder: kept.to_owned() };
+        Snapshots::new(options, self.cluster_id.clone())
+    }
+
     async fn back_up(&self, modules: Modules, passphrase: Option<&Passphrase>) -> Manifest {
         let (store, mut collected) = collect_offline(&self.data(), modules, NOW).await.unwrap();
         let manifest = collected.manifest.clone();
@@ -236,15 +241,17 @@ async fn snapshots_are_made_after_changes_only_and_old_ones_go() {
     let folder = Folder::new(5).await;
     let store = folder.open();
     let kept = folder.root.path().join("snapshots");
-    let schedule =
-        Snapshots::new(SnapshotOptions { every: Duration::from_millis(50), keep: 2, folder: kept.clone() });
+    let schedule = folder.schedule(&kept);
     let source =
         Source { store: store.clone(), data_dir: folder.data(), cluster_id: folder.cluster_id.clone() };
     let stop = CancellationToken::new();
     let running = tokio::spawn(schedule.clone().run(source, stop.clone()));
     let newest = async |revision: Revision| {
         let reached = async {
-            while snapshots::list(&kept).pop().is_none_or(|(_, manifest)| manifest.revision < revision) {
+            while snapshots::list(&kept, &folder.cluster_id)
+                .pop()
+                .is_none_or(|(_, manifest)| manifest.revision < revision)
+            {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -255,7 +262,7 @@ async fn snapshots_are_made_after_changes_only_and_old_ones_go() {
         newest(store.revision()).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let found = snapshots::list(&kept);
+    let found = snapshots::list(&kept, &folder.cluster_id);
     assert_eq!(found.len(), 2);
     assert!(inspect(&found[1].0, None).is_ok());
     let status = serde_json::to_value(schedule.status()).unwrap();
@@ -274,4 +281,54 @@ async fn snapshots_are_made_after_changes_only_and_old_ones_go() {
     tokio::time::timeout(Duration::from_secs(20), failed).await.unwrap();
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn snapshots_are_the_schedules_own_files_and_the_newest_stays() {
+    let folder = Folder::new(5).await;
+    let kept = folder.root.path().join("snapshots");
+    fs::create_dir(&kept).unwrap();
+    // Two of the owner's, one of them of another cluster and named as a snapshot is; and two snapshots from before the disk was put back.
+    let manifest = folder.back_up(Modules::LeftOut, None).await;
+    fs::copy(folder.file(), kept.join("mine.backup")).unwrap();
+    let begin = |name: &str, cluster_id: &str, revision| {
+        let manifest =
+            Manifest { cluster_id: cluster_id.to_owned(), revision: Revision(revision), ..manifest.clone() };
+        let mut file = BackupFile::create(&kept.join(name), &manifest, None).unwrap();
+        // The end, after no record.
+        file.write(&[&[4][..], &[0; 24]].concat()).unwrap();
+        file
+    };
+    for (cluster_id, revision) in [("other", 1), (&folder.cluster_id, 900), (&folder.cluster_id, 901)] {
+        let name = format!("20270115T080000Z-r{revision}.backup");
+        begin(&name, cluster_id, revision).finish().unwrap();
+    }
+    let being_written = begin("now.backup", &folder.cluster_id, 1);
+
+    let store = folder.open();
+    let source =
+        Source { store: store.clone(), data_dir: folder.data(), cluster_id: folder.cluster_id.clone() };
+    let stop = CancellationToken::new();
+    let schedule = folder.schedule(&kept);
+    let running = tokio::spawn(schedule.clone().run(source, stop.clone()));
+    let revisions =
+        || snapshots::list(&kept, &folder.cluster_id).into_iter().map(|(_, made)| made.revision.0);
+    let made = store.revision().0;
+    let reached = async {
+        while revisions().collect::<Vec<_>>() != [made, 901] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+    assert!(kept.join("mine.backup").exists() && kept.join("20270115T080000Z-r1.backup").exists());
+    being_written.finish().unwrap();
+
+    let newest = || serde_json::to_value(schedule.status()).unwrap()["newestRevision"].clone();
+    assert_eq!(newest(), 901);
+    for (path, _) in snapshots::list(&kept, &folder.cluster_id) {
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!(newest(), serde_json::Value::Null);
 }
