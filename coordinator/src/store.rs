@@ -14,6 +14,7 @@ mod rebuild;
 mod recent;
 mod record;
 mod shared;
+mod stopped;
 mod tables;
 pub mod value;
 mod verify;
@@ -40,6 +41,7 @@ pub use self::{
     rebuild::{Rebuild, RebuildError},
     watch::Watch,
 };
+pub(crate) use self::stopped::read_stopped;
 
 /// Handle to the store; cheap to clone. Dropping the last handle closes it.
 #[derive(Clone, Debug)]

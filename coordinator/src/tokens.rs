@@ -4,6 +4,7 @@
 //! key) and `/dunlin/revoked/HEX` (keys that are refused for ever). A node's identity is its key: its certificate is only a wrapper.
 
 mod nodes;
+mod restored;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,11 @@ use crate::{
     store::{Compare, KeyValue, ListOptions, Store, StoreError, Txn, TxnOutcome, Write},
 };
 
-pub use self::nodes::{KeyError, NodeRecord, Registered, RevokeError, Revoked, node_key};
+pub(crate) use self::restored::Admission;
+pub use self::{
+    nodes::{KeyError, NodeRecord, Registered, RevokeError, Revoked, node_key},
+    restored::Returned,
+};
 
 use self::nodes::{Claim, Entry};
 

@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use dunlin_coordinator::backup::{self, BackupError, Passphrase, Present, Restore, RestoreError, Restored};
+use dunlin_coordinator::{
+    backup::{self, BackupError, Passphrase, Present, Restore, RestoreError, Restored},
+    tokens::Returned,
+};
+use dunlin_link::{NodeName, join::TokenId};
 
 use super::backup::PassphraseArgs;
 use crate::{daemon, terminal};
@@ -16,7 +20,11 @@ Examples:
   dunlin restore /var/lib/dunlin/coordinator/snapshots/20260101T000000Z-r42.backup \\
       --data-dir /var/lib/dunlin/coordinator --replace
 Then start the coordinator on the folder. Nodes accept it by a record that the cluster's key signs; pods that started after the
-backup are held, not killed: see `dunlin node held`.")]
+backup are held, not killed: see `dunlin node held`.
+
+Node keys that were revoked and tokens that were deleted or used up after the backup stay refused when the store that is replaced can
+be read. Otherwise they are good again, as they were then, and are named: --revoke refuses the key of a stolen machine before it can
+connect.")]
 pub(crate) struct Args {
     /// The backup.
     #[arg(value_name = "FILE")]
@@ -30,6 +38,9 @@ pub(crate) struct Args {
     /// Restore generation to begin; needed only when nodes say that they have seen a higher one.
     #[arg(long, value_name = "NUMBER")]
     generation: Option<u64>,
+    /// Refuse the key of this node of the backup, as `dunlin node revoke` does; may be repeated.
+    #[arg(long, value_name = "NODE")]
+    revoke: Vec<String>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -39,6 +50,7 @@ pub(crate) struct Args {
 /// # Errors
 /// When the backup is damaged, the folder is taken, or the disk fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let revoke: Vec<_> = args.revoke.iter().map(|name| NodeName::new(name.as_str())).collect();
     let restore = |passphrase: Option<&Passphrase>| {
         backup::restore(&Restore {
             file: &args.file,
@@ -46,6 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             data_dir: &args.data_dir,
             present: if args.replace { Present::SetAside } else { Present::Refuse },
             generation: args.generation,
+            revoke: &revoke,
             now: daemon::now(),
         })
     };
@@ -54,11 +67,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         restored => restored,
     };
     let restored = restored.with_context(|| format!("cannot restore {}", args.file.display()))?;
-    Ok(terminal::print(&described(&args.data_dir, &restored))?)
+    Ok(terminal::print(&described(&args.data_dir, restored))?)
 }
 
-fn described(data_dir: &Path, restored: &Restored) -> String {
-    let Restored { manifest, contents, generation, set_aside, kept_modules } = restored;
+fn described(data_dir: &Path, restored: Restored) -> String {
+    let Restored { manifest, contents, generation, set_aside, kept_modules, returned, unread } = restored;
     let mut text = format!(
         "restored cluster {} as of revision {}: {} objects, {} records, {} modules; restore generation {generation}\n",
         manifest.cluster_id,
@@ -70,6 +83,37 @@ fn described(data_dir: &Path, restored: &Restored) -> String {
     if let Some(aside) = set_aside {
         text.push_str(&format!("what was there before is in {}\n", aside.display()));
     }
+    if let Some(error) = unread {
+        let error = anyhow::Error::new(error);
+        text.push_str(&format!("what was revoked in it is not known: {error:#}\n"));
+    }
+    let Returned { nodes, tokens } = returned;
+    let nodes: Vec<_> = nodes.iter().map(NodeName::as_str).collect();
+    if !nodes.is_empty() {
+        text.push_str(&format!(
+            "keys of these nodes are good again; if one was revoked, repeat this with --revoke NODE: {}\n",
+            listed(&nodes)
+        ));
+    }
+    let tokens: Vec<_> = tokens.iter().map(TokenId::as_str).collect();
+    if !tokens.is_empty() {
+        text.push_str(&format!(
+            "these join tokens are good again; if one must not be: dunlin node token delete ID: {}\n",
+            listed(&tokens)
+        ));
+    }
     text.push_str(&format!("start it: dunlin coordinator --data-dir {}\n", data_dir.display()));
     text
 }
+
+/// Names in one line, no more of them than somebody reads.
+fn listed(names: &[&str]) -> String {
+    let first = names[..names.len().min(LISTED_MAX)].join(", ");
+    match names.len().saturating_sub(LISTED_MAX) {
+        0 => first,
+        more => format!("{first}, and {more} more"),
+    }
+}
+
+/// The whole list is in `dunlin node list` and `dunlin node token list`.
+const LISTED_MAX: usize = 20;

@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dunlin_link::{Digest, Revision, UnixMillis, restore::RestoreRecord};
+use dunlin_link::{Digest, NodeName, Revision, UnixMillis, restore::RestoreRecord};
 
 use super::{BackupError, BackupReader, Contents, Manifest, Modules, Passphrase, Record, generation};
 use crate::{
     artifacts, folders,
     pki::{Pki, PkiError},
-    store::{KeyValue, Rebuild, RebuildError},
+    store::{KeyValue, OpenError, Rebuild, RebuildError, read_stopped},
+    tokens::{Admission, Returned, RevokeError},
 };
 
 /// What is to be restored, and how.
@@ -29,6 +30,8 @@ pub struct Restore<'a> {
     pub present: Present,
     /// The generation to begin, instead of one that follows from the clock.
     pub generation: Option<u64>,
+    /// Nodes whose key shall be refused.
+    pub revoke: &'a [NodeName],
     /// The clock.
     pub now: UnixMillis,
 }
@@ -43,7 +46,7 @@ pub enum Present {
 }
 
 /// What was restored.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Restored {
     /// What the backup was of.
     pub manifest: Manifest,
@@ -55,6 +58,10 @@ pub struct Restored {
     pub set_aside: Option<PathBuf>,
     /// Modules that the backup did not hold and that were taken over from the folder.
     pub kept_modules: u64,
+    /// Whom the cluster lets in now and did not before, or may not have.
+    pub returned: Returned,
+    /// Why it could not be read what was revoked, deleted or used up in the cluster that was in the folder.
+    pub unread: Option<OpenError>,
 }
 
 /// Why a backup is not restored. The folder is as it was, unless [`RestoreError::Place`] says otherwise.
@@ -78,6 +85,9 @@ pub enum RestoreError {
         /// What there was.
         seen: u64,
     },
+    /// A node whose key shall be refused is not in the backup.
+    #[error("failed to revoke a key of the backup")]
+    Revoke(#[from] RevokeError),
     /// The authority in the backup is not that of its cluster.
     #[error("the backup does not hold the certificate authority of cluster {0}")]
     Authority(String),
@@ -120,13 +130,14 @@ pub fn restore(options: &Restore<'_>) -> Result<Restored, RestoreError> {
     if is_occupied && options.present == Present::Refuse {
         return Err(RestoreError::Occupied(folder.to_owned()));
     }
-    let _lock = lock(folder)?;
     let generation = next_generation(options, reader.manifest())?;
+    let present = if is_occupied { Predecessor::read(folder)? } else { Predecessor::default() };
+    let _lock = lock(folder)?;
     let building = folder.join(BUILDING);
     make_folder(&building)?;
-    let built = build(&mut reader, &building, generation, options.now);
-    let (contents, manifest) = match built {
-        Ok(contents) => (contents, reader.manifest().clone()),
+    let built = build(&mut reader, &building, generation, (options, &present));
+    let ((contents, returned), manifest) = match built {
+        Ok(built) => (built, reader.manifest().clone()),
         Err(error) => {
             // Nothing of it is needed, and what cannot be removed now is removed by the next attempt.
             let _ = fs::remove_dir_all(&building);
@@ -138,7 +149,42 @@ pub fn restore(options: &Restore<'_>) -> Result<Restored, RestoreError> {
         kept_modules = artifacts::keep_modules(folder, &building).map_err(write_error(&building))?;
     }
     let set_aside = put_in_place(folder, &building, options.now)?;
-    Ok(Restored { manifest, contents, generation, set_aside, kept_modules })
+    let unread = present.unread;
+    Ok(Restored { manifest, contents, generation, set_aside, kept_modules, returned, unread })
+}
+
+/// The cluster that is in the folder, as far as it can be read: it may be what the backup is needed for.
+#[derive(Debug, Default)]
+struct Predecessor {
+    /// Whom it let in.
+    admission: Option<Admission>,
+    /// Why that is not known.
+    unread: Option<OpenError>,
+    /// The file of its authority.
+    authority: Vec<u8>,
+}
+
+impl Predecessor {
+    fn read(folder: &Path) -> Result<Self, RestoreError> {
+        match read_stopped(&folder.join("store"), &Admission::PREFIXES) {
+            Ok(values) => {
+                let mut admission = Admission::default();
+                // One that cannot be read let nobody in.
+                values.into_iter().for_each(|value| drop(admission.take(value)));
+                // Without its authority it is not known to be the same cluster.
+                let authority = fs::read(folder.join(AUTHORITY)).unwrap_or_default();
+                Ok(Self { admission: Some(admission), unread: None, authority })
+            }
+            Err(OpenError::InUse { .. }) => Err(RestoreError::InUse(folder.to_owned())),
+            Err(error) => Ok(Self { unread: Some(error), ..Self::default() }),
+        }
+    }
+
+    /// Whom it let in, if it is the cluster whose authority was built.
+    fn admission(&self, building: &Path) -> Option<&Admission> {
+        let is_same = fs::read(building.join(AUTHORITY)).is_ok_and(|built| built == self.authority);
+        self.admission.as_ref().filter(|_| is_same)
+    }
 }
 
 /// Whether a restore into the folder stopped half-way.
@@ -168,9 +214,10 @@ fn build(
     reader: &mut BackupReader,
     building: &Path,
     generation: u64,
-    now: UnixMillis,
-) -> Result<Contents, RestoreError> {
+    (options, present): (&Restore<'_>, &Predecessor),
+) -> Result<(Contents, Returned), RestoreError> {
     let mut contents = Contents::default();
+    let mut admission = Admission::default();
     let mut store = Rebuild::create(&building.join("store"))?;
     let revision = first_revision(reader.manifest(), generation);
     make_folder(&building.join("pki"))?;
@@ -183,20 +230,31 @@ fn build(
             }
             // The record of an earlier restore gives way to this one's.
             Record::Value(value) if value.key == generation::RESTORE_KEY => {}
-            Record::Value(value) => store.put(value)?,
+            Record::Value(value) => admission.take(value).map_or(Ok(()), |value| store.put(value))?,
             Record::Module(digest, _) => build_module(reader, building, digest)?,
         }
     }
     let cluster_id = reader.manifest().cluster_id.clone();
     let pki = Pki::load(building)?.filter(|pki| pki.cluster_id() == cluster_id);
     let Some(pki) = pki else { return Err(RestoreError::Authority(cluster_id)) };
-    let record = RestoreRecord { cluster_id, generation, revision, restored_at: now };
+    let before = present.admission(building);
+    if let Some(before) = before {
+        admission.refuse_as(before, revision);
+    }
+    for node in options.revoke {
+        admission.revoke(node, revision, options.now)?;
+    }
+    let returned = admission.returned(before, options.now);
+    for value in admission.into_values() {
+        store.put(value)?;
+    }
+    let record = RestoreRecord { cluster_id, generation, revision, restored_at: options.now };
     let value = generation::encode(&pki.sign_restore(record)?);
     store.put(KeyValue { key: generation::RESTORE_KEY.to_owned(), value, mod_revision: revision })?;
     store.finish(revision)?;
     sync(&building.join("pki"))?;
     sync(building)?;
-    Ok(contents)
+    Ok((contents, returned))
 }
 
 fn build_module(reader: &mut BackupReader, building: &Path, digest: Digest) -> Result<(), RestoreError> {
@@ -321,6 +379,9 @@ const PARTS: [Part; 3] = [
     Part { name: "pki", is_cluster: true },
     Part { name: "modules", is_cluster: false },
 ];
+
+/// The file of a cluster's authority.
+const AUTHORITY: &str = "pki/ca.pem";
 
 /// Where a restore builds; a folder with it is not complete.
 const BUILDING: &str = "restoring";

@@ -255,7 +255,7 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
 }
 
 /// Brings the database up to what the log says was acknowledged, and the log to where the next record follows.
-fn recover(options: &StoreOptions, database: &Database, log: &mut Log) -> Result<Meta, OpenError> {
+pub(super) fn recover(options: &StoreOptions, database: &Database, log: &mut Log) -> Result<Meta, OpenError> {
     let database_error = |error| options.database_error(error);
     let log_error = |source| OpenError::Log { path: options.path.clone(), source };
     let mut meta = load(database).map_err(database_error)?;
@@ -328,4 +328,4 @@ pub(super) const DATABASE_FILE: &str = "store.redb";
 const UNFINISHED_FILE: &str = "store.redb.new";
 
 /// The log's file beside it, which is locked while the store is open; the two belong together.
-const LOG_FILE: &str = "store.log";
+pub(super) const LOG_FILE: &str = "store.log";

@@ -41,11 +41,11 @@ pub struct Registered {
 /// A key that is refused for ever, under whatever name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RevokedKey {
+pub(super) struct RevokedKey {
     /// Whose it was.
     node: NodeName,
     /// Since when.
-    revoked_at: UnixMillis,
+    pub(super) revoked_at: UnixMillis,
 }
 
 /// Why a node's key is not let in. The text is told to the node.
@@ -290,19 +290,19 @@ pub fn node_key(node: &NodeName) -> String {
     format!("{NODES}{node}")
 }
 
-fn revoked_key(key: Digest) -> String {
+pub(super) fn revoked_key(key: Digest) -> String {
     format!("{REVOKED}{}", key.hex())
 }
 
-fn revoke_key(node: &NodeName, key: Digest, now: UnixMillis) -> Write {
+pub(super) fn revoke_key(node: &NodeName, key: Digest, now: UnixMillis) -> Write {
     Write::Put(revoked_key(key), encode(&RevokedKey { node: node.clone(), revoked_at: now }))
 }
 
 /// Where the keys of nodes are.
-const NODES: &str = "/dunlin/nodes/";
+pub(super) const NODES: &str = "/dunlin/nodes/";
 
 /// Where revoked keys are, by the digits of their digest.
-const REVOKED: &str = "/dunlin/revoked/";
+pub(super) const REVOKED: &str = "/dunlin/revoked/";
 
 /// Where the API keeps Node objects.
 const NODE_OBJECTS: &str = "/registry/nodes/";
