@@ -283,7 +283,7 @@ fn store_error(error: OpenError, config: &CoordinatorConfig) -> StartError {
     let (data_dir, snapshots) = (config.data_dir.display(), &config.snapshots.folder);
     let whole = |path: &PathBuf| backup::inspect(path, None).is_ok();
     // Without its authority nobody knows which cluster this was, and whose snapshots to look for.
-    let pki = Pki::exists(&config.data_dir).then(|| Pki::open(&config.data_dir).ok()).flatten();
+    let pki = Pki::load(&config.data_dir).ok().flatten();
     let listed = pki.map(|pki| snapshots::list(snapshots, pki.cluster_id())).unwrap_or_default();
     let newest = listed.into_iter().rev().find(|(path, _)| whole(path));
     let advice = match newest {
@@ -301,7 +301,7 @@ fn store_error(error: OpenError, config: &CoordinatorConfig) -> StartError {
 }
 
 /// The data holds secrets and keys: its folder is its owner's only, also one that an administrator made before.
-fn make_private(dir: &Path) -> std::io::Result<()> {
+pub(crate) fn make_private(dir: &Path) -> std::io::Result<()> {
     folders::make(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }

@@ -35,13 +35,13 @@ use self::{
     writer::{Command, Request},
 };
 
+pub(crate) use self::stopped::read_stopped;
 pub use self::{
     export::Export,
     open::{Absent, OpenError, StoreOptions},
     rebuild::{Rebuild, RebuildError},
     watch::Watch,
 };
-pub(crate) use self::stopped::read_stopped;
 
 /// Handle to the store; cheap to clone. Dropping the last handle closes it.
 #[derive(Clone, Debug)]

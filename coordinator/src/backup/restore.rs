@@ -11,7 +11,9 @@ use dunlin_link::{Digest, NodeName, Revision, UnixMillis, restore::RestoreRecord
 
 use super::{BackupError, BackupReader, Contents, Manifest, Modules, Passphrase, Record, generation};
 use crate::{
-    artifacts, folders,
+    artifacts,
+    coordinator::make_private,
+    folders,
     pki::{Pki, PkiError},
     store::{KeyValue, OpenError, Rebuild, RebuildError, read_stopped},
     tokens::{Admission, Returned, RevokeError},
@@ -133,6 +135,7 @@ pub fn restore(options: &Restore<'_>) -> Result<Restored, RestoreError> {
     let generation = next_generation(options, reader.manifest())?;
     let present = if is_occupied { Predecessor::read(folder)? } else { Predecessor::default() };
     let _lock = lock(folder)?;
+    make_private(folder).map_err(write_error(folder))?;
     let building = folder.join(BUILDING);
     make_folder(&building)?;
     let built = build(&mut reader, &building, generation, (options, &present));

@@ -1,6 +1,11 @@
 //! Backups there and back: what comes back, what is refused, and that a refusal changes nothing.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use dunlin_link::{
@@ -51,11 +56,11 @@ impl Folder {
         folder
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    fn data(&self) -> PathBuf {
         self.root.path().join("data")
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    fn file(&self) -> PathBuf {
         self.root.path().join("cluster.backup")
     }
 
@@ -85,6 +90,16 @@ fn open(data: &Path) -> Store {
     Store::open(&StoreOptions::new(data.join("store"))).unwrap()
 }
 
+/// What below a folder others than its owner may read, the folder included.
+fn readable_by_others(path: &Path) -> Vec<PathBuf> {
+    let is_private = fs::metadata(path).unwrap().permissions().mode() & 0o077 == 0;
+    let mut found = if is_private { Vec::new() } else { vec![path.to_owned()] };
+    for entry in fs::read_dir(path).into_iter().flatten() {
+        found.extend(readable_by_others(&entry.unwrap().path()));
+    }
+    found
+}
+
 async fn put(store: &Store, key: &str, value: &str) {
     let writes = vec![Write::Put(key.to_owned(), Bytes::from(value.to_owned()))];
     store.txn(Txn { compares: Vec::new(), writes }).await.unwrap();
@@ -97,7 +112,15 @@ async fn all(store: &Store) -> Vec<(String, Bytes, Revision)> {
 }
 
 fn options<'a>(file: &'a Path, data_dir: &'a Path) -> Restore<'a> {
-    Restore { file, passphrase: None, data_dir, present: Present::Refuse, generation: None, revoke: &[], now: NOW }
+    Restore {
+        file,
+        passphrase: None,
+        data_dir,
+        present: Present::Refuse,
+        generation: None,
+        revoke: &[],
+        now: NOW,
+    }
 }
 
 #[tokio::test]
@@ -107,18 +130,19 @@ async fn a_cluster_comes_back_with_everything_in_it() {
     let (inspected, contents) = inspect(&folder.file(), None).unwrap();
     assert_eq!(inspected, manifest);
     assert_eq!((contents.object_count(), contents.records, contents.modules), (500, 1, 1));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(folder.file()).unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
 
     let data = folder.root.path().join("elsewhere/data");
+    // As mkdir makes one.
+    fs::create_dir_all(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
     synced();
     let restored = restore(&options(&folder.file(), &data)).unwrap();
     let flushed = synced();
-    for made_in in [folder.root.path(), &folder.root.path().join("elsewhere"), &data] {
-        assert!(flushed.iter().any(|folder| folder == made_in), "{} in {flushed:?}", made_in.display());
-    }
+    assert!(flushed.iter().any(|folder| *folder == data), "{flushed:?}");
     assert_eq!((restored.generation, restored.set_aside), (1_800_000_000, None));
     assert!(!is_unfinished(&data));
+    assert_eq!(readable_by_others(&data), Vec::<PathBuf>::new());
     assert_eq!(fs::read(artifacts::module_path(&data, Digest::of(MODULE))).unwrap(), MODULE);
     let (old, new) = (folder.open(), open(&data));
     let mut came = all(&new).await;
@@ -419,8 +443,7 @@ async fn a_restore_lets_nobody_in_who_was_shut_out_after_the_backup() {
         assert!(matches!(refused, JoinError::Revoked(_)), "{refused}");
     }
     let left = tokens.list().await.unwrap().into_iter().map(|token| (token.id, token.uses_left));
-    let mut expected =
-        vec![(&made[0], Some(5)), (&made[1], Some(1)), (&made[3], Some(0))];
+    let mut expected = vec![(&made[0], Some(5)), (&made[1], Some(1)), (&made[3], Some(0))];
     expected.sort_by_key(|(token, _)| token.id.clone());
     let expected = expected.into_iter().map(|(token, left)| (token.id.clone(), left));
     assert!(left.eq(expected), "{:?}", tokens.list().await);

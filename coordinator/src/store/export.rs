@@ -6,7 +6,7 @@ use dunlin_link::Revision;
 use redb::ReadableDatabase;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{KeyValue, Store, StoreError, read::Snapshot, shared::Shared};
+use super::{KeyValue, Store, StoreError, read::Snapshot};
 
 /// All current values at one revision, as they are read. While it lives, pages that writers replace are kept; dropping it ends that.
 #[derive(Debug)]

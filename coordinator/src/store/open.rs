@@ -1,8 +1,9 @@
 //! Opening a store: its files, what the log holds beyond the database, and the writer's thread.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -204,9 +205,11 @@ impl StoreOptions {
             None => {}
         }
         let unfinished = self.path.join(UNFINISHED_FILE);
-        File::create(&unfinished).map_err(file_error(&unfinished))?;
+        // One whose making was cut off is begun anew.
+        let file = self.open_file(UNFINISHED_FILE)?;
+        file.set_len(0).map_err(file_error(&unfinished))?;
         let database =
-            Builder::new().create(&unfinished).map_err(|source| self.database_error(source.into()))?;
+            Builder::new().create_file(file).map_err(|source| self.database_error(source.into()))?;
         load(&database).map_err(|error| self.database_error(error))?;
         drop(database);
         fs::rename(&unfinished, &path).map_err(file_error(&path))
@@ -224,8 +227,7 @@ impl StoreOptions {
 
     fn open_file(&self, name: &str) -> Result<File, OpenError> {
         let path = self.path.join(name);
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        opened.map_err(file_error(&path))
+        open_private(&path).map_err(file_error(&path))
     }
 
     pub(super) fn database_error(&self, source: redb::Error) -> OpenError {
@@ -248,6 +250,17 @@ impl StoreOptions {
             ScanError::Damaged(what) => self.damaged(what.to_owned()),
         }
     }
+}
+
+/// Opens or makes a file that only its owner can read: Secrets are in it, and the folder may be copied to where others can look.
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // One that was made before this was so.
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError {

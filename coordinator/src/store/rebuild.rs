@@ -6,7 +6,7 @@ use std::{
 };
 
 use dunlin_link::Revision;
-use redb::{Database, Durability};
+use redb::{Builder, Database, Durability};
 
 use super::{
     KeyValue,
@@ -59,7 +59,7 @@ impl Rebuild {
         if path.try_exists().map_err(file)? {
             return Err(file(io::ErrorKind::AlreadyExists.into()));
         }
-        let database = Database::create(&path);
+        let database = Builder::new().create_file(open::open_private(&path).map_err(file)?);
         let database = database.map_err(|source| database_error(folder, source.into()))?;
         Ok(Self { folder: folder.to_owned(), database, waiting: Vec::new(), bytes: 0 })
     }

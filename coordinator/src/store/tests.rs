@@ -128,6 +128,28 @@ async fn pages_are_consistent_while_others_write() {
 }
 
 #[tokio::test]
+async fn its_files_are_their_owners_only_also_those_of_before() {
+    use std::{
+        fs::{Permissions, metadata, set_permissions},
+        os::unix::fs::PermissionsExt as _,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let modes = || {
+        let names = ["", "store.redb", "store.log"];
+        names.map(|name| metadata(path.join(name)).unwrap().permissions().mode() & 0o777)
+    };
+    let open = || Store::open(&StoreOptions::new(&path)).unwrap();
+    open().close().await;
+    assert_eq!(modes(), [0o700, 0o600, 0o600]);
+    for name in ["store.redb", "store.log"] {
+        set_permissions(path.join(name), Permissions::from_mode(0o644)).unwrap();
+    }
+    open().close().await;
+    assert_eq!(modes(), [0o700, 0o600, 0o600]);
+}
+
+#[tokio::test]
 async fn a_watch_resumes_from_memory_and_from_history() {
     let folder = tempfile::tempdir().unwrap();
     for recent_bytes in [0, 1 << 20] {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -48,7 +49,8 @@ fn open_verified(
         // redb would begin a new one, as for no file at all.
         return Err(damaged(path, "it is empty".to_owned()));
     }
-    let opened = Database::builder().set_cache_size(cache_bytes).create(path);
+    let file = open_private(path).map_err(|error| DatabaseError::Storage(StorageError::Io(error)));
+    let opened = file.and_then(|file| Database::builder().set_cache_size(cache_bytes).create_file(file));
     let mut database = opened.map_err(|error| not_opened(path, error))?;
     // Every checksum. What a crash left half done was repaired above; a commit that was durable and does not verify is damage, never
     // rolled back: commits have two phases, so that the two can be told apart.
@@ -105,7 +107,8 @@ pub(super) fn seal_all(
         _ => {}
     }
     let copy = || -> Result<Database, redb::Error> {
-        let fresh = Database::builder().set_cache_size(cache_bytes).create(&fresh_path)?;
+        let file = open_private(&fresh_path).map_err(redb::Error::Io)?;
+        let fresh = Database::builder().set_cache_size(cache_bytes).create_file(file)?;
         let transaction = begin(&fresh)?;
         for table in [META, PODS, MEMORIES, TOMBSTONES] {
             let mut to = transaction.open_table(table)?;
@@ -129,6 +132,16 @@ pub(super) fn seal_all(
     // The old file stays locked until here, the new one from its start, so that no other agent gets in between.
     drop(database);
     Ok(fresh)
+}
+
+/// Opens or makes a file that only its owner can read, also one that was made before this was so.
+fn open_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 /// What redb's refusal to open a file means.

@@ -77,6 +77,21 @@ async fn a_reopened_state_holds_what_was_committed() {
     assert_eq!(loaded.applied.revision, Revision(7));
 }
 
+#[tokio::test]
+async fn its_file_is_its_owners_only_also_one_of_before() {
+    use std::{
+        fs::{Permissions, metadata, set_permissions},
+        os::unix::fs::PermissionsExt as _,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mode = || metadata(dir.path().join(FILE)).unwrap().permissions().mode() & 0o777;
+    drop(Local::open(dir.path(), (&seal(), &Arc::default())).unwrap());
+    assert_eq!(mode(), 0o600);
+    set_permissions(dir.path().join(FILE), Permissions::from_mode(0o644)).unwrap();
+    drop(reopen(dir.path()));
+    assert_eq!(mode(), 0o600);
+}
+
 /// The file's bytes, free pages included.
 fn says(dir: &Path, value: &[u8]) -> bool {
     std::fs::read(dir.join(FILE)).unwrap().windows(value.len()).any(|bytes| bytes == value)
