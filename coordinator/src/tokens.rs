@@ -192,18 +192,24 @@ impl Tokens {
         Ok(false)
     }
 
-    /// Checks that the request names a node and a token that can be used for it, and uses nothing.
+    /// Checks that the request names a node and a token that can be used for it, and uses nothing. A token that is used up can still
+    /// be good for the machine that used it, which its key tells.
     ///
     /// # Errors
     /// Why not.
     pub async fn check(&self, request: &JoinRequest, now: UnixMillis) -> Result<(), JoinError> {
         check_name(request)?;
-        self.take_use(request, now).await.map(drop)
+        match self.take_use(request, now).await?.count {
+            Count::UsedUp if !self.has_joined_with(request).await? => {
+                Err(JoinError::UsedUp(request.token.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Uses a token: registers `key`, whose certificate ends at `certificate_end`, as the identity of the node that asks, and counts
-    /// the use, or does neither. A node that has joined with this key before may join again, which takes a use as well. Answers
-    /// whose place the key took, if another had it.
+    /// the use, or does neither. A node that has joined with this key before may join again. With the same token that takes no use: the
+    /// answer to its first request may have been lost. Answers whose place the key took, if another had it.
     ///
     /// # Errors
     /// Why not.
@@ -220,9 +226,15 @@ impl Tokens {
             let entry = if used.replaces.is_some() { Entry::Replacing } else { Entry::Fresh };
             let record = NodeRecord::joined(key, request.token.clone(), certificate_end, now);
             let claim = self.claim(&request.node, record, entry, now).await?;
-            let Claim { compares, writes, place } = claim;
+            let Claim { compares, writes, place, is_repeated } = claim;
+            let counted = match used.count {
+                _ if is_repeated => None,
+                Count::Free => None,
+                Count::Less(write) => Some(write),
+                Count::UsedUp => return Err(JoinError::UsedUp(request.token.clone())),
+            };
             let compares = compares.into_iter().chain([used.compare]).collect();
-            let writes = writes.into_iter().chain(used.write).chain([server_time::record(now)]).collect();
+            let writes = writes.into_iter().chain(counted).chain([server_time::record(now)]).collect();
             let txn = Txn { compares, writes };
             if let TxnOutcome::Committed(_) = self.store.txn(txn).await.map_err(TokenError::from)? {
                 if place == Place::Taken {
@@ -233,7 +245,7 @@ impl Tokens {
         }
     }
 
-    /// The write that takes one use of the token, and what must hold for it.
+    /// What taking one use of the token means, and what must hold for it.
     async fn take_use(&self, request: &JoinRequest, now: UnixMillis) -> Result<Use, JoinError> {
         let key = token_key(&request.token);
         let found = self.store.get(&key).await.map_err(TokenError::from)?.ok_or(JoinError::UnknownToken)?;
@@ -250,20 +262,33 @@ impl Tokens {
         }
         let replaces = record.replaces.clone();
         let compare = Compare::ModRevision(key.clone(), found.mod_revision);
-        match record.uses_left {
-            None => return Ok(Use { compare, write: None, replaces }),
-            Some(0) => return Err(JoinError::UsedUp(record.id)),
-            Some(uses) => record.uses_left = Some(uses - 1),
-        }
-        Ok(Use { compare, write: Some(Write::Put(key, encode(&record))), replaces })
+        let count = match record.uses_left {
+            None => Count::Free,
+            Some(0) => Count::UsedUp,
+            Some(uses) => {
+                record.uses_left = Some(uses - 1);
+                Count::Less(Write::Put(key, encode(&record)))
+            }
+        };
+        Ok(Use { compare, count, replaces })
     }
 }
 
 /// One use of a token, not taken yet.
 struct Use {
     compare: Compare,
-    write: Option<Write>,
+    count: Count,
     replaces: Option<NodeName>,
+}
+
+/// What a use of a token leaves.
+enum Count {
+    /// Any number, as before.
+    Free,
+    /// One less, by this write.
+    Less(Write),
+    /// There was none left.
+    UsedUp,
 }
 
 /// What a node's name was before a join.

@@ -1,6 +1,9 @@
 //! The keys of nodes: which is whose, which are revoked, and until when their certificates last.
 
-use dunlin_link::{Digest, NodeName, UnixMillis, join::TokenId};
+use dunlin_link::{
+    Digest, NodeName, UnixMillis,
+    join::{JoinRequest, TokenId},
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -103,6 +106,8 @@ pub(super) struct Claim {
     pub(super) compares: Vec<Compare>,
     pub(super) writes: Vec<Write>,
     pub(super) place: Place,
+    /// Whether the key has this name already, by the same token.
+    pub(super) is_repeated: bool,
 }
 
 impl NodeRecord {
@@ -226,6 +231,7 @@ impl Tokens {
             compares: vec![compare],
             writes: [write].into_iter().chain(restored).collect(),
             place: Place::Free,
+            is_repeated: false,
         };
         let Some((found, known)) = self.node_record(node).await? else {
             claim.compares.push(Compare::Absent(path));
@@ -233,6 +239,7 @@ impl Tokens {
         };
         claim.compares.push(Compare::ModRevision(path, found.mod_revision));
         if known.key == record.key {
+            claim.is_repeated = known.token == record.token && known.revoked_at.is_none();
             return Ok(claim);
         }
         if entry == Entry::Replacing {
@@ -246,6 +253,12 @@ impl Tokens {
         }
         claim.compares.push(Compare::Absent(object));
         Ok(claim)
+    }
+
+    /// Whether the node that a request names has joined with the token that it brings, and its key is not refused.
+    pub(super) async fn has_joined_with(&self, request: &JoinRequest) -> Result<bool, TokenError> {
+        let found = self.node_record(&request.node).await?;
+        Ok(found.is_some_and(|(_, known)| known.token == request.token && known.revoked_at.is_none()))
     }
 
     /// What must hold for a key that was never revoked; one that was revoked as this node is let in again by a token that replaces it.

@@ -65,6 +65,53 @@ async fn a_token_lets_in_as_many_as_it_says_until_it_ends() {
     assert_eq!(third, format!("the join token {} has been used up", token.id));
 }
 
+/// What the machine that asks is told before its key is looked at, or nothing.
+async fn checked(cluster: &Cluster, token: &JoinToken, node: &str) -> String {
+    let request = JoinRequest {
+        token: token.id.clone(),
+        secret: token.secret.clone(),
+        node: NodeName::new(node),
+        certificate_request: Vec::new(),
+    };
+    let checked = cluster.tokens.check(&request, NOW).await;
+    checked.err().map_or_else(String::new, |error| error.to_string())
+}
+
+#[tokio::test]
+async fn a_machine_whose_answer_was_lost_asks_again_with_its_token() {
+    let cluster = Cluster::new();
+    let once = cluster.token(Some(1)).await;
+    let used_up = format!("the join token {} has been used up", once.id);
+    for _ in 0..3 {
+        assert_eq!(checked(&cluster, &once, "n1").await, "");
+        assert_eq!(cluster.join(&once, "n1", "k1", Duration::ZERO).await, "");
+    }
+    assert_eq!(cluster.join(&once, "n1", "k2", Duration::ZERO).await, used_up, "another machine");
+    assert_eq!(checked(&cluster, &once, "n2").await, used_up);
+    assert_eq!(cluster.join(&once, "n2", "k1", Duration::ZERO).await, used_up, "another name");
+    let uses = cluster.token(Some(5)).await;
+    for _ in 0..3 {
+        assert_eq!(cluster.join(&uses, "n3", "k3", Duration::ZERO).await, "");
+    }
+    let left = cluster.tokens.list().await.unwrap().into_iter().find(|token| token.id == uses.id).unwrap();
+    assert_eq!(left.uses_left, Some(4));
+    // With another token it is a use of that one.
+    assert_eq!(cluster.join(&uses, "n1", "k1", Duration::ZERO).await, "");
+    assert_eq!(cluster.join(&once, "n1", "k1", Duration::ZERO).await, used_up);
+
+    let replacement = cluster.replacement("n3").await;
+    assert_eq!(cluster.join(&replacement, "n3", "k4", Duration::ZERO).await, "");
+    assert_eq!(cluster.join(&replacement, "n3", "k4", Duration::ZERO).await, "", "its answer was lost");
+    // Neither revoking nor removing it is undone by a token that it has used.
+    cluster.tokens.revoke(&NodeName::new("n3"), NOW).await.unwrap();
+    let used_up = format!("the join token {} has been used up", replacement.id);
+    assert_eq!(checked(&cluster, &replacement, "n3").await, used_up);
+    assert_eq!(cluster.join(&replacement, "n3", "k4", Duration::ZERO).await, used_up);
+    let removed = Write::Delete(node_key(&NodeName::new("n3")));
+    cluster.store.txn(Txn { compares: Vec::new(), writes: vec![removed] }).await.unwrap();
+    assert_eq!(cluster.join(&replacement, "n3", "k4", Duration::ZERO).await, used_up);
+}
+
 #[tokio::test]
 async fn uses_are_counted_once_each_however_many_ask_at_once() {
     let cluster = Cluster::new();
