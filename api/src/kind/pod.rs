@@ -92,8 +92,10 @@ fn prepare_create(object: &mut Value, creation: &Creation<'_>) {
 /// What Kubernetes' admission plugins set and refuse: service account, priority, default tolerations.
 fn admit(kind: &Kind, object: &mut Value) -> Result<(), Status> {
     let name = text(&object["metadata"], "name").to_owned();
+    // What runs from a node's own disk needs no account, and its mirror may name none.
+    let is_mirror = mirror_of(object).is_some();
     let spec = object_mut(object, "spec");
-    if text(spec, "serviceAccountName").is_empty() {
+    if text(spec, "serviceAccountName").is_empty() && !is_mirror {
         set(spec, "serviceAccountName", "default");
         set(spec, "serviceAccount", "default");
     }
@@ -122,6 +124,12 @@ fn admit(kind: &Kind, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
+/// The static pod that a pod only shows, by its uid on its node; `None` for a pod that is one itself. Kubernetes calls such a pod a
+/// mirror: what it shows runs whether it is there or not.
+pub fn mirror_of(pod: &Value) -> Option<&str> {
+    pod.get("metadata")?.get("annotations")?.get(MIRROR)?.as_str()
+}
+
 /// A pod stays for a while on a node that is not ready, unless it says otherwise.
 fn tolerate_lost_nodes(spec: &mut Value) {
     let mut tolerations = list(spec, "tolerations").to_vec();
@@ -138,6 +146,9 @@ fn tolerate_lost_nodes(spec: &mut Value) {
     }
     put(spec, "tolerations", tolerations.into());
 }
+
+/// The annotation that makes a pod a mirror, see [`mirror_of`].
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Each list of containers in a pod's spec, in the order they start.
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use crate::{
     field::{FieldError, Path},
-    kind::report,
+    kind::{
+        pod::{MIRROR, mirror_of},
+        report,
+    },
     names::{self, NameRule},
     value::{has, list, text},
 };
@@ -24,10 +27,10 @@ pub(super) use update::{status, update};
 /// Rules for any pod.
 pub(super) fn object(pod: &Value, errors: &mut Vec<FieldError>) {
     let spec = &pod["spec"];
-    let mirror = "kubernetes.io/config.mirror";
-    let mirror_of = text(&pod["metadata"]["annotations"], mirror);
-    if !mirror_of.is_empty() && text(spec, "nodeName").is_empty() {
-        let field = Path::new("metadata.annotations").key(mirror);
+    if let Some(mirror_of) = mirror_of(pod)
+        && text(spec, "nodeName").is_empty()
+    {
+        let field = Path::new("metadata.annotations").key(MIRROR);
         let detail = "must set spec.nodeName if mirror pod annotation is set";
         errors.push(FieldError::invalid(field, mirror_of, detail));
     }

@@ -4,11 +4,13 @@ use serde_json::Value;
 
 use crate::{
     field::{FieldError, Path},
+    kind::pod::{MIRROR, mirror_of},
     value::{has, list, list_mut, put, text},
 };
 
 /// Rules for a change of a pod.
 pub(in crate::kind::pod) fn update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    check_mirror(new, old, errors);
     let spec = Path::new("spec");
     for key in ["containers", "initContainers"] {
         if list(&new["spec"], key).len() != list(&old["spec"], key).len() {
@@ -39,6 +41,16 @@ pub(in crate::kind::pod) fn update(new: &Value, old: &Value, errors: &mut Vec<Fi
     if with_changeable_of(new, old) != old["spec"] {
         errors.push(FieldError::forbidden(&spec, FIXED));
     }
+}
+
+/// A pod that runs never becomes one that only shows another, nor the other way round.
+fn check_mirror(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let detail = match (mirror_of(old), mirror_of(new)) {
+        (None, Some(_)) => "may not add mirror pod annotation",
+        (before, after) if before != after => "may not remove or update mirror pod annotation",
+        _ => return,
+    };
+    errors.push(FieldError::forbidden(Path::new("metadata.annotations").key(MIRROR), detail));
 }
 
 fn check_deadline(new: &Value, old: &Value, spec: &Path, errors: &mut Vec<FieldError>) {
@@ -83,6 +95,8 @@ fn with_changeable_of(new: &Value, old: &Value) -> Value {
 
 /// Rules for a change of a pod's status.
 pub(in crate::kind::pod) fn status(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    // Annotations are written along with a status.
+    check_mirror(new, old, errors);
     let field = Path::new("status");
     let before = text(&old["status"], "nominatedNodeName");
     let nominated = text(&new["status"], "nominatedNodeName");
@@ -117,6 +131,29 @@ mod tests {
         update(&new, &old, &mut errors);
         let found: Vec<&str> = errors.iter().map(FieldError::field).collect();
         assert_eq!(found, expected, "{new}");
+    }
+
+    #[test]
+    fn a_mirror_stays_what_it_is() {
+        let check = |old: Option<&str>, new: Option<&str>, expected: &str| {
+            let pod = |of: Option<&str>| match of {
+                Some(of) => json!({"metadata": {"annotations": {MIRROR: of}}, "spec": {}, "status": {}}),
+                None => json!({"metadata": {"annotations": {"a": "b"}}, "spec": {}, "status": {}}),
+            };
+            for rules in [update, status] {
+                let mut errors = Vec::new();
+                rules(&pod(new), &pod(old), &mut errors);
+                let found: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                let field = "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not ";
+                let expected = if expected.is_empty() { vec![] } else { vec![format!("{field}{expected}")] };
+                assert_eq!(found, expected);
+            }
+        };
+        check(None, None, "");
+        check(Some("x"), Some("x"), "");
+        check(None, Some("x"), "add mirror pod annotation");
+        check(Some("x"), Some("y"), "remove or update mirror pod annotation");
+        check(Some("x"), None, "remove or update mirror pod annotation");
     }
 
     #[test]
