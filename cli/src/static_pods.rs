@@ -5,8 +5,7 @@ use dunlin_api::{
     kind,
     pipeline::{self, Creation, FieldValidation},
 };
-use dunlin_edge_node::{ManifestParser, ResolveImage};
-use dunlin_link::pod::PodAssignment;
+use dunlin_edge_node::{ManifestParser, ParsedManifest, ResolveImage};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -15,7 +14,7 @@ pub(crate) fn parser() -> ManifestParser {
     ManifestParser::new(parse)
 }
 
-fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<PodAssignment, String> {
+fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, String> {
     let pods = kind::by_kind("v1", "Pod").ok_or("this program knows no pods")?;
     // YAML holds JSON.
     let decoded = pipeline::decode(pods, manifest, Format::Yaml, FieldValidation::Strict);
@@ -23,13 +22,15 @@ fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<PodAssignment, S
     if let Some(named) = other_object(&pod) {
         return Err(format!("a static pod cannot name other objects: {named}"));
     }
+    let written = serde_json::to_vec(&pod).map_err(|error| error.to_string())?;
     let namespace =
         pod.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default").to_owned();
     // The node gives the pod its uid and start; neither time nor chance may make another pod of the same manifest.
     let creation = Creation { namespace: &namespace, now: Timestamp::UNIX_EPOCH, uid: "static", suffix: "" };
     let created = pipeline::create(pods, pod, &creation).map_err(|status| status.message().to_owned())?;
     let json = serde_json::to_vec(&created.object).map_err(|error| error.to_string())?;
-    dunlin_coordinator::lower::lower(&json, resolve).map_err(|error| error.to_string())
+    let pod = dunlin_coordinator::lower::lower(&json, resolve).map_err(|error| error.to_string())?;
+    Ok(ParsedManifest { pod, object: written })
 }
 
 /// The first field that names an object of the API, as Kubernetes forbids in static pods. What containers name is seen once lowered.
@@ -69,7 +70,10 @@ mod tests {
             other => Err(format!("no {other}.wasm")),
         };
         match (parse(manifest.as_bytes(), &resolve), expected) {
-            (Ok(pod), Ok(name)) => {
+            (Ok(ParsedManifest { pod, object }), Ok(name)) => {
+                let object: Value = serde_json::from_slice(&object).unwrap();
+                assert_eq!(object["metadata"]["name"], pod.name);
+                assert_eq!(object.get("status"), None, "what the system adds is the coordinator's");
                 assert_eq!(format!("{}/{}", pod.namespace, pod.name), name);
                 assert_eq!(pod.spec.containers[0].image.digest, Some(Digest::of(b"web")));
                 assert!(pod.config.is_empty());

@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use dunlin_coordinator_core::dispatch::{Change, ConfigKey, DesiredSets};
+use dunlin_coordinator_core::{
+    dispatch::{Change, ConfigKey, DesiredSets},
+    mirror::Mirrors,
+};
 use dunlin_link::{NodeName, Revision, assignment::Desired, sealed::ContentKey};
 use tokio::sync::watch;
 
@@ -24,12 +27,15 @@ pub struct Dispatch {
 struct State {
     sets: DesiredSets,
     listeners: HashMap<NodeName, watch::Sender<Revision>>,
+    /// Who looks after nodes' mirrors.
+    mirror_listeners: HashMap<NodeName, watch::Sender<()>>,
 }
 
 impl Dispatch {
     /// Sets without a pod, for the driver to fill. Nodes hold content under ids that are made with `key`.
     pub fn new(key: ContentKey) -> Self {
-        let state = State { sets: DesiredSets::new(key.clone()), listeners: HashMap::new() };
+        let sets = DesiredSets::new(key.clone());
+        let state = State { sets, listeners: HashMap::new(), mirror_listeners: HashMap::new() };
         Self { state: Arc::new(Mutex::new(state)), key }
     }
 
@@ -51,6 +57,18 @@ impl Dispatch {
         self.lock().sets.desired(node)
     }
 
+    /// The mirrors that name `node`; `None` until the store was read.
+    pub(crate) fn mirrors(&self, node: &NodeName) -> Option<Mirrors> {
+        self.lock().sets.mirrors(node)
+    }
+
+    /// Changes whenever the mirrors that name `node` do, and when the store was read.
+    pub(crate) fn subscribe_mirrors(&self, node: &NodeName) -> watch::Receiver<()> {
+        let mut state = self.lock();
+        let sender = state.mirror_listeners.entry(node.clone()).or_insert_with(|| watch::Sender::new(()));
+        sender.subscribe()
+    }
+
     /// Folds in changes of one or more revisions up to `revision`, and tells the sessions of every node whose set changed. Sessions
     /// see all of it or nothing.
     pub(crate) fn apply(&self, changes: &[Change], revision: Revision) {
@@ -60,6 +78,9 @@ impl Dispatch {
         }
         for node in state.sets.publish(revision) {
             state.tell(&node);
+        }
+        for node in state.sets.take_changed_mirrors() {
+            state.tell_mirrors(&node);
         }
     }
 
@@ -79,6 +100,10 @@ impl Dispatch {
         for node in listening {
             state.tell(&node);
         }
+        let listening: Vec<NodeName> = state.mirror_listeners.keys().cloned().collect();
+        for node in listening {
+            state.tell_mirrors(&node);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -94,6 +119,15 @@ impl State {
             self.listeners.remove(node);
         } else {
             sender.send_replace(self.sets.desired(node).revision);
+        }
+    }
+
+    fn tell_mirrors(&mut self, node: &NodeName) {
+        let Some(sender) = self.mirror_listeners.get(node) else { return };
+        if sender.receiver_count() == 0 {
+            self.mirror_listeners.remove(node);
+        } else {
+            sender.send_replace(());
         }
     }
 }

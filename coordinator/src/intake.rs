@@ -14,6 +14,7 @@ use dunlin_link::{
     NodeName, PodUid,
     assignment::Refusal,
     session::registry::CloneNews,
+    statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use futures_util::{StreamExt, stream};
@@ -26,6 +27,7 @@ pub use dunlin_link::session::coordinator::Recorded;
 use crate::{
     dispatch::Dispatch,
     events::{Occurrence, Recorder, Regarding, Severity},
+    mirrors::{StaticPods, Tended},
     service::{ApiService, Clock, ModifyError, ObjectRef, User},
     store::{Compare, Store, StoreError, Txn, Write},
 };
@@ -42,6 +44,7 @@ struct Inner {
     dispatch: Dispatch,
     recorder: Recorder,
     clock: Clock,
+    statics: StaticPods,
     /// Where the driver hears of sessions.
     liveness: mpsc::Sender<(NodeName, Liveness)>,
 }
@@ -59,7 +62,8 @@ pub(crate) struct Parts {
 impl Intake {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { service, store, dispatch, recorder, clock, liveness } = parts;
-        Self { inner: Arc::new(Inner { service, store, dispatch, recorder, clock, liveness }) }
+        let statics = StaticPods::new(service.clone(), dispatch.clone(), recorder.clone(), clock.clone());
+        Self { inner: Arc::new(Inner { service, store, dispatch, recorder, clock, statics, liveness }) }
     }
 
     /// A node's session opened: registers or updates its Node object and marks it Ready.
@@ -72,7 +76,23 @@ impl Intake {
 
     /// The node's current session ended or fell silent.
     pub async fn disconnected(&self, node: &NodeName) {
+        self.inner.statics.forget(node);
         self.tell(node, Liveness::Silent(self.inner.clock.now())).await;
+    }
+
+    /// The node says which static pods it has.
+    pub fn static_pods(&self, node: &NodeName, pods: Vec<StaticPodName>) {
+        self.inner.statics.stated(node, pods);
+    }
+
+    /// The node says what a static pod is that it was asked about.
+    pub async fn static_pod(&self, node: &NodeName, pod: StaticPod) {
+        self.inner.statics.told(node, pod).await;
+    }
+
+    /// Brings the mirrors of a node's static pods into step with what it stated, as far as that goes without asking it.
+    pub async fn tend_mirrors(&self, node: &NodeName) -> Tended {
+        self.inner.statics.tend(node).await
     }
 
     /// Two machines use the node's key, or only one again: a condition and an event say so.
@@ -216,6 +236,10 @@ impl Inner {
             tracing::warn!(%node, namespace, name, %error, "a pod's status cannot be stored");
             return Recorded::Retry;
         }
+        // A pod of the node's own: its mirror is still to be made, or cannot be. The node reports again what it is asked about.
+        if self.statics.has(node, &report.uid) {
+            return Recorded::Gone;
+        }
         if report.stopped {
             self.forget(node, &report.uid).await;
         } else {
@@ -255,7 +279,7 @@ impl Inner {
     }
 }
 
-fn occurrence(node: &NodeName, event: NodeEvent, clock_offset_ms: i64) -> Occurrence {
+pub(crate) fn occurrence(node: &NodeName, event: NodeEvent, clock_offset_ms: i64) -> Occurrence {
     let at = Timestamp::from_millisecond(event.at.0.saturating_add(clock_offset_ms)).unwrap_or_default();
     let regarding = match event.pod {
         Some(pod) => Regarding {
@@ -289,11 +313,11 @@ fn occurrence(node: &NodeName, event: NodeEvent, clock_offset_ms: i64) -> Occurr
     }
 }
 
-fn pod_kind() -> &'static Kind {
+pub(crate) fn pod_kind() -> &'static Kind {
     kind::by_kind("v1", "Pod").expect("the registry has pods")
 }
 
-fn node_kind() -> &'static Kind {
+pub(crate) fn node_kind() -> &'static Kind {
     kind::by_kind("v1", "Node").expect("the registry has nodes")
 }
 

@@ -16,6 +16,7 @@ pub mod founding;
 pub mod front;
 pub mod intake;
 pub mod members;
+pub mod mirrors;
 pub mod pki;
 pub mod quic;
 pub mod server_time;

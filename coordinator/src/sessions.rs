@@ -11,6 +11,7 @@ mod drive;
 mod links;
 mod pulse;
 mod seat;
+mod tending;
 
 use std::{
     collections::HashMap,

@@ -13,7 +13,7 @@ mod inspect;
 mod shared;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io,
     sync::Arc,
     time::Duration,
@@ -24,8 +24,10 @@ use dunlin_edge_node_core::{
     sandbox::{Request, State},
 };
 use dunlin_link::{
-    ContainerId,
+    ContainerId, PodUid,
     assignment::{AssignmentChange, Refusal},
+    limits::STATIC_PODS_ASKED_MAX,
+    statics::StaticPod,
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -71,6 +73,8 @@ pub(crate) struct Agent {
     changes: u64,
     /// Who follows the log of a container that runs.
     followers: HashMap<ContainerId, watch::Sender<bool>>,
+    /// What the manifests of static pods hold, for the coordinator to show.
+    manifests: BTreeMap<PodUid, Arc<[u8]>>,
 }
 
 /// The way to the sandbox.
@@ -89,6 +93,7 @@ type CommitReply = oneshot::Sender<io::Result<Vec<Refusal>>>;
 enum Input {
     Commit { change: AssignmentChange, reply: CommitReply },
     Statics(Scan),
+    StaticPodsWanted(Vec<PodUid>),
     Locate { locate: Locate, reply: oneshot::Sender<Result<Located, String>> },
     Inspect(inspect::Inspect),
 }
@@ -196,6 +201,7 @@ impl Agent {
                 self.core.handle_change(ticket, change, self.clock.now());
             }
             Input::Statics(scan) => self.handle_statics(scan),
+            Input::StaticPodsWanted(uids) => self.tell_static_pods(uids),
             Input::Locate { locate, reply } => {
                 // The asker may have gone away; there is nobody else to tell.
                 let _ = reply.send(self.locate(&locate));
@@ -205,13 +211,25 @@ impl Agent {
     }
 
     /// The static pods' folder looks different.
-    fn handle_statics(&mut self, Scan { pods, modules, rejected }: Scan) {
+    fn handle_statics(&mut self, Scan { pods, objects, modules, rejected }: Scan) {
         let now = self.clock.now();
         for (digest, bytes) in modules {
             self.modules.insert(digest, bytes, now.wall.0.unsigned_abs());
         }
         self.shared.set_rejected(rejected);
+        self.manifests = objects;
         self.core.handle_statics(pods, now);
+    }
+
+    /// The coordinator asks what static pods are, to show them: tells their manifests, and how they fare. Of a pod whose manifest went
+    /// since, and of one that no frame holds, it can tell nothing.
+    fn tell_static_pods(&mut self, uids: Vec<PodUid>) {
+        let now = self.clock.now();
+        for uid in uids.into_iter().take(STATIC_PODS_ASKED_MAX) {
+            let object = self.manifests.get(&uid).map(|object| object.to_vec()).unwrap_or_default();
+            self.session.static_pod(StaticPod { uid: uid.clone(), object });
+            self.core.handle_mirrored(&uid, now);
+        }
     }
 
     fn handle_written(&mut self, ticket: WriteTicket, result: io::Result<()>) {

@@ -25,5 +25,5 @@ pub use self::{
         MalformedRecord, OpenError,
         reset::{self, ResetError},
     },
-    statics::{ManifestParser, RejectedManifest, ResolveImage},
+    statics::{ManifestParser, ParsedManifest, RejectedManifest, ResolveImage},
 };

@@ -44,6 +44,7 @@ use dunlin_link::{
     moment::Moment,
     sealed::SealingPublicKey,
     session::node::{NodeConfig, NodeOutput, NodeSession},
+    statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use quinn::Connection;
@@ -93,6 +94,12 @@ pub trait SessionHost: Send + Sync + 'static {
     /// Reports to send when a session opens: those not acked yet. A report with `stopped` is never acked; the order to forget the pod
     /// takes the ack's place.
     fn unacked(&self) -> Vec<PodStatusReport>;
+
+    /// The coordinator asks what these static pods are: each is answered by [`SessionHandle::static_pod`], and then reported anew. A node
+    /// that states none is not asked.
+    fn static_pods_wanted(&self, _uids: Vec<PodUid>) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// Opens a container's log; the reader ends when the log does, or never if it is followed.
     fn open_log(
@@ -424,6 +431,18 @@ impl SessionHandle {
     /// Sends changed facts about the node.
     pub fn facts(&self, facts: NodeFacts) {
         self.shared.machine().facts(facts);
+        self.shared.bells.write.notify_one();
+    }
+
+    /// States all static pods of the node.
+    pub fn static_pods(&self, pods: Vec<StaticPodName>) {
+        self.shared.machine().static_pods(pods);
+        self.shared.bells.write.notify_one();
+    }
+
+    /// Answers what a static pod is.
+    pub fn static_pod(&self, pod: StaticPod) {
+        self.shared.machine().static_pod(pod);
         self.shared.bells.write.notify_one();
     }
 

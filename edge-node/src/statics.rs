@@ -13,7 +13,11 @@ use std::{
 };
 
 use dunlin_edge_node_core::node::static_pod;
-use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, pod::PodAssignment};
+use dunlin_link::{
+    Digest, PodUid,
+    limits::{MODULE_BYTES_MAX, STATIC_POD_BYTES_MAX},
+    pod::PodAssignment,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentHost;
@@ -25,7 +29,16 @@ pub type ResolveImage<'a> = dyn Fn(&str) -> Result<Digest, String> + 'a;
 #[derive(Clone)]
 pub struct ManifestParser(Arc<Parse>);
 
-type Parse = dyn Fn(&[u8], &ResolveImage<'_>) -> Result<PodAssignment, String> + Send + Sync;
+type Parse = dyn Fn(&[u8], &ResolveImage<'_>) -> Result<ParsedManifest, String> + Send + Sync;
+
+/// What a manifest holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsedManifest {
+    /// What the node runs.
+    pub pod: PodAssignment,
+    /// The object of the API as it is written there, in JSON, for the coordinator to show.
+    pub object: Vec<u8>,
+}
 
 /// A manifest that is no static pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +53,8 @@ pub struct RejectedManifest {
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(crate) pods: Vec<PodAssignment>,
+    /// What their manifests hold, in JSON, but for those that are too large to be told.
+    pub(crate) objects: BTreeMap<PodUid, Arc<[u8]>>,
     /// Modules that were taken into the node's store, with their sizes.
     pub(crate) modules: Vec<(Digest, u64)>,
     pub(crate) rejected: Vec<RejectedManifest>,
@@ -54,16 +69,19 @@ pub(crate) struct Folder {
     parser: ManifestParser,
     seen: Option<Vec<Seen>>,
     /// What each file held when it last was a pod: a slip of the editor stops nothing.
-    good: BTreeMap<String, PodAssignment>,
+    good: BTreeMap<String, Good>,
     rejected: Vec<RejectedManifest>,
 }
 
 type Seen = (String, u64, Option<SystemTime>);
 
+/// A file that was a pod, with what it holds; `None` when that is too large to be told.
+type Good = (PodAssignment, Option<Arc<[u8]>>);
+
 impl ManifestParser {
     /// A parser.
     pub fn new(
-        parse: impl Fn(&[u8], &ResolveImage<'_>) -> Result<PodAssignment, String> + Send + Sync + 'static,
+        parse: impl Fn(&[u8], &ResolveImage<'_>) -> Result<ParsedManifest, String> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(parse))
     }
@@ -148,9 +166,10 @@ impl Folder {
                     before.get(file).cloned()
                 }
             };
-            let Some(pod) = pod else { continue };
+            let Some((pod, object)) = pod else { continue };
             if names.insert((pod.namespace.clone(), pod.name.clone())) {
-                self.good.insert(file.clone(), pod.clone());
+                scan.objects.extend(object.iter().map(|object| (pod.uid.clone(), Arc::clone(object))));
+                self.good.insert(file.clone(), (pod.clone(), object));
                 scan.pods.push(pod);
             } else {
                 let reason = format!("another file has a pod {}/{} already", pod.namespace, pod.name);
@@ -160,7 +179,7 @@ impl Folder {
         scan
     }
 
-    fn parse(&self, file: &str, modules: &mut Vec<(Digest, u64)>) -> Result<PodAssignment, String> {
+    fn parse(&self, file: &str, modules: &mut Vec<(Digest, u64)>) -> Result<Good, String> {
         let bytes =
             read_bounded(&self.dir.join(file), MANIFEST_BYTES_MAX).map_err(|error| error.to_string())?;
         let taken = std::cell::RefCell::new(Vec::new());
@@ -172,7 +191,7 @@ impl Folder {
             taken.borrow_mut().push((digest, bytes));
             Ok(digest)
         };
-        let pod = (self.parser.0)(&bytes, &resolve)?;
+        let ParsedManifest { pod, object } = (self.parser.0)(&bytes, &resolve)?;
         if !pod.config.is_empty() {
             return Err("a static pod cannot name ConfigMaps or Secrets".to_owned());
         }
@@ -181,7 +200,15 @@ impl Folder {
             return Err(container.image.unresolved.clone());
         }
         modules.extend(taken.into_inner());
-        Ok(static_pod(pod, file, &self.node))
+        let object = (object.len() <= STATIC_POD_BYTES_MAX).then(|| object.into());
+        if object.is_none() {
+            tracing::warn!(
+                file,
+                bytes_max = STATIC_POD_BYTES_MAX,
+                "a manifest is too large for a mirror pod"
+            );
+        }
+        Ok((static_pod(pod, file, &self.node), object))
     }
 
     /// Takes `IMAGE.wasm` beside the manifests into the node's store of modules.
@@ -248,15 +275,12 @@ const MANIFESTS_MAX: usize = 250;
 
 #[cfg(test)]
 mod tests {
-    use dunlin_link::{
-        PodUid,
-        pod::{PodSpec, RestartPolicy},
-    };
+    use dunlin_link::pod::{PodSpec, RestartPolicy};
 
     use super::*;
 
     /// A manifest of these tests is the pod's name alone, which is its image too.
-    fn parse(bytes: &[u8], resolve: &ResolveImage<'_>) -> Result<PodAssignment, String> {
+    fn parse(bytes: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, String> {
         let name = String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())?;
         let digest = resolve(&name)?;
         let spec = PodSpec {
@@ -272,7 +296,8 @@ mod tests {
             service_account_name: String::new(),
         };
         let (uid, namespace) = (PodUid::new(""), "default".to_owned());
-        Ok(PodAssignment { uid, namespace, name, generation: 1, spec, config: Vec::new() })
+        let pod = PodAssignment { uid, namespace, name, generation: 1, spec, config: Vec::new() };
+        Ok(ParsedManifest { pod, object: bytes.to_vec() })
     }
 
     #[test]
@@ -299,12 +324,14 @@ mod tests {
         assert_eq!((pod.name.as_str(), pod.spec.hostname.as_str()), ("web-n1", "web-n1"));
         let source = ("kubernetes.io/config.source".to_owned(), "file".to_owned());
         assert!(pod.spec.annotations.contains(&source) && scan.rejected.is_empty());
+        assert_eq!(scan.objects[&pod.uid].as_ref(), b"web");
 
         fs::write(dir.join("web.yaml"), "nothing beside").unwrap();
         fs::write(dir.join("web2.yaml"), "web").unwrap();
         fs::write(dir.join(".hidden.yaml"), "web").unwrap();
         let scan = folder.look().unwrap();
         assert_eq!(scan.pods, [pod]);
+        assert_eq!(scan.objects.len(), 1, "what the file held before is told as well");
         let files: Vec<_> = scan.rejected.iter().map(|rejected| rejected.file.as_str()).collect();
         assert_eq!(files, ["web.yaml", "web2.yaml"]);
 

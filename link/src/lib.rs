@@ -24,6 +24,7 @@ pub mod restore;
 pub mod rpc;
 pub mod sealed;
 pub mod session;
+pub mod statics;
 pub mod status;
 pub mod stream;
 

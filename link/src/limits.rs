@@ -32,6 +32,22 @@ pub const STATUS_BYTES_MAX: usize = 4 << 20;
 /// Most events that wait in a node's outbox; the oldest go first, and are counted.
 pub const EVENT_OUTBOX_MAX: usize = 256;
 
+/// Most static pods that a node states: twice what its folder may hold, because those that went are there until they have stopped. With
+/// the longest names they fit into a frame.
+pub const STATIC_PODS_MAX: usize = 512;
+
+/// Longest name of a static pod that is stated: what the API takes.
+pub const STATIC_NAME_BYTES_MAX: usize = 253;
+
+/// Longest namespace of a static pod that is stated: what the API takes.
+pub const STATIC_NAMESPACE_BYTES_MAX: usize = 63;
+
+/// Largest object of a static pod that is told: it has to fit into a frame with its uid, and no real manifest comes near.
+pub const STATIC_POD_BYTES_MAX: usize = 192 << 10;
+
+/// Most static pods that the coordinator asks a node about at a time, so that answers take little memory.
+pub const STATIC_PODS_ASKED_MAX: usize = 8;
+
 /// Most received frames whose content the coordinator has not taken yet, and most answers that the node has not taken; beyond it the
 /// session stops reading. A node ends a session whose coordinator leaves so many answers unread.
 pub const SESSION_QUEUE_MAX: usize = 64;

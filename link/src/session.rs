@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod registry;
 pub mod renewal;
 mod sealer;
+mod statics;
 mod statuses;
 
 use std::time::Duration;
@@ -161,6 +162,9 @@ pub enum SessionError {
     /// The node cannot open content that it holds, and begins anew to be sent everything.
     #[error("content that the node holds cannot be opened; asking for everything again")]
     StartOver,
+    /// A node states more static pods than it can have, or one that is larger than it may be.
+    #[error("more, or larger, static pods than a node may state")]
+    StaticPods,
     /// More pods report than a node can have.
     #[error("statuses of more pods wait than a node can have")]
     TooManyPods,

@@ -190,8 +190,12 @@ impl HollowHost {
             Output::Event(event) => self.say(|session| session.event(event)),
             Output::Facts(facts) => self.say(|session| session.facts(*facts)),
             Output::StartOver => self.say(SessionHandle::start_over),
-            // There is no module to fetch or to drop, nobody asks for health, and nobody reads a log.
-            Output::Fetch(_) | Output::Sweep(_) | Output::Pods(_) | Output::Notice(_) => {}
+            // There is no module to fetch or to drop and no manifest, nobody asks for health, and nobody reads a log.
+            Output::Fetch(_)
+            | Output::Sweep(_)
+            | Output::StaticPods(_)
+            | Output::Pods(_)
+            | Output::Notice(_) => {}
         }
     }
 

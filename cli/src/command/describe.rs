@@ -123,7 +123,10 @@ async fn events_of(object: &Value, kind: &Kind, session: &Session) -> Result<Vec
     let mut selector = format!("involvedObject.kind={},involvedObject.name={name}", kind.kind);
     // An earlier object of the same name is another story; nodes are known to events by name alone.
     if kind.namespaced {
-        selector.push_str(&format!(",involvedObject.uid={}", text(object, &["metadata", "uid"])));
+        // Of a mirror its node tells by the uid of what it shows.
+        let own = text(object, &["metadata", "uid"]);
+        let uid = dunlin_api::kind::pod::mirror_of(object).unwrap_or(own);
+        selector.push_str(&format!(",involvedObject.uid={uid}"));
     }
     let path = api::collection(resource::find("events")?, kind.namespaced.then_some(namespace));
     let list = session.api.list(&path, &[("fieldSelector", &selector)]).await?;

@@ -1,9 +1,9 @@
 //! What a delete does to an object, from the current object to the verdict.
 //!
 //! A pod that a node holds is marked first and removed when its node has stopped it; one that is removed before that leaves a
-//! tombstone for its node. A namespace ends with its contents, and everything else as its finalizers allow.
+//! tombstone for its node. A mirror, which only shows what a node runs by itself, goes at once and stops nothing. A namespace ends with its contents, and everything else as its finalizers allow.
 
-use dunlin_api::{Kind, time::format_time};
+use dunlin_api::{Kind, kind::pod::mirror_of, time::format_time};
 use dunlin_link::{NodeName, PodUid, UnixMillis, assignment::Tombstone};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -133,7 +133,7 @@ pub fn settle(manner: Manner, new: Value, now: Timestamp) -> Verdict {
 /// Removes an object whose deletion nothing holds up any more.
 fn removal(manner: Manner, last: Value, stop: Stop, now: Timestamp) -> Verdict {
     let order = match stop {
-        Stop::Ordered if manner == Manner::Pod => tombstone(&last, now),
+        Stop::Ordered if manner == Manner::Pod && mirror_of(&last).is_none() => tombstone(&last, now),
         _ => None,
     };
     Verdict::Remove { last, order }
@@ -162,7 +162,9 @@ fn grace_of(manner: Manner, current: &Value, wish: &Wish) -> Grace {
         };
     }
     let spec = &current["spec"];
-    let assigned = spec["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+    // No node stops anything for a mirror.
+    let assigned =
+        spec["nodeName"].as_str().is_some_and(|node| !node.is_empty()) && mirror_of(current).is_none();
     let ended = matches!(current["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     if !assigned || ended {
         return Grace::Seconds(0);
@@ -256,4 +258,45 @@ fn has_finalizers(object: &Value) -> bool {
 
 fn has_any(list: &Value) -> bool {
     list.as_array().is_some_and(|entries| !entries.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_api::kind::pod::MIRROR;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_mirror_goes_at_once_and_orders_nothing() {
+        let check = |annotations: Value, finalizers: Value, expected: &str| {
+            let pod = json!({
+                "metadata": {
+                    "name": "p", "namespace": "d", "uid": "u", "annotations": annotations, "finalizers": finalizers,
+                },
+                "spec": { "nodeName": "n", "terminationGracePeriodSeconds": 30 },
+                "status": { "phase": "Running" },
+            });
+            let (uid, resource_version) = (None, None);
+            let wish = Wish {
+                grace_seconds: None,
+                uid,
+                resource_version,
+                propagation: Propagation::Background,
+                stop: Stop::Ordered,
+            };
+            let found = match decide(Manner::Pod, &pod, &wish, Timestamp::UNIX_EPOCH) {
+                Ok(Verdict::Put(pod)) => {
+                    let grace = &pod["metadata"]["deletionGracePeriodSeconds"];
+                    format!("marked with {grace}")
+                }
+                Ok(Verdict::Remove { order: None, .. }) => "removed".to_owned(),
+                other => format!("{other:?}"),
+            };
+            assert_eq!(found, expected);
+        };
+        check(json!({}), json!([]), "marked with 30");
+        check(json!({ MIRROR: "x" }), json!([]), "removed");
+        check(json!({ MIRROR: "x" }), json!(["example.com/wait"]), "marked with 0");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A pod is in its node's set from the moment it is bound until it is deleted, also when it has ended: the node keeps its logs and
 //! its last status. A pod being deleted is a tombstone there, and one removed by force is one by the record that was written with
-//! the removal, until the node confirms.
+//! the removal, until the node confirms. A mirror is in no set: it is told apart, for those who keep mirrors in step with what nodes say.
 //!
 //! Revisions are the store's, so they rise over restarts. An assignment gets a new one only when its content changes, and after a
 //! restart the same again: that of the newest write among those of its pod, apart from statuses, and of what the pod names. Where
@@ -15,14 +15,14 @@ mod node;
 mod pod;
 mod state;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use bytes::Bytes;
 use dunlin_api::{Kind, kind};
 use dunlin_link::{NodeName, PodUid, Revision, assignment::Desired, pod::ConfigKind, sealed::ContentKey};
 
 use self::state::State;
-use crate::{ObjectKey, lower::LowerError};
+use crate::{ObjectKey, lower::LowerError, mirror::Mirrors};
 
 pub use self::config::ConfigKey;
 
@@ -113,6 +113,17 @@ impl DesiredSets {
             Some(set) => set.desired(),
             None => Desired { revision: self.state.loaded, ..Desired::default() },
         }
+    }
+
+    /// The nodes whose mirrors changed since this was asked last.
+    pub fn take_changed_mirrors(&mut self) -> BTreeSet<NodeName> {
+        std::mem::take(&mut self.state.changed_mirrors)
+    }
+
+    /// The mirrors that name `node`; `None` before everything there is was folded in.
+    pub fn mirrors(&self, node: &NodeName) -> Option<Mirrors> {
+        (self.state.loaded != Revision::default())
+            .then(|| self.state.mirrors.get(node).cloned().unwrap_or_default())
     }
 
     /// ConfigMaps and Secrets that pods among `changes` name and that are not held yet; the caller reads them and puts them before

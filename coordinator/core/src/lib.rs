@@ -9,6 +9,7 @@ pub mod deletion;
 pub mod dispatch;
 pub mod image;
 pub mod lower;
+pub mod mirror;
 pub mod node_identity;
 pub mod node_status;
 pub mod pod_status;

@@ -1,5 +1,7 @@
 //! The driver on a real store and a real service: what a user does at one end, a node sees at the other.
 
+mod mirrors;
+
 use std::{future::Future, time::Duration};
 
 use dunlin_api::{Kind, Status, kind};

@@ -3,9 +3,11 @@
 //! Administrators and the coordinator's own components may do everything. A node may do what running its pods takes, and nothing to
 //! what is not its own. Nobody else may touch objects.
 
+mod mirrors;
+
 use std::fmt;
 
-use dunlin_api::{Kind, Status};
+use dunlin_api::{Kind, Status, kind::pod::mirror_of};
 use dunlin_link::NodeName;
 use serde_json::Value;
 
@@ -23,6 +25,8 @@ pub(super) enum Grant {
     OwnNode(NodeName),
     /// Pods bound to the node.
     BoundPods(NodeName),
+    /// Mirrors of the node's own static pods, which name no other object.
+    OwnMirrors(NodeName),
     /// ConfigMaps and Secrets that pods bound to the node name.
     NamedConfig(NodeName),
     /// Events about the node and pods bound to it.
@@ -50,6 +54,7 @@ pub(super) fn authorize(user: &User, request: &ResourceRequest) -> Result<Grant,
         }
         ("", "pods", Verb::Get | Verb::List | Verb::Watch) if main || status => Some(Grant::BoundPods(node)),
         ("", "pods", Verb::Update | Verb::Patch) if status => Some(Grant::BoundPods(node)),
+        ("", "pods", Verb::Create | Verb::Delete) if main => Some(Grant::OwnMirrors(node)),
         ("", "configmaps" | "secrets", Verb::Get) if main => Some(Grant::NamedConfig(node)),
         ("", "events", Verb::Create) if main => Some(Grant::OwnEvents(node)),
         _ => None,
@@ -69,6 +74,12 @@ impl Grant {
             Self::BoundPods(node) if object["spec"]["nodeName"] != node.as_str() => {
                 Err(refuse(user, request, &no_relation(node)))
             }
+            Self::OwnMirrors(node)
+                if object["spec"]["nodeName"] != node.as_str() || mirror_of(object).is_none() =>
+            {
+                let why = format!("node '{node}' may only delete mirror pods that are bound to it");
+                Err(refuse(user, request, &why))
+            }
             _ => Ok(()),
         }
     }
@@ -85,6 +96,8 @@ impl Grant {
                 Err(refuse(user, request, &format!("node '{node}' may only create its own Node")))
             }
             Self::OwnNode(_) => check_restricted_labels(request.kind, &Value::Null, object),
+            Self::OwnMirrors(node) => mirrors::check_new(node, object)
+                .map_err(|why| Status::forbidden(request.kind, &name_of(object), &why)),
             _ => Ok(()),
         }
     }
@@ -127,6 +140,10 @@ impl Grant {
             _ => Ok(()),
         }
     }
+}
+
+fn name_of(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Labels under this prefix isolate nodes; a node may not give them to itself.

@@ -4,6 +4,7 @@ use dunlin_api::{
     Kind, Status, kind,
     pipeline::{self, Accepted, Creation, SUFFIX_ALPHABET},
 };
+use dunlin_link::NodeName;
 use rand::Rng as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -141,7 +142,7 @@ impl ApiService {
         Err(status)
     }
 
-    /// Checks what a new object names: a pod its service account, a node's event its pod.
+    /// Checks what a new object names: a pod its service account, a node's event its pod, a node's mirror its Node.
     async fn check_references(
         &self,
         user: &User,
@@ -154,10 +155,40 @@ impl ApiService {
         {
             return Err(authorize::refuse(user, request, &authorize::no_relation(node)));
         }
+        if let Grant::OwnMirrors(node) = grant {
+            self.check_owner(node, request, object).await?;
+        }
         if request.kind.kind == "Pod" && request.kind.group.is_empty() {
             self.check_service_account(request, object).await?;
         }
         Ok(())
+    }
+
+    /// The Node that a mirror names as its owner is the one of today, so that it goes with it.
+    async fn check_owner(
+        &self,
+        node: &NodeName,
+        request: &ResourceRequest,
+        mirror: &Value,
+    ) -> Result<(), Status> {
+        let kind = kind::by_kind("v1", "Node").expect("the registry has nodes");
+        let found = self.read(ObjectRef { kind, namespace: "", name: node.as_str() }).await?;
+        if mirror["metadata"]["ownerReferences"][0]["uid"] == found["metadata"]["uid"] {
+            return Ok(());
+        }
+        let name = mirror["metadata"]["name"].as_str().unwrap_or_default();
+        let detail =
+            format!("node \"{node}\" can only create pods with an owner reference to its Node as it is now");
+        Err(Status::forbidden(request.kind, name, &detail))
+    }
+
+    /// Whether pods can be made in a namespace now.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub(crate) async fn check_takes_pods(&self, namespace: &str) -> Result<(), Status> {
+        let request = ResourceRequest::of_collection(Verb::Create, pod_kind(), namespace);
+        self.check_namespace(&request, &Value::Null).await.map(drop)
     }
 
     async fn check_service_account(&self, request: &ResourceRequest, pod: &Value) -> Result<(), Status> {

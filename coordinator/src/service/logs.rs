@@ -5,6 +5,7 @@ mod container;
 use std::fmt;
 
 use dunlin_api::{Status, field::FieldError, time::parse_time};
+use dunlin_coordinator_core::mirror;
 use dunlin_link::{NodeName, PodUid, UnixMillis, logs::LogRequest};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -87,7 +88,7 @@ impl ApiService {
         };
         check_started(&pod, container, options.previous)?;
         let log = LogRequest {
-            uid: PodUid::new(pod["metadata"]["uid"].as_str().unwrap_or_default()),
+            uid: PodUid::new(mirror::uid_on_node(&pod)),
             container: container.to_owned(),
             follow: options.follow,
             previous: options.previous == Run::Previous,

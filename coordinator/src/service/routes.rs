@@ -8,6 +8,7 @@ mod nodes;
 mod tokens;
 
 use dunlin_api::Status;
+use dunlin_coordinator_core::mirror;
 use dunlin_link::{NodeName, PodUid, rpc::Method};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -259,7 +260,7 @@ impl ApiService {
     async fn pod_endpoints(&self, call: Call<'_>) -> Result<Response, Status> {
         let [namespace, name] = call.captures.as_slice() else { return Ok(Response::no_such_path()) };
         let pod = self.get(call.user, ObjectRef { kind: pod_kind(), namespace, name }).await?;
-        let uid = PodUid::new(pod["metadata"]["uid"].as_str().unwrap_or_default());
+        let uid = PodUid::new(mirror::uid_on_node(&pod));
         let node = NodeName::new(pod["spec"]["nodeName"].as_str().unwrap_or_default());
         let endpoints: Vec<Value> = self
             .endpoints()

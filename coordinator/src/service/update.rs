@@ -4,6 +4,7 @@ use dunlin_api::{
     Status,
     pipeline::{self, Accepted, Target},
 };
+use dunlin_coordinator_core::mirror;
 use serde_json::Value;
 
 use super::{
@@ -43,7 +44,8 @@ impl From<ModifyError> for Status {
 
 impl ApiService {
     /// Reads, changes and writes an object (or its `status` subresource) again until no other writer came between.
-    /// `change` returns false when nothing is to be written. With `uid`, an object of another uid is not the one that was meant.
+    /// `change` returns false when nothing is to be written. With `uid`, an object of another uid is not the one that was meant; a mirror
+    /// is, by the uid of what it shows.
     ///
     /// # Errors
     /// Why it was not changed.
@@ -61,7 +63,7 @@ impl ApiService {
         let decide = |current: &Value| {
             grant.check_current(user, &request, current).map_err(ModifyError::Gone)?;
             let current_uid = current["metadata"]["uid"].as_str().unwrap_or_default();
-            if let Some(uid) = uid.filter(|uid| *uid != current_uid) {
+            if let Some(uid) = uid.filter(|uid| !mirror::stands_for(current, uid)) {
                 let detail = format!(
                     "Precondition failed: UID in precondition: {uid}, UID in object meta: {current_uid}"
                 );

@@ -7,6 +7,7 @@ use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
     session::{coordinator::Recorded, registry::CloneNews},
+    statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use tokio::{fs::File, sync::watch};
@@ -15,6 +16,7 @@ use crate::{
     artifacts::{Artifacts, OpenModule},
     dispatch::Dispatch,
     intake::Intake,
+    mirrors::Tended,
 };
 
 /// The seam between sessions and the cluster: where desired sets come from and where what nodes say goes. In the coordinator it is
@@ -46,6 +48,18 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
         reports: Vec<PodStatusReport>,
         clock_offset_ms: i64,
     ) -> Vec<(PodUid, Recorded)>;
+
+    /// See [`Dispatch::subscribe_mirrors`].
+    fn subscribe_mirrors(&self, node: &NodeName) -> watch::Receiver<()>;
+
+    /// See [`Intake::static_pods`].
+    async fn static_pods(&self, node: &NodeName, pods: Vec<StaticPodName>);
+
+    /// See [`Intake::static_pod`].
+    async fn static_pod(&self, node: &NodeName, pod: StaticPod);
+
+    /// See [`Intake::tend_mirrors`].
+    async fn tend_mirrors(&self, node: &NodeName) -> Tended;
 
     /// See [`Intake::events`].
     async fn events(&self, node: &NodeName, events: Vec<NodeEvent>, clock_offset_ms: i64);
@@ -104,6 +118,22 @@ impl Cluster for ConnectedCluster {
         clock_offset_ms: i64,
     ) -> Vec<(PodUid, Recorded)> {
         self.intake.pod_statuses(node, reports, clock_offset_ms).await
+    }
+
+    fn subscribe_mirrors(&self, node: &NodeName) -> watch::Receiver<()> {
+        self.dispatch.subscribe_mirrors(node)
+    }
+
+    async fn static_pods(&self, node: &NodeName, pods: Vec<StaticPodName>) {
+        self.intake.static_pods(node, pods);
+    }
+
+    async fn static_pod(&self, node: &NodeName, pod: StaticPod) {
+        self.intake.static_pod(node, pod).await;
+    }
+
+    async fn tend_mirrors(&self, node: &NodeName) -> Tended {
+        self.intake.tend_mirrors(node).await
     }
 
     async fn events(&self, node: &NodeName, events: Vec<NodeEvent>, clock_offset_ms: i64) {

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Cluster, OpenLog, Sessions, Wire, links::OpenLink, pulse::Pulse};
+use super::{Cluster, OpenLog, Sessions, Wire, links::OpenLink, pulse::Pulse, tending::Tending};
 use crate::members::{Issued, Member, RenewError};
 
 /// Why a session ended.
@@ -266,17 +266,27 @@ impl Run<'_> {
     async fn act_while_open(&self, facts: NodeFacts, epoch: Epoch) -> Result<Never, SessionEnd> {
         let cluster = &self.sessions.inner.cluster;
         cluster.connected(self.node, facts).await;
+        let mut tending = Tending::default();
         loop {
             while let Some(output) = self.next_output() {
                 if !self.sessions.is_current(self.node, epoch) {
                     return Err(SessionEnd::Superseded);
                 }
+                tending.note(cluster.as_ref(), self.node, &output);
                 // In a box of its own for as long as it takes: thousands of idle sessions do not hold room for it.
                 Box::pin(self.act_on(cluster.as_ref(), output)).await?;
                 self.room.notify_one();
                 self.ring();
             }
-            self.act.notified().await;
+            if tending.take_due() {
+                let asked = tending.tend(cluster.as_ref(), self.node).await;
+                self.machine().ask_static_pods(asked);
+                self.ring();
+            }
+            tokio::select! {
+                () = self.act.notified() => {}
+                () = tending.wait() => {}
+            }
         }
     }
 
@@ -300,6 +310,8 @@ impl Run<'_> {
                     link.health(health);
                 }
             }
+            CoordinatorOutput::StaticPods(pods) => cluster.static_pods(node, pods).await,
+            CoordinatorOutput::StaticPod(pod) => cluster.static_pod(node, pod).await,
             CoordinatorOutput::Refused(refusals) => cluster.refused(node, refusals).await,
             CoordinatorOutput::Buried(uids) => cluster.buried(node, uids).await,
             CoordinatorOutput::Renew(request) => self.renew(&request).await,

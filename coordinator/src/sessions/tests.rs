@@ -11,6 +11,7 @@ use dunlin_link::{
         coordinator::Recorded,
         registry::{Caller, CloneNews},
     },
+    statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use tokio::{
@@ -20,7 +21,7 @@ use tokio::{
 };
 
 use super::{Cluster, SessionOptions, Sessions, seat::Seat};
-use crate::{artifacts::OpenModule, service::Clock};
+use crate::{artifacts::OpenModule, mirrors::Tended, service::Clock};
 
 /// Counts how often a node left, taking its time to hear of it, and notes what is told of clones.
 #[derive(Debug, Default)]
@@ -61,6 +62,18 @@ impl Cluster for Door {
         _clock_offset_ms: i64,
     ) -> Vec<(PodUid, Recorded)> {
         Vec::new()
+    }
+
+    fn subscribe_mirrors(&self, _node: &NodeName) -> watch::Receiver<()> {
+        watch::Sender::new(()).subscribe()
+    }
+
+    async fn static_pods(&self, _node: &NodeName, _pods: Vec<StaticPodName>) {}
+
+    async fn static_pod(&self, _node: &NodeName, _pod: StaticPod) {}
+
+    async fn tend_mirrors(&self, _node: &NodeName) -> Tended {
+        Tended::default()
     }
 
     async fn events(&self, _node: &NodeName, _events: Vec<NodeEvent>, _clock_offset_ms: i64) {}

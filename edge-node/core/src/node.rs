@@ -187,6 +187,7 @@ impl NodeCore {
         }
         core.stop_buried(now);
         core.count_pods();
+        core.state_statics();
         if core.desk.objects.lacks_any() {
             core.desk.outputs.push_back(Output::StartOver);
         }

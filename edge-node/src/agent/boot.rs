@@ -1,6 +1,10 @@
 //! How the agent comes up: from its disk, with nobody's help.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
@@ -107,6 +111,7 @@ impl AgentParts {
             replies: HashMap::new(),
             changes: 0,
             followers: HashMap::new(),
+            manifests: BTreeMap::new(),
         };
         (agent, Ears { inputs, told })
     }

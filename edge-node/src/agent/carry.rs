@@ -64,6 +64,7 @@ impl Agent {
             }
             Output::Event(event) => self.session.event(event),
             Output::Facts(facts) => self.session.facts(*facts),
+            Output::StaticPods(pods) => self.session.static_pods(pods),
             Output::Pods(pods) => self.shared.set_pods(pods),
             Output::Notice(notice) => log(notice),
         }

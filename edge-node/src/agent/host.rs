@@ -91,6 +91,11 @@ impl SessionHost for AgentHost {
         self.shared.unacked()
     }
 
+    async fn static_pods_wanted(&self, uids: Vec<PodUid>) {
+        // An agent that is shutting down has nothing to say any more.
+        let _ = self.inputs.send(Input::StaticPodsWanted(uids)).await;
+    }
+
     async fn open_log(&self, request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
         let locate = Locate {
             uid: request.uid.clone(),

@@ -222,6 +222,7 @@ impl<H: SessionHost> Run<'_, H> {
                 self.shared.machine().committed(self.host.applied(), refusals);
             }
             NodeOutput::Acked(reports) => self.host.acked(reports),
+            NodeOutput::StaticPodsWanted(uids) => self.host.static_pods_wanted(uids).await,
             NodeOutput::Renewed(chain) => {
                 self.shared.credentials.renewed(chain).await;
                 if self.begin == Begin::Renewal {

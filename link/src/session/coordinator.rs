@@ -15,7 +15,10 @@ use crate::{
     frame::{self, Decoder, Frame, FrameError, Message},
     health::Health,
     held::HeldSet,
-    limits::{EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX},
+    limits::{
+        EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX, STATIC_NAME_BYTES_MAX,
+        STATIC_POD_BYTES_MAX, STATIC_PODS_ASKED_MAX, STATIC_PODS_MAX,
+    },
     message::{
         AssignmentAck, Attempt, Epoch, Events, Extension, Facts, Hello, PROTOCOL_VERSIONS, Probe, Refused,
         Renew, Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
@@ -31,6 +34,7 @@ use crate::{
         sealer::Sealer,
         statuses::Statuses,
     },
+    statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 
@@ -83,6 +87,10 @@ pub enum CoordinatorOutput {
     Buried(Vec<PodUid>),
     /// The node asks for a new certificate; answer with [`CoordinatorSession::renewed`].
     Renew(Vec<u8>),
+    /// These are all static pods of the node now.
+    StaticPods(Vec<StaticPodName>),
+    /// What a static pod is, after [`CoordinatorSession::ask_static_pods`].
+    StaticPod(StaticPod),
     /// Worth a log line: the node asked for a snapshot, and why.
     Resynced(String),
 }
@@ -111,6 +119,8 @@ pub struct CoordinatorSession {
     in_step: bool,
     /// Forgotten by the node, but still named by the desired set until the caller has taken note.
     forgotten: BTreeSet<PodUid>,
+    /// Static pods that the node was asked about and has not told.
+    asked: BTreeSet<PodUid>,
 }
 
 #[derive(Debug)]
@@ -184,6 +194,7 @@ impl CoordinatorSession {
             clock: ClockOffset::default(),
             in_step: false,
             forgotten: BTreeSet::new(),
+            asked: BTreeSet::new(),
         }
     }
 
@@ -295,6 +306,24 @@ impl CoordinatorSession {
         }
         self.offer_statuses(now);
         self.offer_change(now)
+    }
+
+    /// Asks what these static pods are; no more than [`STATIC_PODS_ASKED_MAX`] questions are open at a time, and others are dropped. One
+    /// that is open already is asked again.
+    pub fn ask_static_pods(&mut self, uids: Vec<PodUid>) {
+        if !matches!(self.phase, Phase::Open { .. }) || !self.protocol.sends(StaticPodsWanted::KIND) {
+            return;
+        }
+        let mut wanted = Vec::new();
+        for uid in uids {
+            if self.asked.len() < STATIC_PODS_ASKED_MAX || self.asked.contains(&uid) {
+                self.asked.insert(uid.clone());
+                wanted.push(uid);
+            }
+        }
+        if !wanted.is_empty() {
+            self.send(&StaticPodsWanted { uids: wanted });
+        }
     }
 
     /// Sends the certificate that the node asked for.
@@ -448,6 +477,12 @@ impl CoordinatorSession {
                 self.outputs.push_back(CoordinatorOutput::Facts(frame.decode::<Facts>()?.facts));
             }
             Health::KIND => self.outputs.push_back(CoordinatorOutput::Health(frame.decode()?)),
+            StaticPods::KIND if self.protocol.sends(StaticPods::KIND) => {
+                self.handle_static_pods(frame.decode()?)?;
+            }
+            StaticPod::KIND if self.protocol.sends(StaticPod::KIND) => {
+                self.handle_static_pod(frame.decode()?)?;
+            }
             Renew::KIND => {
                 let Renew { certificate_request } = frame.decode()?;
                 self.outputs.push_back(CoordinatorOutput::Renew(certificate_request));
@@ -455,6 +490,27 @@ impl CoordinatorSession {
             Unsupported::KIND => {}
             Hello::KIND => return Err(FrameError::Unexpected { kind: frame.kind }.into()),
             kind => self.reply(&Unsupported { kind: kind.0 }),
+        }
+        Ok(())
+    }
+
+    fn handle_static_pods(&mut self, StaticPods { pods }: StaticPods) -> Result<(), SessionError> {
+        let fits = |pod: &StaticPodName| pod.uid.as_str().len() <= STATIC_NAME_BYTES_MAX && pod.is_tellable();
+        if pods.len() > STATIC_PODS_MAX || !pods.iter().all(fits) {
+            return Err(SessionError::StaticPods);
+        }
+        self.asked.retain(|uid| pods.iter().any(|pod| pod.uid == *uid));
+        self.outputs.push_back(CoordinatorOutput::StaticPods(pods));
+        Ok(())
+    }
+
+    /// What nobody asked for, or no longer, is of no use.
+    fn handle_static_pod(&mut self, pod: StaticPod) -> Result<(), SessionError> {
+        if pod.object.len() > STATIC_POD_BYTES_MAX {
+            return Err(SessionError::StaticPods);
+        }
+        if self.asked.remove(&pod.uid) {
+            self.outputs.push_back(CoordinatorOutput::StaticPod(pod));
         }
         Ok(())
     }

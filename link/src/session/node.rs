@@ -26,7 +26,9 @@ use crate::{
     sealed::{SEALING_KEY_TAG, SealingPublicKey},
     session::{
         GREETING_TIMEOUT, STABLE_AFTER, SessionError, change::Assembler, outbox::Outbox, protocol::Protocol,
+        statics::Statics,
     },
+    statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 
@@ -69,6 +71,8 @@ pub enum NodeOutput {
     Acked(Vec<(PodUid, u64)>),
     /// A new certificate, leaf first.
     Renewed(Vec<Vec<u8>>),
+    /// The coordinator asks what these static pods are; answer each by [`NodeSession::static_pod`] and report its status anew.
+    StaticPodsWanted(Vec<PodUid>),
 }
 
 /// The machine; see the module.
@@ -80,6 +84,7 @@ pub struct NodeSession {
     health: Option<Health>,
     /// What the coordinator heard last in this session.
     health_told: Option<Health>,
+    statics: Statics,
     outbox: Outbox,
     backoff: Backoff,
     tunables: Option<Tunables>,
@@ -161,6 +166,7 @@ impl NodeSession {
             facts_changed: false,
             health: None,
             health_told: None,
+            statics: Statics::default(),
             outbox: Outbox::default(),
             backoff: Backoff::new(backoff::MAX),
             tunables: None,
@@ -193,6 +199,7 @@ impl NodeSession {
         }
         self.facts_changed = false;
         self.health_told = None;
+        self.statics.handle_connected();
         self.connections += 1;
         // Who says that it holds nothing is sent everything.
         let claimed = match self.starting_over {
@@ -313,6 +320,18 @@ impl NodeSession {
         self.health = Some(health);
     }
 
+    /// All static pods that there are; until this is called nothing is said of them.
+    pub fn static_pods(&mut self, pods: Vec<StaticPodName>) {
+        self.statics.state(pods);
+    }
+
+    /// What a static pod is, in an open session that asked; see [`StaticPod`].
+    pub fn static_pod(&mut self, pod: StaticPod) {
+        if let Phase::Connected(Connection { stage: Stage::Open { .. }, .. }) = &self.phase {
+            self.statics.tell(pod);
+        }
+    }
+
     /// Asks for a new certificate of the registered key, in an open session.
     pub fn renew(&mut self, certificate_request: Vec<u8>) {
         if let Phase::Connected(connection @ Connection { stage: Stage::Open { .. }, .. }) = &mut self.phase {
@@ -356,6 +375,14 @@ impl NodeSession {
             return Some(frame::encode(&Facts { facts: self.facts.clone() }));
         }
         let reports_wait = connection.awaits_restored();
+        if connection.protocol.sends(StaticPods::KIND) {
+            // Before the reports of these pods, so that the coordinator knows whose they are.
+            if let Some(bytes) = self.statics.next() {
+                return Some(bytes);
+            }
+        } else {
+            self.outbox.drop_reports_of(self.statics.uids());
+        }
         if let Some(health) = self.next_health() {
             return Some(frame::encode(&health));
         }
@@ -525,6 +552,9 @@ impl Connection {
             }
             StatusAck::KIND => outputs.push_back(NodeOutput::Acked(frame.decode::<StatusAck>()?.recorded)),
             Renewed::KIND => outputs.push_back(NodeOutput::Renewed(frame.decode::<Renewed>()?.chain)),
+            StaticPodsWanted::KIND => {
+                outputs.push_back(NodeOutput::StaticPodsWanted(frame.decode::<StaticPodsWanted>()?.uids));
+            }
             Unsupported::KIND => {}
             Welcome::KIND => return Err(FrameError::Unexpected { kind: frame.kind }.into()),
             kind => self.send(&Unsupported { kind: kind.0 }),

@@ -50,6 +50,13 @@ impl Outbox {
         self.reports.clear();
     }
 
+    /// Drops the reports of these pods.
+    pub(super) fn drop_reports_of<'a>(&mut self, uids: impl Iterator<Item = &'a PodUid>) {
+        for uid in uids {
+            self.reports.remove(uid);
+        }
+    }
+
     /// Adds an event, dropping the oldest when there is no room.
     pub(super) fn event(&mut self, mut event: NodeEvent) {
         shorten(&mut event.message);

@@ -2,7 +2,9 @@
 
 use crate::{
     frame::{Kind, Message},
+    health::Health,
     message::{AssignmentSealed, Extension, PROTOCOL_VERSIONS},
+    statics::{StaticPod, StaticPods, StaticPodsWanted},
 };
 
 /// The version that both sides of a session speak.
@@ -41,8 +43,14 @@ fn added_in(kind: Kind) -> u16 {
     if ADDED_IN_2.contains(&kind.0) { 2 } else { 1 }
 }
 
-/// The second is `Health`.
-const ADDED_IN_2: [u16; 2] = [AssignmentSealed::KIND.0, 0x0124];
+/// What version 1 knows nothing of.
+const ADDED_IN_2: [u16; 5] = [
+    AssignmentSealed::KIND.0,
+    Health::KIND.0,
+    StaticPods::KIND.0,
+    StaticPod::KIND.0,
+    StaticPodsWanted::KIND.0,
+];
 
 #[cfg(test)]
 mod tests {

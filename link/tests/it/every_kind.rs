@@ -10,6 +10,7 @@ use dunlin_link::{
         Resync, StatusAck, StatusBatch, Unsupported, Welcome,
     },
     rpc::{RequestHead, ResponseHead},
+    statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
 
@@ -43,6 +44,9 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         Events,
         Facts,
         Health,
+        StaticPods,
+        StaticPod,
+        StaticPodsWanted,
         Renew,
         Renewed,
         JoinRequest,

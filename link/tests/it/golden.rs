@@ -16,6 +16,7 @@ use dunlin_link::{
     },
     rpc::{Method, RequestHead, ResponseHead},
     sealed::{Sealed, SealingPublicKey},
+    statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::NodeEvent,
     stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
 };
@@ -165,6 +166,10 @@ impl Frames {
         let recipient = SealingPublicKey::from_bytes(&[3; 32]).unwrap();
         let sealed = Sealed { recipient, bytes: vec![4, 5] };
         self.add(&AssignmentSealed { objects: vec![(Digest::from_bytes([8; 32]), sealed)] });
+        let (namespace, name) = ("default".into(), "web-n1".into());
+        self.add(&StaticPods { pods: vec![StaticPodName { uid: uid(4), namespace, name }] });
+        self.add(&StaticPodsWanted { uids: vec![uid(4)] });
+        self.add(&StaticPod { uid: uid(4), object: br#"{"kind":"Pod"}"#.to_vec() });
     }
 
     /// Frames that together fill every field and hold every variant.

@@ -11,5 +11,6 @@ mod pipe;
 mod restore;
 mod samples;
 mod sealed;
+mod statics;
 mod tampered;
 mod version_one;

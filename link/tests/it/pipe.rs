@@ -378,7 +378,7 @@ impl World {
                     }
                 }
             }
-            NodeOutput::Opened(_) | NodeOutput::Renewed(_) => {}
+            NodeOutput::Opened(_) | NodeOutput::Renewed(_) | NodeOutput::StaticPodsWanted(_) => {}
         }
     }
 

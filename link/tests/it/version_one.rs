@@ -213,6 +213,7 @@ impl Coordinator {
             CoordinatorOutput::Health(_) => "health",
             CoordinatorOutput::Refused(_) => "refused",
             CoordinatorOutput::Resynced(_) => "resynced",
+            CoordinatorOutput::StaticPods(_) | CoordinatorOutput::StaticPod(_) => "static pods",
         }
     }
 }

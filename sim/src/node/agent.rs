@@ -283,7 +283,8 @@ impl Node {
             Output::Notice(Notice::Panicked(uid)) => {
                 context.oracle.violate(format!("the machine of {uid} on {} panicked", self.name));
             }
-            Output::Sweep(_) | Output::Pods(_) | Output::Notice(_) => {}
+            // No node here has manifests of its own.
+            Output::Sweep(_) | Output::StaticPods(_) | Output::Pods(_) | Output::Notice(_) => {}
         }
     }
 
@@ -315,7 +316,7 @@ impl Node {
                 }
             }
             NodeOutput::Acked(reports) => agent.unacked.acked(&reports),
-            NodeOutput::Renewed(_) => {}
+            NodeOutput::Renewed(_) | NodeOutput::StaticPodsWanted(_) => {}
         }
     }
 

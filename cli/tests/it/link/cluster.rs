@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use dunlin_coordinator::{
     artifacts::{Artifacts, OpenModule},
     members::Members,
+    mirrors::Tended,
     pki::Pki,
     quic::{QuicServer, Services},
     service::{ApiService, Clock},
@@ -25,6 +26,7 @@ use dunlin_link::{
     message::Tunables,
     pod::PodAssignment,
     session::{coordinator::Recorded, registry::CloneNews},
+    statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 use tokio::{fs::File, sync::watch, task::JoinHandle};
@@ -127,6 +129,18 @@ impl Cluster for Played {
         let results = reports.iter().map(|report| (report.uid.clone(), Recorded::Done)).collect();
         self.heard.send_modify(|heard| heard.reports.extend(reports));
         results
+    }
+
+    fn subscribe_mirrors(&self, _node: &NodeName) -> watch::Receiver<()> {
+        watch::Sender::new(()).subscribe()
+    }
+
+    async fn static_pods(&self, _node: &NodeName, _pods: Vec<StaticPodName>) {}
+
+    async fn static_pod(&self, _node: &NodeName, _pod: StaticPod) {}
+
+    async fn tend_mirrors(&self, _node: &NodeName) -> Tended {
+        Tended::default()
     }
 
     async fn events(&self, _node: &NodeName, events: Vec<NodeEvent>, _clock_offset_ms: i64) {

@@ -5,10 +5,13 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use dunlin_link::{Digest, NodeName, UnixMillis, assignment::Tombstone, pod::PodAssignment};
+use dunlin_api::kind::pod::MIRROR;
+use dunlin_link::{Digest, NodeName, PodUid, UnixMillis, assignment::Tombstone, pod::PodAssignment};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::mirror::Mirror;
 
 /// Stands for everything of a pod that its assignment or tombstone is made of; statuses change much more often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,19 @@ impl PodShape<'_> {
     pub(super) fn node(&self) -> Option<NodeName> {
         let spec: NodeNameShape = serde_json::from_str(self.spec.get()).ok()?;
         (!spec.node_name.is_empty()).then(|| NodeName::new(spec.node_name))
+    }
+
+    /// What the pod is as a mirror, if it is one.
+    pub(super) fn mirror(&self) -> Option<Mirror> {
+        let annotations = self.metadata.annotations?.get();
+        // Almost no pod is one, and telling that costs no decoding.
+        if !annotations.contains(MIRROR) {
+            return None;
+        }
+        let mut annotations: BTreeMap<String, String> = serde_json::from_str(annotations).ok()?;
+        let of = PodUid::new(annotations.remove(MIRROR)?);
+        let uid = PodUid::new(&*self.metadata.uid);
+        Some(Mirror { uid, of, deleting: self.metadata.deletion_timestamp.is_some() })
     }
 
     pub(super) fn fingerprint(&self) -> Fingerprint {

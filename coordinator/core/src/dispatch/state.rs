@@ -20,7 +20,10 @@ use super::{
     pod::{Fingerprint, PodShape},
     tombstone_key,
 };
-use crate::{ObjectKey, lower};
+use crate::{
+    ObjectKey, lower,
+    mirror::{Mirror, Mirrors},
+};
 
 /// Everything that the sets are made of.
 #[derive(Debug)]
@@ -35,6 +38,11 @@ pub(super) struct State {
     images: Images,
     /// Tombstone records by key of the store.
     records: HashMap<String, (NodeName, PodUid)>,
+    /// Mirrors by the node that they name: they are in nobody's set.
+    pub(super) mirrors: HashMap<NodeName, Mirrors>,
+    mirrored: HashMap<ObjectKey, NodeName>,
+    /// Nodes whose mirrors changed since they were last told.
+    pub(super) changed_mirrors: BTreeSet<NodeName>,
     /// Nodes whose set changed since they were last told.
     pub(super) changed: BTreeSet<NodeName>,
 }
@@ -60,6 +68,9 @@ impl State {
             configs: Configs::new(key),
             images: Images::default(),
             records: HashMap::new(),
+            mirrors: HashMap::new(),
+            mirrored: HashMap::new(),
+            changed_mirrors: BTreeSet::new(),
             changed: BTreeSet::new(),
         }
     }
@@ -88,6 +99,7 @@ impl State {
         match (subject, json) {
             (Subject::Pod(key), Some(json)) => self.apply_pod(key, json, *revision),
             (Subject::Pod(key), None) => {
+                self.drop_mirror(key);
                 self.delete_pod(key);
                 Ok(())
             }
@@ -103,7 +115,7 @@ impl State {
         let (Subject::Pod(key), Some(json)) = (&change.subject, &change.json) else { return Vec::new() };
         let Ok(shape) = serde_json::from_slice::<PodShape<'_>>(json) else { return Vec::new() };
         let unchanged = self.pods.get(key).is_some_and(|known| known.fingerprint == shape.fingerprint());
-        if unchanged || !shape.may_name_config() || shape.node().is_none() {
+        if unchanged || !shape.may_name_config() || shape.node().is_none() || shape.mirror().is_some() {
             return Vec::new();
         }
         let unresolved = |_: &str| Err(String::new());
@@ -115,9 +127,16 @@ impl State {
     fn apply_pod(&mut self, key: &ObjectKey, json: &[u8], revision: Revision) -> Result<(), ApplyError> {
         let shape: PodShape<'_> = serde_json::from_slice(json).map_err(lower::LowerError::from)?;
         let Some(node) = shape.node() else {
+            self.drop_mirror(key);
             self.delete_pod(key);
             return Ok(());
         };
+        if let Some(mirror) = shape.mirror() {
+            self.delete_pod(key);
+            self.put_mirror(key, node, mirror);
+            return Ok(());
+        }
+        self.drop_mirror(key);
         let fingerprint = shape.fingerprint();
         let pinned = shape.pinned();
         if let Some(known) = self.pods.get_mut(key)
@@ -158,6 +177,27 @@ impl State {
         if !recorded {
             set.unbury(&placed.uid);
         }
+    }
+
+    fn put_mirror(&mut self, key: &ObjectKey, node: NodeName, mirror: Mirror) {
+        if self.mirrors.get(&node).and_then(|known| known.get(key)) == Some(&mirror) {
+            return;
+        }
+        self.drop_mirror(key);
+        self.mirrors.entry(node.clone()).or_default().insert(key.clone(), mirror);
+        self.changed_mirrors.insert(node.clone());
+        self.mirrored.insert(key.clone(), node);
+    }
+
+    fn drop_mirror(&mut self, key: &ObjectKey) {
+        let Some(node) = self.mirrored.remove(key) else { return };
+        if let Some(known) = self.mirrors.get_mut(&node) {
+            known.remove(key);
+            if known.is_empty() {
+                self.mirrors.remove(&node);
+            }
+        }
+        self.changed_mirrors.insert(node);
     }
 
     fn apply_config(

@@ -6,7 +6,7 @@ use dunlin_link::{
 use serde_json::{Value, json};
 
 use super::{Change, ConfigKey, DesiredSets, NAMES_PREFIX, Subject};
-use crate::ObjectKey;
+use crate::{ObjectKey, mirror::Mirrors};
 
 fn change(revision: u64, subject: Subject, json: Option<&Value>) -> Change {
     Change { revision: Revision(revision), subject, json: json.map(|json| json.to_string().into()) }
@@ -126,4 +126,40 @@ fn a_record_keeps_the_order_to_stop_when_the_pod_goes_with_it() {
         assert_eq!((desired.pods.len(), desired.tombstones.len()), (0, 1));
         assert!(apply(&mut sets, change(3, subject.clone(), None)).tombstones.is_empty());
     }
+}
+
+#[test]
+fn a_mirror_is_in_no_set_and_leaves_no_order() {
+    let node = NodeName::new("n");
+    let mut mirror = pod();
+    mirror["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": "static" });
+    mirror["spec"]["containers"][0]["envFrom"] = json!([{ "secretRef": { "name": "s" } }]);
+    let mut sets = empty();
+    sets.apply(&pod_change(1, Some(&mirror))).unwrap();
+    assert_eq!(sets.mirrors(&node), None, "not all is read");
+    sets.loaded(Revision(2));
+    assert_eq!(sets.take_changed_mirrors(), [node.clone()].into());
+    let known = sets.mirrors(&node).unwrap();
+    let found = &known[&ObjectKey::new("ns", "p")];
+    assert_eq!((found.uid.as_str(), found.of.as_str(), found.deleting), ("u", "static", false));
+    assert!(sets.missing_config(&[pod_change(3, Some(&mirror))]).is_empty());
+
+    // A status is no news, the beginning of its end is.
+    mirror["status"] = json!({ "phase": "Running" });
+    let desired = apply(&mut sets, pod_change(3, Some(&mirror)));
+    assert!(desired.pods.is_empty() && sets.take_changed_mirrors().is_empty());
+    mirror["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    let desired = apply(&mut sets, pod_change(4, Some(&mirror)));
+    assert!(desired.tombstones.is_empty() && desired.revision == Revision(2), "{desired:?}");
+    assert!(sets.mirrors(&node).unwrap()[&ObjectKey::new("ns", "p")].deleting);
+
+    // A pod of the same name that is none is assigned, and a mirror after it leaves nothing of it.
+    let desired = apply(&mut sets, pod_change(5, Some(&pod())));
+    assert_eq!((desired.pods.len(), sets.mirrors(&node)), (1, Some(Mirrors::new())));
+    let desired = apply_all(&mut sets, &[pod_change(6, None), pod_change(7, Some(&mirror))]);
+    assert!(desired.pods.is_empty());
+    sets.take_changed_mirrors();
+    apply(&mut sets, pod_change(8, None));
+    assert_eq!(sets.take_changed_mirrors(), [node.clone()].into());
+    assert_eq!(sets.mirrors(&node), Some(Mirrors::new()));
 }

@@ -77,9 +77,12 @@ fn a_node_is_granted_what_running_pods_takes() {
     check(Verb::Watch, "Pod", "", "", bound());
     check(Verb::Update, "Pod", "p", "status", bound());
     check(Verb::Update, "Pod", "p", "", None);
-    check(Verb::Create, "Pod", "", "", None);
+    let mirrors = || Some(Grant::OwnMirrors(name.clone()));
+    check(Verb::Create, "Pod", "", "", mirrors());
+    check(Verb::Delete, "Pod", "p", "", mirrors());
+    check(Verb::DeleteCollection, "Pod", "", "", None);
+    check(Verb::Patch, "Pod", "p", "", None);
     check(Verb::Create, "Pod", "p", "binding", None);
-    check(Verb::Delete, "Pod", "p", "", None);
     check(Verb::Get, "Secret", "s", "", config());
     check(Verb::Get, "ConfigMap", "c", "", config());
     check(Verb::List, "Secret", "", "", None);
@@ -97,8 +100,8 @@ fn refusals_say_what_was_asked() {
         assert_eq!(authorize(&node(), request).unwrap_err().message(), expected);
     };
     check(
-        &request(Verb::Delete, "Pod", "x", ""),
-        "pods \"x\" is forbidden: User \"system:node:n1\" cannot delete resource \"pods\" in API group \"\" in the \
+        &request(Verb::Update, "Pod", "x", ""),
+        "pods \"x\" is forbidden: User \"system:node:n1\" cannot update resource \"pods\" in API group \"\" in the \
          namespace \"ns\"",
     );
     check(
@@ -168,4 +171,68 @@ fn pods_name_config_in_many_places() {
     check(by_key.clone(), "ConfigMap", "c", true);
     check(by_key.clone(), "Secret", "c", false);
     check(by_key, "ConfigMap", "d", false);
+}
+
+#[test]
+fn a_node_makes_and_deletes_mirrors_of_its_own_and_nothing_else() {
+    let grant = Grant::OwnMirrors(NodeName::new("n1"));
+    let mirror = json!({
+        "metadata": {
+            "name": "web-n1",
+            "annotations": {"kubernetes.io/config.mirror": "x"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u", "controller": true}],
+        },
+        "spec": {
+            "nodeName": "n1",
+            "containers": [{"name": "c", "image": "web", "env": [{"name": "A", "value": "secretKeyRef"}]}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        },
+    });
+    let check = |change: &dyn Fn(&mut Value), part: &str| {
+        let mut pod = mirror.clone();
+        change(&mut pod);
+        let request = request(Verb::Create, "Pod", "", "");
+        let made = grant.check_new(&node(), &request, &pod);
+        match made {
+            Ok(()) => assert_eq!(part, "", "{pod}"),
+            Err(status) => {
+                assert!(
+                    status.code() == 403 && !part.is_empty() && status.message().contains(part),
+                    "{status:?}"
+                );
+            }
+        }
+    };
+    check(&|_| {}, "");
+    check(&|pod| pod["metadata"]["annotations"] = json!({"a": "b"}), "can only create mirror pods");
+    check(&|pod| pod["spec"]["nodeName"] = "n2".into(), "spec.nodeName set to itself");
+    check(&|pod| pod["metadata"]["ownerReferences"] = json!([]), "single owner reference");
+    check(&|pod| pod["metadata"]["ownerReferences"][0]["name"] = "n2".into(), "set to itself");
+    check(&|pod| pod["metadata"]["ownerReferences"][0]["controller"] = false.into(), "controller owner");
+    check(
+        &|pod| pod["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = true.into(),
+        "blockOwnerDeletion",
+    );
+    check(&|pod| pod["spec"]["serviceAccountName"] = "default".into(), "a service account");
+    check(&|pod| pod["spec"]["imagePullSecrets"] = json!([{"name": "s"}]), "secrets");
+    check(&|pod| pod["spec"]["volumes"][0] = json!({"name": "v", "secret": {"secretName": "s"}}), "volumes");
+    check(&|pod| pod["spec"]["volumes"][0] = json!({"name": "v", "projected": {"sources": []}}), "volumes");
+    let container = |field: &'static str, value: Value| {
+        move |pod: &mut Value| pod["spec"]["containers"][0][field] = value.clone()
+    };
+    check(&container("envFrom", json!([{"secretRef": {"name": "s"}}])), "secrets");
+    check(&container("envFrom", json!([{"configMapRef": {"name": "s"}}])), "configmaps");
+    let key = |source: &str| json!([{"name": "A", "valueFrom": {source: {"name": "s", "key": "k"}}}]);
+    check(&container("env", key("secretKeyRef")), "secrets");
+    check(&container("env", key("configMapKeyRef")), "configmaps");
+    check(&container("env", json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "f"}}}])), "");
+
+    let delete = request(Verb::Delete, "Pod", "web-n1", "");
+    assert!(grant.check_current(&node(), &delete, &mirror).is_ok());
+    let mut other = mirror.clone();
+    other["spec"]["nodeName"] = "n2".into();
+    assert_eq!(grant.check_current(&node(), &delete, &other).unwrap_err().code(), 403);
+    let mut plain = mirror.clone();
+    plain["metadata"]["annotations"] = json!({});
+    assert_eq!(grant.check_current(&node(), &delete, &plain).unwrap_err().code(), 403);
 }

@@ -7,6 +7,7 @@ use dunlin_link::{
     assignment::Refusal,
     health::HeldPods,
     pod::PodAssignment,
+    statics::StaticPodName,
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 
@@ -67,6 +68,8 @@ pub enum Output {
     Event(NodeEvent),
     /// The node's facts changed.
     Facts(Box<NodeFacts>),
+    /// These are all static pods now, those included that are being stopped; to be stated to the coordinator, before any report of theirs.
+    StaticPods(Vec<StaticPodName>),
     /// How many pods there are changed.
     Pods(HeldPods),
     /// For the log.
@@ -217,7 +220,7 @@ pub enum Notice {
         /// Number of the run.
         attempt: u32,
     },
-    /// What happened to a static pod; the coordinator would have it as an event if it knew the pod.
+    /// What happened to a static pod: whoever looks after a machine alone has nothing but its log.
     StaticPod(Box<NodeEvent>),
     /// Memories, or static pods, could not be written and are tried again.
     NotRemembered(String),

@@ -2,14 +2,17 @@
 //!
 //! The caller says which there are; their identity is their content, so a changed manifest is another pod. The new one begins when the
 //! old one of its name has stopped. Their addresses and memories are durable like those of assigned pods, before anything starts. They
-//! are no part of the set that the coordinator knows: nothing is reported of them, and no change of that set touches them.
+//! are no part of the set that the coordinator knows, and no change of that set touches them. It is told which there are and how they
+//! fare, so that it can show them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
 };
 
-use dunlin_link::{Digest, PodUid, UnixMillis, assignment::Tombstone, codec, pod::PodAssignment};
+use dunlin_link::{
+    Digest, PodUid, UnixMillis, assignment::Tombstone, codec, pod::PodAssignment, statics::StaticPodName,
+};
 
 use super::{
     Batch, Change, Entry, NodeCore, Output, PodRecord, WriteTicket,
@@ -99,6 +102,13 @@ impl NodeCore {
         }
     }
 
+    /// The coordinator shows a static pod from now on, and has not heard how it fares.
+    pub fn handle_mirrored(&mut self, uid: &PodUid, now: Now) {
+        if self.pods.get(uid).is_some_and(Entry::is_static) {
+            self.with_pod(uid, now, |pod, _| pod.report_again());
+        }
+    }
+
     /// When static pods want to be looked at again.
     pub(super) fn statics_due(&self) -> Option<Mono> {
         match self.statics.state {
@@ -155,6 +165,8 @@ impl NodeCore {
             let pod = self.forget(&uid);
             self.desk.outputs.push_back(Output::Forgotten { uid, pod });
         }
+        let added: Vec<_> = plan.add.iter().map(|record| name_of(&record.assignment)).collect();
+        self.state_statics_with(added);
         for record in plan.add {
             let uid = record.assignment.uid.clone();
             self.admit_record(record, Origin::Static, now);
@@ -167,6 +179,20 @@ impl NodeCore {
         self.sweep();
         // A place that became free may be waited for.
         self.statics.state = State::Changed;
+    }
+
+    /// States which static pods there are.
+    pub(super) fn state_statics(&mut self) {
+        self.state_statics_with(Vec::new());
+    }
+
+    /// The same with some that are about to be: they are named before they report.
+    fn state_statics_with(&mut self, added: Vec<StaticPodName>) {
+        let present = self.pods.values().filter(|entry| entry.is_static());
+        let present = present.map(|entry| name_of(entry.pod.assignment()));
+        let mut pods: Vec<_> = present.chain(added).filter(StaticPodName::is_tellable).collect();
+        pods.sort();
+        self.desk.outputs.push_back(Output::StaticPods(pods));
     }
 
     /// Stops a static pod; it is forgotten when nothing of it runs.
@@ -213,6 +239,15 @@ impl Entry {
     pub(super) fn is_static(&self) -> bool {
         self.origin == Origin::Static
     }
+
+    /// Whether the coordinator hears how the pod fares.
+    pub(super) fn is_told(&self) -> bool {
+        !self.is_static() || name_of(self.pod.assignment()).is_tellable()
+    }
+}
+
+fn name_of(pod: &PodAssignment) -> StaticPodName {
+    StaticPodName { uid: pod.uid.clone(), namespace: pod.namespace.clone(), name: pod.name.clone() }
 }
 
 /// Where a pod comes from, and the mark of its content; the kubelet's words.

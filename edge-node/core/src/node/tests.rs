@@ -278,7 +278,7 @@ fn an_answer_that_comes_too_late_starts_nothing() {
 }
 
 #[test]
-fn static_pods_run_survive_follow_their_manifests_and_are_never_reported() {
+fn static_pods_run_survive_and_follow_their_manifests() {
     let mut node = Node::new();
     node.manifests(&[("web", "1"), ("probe", "1")]);
     assert_eq!(node.running(), ["probe-n1", "web-n1"]);
@@ -310,6 +310,55 @@ fn static_pods_run_survive_follow_their_manifests_and_are_never_reported() {
     assert_eq!(node.running(), ["a"]);
     assert!(node.disk.statics.is_empty() && node.disk.memories.len() <= 1);
     assert!(fixed.iter().all(|uid| node.report_of(uid).is_none()));
+}
+
+#[test]
+fn static_pods_are_stated_and_reported_until_they_have_stopped() {
+    let mut node = Node::new();
+    let stated = |node: &Node| {
+        let mut names: Vec<_> = node.stated.iter().map(|pod| pod.name.clone()).collect();
+        names.sort();
+        names
+    };
+    node.manifests(&[("web", "1"), ("probe", "1")]);
+    assert_eq!(stated(&node), ["probe-n1", "web-n1"]);
+    let pod = |node: &Node, name: &str| {
+        let found = node.stated.iter().find(|pod| pod.name == name).unwrap();
+        node.report_of(&found.uid).cloned().unwrap()
+    };
+    let first = pod(&node, "web-n1");
+    assert_eq!((first.phase, first.namespace.as_str(), first.stopped), (PodPhase::Running, "default", false));
+
+    // Whoever shows it now hears of it again, and nobody else does.
+    node.core.handle_mirrored(&first.uid, node.now);
+    node.make(|change| change.assign("a"));
+    let (second, assigned) = (pod(&node, "web-n1"), node.report("a").unwrap().sequence);
+    assert!(second.sequence > first.sequence && second.phase == PodPhase::Running);
+    node.core.handle_mirrored(&node.report("a").unwrap().uid.clone(), node.now);
+    node.settle_for(1000);
+    assert_eq!(node.report("a").unwrap().sequence, assigned);
+
+    // What goes is there until it has stopped, and its end is no answer to anybody's order.
+    node.crash();
+    assert_eq!(stated(&node), ["probe-n1", "web-n1"]);
+    node.manifests(&[("web", "2")]);
+    node.settle_for(1000);
+    assert_eq!(stated(&node), ["web-n1"]);
+    assert_ne!(pod(&node, "web-n1").uid, first.uid);
+    assert!(!node.trace.iter().any(|output| output.contains("stopped: true")));
+    node.manifests(&[]);
+    node.settle_for(1000);
+    assert_eq!(stated(&node), [""; 0]);
+}
+
+#[test]
+fn a_static_pod_that_the_api_could_not_name_runs_untold() {
+    let mut node = Node::new();
+    let long = "x".repeat(252);
+    node.manifests(&[(&long, "1"), ("web", "1")]);
+    assert_eq!(node.running().len(), 2);
+    assert_eq!(node.stated.len(), 1);
+    assert_eq!(node.reported(), ["web-n1"]);
 }
 
 #[test]

@@ -141,10 +141,11 @@ impl Desk {
         }
         let uid = entry.pod.uid();
         self.to_remember.add(uid, entry.pod.recording(now), now.mono);
-        // The coordinator does not know static pods.
-        if let Some(report) = entry.pod.poll_report(now)
-            && !entry.is_static()
+        if let Some(mut report) = entry.pod.poll_report(now)
+            && entry.is_told()
         {
+            // Its end is nobody's order, so nobody has to hear that it was obeyed: it is in the list of static pods no more.
+            report.stopped &= !entry.is_static();
             self.outputs.push_back(Output::Report(Box::new(report)));
         }
         let wakes_at = entry.pod.poll_timeout();
@@ -169,8 +170,12 @@ impl Desk {
             Command::Create { container, id, attempt } => self.prepare(pod, container, id, attempt),
             Command::Stop { id, grace_ms } => self.ask(Request::Stop { id, grace_ms }),
             Command::Remove { id } => self.ask(Request::Remove { id }),
-            Command::Event(event) if entry.is_static() => self.notice(Notice::StaticPod(Box::new(event))),
-            Command::Event(event) => self.outputs.push_back(Output::Event(event)),
+            Command::Event(event) => {
+                if entry.is_static() {
+                    self.notice(Notice::StaticPod(Box::new(event.clone())));
+                }
+                self.outputs.push_back(Output::Event(event));
+            }
         }
     }
 

@@ -153,3 +153,27 @@ fn a_mark_that_was_late_is_taken_back() {
         matches!(&run(&view, 6).actions[..], [Action::Taint { add, remove, .. }] if add.is_empty() && remove.len() == 2)
     );
 }
+
+#[test]
+fn a_mirror_outlives_any_taint() {
+    use dunlin_link::statics::StaticPodName;
+
+    let name =
+        |uid: &str| StaticPodName { uid: PodUid::new(uid), namespace: "d".to_owned(), name: uid.to_owned() };
+    let mirror = crate::mirror::object(&name("fixed"), &NodeName::new("n0"), "n0", &json!({}));
+    let mut view = cluster(1);
+    let taint = json!({ "key": "example.com/away", "effect": "NoExecute", "timeAdded": at(0).to_string() });
+    set_node(&mut view, "n0", "True", json!([taint]));
+    set_pod(&mut view, "plain", ("True", ""), json!([]));
+    set_pod(&mut view, "fixed", ("True", ""), mirror["spec"]["tolerations"].clone());
+    let plan = run(&view, 1000);
+    let evicted: Vec<_> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Evict(key, _) => Some(&*key.name),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(evicted, ["plain"]);
+}

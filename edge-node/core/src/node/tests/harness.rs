@@ -11,6 +11,7 @@ use dunlin_link::{
     held::HeldSet,
     pod::{PodAssignment, RestartPolicy},
     sealed::{SealingKey, SealingPlace},
+    statics::StaticPodName,
     status::{NodeFacts, NodeResources, PodStatusReport},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -41,6 +42,8 @@ pub(super) struct Node {
     pending: VecDeque<(WriteTicket, Batch)>,
     answers: VecDeque<Result<Vec<Refusal>, ChangeError>>,
     reports: BTreeMap<PodUid, PodStatusReport>,
+    /// Static pods that the coordinator would be told of.
+    pub(super) stated: Vec<StaticPodName>,
     /// Latest attempt that has a log, by container.
     logs: BTreeMap<(PodUid, String), u32>,
     starts: BTreeMap<PodUid, usize>,
@@ -65,6 +68,7 @@ impl Node {
             pending: VecDeque::new(),
             answers: VecDeque::new(),
             reports: BTreeMap::new(),
+            stated: Vec::new(),
             logs: BTreeMap::new(),
             starts: BTreeMap::new(),
             writes: 0,
@@ -220,6 +224,11 @@ impl Node {
         self.reports.get(&uid(pod))
     }
 
+    /// Names of pods that have reported.
+    pub(super) fn reported(&self) -> Vec<&str> {
+        self.reports.values().map(|report| report.name.as_str()).collect()
+    }
+
     pub(super) fn report_of(&self, uid: &PodUid) -> Option<&PodStatusReport> {
         self.reports.get(uid)
     }
@@ -275,6 +284,7 @@ impl Node {
                 self.logs.retain(|(pod, _), _| *pod != uid);
             }
             Output::Fetch(_) => panic!("every module is here"),
+            Output::StaticPods(pods) => self.stated = pods,
             Output::StartOver
             | Output::Sweep(_)
             | Output::Event(_)
