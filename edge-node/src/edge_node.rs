@@ -179,7 +179,8 @@ impl EdgeNode {
             started_at: wall(),
         };
         let console = spawn(&over, console::serve(desk, shutdown.clone()));
-        let health = spawn(&over, watcher.run(move || looked_at.held(), shutdown.clone()));
+        let fixed = host.fixed();
+        let health = spawn(&over, watcher.run(move || looked_at.held(), fixed, shutdown.clone()));
         let agent = spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone()));
         let link = spawn(&over, link(session, host.clone(), shutdown.clone()));
         let folder = spawn(&over, watch(folder, host.clone(), shutdown.clone()));

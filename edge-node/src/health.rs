@@ -16,7 +16,7 @@ use dunlin_link::{
     Bytes,
     health::{DiskWrites, Health, HeldPods, OutboxState, SAMPLE_INTERVAL, Sealing},
 };
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::session::{SessionHandle, wall};
@@ -67,8 +67,13 @@ impl RunnerPid {
 }
 
 impl Watcher {
-    /// Looks once in [`SAMPLE_INTERVAL`] and whenever a session opens, until `shutdown`.
-    pub(crate) async fn run(self, held: impl Fn() -> Held, shutdown: CancellationToken) {
+    /// Looks once in [`SAMPLE_INTERVAL`], whenever a session opens, and whenever static pods come or go, until `shutdown`.
+    pub(crate) async fn run(
+        self,
+        held: impl Fn() -> Held,
+        mut fixed: watch::Receiver<u32>,
+        shutdown: CancellationToken,
+    ) {
         let mut contact = self.session.contact();
         let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,6 +81,7 @@ impl Watcher {
             tokio::select! {
                 _ = ticks.tick() => {}
                 changed = contact.changed() => if changed.is_err() { return },
+                changed = fixed.changed() => if changed.is_err() { return },
                 () = shutdown.cancelled() => return,
             }
             self.session.health(self.look(&held()));

@@ -65,6 +65,11 @@ impl AgentHost {
         self.shared.rejected()
     }
 
+    /// How many static pods there are: they come and go without a coordinator, who would not know it for a minute.
+    pub(crate) fn fixed(&self) -> watch::Receiver<u32> {
+        self.shared.fixed()
+    }
+
     /// What the node's health says of its pods and reports.
     pub(crate) fn held(&self) -> Held {
         self.shared.held()

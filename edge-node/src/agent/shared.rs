@@ -11,6 +11,7 @@ use dunlin_link::{
     health::{HeldPods, Sealing},
     status::PodStatusReport,
 };
+use tokio::sync::watch;
 
 use crate::{health::Held, session::Applied, statics::RejectedManifest};
 
@@ -18,6 +19,8 @@ use crate::{health::Held, session::Applied, statics::RejectedManifest};
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// How many static pods there are, for those who wait for a change of that.
+    fixed: watch::Sender<u32>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl Shared {
         // The local state seals what came in clear before anything of it is used.
         let held = Held { sealing: Sealing::Sealed, ..Held::default() };
         let state = State { applied, unacked: Unacked::default(), held, rejected: Vec::new() };
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), fixed: watch::Sender::new(0) }
     }
 
     pub(super) fn applied(&self) -> Applied {
@@ -83,6 +86,12 @@ impl Shared {
     /// The agent's set changed.
     pub(super) fn set_pods(&self, pods: HeldPods) {
         self.lock().held.pods = pods;
+        self.fixed.send_if_modified(|known| std::mem::replace(known, pods.fixed) != pods.fixed);
+    }
+
+    /// How many static pods there are.
+    pub(super) fn fixed(&self) -> watch::Receiver<u32> {
+        self.fixed.subscribe()
     }
 
     /// Manifests that are no static pods.
