@@ -291,6 +291,7 @@ async fn the_nodes_own_socket_answers_without_a_coordinator() {
     within(serving).await.unwrap();
     assert!(within(console.pods()).await.unwrap_err().to_string().contains("no agent answers"));
     node.stop_agent().await;
+    node.kill_runner().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
