@@ -9,6 +9,7 @@ mod collect;
 mod file;
 mod generation;
 mod header;
+mod predecessor;
 mod records;
 mod restore;
 pub mod snapshots;

@@ -9,13 +9,16 @@ use std::{
 
 use dunlin_link::{Digest, NodeName, Revision, UnixMillis, restore::RestoreRecord};
 
-use super::{BackupError, BackupReader, Contents, Manifest, Modules, Passphrase, Record, generation};
+use super::{
+    BackupError, BackupReader, Contents, Manifest, Modules, Passphrase, Record, generation,
+    predecessor::Predecessor,
+};
 use crate::{
     artifacts,
     coordinator::make_private,
     folders,
     pki::{Pki, PkiError},
-    store::{KeyValue, OpenError, Rebuild, RebuildError, read_stopped},
+    store::{KeyValue, OpenError, Rebuild, RebuildError},
     tokens::{Admission, Returned, RevokeError},
 };
 
@@ -154,40 +157,6 @@ pub fn restore(options: &Restore<'_>) -> Result<Restored, RestoreError> {
     let set_aside = put_in_place(folder, &building, options.now)?;
     let unread = present.unread;
     Ok(Restored { manifest, contents, generation, set_aside, kept_modules, returned, unread })
-}
-
-/// The cluster that is in the folder, as far as it can be read: it may be what the backup is needed for.
-#[derive(Debug, Default)]
-struct Predecessor {
-    /// Whom it let in.
-    admission: Option<Admission>,
-    /// Why that is not known.
-    unread: Option<OpenError>,
-    /// The file of its authority.
-    authority: Vec<u8>,
-}
-
-impl Predecessor {
-    fn read(folder: &Path) -> Result<Self, RestoreError> {
-        match read_stopped(&folder.join("store"), &Admission::PREFIXES) {
-            Ok(values) => {
-                let mut admission = Admission::default();
-                // One that cannot be read let nobody in.
-                values.into_iter().for_each(|value| drop(admission.take(value)));
-                // Without its authority it is not known to be the same cluster.
-                let authority = fs::read(folder.join(AUTHORITY)).unwrap_or_default();
-                Ok(Self { admission: Some(admission), unread: None, authority })
-            }
-            Err(OpenError::InUse { .. }) => Err(RestoreError::InUse(folder.to_owned())),
-            Err(error) => Ok(Self { unread: Some(error), ..Self::default() }),
-        }
-    }
-
-    /// Whom it let in, if it is the cluster whose authority was built.
-    fn admission(&self, building: &Path) -> Option<&Admission> {
-        let is_same = fs::read(building.join(AUTHORITY)).is_ok_and(|built| built == self.authority);
-        self.admission.as_ref().filter(|_| is_same)
-    }
 }
 
 /// Whether a restore into the folder stopped half-way.
@@ -384,7 +353,7 @@ const PARTS: [Part; 3] = [
 ];
 
 /// The file of a cluster's authority.
-const AUTHORITY: &str = "pki/ca.pem";
+pub(super) const AUTHORITY: &str = "pki/ca.pem";
 
 /// Where a restore builds; a folder with it is not complete.
 const BUILDING: &str = "restoring";
