@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, path::PathBuf};
 
 use dunlin_edge_node_core::address::{BLOCKS, BlockRange, Loopback};
-use dunlin_link::{Bytes, MilliCpu, status::NodeResources};
+use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use serde::Deserialize;
 
 use crate::session::Transport;
@@ -38,7 +38,7 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_TRANSPORT", value_name = "WAY")]
     pub transport: Option<Transport>,
 
-    /// Label of the Node object; may be given several times
+    /// Label of the Node object; may be given several times; of those of Kubernetes only what a kubelet may set, and no role
     #[arg(long = "label", env = "DUNLIN_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub labels: Vec<String>,
 
@@ -236,6 +236,13 @@ impl EdgeNodeArgs {
             problems.list.push(format!("node name `{node_name}`: {form}"));
         }
         let labels = problems.parsed(&self.labels, "label", "KEY=VALUE", parse_label);
+        // The coordinator would refuse the whole node.
+        for (key, value) in labels.iter().filter(|(key, _)| !is_own_label(key)) {
+            problems.list.push(format!(
+                "label `{key}={value}`: no node may give itself this one; let an administrator do it: dunlin label node {node_name} \
+                 {key}={value}"
+            ));
+        }
         let taints = problems.parsed(
             &self.taints,
             "taint",
@@ -440,7 +447,9 @@ mod tests {
     fn all_problems_are_told_at_once() {
         let args = EdgeNodeArgs {
             node_name: Some("Not_A_Name".to_owned()),
-            labels: vec!["a=b".to_owned(), "nothing".to_owned()],
+            labels: ["a=b", "nothing", "node-role.kubernetes.io/worker=", "node.kubernetes.io/x=y"]
+                .map(str::to_owned)
+                .to_vec(),
             taints: vec!["k=v:Sometimes".to_owned()],
             coordinator: vec!["host".to_owned()],
             address_blocks: Some("1020+9".to_owned()),
@@ -449,8 +458,18 @@ mod tests {
             ..EdgeNodeArgs::default()
         };
         let text = args.validate(machine()).unwrap_err().to_string();
-        let parts =
-            ["Not_A_Name", "label `nothing`", "k=v:Sometimes", "`host`", "1020+9", "loopback `0`", "`9` MiB"];
+        assert!(!text.contains("node.kubernetes.io/x"), "{text}");
+        let role = "label `node-role.kubernetes.io/worker=`: no node may give itself this one";
+        let parts = [
+            "Not_A_Name",
+            "label `nothing`",
+            role,
+            "k=v:Sometimes",
+            "`host`",
+            "1020+9",
+            "loopback `0`",
+            "`9` MiB",
+        ];
         for part in parts {
             assert!(text.contains(part), "{part} is missing in {text}");
         }

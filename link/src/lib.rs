@@ -15,6 +15,7 @@ pub mod health;
 pub mod held;
 pub mod ids;
 pub mod join;
+pub mod labels;
 pub mod limits;
 pub mod logs;
 pub mod message;

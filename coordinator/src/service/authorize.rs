@@ -5,10 +5,10 @@
 
 mod mirrors;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use dunlin_api::{Kind, Status, kind::pod::mirror_of};
-use dunlin_link::NodeName;
+use dunlin_link::{NodeName, labels::is_own_label};
 use serde_json::Value;
 
 use super::{
@@ -95,7 +95,7 @@ impl Grant {
             Self::OwnNode(node) if object["metadata"]["name"] != node.as_str() => {
                 Err(refuse(user, request, &format!("node '{node}' may only create its own Node")))
             }
-            Self::OwnNode(_) => check_restricted_labels(request.kind, &Value::Null, object),
+            Self::OwnNode(node) => check_labels(node, request.kind, &Value::Null, object),
             Self::OwnMirrors(node) => mirrors::check_new(node, object)
                 .map_err(|why| Status::forbidden(request.kind, &name_of(object), &why)),
             _ => Ok(()),
@@ -115,7 +115,7 @@ impl Grant {
                     let detail = format!("node \"{node}\" is not allowed to modify taints");
                     return Err(Status::forbidden(request.kind, &request.name, &detail));
                 }
-                check_restricted_labels(request.kind, old, new)
+                check_labels(node, request.kind, old, new)
             }
             Self::BoundPods(node) if old["metadata"]["labels"] != new["metadata"]["labels"] => {
                 let detail = format!("node \"{node}\" cannot update labels through pod status");
@@ -146,21 +146,18 @@ fn name_of(object: &Value) -> String {
     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Labels under this prefix isolate nodes; a node may not give them to itself.
-const RESTRICTED_LABEL_PREFIX: &str = "node-restriction.kubernetes.io/";
-
-fn check_restricted_labels(kind: &Kind, old: &Value, new: &Value) -> Result<(), Status> {
-    let restricted = |object: &Value| -> Vec<(String, Value)> {
-        let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
-        let restricted = labels.filter(|(key, _)| key.starts_with(RESTRICTED_LABEL_PREFIX));
-        restricted.map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    if restricted(old) == restricted(new) {
+/// Refuses a node that adds, changes or removes labels of its own Node that only administrators give.
+fn check_labels(node: &NodeName, kind: &Kind, old: &Value, new: &Value) -> Result<(), Status> {
+    let labels = |object: &Value| object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+    let (old, new) = (labels(old), labels(new));
+    let changed = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key));
+    let refused: BTreeSet<&str> = changed.map(String::as_str).filter(|key| !is_own_label(key)).collect();
+    if refused.is_empty() {
         return Ok(());
     }
-    let name = new["metadata"]["name"].as_str().unwrap_or_default();
-    let detail = format!("is not allowed to modify labels under {RESTRICTED_LABEL_PREFIX}");
-    Err(Status::forbidden(kind, name, &detail))
+    let refused = refused.into_iter().collect::<Vec<_>>().join(", ");
+    let detail = format!("node \"{node}\" is not allowed to modify labels: {refused}");
+    Err(Status::forbidden(kind, node.as_str(), &detail))
 }
 
 /// Whether a pod names a ConfigMap or Secret, anywhere that makes a node need it.

@@ -143,10 +143,27 @@ fn a_node_does_not_widen_its_rights() {
     assert!(grant.check_change(&update, &plain, &plain).is_ok());
     let untainted = json!({"metadata": {"name": "n1"}, "spec": {}});
     assert!(grant.check_change(&update, &plain, &untainted).is_err());
-    let mut labelled = plain.clone();
-    labelled["metadata"]["labels"] = json!({"node-restriction.kubernetes.io/zone": "secure"});
-    assert!(grant.check_change(&update, &plain, &labelled).is_err());
-    assert!(grant.check_new(&node(), &update, &labelled).is_err());
+    let labelled = |labels: Value| {
+        let mut labelled = plain.clone();
+        labelled["metadata"]["labels"] = labels;
+        labelled
+    };
+    let restricted = "node-restriction.kubernetes.io/zone";
+    for key in [restricted, "node-role.kubernetes.io/control-plane", "a.k8s.io/x"] {
+        let with = labelled(json!({"site": "here", key: "x"}));
+        let refused = grant.check_change(&update, &plain, &with).unwrap_err();
+        let expected =
+            format!("nodes \"n1\" is forbidden: node \"n1\" is not allowed to modify labels: {key}");
+        assert_eq!(refused.message(), expected);
+        assert!(grant.check_new(&node(), &update, &with).is_err(), "{key}");
+        // What an administrator gave is neither changed nor taken away, and in nobody's way.
+        assert!(grant.check_change(&update, &with, &plain).is_err(), "{key}");
+        assert!(grant.check_change(&update, &with, &labelled(json!({key: "y"}))).is_err(), "{key}");
+        assert!(grant.check_change(&update, &with, &labelled(json!({key: "x"}))).is_ok(), "{key}");
+    }
+    let own = labelled(json!({"topology.kubernetes.io/zone": "a", "node.kubernetes.io/x": "b", "site": "c"}));
+    assert!(grant.check_change(&update, &plain, &own).is_ok());
+    assert!(grant.check_new(&node(), &update, &own).is_ok());
     assert!(grant.check_new(&node(), &update, &plain).is_ok());
     assert!(grant.check_new(&node(), &update, &json!({"metadata": {"name": "n2"}})).is_err());
     let pods = Grant::BoundPods(NodeName::new("n1"));
