@@ -89,6 +89,21 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+impl OpenError {
+    /// The same of the file at `of`: what is wrong with a copy is wrong with that.
+    fn at(mut self, of: &Path) -> Self {
+        match &mut self {
+            Self::Database { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Record { path, .. }
+            | Self::Replace { path, .. } => of.clone_into(path),
+            // A folder, or nothing.
+            Self::InUse { .. } | Self::Thread(_) => {}
+        }
+        self
+    }
+}
+
 /// A batch and who waits for it.
 struct Job {
     batch: Batch,

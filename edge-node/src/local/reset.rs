@@ -63,7 +63,7 @@ pub fn problem(dir: &Path) -> Result<Option<OpenError>, ResetError> {
     fs::copy(&path, &copy).map_err(failed)?;
     let opened = tables::open(&copy, super::CACHE_BYTES);
     fs::remove_file(&copy).map_err(failed)?;
-    Ok(opened.err())
+    Ok(opened.err().map(|error| error.at(&path)))
 }
 
 /// Moves the state in `dir` aside and answers where it is now.

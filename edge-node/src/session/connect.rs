@@ -227,7 +227,7 @@ pub(super) fn describe(error: &ConnectionError) -> String {
             } else if error.reason.is_empty() {
                 error.to_string()
             } else {
-                error.reason.clone()
+                tls::own_words(&error.reason).to_owned()
             }
         }
         other => other.to_string(),

@@ -1,6 +1,6 @@
 //! One attempt at one address: by UDP, by TCP, or by one beside the other, whichever answers first.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use dunlin_link::{join::SERVER_NAME, message::Tunables};
 use quinn::{ClientConfig, Connection, Endpoint, crypto::rustls::QuicClientConfig};
@@ -11,6 +11,7 @@ use super::{
         CONNECT_TIMEOUT, Carrier, ConnectError, Connected, SharedSocket, describe, intervals, transport,
     },
     network::{any_like, source_towards},
+    tls::own_words,
     way::{Plan, Way},
 };
 
@@ -37,7 +38,7 @@ impl Dial {
     pub(super) async fn dial(&self, address: &str) -> Result<Connected, ConnectError> {
         let look_up = |source| ConnectError::LookUp { address: address.to_owned(), source };
         let remote = lookup_host(address).await.map_err(look_up)?.next();
-        let remote = remote.ok_or_else(|| look_up(std::io::ErrorKind::NotFound.into()))?;
+        let remote = remote.ok_or_else(|| look_up(io::ErrorKind::NotFound.into()))?;
         let target = Target { address, remote };
         match self.plan.then {
             None => self.by(self.plan.first, target).await.map_err(|failure| failure.at(address)),
@@ -114,7 +115,8 @@ impl Dial {
         let tunnel = tunnel.map_err(|error| match error {
             dunlin_tunnel::ConnectError::Tcp(error) => Failure::Silence(format!("{error} by TCP")),
             error => {
-                Failure::Refusal(ConnectError::Tunnel { address: target.address.to_owned(), source: error })
+                let source = in_own_words(error);
+                Failure::Refusal(ConnectError::Tunnel { address: target.address.to_owned(), source })
             }
         })?;
         let connection = self.handshake(tunnel.endpoint(), Way::Tcp, target).await?;
@@ -171,6 +173,19 @@ impl Failure {
             Self::Silence(why) => ConnectError::Refused { address: address.to_owned(), why },
             Self::Refusal(error) => error,
         }
+    }
+}
+
+/// What a tunnel's handshake failed for, as a connection by UDP would tell it.
+fn in_own_words(error: dunlin_tunnel::ConnectError) -> dunlin_tunnel::ConnectError {
+    match error {
+        dunlin_tunnel::ConnectError::Tls(error) => {
+            let told = error.to_string();
+            let words = own_words(&told);
+            let error = if words == told { error } else { io::Error::new(error.kind(), words) };
+            dunlin_tunnel::ConnectError::Tls(error)
+        }
+        error => error,
     }
 }
 

@@ -82,6 +82,7 @@ async fn a_port_that_is_no_coordinator_is_told_apart() {
         error.contains("by TCP") && error.contains("not of the cluster that the token is for"),
         "{error}"
     );
+    assert!(!error.contains("unexpected error"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,7 +134,9 @@ async fn a_state_that_was_set_aside_is_begun_anew() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let problem = reset::problem(dir.path()).unwrap();
-    assert!(matches!(problem, Some(OpenError::Damaged { .. })), "{problem:?}");
+    let Some(problem @ OpenError::Damaged { .. }) = problem else { panic!("{problem:?}") };
+    let named = format!("`{}`", path.display());
+    assert!(problem.to_string().contains(&named), "the file, and not the copy that was looked at: {problem}");
     let aside = reset::set_aside(dir.path()).unwrap();
     assert_eq!(std::fs::read(aside).unwrap().len(), bytes.len() / 2);
     assert!(matches!(reset::problem(dir.path()), Err(reset::ResetError::Absent { .. })));
