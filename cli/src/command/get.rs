@@ -16,8 +16,12 @@ use crate::{
     terminal,
 };
 
-use self::output::Output;
+use self::{
+    columns::{Columns, Rows},
+    output::Output,
+};
 
+mod columns;
 mod output;
 mod watch;
 
@@ -30,14 +34,15 @@ Examples:
   dunlin get pod/hello -o yaml                    one object, whole
   dunlin get pods -l app=web -w                   follow changes
   dunlin get pods --field-selector status.phase=Pending
-  dunlin get pods -o jsonpath='{.items[*].metadata.name}'")]
+  dunlin get pods -o jsonpath='{.items[*].metadata.name}'
+  dunlin get pods -o custom-columns=NAME:.metadata.name,NODE:.spec.nodeName")]
 pub(crate) struct Args {
     /// TYPE or TYPE,TYPE, then names; or TYPE/NAME. Types by any of their names, for instance po or configmaps.
     #[arg(value_name = "RESOURCE")]
     resources: Vec<String>,
     #[command(flatten)]
     select: SelectArgs,
-    /// wide, yaml, json, name or jsonpath=TEMPLATE.
+    /// wide, yaml, json, name, jsonpath=TEMPLATE or custom-columns=HEADER:JSONPATH,...
     #[arg(long, short, value_name = "FORMAT")]
     output: Option<Output>,
     /// Show the objects and then every change.
@@ -214,23 +219,24 @@ async fn objects(args: &Args, output: &Output, selections: &[Selection], session
     let mut found = items(&all, &[]).to_vec();
     match (single, found.pop()) {
         (true, None) => {}
-        (true, Some(object)) => print(output, &object, std::slice::from_ref(&object))?,
+        (true, Some(object)) => print(args, output, (&object, std::slice::from_ref(&object)))?,
         (false, last) => {
             found.extend(last);
             let metadata = json!({"resourceVersion": ""});
             let list = json!({"apiVersion": "v1", "items": found, "kind": "List", "metadata": metadata});
-            print(output, &list, &found)?;
+            print(args, output, (&list, &found))?;
         }
     }
     failures.into_result()
 }
 
-/// Prints `whole`, which is one object or a list, or the names of the objects in it.
-fn print(output: &Output, whole: &Value, objects: &[Value]) -> Result<()> {
+/// Prints `whole`, which is one object or a list, or something of each of the objects in it.
+fn print(args: &Args, output: &Output, (whole, objects): (&Value, &[Value])) -> Result<()> {
     let shown = match output {
         Output::Name => objects.iter().map(|object| format!("{}\n", name_of(object))).collect(),
         Output::Json => document::json(whole)?,
         Output::Jsonpath(template) => template.render(whole),
+        Output::CustomColumns(columns) => args.rows(columns).render(objects),
         Output::Yaml | Output::Wide => document::yaml(whole),
     };
     Ok(terminal::print(&shown)?)
@@ -292,6 +298,10 @@ impl Args {
             query.push(("includeObject", "Object"));
         }
         query
+    }
+
+    fn rows<'a>(&self, columns: &'a Columns) -> Rows<'a> {
+        if self.no_headers { Rows::without_headers(columns) } else { Rows::new(columns) }
     }
 
     fn table_options(&self, selection: &Selection, selections: usize) -> Options {

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::columns::Columns;
 use crate::jsonpath::Template;
 
 /// How `get` shows objects.
@@ -17,6 +18,8 @@ pub(crate) enum Output {
     Name,
     /// A template filled in.
     Jsonpath(Template),
+    /// A table with columns of the user's.
+    CustomColumns(Columns),
 }
 
 impl FromStr for Output {
@@ -31,7 +34,9 @@ impl FromStr for Output {
             ("jsonpath", template) => {
                 Template::parse(template).map(Self::Jsonpath).map_err(|error| error.to_string())
             }
-            _ => Err("allowed formats are: wide, yaml, json, name, jsonpath=TEMPLATE".to_owned()),
+            ("custom-columns", columns) => Columns::parse(columns).map(Self::CustomColumns),
+            _ => Err("allowed formats are: wide, yaml, json, name, jsonpath=TEMPLATE, custom-columns=HEADER:JSONPATH,..."
+                .to_owned()),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `get -w`: what is there, then every change, until the server or the user ends it.
 
 use super::{
-    Args, Output, Printer, Result, Selection, Session, UsageError, Value, document, items, name_of, terminal,
-    text, typed, without_managed_fields,
+    Args, Output, Printer, Result, Rows, Selection, Session, UsageError, Value, document, items, name_of,
+    terminal, text, typed, without_managed_fields,
 };
 use crate::api::{self, Accept};
 
@@ -16,8 +16,12 @@ pub(super) async fn run(args: &Args, selection: &Selection, session: &Session) -
         _ => return Err(UsageError("a watch follows all objects of a type, or one".to_owned()).into()),
     }
     let path = api::collection(selection.kind, args.select.namespace(session));
-    let mut follower =
-        Follower { printer: Printer::new(selection.kind, args.table_options(selection, 1)), args, selection };
+    let rows = match &args.output {
+        Some(Output::CustomColumns(columns)) => Some(args.rows(columns)),
+        _ => None,
+    };
+    let printer = Printer::new(selection.kind, args.table_options(selection, 1));
+    let mut follower = Follower { printer, rows, args, selection };
     loop {
         let borrowed: Vec<(&str, &str)> =
             query.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -40,6 +44,8 @@ enum Ended {
 
 struct Follower<'a> {
     printer: Printer,
+    /// For columns of the user's.
+    rows: Option<Rows<'a>>,
     args: &'a Args,
     selection: &'a Selection,
 }
@@ -108,8 +114,11 @@ impl Follower<'_> {
         if !self.args.show_managed_fields {
             without_managed_fields(&mut object);
         }
+        if let Some(rows) = &mut self.rows {
+            return Ok(terminal::print(&rows.render(std::slice::from_ref(&object)))?);
+        }
         let shown = match &self.args.output {
-            None | Some(Output::Wide) => self.printer.render(&object),
+            None | Some(Output::Wide | Output::CustomColumns(_)) => self.printer.render(&object),
             Some(Output::Name) => format!("{}\n", name_of(&object)),
             Some(Output::Json) => document::json(&object)?,
             Some(Output::Yaml) => format!("---\n{}", document::yaml(&object)),
