@@ -153,11 +153,17 @@ impl Sessions {
         answer.await.unwrap_or_else(|_| Err(OpenLogError::Failed(node.clone())))
     }
 
-    /// Ends a node's session, for instance because the node was removed.
+    /// Ends a node's session. What is known of its link stays: of a machine that was stolen one wants to know when and from where it
+    /// was heard last.
     pub fn disconnect(&self, node: &NodeName) {
         if let Some(slot) = self.state().slots.get(node) {
             slot.superseded.cancel();
         }
+    }
+
+    /// Ends the session of a machine that is no node any more, or not this one, and forgets its link.
+    pub fn expel(&self, node: &NodeName) {
+        self.disconnect(node);
         self.inner.links.forget(node);
     }
 

@@ -143,6 +143,8 @@ fn a_revoked_key_opens_nothing_and_a_replacement_takes_the_pods() {
     assert!(refused.stderr.contains("was revoked"), "{refused:?}");
     assert_eq!(condition(&site, "n1", "Ready", "reason"), "KeyRevoked");
     assert!(site.ok(&["node", "list"], "").contains("revoked"));
+    let link = site.ok(&["describe", "node", "n1"], "");
+    assert!(link.contains("Last Contact") && link.contains("127.0.0.1"), "{link}");
 
     // With a token it does not come back either, under no name.
     stolen.kill_agent();

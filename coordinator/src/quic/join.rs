@@ -43,7 +43,7 @@ async fn answer(services: &Services, connection: &Connection) -> Option<SendStre
             info!(%remote, node = %request.node, token = %request.token, "node joined");
             if place == Place::Taken {
                 info!(node = %request.node, "the machine that was this node is replaced; its key is revoked");
-                services.sessions.disconnect(&request.node);
+                services.sessions.expel(&request.node);
             }
             write_head(&mut output, &joined).await
         }

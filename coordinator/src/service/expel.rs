@@ -17,6 +17,9 @@ pub trait NodeSessions: fmt::Debug + Send + Sync {
     /// Ends the session of `node`, if it has one.
     fn disconnect(&self, node: &NodeName);
 
+    /// Ends it, and forgets what is known of the node's link.
+    fn expel(&self, node: &NodeName);
+
     /// What is known of the nodes' links, by name.
     fn links(&self) -> Vec<LinkFacts>;
 }
@@ -24,6 +27,10 @@ pub trait NodeSessions: fmt::Debug + Send + Sync {
 impl NodeSessions for Sessions {
     fn disconnect(&self, node: &NodeName) {
         Self::disconnect(self, node);
+    }
+
+    fn expel(&self, node: &NodeName) {
+        Self::expel(self, node);
     }
 
     fn links(&self) -> Vec<LinkFacts> {
@@ -58,7 +65,7 @@ impl ApiService {
             if let Some(tokens) = self.inner.attached.tokens.get() {
                 tokens.expelled(&node);
             }
-            sessions.disconnect(&node);
+            sessions.expel(&node);
         }
     }
 }

@@ -275,7 +275,7 @@ impl Drop for OpenLink {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A transport that has always carried the same.
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    fn wire(silent: Duration) -> Wire {
+    pub(in crate::sessions) fn wire(silent: Duration) -> Wire {
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
         let rtt = Duration::from_millis(3);
         let traffic = Traffic { kind: LinkKind::Quic, peer, bytes_in: 10, bytes_out: 20, rtt, silent };

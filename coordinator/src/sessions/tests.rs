@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Cluster, SessionOptions, Sessions, seat::Seat};
+use super::{Cluster, SessionOptions, Sessions, links::tests::wire, seat::Seat};
 use crate::{artifacts::OpenModule, mirrors::Tended, service::Clock};
 
 /// Counts how often a node left, taking its time to hear of it, and notes what is told of clones.
@@ -223,4 +223,24 @@ fn node() -> NodeName {
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(10), future).await.expect("it takes too long")
+}
+
+/// What is known of links: whose they are, and whether they are open.
+fn links(sessions: &Sessions) -> Vec<(String, bool)> {
+    let facts = sessions.links().into_iter();
+    facts.map(|link| (link.node.to_string(), link.connected_since.is_some())).collect()
+}
+
+#[tokio::test]
+async fn the_link_of_a_node_that_was_revoked_is_known_until_it_is_expelled() {
+    let mut fixture = Fixture::new();
+    let seat = fixture.connect().await;
+    let open = fixture.sessions.inner.links.open(&node(), seat.epoch, 2, wire(Duration::ZERO));
+    assert_eq!(links(&fixture.sessions), [(node().to_string(), true)]);
+    fixture.sessions.disconnect(&node());
+    assert!(seat.superseded.is_cancelled());
+    drop(open);
+    assert_eq!(links(&fixture.sessions), [(node().to_string(), false)]);
+    fixture.sessions.expel(&node());
+    assert!(links(&fixture.sessions).is_empty());
 }

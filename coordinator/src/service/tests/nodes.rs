@@ -132,6 +132,8 @@ struct OneLink;
 impl NodeSessions for OneLink {
     fn disconnect(&self, _node: &NodeName) {}
 
+    fn expel(&self, _node: &NodeName) {}
+
     fn links(&self) -> Vec<LinkFacts> {
         let traffic = Traffic {
             kind: LinkKind::Tcp,
