@@ -227,6 +227,7 @@ impl Pod {
         if worker.advance(Run::Terminated { how, next: Next::Undecided(Then::Policy) }) {
             worker.attempt = worker.attempt.max(attempt);
             worker.digest = digest;
+            worker.forgive();
         }
         self.settle(now);
     }

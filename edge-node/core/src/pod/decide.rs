@@ -111,6 +111,7 @@ impl Pod {
                 worker.digest.or_else(|| super::container_at(&self.assignment, index).image.digest);
         }
         worker.seen = true;
+        worker.inherited = false;
         match state {
             sandbox::State::Starting => {}
             sandbox::State::Running { started_at } => {
@@ -138,6 +139,9 @@ impl Pod {
     pub(super) fn lose(&mut self, now: Now, which: impl Fn(&Worker) -> bool) {
         for worker in &mut self.workers {
             let (Some(id), true) = (worker.live_id().cloned(), which(worker)) else { continue };
+            if worker.inherited {
+                worker.forgive();
+            }
             let (started_at, then) = match &worker.run {
                 Run::Running { started_at, .. } => (Some(*started_at), Then::Policy),
                 Run::Stopping { started_at, then, .. } => (*started_at, *then),

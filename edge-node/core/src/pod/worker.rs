@@ -20,6 +20,8 @@ pub(super) struct Worker {
     pub(super) digest: Option<Digest>,
     /// Whether the sandbox has named the run since the agent started.
     pub(super) seen: bool,
+    /// Whether the run is an earlier agent's, of which the sandbox has not told yet.
+    pub(super) inherited: bool,
     pub(super) crashes: Backoff,
     pub(super) pulls: Backoff,
 }
@@ -100,6 +102,7 @@ impl Worker {
             Backoff::restored(delay_ms, now.mono_at(updated))
         });
         Self {
+            inherited: matches!(memory.run, RunMemory::Live { .. }),
             run,
             attempt: memory.attempt,
             last: memory.last.clone(),
@@ -124,7 +127,14 @@ impl Worker {
             self.last = Some(how);
             self.attempt += 1;
             self.seen = false;
+            self.inherited = false;
         }
+    }
+
+    /// The run died with its machine, or with agent and sandbox together, and not by a fault of its own: it is made up for at once, as
+    /// kubelet does, whose backoff does not outlive it.
+    pub(super) fn forgive(&mut self) {
+        self.crashes = Backoff::default();
     }
 
     /// The configuration may have changed: whatever waits for that is tried again.

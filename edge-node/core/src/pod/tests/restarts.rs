@@ -146,12 +146,33 @@ fn a_new_agent_accounts_for_what_ended_meanwhile() {
 #[test]
 fn after_a_reboot_everything_starts_again_and_counts() {
     let left = left_running();
-    let mut bench = Bench::unsynced(left.pod.assignment().as_ref().clone(), left.memory, 700_000);
+    let pod = left.pod.assignment().as_ref().clone();
+    let mut bench = Bench::unsynced(pod.clone(), left.memory, 700_000);
     bench.pod.handle_synced(bench.now());
     bench.turn();
     assert_eq!(bench.acts(), ["start c"]);
     bench.running("c");
     assert_eq!(bench.status(), "Running c+Running/2");
+    // However often the power fails, nothing waits for it.
+    let mut memory = bench.memory;
+    for (cut, restarts) in [(701_000, 3), (702_000, 4)] {
+        let mut bench = Bench::unsynced(pod.clone(), memory, cut);
+        bench.pod.handle_sandbox_lost(bench.now());
+        bench.turn();
+        assert_eq!(bench.acts(), ["start c"]);
+        bench.running("c");
+        assert_eq!(bench.status(), format!("Running c+Running/{restarts}"));
+        memory = bench.memory;
+    }
+    // A sandbox that dies while its agent watches may have been killed by a guest: that counts.
+    let mut bench = Bench::unsynced(pod, memory, 703_000);
+    bench.pod.handle_sandbox_lost(bench.now());
+    bench.turn();
+    bench.running("c");
+    assert_eq!(bench.acts(), ["start c"]);
+    bench.pod.handle_sandbox_lost(bench.now());
+    bench.turn();
+    assert_eq!(bench.acts(), [""; 0]);
 }
 
 #[test]
