@@ -225,16 +225,7 @@ impl EdgeNodeArgs {
     /// Every problem found, not only the first.
     pub fn validate(self, machine: Machine) -> Result<EdgeNodeConfig, ConfigError> {
         let mut problems = Problems::default();
-        let template = self.node_name.as_deref().unwrap_or("{hostname}");
-        let node_name = machine.fill(template).unwrap_or_else(|missing| {
-            problems.list.push(format!("node name `{template}`: this machine has no {missing}"));
-            template.replace(['{', '}'], "")
-        });
-        if !is_subdomain(&node_name) {
-            let form =
-                "lower-case letters, digits, `-` and `.`, at most 253, with a letter or digit at each end";
-            problems.list.push(format!("node name `{node_name}`: {form}"));
-        }
+        let node_name = problems.node_name(self.node_name.as_deref().unwrap_or("{hostname}"), &machine);
         let labels = problems.parsed(&self.labels, "label", "KEY=VALUE", parse_label);
         // The coordinator would refuse the whole node.
         for (key, value) in labels.iter().filter(|(key, _)| !is_own_label(key)) {
@@ -310,6 +301,20 @@ struct Problems {
 }
 
 impl Problems {
+    /// The name that a template makes on this machine.
+    fn node_name(&mut self, template: &str, machine: &Machine) -> String {
+        let node_name = machine.fill(template).unwrap_or_else(|missing| {
+            self.list.push(format!("node name `{template}`: this machine has no {missing}"));
+            template.replace(['{', '}'], "")
+        });
+        if !is_subdomain(&node_name) {
+            let form =
+                "lower-case letters, digits, `-` and `.`, at most 253, with a letter or digit at each end";
+            self.list.push(format!("node name `{node_name}`: {form}"));
+        }
+        node_name
+    }
+
     fn parsed<T>(
         &mut self,
         texts: &[String],

@@ -327,7 +327,7 @@ fn static_pods_are_stated_and_reported_until_they_have_stopped() {
         node.report_of(&found.uid).cloned().unwrap()
     };
     let first = pod(&node, "web-n1");
-    assert_eq!((first.phase, first.namespace.as_str(), first.stopped), (PodPhase::Running, "default", false));
+    assert_eq!((first.phase, first.namespace.as_str(), first.stopped), (PodPhase::Running, "ns", false));
 
     // Whoever shows it now hears of it again, and nobody else does.
     node.core.handle_mirrored(&first.uid, node.now);
