@@ -57,6 +57,8 @@ async fn serve(config: CoordinatorConfig) -> Result<()> {
         () = signals.next() => {}
         error = coordinator.failed() => {
             let error = error.map_or_else(|| anyhow::anyhow!("the driver ended"), Into::into);
+            // Clients and nodes are told, and so need not find out by silence.
+            signals.unless_again(coordinator.shutdown()).await?;
             return Err(error.context("the coordinator cannot go on"));
         }
     }
