@@ -21,6 +21,7 @@ use std::{
 
 use dunlin_edge_node_core::{
     node::{ChangeTicket, NodeCore, Told, WriteTicket},
+    reasons,
     sandbox::{Request, State},
 };
 use dunlin_link::{
@@ -28,6 +29,7 @@ use dunlin_link::{
     assignment::{AssignmentChange, Refusal},
     limits::STATIC_PODS_ASKED_MAX,
     statics::StaticPod,
+    status::NodeEvent,
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -71,6 +73,8 @@ pub(crate) struct Agent {
     /// Who waits for a change to be durable.
     replies: HashMap<ChangeTicket, CommitReply>,
     changes: u64,
+    /// Whether the last write to the local state failed.
+    is_state_failing: bool,
     /// Who follows the log of a container that runs.
     followers: HashMap<ContainerId, watch::Sender<bool>>,
     /// What the manifests of static pods hold, for the coordinator to show.
@@ -233,7 +237,32 @@ impl Agent {
     }
 
     fn handle_written(&mut self, ticket: WriteTicket, result: io::Result<()>) {
+        self.tell_of_state(&result);
         self.core.handle_written(ticket, result.map_err(|error| error.to_string()), self.clock.now());
+    }
+
+    /// Says once that the local state cannot be written, and once that it can again.
+    fn tell_of_state(&mut self, result: &io::Result<()>) {
+        if result.is_err() == self.is_state_failing {
+            return;
+        }
+        self.is_state_failing = result.is_err();
+        let (reason, message) = match result {
+            Ok(()) => (reasons::STATE_WRITTEN, "The node's local state can be written again".to_owned()),
+            Err(error) => (
+                reasons::STATE_NOT_WRITTEN,
+                format!(
+                    "The node's local state cannot be written, so the node takes no changes but to stop pods; the pods that it has go on: {error}"
+                ),
+            ),
+        };
+        if result.is_err() {
+            tracing::error!("{message}");
+        } else {
+            tracing::info!("{message}");
+        }
+        let (warning, at) = (result.is_err(), self.clock.now().wall);
+        self.session.event(NodeEvent { pod: None, warning, reason: reason.to_owned(), message, at });
     }
 
     fn handle_fetched(&mut self, Fetched { digest, result }: Fetched) {

@@ -4,8 +4,10 @@
 //! changes: an idle node leaves its disk alone. Every value begins with a kind byte.
 
 mod records;
+mod reserve;
 pub mod reset;
 mod tables;
+mod writer;
 
 use std::{
     io,
@@ -22,6 +24,7 @@ use tokio::sync::oneshot;
 
 pub use self::records::MalformedRecord;
 
+use self::writer::Writer;
 use crate::server_time::ServerTime;
 
 /// The open store; writes go through its thread.
@@ -131,7 +134,8 @@ impl Local {
             .stack_size(STACK_BYTES)
             .spawn({
                 let (seal, server_time) = (Arc::clone(seal), Arc::clone(server_time));
-                move || write_all(&database, &queue, (&seal, &server_time))
+                let writer = Writer::new(database, path, (seal, server_time));
+                move || write_all(writer, &queue)
             })
             .map_err(OpenError::Thread)?;
         Ok((Self { jobs }, loaded))
@@ -149,23 +153,14 @@ impl Local {
 }
 
 /// Commits what waits, all of it in one transaction, until the store is dropped.
-fn write_all(
-    database: &redb::Database,
-    queue: &mpsc::Receiver<Job>,
-    (seal, server_time): (&Seal, &ServerTime),
-) {
+fn write_all(mut writer: Writer, queue: &mpsc::Receiver<Job>) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         jobs.extend(queue.try_iter().take(QUEUE_JOBS_MAX));
-        let time = server_time.worth_keeping();
-        let result = tables::commit(database, jobs.iter().map(|job| &job.batch), (seal, time));
-        if let (Ok(()), Some(time)) = (&result, time) {
-            server_time.kept(time);
-        }
-        for job in jobs {
-            let answer = result.as_ref().copied().map_err(|error| io::Error::other(error.to_string()));
+        let (batches, waiting): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.batch, job.done)).unzip();
+        for (result, done) in writer.write(&batches).into_iter().zip(waiting) {
             // Whoever asked may be gone; the batch is durable all the same.
-            let _ = job.done.send(answer);
+            let _ = done.send(result);
         }
     }
 }
@@ -179,8 +174,9 @@ const CACHE_BYTES: usize = 512 << 10;
 /// Batches that may wait: the agent has one for assignments and one for memories in flight.
 const QUEUE_JOBS_MAX: usize = 64;
 
-/// redb's commit needs little; the default of 2 MiB would count against an idle node.
-const STACK_BYTES: usize = 256 << 10;
+/// redb's commit needs little, opening the file again after an error somewhat more; the default of 2 MiB would count against an idle
+/// node where the kernel does not overcommit.
+const STACK_BYTES: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests;

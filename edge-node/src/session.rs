@@ -274,6 +274,9 @@ impl Session {
                         HoldEnd::Session(end) => {
                             connected.close(&end);
                             log_end(&end);
+                            if matches!(end, SessionEnd::Commit(_)) {
+                                self.shared.machine().not_committed();
+                            }
                             if end.is_worth_another() {
                                 self.shared.machine().handle_replaced(self.shared.now());
                                 continue;

@@ -31,7 +31,7 @@ mod turn;
 mod unacked;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -109,6 +109,8 @@ struct Desk {
     pulls: BTreeMap<Digest, PodsPulling>,
     timers: Timers,
     to_remember: ToRemember,
+    /// Pods that are stopped for tombstones which are not durable.
+    unburied: BTreeSet<PodUid>,
     outputs: VecDeque<Output>,
 }
 
@@ -170,6 +172,7 @@ impl NodeCore {
                 pulls: BTreeMap::new(),
                 timers: Timers::default(),
                 to_remember: ToRemember::default(),
+                unburied: BTreeSet::new(),
                 outputs: VecDeque::new(),
             },
         };

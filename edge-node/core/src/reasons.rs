@@ -72,5 +72,9 @@ pub const KILLING: &str = "Killing";
 pub const FAILED: &str = "Failed";
 /// Event: the image's name could not be read.
 pub const INSPECT_FAILED: &str = "InspectFailed";
+/// Event: the node cannot write what it must remember.
+pub const STATE_NOT_WRITTEN: &str = "StateNotWritten";
+/// Event: it can again.
+pub const STATE_WRITTEN: &str = "StateWritten";
 /// Event: a pod the coordinator does not name any more is kept.
 pub const POD_HELD: &str = "PodHeld";

@@ -110,6 +110,7 @@ impl AgentParts {
             writes: FuturesUnordered::new(),
             replies: HashMap::new(),
             changes: 0,
+            is_state_failing: false,
             followers: HashMap::new(),
             manifests: BTreeMap::new(),
         };

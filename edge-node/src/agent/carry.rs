@@ -99,7 +99,8 @@ fn log(notice: Notice) {
             tracing::info!(pod, reason, message, "static pod");
         }
         Notice::NotRemembered(error) => {
-            tracing::error!(error, "memories of pods could not be written and are tried again");
+            // That the state cannot be written is said once, with the first write that fails.
+            tracing::debug!(error, "memories of pods could not be written and are tried again");
         }
     }
 }

@@ -13,7 +13,9 @@ use dunlin_edge_node_core::{
     node::{Batch, Change, Loaded},
 };
 use dunlin_link::{Digest, PodUid, UnixMillis, pod::ConfigKind, sealed::Content};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableHandle,
+};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -37,6 +39,17 @@ pub(super) fn is_in_use(path: &Path) -> bool {
     fs::File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
+/// Opens the file again after a commit that failed: redb goes no further with one that had an error. A file that is gone is not
+/// begun anew.
+pub(super) fn reopen(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    let open = || {
+        let opened = Database::builder().set_cache_size(cache_bytes).open(path);
+        verify(opened.map_err(|error| not_opened(path, error))?, path)
+    };
+    let opened = catch_unwind(AssertUnwindSafe(open));
+    opened.unwrap_or_else(|_| Err(damaged(path, "its pages do not fit together".to_owned())))
+}
+
 fn open_verified(
     path: &Path,
     cache_bytes: usize,
@@ -51,13 +64,7 @@ fn open_verified(
     }
     let file = open_private(path).map_err(|error| DatabaseError::Storage(StorageError::Io(error)));
     let opened = file.and_then(|file| Database::builder().set_cache_size(cache_bytes).create_file(file));
-    let mut database = opened.map_err(|error| not_opened(path, error))?;
-    // Every checksum. What a crash left half done was repaired above; a commit that was durable and does not verify is damage, never
-    // rolled back: commits have two phases, so that the two can be told apart.
-    let verified = database.check_integrity().map_err(|error| not_opened(path, error))?;
-    if !verified {
-        tracing::warn!(path = %path.display(), "the local state's free space was counted anew; its records are whole");
-    }
+    let database = verify(opened.map_err(|error| not_opened(path, error))?, path)?;
     let starts = count_start(&database).map_err(failed)?;
     let malformed = |source| OpenError::Record { path: path.to_owned(), source };
     let rows = |table| read_rows(&database, table).map_err(failed);
@@ -83,6 +90,16 @@ fn open_verified(
         objects,
     };
     Ok((database, loaded, server_time))
+}
+
+/// Every checksum. What a crash left half done was repaired by opening; a commit that was durable and does not verify is damage, never
+/// rolled back: commits have two phases, so that the two can be told apart.
+fn verify(mut database: Database, path: &Path) -> Result<Database, OpenError> {
+    let verified = database.check_integrity().map_err(|error| not_opened(path, error))?;
+    if !verified {
+        tracing::warn!(path = %path.display(), "the local state's free space was counted anew; its records are whole");
+    }
+    Ok(database)
 }
 
 fn is_clear_secret(content: &Content) -> bool {
@@ -175,46 +192,85 @@ fn begin(database: &Database) -> Result<redb::WriteTransaction, redb::Error> {
     Ok(transaction)
 }
 
-/// Commits batches in one durable transaction, and along with them that it is `server_time` or later by the coordinator's clock.
+/// What rows held before a commit that failed, which may be in the file all the same: nobody may find it there, for nobody was told.
+///
+/// Its size follows what the batches touched that failed since the last that did not; most of that was not there before.
+#[derive(Debug, Default)]
+pub(super) struct Undo(BTreeMap<(String, String), Option<Vec<u8>>>);
+
+impl Undo {
+    fn keep(&mut self, table: Table, key: &str, before: Option<Vec<u8>>) {
+        self.0.entry((table.name().to_owned(), key.to_owned())).or_insert(before);
+    }
+
+    fn apply(&self, transaction: &redb::WriteTransaction) -> Result<(), redb::Error> {
+        for ((table, key), before) in &self.0 {
+            let mut table = transaction.open_table(TableDefinition::<&str, &[u8]>::new(table))?;
+            match before {
+                Some(value) => table.insert(key.as_str(), value.as_slice())?,
+                None => table.remove(key.as_str())?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Commits batches in one durable transaction, and along with them that it is `server_time` or later by the coordinator's clock. What
+/// earlier ones left that failed is undone first; `undo` is empty when this has succeeded.
 pub(super) fn commit<'a>(
     database: &Database,
     batches: impl Iterator<Item = &'a Batch>,
     (seal, server_time): (&Seal, Option<UnixMillis>),
+    undo: &mut Undo,
 ) -> Result<(), redb::Error> {
     let transaction = begin(database)?;
+    undo.apply(&transaction)?;
+    let mut to = Rows { transaction: &transaction, undo: &mut *undo };
     if let Some(time) = server_time {
-        transaction.open_table(META)?.insert(SERVER_TIME, encode(&time).as_slice())?;
+        to.write(META, &[(SERVER_TIME, Change::Put(time))], |_, time| encode(time))?;
     }
     for batch in batches {
-        if let Some(applied) = &batch.applied {
-            transaction.open_table(META)?.insert(APPLIED, encode(applied).as_slice())?;
+        if let Some(applied) = batch.applied {
+            to.write(META, &[(APPLIED, Change::Put(applied))], |_, applied| encode(applied))?;
         }
-        write(&transaction, PODS, &batch.pods, |_, record| encode(record))?;
-        write(&transaction, STATICS, &batch.statics, |_, record| encode(record))?;
-        write(&transaction, MEMORIES, &batch.memories, |_, record| encode(record))?;
-        write(&transaction, TOMBSTONES, &batch.tombstones, |_, record| encode(record))?;
-        write(&transaction, OBJECTS, &batch.objects, |id, content| encode_content(id, content, seal))?;
+        to.write(PODS, &batch.pods, |_, record| encode(record))?;
+        to.write(STATICS, &batch.statics, |_, record| encode(record))?;
+        to.write(MEMORIES, &batch.memories, |_, record| encode(record))?;
+        to.write(TOMBSTONES, &batch.tombstones, |_, record| encode(record))?;
+        to.write(OBJECTS, &batch.objects, |id, content| encode_content(id, content, seal))?;
     }
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    undo.0.clear();
+    Ok(())
 }
 
-fn write<K: ToString, T>(
-    transaction: &redb::WriteTransaction,
-    table: Table,
-    changes: &[(K, Change<T>)],
-    encode: impl Fn(&K, &T) -> Vec<u8>,
-) -> Result<(), redb::Error> {
-    if changes.is_empty() {
-        return Ok(());
+/// Where a commit's rows go.
+struct Rows<'a> {
+    transaction: &'a redb::WriteTransaction,
+    undo: &'a mut Undo,
+}
+
+impl Rows<'_> {
+    fn write<K: ToString, T>(
+        &mut self,
+        table: Table,
+        changes: &[(K, Change<T>)],
+        encode: impl Fn(&K, &T) -> Vec<u8>,
+    ) -> Result<(), redb::Error> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut rows = self.transaction.open_table(table)?;
+        for (key, change) in changes {
+            let name = key.to_string();
+            let before = match change {
+                Change::Put(record) => rows.insert(name.as_str(), encode(key, record).as_slice())?,
+                Change::Remove => rows.remove(name.as_str())?,
+            };
+            self.undo.keep(table, &name, before.map(|value| value.value().to_owned()));
+        }
+        Ok(())
     }
-    let mut table = transaction.open_table(table)?;
-    for (key, change) in changes {
-        match change {
-            Change::Put(record) => table.insert(key.to_string().as_str(), encode(key, record).as_slice())?,
-            Change::Remove => table.remove(key.to_string().as_str())?,
-        };
-    }
-    Ok(())
 }
 
 /// Raises the count of starts and creates the tables of a new file.

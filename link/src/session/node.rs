@@ -87,6 +87,8 @@ pub struct NodeSession {
     statics: Statics,
     outbox: Outbox,
     backoff: Backoff,
+    /// Changes in a row that the caller could not commit.
+    uncommitted: u32,
     tunables: Option<Tunables>,
     /// With its restore generation, within which alone epochs compare.
     newest_epoch: Option<(u64, Epoch)>,
@@ -169,6 +171,7 @@ impl NodeSession {
             statics: Statics::default(),
             outbox: Outbox::default(),
             backoff: Backoff::new(backoff::MAX),
+            uncommitted: 0,
             tunables: None,
             newest_epoch: None,
             authority: None,
@@ -351,6 +354,7 @@ impl NodeSession {
     pub fn committed(&mut self, applied: Applied, refusals: Vec<Refusal>) {
         let Phase::Connected(connection) = &mut self.phase else { return };
         let Some(expected) = connection.committing.take() else { return };
+        self.uncommitted = 0;
         connection.applied = applied;
         if applied.state_digest == expected.state_digest {
             if expected.base.is_none() && self.starting_over == StartingOver::Asked {
@@ -360,6 +364,14 @@ impl NodeSession {
         } else {
             connection.resync("the state after a change has another digest");
         }
+    }
+
+    /// The last [`NodeOutput::Commit`] cannot be made durable, and the caller ends the connection. The coordinator will send it again, as
+    /// large as it is: the next connection waits for longer after each time, up to [`UNCOMMITTED_MAX`].
+    pub fn not_committed(&mut self) {
+        let wait = UNCOMMITTED_FIRST.saturating_mul(1 << self.uncommitted.min(10)).min(UNCOMMITTED_MAX);
+        self.uncommitted = self.uncommitted.saturating_add(1);
+        self.retry_after = self.retry_after.max(wait);
     }
 
     /// The next bytes for the control stream. Taking them one by one, as the stream accepts them, keeps later ones current.
@@ -610,6 +622,12 @@ fn is_signed(authority: Option<&dyn RestoreAuthority>, welcome: &Welcome) -> boo
 
 /// The digest of no set, not of the empty one either: nobody can think that it is his.
 const HOLDS_NOTHING_KNOWN: [u8; 32] = [0; 32];
+
+/// How long a node leaves its coordinator alone after a change that it could not make durable.
+const UNCOMMITTED_FIRST: Duration = Duration::from_secs(5);
+
+/// The longest such wait. A full disk is noticed to have cleared after this at the latest.
+pub const UNCOMMITTED_MAX: Duration = Duration::from_secs(160);
 
 /// The longest that a coordinator can send a node away for.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);

@@ -189,3 +189,33 @@ fn a_node_that_lost_its_key_is_sent_everything_again_and_keeps_its_pods() {
     let mut session = welcomed(&connect(&mut node, &held), 4);
     assert!(hear(&mut node, &frames(&mut session)).is_none(), "it is in step again");
 }
+
+#[test]
+fn a_node_that_cannot_write_lets_its_coordinator_wait_for_longer_each_time() {
+    let mut node = node(None);
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut wait = |node: &mut NodeSession| {
+        node.handle_disconnected(NOW, &mut rng);
+        // Neither a change of the network nor chance makes it come back sooner.
+        node.hasten(NOW, &mut rng);
+        node.poll_timeout().unwrap().since(NOW).as_secs()
+    };
+    for (counter, least) in [5, 10, 20, 40, 80, 160, 160, 160].into_iter().enumerate() {
+        let mut session = welcomed(&connect(&mut node, &HeldSet::default()), counter as u64 + 1);
+        assert!(hear(&mut node, &frames(&mut session)).is_some());
+        node.not_committed();
+        let waited = wait(&mut node);
+        assert!((least..=least + 1).contains(&waited), "{waited} s, {counter}");
+    }
+    let mut session = welcomed(&connect(&mut node, &HeldSet::default()), 9);
+    let change = hear(&mut node, &frames(&mut session)).unwrap();
+    let mut held = HeldSet::default();
+    held.apply(&change);
+    let applied = Applied { revision: held.revision, restore_generation: 0, state_digest: held.digest() };
+    node.committed(applied, Vec::new());
+    assert!(wait(&mut node) <= 1, "a change that is durable ends that");
+    let mut session = welcomed(&connect(&mut node, &HeldSet::default()), 10);
+    assert!(hear(&mut node, &frames(&mut session)).is_some());
+    node.not_committed();
+    assert!((5..=6).contains(&wait(&mut node)));
+}

@@ -101,6 +101,7 @@ impl NodeCore {
                 self.answer(ticket, Ok(refusals));
             }
             (Work::Change(ticket, plan), Err(error)) => {
+                self.stop_unburied(&plan.tombstones, now);
                 self.abandon(*plan, now);
                 self.answer(ticket, Err(ChangeError::NotWritten(error)));
             }

@@ -37,6 +37,12 @@ impl ToRemember {
         self.pods.insert(uid.clone());
     }
 
+    /// Has a pod's memory written again that could not be, after a while.
+    fn add_again(&mut self, uid: &PodUid, now: Mono) {
+        self.due.get_or_insert_with(|| now.plus_millis(AGAIN_MS));
+        self.pods.insert(uid.clone());
+    }
+
     /// When the next batch must be made at the latest.
     pub(super) fn due(&self) -> Option<Mono> {
         self.due
@@ -110,7 +116,7 @@ impl NodeCore {
         for uid in pods {
             if let Some(entry) = self.pods.get_mut(uid) {
                 entry.pod.handle_not_remembered();
-                self.desk.to_remember.add(uid, Recording::Soon, now.mono);
+                self.desk.to_remember.add_again(uid, now.mono);
             }
         }
     }
@@ -124,3 +130,6 @@ impl Desk {
 
 /// How long small changes are gathered before they are written together.
 const GATHER_MS: u64 = 1000;
+
+/// How long a write that failed is left alone, unless something urgent is to be written: the store opens its file anew for each try.
+const AGAIN_MS: u64 = 10_000;

@@ -49,6 +49,7 @@ impl NodeCore {
             let pod = self.forget(uid);
             self.desk.outputs.push_back(Output::Forgotten { uid: uid.clone(), pod });
         }
+        self.raise_unburied(now);
         self.count_pods();
         if !plan.forget.is_empty() {
             self.sweep();
@@ -63,6 +64,26 @@ impl NodeCore {
             }
         }
         self.report_absent();
+    }
+
+    /// Stops pods whose tombstones could not be written: the disk that refuses them may be full of what these pods write. That is not
+    /// reported before they are durable, because a crash until then would bring the pods back.
+    pub(super) fn stop_unburied(&mut self, tombstones: &[Tombstone], now: Now) {
+        for tombstone in tombstones {
+            let uid = &tombstone.uid;
+            if !self.tombstones.contains_key(uid) && self.pods.contains_key(uid) {
+                self.desk.unburied.insert(uid.clone());
+                self.with_pod(uid, now, |pod, now| pod.handle_tombstone(tombstone, now));
+            }
+        }
+    }
+
+    /// Lets pods live that a change left without the tombstone for which they were stopped, as a restored cluster may.
+    fn raise_unburied(&mut self, now: Now) {
+        let unburied = std::mem::take(&mut self.desk.unburied);
+        for uid in unburied {
+            self.with_pod(&uid, now, Pod::handle_raised);
+        }
     }
 
     /// Reports everything anew: a restored cluster has not heard what was acknowledged after its backup.
@@ -153,6 +174,7 @@ impl NodeCore {
 
     fn bury(&mut self, tombstone: Tombstone, now: Now) {
         let uid = tombstone.uid.clone();
+        self.desk.unburied.remove(&uid);
         if self.pods.contains_key(&uid) {
             self.with_pod(&uid, now, |pod, now| pod.handle_tombstone(&tombstone, now));
         } else {
@@ -166,6 +188,7 @@ impl NodeCore {
     /// Drops all that is known of a pod; answers what it was.
     pub(super) fn forget(&mut self, uid: &PodUid) -> Option<Arc<PodAssignment>> {
         self.tombstones.remove(uid);
+        self.desk.unburied.remove(uid);
         self.end_orphans(uid);
         let entry = self.pods.remove(uid)?;
         for container in entry.pod.sandboxed() {

@@ -258,4 +258,4 @@ const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 const UID_HEX: usize = 32;
 
 /// How long a failed write is left alone: a full disk may clear.
-const RETRY_MS: u64 = 1000;
+const RETRY_MS: u64 = 10_000;

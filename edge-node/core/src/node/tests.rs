@@ -205,7 +205,7 @@ fn a_tombstone_survives_crashes_until_it_is_forgotten() {
 }
 
 #[test]
-fn a_write_that_fails_is_as_if_the_change_had_not_come() {
+fn a_write_that_fails_is_as_if_the_change_had_not_come_but_for_pods_to_stop() {
     let mut node = Node::new();
     node.make(|change| change.assign("a"));
     let before = node.core.applied();
@@ -213,11 +213,55 @@ fn a_write_that_fails_is_as_if_the_change_had_not_come() {
     node.offer(change.clone());
     node.fail_one("disk full");
     assert_eq!(node.committed(), Some(Err(ChangeError::NotWritten("disk full".to_owned()))));
-    assert_eq!((node.core.applied(), node.running()), (before, vec!["a"]));
+    assert_eq!((node.core.applied(), node.running()), (before, Vec::new()));
     node.offer(change);
     node.write_all();
     node.settle_for(1000);
     assert_eq!(node.running(), ["b"]);
+}
+
+#[test]
+fn a_pod_stops_though_its_tombstone_cannot_be_written_and_nobody_hears_before_it_is() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a").assign("b"));
+    node.settle_for(2000);
+    let change = node.change(|change| change.bury("a"));
+    node.offer(change.clone());
+    node.fail_one("full");
+    assert!(matches!(node.committed(), Some(Err(ChangeError::NotWritten(_)))));
+    node.settle_for(2000);
+    assert_eq!(node.running(), ["b"]);
+    assert!(node.disk.tombstones.is_empty());
+    assert!(!node.report("a").unwrap().stopped, "a crash would bring it back");
+    // It does, and the coordinator orders it again.
+    node.crash();
+    node.settle_for(60_000);
+    assert_eq!(node.running(), ["a", "b"]);
+    node.offer(change.clone());
+    node.fail_one("full");
+    node.settle_for(2000);
+    node.offer(change);
+    node.write_all();
+    node.settle_for(2000);
+    assert_eq!(node.running(), ["b"]);
+    assert!(node.report("a").unwrap().stopped);
+    assert!(node.disk.tombstones.contains_key(&uid("a")));
+}
+
+#[test]
+fn a_pod_that_stopped_for_a_tombstone_which_was_never_written_lives_when_a_restore_declares_it() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    node.settle_for(2000);
+    let change = node.change(|change| change.bury("a"));
+    node.offer(change);
+    node.fail_one("full");
+    node.settle_for(2000);
+    assert_eq!(node.running(), [""; 0]);
+    node.make(|change| change.assign("a").restored());
+    node.settle_for(60_000);
+    assert_eq!(node.running(), ["a"]);
+    assert!(!node.report("a").unwrap().stopped);
 }
 
 #[test]

@@ -141,7 +141,8 @@ impl Desk {
         }
         let uid = entry.pod.uid();
         self.to_remember.add(uid, entry.pod.recording(now), now.mono);
-        if let Some(mut report) = entry.pod.poll_report(now)
+        if !self.unburied.contains(uid)
+            && let Some(mut report) = entry.pod.poll_report(now)
             && entry.is_told()
         {
             // Its end is nobody's order, so nobody has to hear that it was obeyed: it is in the list of static pods no more.

@@ -33,7 +33,8 @@ fn write_history(dir: &Path) -> Loaded {
             batch.memories.push((uid.clone(), Change::Remove));
             batch.tombstones.push((uid, Change::Remove));
         }
-        tables::commit(&database, [&batch].into_iter(), (&seal(), None)).unwrap();
+        tables::commit(&database, [&batch].into_iter(), (&seal(), None), &mut tables::Undo::default())
+            .unwrap();
     }
     drop(database);
     tables::open(&dir.join(FILE), CACHE_BYTES).unwrap().1
