@@ -1,24 +1,24 @@
 //! A node as a whole: state, agent, session and sandbox put together, and their end in order.
 
+mod joining;
+
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use dunlin_edge_node_core::content::Seal;
-use dunlin_link::{
-    BootId, Bytes, NodeName,
-    join::{JoinToken, ParseTokenError},
-    sealed::SealingPlace,
-};
+use dunlin_link::{BootId, Bytes, NodeName, join::ParseTokenError, sealed::SealingPlace};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::joining::{Beginning, begin, join_at_last};
 use crate::{
     agent::{AgentHost, AgentOptions, AgentParts},
-    config::{EdgeNodeConfig, JoinSource, Machine},
+    config::EdgeNodeConfig,
     console::{self, Desk},
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
@@ -29,8 +29,8 @@ use crate::{
     sandbox::{RunnerProcess, Sandbox},
     server_time::ServerTime,
     session::{
-        Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, join,
-        sealing_key, wall,
+        Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, sealing_key,
+        wall,
     },
     statics::{Folder, ManifestParser, RejectedManifest, Scan},
 };
@@ -94,23 +94,21 @@ pub struct EdgeNode {
     name: NodeName,
     session: SessionHandle,
     shutdown: CancellationToken,
-    /// Cancelled when either task ends, in whatever way.
+    /// Cancelled when any task ends, in whatever way.
     over: CancellationToken,
-    agent: JoinHandle<()>,
-    link: JoinHandle<()>,
-    health: JoinHandle<()>,
-    console: JoinHandle<()>,
-    folder: JoinHandle<()>,
-    logs: JoinHandle<()>,
+    /// In the order in which they are waited for; the agent is the last.
+    tasks: Vec<JoinHandle<()>>,
+    /// Cancelled when a machine that started without an identity has one.
+    joined: CancellationToken,
     host: AgentHost,
 }
 
 impl EdgeNode {
     /// Starts a node: its pods at once from its own disk, its session as soon as a coordinator can be reached. Only a machine that
-    /// never joined needs the coordinator now.
+    /// never joined needs the coordinator now, and waits for it; one with static pods runs them meanwhile, see [`EdgeNode::joined`].
     ///
     /// # Errors
-    /// When its state cannot be used, or joining fails.
+    /// When its state cannot be used, or joining is refused.
     pub async fn start(
         config: EdgeNodeConfig,
         guests: Guests,
@@ -118,23 +116,12 @@ impl EdgeNode {
     ) -> Result<Self, StartError> {
         let dir = |path: PathBuf, source| StartError::StateDir { path, source };
         make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
-        let identity = match identity(&config).await {
-            Err(StartError::NotJoined) if config.static_pods.is_some() => {
-                tracing::warn!(
-                    "this machine is no node of a cluster: it runs static pods only, until it is given a join token"
-                );
-                None
-            }
-            identity => Some(identity?),
-        };
-        let own_name = || NodeName::new(&*config.node_name);
-        let name = identity.as_ref().map_or_else(own_name, |identity| identity.node().clone());
-        let cluster_id =
-            identity.as_ref().map_or_else(String::new, |identity| identity.cluster_id().to_owned());
-        let place = SealingPlace { cluster_id, node: name.clone() };
+        let Beginning { identity, to_join } = begin(&config).await?;
+        let place = place(identity.as_ref(), &config);
+        let name = place.node.clone();
         let seal = Arc::new(Seal { key: sealing_key(&config.state_dir)?, place });
         let server_time = Arc::new(ServerTime::new());
-        let opened = Local::open(&config.state_dir, (&seal, &server_time))?;
+        let opened = open_local(&config.state_dir, (&seal, &server_time)).await?;
         let modules_dir = config.state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
         let static_pods = config.static_pods.clone();
@@ -157,16 +144,7 @@ impl EdgeNode {
             seal,
         };
         let (parts, host) = AgentParts::new(options, opened, modules);
-        let pid = RunnerPid::default();
-        let (sandbox, writers) = match guests {
-            Guests::InProcess(runner) => (Sandbox::InProcess(runner), Writers::Shared),
-            Guests::Process(command) => {
-                let socket = config.state_dir.join("runner.sock");
-                let log = config.state_dir.join("runner.log");
-                let process = RunnerProcess { command, socket, log, pid: pid.clone() };
-                (Sandbox::Process(process), Writers::Own(pid))
-            }
-        };
+        let (sandbox, writers) = sandbox(guests, &config.state_dir);
         let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let looked_at = host.clone();
@@ -178,14 +156,17 @@ impl EdgeNode {
             facts: told,
             started_at: wall(),
         };
-        let console = spawn(&over, console::serve(desk, shutdown.clone()));
-        let fixed = host.fixed();
-        let health = spawn(&over, watcher.run(move || looked_at.held(), fixed, shutdown.clone()));
-        let agent = spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone()));
-        let link = spawn(&over, link(session, host.clone(), shutdown.clone()));
-        let folder = spawn(&over, watch(folder, host.clone(), shutdown.clone()));
-        let logs = spawn(&over, keeper.run(shutdown.clone()));
-        Ok(Self { name, session: handle, shutdown, over, agent, link, health, console, folder, logs, host })
+        let (joined, fixed) = (CancellationToken::new(), host.fixed());
+        let tasks = vec![
+            spawn(&over, become_node(to_join, joined.clone(), shutdown.clone())),
+            spawn(&over, console::serve(desk, shutdown.clone())),
+            spawn(&over, link(session, host.clone(), shutdown.clone())),
+            spawn(&over, watcher.run(move || looked_at.held(), fixed, shutdown.clone())),
+            spawn(&over, watch(folder, host.clone(), shutdown.clone())),
+            spawn(&over, keeper.run(shutdown.clone())),
+            spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone())),
+        ];
+        Ok(Self { name, session: handle, shutdown, over, tasks, joined, host })
     }
 
     /// The node's name, as its identity has it.
@@ -206,17 +187,30 @@ impl EdgeNode {
     /// Ends session and agent; what has to survive is durable then. Guests in a runner process go on.
     pub async fn shut_down(self) {
         self.shutdown.cancel();
-        for task in [self.console, self.link, self.health, self.folder, self.logs, self.agent] {
+        for task in self.tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a part of the node panicked");
             }
         }
     }
 
+    /// Waits until a machine that runs static pods alone has joined its cluster: it is to be shut down and started again then, as the
+    /// node that it is. Its guests go on if they are in a runner process. Never ends for one that was a node from the start.
+    pub async fn joined(&self) {
+        self.joined.cancelled().await;
+    }
+
     /// Waits for an end that nobody asked for: a node runs until it is shut down.
-    pub async fn ended(&mut self) {
+    pub async fn ended(&self) {
         self.over.cancelled().await;
     }
+}
+
+/// Which node of which cluster this is; of none, until it has joined.
+fn place(identity: Option<&Identity>, config: &EdgeNodeConfig) -> SealingPlace {
+    let cluster_id = identity.map_or_else(String::new, |identity| identity.cluster_id().to_owned());
+    let node = identity.map_or_else(|| NodeName::new(&*config.node_name), |identity| identity.node().clone());
+    SealingPlace { cluster_id, node }
 }
 
 /// Runs a part of the node; its end ends `over`, even if it is a panic.
@@ -226,6 +220,37 @@ fn spawn(over: &CancellationToken, part: impl Future<Output = ()> + Send + 'stat
         part.await;
         drop(guard);
     })
+}
+
+/// Where guests run, and whose writes are theirs.
+fn sandbox(guests: Guests, state_dir: &std::path::Path) -> (Sandbox, Writers) {
+    let pid = RunnerPid::default();
+    match guests {
+        Guests::InProcess(runner) => (Sandbox::InProcess(runner), Writers::Shared),
+        Guests::Process(command) => {
+            let (socket, log) = (state_dir.join("runner.sock"), state_dir.join("runner.log"));
+            let process = RunnerProcess { command, socket, log, pid: pid.clone() };
+            (Sandbox::Process(process), Writers::Own(pid))
+        }
+    }
+}
+
+/// Joins the cluster, if that is to be done while static pods run. A refusal does not stop them.
+async fn become_node(options: Option<JoinOptions>, joined: CancellationToken, shutdown: CancellationToken) {
+    let join = async {
+        let Some(options) = options else { return };
+        match join_at_last(options).await {
+            Ok(_) => joined.cancel(),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "this machine did not join its cluster, and runs static pods only until it is started with another token"
+            ),
+        }
+    };
+    tokio::select! {
+        () = join => shutdown.cancelled().await,
+        () = shutdown.cancelled() => {}
+    }
 }
 
 /// Keeps the session up, if the machine is a node of a cluster.
@@ -260,37 +285,6 @@ fn session(
     Session::new(identity, options)
 }
 
-/// The identity on disk, or a new one by the join token.
-async fn identity(config: &EdgeNodeConfig) -> Result<Identity, StartError> {
-    if let Some(identity) = Identity::load(&config.state_dir)? {
-        let (node, asked) = (identity.node(), &config.node_name);
-        // A name that nobody chose is no wish: the machine may have been renamed since it joined.
-        if node.as_str() != asked && *asked != Machine::hostname() {
-            tracing::warn!(
-                %node, asked, state_dir = %config.state_dir.display(),
-                "this state folder is that of another node, which runs now; for a node of the name asked for, give another state folder and a join token"
-            );
-        }
-        return Ok(identity);
-    }
-    let token = match &config.join {
-        None => return Err(StartError::NotJoined),
-        Some(JoinSource::Token(token)) => token.clone(),
-        Some(JoinSource::File(path)) => {
-            fs::read_to_string(path).map_err(|source| StartError::TokenFile { path: path.clone(), source })?
-        }
-    };
-    let token: JoinToken = token.trim().parse()?;
-    let options = JoinOptions {
-        token,
-        addresses: config.coordinators.clone(),
-        node: NodeName::new(&*config.node_name),
-        state_dir: config.state_dir.clone(),
-        transport: config.transport,
-    };
-    Ok(join(options).await?)
-}
-
 fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> {
     let declared = Declared {
         labels: config.labels.clone(),
@@ -309,6 +303,24 @@ fn log_bound(config: &EdgeNodeConfig, facts: &dunlin_link::status::NodeFacts) ->
     let share = facts.capacity.ephemeral_storage.0 / LOG_DISK_PARTS;
     config.logs_max.unwrap_or_else(|| Bytes(share.min(LOG_BYTES_MAX)))
 }
+
+/// Opens the local state. An agent of this process that has just ended lets go of it in a moment.
+async fn open_local(
+    dir: &std::path::Path,
+    known: (&Arc<Seal>, &Arc<ServerTime>),
+) -> Result<(Local, dunlin_edge_node_core::node::Loaded), OpenError> {
+    for _ in 0..IN_USE_TRIES {
+        match Local::open(dir, known) {
+            Err(OpenError::InUse { .. }) => tokio::time::sleep(IN_USE_PAUSE).await,
+            opened => return opened,
+        }
+    }
+    Local::open(dir, known)
+}
+
+/// How often, and how far apart, a state that is in use is tried.
+const IN_USE_TRIES: u32 = 20;
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The state holds secrets and keys: its folder is its owner's only.
 fn make_private(dir: &std::path::Path) -> io::Result<()> {

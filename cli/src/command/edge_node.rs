@@ -43,19 +43,28 @@ pub(crate) fn run(args: Args, verbosity: u8) -> Result<()> {
 async fn serve(config: EdgeNodeConfig) -> Result<()> {
     let mut signals = Signals::listen()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let guests = Guests::Process(vec![program.into(), "runner".into()]);
-    let mut node = tokio::select! {
-        node = EdgeNode::start(config, guests, static_pods::parser()) => node.context("the node cannot start")?,
-        () = signals.next() => return Ok(()),
-    };
-    let name = node.name().clone();
-    tracing::info!(node = %name, "node is ready");
-    terminal::print(&format!("node {name} ready\n"))?;
-    daemon::notify_ready();
-    tokio::select! {
-        () = signals.next() => {}
-        () = node.ended() => anyhow::bail!("a part of the node ended; its pods go on, and the next start adopts them"),
+    loop {
+        let guests = Guests::Process(vec![program.clone().into(), "runner".into()]);
+        let node = tokio::select! {
+            node = EdgeNode::start(config.clone(), guests, static_pods::parser()) => node.context("the node cannot start")?,
+            () = signals.next() => return Ok(()),
+        };
+        let name = node.name().clone();
+        tracing::info!(node = %name, "node is ready");
+        terminal::print(&format!("node {name} ready\n"))?;
+        daemon::notify_ready();
+        let has_joined = tokio::select! {
+            () = signals.next() => false,
+            () = node.joined() => true,
+            () = node.ended() => anyhow::bail!("a part of the node ended; its pods go on, and the next start adopts them"),
+        };
+        if !has_joined {
+            tracing::info!("node is stopping; its pods go on");
+            return signals.unless_again(node.shut_down()).await;
+        }
+        tracing::info!(
+            "the machine has joined its cluster; its agent starts anew as a node, and its pods go on"
+        );
+        node.shut_down().await;
     }
-    tracing::info!("node is stopping; its pods go on");
-    signals.unless_again(node.shut_down()).await
 }

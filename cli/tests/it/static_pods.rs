@@ -167,3 +167,50 @@ fn a_static_pod_named_like_another_pod_runs_without_a_mirror_and_says_so() {
     site.ok(&["delete", "pod", "beat-m1"], "");
     wait_for_running(&site);
 }
+
+#[test]
+fn static_pods_run_while_the_machine_joins_and_go_on_when_it_has() {
+    let mut site = Site::start();
+    let token = site.token(&[]);
+    site.kill_coordinator();
+    let mut machine = site.machine("fresh", "fresh");
+    let folder = machine.state.with_file_name("static-pods");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(workloads().join("ticker.wasm"), folder.join("ticker.wasm")).unwrap();
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: beat}\nspec:\n  containers: [{name: c, image: ticker, args: [\"50\"]}]\n";
+    fs::write(folder.join("beat.yaml"), manifest).unwrap();
+    machine.start_agent(&["--static-pods", folder.to_str().unwrap(), "--join", &token]);
+    let ticks = |machine: &Machine| machine.printed("beat-fresh", "c", 0).len();
+    let ticks_more = |machine: &Machine| {
+        let before = ticks(machine);
+        wait_until("ticks of the static pod", || {
+            if ticks(machine) > before + 5 { Ok(()) } else { Err(machine.log()) }
+        });
+    };
+    ticks_more(&machine);
+    wait_until("an attempt to join that failed", || {
+        if machine.log().contains("failed to join the cluster; trying again") {
+            Ok(())
+        } else {
+            Err(machine.log())
+        }
+    });
+    let runner = machine.runner();
+    site.start_coordinator();
+    site.wait_for_ready(&machine);
+    ticks_more(&machine);
+    assert_eq!(machine.runner(), runner, "its guests go on");
+    assert!(machine.printed("beat-fresh", "c", 1).is_empty());
+
+    // A refusal stops nothing either.
+    let spent = site.token(&["--uses=1"]);
+    site.join("other", &spent);
+    let mut refused = site.machine("refused", "refused");
+    refused.start_agent(&["--static-pods", folder.to_str().unwrap(), "--join", &spent]);
+    wait_until("refusal", || {
+        if refused.log().contains("has been used up") { Ok(()) } else { Err(refused.log()) }
+    });
+    wait_until("ticks on the machine that is refused", || {
+        if refused.printed("beat-refused", "c", 0).len() > 5 { Ok(()) } else { Err(refused.log()) }
+    });
+}
