@@ -57,6 +57,16 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Its folder's path is too long for the sockets in it.
+    #[error(
+        "the path of the state folder `{path}` is too long: the runner's socket in it would have a path of {bytes} bytes, of at most {SOCKET_BYTES_MAX}; choose a shorter --state-dir"
+    )]
+    StateDirTooLong {
+        /// The folder.
+        path: PathBuf,
+        /// How long the socket's path is.
+        bytes: usize,
+    },
     /// Its identity cannot be read.
     #[error("failed to read the node's identity")]
     Identity(#[from] IdentityError),
@@ -114,6 +124,7 @@ impl EdgeNode {
         guests: Guests,
         manifests: ManifestParser,
     ) -> Result<Self, StartError> {
+        check_sockets(&config.state_dir, &guests)?;
         let dir = |path: PathBuf, source| StartError::StateDir { path, source };
         make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
         let Beginning { identity, to_join } = begin(&config).await?;
@@ -228,7 +239,7 @@ fn sandbox(guests: Guests, state_dir: &std::path::Path) -> (Sandbox, Writers) {
     match guests {
         Guests::InProcess(runner) => (Sandbox::InProcess(runner), Writers::Shared),
         Guests::Process(command) => {
-            let (socket, log) = (state_dir.join("runner.sock"), state_dir.join("runner.log"));
+            let (socket, log) = (state_dir.join(RUNNER_SOCKET), state_dir.join("runner.log"));
             let process = RunnerProcess { command, socket, log, pid: pid.clone() };
             (Sandbox::Process(process), Writers::Own(pid))
         }
@@ -303,6 +314,23 @@ fn log_bound(config: &EdgeNodeConfig, facts: &dunlin_link::status::NodeFacts) ->
     let share = facts.capacity.ephemeral_storage.0 / LOG_DISK_PARTS;
     config.logs_max.unwrap_or_else(|| Bytes(share.min(LOG_BYTES_MAX)))
 }
+
+/// Finds out before anything is taken on, for no container could start: the kernel bounds the paths of sockets.
+fn check_sockets(dir: &std::path::Path, guests: &Guests) -> Result<(), StartError> {
+    let bytes = dir.join(RUNNER_SOCKET).as_os_str().len();
+    match guests {
+        Guests::Process(_) if bytes > SOCKET_BYTES_MAX => {
+            Err(StartError::StateDirTooLong { path: dir.to_owned(), bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The runner's socket in the state folder; the longest name of a socket there.
+const RUNNER_SOCKET: &str = "runner.sock";
+
+/// `sun_path` without its end.
+const SOCKET_BYTES_MAX: usize = 107;
 
 /// Opens the local state. An agent of this process that has just ended lets go of it in a moment.
 async fn open_local(
