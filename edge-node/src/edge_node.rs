@@ -127,7 +127,7 @@ impl EdgeNode {
         check_sockets(&config.state_dir, &guests)?;
         let dir = |path: PathBuf, source| StartError::StateDir { path, source };
         make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
-        let Beginning { identity, to_join } = begin(&config).await?;
+        let Beginning { identity, to_join, again } = begin(&config).await?;
         let place = place(identity.as_ref(), &config);
         let name = place.node.clone();
         let seal = Arc::new(Seal { key: sealing_key(&config.state_dir)?, place });
@@ -141,7 +141,8 @@ impl EdgeNode {
         // Static pods of an earlier start, when there was a folder, are wanted no more when there is none.
         let statics = folder.as_mut().map_or_else(|| Some(Scan::default()), Folder::look);
         let facts = facts(&config).map_err(StartError::Facts)?;
-        let session = identity.map(|identity| session(identity, &config, (&facts, &seal, server_time)));
+        let session = identity
+            .map(|identity| session(identity, &config, (&facts, &seal, server_time)).joining_again(again));
         let detached = || SessionHandle::detached(facts.clone());
         let handle = session.as_ref().map_or_else(detached, Session::handle);
         let told = facts.clone();

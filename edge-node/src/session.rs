@@ -131,6 +131,8 @@ pub struct Session {
     addresses: Vec<String>,
     transport: Transport,
     socket: Option<SharedSocket>,
+    /// Tried once when the coordinator refuses the node.
+    join: Mutex<Option<JoinOptions>>,
     shared: Arc<Shared>,
 }
 
@@ -211,7 +213,15 @@ impl Session {
             machine = machine.trusting(Arc::new(key));
         }
         let shared = Shared::new(machine, identity, options.server_time);
-        Self { addresses, transport: options.transport, socket: None, shared: Arc::new(shared) }
+        let (transport, join) = (options.transport, Mutex::default());
+        Self { addresses, transport, socket: None, join, shared: Arc::new(shared) }
+    }
+
+    /// The same session with what this machine may join again with, when the coordinator refuses it: its key was revoked, or the node
+    /// removed.
+    #[must_use]
+    pub(crate) fn joining_again(self, join: Option<JoinOptions>) -> Self {
+        Self { join: Mutex::new(join), ..self }
     }
 
     /// The same session over a UDP socket that others use too, and over nothing else: for processes with more nodes than file
@@ -277,6 +287,10 @@ impl Session {
                             if matches!(end, SessionEnd::Commit(_)) {
                                 self.shared.machine().not_committed();
                             }
+                            if end.is_refusal() && self.join_again().await {
+                                self.shared.machine().handle_replaced(self.shared.now());
+                                continue;
+                            }
                             if end.is_worth_another() {
                                 self.shared.machine().handle_replaced(self.shared.now());
                                 continue;
@@ -294,6 +308,30 @@ impl Session {
             let now = self.shared.now();
             self.shared.machine().handle_disconnected(now, &mut rand::rng());
         }
+    }
+
+    /// Tries the token that the node was given, once it is refused; whether that made it a node again. A token that is refused is not
+    /// tried again, one that nobody answered is.
+    async fn join_again(&self) -> bool {
+        let options = self.join.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(options) = options else { return false };
+        info!(token = %options.token.id, "trying the join token that this node was given");
+        match join(options.clone()).await {
+            Ok(identity) => {
+                self.shared.credentials.replace(identity);
+                info!("this machine has joined its cluster again");
+                return true;
+            }
+            Err(error @ (JoinError::Connect(_) | JoinError::Broken(_))) => {
+                warn!(error = &error as &dyn std::error::Error, "failed to join again");
+                *self.join.lock().unwrap_or_else(PoisonError::into_inner) = Some(options);
+            }
+            Err(error) => warn!(
+                error = &error as &dyn std::error::Error,
+                "the join token that this node was given does not help"
+            ),
+        }
+        false
     }
 
     async fn connect(&self, plan: Plan, first: usize) -> Result<Connected, ConnectError> {

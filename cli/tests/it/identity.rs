@@ -165,6 +165,34 @@ fn a_revoked_key_opens_nothing_and_a_replacement_takes_the_pods() {
 }
 
 #[test]
+fn a_revoked_machine_comes_back_with_the_token_that_it_is_told_to_use() {
+    let site = Site::start();
+    let first = site.token(&[]);
+    let mut machine = site.join("n1", &first);
+    site.ok(&["node", "revoke", "n1"], "");
+    wait_for_words(&machine, "the key of node `n1` was revoked", 1);
+    machine.kill_agent();
+    // What made it a node is in its configuration for ever, and a token of no node's own does not lift a revocation.
+    machine.start_agent(&["--join", &first]);
+    wait_for_words(&machine, "the key of node `n1` was revoked", 2);
+    machine.kill_agent();
+    assert!(!machine.log().contains("trying the join token"), "{}", machine.log());
+    machine.start_agent(&["--join", &site.token(&[])]);
+    wait_for_words(&machine, "the join token that this node was given does not help", 1);
+    machine.kill_agent();
+    let other = Site::start();
+    machine.start_agent(&["--join", &other.token(&[])]);
+    wait_for_words(&machine, "it is of another cluster", 1);
+    machine.kill_agent();
+
+    let token = site.ok(&["node", "replace", "n1"], "");
+    machine.start_agent(&["--join", token.trim()]);
+    site.wait_for_ready(&machine);
+    assert!(machine.log().contains("this machine has joined its cluster again"), "{}", machine.log());
+    assert_eq!(condition(&site, "n1", "Ready", "status"), "True");
+}
+
+#[test]
 fn copies_of_a_state_folder_both_keep_their_pods() {
     let site = Site::start();
     let mut machine = site.join("n1", &site.token(&[]));

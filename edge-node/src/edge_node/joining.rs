@@ -16,6 +16,8 @@ pub(super) struct Beginning {
     pub(super) identity: Option<Identity>,
     /// What it is to join with meanwhile.
     pub(super) to_join: Option<JoinOptions>,
+    /// What it may join again with, when the coordinator refuses it.
+    pub(super) again: Option<JoinOptions>,
 }
 
 /// Finds out what a machine begins with. One without static pods has nothing to do before it has joined, and waits for that.
@@ -23,9 +25,9 @@ pub(super) struct Beginning {
 /// # Errors
 /// When there is nothing to do, or joining is refused.
 pub(super) async fn begin(config: &EdgeNodeConfig) -> Result<Beginning, StartError> {
-    let nobody = Beginning { identity: None, to_join: None };
+    let nobody = Beginning { identity: None, to_join: None, again: None };
     match standing(config)? {
-        Standing::Node(identity) => Ok(Beginning { identity: Some(*identity), ..nobody }),
+        Standing::Node(identity, again) => Ok(Beginning { identity: Some(*identity), again, ..nobody }),
         Standing::Joining(options) if config.static_pods.is_some() => {
             tracing::info!("this machine is no node of a cluster yet: it runs static pods while it joins");
             Ok(Beginning { to_join: Some(options), ..nobody })
@@ -45,8 +47,8 @@ pub(super) async fn begin(config: &EdgeNodeConfig) -> Result<Beginning, StartErr
 
 /// What a machine is at its start.
 enum Standing {
-    /// A node.
-    Node(Box<Identity>),
+    /// A node; with what it may join again with, when the coordinator refuses it.
+    Node(Box<Identity>, Option<JoinOptions>),
     /// No node yet, with what to become one.
     Joining(JoinOptions),
     /// No node, and nothing to become one with.
@@ -68,7 +70,24 @@ fn standing(config: &EdgeNodeConfig) -> Result<Standing, StartError> {
             "this state folder is that of another node, which runs now; for a node of the name asked for, give another state folder and a join token"
         );
     }
-    Ok(Standing::Node(Box::new(identity)))
+    // A node needs no token: one that cannot be read is no reason not to start.
+    let token = token(config).ok().flatten();
+    let token = token.filter(|token| {
+        // It was removed from the cluster since, if it is refused: nothing new is said by the same token.
+        if identity.joined_with(&token.id) {
+            return false;
+        }
+        let ours = identity.trusts(token.ca);
+        if !ours {
+            tracing::warn!(
+                token = %token.id,
+                "the join token is ignored: it is of another cluster than this machine is a node of; to join that one, remove the state folder's `identity` first"
+            );
+        }
+        ours
+    });
+    let again = token.map(|token| options(config, token, identity.node().clone()));
+    Ok(Standing::Node(Box::new(identity), again))
 }
 
 /// Joins, and tries again for as long as nobody answers.

@@ -39,6 +39,9 @@ pub(super) enum SessionEnd {
     /// The connection was for a new certificate, which is there.
     #[error("connecting again with the renewed certificate")]
     Renewed,
+    /// The coordinator wants nothing of this node; its own words.
+    #[error("the coordinator refused: {0}")]
+    Refused(String),
     /// There is no asking for a new certificate.
     #[error("failed to ask for a new certificate")]
     Identity(#[from] IdentityError),
@@ -51,6 +54,11 @@ impl SessionEnd {
     /// Whether another connection is better tried at once.
     pub(super) const fn is_worth_another(&self) -> bool {
         matches!(self, Self::NetworkChanged(_) | Self::Renewed)
+    }
+
+    /// Whether the coordinator has said that it wants nothing of this node.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Session(SessionError::Refused(_)))
     }
 
     /// What to close the connection with.
@@ -115,7 +123,10 @@ async fn run<H: SessionHost>(
     match ended {
         // The stream's own error says less than why the connection closed.
         Err(SessionEnd::Connection(text)) => match connection.close_reason() {
-            Some(reason) if has_expired(&reason) => SessionEnd::Expired,
+            Some(reason) if closes_with(&reason, CloseCode::Expired) => SessionEnd::Expired,
+            Some(reason) if closes_with(&reason, CloseCode::Refused) => {
+                SessionEnd::Refused(describe(&reason))
+            }
             Some(reason) => SessionEnd::Connection(describe(&reason)),
             None => SessionEnd::Connection(text),
         },
@@ -124,10 +135,10 @@ async fn run<H: SessionHost>(
     }
 }
 
-/// Whether the coordinator closed because of the certificate's end.
-fn has_expired(reason: &ConnectionError) -> bool {
-    let expired = VarInt::from_u32(CloseCode::Expired as u32);
-    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code == expired)
+/// Whether the coordinator closed with this code.
+fn closes_with(reason: &ConnectionError, code: CloseCode) -> bool {
+    let code = VarInt::from_u32(code as u32);
+    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code == code)
 }
 
 struct Run<'a, H> {

@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dunlin_link::{NodeName, UnixMillis, join::node_user};
+use dunlin_link::{
+    Digest, NodeName, UnixMillis,
+    join::{TokenId, node_user},
+};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,9 @@ pub(super) struct Record {
     pub(super) node: NodeName,
     pub(super) cluster_id: String,
     pub(super) addresses: Vec<String>,
+    /// The token that made it a node; not known of one that joined before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<TokenId>,
 }
 
 /// Why an identity cannot be read or kept.
@@ -88,7 +94,8 @@ impl Identity {
 
     /// What stands for the identity of a machine that has none, and never connects.
     pub(super) fn nobody() -> Self {
-        let record = Record { node: NodeName::new(""), cluster_id: String::new(), addresses: Vec::new() };
+        let record =
+            Record { node: NodeName::new(""), cluster_id: String::new(), addresses: Vec::new(), token: None };
         let (certificate, authority) = (Vec::new().into(), Vec::new().into());
         Self { folder: Folder(PathBuf::new()), record, key: Vec::new(), certificate, authority }
     }
@@ -106,6 +113,16 @@ impl Identity {
     /// Where it found the coordinator.
     pub fn addresses(&self) -> &[String] {
         &self.record.addresses
+    }
+
+    /// Whether this token made it a node.
+    pub(crate) fn joined_with(&self, token: &TokenId) -> bool {
+        self.record.token.as_ref() == Some(token)
+    }
+
+    /// Whether its cluster's authority has the certificate of this digest.
+    pub(crate) fn trusts(&self, ca: Digest) -> bool {
+        Digest::of(&self.authority) == ca
     }
 
     pub(super) fn authority(&self) -> &CertificateDer<'static> {
@@ -252,7 +269,8 @@ pub(super) mod test {
     pub(crate) fn identity(state_dir: &Path, days: u8) -> Identity {
         let folder = Folder::of(state_dir);
         let key = folder.key().unwrap();
-        let record = Record { node: NodeName::new("n1"), cluster_id: "c".into(), addresses: Vec::new() };
+        let record =
+            Record { node: NodeName::new("n1"), cluster_id: "c".into(), addresses: Vec::new(), token: None };
         let certificate = sign(&key, days);
         folder.keep(record, &key, certificate.clone(), certificate).unwrap()
     }

@@ -78,7 +78,7 @@ pub async fn join(options: JoinOptions) -> Result<Identity, JoinError> {
     let connection = &connected.connection;
     let authority = authority(connection, &token).ok_or(JoinError::Malformed)?;
     let request = JoinRequest {
-        token: token.id,
+        token: token.id.clone(),
         secret: token.secret,
         node: node.clone(),
         certificate_request: request.der().to_vec(),
@@ -88,7 +88,7 @@ pub async fn join(options: JoinOptions) -> Result<Identity, JoinError> {
     connection.close(VarInt::from_u32(0), b"joined or refused");
     let Joined { chain, cluster_id } = joined?;
     let certificate = CertificateDer::from(chain.into_iter().next().ok_or(JoinError::Malformed)?);
-    let record = Record { node, cluster_id, addresses };
+    let record = Record { node, cluster_id, addresses, token: Some(token.id) };
     Ok(folder.keep(record, &key, certificate, authority)?)
 }
 

@@ -73,6 +73,13 @@ impl Credentials {
         };
     }
 
+    /// The machine has joined again: uses this identity from the next connection on.
+    pub(super) fn replace(&self, identity: Identity) {
+        *self.state() =
+            State { renewal: Renewal::of(&life(&identity), &mut rand::rng()), identity, next: None };
+        self.changed.notify_one();
+    }
+
     /// A request for the next certificate.
     pub(super) fn request(&self) -> Result<Vec<u8>, IdentityError> {
         self.identity().request()
