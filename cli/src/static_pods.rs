@@ -1,7 +1,7 @@
 //! What makes a pod of a node's own manifest: the node does not know Kubernetes' encodings, so the executable hands it this.
 
 use dunlin_api::{
-    decode::Format,
+    decode::{self, Format},
     kind,
     pipeline::{self, Creation, FieldValidation},
 };
@@ -17,6 +17,7 @@ pub(crate) fn parser() -> ManifestParser {
 fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, String> {
     let pods = kind::by_kind("v1", "Pod").ok_or("this program knows no pods")?;
     // YAML holds JSON.
+    check_kind(manifest)?;
     let decoded = pipeline::decode(pods, manifest, Format::Yaml, FieldValidation::Strict);
     let pod = decoded.map_err(|status| status.message().to_owned())?.object;
     if let Some(named) = other_object(&pod) {
@@ -32,6 +33,40 @@ fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, 
     let pod = dunlin_coordinator::lower::lower(&json, resolve).map_err(|error| error.to_string())?;
     Ok(ParsedManifest { pod, object: written })
 }
+
+/// Whether a file holds a pod at all. The API's words on that are for programs, and quote what they were sent: a file that is no pod may
+/// hold anything, secrets too, and the reason goes into the log.
+fn check_kind(manifest: &[u8]) -> Result<(), String> {
+    let no_manifest = |line: usize| match line {
+        0 => "the file is neither YAML nor JSON".to_owned(),
+        line => format!("the file is neither YAML nor JSON: line {line} cannot be read"),
+    };
+    let document = decode::document(manifest, Format::Yaml, None).map_err(|error| match error {
+        decode::DecodeError::Syntax { line, .. } => no_manifest(line),
+        error => error.to_string(),
+    })?;
+    let Value::Object(object) = document.value else {
+        return Err("the file holds no object with `apiVersion: v1` and `kind: Pod`".to_owned());
+    };
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    match (text("apiVersion"), text("kind")) {
+        ("v1", "Pod") => Ok(()),
+        (_, "") => Err("the manifest names no `kind`; a static pod has `apiVersion: v1` and `kind: Pod`".to_owned()),
+        (version, kind) if is_word(version) && is_word(kind) => {
+            Err(format!("the manifest is of a {kind} in {version:?}; a static pod has `apiVersion: v1` and `kind: Pod`"))
+        }
+        _ => Err("the manifest's `kind` or `apiVersion` is none; a static pod has `apiVersion: v1` and `kind: Pod`".to_owned()),
+    }
+}
+
+/// Whether a text can be a kind or a version, and so be quoted.
+fn is_word(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'-');
+    text.len() <= WORD_BYTES_MAX && text.bytes().all(plain)
+}
+
+/// As long as kinds and versions of Kubernetes are, with room.
+const WORD_BYTES_MAX: usize = 80;
 
 /// The first field that names an object of the API, as Kubernetes forbids in static pods. What containers name is seen once lowered.
 fn other_object(pod: &Value) -> Option<String> {
@@ -102,5 +137,29 @@ mod tests {
         check(&pod(", colour: red"), Err("colour"));
         check("apiVersion: v1\nkind: Secret\nmetadata: {name: p}", Err("Secret"));
         check(": no", Err(""));
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_not_quoted() {
+        let refused = |file: &[u8]| parse(file, &|_: &str| Err(String::new())).unwrap_err();
+        let files: [&[u8]; 7] = [
+            b"hunter2",
+            b"{hunter2",
+            b"a: [hunter2\n",
+            b"[hunter2]",
+            b"hunter2: hunter2",
+            b"apiVersion: v1\nkind: hunter2 hunter2",
+            b"\x00\xff hunter2 \x80",
+        ];
+        for file in files {
+            let reason = refused(file);
+            let hex = file.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            assert!(!reason.contains("hunter2") && !reason.contains(&hex) && reason.len() < 120, "{reason}");
+        }
+        let reason = refused(b"apiVersion: apps/v1\nkind: Deployment");
+        assert_eq!(
+            reason,
+            "the manifest is of a Deployment in \"apps/v1\"; a static pod has `apiVersion: v1` and `kind: Pod`"
+        );
     }
 }
