@@ -111,6 +111,8 @@ struct Desk {
     to_remember: ToRemember,
     /// Pods that are stopped for tombstones which are not durable.
     unburied: BTreeSet<PodUid>,
+    /// Since that was last said.
+    runs_recovered: usize,
     outputs: VecDeque<Output>,
 }
 
@@ -173,6 +175,7 @@ impl NodeCore {
                 timers: Timers::default(),
                 to_remember: ToRemember::default(),
                 unburied: BTreeSet::new(),
+                runs_recovered: 0,
                 outputs: VecDeque::new(),
             },
         };
@@ -215,6 +218,7 @@ impl NodeCore {
         if self.desk.outputs.is_empty() {
             self.write_statics(now);
             self.write_memories(now);
+            self.tell_of_recovered();
         }
         self.desk.outputs.pop_front()
     }
@@ -243,6 +247,14 @@ impl NodeCore {
     /// Pods that are to stop, or have stopped and are not forgotten.
     pub fn tombstones(&self) -> &BTreeMap<PodUid, Tombstone> {
         &self.tombstones
+    }
+
+    /// One word for all runs of a turn that were counted by their logs.
+    fn tell_of_recovered(&mut self) {
+        let runs = std::mem::take(&mut self.desk.runs_recovered);
+        if runs > 0 {
+            self.desk.notice(Notice::RunsRecovered { runs });
+        }
     }
 
     fn next_write(&mut self) -> WriteTicket {

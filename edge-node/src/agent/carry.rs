@@ -90,8 +90,11 @@ fn log(notice: Notice) {
         Notice::SandboxLost { containers } => {
             tracing::warn!(containers, "the runner is gone, and its containers ended with it");
         }
-        Notice::RunRecovered { uid, attempt } => {
-            tracing::warn!(pod = %uid, attempt, "a run that nobody remembered left a log; it counts as killed");
+        Notice::RunsRecovered { runs } => {
+            tracing::info!(
+                runs,
+                "runs that nobody remembered left logs, as after a power cut; they count as killed"
+            );
         }
         Notice::StaticPod(event) => {
             let pod = event.pod.as_ref().map(|pod| format!("{}/{}", pod.namespace, pod.name));

@@ -213,12 +213,10 @@ pub enum Notice {
         /// How many.
         containers: usize,
     },
-    /// A run was not remembered and is counted by its log.
-    RunRecovered {
-        /// The pod.
-        uid: PodUid,
-        /// Number of the run.
-        attempt: u32,
+    /// Runs were not remembered, as after every power cut, and are counted by their logs.
+    RunsRecovered {
+        /// How many.
+        runs: usize,
     },
     /// What happened to a static pod: whoever looks after a machine alone has nothing but its log.
     StaticPod(Box<NodeEvent>),

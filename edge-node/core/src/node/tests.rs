@@ -291,6 +291,19 @@ fn a_start_that_nobody_remembered_is_counted_by_its_log() {
 }
 
 #[test]
+fn a_power_cut_is_one_notice_however_many_pods_it_ended() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a").assign("b").assign("c"));
+    assert!(node.disk.memories.is_empty());
+    node.sandbox.clear();
+    node.trace.clear();
+    node.crash();
+    node.settle_for(2000);
+    let notices: Vec<_> = node.trace.iter().filter(|line| line.starts_with("Notice")).collect();
+    assert_eq!(notices, ["Notice(RunsRecovered { runs: 3 })"]);
+}
+
+#[test]
 fn nothing_is_written_while_nothing_changes() {
     let mut node = Node::new();
     node.make(|change| change.assign("a").assign("b"));

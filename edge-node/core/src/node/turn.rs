@@ -82,7 +82,7 @@ impl NodeCore {
             match prepared {
                 Prepared::Ready { module, log } => desk.start(&mut entry.pod, &run, (module, log), now),
                 Prepared::Begun { attempt } => {
-                    desk.notice(Notice::RunRecovered { uid: run.uid.clone(), attempt });
+                    desk.runs_recovered += 1;
                     entry.pod.handle_begun(run.container, attempt, now);
                 }
                 Prepared::Failed(error) => {
