@@ -2,13 +2,7 @@
 
 mod joining;
 
-use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_edge_node_core::content::Seal;
 use dunlin_link::{BootId, Bytes, NodeName, join::ParseTokenError, sealed::SealingPlace};
@@ -21,6 +15,7 @@ use crate::{
     config::EdgeNodeConfig,
     console::{self, Desk},
     facts::{self, Declared},
+    folders,
     health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
     logs::LogKeeper,
@@ -353,7 +348,7 @@ const IN_USE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The state holds secrets and keys: its folder is its owner's only.
 fn make_private(dir: &std::path::Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    folders::make(dir)?;
     // One that was there already may be open to others.
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }

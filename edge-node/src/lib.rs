@@ -9,6 +9,7 @@ pub mod console;
 pub mod doctor;
 mod edge_node;
 mod facts;
+mod folders;
 mod health;
 mod local;
 mod logs;

@@ -22,6 +22,7 @@ use super::{
     OpenError,
     records::{MalformedRecord, decode, decode_content, encode, encode_content},
 };
+use crate::folders;
 
 /// Opens or creates the file, verifies all of it, and reads it, with what it knows of the coordinator's clock. Whatever damage makes redb do is this file's failure and not the
 /// process's.
@@ -58,7 +59,8 @@ fn open_verified(
         redb::Error::Corrupted(what) => damaged(path, what),
         source => OpenError::Database { path: path.to_owned(), source: Box::new(source) },
     };
-    if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+    let known = fs::metadata(path);
+    if known.as_ref().is_ok_and(|file| file.len() == 0) {
         // redb would begin a new one, as for no file at all.
         return Err(damaged(path, "it is empty".to_owned()));
     }
@@ -66,6 +68,11 @@ fn open_verified(
     let opened = file.and_then(|file| Database::builder().set_cache_size(cache_bytes).create_file(file));
     let database = verify(opened.map_err(|error| not_opened(path, error))?, path)?;
     let starts = count_start(&database).map_err(failed)?;
+    if known.is_err() {
+        // A new file is an entry of its folder, which redb does not flush.
+        let flushed = folders::flush(path.parent().unwrap_or(path));
+        flushed.map_err(|error| failed(redb::Error::Io(error)))?;
+    }
     let malformed = |source| OpenError::Record { path: path.to_owned(), source };
     let rows = |table| read_rows(&database, table).map_err(failed);
     let meta = rows(META)?;
@@ -145,7 +152,7 @@ pub(super) fn seal_all(
         .map_err(|source| OpenError::Database { path: fresh_path.clone(), source: Box::new(source) })?;
     fs::rename(&fresh_path, path).map_err(file_error)?;
     let folder = path.parent().unwrap_or(path);
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error)?;
+    folders::flush(folder).map_err(file_error)?;
     // The old file stays locked until here, the new one from its start, so that no other agent gets in between.
     drop(database);
     Ok(fresh)

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, Write},
     ops::Range,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +19,8 @@ use dunlin_link::{
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
+
+use crate::folders;
 
 /// A node's identity. `Debug` shows no key.
 #[derive(Clone)]
@@ -186,7 +188,7 @@ impl Folder {
     /// Makes the folder if it is not there.
     pub(super) fn make(&self) -> Result<(), IdentityError> {
         let file = |source| IdentityError::File { path: self.0.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(file)
+        folders::make(&self.0).map_err(file)
     }
 
     /// The node's key, made when there is none.
@@ -242,7 +244,7 @@ impl Folder {
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&new, self.path(name))?;
-            fs::File::open(&self.0)?.sync_all()
+            folders::flush(&self.0)
         };
         write().map_err(|source| IdentityError::File { path: self.path(name), source })
     }
