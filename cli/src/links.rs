@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use dunlin_api::time::human_duration;
+use dunlin_link::health::RATE_SPAN_MIN;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -113,7 +114,7 @@ fn cells(link: &Value, now: Timestamp) -> [String; COLUMNS.len()] {
         contact,
         revision(link),
         clock(link),
-        size(&health["diskWrites"]["bytesPerDay"]),
+        writes_per_day(&health["diskWrites"]),
         size(&health["diskFreeBytes"]),
         text(link, &["kind"]).to_owned(),
         format!("{}/{}", size(&link["bytesIn"]), size(&link["bytesOut"])),
@@ -178,9 +179,11 @@ fn certificate(link: &Value, now: Timestamp) -> String {
 fn writes(writes: &Value) -> String {
     let of = |process: &str| {
         let process = &writes[process];
-        process
-            .is_object()
-            .then(|| format!("{} in {}", size(&process["bytes"]), seconds(&process["overSeconds"])))
+        process.is_object().then(|| match process["overSeconds"].as_u64() {
+            // A node tells of its start at its start, and then not before there is something to say.
+            Some(0..SPAN_SECONDS_MIN) => format!("{} at its start", size(&process["bytes"])),
+            _ => format!("{} in {}", size(&process["bytes"]), seconds(&process["overSeconds"])),
+        })
     };
     let parts: Vec<String> = [("agent", of("agent")), ("runner", of("runner"))]
         .into_iter()
@@ -191,9 +194,22 @@ fn writes(writes: &Value) -> String {
     }
     let per_day = match writes["bytesPerDay"].as_u64() {
         Some(bytes) => format!("{} per day", bytes_text(bytes)),
-        None => "too early to say per day".to_owned(),
+        None => format!("too early to say per day, which takes {}", human_duration(span_min())),
     };
     format!("{per_day} ({})", parts.join(", "))
+}
+
+/// A column's worth of the same.
+fn writes_per_day(writes: &Value) -> String {
+    match writes["bytesPerDay"].as_u64() {
+        Some(bytes) => bytes_text(bytes),
+        None if writes["agent"].is_object() || writes["runner"].is_object() => TOO_EARLY.to_owned(),
+        None => UNKNOWN.to_owned(),
+    }
+}
+
+fn span_min() -> SignedDuration {
+    SignedDuration::try_from(RATE_SPAN_MIN).unwrap_or(SignedDuration::MAX)
 }
 
 fn ago(value: &Value, now: Timestamp) -> String {
@@ -229,6 +245,12 @@ const COLUMNS: [&str; 7] =
     ["Last-Contact", "Revision", "Clock-Offset", "Writes/Day", "Free-Disk", "Link", "Bytes-In/Out"];
 
 const UNKNOWN: &str = "<unknown>";
+
+/// Known after [`RATE_SPAN_MIN`].
+const TOO_EARLY: &str = "<too early>";
+
+/// Below this a pace would be said of a start.
+const SPAN_SECONDS_MIN: u64 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -276,6 +298,19 @@ mod tests {
             n2     NotReady   60m ago        500/512     15h            <unknown>    <unknown>   tcp         9B/900B
             n3     Unknown    <unknown>      <unknown>   <unknown>      <unknown>    <unknown>   <unknown>   <unknown>
         "#]].assert_eq(&printer.render(&nodes));
+    }
+
+    #[test]
+    fn disk_writes_of_a_node_that_started_lately() {
+        let writes = json!({"agent": {"bytes": 102_400, "overSeconds": 0}, "runner": {"bytes": 0, "overSeconds": 61},
+                            "bytesPerDay": null});
+        assert_eq!(writes_per_day(&writes), "<too early>");
+        assert_eq!(
+            super::writes(&writes),
+            "too early to say per day, which takes 10m (agent 100KiB at its start, runner 0B in 61s)"
+        );
+        let shared = json!({"agent": null, "runner": null, "bytesPerDay": null});
+        assert_eq!(writes_per_day(&shared), "<unknown>");
     }
 
     #[test]
