@@ -1,12 +1,14 @@
-//! Reads what `dunlin doctor` looks at. Nothing is changed and nothing is run; what cannot be read counts as not there.
+//! Reads what `dunlin doctor` looks at. Nothing is changed, and nothing is run but `timedatectl`, on a machine with chrony; what cannot
+//! be read counts as not there.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use dunlin_edge_node_core::doctor::{Cgroups, Clock, Disk, Limits, Machine, Overlay, Swap};
+use dunlin_edge_node_core::doctor::{Cgroups, Clock, Disk, Limits, Machine, Overlay, Swap, TimeService};
 use dunlin_link::UnixMillis;
 use rustix::process::{Resource, getrlimit};
 
@@ -102,20 +104,26 @@ impl Files<'_> {
     fn clock(&self) -> Clock {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let synchronized = if self.is_there("run/systemd/timesync/synchronized")
-            || self.is_there("run/chrony/chronyd.pid")
-        {
-            Some(true)
-        } else if self.is_there("run/systemd/timesync") {
-            Some(false)
-        } else {
-            None
-        };
         Clock {
             now: UnixMillis(millis(now)),
             released_at: UnixMillis(millis(RELEASED_AT)),
-            synchronized,
+            service: self.time_service(),
             battery: self.is_there("sys/class/rtc/rtc0"),
+        }
+    }
+
+    fn time_service(&self) -> TimeService {
+        if self.is_there("run/systemd/timesync/synchronized") {
+            return TimeService::Reached;
+        }
+        // A process that runs has not reached anybody by that; the kernel knows whether somebody disciplines its clock.
+        let runs = ["run/chrony/chronyd.pid", "run/chronyd.pid"].iter().any(|pid| self.is_there(pid));
+        match (runs, self.is_there("run/systemd/timesync")) {
+            // Of another root this machine's kernel knows nothing.
+            (true, _) if self.root == Path::new("/") => ask_kernel(),
+            (true, _) => TimeService::Untold,
+            (false, true) => TimeService::Unreached,
+            (false, false) => TimeService::Absent,
         }
     }
 
@@ -208,6 +216,22 @@ fn address_bits(maps: &str) -> Option<u32> {
     Some(u64::BITS - u64::from_str_radix(end, 16).ok()?.leading_zeros())
 }
 
+/// What the kernel says of its clock. It tells by a system call that only unsafe code could make here, so another program makes it.
+fn ask_kernel() -> TimeService {
+    let mut command = Command::new("timedatectl");
+    command.args(["show", "--property=NTPSynchronized", "--value"]).stdin(Stdio::null());
+    let answer = command.output().map(|output| output.stdout).unwrap_or_default();
+    time_service_of(&answer)
+}
+
+fn time_service_of(answer: &[u8]) -> TimeService {
+    match answer.trim_ascii() {
+        b"yes" => TimeService::Reached,
+        b"no" => TimeService::Unreached,
+        _ => TimeService::Untold,
+    }
+}
+
 /// Of Raspberry Pi's firmware driver, in hexadecimal.
 const THROTTLED: &str = "sys/devices/platform/soc/soc:firmware/get_throttled";
 
@@ -264,7 +288,7 @@ mod tests {
         assert_eq!(machine.firmware_file.as_deref(), Some("/boot/firmware/config.txt"));
         assert_eq!(machine.cgroups, Cgroups::V2(["cpuset", "cpu", "io", "pids"].map(str::to_owned).into()));
         assert_eq!(machine.overlay, Overlay::Loadable);
-        assert_eq!((machine.clock.synchronized, machine.clock.battery), (Some(false), false));
+        assert_eq!((machine.clock.service, machine.clock.battery), (TimeService::Unreached, false));
         assert_eq!(machine.swaps, [Swap { path: "/var/swap".to_owned(), kibibytes: 102_396 }]);
         assert_eq!((machine.throttled, machine.voltage_alarm), (Some(0x50005), Some(true)));
         assert_eq!(machine.temperature_milli_celsius, Some(61_322));
@@ -274,6 +298,25 @@ mod tests {
             (machine.state.folder.as_str(), machine.state.filesystem.as_str()),
             ("/var/lib/dunlin", "tmpfs")
         );
+    }
+
+    #[test]
+    fn a_chrony_that_runs_has_not_set_the_clock_by_that() {
+        let dir = board();
+        fs::create_dir(dir.path().join("run/chrony")).unwrap();
+        fs::write(dir.path().join("run/chrony/chronyd.pid"), "7\n").unwrap();
+        let service = |dir: &Path| read(dir, Path::new("/var/lib/dunlin/node")).clock.service;
+        assert_eq!(service(dir.path()), TimeService::Untold);
+        fs::write(dir.path().join("run/systemd/timesync/synchronized"), "").unwrap();
+        assert_eq!(service(dir.path()), TimeService::Reached);
+        for (answer, expected) in [
+            ("yes\n", TimeService::Reached),
+            ("no\n", TimeService::Unreached),
+            ("Failed to connect to bus\n", TimeService::Untold),
+            ("", TimeService::Untold),
+        ] {
+            assert_eq!(time_service_of(answer.as_bytes()), expected, "{answer:?}");
+        }
     }
 
     #[test]

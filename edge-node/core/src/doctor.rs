@@ -76,10 +76,24 @@ pub struct Clock {
     pub now: UnixMillis,
     /// No honest clock is before this: the release.
     pub released_at: UnixMillis,
-    /// Whether a time service has set it; `None` when no known service runs.
-    pub synchronized: Option<bool>,
+    /// What sets it.
+    pub service: TimeService,
     /// Whether a battery keeps it while the power is off.
     pub battery: bool,
+}
+
+/// What is known of the machine's time service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeService {
+    /// None that is known runs.
+    #[default]
+    Absent,
+    /// It has set the clock.
+    Reached,
+    /// It has reached no server yet.
+    Unreached,
+    /// It runs and does not tell more here.
+    Untold,
 }
 
 /// One swap area.

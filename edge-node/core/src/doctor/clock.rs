@@ -1,6 +1,6 @@
 //! Whether the machine knows what time it is.
 
-use super::{Clock, Finding};
+use super::{Clock, Finding, TimeService};
 
 /// A node works with a wrong clock, because it never trusts one below what must have passed; but its logs and events lie.
 pub(super) fn clock(clock: &Clock) -> Finding {
@@ -16,15 +16,22 @@ pub(super) fn clock(clock: &Clock) -> Finding {
             service,
         );
     }
-    match clock.synchronized {
-        Some(true) => Finding::good(CHECK, "a time service has set the clock"),
-        Some(false) => Finding::warning(
+    match clock.service {
+        TimeService::Reached => Finding::good(CHECK, "a time service has set the clock"),
+        TimeService::Unreached => Finding::warning(
             CHECK,
             "the time service has not reached a server yet; times in logs may be wrong",
-            "look at `timedatectl timesync-status`; a site without Internet needs a server of its own: the line `NTP=ADDRESS` in \
+            "look at `timedatectl timesync-status` or `chronyc sources`; a site without Internet needs a server of its own: the line `NTP=ADDRESS` in \
              /etc/systemd/timesyncd.conf",
         ),
-        None => Finding::warning(CHECK, "no time service was found; the clock will drift", service),
+        TimeService::Untold => Finding::warning(
+            CHECK,
+            "chrony runs, but whether it has reached a server cannot be told from here; times in logs may be wrong",
+            "look at `chronyc tracking`: its leap status is `Normal` once it has",
+        ),
+        TimeService::Absent => {
+            Finding::warning(CHECK, "no time service was found; the clock will drift", service)
+        }
     }
 }
 

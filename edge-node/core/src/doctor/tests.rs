@@ -14,7 +14,7 @@ fn healthy() -> Machine {
         clock: Clock {
             now: UnixMillis(1_800_000_000_000),
             released_at: UnixMillis(1_767_225_600_000),
-            synchronized: Some(true),
+            service: TimeService::Reached,
             battery: false,
         },
         swaps: vec![Swap { path: "/dev/zram0".to_owned(), kibibytes: 1 << 20 }],
@@ -80,8 +80,9 @@ fn each_fault_is_found_with_what_to_change() {
     check(|pi| pi.overlay = Overlay::Loadable, "overlayfs", Warning, "/etc/modules-load.d/dunlin.conf");
     check(|pi| pi.overlay = Overlay::Absent, "overlayfs", Warning, "CONFIG_OVERLAY_FS");
     check(|pi| pi.clock.now = UnixMillis(0), "clock", Warning, "timedatectl set-ntp true");
-    check(|pi| pi.clock.synchronized = Some(false), "clock", Warning, "/etc/systemd/timesyncd.conf");
-    check(|pi| pi.clock.synchronized = None, "clock", Warning, "chrony");
+    check(|pi| pi.clock.service = TimeService::Unreached, "clock", Warning, "/etc/systemd/timesyncd.conf");
+    check(|pi| pi.clock.service = TimeService::Absent, "clock", Warning, "chrony");
+    check(|pi| pi.clock.service = TimeService::Untold, "clock", Warning, "chronyc tracking");
     let swap = |path: &str| vec![Swap { path: path.to_owned(), kibibytes: 102_396 }];
     check(|pi| pi.swaps = swap("/var/swap"), "swap", Warning, "CONF_SWAPSIZE=0");
     check(|pi| pi.swaps = swap("/dev/sda3"), "swap", Warning, "swapoff /dev/sda3");
