@@ -154,7 +154,6 @@ impl EdgeNode {
         let (sandbox, writers) = sandbox(guests, &config.state_dir);
         let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
-        let looked_at = host.clone();
         let desk = Desk {
             host: host.clone(),
             watcher: watcher.clone(),
@@ -163,12 +162,12 @@ impl EdgeNode {
             facts: told,
             started_at: wall(),
         };
-        let (joined, fixed) = (CancellationToken::new(), host.fixed());
+        let joined = CancellationToken::new();
         let tasks = vec![
             spawn(&over, become_node(to_join, joined.clone(), shutdown.clone())),
             spawn(&over, console::serve(desk, shutdown.clone())),
             spawn(&over, link(session, host.clone(), shutdown.clone())),
-            spawn(&over, watcher.run(move || looked_at.held(), fixed, shutdown.clone())),
+            spawn(&over, watcher.run(host.clone(), shutdown.clone())),
             spawn(&over, watch(folder, host.clone(), shutdown.clone())),
             spawn(&over, keeper.run(shutdown.clone())),
             spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone())),

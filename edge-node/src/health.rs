@@ -16,10 +16,13 @@ use dunlin_link::{
     Bytes,
     health::{DiskWrites, Health, HeldPods, OutboxState, SAMPLE_INTERVAL, Sealing},
 };
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::session::{SessionHandle, wall};
+use crate::{
+    agent::AgentHost,
+    session::{SessionHandle, wall},
+};
 
 /// Who looks.
 #[derive(Clone, Debug)]
@@ -67,13 +70,8 @@ impl RunnerPid {
 }
 
 impl Watcher {
-    /// Looks once in [`SAMPLE_INTERVAL`], whenever a session opens, and whenever static pods come or go, until `shutdown`.
-    pub(crate) async fn run(
-        self,
-        held: impl Fn() -> Held,
-        mut fixed: watch::Receiver<u32>,
-        shutdown: CancellationToken,
-    ) {
+    /// Looks once in [`SAMPLE_INTERVAL`], whenever a session opens, and when there are more or fewer pods, until `shutdown`.
+    pub(crate) async fn run(self, host: AgentHost, shutdown: CancellationToken) {
         let mut contact = self.session.contact();
         let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -81,10 +79,15 @@ impl Watcher {
             tokio::select! {
                 _ = ticks.tick() => {}
                 changed = contact.changed() => if changed.is_err() { return },
-                changed = fixed.changed() => if changed.is_err() { return },
+                // What comes one by one is told together.
+                () = host.counted() => {
+                    if shutdown.run_until_cancelled(tokio::time::sleep(GATHER)).await.is_none() {
+                        return;
+                    }
+                }
                 () = shutdown.cancelled() => return,
             }
-            self.session.health(self.look(&held()));
+            self.session.health(self.look(&host.held()));
         }
     }
 
@@ -197,6 +200,9 @@ fn throttled(file: &Path) -> Option<bool> {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// How long changes of the number of pods are gathered before the coordinator hears of it.
+const GATHER: Duration = Duration::from_secs(2);
 
 /// `starttime` is the 22nd field; the name is the second.
 const STAT_START_AFTER_NAME: usize = 19;

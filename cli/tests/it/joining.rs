@@ -1,6 +1,12 @@
 //! Who may become a node, and what the others are told.
 
-use std::{process::Command, thread, time::Duration};
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use dunlin_link::health::SAMPLE_INTERVAL;
 
 use crate::{
     cluster::{BINARY, Cluster, wait_until},
@@ -65,4 +71,22 @@ fn a_token_is_for_its_cluster_and_its_number_of_nodes() {
         line.map(drop).ok_or_else(|| log.clone())
     });
     assert_eq!(site.ok(&["get", "nodes", "-o", "name"], ""), "node/first\n");
+}
+
+#[test]
+fn what_is_told_of_a_nodes_pods_follows_them() {
+    let site = Site::start();
+    let _machine = site.join("n1", &site.token(&[]));
+    site.push("ticker");
+    let told = |count: &str| {
+        let began = Instant::now();
+        site.wait_for(&["describe", "node", "n1"], |text| text.contains(count));
+        assert!(began.elapsed() < SAMPLE_INTERVAL / 2, "told by the next regular look");
+    };
+    told("0 assigned, 0 static");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers: [{name: c, image: dunlin.local/ticker}]\n";
+    site.ok(&["apply", "-f", "-"], pod);
+    told("1 assigned, 0 static");
+    site.ok(&["delete", "pod", "p"], "");
+    told("0 assigned, 0 static");
 }

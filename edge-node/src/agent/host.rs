@@ -65,9 +65,9 @@ impl AgentHost {
         self.shared.rejected()
     }
 
-    /// How many static pods there are: they come and go without a coordinator, who would not know it for a minute.
-    pub(crate) fn fixed(&self) -> watch::Receiver<u32> {
-        self.shared.fixed()
+    /// Waits until there are more or fewer pods than at the last call.
+    pub(crate) async fn counted(&self) {
+        self.shared.counted().await;
     }
 
     /// What the node's health says of its pods and reports.

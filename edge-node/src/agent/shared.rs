@@ -11,7 +11,7 @@ use dunlin_link::{
     health::{HeldPods, Sealing},
     status::PodStatusReport,
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{health::Held, session::Applied, statics::RejectedManifest};
 
@@ -19,8 +19,8 @@ use crate::{health::Held, session::Applied, statics::RejectedManifest};
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// How many static pods there are, for those who wait for a change of that.
-    fixed: watch::Sender<u32>,
+    /// Rung when there are more or fewer pods.
+    counted: Notify,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Shared {
         // The local state seals what came in clear before anything of it is used.
         let held = Held { sealing: Sealing::Sealed, ..Held::default() };
         let state = State { applied, unacked: Unacked::default(), held, rejected: Vec::new() };
-        Self { state: Mutex::new(state), fixed: watch::Sender::new(0) }
+        Self { state: Mutex::new(state), counted: Notify::new() }
     }
 
     pub(super) fn applied(&self) -> Applied {
@@ -85,13 +85,14 @@ impl Shared {
 
     /// The agent's set changed.
     pub(super) fn set_pods(&self, pods: HeldPods) {
-        self.lock().held.pods = pods;
-        self.fixed.send_if_modified(|known| std::mem::replace(known, pods.fixed) != pods.fixed);
+        if std::mem::replace(&mut self.lock().held.pods, pods) != pods {
+            self.counted.notify_one();
+        }
     }
 
-    /// How many static pods there are.
-    pub(super) fn fixed(&self) -> watch::Receiver<u32> {
-        self.fixed.subscribe()
+    /// Waits until there are more or fewer pods than at the last call.
+    pub(super) async fn counted(&self) {
+        self.counted.notified().await;
     }
 
     /// Manifests that are no static pods.
