@@ -13,7 +13,8 @@ Usage:
 
   --binary FILE     the dunlin binary for that machine [default: dunlin beside this script]
   --root DIR        install into this folder, for instance a mounted card; nothing is started then
-  --keep-state      leave /var/lib/dunlin: identity, pods and modules of a node, or a coordinator's cluster
+  --keep-state      leave /var/lib/dunlin: identity, pods and modules of a node, or a coordinator's cluster; and
+                    /etc/dunlin, its configuration
 
 A token comes from 'dunlin node token create' on the coordinator. A node that has joined keeps its identity in
 /var/lib/dunlin; installing again only replaces binary and units.
@@ -88,6 +89,17 @@ has_systemd() {
     [ -z "$root" ] && [ -d /run/systemd/system ]
 }
 
+# A token that is none is noticed while somebody is there to see it, and takes no good one's place. The binary may be for another
+# processor, so it cannot be asked.
+check_token() {
+    case $1 in
+    *[!]0-9A-Za-z.:,_[%-]*) ;;
+    dunlin1.????????.????????????????????????????????.????????????????????????????????????????????????????????????????) return 0 ;;
+    dunlin1.????????.????????????????????????????????.????????????????????????????????????????????????????????????????.?*) return 0 ;;
+    esac
+    fail "$2 is no join token: one has the form dunlin1.ID.SECRET.CA, from 'dunlin node token create'"
+}
+
 # Whole or not at all, also when the power goes: a card is often pulled too early.
 place() {
     install -d -m 0755 "$(dirname -- "$root$3")"
@@ -130,24 +142,19 @@ uninstall() {
     rm -f "$root$units/dunlin-edge-node.service" "$root$units/dunlin-coordinator.service" \
         "$root$units/multi-user.target.wants/dunlin-edge-node.service" \
         "$root$units/multi-user.target.wants/dunlin-coordinator.service" "$root$program" "$root$program.new"
-    rm -rf "$root/etc/dunlin"
     if [ -z "$keep_state" ]; then
-        rm -rf "$root/var/lib/dunlin"
+        rm -rf "$root/etc/dunlin" "$root/var/lib/dunlin"
     fi
     if has_systemd; then
         systemctl daemon-reload
         systemctl reset-failed 'dunlin-*' 2>/dev/null || true
     fi
-    echo "uninstalled${keep_state:+; state is kept in $root/var/lib/dunlin}"
+    echo "uninstalled${keep_state:+; state is kept in $root/var/lib/dunlin, configuration in $root/etc/dunlin}"
 }
 
 write_config() {
     config="$root/etc/dunlin/config.yaml"
     install -d -m 0755 "$root/etc/dunlin"
-    if [ -n "$join_file" ]; then
-        [ -r "$join_file" ] || fail "cannot read $join_file"
-        join=$(cat "$join_file")
-    fi
     if [ -n "$join" ]; then
         (umask 077 && printf '%s\n' "$join" >"$root/etc/dunlin/join-token.new")
         mv -f "$root/etc/dunlin/join-token.new" "$root/etc/dunlin/join-token"
@@ -184,6 +191,12 @@ fi
 unit=dunlin-coordinator.service
 if [ "$mode" = node ]; then
     unit=dunlin-edge-node.service
+    [ -z "$join" ] || check_token "$join" "what --join was given"
+    if [ -n "$join_file" ]; then
+        [ -r "$join_file" ] || fail "cannot read $join_file"
+        join=$(tr -d '[:space:]' <"$join_file")
+        check_token "$join" "the content of $join_file"
+    fi
     if [ -z "$join$join_file" ] && [ ! -e "$root/var/lib/dunlin/node/identity/identity.json" ]; then
         fail "a node needs --join TOKEN or --join-file FILE the first time"
     fi

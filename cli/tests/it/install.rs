@@ -65,6 +65,10 @@ fn an_installed_card_becomes_a_node_and_nothing_is_left_of_it() {
     refuses(root, &["node", "--binary", BINARY], "--join TOKEN");
     refuses(root, &["node", "--join", "a'b"], "quotes");
     refuses(root, &["node", "--join", "x", "--binary", "/nowhere"], "no binary");
+    refuses(root, &["node", "--join", "garbage", "--binary", BINARY], "no join token");
+    refuses(root, &["node", "--join", &format!("{token} x"), "--binary", BINARY], "no join token");
+    let (id, _) = token.split_at(17);
+    refuses(root, &["node", "--join", id, "--binary", BINARY], "no join token");
     refuses(root, &["knot"], "Usage");
 
     installs(root, &["coordinator"]);
@@ -72,6 +76,8 @@ fn an_installed_card_becomes_a_node_and_nothing_is_left_of_it() {
     let labels = ["--name", "card-{hostname}", "--label", "site=harbour", "--label", "kind=card"];
     installs(root, &[&["node", "--join", &token, "--coordinator", &address], labels.as_slice()].concat());
     let secret = root.join("etc/dunlin/join-token");
+    refuses(root, &["node", "--join", "garbage", "--binary", BINARY], "no join token");
+    assert_eq!(fs::read_to_string(&secret).unwrap().trim(), token, "a good token stays");
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
     for unit in ["dunlin-coordinator.service", "dunlin-edge-node.service"] {
         let wanted = root.join("etc/systemd/system/multi-user.target.wants").join(unit);
@@ -102,6 +108,8 @@ fn an_installed_card_becomes_a_node_and_nothing_is_left_of_it() {
     // Keeping the state keeps the identity: no token is needed the next time.
     assert!(script(root, &["uninstall", "--keep-state"]).status.success());
     assert!(root.join("var/lib/dunlin/node/identity").is_dir());
+    let config = fs::read_to_string(root.join("etc/dunlin/config.yaml")).unwrap();
+    assert!(config.contains("card-{hostname}"), "the configuration is kept along with it: {config}");
     installs(root, &["node"]);
     assert!(script(root, &["uninstall"]).status.success());
     assert_eq!(files(root), before);
