@@ -137,7 +137,7 @@ async fn a_cluster_comes_back_with_everything_in_it() {
     synced();
     let restored = restore(&options(&folder.file(), &data)).unwrap();
     let flushed = synced();
-    assert!(flushed.iter().any(|folder| *folder == data), "{flushed:?}");
+    assert!(flushed.contains(&data), "{flushed:?}");
     assert_eq!((restored.generation, restored.set_aside), (1_800_000_000, None));
     assert!(!is_unfinished(&data));
     assert_eq!(readable_by_others(&data), Vec::<PathBuf>::new());

@@ -29,15 +29,11 @@ fn report(sequence: u64, phase: PodPhase) -> PodStatusReport {
         host_ip: "10.0.0.1".into(),
         pod_ip: "10.42.0.5".into(),
         start_time: Some(UnixMillis(1_800_000_000_000)),
-        init_containers: vec![status("side", ContainerState::Terminated(ended(0)), false)],
+        init_containers: vec![status("side", ContainerState::Terminated(ended(0)))],
         containers: vec![
-            status(
-                "a",
-                ContainerState::Waiting { reason: "CrashLoopBackOff".into(), message: "m".into() },
-                false,
-            ),
-            status("b", ContainerState::Running { started_at: UnixMillis(-1) }, true),
-            status("c", ContainerState::Terminated(ended(-1)), false),
+            status("a", ContainerState::Waiting { reason: "CrashLoopBackOff".into(), message: "m".into() }),
+            status("b", ContainerState::Running { started_at: UnixMillis(-1) }),
+            status("c", ContainerState::Terminated(ended(-1))),
         ],
         stopped: true,
         local_endpoints: vec![endpoint(8080, "127.42.0.5:8080"), endpoint(53, "127.42.0.5:53")],
@@ -57,13 +53,13 @@ fn conditions() -> Vec<PodCondition> {
     (64..).zip(kinds).map(condition).collect()
 }
 
-fn status(name: &str, state: ContainerState, is_ready: bool) -> ContainerStatus {
+fn status(name: &str, state: ContainerState) -> ContainerStatus {
     ContainerStatus {
         name: name.into(),
         image: "hello:1".into(),
         image_digest: Some(Digest::from_bytes([7; 32])),
         container_id: Some(ContainerId::new("id")),
-        ready: is_ready,
+        ready: matches!(state, ContainerState::Running { .. }),
         started: true,
         restart_count: 129,
         state,
