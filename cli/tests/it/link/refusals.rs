@@ -86,7 +86,7 @@ async fn another_nodes_certificate_opens_no_session() {
     let node = Node::start(Identity::load(folder.path()).unwrap().unwrap(), folder);
     let words = "the certificate belongs to node n1, but the node calls itself victim";
     logged(&["WARN", "session{node=n1}", "session ended", words]).await;
-    logged(&["WARN", "session ended", "the connection ended", words]).await;
+    logged(&["WARN", "session ended", "the coordinator refused", words]).await;
     assert_eq!(coordinator.sessions.connected(), []);
     node.stop().await;
 }
