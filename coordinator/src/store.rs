@@ -65,7 +65,7 @@ impl Store {
         if self.commands.send(command).await.is_err() {
             return Err(self.shared.ended());
         }
-        answer.await.unwrap_or_else(|_| Err(self.shared.ended()))
+        self.answer(answer).await.unwrap_or_else(|| Err(self.shared.ended()))
     }
 
     /// Raises the persisted term by one and answers it: the first half of an epoch, taken once per start of a coordinator.
@@ -99,7 +99,17 @@ impl Store {
         let (done, closed) = oneshot::channel();
         if self.commands.send(Command::Close(done)).await.is_ok() {
             // The writer drops `done` only when it has ended, which is as good as an answer.
-            let _ = closed.await;
+            let _ = self.answer(closed).await;
+        }
+    }
+
+    /// Waits for the writer's answer; `None` when it has ended without one. What is sent at the moment of its end stays in the queue,
+    /// and the answer with it, for as long as there are handles.
+    async fn answer<T>(&self, mut answer: oneshot::Receiver<T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answered = &mut answer => answered.ok(),
+            () = self.shared.over() => answer.try_recv().ok(),
         }
     }
 

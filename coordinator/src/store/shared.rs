@@ -9,6 +9,7 @@ use std::{
 use dunlin_link::Revision;
 use redb::{Database, ReadableDatabase};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::store::{
     StoreError, StoreOptions, WatchEvent,
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     readers: Arc<Semaphore>,
     /// Bounds the bytes that wait for the writer, in units of [`QUEUE_UNIT_BYTES`].
     queue: Arc<Semaphore>,
+    /// Cancelled when the writer has ended and takes nothing from its queue any more.
+    over: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -64,6 +67,7 @@ impl Shared {
             published,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             queue: Arc::new(Semaphore::new(QUEUE_UNITS_MAX)),
+            over: CancellationToken::new(),
             state: Mutex::new(state),
         }
     }
@@ -162,6 +166,17 @@ impl Shared {
     /// The disk failed; nothing more is written. The first reason is kept: later ones follow from it.
     pub(super) fn fail(&self, reason: String) {
         self.lock().failed.get_or_insert(reason);
+    }
+
+    /// The writer has ended: nobody who waits for it, or for room in its queue, waits any longer.
+    pub(super) fn finish(&self) {
+        self.over.cancel();
+        self.queue.close();
+    }
+
+    /// Waits until the writer has ended.
+    pub(super) async fn over(&self) {
+        self.over.cancelled().await;
     }
 
     /// Gives up the database; it is closed when the last reader is done.

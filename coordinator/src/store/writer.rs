@@ -52,6 +52,18 @@ pub(super) struct Writer {
     pub(super) history_bytes_max: u64,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) published: watch::Sender<Revision>,
+    /// After the queue, which nobody empties from then on.
+    pub(super) end: End,
+}
+
+/// Tells everyone that the writer has ended, whatever ended it.
+#[derive(Debug)]
+pub(super) struct End(pub(super) Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
 }
 
 impl Writer {

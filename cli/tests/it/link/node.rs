@@ -132,7 +132,7 @@ impl Node {
         Self::start_by(identity, folder, Transport::Auto)
     }
 
-    fn start_by(identity: Identity, folder: tempfile::TempDir, transport: Transport) -> Self {
+    pub(crate) fn start_by(identity: Identity, folder: tempfile::TempDir, transport: Transport) -> Self {
         // A second agent has the first one's identity, and a folder of its own.
         std::fs::create_dir_all(folder.path().join("identity")).unwrap();
         let options = SessionOptions {

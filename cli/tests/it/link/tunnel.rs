@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     cluster::{Coordinator, logged},
-    node::{Node, pod},
+    node::{Node, pod, try_join_by},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,14 +103,17 @@ async fn rubbish_and_silence_on_tcp_harm_nobody() {
     node.stop().await;
     drop(silent);
     let token = coordinator.token().await;
-    let node = loop {
-        // Their places are free when the coordinator has read that they are gone; a test that ends by its own timeout says if never.
-        let folder = tempfile::tempdir().unwrap();
-        match try_join_by(token.clone(), "t5", folder.path().into(), Transport::Tcp).await {
-            Ok(identity) => break Node::start_by(identity, folder, Transport::Tcp),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+    // Their places are free when the coordinator has read that they are gone.
+    let join = async {
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            match try_join_by(token.clone(), "t5", folder.path().into(), Transport::Tcp).await {
+                Ok(identity) => return Node::start_by(identity, folder, Transport::Tcp),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
         }
     };
+    let node = tokio::time::timeout(Duration::from_secs(30), join).await.unwrap();
     coordinator.played.hears("connected t5", 1).await;
     node.stop().await;
 }
