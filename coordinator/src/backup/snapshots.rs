@@ -256,5 +256,5 @@ const EXTENSION: &str = "backup";
 /// The first snapshot of a cluster waits until it is set up.
 const FIRST_AFTER: Duration = Duration::from_secs(300);
 
-/// What every start of a coordinator writes: its term.
-const WRITES_OF_A_START: u64 = 1;
+/// What every start of a coordinator writes: its time and its term.
+const WRITES_OF_A_START: u64 = 2;

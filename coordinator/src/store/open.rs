@@ -181,7 +181,7 @@ impl Store {
             history_bytes_max: options.history_bytes,
             commands: queue,
             published,
-            end: End(Arc::clone(&shared)),
+            _end: End(Arc::clone(&shared)),
         };
         // The thread ends when the last handle is dropped; `Store::close` waits for it.
         let thread = thread::Builder::new().name("store-writer".to_owned());

@@ -53,7 +53,7 @@ pub(super) struct Writer {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) published: watch::Sender<Revision>,
     /// After the queue, which nobody empties from then on.
-    pub(super) end: End,
+    pub(super) _end: End,
 }
 
 /// Tells everyone that the writer has ended, whatever ended it.
