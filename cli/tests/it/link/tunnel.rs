@@ -76,7 +76,7 @@ async fn a_port_that_is_no_coordinator_is_told_apart() {
     let mut token = coordinator.token().await;
     token.addresses = vec![strangers.address.to_string()];
     let folder = tempfile::tempdir().unwrap();
-    let refused = super::node::try_join_by(token, "t3", folder.path().into(), Transport::Tcp).await;
+    let refused = try_join_by(token, "t3", folder.path().into(), Transport::Tcp).await;
     let error = format!("{:#}", anyhow::Error::from(refused.unwrap_err()));
     assert!(
         error.contains("by TCP") && error.contains("not of the cluster that the token is for"),
