@@ -191,8 +191,10 @@ fn a_changed_coordinator_returns(site: &mut Site, machine: &mut Machine) {
     });
     let events = site.wait_for(&["events"], |text| text.contains("restarted by an order on the node"));
     assert!(events.contains("Pod/web"), "{events}");
-    let links = site.ok(&["describe", "node", "n1"], "");
-    assert!(links.contains("(in step)") && links.contains("Disk Writes:"), "{links}");
+    // A session tells of the node's health a moment after it opened.
+    site.wait_for(&["describe", "node", "n1"], |links| {
+        links.contains("(in step)") && links.contains("Disk Writes:")
+    });
 }
 
 /// How many certificates were renewed that had expired.
