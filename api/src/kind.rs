@@ -1,8 +1,8 @@
-//! The registry of resource kinds: one row each.
+//! Resource kinds: one row each, and the registry of them.
 //!
-//! Adding a kind: a file in `kind/` with its `KIND` row over [`Kind::BASE`] (names as in discovery, the schema's full name, columns
-//! as Kubernetes prints them, functions for what the schema does not say), its line in [`KINDS`], and the golden cases about it in
-//! `tests/golden/`.
+//! Adding a kind: a file under its group in `kind/` with a `KIND` row over [`Kind::BASE`] (names as in discovery, the schema's full
+//! name, columns as Kubernetes prints them, functions for what the schema does not say), its line in the group's `KINDS`, and the
+//! golden cases about it in `tests/golden/`.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,13 +15,41 @@ use crate::{
     value::text,
 };
 
-mod config_map;
-mod event;
-mod namespace;
+mod column;
+mod field_labels;
+mod registry;
+mod scale;
+mod stored;
+mod subresource;
+
+mod apps;
+mod authentication;
+mod authorization;
+mod autoscaling;
+mod batch;
+mod certificates;
+mod coordination;
+mod core;
+mod discovery;
+mod events;
+mod flowcontrol;
+mod metrics;
+mod networking;
 mod node;
-pub mod pod;
-mod secret;
-mod service_account;
+mod policy;
+mod rbac;
+mod scheduling;
+mod storage;
+
+pub(crate) use self::field_labels::{FieldLabel, FieldLabels};
+pub use self::{
+    column::Column,
+    core::pod,
+    registry::{AddError, add, all, by_any_name, by_kind, by_resource, remove},
+    scale::Scale,
+    stored::{Conversion, Storage},
+    subresource::{Content, Subresource},
+};
 
 /// One resource kind: what it is called and how its objects behave.
 #[derive(Debug)]
@@ -44,12 +72,19 @@ pub struct Kind {
     pub namespaced: bool,
     /// Full name of the definition in the schema table.
     pub schema: &'static str,
-    /// Subresources that are stored with the object, for instance `status`.
-    pub subresources: &'static [&'static str],
+    /// Its subresources, in the order of their names.
+    pub subresources: &'static [Subresource],
     /// Verbs of the resource itself.
     pub verbs: &'static [&'static str],
     /// Columns of its table.
     pub columns: &'static [Column],
+    /// Whether and as what its objects are stored.
+    pub storage: Storage,
+    /// Where its subresource `scale` reads and writes, if it has one.
+    pub scale: Option<Scale>,
+    /// What nothing acts on yet, for a warning to whoever creates an object: `Ingress objects`, or why. `None` when objects do what
+    /// they say.
+    pub inert: Option<&'static str>,
 
     /// How `metadata.name` must look.
     pub(crate) name_rule: NameRule,
@@ -79,80 +114,11 @@ pub struct Kind {
     pub(crate) row: fn(&Value, Timestamp) -> Vec<Value>,
 }
 
-/// One column of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// For instance `Ready`.
-    pub name: &'static str,
-    /// Format, `name` for the object's name, else empty.
-    pub format: &'static str,
-    /// What it shows.
-    pub description: &'static str,
-    /// 0 always shown, 1 with `-o wide`.
-    pub priority: u8,
-}
-
 /// Whether `metadata.generation` counts changes of the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Generation {
     Absent,
     CountsSpecChanges,
-}
-
-/// Fields that field selectors may name.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum FieldLabels {
-    /// Only the object's name and namespace.
-    MetadataOnly,
-    /// These; `metadata.name` and, in namespaces, `metadata.namespace` are implied.
-    Named(&'static [FieldLabel]),
-}
-
-/// One field that a selector may name.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FieldLabel {
-    pub(crate) label: &'static str,
-    /// The name it is stored under, where the label is an older one.
-    pub(crate) canonical: &'static str,
-    pub(crate) value: fn(&Value, &str) -> String,
-}
-
-/// Every kind, in the order of discovery.
-pub static KINDS: [&Kind; 7] = [
-    &config_map::KIND,
-    &event::KIND,
-    &namespace::KIND,
-    &node::KIND,
-    &pod::KIND,
-    &secret::KIND,
-    &service_account::KIND,
-];
-
-/// The kind served at this group, version and plural name.
-pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    KINDS.into_iter().find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
-}
-
-/// The kind of an object with this `apiVersion` and `kind`.
-pub fn by_kind(api_version: &str, name: &str) -> Option<&'static Kind> {
-    KINDS.into_iter().find(|kind| kind.kind == name && kind.api_version() == api_version)
-}
-
-/// The kinds that a name typed by a person means: plural, singular, kind or short name, in any case, with or without the group
-/// (`deployments.apps`) or version and group (`deployments.v1.apps`); or a category. Empty when there is none.
-pub fn by_any_name(typed: &str) -> Vec<&'static Kind> {
-    let typed = typed.to_lowercase();
-    let (name, rest) =
-        typed.split_once('.').map_or((typed.as_str(), None), |(name, rest)| (name, Some(rest)));
-    let in_group = |kind: &Kind| {
-        rest.is_none_or(|rest| rest == kind.group || rest.split_once('.') == Some((kind.version, kind.group)))
-    };
-    let named = KINDS.into_iter().find(|kind| in_group(kind) && kind.is_called(name));
-    match named {
-        Some(kind) => vec![kind],
-        None if rest.is_none() => KINDS.into_iter().filter(|kind| kind.categories.contains(&name)).collect(),
-        None => Vec::new(),
-    }
 }
 
 impl Kind {
@@ -170,6 +136,9 @@ impl Kind {
         subresources: &[],
         verbs: &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         columns: &[Column::NAME, Column::AGE],
+        storage: Storage::Own,
+        scale: None,
+        inert: None,
         name_rule: NameRule::Subdomain,
         generation: Generation::Absent,
         fields: FieldLabels::MetadataOnly,
@@ -208,53 +177,12 @@ impl Kind {
 
     /// Whether it has the subresource, for instance `status`.
     pub fn has_subresource(&self, name: &str) -> bool {
-        self.subresources.contains(&name)
+        self.subresource(name).is_some()
     }
 
-    /// The fields that field selectors may name.
-    fn selectable_fields(&self) -> Vec<&'static str> {
-        let mut labels = vec!["metadata.name"];
-        match self.fields {
-            FieldLabels::MetadataOnly => labels.push("metadata.namespace"),
-            FieldLabels::Named(named) => {
-                labels.extend(self.namespaced.then_some("metadata.namespace"));
-                labels.extend(
-                    named.iter().filter(|field| field.label == field.canonical).map(|field| field.label),
-                );
-            }
-        }
-        labels
-    }
-
-    /// The canonical name of a selectable field.
-    pub(crate) fn selectable(&self, label: &str) -> Option<&'static str> {
-        let named = match self.fields {
-            FieldLabels::MetadataOnly => None,
-            FieldLabels::Named(named) => named.iter().find(|field| field.label == label),
-        };
-        let canonical = named.map(|field| field.canonical);
-        canonical.or_else(|| self.selectable_fields().into_iter().find(|known| *known == label))
-    }
-
-    /// The message about a field that is not selectable.
-    pub(crate) fn unsupported_field(&self, label: &str) -> String {
-        match self.fields {
-            FieldLabels::MetadataOnly => {
-                format!(
-                    "\"{label}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                )
-            }
-            FieldLabels::Named(_) => format!("field label not supported: {label}"),
-        }
-    }
-
-    /// The text that a selector on `label` compares with.
-    pub(crate) fn field_value(&self, object: &Value, label: &str) -> String {
-        let named = match self.fields {
-            FieldLabels::MetadataOnly => None,
-            FieldLabels::Named(named) => named.iter().find(|field| field.label == label),
-        };
-        named.map_or_else(|| plain_value(object, label), |field| (field.value)(object, label))
+    /// The subresource of this name.
+    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|subresource| subresource.name == name)
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -262,37 +190,6 @@ impl Kind {
             || self.singular == name
             || self.short_names.contains(&name)
             || self.kind.eq_ignore_ascii_case(name)
-    }
-}
-
-impl Column {
-    pub(crate) const NAME: Self = Self {
-        name: "Name",
-        format: "name",
-        description: "The object's name, unique among objects of its kind in its namespace.",
-        priority: 0,
-    };
-
-    pub(crate) const AGE: Self = Self::shown("Age", "Time since the object was created.");
-
-    pub(crate) const fn shown(name: &'static str, description: &'static str) -> Self {
-        Self { name, format: "", description, priority: 0 }
-    }
-
-    pub(crate) const fn wide(name: &'static str, description: &'static str) -> Self {
-        Self { name, format: "", description, priority: 1 }
-    }
-}
-
-impl FieldLabel {
-    /// A field selected by its path.
-    pub(crate) const fn path(label: &'static str) -> Self {
-        Self { label, canonical: label, value: plain_value }
-    }
-
-    /// A boolean selected by its path; absent means false.
-    pub(crate) const fn flag(label: &'static str) -> Self {
-        Self { label, canonical: label, value: |object, path| (at_path(object, path) == true).to_string() }
     }
 }
 
@@ -311,47 +208,19 @@ pub(crate) fn report(
     errors.extend(problems.into_iter().map(|problem| FieldError::invalid(field, value, &problem)));
 }
 
-fn at_path<'a>(object: &'a Value, path: &str) -> &'a Value {
-    path.split('.').fold(object, |value, part| &value[part])
-}
-
-fn plain_value(object: &Value, path: &str) -> String {
-    match at_path(object, path) {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(value) => value.to_string(),
-        _ => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(typed: &str, expected: &[&str]) {
-        let found: Vec<_> = by_any_name(typed).into_iter().map(|kind| kind.kind).collect();
-        assert_eq!(found, expected, "{typed}");
-    }
-
-    #[test]
-    fn kinds_are_found_by_any_name() {
-        for typed in ["pod", "pods", "po", "Pod", "pods.v1."] {
-            check(typed, &["Pod"]);
-        }
-        check("no", &["Node"]);
-        check("sa", &["ServiceAccount"]);
-        check("cm", &["ConfigMap"]);
-        check("all", &["Pod"]);
-        check("pods.apps", &[]);
-        check("foo", &[]);
-    }
-
     #[test]
     fn rows_are_complete() {
-        for kind in KINDS {
+        for kind in all() {
             assert_eq!(kind.definition().short_name(), kind.kind);
             assert_eq!(by_kind(&kind.api_version(), kind.kind).unwrap().plural, kind.plural);
             assert_eq!(by_resource(kind.group, kind.version, kind.plural).unwrap().kind, kind.kind);
+            let names: Vec<_> = kind.subresources.iter().map(|subresource| subresource.name).collect();
+            assert!(names.is_sorted(), "{}: {names:?}", kind.kind);
+            assert_eq!(kind.scale.is_some(), kind.has_subresource("scale"), "{}", kind.kind);
             let cells = (kind.row)(&serde_json::json!({"metadata": {"name": "x"}}), Timestamp::UNIX_EPOCH);
             assert_eq!(cells.len(), kind.columns.len(), "{}", kind.kind);
         }

@@ -40,7 +40,7 @@ fn column_definitions(kind: &Kind) -> Vec<Value> {
     let definition = |column: &crate::kind::Column| {
         json!({
             "name": column.name,
-            "type": "string",
+            "type": column.cells,
             "format": column.format,
             "description": column.description,
             "priority": column.priority,

@@ -83,12 +83,11 @@ pub(crate) fn find(word: &str) -> Result<&'static Kind> {
 
 fn unknown(word: &str) -> anyhow::Error {
     let lower = word.to_lowercase();
-    let mut near = kind::KINDS
-        .into_iter()
-        .filter(|kind| distance(kind.plural, &lower) <= 2 || distance(kind.singular, &lower) <= 2);
+    let mut near =
+        kind::all().filter(|kind| distance(kind.plural, &lower) <= 2 || distance(kind.singular, &lower) <= 2);
     let hint = match near.next() {
         Some(near) => format!("did you mean {:?}?", near.plural),
-        None => format!("it has {}", kind::KINDS.map(|kind| kind.plural).join(", ")),
+        None => format!("it has {}", kind::all().map(|kind| kind.plural).collect::<Vec<_>>().join(", ")),
     };
     UsageError(format!("the server doesn't have a resource type {word:?}; {hint}")).into()
 }

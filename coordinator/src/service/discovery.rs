@@ -1,6 +1,6 @@
 //! Discovery: which groups, versions and resources there are, in the plain and the aggregated form.
 
-use dunlin_api::{Kind, kind::KINDS};
+use dunlin_api::{Kind, kind};
 use serde_json::{Value, json};
 
 /// Answers a discovery path, when it is one. `accept` chooses the form of `/api` and `/apis`.
@@ -50,10 +50,12 @@ fn legacy_versions() -> Value {
 
 /// Groups other than the core group, each once.
 fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> =
-        KINDS.iter().map(|kind| kind.group).filter(|group| !group.is_empty()).collect();
-    groups.sort_unstable();
-    groups.dedup();
+    let mut groups: Vec<&str> = Vec::new();
+    for kind in kind::all().filter(|kind| !kind.group.is_empty()) {
+        if !groups.contains(&kind.group) {
+            groups.push(kind.group);
+        }
+    }
     groups
 }
 
@@ -80,13 +82,13 @@ fn described_group(group: &str) -> Option<Value> {
 
 fn versions(group: &str) -> Vec<&'static str> {
     let mut versions: Vec<&str> =
-        KINDS.iter().filter(|kind| kind.group == group).map(|kind| kind.version).collect();
+        kind::all().filter(|kind| kind.group == group).map(|kind| kind.version).collect();
     versions.dedup();
     versions
 }
 
 fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
-    KINDS.into_iter().filter(move |kind| kind.group == group && kind.version == version)
+    kind::all().filter(move |kind| kind.group == group && kind.version == version)
 }
 
 fn resources(group: &str, version: &str) -> Option<Value> {
@@ -106,12 +108,12 @@ fn resources(group: &str, version: &str) -> Option<Value> {
             resource["categories"] = json!(kind.categories);
         }
         resources.push(resource);
-        for subresource in subresources(kind) {
+        for subresource in kind.subresources {
             resources.push(json!({
                 "name": format!("{}/{}", kind.plural, subresource.name),
                 "singularName": "",
                 "namespaced": kind.namespaced,
-                "kind": subresource.kind,
+                "kind": subresource.group_version_kind(kind).2,
                 "verbs": subresource.verbs,
             }));
         }
@@ -169,11 +171,14 @@ fn aggregated_resource(kind: &Kind) -> Value {
     if !kind.categories.is_empty() {
         resource["categories"] = json!(kind.categories);
     }
-    let subresources: Vec<Value> = subresources(kind)
+    let subresources: Vec<Value> = kind
+        .subresources
+        .iter()
         .map(|subresource| {
+            let (group, version, kind) = subresource.group_version_kind(kind);
             json!({
                 "subresource": subresource.name,
-                "responseKind": {"group": kind.group, "version": kind.version, "kind": subresource.kind},
+                "responseKind": {"group": group, "version": version, "kind": kind},
                 "verbs": subresource.verbs,
             })
         })
@@ -182,30 +187,4 @@ fn aggregated_resource(kind: &Kind) -> Value {
         resource["subresources"] = subresources.into();
     }
     resource
-}
-
-struct Subresource {
-    name: &'static str,
-    kind: &'static str,
-    verbs: &'static [&'static str],
-}
-
-/// Subresources stored with the object, and those that the service adds to pods.
-fn subresources(kind: &Kind) -> impl Iterator<Item = Subresource> {
-    let stored = kind.subresources.iter().map(|name| Subresource {
-        name,
-        kind: kind.kind,
-        verbs: if *name == "finalize" { &["update"] } else { &["get", "patch", "update"] },
-    });
-    let added: &[Subresource] = if kind.kind == "Pod" && kind.group.is_empty() {
-        &[
-            Subresource { name: "binding", kind: "Binding", verbs: &["create"] },
-            Subresource { name: "log", kind: "Pod", verbs: &["get"] },
-        ]
-    } else {
-        &[]
-    };
-    let added =
-        added.iter().map(|entry| Subresource { name: entry.name, kind: entry.kind, verbs: entry.verbs });
-    stored.chain(added).collect::<Vec<_>>().into_iter()
 }

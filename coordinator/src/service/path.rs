@@ -77,7 +77,7 @@ pub(super) fn parse(method: Method, path: &str, query: &Query) -> Result<Target,
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return Ok(Target::Other),
     };
-    if rest.is_empty() || !kind::KINDS.iter().any(|kind| kind.group == group && kind.version == version) {
+    if rest.is_empty() || !kind::all().any(|kind| kind.group == group && kind.version == version) {
         return Ok(Target::Other);
     }
     let (rest, legacy_watch) = match rest {
@@ -160,6 +160,6 @@ fn verb(method: Method, place: &Place<'_>, query: &Query, legacy_watch: LegacyWa
         _ => return Err(Status::method_not_allowed()),
     };
     let creates_in_no_namespace = verb == Verb::Create && place.namespace.is_empty();
-    let kind_needs_one = kind::KINDS.iter().any(|kind| kind.plural == place.plural && kind.namespaced);
+    let kind_needs_one = kind::all().any(|kind| kind.plural == place.plural && kind.namespaced);
     if creates_in_no_namespace && kind_needs_one { Err(Status::method_not_allowed()) } else { Ok(verb) }
 }

@@ -26,7 +26,7 @@ impl<'a> StoredKey<'a> {
     pub fn parse(key: &'a str) -> Option<Self> {
         let rest = key.strip_prefix(REGISTRY_PREFIX)?;
         let (kind, rest) =
-            kind::KINDS.iter().find_map(|&kind| Some((kind, rest.strip_prefix(&folder(kind)[..])?)))?;
+            kind::all().find_map(|kind| Some((kind, rest.strip_prefix(&folder(kind)[..])?)))?;
         let (namespace, name) = if kind.namespaced { rest.split_once('/')? } else { ("", rest) };
         (!name.is_empty() && !name.contains('/')).then_some(Self { kind, namespace, name })
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Rules for a change of a pod.
-pub(in crate::kind::pod) fn update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+pub(in crate::kind::core::pod) fn update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     check_mirror(new, old, errors);
     let spec = Path::new("spec");
     for key in ["containers", "initContainers"] {
@@ -94,7 +94,7 @@ fn with_changeable_of(new: &Value, old: &Value) -> Value {
 }
 
 /// Rules for a change of a pod's status.
-pub(in crate::kind::pod) fn status(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+pub(in crate::kind::core::pod) fn status(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     // Annotations are written along with a status.
     check_mirror(new, old, errors);
     let field = Path::new("status");

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::{Column, Kind, age_cell, report};
 use crate::{
     field::{FieldError, Path},
+    kind::{Column, Kind, age_cell, report},
     names,
     value::{entries, is_true, text},
 };
 
-pub(super) static KIND: Kind = Kind {
+pub(in crate::kind) static KIND: Kind = Kind {
     kind: "ConfigMap",
     plural: "configmaps",
     singular: "configmap",

@@ -2,19 +2,16 @@
 
 use serde_json::Value;
 
-use super::{
-    Column, FieldLabel, FieldLabels, Kind, age_cell,
-    config_map::{SIZE_LIMIT_BYTES, check_immutable},
-    report,
-};
+use super::config_map::{SIZE_LIMIT_BYTES, check_immutable};
 use crate::{
     base64, decode,
     field::{FieldError, Path},
+    kind::{Column, FieldLabel, FieldLabels, Kind, age_cell, report},
     names,
     value::{default_text, entries, has, object_mut, remove, set, text},
 };
 
-pub(super) static KIND: Kind = Kind {
+pub(in crate::kind) static KIND: Kind = Kind {
     kind: "Secret",
     plural: "secrets",
     singular: "secret",

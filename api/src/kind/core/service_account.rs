@@ -1,8 +1,8 @@
 //! ServiceAccount.
 
-use super::Kind;
+use crate::kind::Kind;
 
-pub(super) static KIND: Kind = Kind {
+pub(in crate::kind) static KIND: Kind = Kind {
     kind: "ServiceAccount",
     plural: "serviceaccounts",
     singular: "serviceaccount",

@@ -3,10 +3,14 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Column, FieldLabel, FieldLabels, Kind};
-use crate::{field::FieldError, time, value::text};
+use crate::{
+    field::FieldError,
+    kind::{Column, FieldLabel, FieldLabels, Kind},
+    time,
+    value::text,
+};
 
-pub(super) static KIND: Kind = Kind {
+pub(in crate::kind) static KIND: Kind = Kind {
     kind: "Event",
     plural: "events",
     singular: "event",

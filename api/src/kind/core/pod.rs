@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Column, FieldLabel, FieldLabels, Generation, Kind};
 use crate::{
     Status,
+    kind::{Column, FieldLabel, FieldLabels, Generation, Kind, Subresource},
     pipeline::Creation,
     time::format_time,
     value::{default, has, list, object_mut, put, set, text},
@@ -19,14 +19,18 @@ mod warnings;
 use resources::qos_class;
 pub use warnings::unsupported_warnings;
 
-pub(super) static KIND: Kind = Kind {
+pub(in crate::kind) static KIND: Kind = Kind {
     kind: "Pod",
     plural: "pods",
     singular: "pod",
     short_names: &["po"],
     categories: &["all"],
     schema: "io.k8s.api.core.v1.Pod",
-    subresources: &["status"],
+    subresources: &[
+        Subresource::created("binding", "", "Binding"),
+        Subresource { verbs: &["get"], ..Subresource::part("log") },
+        Subresource::STATUS,
+    ],
     columns: &[
         Column::NAME,
         Column::shown("Ready", "How many containers are ready, of how many."),

@@ -2,21 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::{Column, FieldLabel, FieldLabels, Kind, age_cell, report};
 use crate::{
     field::{FieldError, Path},
+    kind::{Column, FieldLabel, FieldLabels, Kind, Subresource, age_cell, report},
     names::{self, NameRule},
     value::{has, list, object_mut, put, set, text},
 };
 
-pub(super) static KIND: Kind = Kind {
+pub(in crate::kind) static KIND: Kind = Kind {
     kind: "Namespace",
     plural: "namespaces",
     singular: "namespace",
     short_names: &["ns"],
     namespaced: false,
     schema: "io.k8s.api.core.v1.Namespace",
-    subresources: &["finalize", "status"],
+    subresources: &[Subresource { verbs: &["update"], ..Subresource::part("finalize") }, Subresource::STATUS],
     verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
     columns: &[Column::NAME, Column::shown("Status", "Whether it is active or being deleted."), Column::AGE],
     name_rule: NameRule::Label,
