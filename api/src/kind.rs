@@ -82,8 +82,8 @@ pub struct Kind {
     pub storage: Storage,
     /// Where its subresource `scale` reads and writes, if it has one.
     pub scale: Option<Scale>,
-    /// What nothing acts on yet, for a warning to whoever creates an object: `Ingress objects`, or why. `None` when objects do what
-    /// they say.
+    /// Why objects do not do yet what they say, for a warning to whoever creates one: `no controller acts on it yet`, or another that
+    /// ends so. `None` when they do.
     pub inert: Option<&'static str>,
 
     /// How `metadata.name` must look.

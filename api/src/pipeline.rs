@@ -170,7 +170,8 @@ pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Re
     meta::validate(kind, &object, &mut errors);
     (kind.validate)(&object, &mut errors);
     let object = finish(kind, object, &errors)?;
-    let warnings = (kind.warnings)(&object);
+    let mut warnings = (kind.warnings)(&object);
+    warnings.extend(kind.inert.map(|why| format!("{}: {why}", kind.kind)));
     Ok(Accepted { object, warnings })
 }
 

@@ -1,0 +1,64 @@
+//! The project's own cases: small, and always there.
+
+use dunlin_api::{
+    decode::Format,
+    kind,
+    pipeline::{self, FieldValidation, Target},
+};
+
+use crate::{
+    case::Case,
+    replay::{perform, replay},
+};
+
+const DEFAULTING: &str = include_str!("../golden/defaulting.json");
+const VALIDATION: &str = include_str!("../golden/validation.json");
+
+#[test]
+fn defaulting() {
+    replay(&Case::parse_all(DEFAULTING));
+}
+
+#[test]
+fn validation() {
+    replay(&Case::parse_all(VALIDATION));
+}
+
+#[test]
+fn patches() {
+    replay(&Case::parse_all(include_str!("../golden/patch.json")));
+}
+
+/// Every beginning of every body is decoded: an answer or a refusal, never a panic.
+#[test]
+fn truncated_bodies_are_refused_politely() {
+    for case in [DEFAULTING, VALIDATION].into_iter().flat_map(Case::parse_all) {
+        let body = case.body.as_ref().map_or("", |body| body.get()).as_bytes();
+        for end in (0..body.len()).step_by(7) {
+            for format in [Format::Json, Format::Yaml] {
+                let pod = kind::by_kind("v1", "Pod").unwrap();
+                if let Err(status) = pipeline::decode(pod, &body[..end], format, FieldValidation::Strict) {
+                    assert_eq!(status.code(), 400, "{status}");
+                }
+            }
+        }
+    }
+}
+
+/// Writing an object as it is changes nothing: no generation, no defaults that came and went.
+#[test]
+fn updates_without_a_change_change_nothing() {
+    for case in Case::parse_all(DEFAULTING) {
+        check_update_without_a_change(&case);
+    }
+}
+
+/// Creates what the case says and writes it again.
+pub(crate) fn check_update_without_a_change(case: &Case) {
+    let Ok(created) = perform(case, None) else { return };
+    let kind = case.address().expect("a kind that is served").kind;
+    for target in [Target::Object, Target::Status] {
+        let updated = pipeline::update(kind, target, &created.object, created.object.clone());
+        assert_eq!(updated.expect("the object is good").object, created.object, "{}", case.name);
+    }
+}

@@ -1,0 +1,135 @@
+//! Running cases and comparing what comes of them.
+
+use std::collections::BTreeMap;
+
+use dunlin_api::{
+    Status,
+    decode::Format,
+    patch::PatchKind,
+    pipeline::{self, Accepted, Creation, FieldValidation, Target},
+    status::OptionsKind,
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{case::Case, service};
+
+/// When everything happens; the data has a placeholder for it.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+/// Cases whose answer differs, and why.
+const EXCEPTIONS: &[(&str, &str)] =
+    &[("configmap key", "the same two errors; Kubernetes lists them in the random order of a Go map")];
+
+/// What became of the requests of a file.
+#[derive(Default)]
+struct Report {
+    replayed: usize,
+    /// How many requests were left out, by reason.
+    left_out: BTreeMap<&'static str, usize>,
+    failures: Vec<String>,
+}
+
+/// Replays cases, and fails when an answer differs.
+pub(crate) fn replay(cases: &[Case]) {
+    let mut report = Report::default();
+    for case in cases {
+        let excepted = EXCEPTIONS.iter().any(|(name, _)| *name == case.name);
+        let differences = run(case, &mut report);
+        assert!(!excepted || !differences.is_empty(), "`{}` is excepted but equal", case.name);
+        if !excepted {
+            let named = |difference| format!("## {}\n{difference}", case.name);
+            report.failures.extend(differences.into_iter().map(named));
+        }
+    }
+    let Report { replayed, left_out, failures } = report;
+    println!("{replayed} requests replayed; left out: {left_out:#?}");
+    assert!(replayed > 10);
+    let (count, failures) = (failures.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{count} of {replayed} answers differ:\n{failures}");
+}
+
+/// Runs a case against an object of its own and answers what differs.
+fn run(case: &Case, report: &mut Report) -> Vec<String> {
+    let mut current = None;
+    let mut differences = Vec::new();
+    for step in case.requests() {
+        if let Some(reason) = service::answers(step, current.as_ref()) {
+            *report.left_out.entry(reason).or_default() += 1;
+            continue;
+        }
+        report.replayed += 1;
+        let outcome = perform(step, current.as_ref());
+        differences.extend(difference(step, &outcome));
+        if let Ok(accepted) = outcome {
+            let mut object = accepted.object;
+            service::allocate(&step.response, &mut object);
+            object["metadata"]["resourceVersion"] = step.response["metadata"]["resourceVersion"].clone();
+            current = Some(object);
+        }
+    }
+    differences
+}
+
+/// What the pipeline answers a request that it can answer.
+pub(crate) fn perform(case: &Case, current: Option<&Value>) -> Result<Accepted, Status> {
+    let address = case.address().expect("a kind that is served");
+    let kind = address.kind;
+    let body = case.body().replace("<time>", EPOCH);
+    let validation = case.query.get("fieldValidation").map_or("", String::as_str);
+    let validation = FieldValidation::parse(validation, OptionsKind::Create)?;
+    let content = case.content_type.as_deref().unwrap_or_default();
+    let format = if content == "application/yaml" { Format::Yaml } else { Format::Json };
+    let target = if address.subresource == "status" { Target::Status } else { Target::Object };
+    let decoded = match case.method.as_str() {
+        "PATCH" => {
+            let patch = PatchKind::from_content_type(content).expect("a patch type");
+            pipeline::patch(kind, current.expect("an object to change"), patch, body.as_bytes(), validation)?
+        }
+        _ => pipeline::decode(kind, body.as_bytes(), format, validation)?,
+    };
+    let checked = match case.method.as_str() {
+        "POST" => {
+            let now = Timestamp::UNIX_EPOCH;
+            let creation = Creation { namespace: address.namespace, now, uid: "<uid-1>", suffix: "rand5" };
+            pipeline::create(kind, decoded.object, &creation)
+        }
+        _ => pipeline::update(kind, target, current.expect("an object to change"), decoded.object),
+    }?;
+    let own = |warning: &String| !OWN_WARNINGS.iter().any(|end| warning.ends_with(end));
+    let warnings = decoded.warnings.into_iter().chain(checked.warnings.into_iter().filter(own)).collect();
+    Ok(Accepted { object: checked.object, warnings })
+}
+
+fn difference(case: &Case, outcome: &Result<Accepted, Status>) -> Option<String> {
+    // A step that only prepares has no recorded answer.
+    if case.response.is_null() {
+        return outcome.as_ref().err().map(|status| format!("expected an object\n   found {status}"));
+    }
+    let expected = case.response.to_string().replace("<rand>", "rand5");
+    let mut expected: Value = serde_json::from_str(&expected).expect("still JSON");
+    let (mut found, warnings) = match outcome {
+        Ok(accepted) => (accepted.object.clone(), accepted.warnings.clone()),
+        // A refusal carries no warnings of its own; those of decoding are the front's to send.
+        Err(status) => (status.0.clone(), Vec::new()),
+    };
+    service::without_additions(&mut expected);
+    service::allocate(&expected, &mut found);
+    for object in [&mut expected, &mut found] {
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+    }
+    let found: Value = serde_json::from_str(&found.to_string().replace(EPOCH, "<time>")).expect("still JSON");
+    let quoted =
+        |warning: &String| format!("299 - \"{}\"", warning.replace('\\', r"\\").replace('"', "\\\""));
+    let warnings: Vec<String> = warnings.iter().map(quoted).collect();
+    if found != expected {
+        return Some(format!("expected {expected}\n   found {found}"));
+    }
+    (outcome.is_ok() && warnings != case.warnings)
+        .then(|| format!("expected warnings {:?}\n   found {warnings:?}", case.warnings))
+}
+
+/// How warnings end that Kubernetes does not give: those that say what nothing acts on yet.
+const OWN_WARNINGS: [&str; 2] = ["has no effect yet", "acts on it yet"];

@@ -1,0 +1,113 @@
+//! Requests that more than a function of a request and an object answers, and what the service adds to recorded answers.
+
+use dunlin_api::kind::Storage;
+use serde_json::Value;
+
+use crate::case::Case;
+
+/// Why the pure pipeline does not answer a request; `None` when it does.
+pub(crate) fn answers(case: &Case, current: Option<&Value>) -> Option<&'static str> {
+    let Some(address) = case.address() else { return Some("its kind is not served") };
+    let content = case.content_type.as_deref().unwrap_or_default();
+    if !["POST", "PUT", "PATCH"].contains(&case.method.as_str()) {
+        return Some("it only reads or deletes");
+    }
+    if content.starts_with("application/apply-patch") {
+        return Some("server-side apply");
+    }
+    if !["", "status"].contains(&address.subresource) {
+        return Some("a subresource of the service");
+    }
+    if matches!(address.kind.storage, Storage::None) {
+        return Some("what is not stored is made up by the service");
+    }
+    if case.method == "POST" && current.is_some() {
+        return Some("the store knows that the object exists");
+    }
+    if case.method != "POST" && current.is_none() {
+        return Some("the store knows that there is no object");
+    }
+    refused_by_the_service(case)
+}
+
+fn refused_by_the_service(case: &Case) -> Option<&'static str> {
+    let message = case.message();
+    match case.reason() {
+        "Unauthorized" => Some("who asks is known to the front"),
+        "Forbidden" if message.contains("User \"") => Some("who asks is known to the front"),
+        "Forbidden" if message.contains("because it is being terminated") => Some("namespaces are stored"),
+        "NotFound" => Some("what is there is known to the store"),
+        "MethodNotAllowed" | "NotAcceptable" | "UnsupportedMediaType" => Some("verbs and media types"),
+        "Invalid" if message.contains("managedFields") => Some("managed fields come with server-side apply"),
+        "Conflict" if message.contains("has been modified") => Some("the store compares revisions"),
+        _ if message.contains("Options.meta.k8s.io") && !message.contains("fieldValidation") => {
+            Some("options are read by the service")
+        }
+        _ => None,
+    }
+}
+
+/// Takes out of a recorded object what the service adds to it: managed fields, and in pods the volume with their token.
+pub(crate) fn without_additions(object: &mut Value) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    if object["kind"] != "Pod" {
+        return;
+    }
+    let spec = &mut object["spec"];
+    retain(spec, "volumes", |volume| !is_token_volume(volume));
+    for list in ["initContainers", "containers"] {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            retain(container, "volumeMounts", |mount| !is_token_volume(mount));
+        }
+    }
+}
+
+fn is_token_volume(named: &Value) -> bool {
+    named["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"))
+}
+
+/// Keeps some elements of a list, and no empty list.
+fn retain(holder: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
+    let Some(elements) = holder.get_mut(key).and_then(Value::as_array_mut) else { return };
+    elements.retain(keep);
+    if elements.is_empty()
+        && let Some(holder) = holder.as_object_mut()
+    {
+        holder.remove(key);
+    }
+}
+
+/// Gives `found` what the service allocates and the data has a placeholder for: addresses and ports.
+pub(crate) fn allocate(expected: &Value, found: &mut Value) {
+    match expected {
+        Value::Object(fields) => {
+            for (key, expected) in fields {
+                if is_allocated(expected) && found.is_object() {
+                    found[key] = expected.clone();
+                } else if let Some(found) = found.get_mut(key) {
+                    allocate(expected, found);
+                }
+            }
+        }
+        Value::Array(elements) => {
+            for (position, expected) in elements.iter().enumerate() {
+                if let Some(found) = found.get_mut(position) {
+                    allocate(expected, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_allocated(value: &Value) -> bool {
+    match value {
+        Value::String(text) => ALLOCATED.contains(&text.as_str()),
+        Value::Array(elements) => !elements.is_empty() && elements.iter().all(is_allocated),
+        _ => false,
+    }
+}
+
+const ALLOCATED: [&str; 2] = ["<clusterIP>", "<nodePort>"];
