@@ -81,10 +81,10 @@ impl Walk<'_> {
             known
         });
         for field in definition.fields() {
-            if object.get(field.name).is_none_or(Value::is_null) {
+            if object.get(field.name).is_none_or(|value| is_unset(field, value)) {
                 object.remove(field.name);
-                if let Some(default) = field.default() {
-                    object.insert(field.name.to_owned(), default);
+                if let Some(value) = field.when_unset() {
+                    object.insert(field.name.to_owned(), value);
                 }
             }
             let Some(slot) = object.get_mut(field.name).filter(|slot| !slot.is_null()) else { continue };
@@ -98,7 +98,7 @@ impl Walk<'_> {
             self.typed(field.ty, slot)?;
             self.path.truncate(length);
             self.go_path.truncate(go_length);
-            if is_dropped(field, slot) {
+            if is_left_out(field, slot) {
                 object.remove(field.name);
             }
         }
@@ -180,19 +180,22 @@ impl Walk<'_> {
     }
 }
 
-/// Whether Kubernetes leaves `value` out of the encoded object.
-fn is_dropped(field: &Field, value: &Value) -> bool {
-    if field.required || field.default().is_some() {
-        return false;
-    }
+/// Whether `value` is what the field has when nobody sets it. Lists and maps count when they are empty, as they do once Kubernetes has
+/// stored them.
+fn is_unset(field: &Field, value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Array(elements) => elements.is_empty(),
+        Value::Array(elements) => elements.is_empty() && matches!(field.ty.shape(), Shape::List(_)),
         Value::Object(entries) => entries.is_empty() && matches!(field.ty.shape(), Shape::Map(_)),
         Value::String(text) => field.drops_zero && text.is_empty(),
         Value::Bool(value) => field.drops_zero && !value,
         Value::Number(number) => field.drops_zero && number.as_i64() == Some(0),
     }
+}
+
+/// Whether Kubernetes leaves `value` out of the encoded object.
+fn is_left_out(field: &Field, value: &Value) -> bool {
+    is_unset(field, value) && (field.drops_zero || field.when_unset().is_none())
 }
 
 fn json_type(value: &Value) -> &'static str {
@@ -341,5 +344,29 @@ mod tests {
             Ok(json!({"containers": [
                 {"name": "c", "env": [{"name": "a"}], "resources": {"limits": {"cpu": "1500m", "memory": "0"}}}]})),
         );
+    }
+
+    #[test]
+    fn what_go_cannot_leave_out_is_null_or_zero() {
+        let check = |name: &str, mut object: Value, expected: Value| {
+            conform(schema::definition(name).unwrap(), &mut object, &mut Vec::new()).unwrap();
+            assert_eq!(object, expected, "{name}");
+        };
+        check("io.k8s.api.rbac.v1.Role", json!({"rules": []}), json!({"metadata": {}, "rules": null}));
+        check("io.k8s.api.core.v1.ResourceFieldSelector", json!({"resource": "limits.cpu"}), {
+            json!({"resource": "limits.cpu", "divisor": "0"})
+        });
+        check(
+            "io.k8s.api.core.v1.TypedLocalObjectReference",
+            json!({"kind": "K", "name": "n"}),
+            json!({"apiGroup": null, "kind": "K", "name": "n"}),
+        );
+        check("io.k8s.api.core.v1.LocalObjectReference", json!({"name": ""}), json!({}));
+        check("io.k8s.api.core.v1.ContainerPort", json!({"containerPort": 1, "protocol": ""}), {
+            json!({"containerPort": 1, "protocol": "TCP"})
+        });
+        check("io.k8s.api.core.v1.Container", json!({"name": "c", "restartPolicy": ""}), {
+            json!({"name": "c", "resources": {}, "restartPolicy": ""})
+        });
     }
 }

@@ -9,7 +9,8 @@
 //! and an element type, `{` and a value type, `#N` for the N-th definition, or a letter (`s` string, `b` boolean, `i` int32,
 //! `l` int64, `f` double, `y` base64 bytes, `a` any). Attributes: `!` required, `z` left out when zero, `la` `lm` `ls` list type
 //! (atomic, map, set), `ma` atomic map, `k=` list map keys, `ps=` patch strategy, `pk=` patch merge key, `e=` allowed values,
-//! `p=` protobuf type where it differs, `n=` protobuf name where it differs, `d=` default as JSON (always last).
+//! `p=` protobuf type where it differs, `n=` protobuf name where it differs, `0=` what is encoded when the field is not set and has
+//! no default, as JSON, `d=` default as JSON (always last).
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -66,6 +67,7 @@ pub struct Field {
     /// `x-kubernetes-list-type`.
     pub list: Option<ListType>,
     default: Option<&'static str>,
+    unset: Option<&'static str>,
     attributes: &'static str,
 }
 
@@ -158,6 +160,15 @@ impl Field {
     pub fn default(&self) -> Option<Value> {
         self.default.map(|text| {
             serde_json::from_str(text).expect("the table holds JSON; a test parses every default")
+        })
+    }
+
+    /// What Kubernetes encodes when the field is not set: its default, or null (or zero) where its type has no way to leave it out.
+    pub fn when_unset(&self) -> Option<Value> {
+        self.default().or_else(|| {
+            self.unset.map(|text| {
+                serde_json::from_str(text).expect("the table holds JSON; a test parses every such value")
+            })
         })
     }
 
@@ -312,6 +323,7 @@ fn parse_field(line: &'static str) -> Field {
         atomic_map: has("ma"),
         list: list.into_iter().find_map(|(tag, list)| has(tag).then_some(list)),
         default,
+        unset: attribute(attributes, "0="),
         attributes,
     }
 }
@@ -332,7 +344,7 @@ mod tests {
             for field in definition.fields().iter().chain(definition.protobuf_fields()) {
                 assert!(!field.ty.0.is_empty(), "{name}.{}", field.name);
                 field.ty.go_name();
-                field.default();
+                field.when_unset();
                 fields += 1;
             }
         }

@@ -1,7 +1,7 @@
 //! `cargo xtask schema`: makes the compact schema table that `api/` embeds from the facts about Kubernetes' own types.
 //!
 //! The table is text, one line per field, so that a change in it reads as a diff. `api/src/schema.rs` reads it; the format is
-//! described there. Facts that OpenAPI leaves out (which empty values Kubernetes drops when it encodes) are lists in this file.
+//! described there. Facts that OpenAPI leaves out (which empty values Kubernetes drops when it encodes) are in `schema/held.txt`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value};
+
+use held::Held;
+
+mod held;
 
 /// Where the facts are, relative to the repository's root.
 pub(crate) const SOURCE: &str = "../shared/data/k8s-1.36/schema.json";
@@ -31,7 +35,9 @@ pub(crate) fn run(source: &Path, out: &Path) -> Result<()> {
 fn render(facts: &Value) -> Result<String> {
     let definitions = object(facts, "definitions")?;
     let messages = object(facts, "protobufOnly")?;
-    let mut names: BTreeSet<&str> = definitions.keys().map(String::as_str).collect();
+    let held = Held::read();
+    held.check(definitions)?;
+    let mut names: BTreeSet<&str> = definitions.keys().map(String::as_str).chain(ANSWERS).collect();
     let mut queue: Vec<&str> = names.iter().copied().collect();
     while let Some(name) = queue.pop() {
         for target in protobuf_targets(definitions.get(name).or_else(|| messages.get(name))) {
@@ -44,7 +50,7 @@ fn render(facts: &Value) -> Result<String> {
     let mut out = String::new();
     for name in &names {
         match definitions.get(*name) {
-            Some(definition) => render_definition(&mut out, name, definition, &index)?,
+            Some(definition) => render_definition(&mut out, name, definition, (&index, &held))?,
             None => render_message(&mut out, name, &messages[*name], &index)?,
         }
     }
@@ -65,7 +71,7 @@ fn render_definition(
     out: &mut String,
     name: &str,
     definition: &Value,
-    index: &BTreeMap<&str, usize>,
+    (index, held): (&BTreeMap<&str, usize>, &Held),
 ) -> Result<()> {
     write!(out, "@{name} {}", definition_shape(name, definition))?;
     if definition["map-type"] == "atomic" {
@@ -88,13 +94,43 @@ fn render_definition(
     for (field, property) in definition["properties"].as_object().into_iter().flatten() {
         let presence =
             if required.contains(field.as_str()) { Presence::Required } else { Presence::Optional };
-        render_field(out, name, (field, property, presence), index)
+        let property = renamed(definition, field, property);
+        render_field(out, name, (field, &property, presence), (index, held))
             .with_context(|| format!("in {name}.{field}"))?;
     }
+    let properties = definition["properties"].as_object();
+    let is_inlined =
+        |field: &&String| properties.into_iter().flatten().all(|(name, _)| camel_case(name) != **field);
     for (field, pb) in definition["pbFieldsNotInJson"].as_object().into_iter().flatten() {
-        writeln!(out, "~{field} {} {}", pb[0], protobuf_type(pb, index)?)?;
+        if is_inlined(&field) {
+            writeln!(out, "~{field} {} {}", pb[0], protobuf_type(pb, index)?)?;
+        }
     }
     Ok(())
+}
+
+/// The property with its protobuf field where that has another name: `$ref` is `ref`, `x-kubernetes-map-type` is
+/// `xKubernetesMapType`.
+fn renamed(definition: &Value, field: &str, property: &Value) -> Value {
+    let mut property = property.clone();
+    let name = camel_case(field);
+    if let Some(pb) = definition["pbFieldsNotInJson"].get(&name)
+        && property.get("pb").is_none()
+    {
+        property["pb"] = serde_json::json!([pb[0], pb[1], pb[2], name]);
+    }
+    property
+}
+
+fn camel_case(name: &str) -> String {
+    let mut parts = name.trim_start_matches('$').split('-');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |mut name, part| {
+        let mut letters = part.chars();
+        name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+        name
+    })
 }
 
 fn render_message(
@@ -127,7 +163,7 @@ fn render_field(
     out: &mut String,
     definition: &str,
     (field, property, presence): (&str, &Value, Presence),
-    index: &BTreeMap<&str, usize>,
+    (index, held): (&BTreeMap<&str, usize>, &Held),
 ) -> Result<()> {
     let shape = json_type(property, index)?;
     let number = property["pb"][0].as_u64().unwrap_or(0);
@@ -135,7 +171,7 @@ fn render_field(
     if presence == Presence::Required {
         out.push_str(" !");
     }
-    if drops_zero(definition, field, property, presence) {
+    if held.drops_zero(definition, field, property, presence) {
         out.push_str(" z");
     }
     if let Some(list) = property["list-type"].as_str() {
@@ -167,10 +203,11 @@ fn render_field(
             write!(out, " n={name}")?;
         }
     }
-    match property.get("default") {
-        Some(default) => write!(out, " d={default}")?,
-        None if is_plain_time(field, property) => out.push_str(" d=null"),
-        None => {}
+    if let Some(unset) = held.unset(definition, field, property) {
+        write!(out, " 0={unset}")?;
+    }
+    if let Some(default) = property.get("default") {
+        write!(out, " d={default}")?;
     }
     out.push('\n');
     Ok(())
@@ -237,28 +274,6 @@ fn protobuf_type(pb: &Value, index: &BTreeMap<&str, usize>) -> Result<String> {
     Ok(format!("{prefix}{token}"))
 }
 
-/// Whether Kubernetes leaves the field out when its value is zero or the empty string.
-fn drops_zero(definition: &str, field: &str, property: &Value, presence: Presence) -> bool {
-    if presence == Presence::Required || property.get("default").is_some() {
-        return false;
-    }
-    let short = definition.rsplit('.').next().unwrap_or(definition);
-    if POINTERS.contains(&(short, field)) {
-        return false;
-    }
-    match property["type"].as_str() {
-        Some("string") => !POINTER_STRINGS.contains(&field),
-        Some("boolean" | "integer") => PLAIN_SCALARS.contains(&field),
-        _ => false,
-    }
-}
-
-/// Whether the field is a time held by value: Kubernetes encodes an unset one as `null`.
-fn is_plain_time(field: &str, property: &Value) -> bool {
-    property["ref"].as_str().is_some_and(|name| name.ends_with("v1.Time") || name.ends_with("v1.MicroTime"))
-        && PLAIN_TIMES.contains(&field)
-}
-
 fn object<'a>(value: &'a Value, key: &str) -> Result<&'a Map<String, Value>> {
     value[key].as_object().with_context(|| format!("`{key}` is not an object"))
 }
@@ -267,90 +282,11 @@ fn text(value: &Value) -> Result<&str> {
     value.as_str().with_context(|| format!("{value} is not a string"))
 }
 
-/// Optional strings that Kubernetes holds by pointer, so that an empty one is kept.
-const POINTER_STRINGS: &[&str] = &[
-    "apiGroup",
-    "appProtocol",
-    "fsGroupChangePolicy",
-    "fsType",
-    "gmsaCredentialSpec",
-    "gmsaCredentialSpecName",
-    "hostnameOverride",
-    "ingressClassName",
-    "localhostProfile",
-    "mountPropagation",
-    "preemptionPolicy",
-    "procMount",
-    "recursiveReadOnly",
-    "runAsUserName",
-    "runtimeClassName",
-    "seLinuxChangePolicy",
-    "stopSignal",
-    "storageClassName",
-    "volumeAttributesClassName",
-    "volumeMode",
-];
-
-/// Booleans and integers that Kubernetes holds by value and leaves out when zero, by field name.
-const PLAIN_SCALARS: &[&str] = &[
-    "active",
-    "availableReplicas",
-    "count",
-    "currentReplicas",
-    "failed",
-    "failureThreshold",
-    "fullyLabeledReplicas",
-    "generation",
-    "hostIPC",
-    "hostNetwork",
-    "hostPID",
-    "hostPort",
-    "initialDelaySeconds",
-    "minReadySeconds",
-    "nodePort",
-    "numberUnavailable",
-    "observedGeneration",
-    "paused",
-    "periodSeconds",
-    "publishNotReadyAddresses",
-    "readOnly",
-    "readyReplicas",
-    "signal",
-    "stdin",
-    "stdinOnce",
-    "succeeded",
-    "successThreshold",
-    "timeoutSeconds",
-    "tty",
-    "unavailableReplicas",
-    "unschedulable",
-    "updatedNumberScheduled",
-    "updatedReplicas",
-];
-
-/// Exceptions to the other lists: fields of single definitions that are held by pointer, so that a zero is kept.
-const POINTERS: &[(&str, &str)] = &[
-    ("AzureDiskVolumeSource", "readOnly"),
-    ("CSIVolumeSource", "readOnly"),
-    ("ClientIPConfig", "timeoutSeconds"),
-    ("HostPathVolumeSource", "type"),
-    ("ListOptions", "timeoutSeconds"),
-    ("MutatingWebhook", "timeoutSeconds"),
-    ("ValidatingWebhook", "timeoutSeconds"),
-];
-
-/// Times that Kubernetes holds by value, by field name.
-const PLAIN_TIMES: &[&str] = &[
-    "eventTime",
-    "finishedAt",
-    "firstTimestamp",
-    "lastHeartbeatTime",
-    "lastObservedTime",
-    "lastProbeTime",
-    "lastTimestamp",
-    "lastTransitionTime",
-    "lastUpdateTime",
-    "startedAt",
+/// Messages that answers are made of and that no definition refers to.
+const ANSWERS: [&str; 3] = [
+    "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList",
+    "io.k8s.apimachinery.pkg.apis.meta.v1beta1.PartialObjectMetadataList",
 ];
 
 #[cfg(test)]
