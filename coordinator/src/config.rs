@@ -21,7 +21,7 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "DUNLIN_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// Address on which nodes and the command line connect, by UDP or TCP [default: 0.0.0.0:6443]
+    /// Address on which nodes and clients connect, by UDP or TCP [default: 0.0.0.0:6443]
     #[arg(long, env = "DUNLIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
@@ -89,7 +89,7 @@ pub struct CoordinatorConfig {
 #[error("invalid coordinator options:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
 
-/// The port of a Kubernetes API server; UDP for QUIC, and TCP for HTTPS once it is served.
+/// The port of a Kubernetes API server; UDP for QUIC, TCP for HTTPS and tunnels.
 pub const DEFAULT_PORT: u16 = 6443;
 
 /// Kubernetes' `node-monitor-grace-period`: two keep-alives of 25 s. Silence shorter than this says little on radio links.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     artifacts::Artifacts,
+    authn::Authenticator,
     backup::{
         self, Source,
         snapshots::{self, Snapshots},
@@ -23,7 +24,7 @@ use crate::{
     folders,
     founding::{self, FoundingError},
     members::Members,
-    pki::{ClientCredentials, Pki, PkiError},
+    pki::{ClientCredentials, Pki, PkiError, ServingCertificate},
     quic::{BindError, QuicServer, Services},
     server_time,
     service::{ApiService, Backups, BootstrapError, Clock, ClusterInfo, User},
@@ -166,18 +167,7 @@ impl Coordinator {
             clock: clock.clone(),
         };
         let sessions = Sessions::new(Arc::new(cluster), options);
-        let services = Services {
-            pki: pki.clone(),
-            members: Members::new(
-                pki.clone(),
-                tokens.clone(),
-                clock.clone(),
-                config.node_certificate_lifetime,
-            ),
-            tokens: tokens.clone(),
-            sessions: sessions.clone(),
-            api: api.clone(),
-        };
+        let services = services(&config, &pki, &tokens, sessions.clone(), api.clone())?;
         let server = QuicServer::bind(config.listen, tunables, services)?;
         let address = server.local_addr().map_err(StartError::Address)?;
         let advertised = advertised(config.advertise, address);
@@ -328,6 +318,31 @@ fn advertised(configured: Vec<String>, address: SocketAddr) -> Vec<String> {
     }
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     vec![format!("{name}:{}", address.port())]
+}
+
+/// What the port leads to.
+fn services(
+    config: &CoordinatorConfig,
+    pki: &Pki,
+    tokens: &Tokens,
+    sessions: Sessions,
+    api: ApiService,
+) -> Result<Services, BindError> {
+    let clock = api.clock().clone();
+    let members = Members::new(pki.clone(), tokens.clone(), clock, config.node_certificate_lifetime);
+    let certificate = ServingCertificate::new(pki, &names(&config.advertise))?;
+    let authenticator = Authenticator::new(members.clone(), tokens.clone());
+    Ok(Services::new(certificate, members, sessions, api, authenticator))
+}
+
+/// Names for the certificate of HTTPS: the machine's, and those by which nodes know it.
+fn names(advertised: &[String]) -> Vec<String> {
+    let host = |address: &String| {
+        let (host, _) = address.rsplit_once(':')?;
+        Some(host.trim_start_matches('[').trim_end_matches(']').to_owned())
+    };
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    std::iter::once(own).chain(advertised.iter().filter_map(host)).collect()
 }
 
 /// A wildcard is no address to connect to; the machine itself reaches the port by loopback.

@@ -47,7 +47,7 @@ pub async fn serve(
         Ok(head) => service.handle(user, head, &mut receive).await,
         Err(error) => Status::bad_request(format!("malformed request head: {error}")).into(),
     };
-    let Response { head, body } = response;
+    let Response { head, body, headers: _ } = response;
     write(&mut send, &frame::encode(&head)).await?;
     match body {
         Body::Bytes(bytes) => write(&mut send, &bytes).await?,

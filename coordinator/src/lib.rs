@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifacts;
+pub mod authn;
 pub mod backup;
 pub mod config;
 pub mod coordinator;
@@ -14,6 +15,7 @@ pub mod events;
 mod folders;
 pub mod founding;
 pub mod front;
+pub mod https;
 pub mod intake;
 pub mod members;
 pub mod mirrors;

@@ -5,6 +5,7 @@
 //! of the API can check; nodes bring keys of their own.
 
 mod peer;
+mod serving;
 mod tls;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::{folders, service::User};
 
 pub use self::{
     peer::{Peer, PeerError},
+    serving::ServingCertificate,
     tls::TlsError,
 };
 
@@ -211,10 +213,15 @@ impl Pki {
         ContentKey::from_bytes(*digest.as_bytes())
     }
 
-    /// The coordinator's own certificate and key, made anew at each start.
-    fn issue_server(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), PkiError> {
+    /// A certificate and key of the coordinator for these names and addresses, made anew at each start.
+    fn issue_server(
+        &self,
+        names: Vec<String>,
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), PkiError> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new([SERVER_NAME.to_owned()])?;
+        let mut params = CertificateParams::new(names)?;
+        // Strict clients, such as Python's from 3.13 on, want it.
+        params.use_authority_key_identifier_extension = true;
         params.distinguished_name = name(SERVER_NAME, &[]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -38,37 +38,40 @@ use tracing::{Instrument, debug, debug_span, warn};
 use self::{
     admission::{AddressProof, Admission, HANDSHAKE_TIMEOUT, STRANGER_TIMEOUT, Verdict},
     line::Line,
-    tcp::TunnelPort,
+    tcp::TcpPort,
 };
 use crate::{
+    authn::{self, Authenticator},
+    https::HttpsFront,
     members::Members,
-    pki::{Peer, Pki, TlsError},
+    pki::{Peer, ServingCertificate, TlsError},
     service::ApiService,
     sessions::Sessions,
-    tokens::Tokens,
 };
 
 /// The coordinator's port, on UDP and TCP.
 #[derive(Debug)]
 pub struct QuicServer {
     endpoint: Endpoint,
-    tunnels: TunnelPort,
+    tcp: TcpPort,
     services: Arc<Services>,
 }
 
 /// What connections lead to.
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// Issues certificates.
-    pub pki: Pki,
+    /// What HTTPS and tunnels show; knows the cluster's authority.
+    certificate: Arc<ServingCertificate>,
     /// Lets machines in, and knows which key is whose.
-    pub members: Members,
-    /// Tells whose key is refused from now on.
-    pub tokens: Tokens,
+    members: Members,
     /// Takes the connections of nodes.
-    pub sessions: Sessions,
+    sessions: Sessions,
     /// Answers the API.
-    pub api: ApiService,
+    api: ApiService,
+    /// Tells who asks.
+    authenticator: Authenticator,
+    /// Answers the API over HTTPS.
+    https: HttpsFront,
 }
 
 /// Why the port is not served.
@@ -99,6 +102,20 @@ pub enum BindError {
     Transport(&'static str),
 }
 
+impl Services {
+    /// Leads to these, over all protocols.
+    pub fn new(
+        certificate: ServingCertificate,
+        members: Members,
+        sessions: Sessions,
+        api: ApiService,
+        authenticator: Authenticator,
+    ) -> Self {
+        let https = HttpsFront::new(api.clone(), authenticator.clone());
+        Self { certificate: Arc::new(certificate), members, sessions, api, authenticator, https }
+    }
+}
+
 impl QuicServer {
     /// Binds the port; connections wait until [`QuicServer::run`]. Must be called within a tokio runtime.
     ///
@@ -114,14 +131,15 @@ impl QuicServer {
         let mut tunnelled = transport(tunables)?;
         dunlin_tunnel::fit(&mut tunnelled);
         let tunnelled = server_config(&services, tunnelled)?;
-        let tls = services.pki.tunnel_config(services.api.clock().clone())?;
+        let certificate = Arc::clone(&services.certificate);
+        let tls = services.certificate.pki().tcp_config(services.api.clock().clone(), certificate)?;
         let bind_error = |source| BindError::Bind { address, source };
-        let endpoint_config = reset::endpoint_config(&services.pki);
+        let endpoint_config = reset::endpoint_config(services.certificate.pki());
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new(endpoint_config, Some(config), socket, runtime).map_err(bind_error)?;
-        let tunnels = TunnelPort::new(listener, tls, tunnelled)
+        let tcp = TcpPort::new(listener, tls, tunnelled)
             .map_err(|source| BindError::BindTcp { address, source })?;
-        Ok(Self { endpoint, tunnels, services: Arc::new(services) })
+        Ok(Self { endpoint, tcp, services: Arc::new(services) })
     }
 
     /// Where the port is, for an address that asked for any free one.
@@ -140,7 +158,7 @@ impl QuicServer {
             connections: TaskTracker::new(),
             stop,
         };
-        tokio::join!(port.serve_udp(&self.endpoint), port.serve_tunnels(&self.tunnels));
+        tokio::join!(port.serve_udp(&self.endpoint), port.serve_tcp(&self.tcp));
         port.connections.close();
         port.connections.wait().await;
         // Lets the last packets of closed connections leave.
@@ -275,8 +293,7 @@ async fn speak(services: &Arc<Services>, line: &Line, alpn: &[u8]) {
 fn peer(connection: &Connection) -> Result<Option<Peer>, String> {
     let chain =
         connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) else { return Ok(None) };
-    Peer::from_certificate(leaf).map(Some).map_err(|error| error.to_string())
+    authn::peer(chain.as_deref().map(Vec::as_slice)).map_err(|error| error.to_string())
 }
 
 /// Closes a connection that may not be here, and says why on both sides.
@@ -316,8 +333,9 @@ fn widen_buffer(socket: &UdpSocket) {
 }
 
 fn server_config(services: &Services, transport: TransportConfig) -> Result<ServerConfig, BindError> {
-    let tls = QuicServerConfig::try_from(services.pki.server_config(services.api.clock().clone())?)
-        .map_err(|_| BindError::Transport("TLS lacks the cipher of initial packets"))?;
+    let tls =
+        QuicServerConfig::try_from(services.certificate.pki().server_config(services.api.clock().clone())?)
+            .map_err(|_| BindError::Transport("TLS lacks the cipher of initial packets"))?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(Arc::new(transport));
     Ok(config)

@@ -34,7 +34,7 @@ impl Members {
     /// # Errors
     /// When it is none, or its key is not the node's.
     pub async fn member(&self, peer: Peer) -> Result<Member, MemberError> {
-        let Some(node) = peer.node() else { return Err(MemberError::NoNode(peer.user.name)) };
+        let Some(node) = peer.node() else { return Err(MemberError::NoNode(peer.user.name.clone())) };
         self.check(&node, peer.key).await?;
         Ok(Member { members: self.clone(), node, key: peer.key, validity: peer.validity })
     }

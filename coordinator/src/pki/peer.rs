@@ -1,6 +1,6 @@
 //! Who is on the other side of a connection, by its certificate.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use dunlin_link::{
     Digest, NodeName, UnixMillis,
@@ -15,7 +15,7 @@ use crate::service::User;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// CN is the name, O are the groups.
-    pub user: User,
+    pub user: Arc<User>,
     /// Digest of the public key.
     pub key: Digest,
     /// When its certificate is valid.
@@ -45,7 +45,7 @@ impl Peer {
         }
         let millis = |time: x509_parser::time::ASN1Time| UnixMillis(time.timestamp().saturating_mul(1000));
         let validity = millis(parsed.validity().not_before)..millis(parsed.validity().not_after);
-        Ok(Self { user: User { name, groups }, key: Digest::of(parsed.public_key().raw), validity })
+        Ok(Self { user: Arc::new(User { name, groups }), key: Digest::of(parsed.public_key().raw), validity })
     }
 
     /// The node that this is, if it is one.

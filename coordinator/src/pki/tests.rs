@@ -51,7 +51,7 @@ fn a_node_certificate_names_node_and_key_and_takes_nothing_else_from_the_request
     let request = params.serialize_request(&key).unwrap();
     let chain = pki.issue_node(&NodeName::new("n1"), request.der(), NOW, DAY).unwrap();
     let peer = Peer::from_certificate(&chain[0]).unwrap();
-    assert_eq!(peer.user, User { name: "system:node:n1".into(), groups: vec!["system:nodes".into()] });
+    assert_eq!(*peer.user, User { name: "system:node:n1".into(), groups: vec!["system:nodes".into()] });
     assert_eq!(peer.node(), Some(NodeName::new("n1")));
     let digest = Digest::of(&key.subject_public_key_info());
     assert_eq!((peer.key, request_key(request.der()).unwrap()), (digest, digest));
@@ -81,6 +81,6 @@ fn a_user_has_a_name_and_all_groups_and_is_no_node() {
     let credentials = pki.issue_user(&user, NOW, Duration::from_secs(60)).unwrap();
     let der = rustls_pki_types::pem::PemObject::from_pem_slice(credentials.certificate_pem.as_bytes());
     let peer = Peer::from_certificate(&der.unwrap()).unwrap();
-    assert_eq!((peer.user.clone(), peer.node()), (user, None));
+    assert_eq!((&*peer.user, peer.node()), (&user, None));
     assert_eq!(peer.validity.end, UnixMillis(NOW.0 + 60_000));
 }

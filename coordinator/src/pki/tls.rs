@@ -7,17 +7,22 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
     SignatureScheme,
     client::danger::HandshakeSignatureValid,
+    crypto::ring::sign::any_supported_type,
     server::{
-        NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
+        NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
+    sign::{CertifiedKey, SingleCertAndKey},
     time_provider::TimeProvider,
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::{Pki, PkiError};
-use crate::service::Clock;
+use super::{Pki, PkiError, ServingCertificate};
+use crate::{
+    https::{ALPN_H2, ALPN_HTTP1},
+    service::Clock,
+};
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -41,28 +46,40 @@ impl Pki {
     /// # Errors
     /// When no certificate can be made for the coordinator.
     pub fn server_config(&self, clock: Clock) -> Result<ServerConfig, TlsError> {
-        self.port_config(clock, &[join::SESSION_ALPN, join::ALPN, rpc::ALPN])
+        let (certificate, key) = self.issue_server(vec![join::SERVER_NAME.to_owned()])?;
+        let key = any_supported_type(&key)?;
+        let certified = CertifiedKey::new(vec![certificate, self.certificate().clone()], key);
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        self.port_config(clock, &[join::SESSION_ALPN, join::ALPN, rpc::ALPN], resolver)
     }
 
-    /// The same for TCP, whose protocols carry those of [`Pki::server_config`] inside.
+    /// The same for TCP: tunnels, which carry the protocols of [`Pki::server_config`] inside, and HTTPS.
     ///
     /// # Errors
-    /// When no certificate can be made for the coordinator.
-    pub fn tunnel_config(&self, clock: Clock) -> Result<ServerConfig, TlsError> {
-        self.port_config(clock, &[dunlin_tunnel::ALPN])
+    /// When TLS cannot be configured.
+    pub fn tcp_config(
+        &self,
+        clock: Clock,
+        certificate: Arc<ServingCertificate>,
+    ) -> Result<ServerConfig, TlsError> {
+        self.port_config(clock, &[dunlin_tunnel::ALPN, ALPN_H2, ALPN_HTTP1], certificate)
     }
 
-    fn port_config(&self, clock: Clock, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
+    fn port_config(
+        &self,
+        clock: Clock,
+        protocols: &[&[u8]],
+        certificate: Arc<dyn ResolvesServerCert>,
+    ) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate().clone())?;
         let chain =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
-        let (certificate, key) = self.issue_server()?;
         let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(DateTolerant { chain }))
-            .with_single_cert(vec![certificate, self.certificate().clone()], key)?;
+            .with_cert_resolver(certificate);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;

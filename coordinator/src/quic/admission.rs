@@ -25,6 +25,7 @@ pub(super) struct Admission {
     strangers: Semaphore,
     tunnels: Arc<Semaphore>,
     knocking: Places,
+    https: Places,
     complaints: Complaints,
 }
 
@@ -55,6 +56,7 @@ impl Admission {
             strangers: Semaphore::new(STRANGERS_MAX),
             tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)),
             knocking: Places::new(KNOCKING_MAX, KNOCKING_EACH_MAX),
+            https: Places::new(HTTPS_MAX, HTTPS_EACH_MAX),
             complaints: Complaints::default(),
         }
     }
@@ -82,6 +84,11 @@ impl Admission {
     pub(super) fn tunnel(&self, address: IpAddr) -> Option<(OwnedSemaphorePermit, Place)> {
         let tunnel = Arc::clone(&self.tunnels).try_acquire_owned().ok()?;
         Some((tunnel, self.knocking.take(address)?))
+    }
+
+    /// A place for a connection of HTTPS.
+    pub(super) fn https(&self, address: IpAddr) -> Option<Place> {
+        self.https.take(address)
     }
 
     /// Logs that someone was turned away of whom nothing is known, unless that was logged often enough of late.
@@ -130,7 +137,13 @@ const STRANGERS_MAX: usize = 256;
 /// TCP connections at a time: as many as sessions.
 const TUNNELS_MAX: usize = crate::sessions::SESSIONS_MAX;
 
-/// Those of them of which nothing is known yet.
+/// Connections of HTTPS at a time.
+const HTTPS_MAX: usize = 4096;
+
+/// Those of them with one address; all pods of a node may share its own.
+const HTTPS_EACH_MAX: usize = 1024;
+
+/// TCP connections of which nothing is known yet.
 const KNOCKING_MAX: usize = 256;
 
 /// Those of them with one address.

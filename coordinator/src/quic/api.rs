@@ -2,9 +2,9 @@
 
 use std::{io, sync::Arc};
 
-use dunlin_link::{NodeName, join::NODE_USER_PREFIX, rpc::ResponseHead, session::CloseCode};
+use dunlin_link::{join::NODE_USER_PREFIX, rpc::ResponseHead, session::CloseCode};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use tokio::{sync::broadcast, task::JoinSet};
+use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use super::{Services, peer, stream::write_head, turn_away, widen};
@@ -16,7 +16,8 @@ use crate::{
 /// Serves requests until the client leaves.
 pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
     // From before the first look-up, so that none goes by unheard.
-    let mut expelled = services.tokens.hear_expelled();
+    let mut expulsions = services.authenticator.hear_expelled();
+    let own = peer(connection).ok().flatten();
     let user = match authorize(services, connection).await {
         Ok(user) => user,
         Err(reason) => return turn_away(connection, &reason),
@@ -41,7 +42,7 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
                     return;
                 }
             },
-            () = hear_of(&mut expelled, connection) => {
+            () = expulsions.of(own.as_ref()) => {
                 // Requests under way, watches above all, end with the connection.
                 if let Err(reason) = authorize(services, connection).await {
                     return turn_away(connection, &reason);
@@ -56,35 +57,13 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
     }
 }
 
-/// Waits until the node that this connection is may have been expelled; for ever on that of a user.
-async fn hear_of(expelled: &mut broadcast::Receiver<NodeName>, connection: &Connection) {
-    let Some(own) = peer(connection).ok().flatten().and_then(|peer| peer.node()) else {
-        return std::future::pending().await;
-    };
-    loop {
-        match expelled.recv().await {
-            Ok(node) if node == own => return,
-            Ok(_) => {}
-            // It may have been among those that were missed.
-            Err(broadcast::error::RecvError::Lagged(_)) => return,
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
-    }
-}
-
-/// The user that this connection is; `None` without a certificate. A node is one as long as the key is registered.
-async fn authorize(services: &Services, connection: &Connection) -> Result<Option<User>, String> {
+/// The user that this connection is; `None` without a certificate.
+async fn authorize(services: &Services, connection: &Connection) -> Result<Option<Arc<User>>, String> {
     let Some(peer) = peer(connection)? else { return Ok(None) };
-    if !peer.validity.contains(&services.members.now()) {
-        return Err("the client certificate has expired or is not valid yet; ask for a new one".into());
-    }
-    if let Some(node) = peer.node() {
-        services.members.check(&node, peer.key).await.map_err(|error| error.to_string())?;
-    }
-    Ok(Some(peer.user))
+    services.authenticator.certified(&peer).await.map(Some).map_err(|error| error.to_string())
 }
 
-async fn request(services: Arc<Services>, user: Option<User>, stream: (SendStream, RecvStream)) {
+async fn request(services: Arc<Services>, user: Option<Arc<User>>, stream: (SendStream, RecvStream)) {
     let (mut output, input) = stream;
     let served = match &user {
         Some(user) => {

@@ -1,12 +1,12 @@
-//! The TCP port: TLS, then by ALPN what is inside. Today that is tunnels, for machines whose UDP is blocked.
+//! The TCP port: TLS, then by ALPN what is inside: HTTPS, or a tunnel of a machine whose UDP is blocked.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use dunlin_link::session::CloseCode;
 use dunlin_tunnel::{ALPN, Addresses, Counted, SEND_BUFFER_BYTES, Tunnel};
 use quinn::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, debug_span, warn};
 
@@ -17,9 +17,13 @@ use super::{
     line::Line,
     serve,
 };
+use crate::{
+    authn,
+    https::{ALPN_H2, Version},
+};
 
-/// Listens for tunnels.
-pub(super) struct TunnelPort {
+/// Listens for both.
+pub(super) struct TcpPort {
     listener: TcpListener,
     tls: TlsAcceptor,
     inside: ServerConfig,
@@ -33,7 +37,18 @@ struct Knock {
     inside: ServerConfig,
 }
 
-impl TunnelPort {
+/// A stream that HTTP is spoken on; in a box, for there are thousands of tunnels that need no room for it.
+type HttpsStream = Box<TlsStream<Counted<TcpStream>>>;
+
+/// What came inside.
+enum Opened {
+    /// A tunnel, with the connection in it and the protocol of that.
+    Tunnel(Tunnel, Line, Vec<u8>),
+    /// HTTP.
+    Https(HttpsStream, Version),
+}
+
+impl TcpPort {
     /// Takes a bound listener over.
     pub(super) fn new(
         listener: std::net::TcpListener,
@@ -69,7 +84,7 @@ impl TunnelPort {
 
 impl Port {
     /// Takes TCP connections until the coordinator stops.
-    pub(super) async fn serve_tunnels(&self, port: &TunnelPort) {
+    pub(super) async fn serve_tcp(&self, port: &TcpPort) {
         loop {
             let knock = tokio::select! {
                 knock = port.next() => knock,
@@ -84,15 +99,24 @@ impl Port {
             let (services, admission) = (Arc::clone(&self.services), Arc::clone(&self.admission));
             let stop = self.stop.clone();
             let serve = async move {
+                services.certificate.cover(knock.addresses.local.ip());
                 let opened = tokio::select! {
                     opened = open(knock, &admission) => opened,
                     () = stop.cancelled() => None,
                 };
                 drop(unknown);
-                if let Some((tunnel, line, alpn)) = opened {
-                    run(&services, &admission, (&tunnel, &line, &alpn), &stop).await;
+                match opened {
+                    Some(Opened::Tunnel(tunnel, line, alpn)) => {
+                        run(&services, &admission, (&tunnel, &line, &alpn), &stop).await;
+                        drop(place);
+                    }
+                    Some(Opened::Https(stream, version)) => {
+                        // Has a place of its own, so that clients of the API keep out no node.
+                        drop(place);
+                        Box::pin(https(&services, &admission, (stream, version, peer), &stop)).await;
+                    }
+                    None => {}
                 }
-                drop(place);
             };
             self.connections.spawn(serve.instrument(span));
         }
@@ -114,8 +138,23 @@ async fn run(
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, tunnel.endpoint().wait_idle()).await;
 }
 
-/// Both handshakes, the one of TLS on TCP and the one of QUIC inside.
-async fn open(knock: Knock, admission: &Admission) -> Option<(Tunnel, Line, Vec<u8>)> {
+async fn https(
+    services: &Services,
+    admission: &Admission,
+    (stream, version, remote): (HttpsStream, Version, SocketAddr),
+    stop: &CancellationToken,
+) {
+    let Some(_place) = admission.https(remote.ip()) else {
+        return admission.complain(remote, "too many connections of HTTPS are open", None);
+    };
+    match authn::peer(stream.get_ref().1.peer_certificates()) {
+        Ok(peer) => services.https.serve(stream, version, peer, stop).await,
+        Err(error) => admission.complain(remote, "its certificate says nothing usable", Some(&error)),
+    }
+}
+
+/// The handshake of TLS on TCP, and in a tunnel the one of QUIC inside.
+async fn open(knock: Knock, admission: &Admission) -> Option<Opened> {
     let peer = knock.addresses.peer;
     let inside = knock.inside.clone();
     let addresses = knock.addresses;
@@ -134,11 +173,9 @@ async fn open(knock: Knock, admission: &Admission) -> Option<(Tunnel, Line, Vec<
     };
     match stream.get_ref().1.alpn_protocol() {
         Some(ALPN) => {}
-        // HTTPS will have its place here.
-        _ => {
-            admission.complain(peer, "it asks on TCP for no protocol of this port", None);
-            return None;
-        }
+        Some(ALPN_H2) => return Some(Opened::Https(Box::new(stream), Version::Http2)),
+        // TLS lets nobody in who names only others.
+        _ => return Some(Opened::Https(Box::new(stream), Version::Http1)),
     }
     let traffic = stream.get_ref().0.traffic();
     let tunnel = Tunnel::new(stream, addresses, traffic, Some(inside));
@@ -152,12 +189,12 @@ async fn open(knock: Knock, admission: &Admission) -> Option<(Tunnel, Line, Vec<
     }
     let (connection, alpn) = accept(incoming, admission).await?;
     let line = Line::tcp(connection, &tunnel);
-    Some((tunnel, line, alpn))
+    Some(Opened::Tunnel(tunnel, line, alpn))
 }
 
-impl std::fmt::Debug for TunnelPort {
+impl std::fmt::Debug for TcpPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TunnelPort").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("TcpPort").field("listener", &self.listener).finish_non_exhaustive()
     }
 }
 

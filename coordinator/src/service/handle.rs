@@ -58,7 +58,11 @@ impl ApiService {
 
     async fn answer(&self, user: &User, head: RequestHead, body: Source<'_>) -> Result<Response, Status> {
         let query = Query::new(head.query);
-        match path::parse(head.method, &head.path, &query)? {
+        let target = path::parse(head.method, &head.path, &query);
+        if user.is_anonymous() && !matches!(target, Ok(Target::Resource(_))) {
+            routes::check_open(user, head.method, &head.path)?;
+        }
+        match target? {
             Target::Resource(request) if is_long(&request, &query) => {
                 let permit = self.permit(&self.inner.long_requests)?;
                 self.follow(user, request, &query, &head.accept, permit).await

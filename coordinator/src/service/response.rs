@@ -1,6 +1,10 @@
 //! Answers: a head, and a body that is either there or still coming.
 
-use std::{fmt, io, pin::Pin};
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use dunlin_api::Status;
@@ -14,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 pub struct Response {
     /// Code, media type, warnings.
     pub head: ResponseHead,
+    /// Further headers of HTTP, for which the front over QUIC has no place: nothing that an answer needs to be understood.
+    pub headers: Vec<(&'static str, String)>,
     /// What follows.
     pub body: Body,
 }
@@ -56,6 +62,11 @@ impl ByteStream {
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
         self.0.next().await
     }
+
+    /// The same for whoever polls.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        self.0.poll_next_unpin(context)
+    }
 }
 
 impl fmt::Debug for ByteStream {
@@ -67,7 +78,7 @@ impl fmt::Debug for ByteStream {
 impl Response {
     /// An answer with all of its body.
     pub fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { head: head(status, content_type), body: Body::Bytes(body.into()) }
+        Self { head: head(status, content_type), headers: Vec::new(), body: Body::Bytes(body.into()) }
     }
 
     /// A JSON answer.
@@ -77,7 +88,7 @@ impl Response {
 
     /// An answer whose body follows.
     pub fn stream(content_type: &str, body: ByteStream) -> Self {
-        Self { head: head(200, content_type), body: Body::Stream(body) }
+        Self { head: head(200, content_type), headers: Vec::new(), body: Body::Stream(body) }
     }
 
     /// The answer that Kubernetes gives for paths it does not serve at all.
@@ -94,6 +105,13 @@ impl Response {
             });
             self.body = Body::Stream(ByteStream(Box::pin(guarded)));
         }
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 

@@ -175,6 +175,9 @@ const ROUTES: &[Route] = &[
     },
 ];
 
+/// Paths that tell whether the coordinator is well.
+const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+
 /// A request to one of the endpoints.
 pub(super) struct Call<'a> {
     pub(super) user: &'a User,
@@ -196,7 +199,7 @@ pub(super) async fn route<'a>(service: &'a ApiService, mut call: Call<'a>) -> Re
             continue;
         }
         if route.access == Access::Administrators && !call.user.is_trusted() {
-            return Err(forbidden(&call));
+            return Err(forbidden(call.user, call.method, call.path));
         }
         call.captures = captures;
         let served = (route.serve)(service, call);
@@ -225,15 +228,28 @@ fn captures<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
     }
 }
 
-fn forbidden(call: &Call<'_>) -> Status {
-    let verb = match call.method {
+/// Checks a path that is no object's for whoever showed nothing.
+///
+/// # Errors
+/// 403 for everything but health and version.
+pub(super) fn check_open(user: &User, method: Method, path: &str) -> Result<(), Status> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let is_open = path == "/version"
+        || HEALTH.iter().any(|health| {
+            path.strip_prefix(health).is_some_and(|check| check.is_empty() || check.starts_with('/'))
+        });
+    if is_open { Ok(()) } else { Err(forbidden(user, method, path)) }
+}
+
+fn forbidden(user: &User, method: Method, path: &str) -> Status {
+    let verb = match method {
         Method::Get => "get",
         Method::Post => "post",
         Method::Put => "put",
         Method::Patch => "patch",
         Method::Delete => "delete",
     };
-    let message = format!("forbidden: User \"{}\" cannot {verb} path \"{}\"", call.user.name, call.path);
+    let message = format!("forbidden: User \"{}\" cannot {verb} path \"{path}\"", user.name);
     let mut status = Status::failure(403, "Forbidden", message);
     status.0["details"] = json!({});
     status

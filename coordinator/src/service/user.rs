@@ -27,6 +27,16 @@ impl User {
         Self { name: format!("{NODE_PREFIX}{node}"), groups: vec![NODES.to_owned()] }
     }
 
+    /// Whoever showed nothing.
+    pub fn anonymous() -> Self {
+        Self { name: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()] }
+    }
+
+    /// Whether this is whoever showed nothing.
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.name == ANONYMOUS
+    }
+
     /// Whether everything is allowed.
     pub(super) fn is_trusted(&self) -> bool {
         self.is_in(MASTERS) || self.name == SCHEDULER || self.name == CONTROLLER_MANAGER
@@ -43,6 +53,8 @@ impl User {
     }
 }
 
+const ANONYMOUS: &str = "system:anonymous";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 const MASTERS: &str = "system:masters";
 const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";

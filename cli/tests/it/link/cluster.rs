@@ -10,9 +10,10 @@ use std::{
 use async_trait::async_trait;
 use dunlin_coordinator::{
     artifacts::{Artifacts, OpenModule},
+    authn::Authenticator,
     members::Members,
     mirrors::Tended,
-    pki::Pki,
+    pki::{Pki, ServingCertificate},
     quic::{QuicServer, Services},
     service::{ApiService, Clock},
     sessions::{Cluster, SessionOptions, Sessions},
@@ -219,13 +220,10 @@ impl Coordinator {
         let sessions = Sessions::new(Arc::clone(&played) as Arc<dyn Cluster>, options);
         let api = ApiService::new(store.clone(), Clock::system());
         api.attach_sessions(Arc::new(sessions.clone()));
-        let services = Services {
-            members: Members::new(pki.clone(), tokens.clone(), Clock::system(), Duration::from_secs(3600)),
-            pki: pki.clone(),
-            tokens: tokens.clone(),
-            sessions: sessions.clone(),
-            api: api.clone(),
-        };
+        let members = Members::new(pki.clone(), tokens.clone(), Clock::system(), Duration::from_secs(3600));
+        let certificate = ServingCertificate::new(&pki, &[]).unwrap();
+        let authenticator = Authenticator::new(members.clone(), tokens.clone());
+        let services = Services::new(certificate, members, sessions.clone(), api.clone(), authenticator);
         let server = QuicServer::bind(address, tunables, services).unwrap();
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();
