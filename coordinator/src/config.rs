@@ -10,7 +10,7 @@ use dunlin_api::time::parse_duration;
 use dunlin_link::bandwidth::BytesPerSecond;
 use serde::Deserialize;
 
-use crate::{backup::snapshots::SnapshotOptions, server_time::ClockTrust};
+use crate::{backup::snapshots::SnapshotOptions, driver::Controllers, server_time::ClockTrust};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `coordinator` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -56,6 +56,11 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "DUNLIN_NODE_BANDWIDTH", value_name = "RATE")]
     pub node_bandwidth: Option<String>,
 
+    /// Serve the API and the nodes, but run neither controllers nor the scheduler: others place pods and look after what is there
+    #[arg(long, env = "DUNLIN_NO_CONTROLLERS")]
+    #[serde(default)]
+    pub no_controllers: bool,
+
     /// Go by this machine's clock although the cluster has seen a later time: once, after a clock that was ahead was put right. Nodes
     /// renew the certificates that they got meanwhile
     #[arg(long)]
@@ -80,6 +85,8 @@ pub struct CoordinatorConfig {
     pub node_certificate_lifetime: Duration,
     /// What the link of one node may carry each way.
     pub node_bandwidth: Option<BytesPerSecond>,
+    /// Whether controllers and the scheduler act.
+    pub controllers: Controllers,
     /// Whether this machine's clock or the newest time that the cluster has seen is wrong when they disagree.
     pub clock_trust: ClockTrust,
 }
@@ -123,6 +130,7 @@ impl CoordinatorArgs {
             snapshot_dir: self.snapshot_dir.or(file.snapshot_dir),
             node_certificate_lifetime: self.node_certificate_lifetime.or(file.node_certificate_lifetime),
             node_bandwidth: self.node_bandwidth.or(file.node_bandwidth),
+            no_controllers: self.no_controllers || file.no_controllers,
             trust_clock: self.trust_clock,
         }
     }
@@ -183,6 +191,7 @@ impl CoordinatorArgs {
             snapshots: SnapshotOptions { every, keep, folder },
             node_certificate_lifetime,
             node_bandwidth,
+            controllers: if self.no_controllers { Controllers::Rest } else { Controllers::Act },
             clock_trust: if self.trust_clock { ClockTrust::Machine } else { ClockTrust::Newest },
         })
     }

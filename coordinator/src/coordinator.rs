@@ -150,6 +150,7 @@ impl Coordinator {
             clock: clock.clone(),
             node_grace: config.node_grace,
             content_key: pki.content_key(),
+            controllers: config.controllers,
         });
         let tunables = tunables(config.node_grace);
         let cluster = ConnectedCluster {

@@ -41,7 +41,18 @@ pub struct Driver {
     recorder: Recorder,
     events: Writer,
     executor: Executor,
+    controllers: Controllers,
     liveness: mpsc::Receiver<(NodeName, Liveness)>,
+}
+
+/// Whether controllers and the scheduler act on what changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Controllers {
+    /// They do.
+    #[default]
+    Act,
+    /// They do not: others place pods and look after what is there. Nodes get their assignments all the same.
+    Rest,
 }
 
 /// What the driver is made of.
@@ -57,6 +68,8 @@ pub struct DriverOptions {
     pub node_grace: Duration,
     /// What ids of content on nodes are made with.
     pub content_key: ContentKey,
+    /// Whether controllers and the scheduler act.
+    pub controllers: Controllers,
 }
 
 /// Why the driver ended before it was told to.
@@ -74,7 +87,7 @@ pub enum DriverError {
 impl Driver {
     /// A driver that has not read anything yet. Its handles work at once; sessions get assignments once it runs.
     pub fn new(options: DriverOptions) -> Self {
-        let DriverOptions { store, service, clock, node_grace, content_key } = options;
+        let DriverOptions { store, service, clock, node_grace, content_key, controllers } = options;
         let dispatch = Dispatch::new(content_key);
         let (recorder, events) = Recorder::new(service.clone(), clock.clone());
         let (sender, liveness) = mpsc::channel(LIVENESS_MAX);
@@ -87,7 +100,7 @@ impl Driver {
             liveness: sender,
         });
         let executor = Executor::new(store.clone(), service, recorder.clone());
-        Self { store, clock, node_grace, dispatch, intake, recorder, events, executor, liveness }
+        Self { store, clock, node_grace, dispatch, intake, recorder, events, executor, controllers, liveness }
     }
 
     /// The nodes' desired sets.
@@ -119,6 +132,7 @@ impl Driver {
             executor: Arc::new(self.executor),
             reconciler: Reconciler::new(View::new(now, self.node_grace)),
             jobs: Jobs::default(),
+            controllers: self.controllers,
         };
         let events = tokio::spawn(self.events.run(shutdown.clone()));
         let ended = control.run(self.liveness, &shutdown).await;
@@ -148,6 +162,7 @@ struct Control {
     executor: Arc<Executor>,
     reconciler: Reconciler,
     jobs: Jobs,
+    controllers: Controllers,
 }
 
 /// What woke the driver.
@@ -210,6 +225,9 @@ impl Control {
 
     /// How long until something is due although nothing changes.
     fn next_wake(&self) -> Option<Duration> {
+        if self.controllers == Controllers::Rest {
+            return None;
+        }
         let placing = if self.jobs.has_room() { self.reconciler.queue.next_wake() } else { None };
         let due = [self.reconciler.keys.next_wake(), placing].into_iter().flatten().min()?;
         let delay = due.duration_since(self.clock.now());
@@ -219,6 +237,9 @@ impl Control {
 
     /// Asks every due controller and places waiting pods, all at one `now`.
     fn turn(&mut self, now: Timestamp) {
+        if self.controllers == Controllers::Rest {
+            return;
+        }
         for key in self.reconciler.keys.take_due(now) {
             let plan = self.reconciler.plan(&key, now);
             self.reconciler.keys.started(&key, plan.again_at);

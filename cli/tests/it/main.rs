@@ -9,6 +9,7 @@ mod identity;
 mod install;
 mod isolation;
 mod joining;
+mod kubernetes;
 mod link;
 mod objects;
 mod offline;

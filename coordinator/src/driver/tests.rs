@@ -60,6 +60,7 @@ impl Cluster {
             clock: Clock::system(),
             node_grace,
             content_key: ContentKey::from_bytes([1; 32]),
+            controllers: super::Controllers::Act,
         };
         let driver = Driver::new(options);
         let (dispatch, intake) = (driver.dispatch(), driver.intake());

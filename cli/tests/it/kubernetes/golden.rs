@@ -1,0 +1,231 @@
+//! Replays what a real Kubernetes 1.36 API server answered (`golden/*.json` of the shared data) against the built coordinator.
+//!
+//! The files are not part of this repository: `DUNLIN_K8S_DATA` names their folder, by default a sibling of the repository. Where it
+//! is absent the replay says so and is skipped. Every case that differs is listed with its reason in `docs/kubernetes-compat.md`;
+//! a case that is listed and does not differ fails as well.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    client::{Answer, Client},
+    matching::Bindings,
+};
+use crate::site::Site;
+
+/// A case, or one request of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    name: String,
+    /// What a person has to know to read the case.
+    #[serde(default, rename = "note")]
+    _note: String,
+    /// Whether the request only prepares.
+    #[serde(default)]
+    setup: bool,
+    #[serde(default)]
+    method: String,
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    query: BTreeMap<String, String>,
+    #[serde(default, rename = "contentType")]
+    content_type: String,
+    #[serde(default)]
+    accept: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<Box<RawValue>>,
+    status: Option<u16>,
+    #[serde(default)]
+    warnings: Vec<String>,
+    #[serde(default)]
+    response: Value,
+    events: Option<Vec<Value>>,
+    #[serde(default)]
+    steps: Vec<Self>,
+}
+
+#[test]
+fn recorded_answers_are_given() {
+    let Some(folder) = data() else {
+        println!(
+            "SKIPPED: the recorded answers of a Kubernetes server are not there; DUNLIN_K8S_DATA can name their folder"
+        );
+        return;
+    };
+    let site = Site::start_with(&["--no-controllers"]);
+    let mut client = Client::new(&site.config(), &site.address());
+    for case in read(&folder.join("setup.json")) {
+        // What is of no kind that is served is left out, as are the cases about it.
+        request(&mut client, &Bindings::default(), &case);
+    }
+    let known = listed_differences();
+    let (mut differing, mut report, mut count) = (BTreeSet::new(), String::new(), 0);
+    for file in FILES {
+        for case in read(&folder.join(format!("{file}.json"))) {
+            count += 1;
+            let differences = replay(&mut client, &case);
+            let name = format!("{file}: {}", case.name);
+            if differences.is_empty() {
+                continue;
+            }
+            if !known.contains(&name) {
+                report.push_str(&format!("## {name}\n{}\n", differences.join("\n")));
+            }
+            differing.insert(name);
+        }
+    }
+    let stale: Vec<_> = known.difference(&differing).collect();
+    println!(
+        "{count} cases replayed, {} differ, {} of them listed",
+        differing.len(),
+        known.len() - stale.len()
+    );
+    if let Some(path) = std::env::var_os("DUNLIN_GOLDEN_REPORT") {
+        std::fs::write(path, &report).unwrap();
+    }
+    let unlisted = differing.difference(&known).count();
+    assert!(unlisted == 0, "{unlisted} cases differ and are not listed:\n{}", shortened(&report));
+    assert!(stale.is_empty(), "listed as differing, but equal: {stale:#?}");
+}
+
+/// Runs the requests of a case in order and tells what differs.
+fn replay(client: &mut Client, case: &Case) -> Vec<String> {
+    let steps = if case.steps.is_empty() { std::slice::from_ref(case) } else { &case.steps };
+    let mut bindings = Bindings::default();
+    let mut differences = Vec::new();
+    for (position, step) in steps.iter().enumerate().filter(|(_, step)| !step.method.is_empty()) {
+        let answer = request(client, &bindings, step);
+        let found = if step.setup { Vec::new() } else { compare(&mut bindings, step, &answer) };
+        if !found.is_empty() {
+            differences.push(format!("- step {position}: {} {} {:?}", step.method, step.path, step.query));
+            differences.extend(found.into_iter().map(|difference| format!("    {difference}")));
+        }
+        if step.setup && !answer.body.is_empty() {
+            // What follows may name what was prepared.
+            let body = serde_json::from_slice(&answer.body).unwrap_or_default();
+            bindings.compare(&step.response, &body);
+        }
+    }
+    differences
+}
+
+fn request(client: &mut Client, bindings: &Bindings, step: &Case) -> Answer {
+    if step.method.is_empty() {
+        return Answer { status: 0, warnings: Vec::new(), body: bytes::Bytes::new() };
+    }
+    let query: Vec<String> =
+        step.query.iter().map(|(key, value)| format!("{key}={}", encoded(&bindings.fill(value)))).collect();
+    let mut target = bindings.fill(&step.path);
+    if !query.is_empty() {
+        target = format!("{target}?{}", query.join("&"));
+    }
+    let body = step.body.as_ref().map_or("", |body| body.get());
+    // A body given as a string is sent as that text.
+    let body = bindings.fill(&serde_json::from_str::<String>(body).unwrap_or_else(|_| body.to_owned()));
+    let accept = if step.accept.is_empty() { "application/json" } else { &step.accept };
+    let mut headers = vec![("user-agent", "golden/1.0"), ("accept", accept)];
+    if !body.is_empty() {
+        let content_type = if step.content_type.is_empty() { "application/json" } else { &step.content_type };
+        headers.push(("content-type", content_type));
+    }
+    headers.extend(step.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    client.send(&step.method, &target, &headers, body.as_bytes())
+}
+
+fn compare(bindings: &mut Bindings, step: &Case, answer: &Answer) -> Vec<String> {
+    let text = String::from_utf8_lossy(&answer.body);
+    let mut differences = Vec::new();
+    if let Some(status) = step.status
+        && status != answer.status
+    {
+        differences.push(format!("status {}, expected {status}: {text}", answer.status));
+        return differences;
+    }
+    match &step.events {
+        Some(events) => compare_events(bindings, events, &text, &mut differences),
+        None if step.response.is_null() => {}
+        None => match serde_json::from_str::<Value>(&text) {
+            Ok(found) => differences.extend(bindings.compare(&step.response, &found)),
+            Err(_) => {
+                let expected =
+                    step.response.as_str().map_or_else(|| step.response.to_string(), str::to_owned);
+                if !bindings.matches(&expected, &text) {
+                    differences.push(format!("{text:?}\n     expected {expected:?}"));
+                }
+            }
+        },
+    }
+    let own = |warning: &&String| !OWN_WARNINGS.iter().any(|own| warning.contains(own));
+    let warnings: Vec<&String> = answer.warnings.iter().filter(own).collect();
+    if warnings.iter().map(|warning| warning.as_str()).ne(step.warnings.iter().map(String::as_str)) {
+        differences.push(format!("warnings {warnings:?}, expected {:?}", step.warnings));
+    }
+    differences
+}
+
+/// A watch answers a line per event; what is no event, such as an error in YAML, is recorded line by line.
+fn compare_events(bindings: &mut Bindings, events: &[Value], text: &str, differences: &mut Vec<String>) {
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() != events.len() {
+        differences.push(format!("{} events, expected {}: {text}", lines.len(), events.len()));
+        return;
+    }
+    for (event, line) in events.iter().zip(lines) {
+        match (event, serde_json::from_str::<Value>(line)) {
+            (Value::String(expected), _) if bindings.matches(expected, line) => {}
+            (expected, Ok(found)) => differences.extend(bindings.compare(expected, &found)),
+            (expected, Err(_)) => differences.push(format!("{line:?}, expected {expected}")),
+        }
+    }
+}
+
+/// Percent-encodes a query value.
+fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
+    let encode = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
+}
+
+/// The cases that `docs/kubernetes-compat.md` lists: rows of a table whose first cell is `FILE: CASE` in backquotes.
+fn listed_differences() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("docs/kubernetes-compat.md")).unwrap();
+    let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned());
+    let is_case = |name: &String| FILES.iter().any(|file| name.starts_with(&format!("{file}: ")));
+    text.lines().filter_map(cell).filter(is_case).collect()
+}
+
+fn read(path: &Path) -> Vec<Case> {
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn data() -> Option<PathBuf> {
+    let named = std::env::var_os("DUNLIN_K8S_DATA").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| root().join("../shared/data/k8s-1.36")).join("golden");
+    folder.is_dir().then_some(folder)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The beginning of a long report.
+fn shortened(report: &str) -> &str {
+    &report[..report.floor_char_boundary(REPORT_BYTES)]
+}
+
+const FILES: [&str; 6] = ["defaulting", "validation", "patch", "apply", "listwatch", "delete"];
+
+/// Parts of warnings that Kubernetes does not give: about what nothing acts on yet.
+const OWN_WARNINGS: [&str; 2] = ["has no effect yet", "acts on it yet"];
+
+const REPORT_BYTES: usize = 20_000;
