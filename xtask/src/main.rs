@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod build_workloads;
 mod ci;
+mod debian;
 mod demo;
 mod dist;
 mod network;
@@ -47,6 +48,8 @@ enum Chore {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Install what tests make use of: packages of the system, and clients of Kubernetes under target/clients.
+    Packages,
     /// Compile the guest programs under workloads/ into target/workloads.
     BuildWorkloads,
     /// Check what no compiler checks: crate arrows, headers, bans, duplicates, licences.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Test { cargo_args } => test::run(&cargo_args),
         Chore::Torture { kills, seed } => torture::run(kills, seed),
+        Chore::Packages => packages::install(),
         Chore::BuildWorkloads => build_workloads(),
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),

@@ -1,8 +1,15 @@
-//! Packages of the system that tests make use of, installed by name where that is possible. A test that misses one says that it skips.
+//! What tests make use of and no cargo package holds: packages of the system, and clients of Kubernetes. Everything is installed by
+//! name, the clients under the target folder. A test that misses one says that it skips.
 
-use std::{path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+
+use crate::{debian::Packages, step};
 
 /// Installs what is missing.
 ///
@@ -10,18 +17,72 @@ use anyhow::Result;
 /// Never: without packages there are fewer tests, and the output says so.
 #[expect(clippy::unnecessary_wraps, reason = "all steps have one shape")]
 pub(crate) fn install() -> Result<()> {
-    for (package, file) in PACKAGES {
-        if is_there(file) {
-            continue;
-        }
-        let mut command = Command::new("apt-get");
-        command.args(["install", "--yes", "--no-install-recommends", package]);
-        let installed = command.env("DEBIAN_FRONTEND", "noninteractive").status();
-        if !installed.is_ok_and(|status| status.success()) {
+    for (package, file) in SYSTEM {
+        if !is_there(file) && install_on_system(package).is_err() {
             println!("package {package} is not there and cannot be installed; tests that need it skip");
         }
     }
+    let folder = step::target_dir().join("clients");
+    for (name, client) in CLIENTS {
+        let place = folder.join(name);
+        if complete_mark(&place).is_file() {
+            continue;
+        }
+        if let Err(error) = install_client(*client, &place) {
+            println!(
+                "client {name} is not there and cannot be installed; tests that need it skip: {error:#}"
+            );
+        }
+    }
     Ok(())
+}
+
+/// A client of Kubernetes.
+#[derive(Clone, Copy)]
+enum Client {
+    /// Of a newer Debian suite: package and how its version begins.
+    Debian(&'static str, &'static str),
+    /// Of the Python package index.
+    Python(&'static str),
+    /// Of the npm registry.
+    Node(&'static str),
+}
+
+fn install_on_system(package: &str) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command.args(["install", "--yes", "--no-install-recommends", package]);
+    step::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Puts a client into a folder of its own, anew where an earlier attempt was cut off.
+fn install_client(client: Client, place: &Path) -> Result<()> {
+    if place.exists() {
+        fs::remove_dir_all(place)?;
+    }
+    fs::create_dir_all(place)?;
+    match client {
+        Client::Debian(package, version) => {
+            let packages = Packages::new(&place.join("apt"))?;
+            let version = packages.version(package, version)?;
+            packages.unpack(&[&format!("{package}={version}")], place)?;
+            fs::remove_dir_all(place.join("apt"))?;
+        }
+        Client::Python(package) => {
+            let mut pip = Command::new("python3");
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+            step::output(pip.arg("--target").arg(place).arg(package))?;
+        }
+        Client::Node(package) => {
+            let mut npm = Command::new("npm");
+            npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", package]);
+            step::output(npm.current_dir(place))?;
+        }
+    }
+    fs::write(complete_mark(place), "").context("failed to mark the client as complete")
+}
+
+fn complete_mark(place: &Path) -> PathBuf {
+    place.join(".complete")
 }
 
 /// Whether a file is below the library folder of any architecture.
@@ -31,4 +92,11 @@ fn is_there(file: &str) -> bool {
 }
 
 /// Packages of Debian, and a file below `/usr/lib/ARCHITECTURE` by which each is known.
-const PACKAGES: &[(&str, &str)] = &[("faketime", "faketime/libfaketimeMT.so.1")];
+const SYSTEM: &[(&str, &str)] = &[("faketime", "faketime/libfaketimeMT.so.1")];
+
+/// Clients of Kubernetes, each of a version that was current when Kubernetes 1.36 was; tests find them by the folder's name.
+const CLIENTS: &[(&str, Client)] = &[
+    ("kubectl", Client::Debian("kubectl", "1.36.")),
+    ("python", Client::Python("kubernetes==36.0.3")),
+    ("node", Client::Node("@kubernetes/client-node@2.0.1")),
+];

@@ -40,7 +40,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and answers what it wrote to stdout.
+/// Runs a command to its end and answers what it wrote to stdout, without space around it.
 ///
 /// # Errors
 /// When it cannot start or does not exit with 0; the message holds its stderr.
@@ -50,7 +50,9 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         let stderr = String::from_utf8_lossy(&output.stderr);
         bail!("{} failed ({}): {}", shown(command), output.status, stderr.trim());
     }
-    String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", shown(command)))
+    let text = String::from_utf8(output.stdout);
+    let text = text.with_context(|| format!("{} wrote no UTF-8", shown(command)))?;
+    Ok(text.trim().to_owned())
 }
 
 fn shown(command: &Command) -> String {

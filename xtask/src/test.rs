@@ -1,8 +1,8 @@
-//! `test`: the README's test command. Builds the guest programs that tests run, then runs cargo's tests and the short network scenarios.
+//! `test`: the README's test command. Builds the guest programs and installs the clients that tests run, then runs cargo's tests and the short network scenarios.
 
 use anyhow::Result;
 
-use crate::{build_workloads, network, step};
+use crate::{build_workloads, network, packages, step};
 
 /// Runs `cargo test` over the whole workspace, or with the given arguments instead.
 ///
@@ -10,6 +10,7 @@ use crate::{build_workloads, network, step};
 /// When a guest program does not build or a test fails.
 pub(crate) fn run(cargo_args: &[String]) -> Result<()> {
     build_workloads::run(step::root(), &step::target_dir())?;
+    packages::install()?;
     let mut command = step::cargo(["test", "--no-fail-fast"]);
     if cargo_args.is_empty() {
         command.arg("--workspace");

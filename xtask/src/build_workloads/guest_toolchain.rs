@@ -2,16 +2,14 @@
 //! or a copy of it with the standard library built from Debian's sources where only package registries can be reached.
 
 use std::{
-    env, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use self::debian::Packages;
-
-mod debian;
+use crate::{debian::Packages, step::output};
 
 /// A toolchain by its root folder.
 pub(crate) struct Toolchain {
@@ -97,7 +95,10 @@ fn extend_copy(
         // What an interrupted run left is not trusted.
         remove_if_there(cache)?;
         fs::create_dir_all(cache)?;
-        Packages::new(&cache.join("apt"))?.unpack(version, &unpacked)?;
+        let packages = Packages::new(&cache.join("apt"))?;
+        // The sources of exactly this compiler.
+        let source_version = packages.version("rust-src", &format!("{version}+"))?;
+        packages.unpack(&[&format!("rust-src={source_version}"), "wasi-libc"], &unpacked)?;
         link_tree(&active.root, &copy.root)?;
         fs::create_dir_all(&sources)?;
         let library = unpacked.join(format!("usr/src/rustc-{version}/library"));
@@ -209,17 +210,4 @@ fn remove_if_there(folder: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Standard output of a command that must succeed, trimmed.
-fn output(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let result = command.output().with_context(|| match env::var_os("PATH") {
-        Some(_) => format!("failed to start `{name}`"),
-        None => format!("failed to start `{name}`: PATH is not set"),
-    })?;
-    if !result.status.success() {
-        bail!("`{name}` failed: {}", String::from_utf8_lossy(&result.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&result.stdout).trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Downloads two packages from newer Debian suites, signatures checked, without touching the machine's own package lists.
+//! Downloads packages from newer Debian suites, signatures checked, without touching the machine's own package lists.
 
 use std::{
     fs,
@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::output;
+use crate::step::output;
 
 /// A package cache of its own, beside the system's.
-pub(super) struct Packages {
+pub(crate) struct Packages {
     folder: PathBuf,
 }
 
 impl Packages {
-    /// Fetches the lists of the suites that may hold the wanted compiler's sources.
-    pub(super) fn new(folder: &Path) -> Result<Self> {
+    /// Fetches the lists of the suites.
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial", "downloads"] {
             fs::create_dir_all(folder.join(part))?;
         }
@@ -36,23 +36,23 @@ impl Packages {
         Ok(packages)
     }
 
-    /// Downloads and unpacks rust-src of exactly `version`, and wasi-libc, into `destination`.
-    pub(super) fn unpack(&self, version: &str, destination: &Path) -> Result<()> {
-        let known = output(self.apt("apt-cache").args(["madison", "rust-src"]))?;
-        let wanted = format!("{version}+");
-        let package = known
-            .lines()
-            .filter_map(|line| line.split('|').nth(1))
-            .map(str::trim)
-            .find(|candidate| candidate.starts_with(&wanted))
-            .with_context(|| format!("Debian has no rust-src {version}; it has:\n{known}"))?;
+    /// The newest version of a package that starts with `prefix`.
+    ///
+    /// # Errors
+    /// When there is none; the message tells which there are.
+    pub(crate) fn version(&self, package: &str, prefix: &str) -> Result<String> {
+        let known = output(self.apt("apt-cache").args(["madison", package]))?;
+        let versions = known.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
+        let found = versions.into_iter().find(|candidate| candidate.starts_with(prefix));
+        let found = found.with_context(|| format!("Debian has no {package} {prefix}; it has:\n{known}"))?;
+        Ok(found.to_owned())
+    }
+
+    /// Downloads packages, each `NAME` or `NAME=VERSION`, and unpacks them into `destination`.
+    pub(crate) fn unpack(&self, packages: &[&str], destination: &Path) -> Result<()> {
         let downloads = self.folder.join("downloads");
-        output(
-            self.apt("apt-get")
-                .args(["download", &format!("rust-src={package}"), "wasi-libc"])
-                .current_dir(&downloads),
-        )
-        .context("failed to download packages")?;
+        output(self.apt("apt-get").arg("download").args(packages).current_dir(&downloads))
+            .context("failed to download packages")?;
         for entry in fs::read_dir(&downloads)? {
             output(Command::new("dpkg-deb").arg("-x").arg(entry?.path()).arg(destination))
                 .context("failed to unpack a package")?;
