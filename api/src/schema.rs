@@ -8,13 +8,17 @@
 //! `FIELD NUMBER TYPE ATTRIBUTES` for its fields and `~FIELD NUMBER TYPE` for fields that exist in protobuf only. A type is `[`
 //! and an element type, `{` and a value type, `#N` for the N-th definition, or a letter (`s` string, `b` boolean, `i` int32,
 //! `l` int64, `f` double, `y` base64 bytes, `a` any). Attributes: `!` required, `z` left out when zero, `la` `lm` `ls` list type
-//! (atomic, map, set), `ma` atomic map, `k=` list map keys, `ps=` patch strategy, `pk=` patch merge key, `e=` allowed values,
+//! (atomic, map, set), `ma` `mg` map type (atomic, granular), `k=` list map keys, `ps=` patch strategy, `pk=` patch merge key,
 //! `p=` protobuf type where it differs, `n=` protobuf name where it differs, `0=` what is encoded when the field is not set and has
-//! no default, as JSON, `d=` default as JSON (always last).
+//! no default, as JSON; then, as they may hold spaces, `e=` allowed values and `d=` default as JSON.
 
 use std::sync::{LazyLock, OnceLock};
 
 use serde_json::Value;
+
+mod kinds;
+
+pub use kinds::{GroupVersionKind, by_group_version_kind};
 
 /// One type: a struct with fields, or one with an encoding of its own.
 #[derive(Debug)]
@@ -64,10 +68,13 @@ pub struct Field {
     pub drops_zero: bool,
     /// `x-kubernetes-map-type: atomic`.
     pub atomic_map: bool,
+    /// `x-kubernetes-map-type: granular`, which is said of few and true of all others.
+    pub granular_map: bool,
     /// `x-kubernetes-list-type`.
     pub list: Option<ListType>,
     default: Option<&'static str>,
     unset: Option<&'static str>,
+    allowed: Option<&'static str>,
     attributes: &'static str,
 }
 
@@ -187,9 +194,9 @@ impl Field {
         attribute(self.attributes, "pk=")
     }
 
-    /// Values that the schema allows; empty when any is.
+    /// Values that the schema allows, for a list or map its elements; empty when any is.
     pub fn allowed(&self) -> impl Iterator<Item = &'static str> {
-        attribute(self.attributes, "e=").into_iter().flat_map(|values| values.split(','))
+        self.allowed.into_iter().flat_map(|values| values.split(','))
     }
 
     /// Type in protobuf.
@@ -307,6 +314,10 @@ fn parse_field(line: &'static str) -> Field {
         Some((line, default)) => (line, Some(default)),
         None => (line, None),
     };
+    let (line, allowed) = match line.split_once(" e=") {
+        Some((line, allowed)) => (line, Some(allowed)),
+        None => (line, None),
+    };
     let mut parts = line.splitn(4, ' ');
     let name = parts.next().unwrap_or_default();
     let number = parts.next().and_then(|number| number.parse().ok()).unwrap_or_default();
@@ -321,9 +332,11 @@ fn parse_field(line: &'static str) -> Field {
         required: has("!"),
         drops_zero: has("z"),
         atomic_map: has("ma"),
+        granular_map: has("mg"),
         list: list.into_iter().find_map(|(tag, list)| has(tag).then_some(list)),
         default,
         unset: attribute(attributes, "0="),
+        allowed,
         attributes,
     }
 }

@@ -177,8 +177,8 @@ fn render_field(
     if let Some(list) = property["list-type"].as_str() {
         write!(out, " l{}", &list[..1])?;
     }
-    if property["map-type"] == "atomic" {
-        out.push_str(" ma");
+    if let Some(map) = property["map-type"].as_str() {
+        write!(out, " m{}", &map[..1])?;
     }
     if let Some(keys) = property["list-map-keys"].as_array() {
         let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
@@ -188,11 +188,6 @@ fn render_field(
         if let Some(value) = property[key].as_str() {
             write!(out, " {tag}={value}")?;
         }
-    }
-    let values = property["enum"].as_array().or_else(|| property["items"]["enum"].as_array());
-    if let Some(values) = values {
-        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-        write!(out, " e={}", values.join(","))?;
     }
     if let Some(pb) = property.get("pb") {
         let wire = protobuf_type(pb, index)?;
@@ -205,6 +200,11 @@ fn render_field(
     }
     if let Some(unset) = held.unset(definition, field, property) {
         write!(out, " 0={unset}")?;
+    }
+    let holders = [property, &property["items"], &property["additionalProperties"]];
+    if let Some(values) = holders.into_iter().find_map(|holder| holder["enum"].as_array()) {
+        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        write!(out, " e={}", values.join(","))?;
     }
     if let Some(default) = property.get("default") {
         write!(out, " d={default}")?;
