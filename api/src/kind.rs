@@ -82,6 +82,8 @@ pub struct Kind {
     pub storage: Storage,
     /// Where its subresource `scale` reads and writes, if it has one.
     pub scale: Option<Scale>,
+    /// What the answer to its removal holds.
+    pub removed: Removed,
     /// Why objects do not do yet what they say, for a warning to whoever creates one: `no controller acts on it yet`, or another that
     /// ends so. `None` when they do.
     pub inert: Option<&'static str>,
@@ -114,6 +116,15 @@ pub struct Kind {
     pub(crate) row: fn(&Value, Timestamp) -> Vec<Value>,
 }
 
+/// What the answer to the removal of an object holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A Status that names it.
+    Status,
+    /// The object as it was.
+    LastState,
+}
+
 /// Whether `metadata.generation` counts changes of the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Generation {
@@ -138,6 +149,7 @@ impl Kind {
         columns: &[Column::NAME, Column::AGE],
         storage: Storage::Own,
         scale: None,
+        removed: Removed::Status,
         inert: None,
         name_rule: NameRule::Subdomain,
         generation: Generation::Absent,

@@ -57,6 +57,16 @@ impl Subresource {
         Self { name: "proxy", content: Content::of("", kind), verbs }
     }
 
+    /// Whether it is a connection, its content being the form of the parameters that open it.
+    pub fn connects(&self) -> bool {
+        matches!(self.content, Content::Other { kind, .. } if kind.ends_with("Options"))
+    }
+
+    /// Whether requests are handed on, those to paths behind it too.
+    pub fn is_proxy(&self) -> bool {
+        self.connects() && self.verbs.contains(&"delete")
+    }
+
     /// Group, version and kind of its content.
     pub fn group_version_kind(&self, owner: &Kind) -> (&'static str, &'static str, &'static str) {
         match self.content {

@@ -2,7 +2,7 @@
 
 mod decide;
 
-use dunlin_api::Status;
+use dunlin_api::{Status, kind::Removed};
 use dunlin_coordinator_core::deletion::{Manner, Propagation, Stop, Wish};
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ impl ApiService {
         };
         Ok(match self.change(object, options.dry_run, decide).await? {
             Outcome::Kept(current) => current,
-            Outcome::Removed(last) if RETURNED_WHEN_GONE.contains(&object.kind.kind) => last,
+            Outcome::Removed(last) if object.kind.removed == Removed::LastState => last,
             Outcome::Removed(last) => {
                 let uid = last["metadata"]["uid"].as_str().unwrap_or_default();
                 Status::deleted(object.kind, object.name, uid).0
@@ -121,5 +121,3 @@ impl ApiService {
 
 /// Namespaces that the cluster cannot be without.
 const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
-/// Kinds whose last state is the answer to their removal; for others it is a Status.
-const RETURNED_WHEN_GONE: [&str; 2] = ["Pod", "ServiceAccount"];

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Status,
-    kind::{Column, FieldLabel, FieldLabels, Generation, Kind, Subresource},
+    kind::{Column, FieldLabel, FieldLabels, Generation, Kind, Removed, Subresource},
     pipeline::Creation,
     time::format_time,
     value::{default, has, list, object_mut, put, set, text},
@@ -26,6 +26,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     short_names: &["po"],
     categories: &["all"],
     schema: "io.k8s.api.core.v1.Pod",
+    removed: Removed::LastState,
     subresources: &[
         Subresource::created("binding", "", "Binding"),
         Subresource { verbs: &["get"], ..Subresource::part("log") },

@@ -1,6 +1,6 @@
 //! ServiceAccount.
 
-use crate::kind::Kind;
+use crate::kind::{Kind, Removed};
 
 pub(in crate::kind) static KIND: Kind = Kind {
     kind: "ServiceAccount",
@@ -8,5 +8,6 @@ pub(in crate::kind) static KIND: Kind = Kind {
     singular: "serviceaccount",
     short_names: &["sa"],
     schema: "io.k8s.api.core.v1.ServiceAccount",
+    removed: Removed::LastState,
     ..Kind::BASE
 };
