@@ -85,8 +85,9 @@ fn property(field: &Field, dialect: Dialect, description: Option<&str>) -> Value
     if let Some(description) = description {
         set("description", description.into());
     }
-    // A default of null is the table's note that an unset time is written as null.
-    if let Some(default) = field.default().filter(|default| dialect == Dialect::V3 && !default.is_null()) {
+    if dialect == Dialect::V3
+        && let Some(default) = field.default()
+    {
         set("default", default);
     }
     if let Some(list) = field.list {
