@@ -47,6 +47,7 @@ pub use self::{
     core::pod,
     registry::{AddError, add, all, by_any_name, by_kind, by_resource, remove},
     scale::Scale,
+    scheduling::SYSTEM_PRIORITY_CLASSES,
     stored::{Conversion, Storage},
     subresource::{Content, Subresource},
 };

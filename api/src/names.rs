@@ -9,6 +9,8 @@ pub(crate) enum NameRule {
     Subdomain,
     /// DNS label: lower case, digits and `-`, up to 63 bytes.
     Label,
+    /// Anything that can be one segment of a path.
+    PathSegment,
 }
 
 impl NameRule {
@@ -17,6 +19,7 @@ impl NameRule {
         match self {
             Self::Subdomain => dns_subdomain(name),
             Self::Label => dns_label(name),
+            Self::PathSegment => path_segment(name),
         }
     }
 
@@ -28,6 +31,14 @@ impl NameRule {
             _ => self.check(prefix),
         }
     }
+}
+
+/// What can be one segment of a path.
+fn path_segment(value: &str) -> Vec<Cow<'static, str>> {
+    let reserved = [".", ".."].into_iter().filter(|reserved| *reserved == value);
+    let parts = ["/", "%"].into_iter().filter(|part| value.contains(part));
+    let reserved = reserved.map(|name| format!("may not be '{name}'").into());
+    reserved.chain(parts.map(|part| format!("may not contain '{part}'").into())).collect()
 }
 
 /// RFC 1123 subdomain.

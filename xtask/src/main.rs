@@ -14,6 +14,7 @@ mod demo;
 mod dist;
 mod network;
 mod packages;
+mod policy;
 mod schema;
 mod sim;
 mod step;
@@ -64,6 +65,8 @@ enum Chore {
     Sim(sim::Args),
     /// Make the schema table of api/ from the facts beside the repository.
     Schema,
+    /// Make the table of a new cluster's roles from the facts beside the repository.
+    Policy,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Chore::Dist => dist::run(),
         Chore::Sim(args) => sim::run(&args),
         Chore::Schema => schema::run(Path::new(schema::SOURCE), Path::new(schema::TABLE)),
+        Chore::Policy => policy::run(Path::new(policy::SOURCE), Path::new(policy::TABLE)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

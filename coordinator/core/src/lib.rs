@@ -3,7 +3,9 @@
 //! No sockets, clocks, threads or disks: values in, values out.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod amounts;
+pub mod authorizer;
 pub mod controllers;
 pub mod deletion;
 pub mod dispatch;

@@ -1,6 +1,6 @@
 //! ServiceAccount.
 
-use crate::kind::{Kind, Removed};
+use crate::kind::{Kind, Removed, Subresource};
 
 pub(in crate::kind) static KIND: Kind = Kind {
     kind: "ServiceAccount",
@@ -8,6 +8,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     singular: "serviceaccount",
     short_names: &["sa"],
     schema: "io.k8s.api.core.v1.ServiceAccount",
+    subresources: &[Subresource::created("token", "authentication.k8s.io", "TokenRequest")],
     removed: Removed::LastState,
     ..Kind::BASE
 };
