@@ -104,8 +104,8 @@ pub(crate) struct Expulsions(broadcast::Receiver<NodeName>);
 
 impl Expulsions {
     /// Waits until `peer` may have been expelled; for ever when it is no node.
-    pub(crate) async fn of(&mut self, peer: Option<&Peer>) {
-        let Some(own) = peer.and_then(Peer::node) else { return std::future::pending().await };
+    pub(crate) async fn of(&mut self, peer: &Peer) {
+        let Some(own) = peer.node() else { return std::future::pending().await };
         loop {
             match self.0.recv().await {
                 Ok(node) if node == own => return,

@@ -50,8 +50,10 @@ pub async fn serve(
     let Response { head, body, headers: _ } = response;
     write(&mut send, &frame::encode(&head)).await?;
     match body {
+        // No offer is made on a stream.
+        Body::Upgrade(_) => return Err(ServeError::Body(io::ErrorKind::Unsupported.into())),
         Body::Bytes(bytes) => write(&mut send, &bytes).await?,
-        Body::Stream(mut parts) => {
+        Body::Parts(mut parts) | Body::Stream(mut parts) => {
             // The head goes out before a watch has anything to tell.
             send.flush().await?;
             loop {

@@ -6,9 +6,11 @@
 mod answer;
 mod body;
 mod connection;
+mod exchange;
 mod request;
+mod vitals;
 
-pub(crate) use self::connection::Version;
+pub(crate) use self::connection::{Lifetime, Version};
 
 use crate::{authn::Authenticator, service::ApiService};
 
@@ -33,3 +35,6 @@ pub(crate) const ALPN_H2: &[u8] = b"h2";
 
 /// ALPN of HTTP/1.1. Whoever names no protocol speaks that, too.
 pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,7 @@ mod shape;
 mod size;
 pub mod stored;
 mod update;
+mod upgrade;
 mod user;
 mod watch;
 
@@ -62,6 +63,7 @@ pub use self::{
     options::Selection,
     response::{Body, ByteStream, Response},
     update::ModifyError,
+    upgrade::{Duplex, Offer, Upgrade},
     user::User,
 };
 

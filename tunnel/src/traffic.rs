@@ -44,6 +44,11 @@ impl<S> Counted<S> {
         Self { inner, traffic: Arc::default() }
     }
 
+    /// The stream itself.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
     /// The counters, which outlive the stream.
     pub fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.traffic)
@@ -78,6 +83,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
             count(*written, &self.traffic.sent);
         }
         polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(context, parts);
+        if let Poll::Ready(Ok(written)) = &polled {
+            count(*written, &self.traffic.sent);
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

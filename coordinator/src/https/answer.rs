@@ -3,28 +3,45 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::service::{Body, Response};
+use super::vitals::Exchange;
+use crate::service::{Body, ByteStream, Response, Upgrade};
 
 /// The body of an answer, in parts that the connection takes one after another.
 pub(super) struct AnswerBody {
-    body: Body,
+    body: Content,
+    exchange: Exchange,
 }
 
-/// Writes an answer's head.
-pub(super) fn answer(response: Response) -> http::Response<AnswerBody> {
+enum Content {
+    Bytes(Bytes),
+    Stream(ByteStream),
+}
+
+/// Writes an answer's head; the other part is what its connection is to do after it, if it leaves HTTP.
+pub(super) fn answer(
+    response: Response,
+    exchange: Exchange,
+) -> (http::Response<AnswerBody>, Option<Upgrade>) {
     let Response { head, headers, body } = response;
-    let mut answer = http::Response::new(AnswerBody { body });
+    let (body, upgrade) = match body {
+        Body::Bytes(bytes) => (Content::Bytes(bytes), None),
+        Body::Parts(parts) | Body::Stream(parts) => (Content::Stream(parts), None),
+        Body::Upgrade(upgrade) => (Content::Bytes(Bytes::new()), Some(upgrade)),
+    };
+    let mut answer = http::Response::new(AnswerBody { body, exchange });
     *answer.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let answer_headers = answer.headers_mut();
     answer_headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    if let Ok(value) = HeaderValue::from_str(&head.content_type) {
+    if let Ok(value) = HeaderValue::from_str(&head.content_type)
+        && !value.is_empty()
+    {
         answer_headers.insert(header::CONTENT_TYPE, value);
     }
     for (name, value) in headers {
@@ -36,7 +53,7 @@ pub(super) fn answer(response: Response) -> http::Response<AnswerBody> {
     for warning in warnings(&head.warnings) {
         answer_headers.append(header::WARNING, warning);
     }
-    answer
+    (answer, upgrade)
 }
 
 /// Warnings as Kubernetes' clients read them: a code, nobody's name, and quoted text.
@@ -59,11 +76,12 @@ fn warnings(warnings: &[String]) -> impl Iterator<Item = HeaderValue> {
 
 /// Takes the body away, for a request that asked for the head only.
 pub(super) fn without_body(answer: http::Response<AnswerBody>) -> http::Response<AnswerBody> {
-    let (mut head, whole) = answer.into_parts();
+    let (mut head, mut whole) = answer.into_parts();
     if let Some(bytes) = whole.size_hint().exact() {
         head.headers.insert(header::CONTENT_LENGTH, bytes.into());
     }
-    http::Response::from_parts(head, AnswerBody { body: Body::Bytes(Bytes::new()) })
+    whole.body = Content::Bytes(Bytes::new());
+    http::Response::from_parts(head, whole)
 }
 
 impl http_body::Body for AnswerBody {
@@ -74,26 +92,26 @@ impl http_body::Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.body {
-            Body::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Body::Bytes(bytes) => {
-                let part = bytes.split_to(bytes.len().min(PART_BYTES));
-                Poll::Ready(Some(Ok(Frame::data(part))))
-            }
-            Body::Stream(parts) => {
-                parts.poll_next(context).map(|part| part.map(|part| part.map(Frame::data)))
-            }
+        self.exchange.taken();
+        let part = match &mut self.body {
+            Content::Bytes(bytes) if bytes.is_empty() => None,
+            Content::Bytes(bytes) => Some(Ok(bytes.split_to(bytes.len().min(PART_BYTES)))),
+            Content::Stream(parts) => ready!(parts.poll_next(context)),
+        };
+        if part.is_some() {
+            self.exchange.given();
         }
+        Poll::Ready(part.map(|part| part.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.body, Body::Bytes(bytes) if bytes.is_empty())
+        matches!(&self.body, Content::Bytes(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
-            Body::Bytes(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Body::Stream(_) => SizeHint::default(),
+            Content::Bytes(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Content::Stream(_) => SizeHint::default(),
         }
     }
 }

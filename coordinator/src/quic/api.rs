@@ -9,7 +9,9 @@ use tracing::{debug, error, warn};
 
 use super::{Services, peer, stream::write_head, turn_away, widen};
 use crate::{
+    authn::Expulsions,
     front::{self, ServeError},
+    pki::Peer,
     service::User,
 };
 
@@ -42,7 +44,7 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
                     return;
                 }
             },
-            () = expulsions.of(own.as_ref()) => {
+            () = expelled(&mut expulsions, own.as_ref()) => {
                 // Requests under way, watches above all, end with the connection.
                 if let Err(reason) = authorize(services, connection).await {
                     return turn_away(connection, &reason);
@@ -54,6 +56,13 @@ pub(super) async fn serve(services: &Arc<Services>, connection: &Connection) {
                 }
             }
         }
+    }
+}
+
+async fn expelled(expulsions: &mut Expulsions, own: Option<&Peer>) {
+    match own {
+        Some(own) => expulsions.of(own).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use dunlin_link::session::CloseCode;
 use dunlin_tunnel::{ALPN, Addresses, Counted, SEND_BUFFER_BYTES, Tunnel};
 use quinn::ServerConfig;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     authn,
-    https::{ALPN_H2, Version},
+    https::{ALPN_H2, Lifetime, Version},
 };
 
 /// Listens for both.
@@ -56,8 +57,10 @@ impl TcpPort {
         inside: ServerConfig,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        // Connections inherit it. A larger buffer would only let urgent bytes wait behind others.
-        rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES as usize)?;
+        // Connections inherit it: the only way to learn that the client of a watch with nothing to tell is gone.
+        sockopt::set_socket_keepalive(&listener, true)?;
+        sockopt::set_tcp_keepidle(&listener, KEEP_ALIVE)?;
+        sockopt::set_tcp_keepintvl(&listener, KEEP_ALIVE)?;
         Ok(Self { listener: TcpListener::from_std(listener)?, tls: Arc::new(tls).into(), inside })
     }
 
@@ -97,7 +100,7 @@ impl Port {
             };
             let span = debug_span!("connection", remote = %peer, carrier = "tcp");
             let (services, admission) = (Arc::clone(&self.services), Arc::clone(&self.admission));
-            let stop = self.stop.clone();
+            let (stop, tasks) = (self.stop.clone(), self.connections.clone());
             let serve = async move {
                 services.certificate.cover(knock.addresses.local.ip());
                 let opened = tokio::select! {
@@ -113,7 +116,8 @@ impl Port {
                     Some(Opened::Https(stream, version)) => {
                         // Has a place of its own, so that clients of the API keep out no node.
                         drop(place);
-                        Box::pin(https(&services, &admission, (stream, version, peer), &stop)).await;
+                        let lifetime = Lifetime { tasks: &tasks, stop: &stop };
+                        Box::pin(https(&services, &admission, (stream, version, peer), lifetime)).await;
                     }
                     None => {}
                 }
@@ -142,13 +146,13 @@ async fn https(
     services: &Services,
     admission: &Admission,
     (stream, version, remote): (HttpsStream, Version, SocketAddr),
-    stop: &CancellationToken,
+    lifetime: Lifetime<'_>,
 ) {
     let Some(_place) = admission.https(remote.ip()) else {
         return admission.complain(remote, "too many connections of HTTPS are open", None);
     };
     match authn::peer(stream.get_ref().1.peer_certificates()) {
-        Ok(peer) => services.https.serve(stream, version, peer, stop).await,
+        Ok(peer) => services.https.serve(stream, version, peer, lifetime).await,
         Err(error) => admission.complain(remote, "its certificate says nothing usable", Some(&error)),
     }
 }
@@ -172,7 +176,12 @@ async fn open(knock: Knock, admission: &Admission) -> Option<Opened> {
         }
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(ALPN) => {}
+        Some(ALPN) => {
+            let socket = stream.get_ref().0.get_ref();
+            // A larger buffer would only let urgent bytes wait behind others.
+            let narrowed = sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER_BYTES as usize);
+            narrowed.inspect_err(|error| warn!(%error, "failed to set up a tunnel")).ok()?;
+        }
         Some(ALPN_H2) => return Some(Opened::Https(Box::new(stream), Version::Http2)),
         // TLS lets nobody in who names only others.
         _ => return Some(Opened::Https(Box::new(stream), Version::Http1)),
@@ -200,6 +209,9 @@ impl std::fmt::Debug for TcpPort {
 
 /// After a failure to accept, before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two signs of life on a connection that is silent.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// For the last words of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

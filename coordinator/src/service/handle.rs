@@ -19,7 +19,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    ApiService, User, authorize,
+    ApiService, Offer, User, authorize,
     body::{self, Source},
     delete_options::DeleteOptions,
     discovery,
@@ -28,7 +28,7 @@ use super::{
     patch,
     path::{self, ResourceRequest, Target, Verb},
     query::Query,
-    response::{JSON, Response},
+    response::{Body, JSON, Response},
     routes::{self, Call},
     shape::{EventShape, Shaper, include_object},
     stored,
@@ -40,13 +40,28 @@ impl ApiService {
         &self,
         user: &User,
         head: RequestHead,
+        body: impl AsyncRead + Send + Unpin,
+    ) -> Response {
+        self.handle_offer(user, head, Offer::none(), body).await
+    }
+
+    /// The same for a request that may offer to leave HTTP; an answer may take up what is offered.
+    pub async fn handle_offer(
+        &self,
+        user: &User,
+        head: RequestHead,
+        offer: Offer,
         mut body: impl AsyncRead + Send + Unpin,
     ) -> Response {
         let span = tracing::debug_span!(
-            "request", method = ?head.method, path = %head.path, user = %user.name, user_agent = %head.user_agent
+            "request", method = ?head.method, path = %head.path, user = %user.name, user_agent = %head.user_agent,
+            upgrade = offer.protocol()
         );
         let answered = AssertUnwindSafe(self.answer(user, head, &mut body)).catch_unwind().instrument(span);
         match answered.await {
+            Ok(Ok(Response { body: Body::Upgrade(_), .. })) if offer.protocol().is_none() => {
+                Status::internal("a request that offers no upgrade was answered with one").into()
+            }
             Ok(Ok(response)) => response,
             Ok(Err(status)) => status.into(),
             Err(_panic) => {

@@ -59,7 +59,7 @@ impl ApiService {
             let part = telling.part().await?;
             Some((part, (None, telling)))
         });
-        Ok(Response::stream(JSON, ByteStream::new(parts)))
+        Ok(Response::parts(JSON, ByteStream::new(parts)))
     }
 }
 

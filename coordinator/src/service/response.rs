@@ -13,6 +13,8 @@ use futures_util::{Stream, StreamExt, stream};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::upgrade::{Duplex, Upgrade};
+
 /// The answer to one request.
 #[derive(Debug)]
 pub struct Response {
@@ -29,8 +31,12 @@ pub struct Response {
 pub enum Body {
     /// All of it.
     Bytes(Bytes),
-    /// Parts as they come; an error means that the rest is missing.
+    /// An answer in parts, which comes as fast as it is taken; an error means that the rest is missing.
+    Parts(ByteStream),
+    /// The same of what happens: parts come when there is news.
     Stream(ByteStream),
+    /// None: the connection leaves HTTP.
+    Upgrade(Upgrade),
 }
 
 /// A body that is still coming.
@@ -63,6 +69,12 @@ impl ByteStream {
         self.0.next().await
     }
 
+    fn holding<G: Send + 'static>(self, guard: G) -> Self {
+        Self(Box::pin(stream::unfold((self.0, guard), |(mut parts, guard)| async {
+            parts.next().await.map(|part| (part, (parts, guard)))
+        })))
+    }
+
     /// The same for whoever polls.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         self.0.poll_next_unpin(context)
@@ -86,7 +98,21 @@ impl Response {
         Self::bytes(status, JSON, value.to_string())
     }
 
-    /// An answer whose body follows.
+    /// A long answer that is made while it is taken.
+    pub fn parts(content_type: &str, body: ByteStream) -> Self {
+        Self { head: head(200, content_type), headers: Vec::new(), body: Body::Parts(body) }
+    }
+
+    /// Takes up a client's offer to leave HTTP for `protocol`; see [`Upgrade`]. Only a request that made one may be answered so.
+    pub fn upgrade<F>(protocol: &str, talk: impl FnOnce(Box<dyn Duplex>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let headers = vec![("upgrade", protocol.to_owned()), ("connection", "Upgrade".to_owned())];
+        Self { head: head(101, ""), headers, body: Body::Upgrade(Upgrade::new(talk)) }
+    }
+
+    /// An answer of what happens.
     pub fn stream(content_type: &str, body: ByteStream) -> Self {
         Self { head: head(200, content_type), headers: Vec::new(), body: Body::Stream(body) }
     }
@@ -99,12 +125,15 @@ impl Response {
     /// Keeps `guard` until the body has been sent.
     #[must_use]
     pub(super) fn holding<G: Send + 'static>(mut self, guard: G) -> Self {
-        if let Body::Stream(ByteStream(parts)) = self.body {
-            let guarded = stream::unfold((parts, guard), |(mut parts, guard)| async {
-                parts.next().await.map(|part| (part, (parts, guard)))
-            });
-            self.body = Body::Stream(ByteStream(Box::pin(guarded)));
-        }
+        self.body = match self.body {
+            Body::Bytes(bytes) => Body::Bytes(bytes),
+            Body::Parts(parts) => Body::Parts(parts.holding(guard)),
+            Body::Stream(parts) => Body::Stream(parts.holding(guard)),
+            Body::Upgrade(Upgrade(talk)) => Body::Upgrade(Upgrade::new(async move |stream| {
+                talk(stream).await;
+                drop(guard);
+            })),
+        };
         self
     }
 
@@ -136,7 +165,8 @@ impl Response {
     pub async fn into_bytes(self) -> io::Result<Bytes> {
         match self.body {
             Body::Bytes(bytes) => Ok(bytes),
-            Body::Stream(mut parts) => {
+            Body::Upgrade(_) => Ok(Bytes::new()),
+            Body::Parts(mut parts) | Body::Stream(mut parts) => {
                 let mut whole = Vec::new();
                 while let Some(part) = parts.next().await {
                     whole.extend_from_slice(&part?);
@@ -149,7 +179,14 @@ impl Response {
 
 impl From<Status> for Response {
     fn from(status: Status) -> Self {
-        Self::json(status.code(), &status.0)
+        let code = status.code();
+        let response = Self::json(code, &status.0);
+        let seconds = status.0["details"]["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0);
+        // What cannot be served now can be soon, or there would be nobody to say so.
+        match seconds.or_else(|| (code == 503).then_some(1)) {
+            Some(seconds) => response.with_header("retry-after", seconds.to_string()),
+            None => response,
+        }
     }
 }
 

@@ -233,10 +233,10 @@ fn captures<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
 /// # Errors
 /// 403 for everything but health and version.
 pub(super) fn check_open(user: &User, method: Method, path: &str) -> Result<(), Status> {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let is_open = path == "/version"
+    let asked = path.strip_suffix('/').unwrap_or(path);
+    let is_open = asked == "/version"
         || HEALTH.iter().any(|health| {
-            path.strip_prefix(health).is_some_and(|check| check.is_empty() || check.starts_with('/'))
+            asked.strip_prefix(health).is_some_and(|check| check.is_empty() || check.starts_with('/'))
         });
     if is_open { Ok(()) } else { Err(forbidden(user, method, path)) }
 }

@@ -32,7 +32,7 @@ impl ApiService {
         let length = u32::try_from(manifest.len()).map_err(Status::internal)?;
         let start = Bytes::from([&length.to_le_bytes()[..], &manifest].concat());
         let parts = stream::unfold((Some(start), collected), next_part);
-        Ok(Response::stream("application/octet-stream", ByteStream::new(parts)).holding(permit))
+        Ok(Response::parts("application/octet-stream", ByteStream::new(parts)).holding(permit))
     }
 
     #[expect(clippy::unused_async, reason = "all endpoints have one shape")]

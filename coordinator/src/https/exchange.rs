@@ -1,0 +1,66 @@
+//! One request and its answer.
+
+use std::sync::PoisonError;
+
+use dunlin_api::Status;
+use http::{Method, Request, Version};
+use hyper::body::Incoming;
+use tracing::debug;
+
+use super::{
+    answer::{AnswerBody, answer, without_body},
+    body::BodyReader,
+    connection::{HEADERS_MAX, Shared},
+    request,
+};
+use crate::{
+    authn::{Shown, Unauthenticated},
+    service::{Offer, Response},
+    tokens::KeyError,
+};
+
+impl Shared {
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> http::Response<AnswerBody> {
+        let exchange = self.vitals.begin();
+        // HTTP/2 has no upgrades.
+        let upgraded = (request.version() == Version::HTTP_11).then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let offer = upgraded.as_ref().map_or_else(Offer::none, |_| Offer::read(&parts.headers));
+        let response = self.respond(&parts, offer, BodyReader::new(body)).await;
+        let (answer, upgrade) = answer(response, exchange);
+        if let Some(leaving) = upgraded.zip(upgrade) {
+            *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
+        }
+        // Over HTTP/2 nobody else takes the body away.
+        if parts.method == Method::HEAD { without_body(answer) } else { answer }
+    }
+
+    async fn respond(&self, parts: &http::request::Parts, offer: Offer, body: BodyReader) -> Response {
+        if parts.headers.len() > HEADERS_MAX {
+            return Status::failure(431, "", format!("the request has more than {HEADERS_MAX} headers"))
+                .into();
+        }
+        let shown = Shown { certificate: self.peer.as_ref(), bearer: request::bearer(&parts.headers) };
+        let user = match self.front.authenticator.user(shown).await {
+            Ok(user) => user,
+            Err(error) => {
+                debug!(%error, "refused a request");
+                // Whoever guesses tokens needs a handshake for each few.
+                self.vitals.part();
+                return refused(&error);
+            }
+        };
+        match request::head(parts) {
+            Ok(head) => self.front.api.handle_offer(&user, head, offer, body).await,
+            Err(status) => status.into(),
+        }
+    }
+}
+
+/// The answer to whoever showed what is not good.
+fn refused(error: &Unauthenticated) -> Response {
+    match error {
+        Unauthenticated::Key(KeyError::LookUp(_)) => Status::service_unavailable(error.to_string()).into(),
+        _ => Status::unauthorized().into(),
+    }
+}
