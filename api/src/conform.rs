@@ -173,10 +173,7 @@ impl Walk<'_> {
         } else {
             format!("json: cannot unmarshal {found} into Go struct field {owner}.{go_path} of type {go_type}")
         };
-        Mismatch {
-            message,
-            conversion: Some(format!("cannot convert {} to {go_type}", unstructured_type(value))),
-        }
+        Mismatch { message, conversion: Some(conversion(value, go_type)) }
     }
 }
 
@@ -196,6 +193,15 @@ fn is_unset(field: &Field, value: &Value) -> bool {
 /// Whether Kubernetes leaves `value` out of the encoded object.
 fn is_left_out(field: &Field, value: &Value) -> bool {
     is_unset(field, value) && (field.drops_zero || field.when_unset().is_none())
+}
+
+/// What is said of a value that was never text.
+fn conversion(value: &Value, go_type: &str) -> String {
+    let found = unstructured_type(value);
+    if value.is_object() && go_type.starts_with("[]") {
+        return "cannot restore slice from map".to_owned();
+    }
+    format!("cannot convert {found} to {go_type}")
 }
 
 fn json_type(value: &Value) -> &'static str {

@@ -92,8 +92,13 @@ impl FieldError {
 
     /// The value is none of `supported`.
     pub fn not_supported(field: impl Into<Path>, value: impl Into<Value>, supported: &[&str]) -> Self {
+        Self::not_supported_json(field, &value.into().to_string(), supported)
+    }
+
+    /// The value is none of `supported`; `value` is already JSON text in the order Kubernetes writes it.
+    pub fn not_supported_json(field: impl Into<Path>, value: &str, supported: &[&str]) -> Self {
         let supported: Vec<String> = supported.iter().map(|value| format!("\"{value}\"")).collect();
-        let text = format!("Unsupported value: {}: supported values: {}", value.into(), supported.join(", "));
+        let text = format!("Unsupported value: {value}: supported values: {}", supported.join(", "));
         Self::new(ErrorKind::NotSupported, field, text)
     }
 
@@ -166,4 +171,12 @@ pub fn aggregate(errors: &[FieldError]) -> String {
         [one] => one.clone(),
         several => format!("[{}]", several.join(", ")),
     }
+}
+
+/// What `check` has to say.
+#[cfg(test)]
+pub(crate) fn messages(check: impl FnOnce(&mut Vec<FieldError>)) -> Vec<String> {
+    let mut errors = Vec::new();
+    check(&mut errors);
+    errors.iter().map(ToString::to_string).collect()
 }

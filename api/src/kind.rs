@@ -17,10 +17,13 @@ use crate::{
 
 mod column;
 mod field_labels;
+mod int_or_percent;
+mod label_selector;
 mod registry;
 mod scale;
 mod stored;
 mod subresource;
+mod workload;
 
 mod apps;
 mod authentication;
@@ -107,12 +110,16 @@ pub struct Kind {
     pub(crate) admit: fn(&Self, &mut Value) -> Result<(), crate::Status>,
     /// Rules for any object.
     pub(crate) validate: fn(&Value, &mut Vec<FieldError>),
+    /// Rules for a new object, on top of `validate`.
+    pub(crate) validate_create: fn(&Value, &mut Vec<FieldError>),
     /// Rules for a change (old second), on top of `validate`.
     pub(crate) validate_update: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Rules for a change of status (old second); `validate` does not run.
     pub(crate) validate_status: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Warnings about an object, in Kubernetes' words or naming fields that are not acted on.
     pub(crate) warnings: fn(&Value) -> Vec<String>,
+    /// Which updates the warnings are given for.
+    pub(crate) warns: Warns,
     /// Cells of the object's row.
     pub(crate) row: fn(&Value, Timestamp) -> Vec<Value>,
 }
@@ -131,6 +138,18 @@ pub enum Removed {
 pub(crate) enum Generation {
     Absent,
     CountsSpecChanges,
+    /// A PodTemplate's wanted state is its template.
+    CountsTemplateChanges,
+    /// A change of annotations counts as well: a Deployment's are copied to what it keeps.
+    CountsSpecAndAnnotationChanges,
+}
+
+/// Which updates of an object are answered with warnings about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warns {
+    OnEveryUpdate,
+    /// Those that count as a new generation.
+    OnNewGenerations,
 }
 
 impl Kind {
@@ -161,9 +180,11 @@ impl Kind {
         prepare_status: |_, _| {},
         admit: |_, _| Ok(()),
         validate: |_, _| {},
+        validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         validate_status: |_, _, _| {},
         warnings: |_| Vec::new(),
+        warns: Warns::OnEveryUpdate,
         row: |object, now| vec![text(&object["metadata"], "name").into(), age_cell(object, now)],
     };
 

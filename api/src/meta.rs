@@ -30,7 +30,7 @@ pub(crate) fn prepare_create(kind: &Kind, object: &mut Value, creation: &Creatio
     }
     set(metadata, "uid", creation.uid);
     set(metadata, "creationTimestamp", format_time(creation.now));
-    if kind.generation == Generation::CountsSpecChanges {
+    if kind.generation != Generation::Absent {
         set(metadata, "generation", 1);
     }
     let prefix = text(metadata, "generateName").to_owned();
@@ -151,7 +151,7 @@ pub(crate) fn validate_labels(holder: &Value, key: &str, field: &Path, errors: &
 }
 
 /// Rules for annotations: keys, and the size of all together.
-fn validate_annotations(metadata: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+pub(crate) fn validate_annotations(metadata: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in entries(metadata, "annotations") {
         report(names::qualified_name(&key.to_lowercase()), field, key, errors);

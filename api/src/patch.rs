@@ -33,9 +33,12 @@ pub(crate) enum PatchError {
     /// A JSON patch names what is not there, or a test failed.
     #[error("patch does not apply")]
     NotApplicable,
-    /// A strategic merge patch contradicts the schema.
+    /// A directive of a strategic merge patch is malformed.
     #[error("{0}")]
     Invalid(String),
+    /// A strategic merge patch contradicts the schema or itself. Kubernetes takes the blame.
+    #[error("{0}")]
+    Failed(String),
 }
 
 impl PatchKind {

@@ -11,7 +11,7 @@ use crate::{
     conform::conform,
     decode::{self as parse, Document, Format},
     field::FieldError,
-    kind::{Generation, Kind},
+    kind::{Generation, Kind, Warns},
     meta,
     patch::{self as patches, PatchError, PatchKind},
     status::OptionsKind,
@@ -169,6 +169,7 @@ pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Re
     let mut errors = Vec::new();
     meta::validate(kind, &object, &mut errors);
     (kind.validate)(&object, &mut errors);
+    (kind.validate_create)(&object, &mut errors);
     let object = finish(kind, object, &errors)?;
     let mut warnings = (kind.warnings)(&object);
     warnings.extend(kind.inert.map(|why| format!("{}: {why}", kind.kind)));
@@ -193,7 +194,7 @@ pub fn update(
         Target::Object => {
             (kind.default)(&mut object);
             (kind.prepare_update)(&mut object, current);
-            if kind.generation == Generation::CountsSpecChanges && object["spec"] != current["spec"] {
+            if is_new_generation(kind, &object, current) {
                 bump_generation(&mut object);
             }
             meta::validate(kind, &object, &mut errors);
@@ -211,9 +212,11 @@ pub fn update(
         }
     }
     let object = finish(kind, object, &errors)?;
-    let warnings = match target {
-        Target::Object => (kind.warnings)(&object),
-        Target::Status => Vec::new(),
+    let same_generation = object["metadata"]["generation"] == current["metadata"]["generation"];
+    let warnings = match (target, kind.warns) {
+        (Target::Status, _) => Vec::new(),
+        (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
+        (Target::Object, _) => (kind.warnings)(&object),
     };
     Ok(Accepted { object, warnings })
 }
@@ -235,6 +238,7 @@ pub fn patch(
         PatchError::TooLarge => Status::too_large(parse::BODY_LIMIT_BYTES),
         PatchError::Unreadable(message) => Status::bad_request(format!("error decoding patch: {message}")),
         PatchError::Invalid(message) => Status::bad_request(message),
+        PatchError::Failed(message) => Status::failure(500, "", message),
     })?;
     let mut object = patched.object;
     let mut unknown = Vec::new();
@@ -252,7 +256,37 @@ pub fn patch(
     let warnings = outcome.map_err(|detail| Status::invalid_patch(&patched.shown, &detail))?;
     set(&mut object, "apiVersion", kind.api_version());
     set(&mut object, "kind", kind.kind);
+    check_patched_identity(kind, &object, current)?;
     Ok(Accepted { object, warnings })
+}
+
+/// A patch makes no other object of one. Other than in a replacement, a uid is no precondition here.
+fn check_patched_identity(kind: &Kind, object: &Value, current: &Value) -> Result<(), Status> {
+    let (new, old) = (&object["metadata"], &current["metadata"]);
+    let (name, uid) = (text(old, "name"), text(new, "uid"));
+    if text(new, "name").is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if !uid.is_empty() && uid != text(old, "uid") {
+        let error = FieldError::invalid("metadata.uid", uid, "field is immutable");
+        return Err(Status::invalid(kind, name, &[error]));
+    }
+    Ok(())
+}
+
+/// Whether an update changes what the kind counts changes of.
+fn is_new_generation(kind: &Kind, object: &Value, current: &Value) -> bool {
+    let spec = object["spec"] != current["spec"];
+    match kind.generation {
+        Generation::Absent => false,
+        Generation::CountsSpecChanges => spec,
+        Generation::CountsTemplateChanges => object["template"] != current["template"],
+        Generation::CountsSpecAndAnnotationChanges => {
+            spec || object["metadata"]["annotations"] != current["metadata"]["annotations"]
+        }
+    }
 }
 
 /// Counts a change of what is wanted, on objects that count them.

@@ -5,6 +5,8 @@ mod event;
 mod namespace;
 mod node;
 pub mod pod;
+mod pod_template;
+mod replication_controller;
 mod secret;
 mod service_account;
 
@@ -17,6 +19,8 @@ pub(super) static KINDS: &[&Kind] = &[
     &namespace::KIND,
     &node::KIND,
     &pod::KIND,
+    &pod_template::KIND,
+    &replication_controller::KIND,
     &secret::KIND,
     &service_account::KIND,
 ];

@@ -111,7 +111,22 @@ fn take(target: &mut Value, path: &str) -> Option<Value> {
 }
 
 fn find<'v>(target: &'v mut Value, path: &str) -> Option<&'v mut Value> {
-    if path.is_empty() { Some(target) } else { target.pointer_mut(path) }
+    let keys = path.strip_prefix('/').map(|keys| keys.split('/'));
+    if keys.is_none() && !path.is_empty() {
+        return None;
+    }
+    keys.into_iter().flatten().try_fold(target, |value, key| match value {
+        Value::Object(object) => object.get_mut(&unescape(key)),
+        Value::Array(list) => {
+            let position = index(key, list.len())?;
+            list.get_mut(position)
+        }
+        _ => None,
+    })
+}
+
+fn unescape(key: &str) -> String {
+    key.replace("~1", "/").replace("~0", "~")
 }
 
 /// The pointer's parent and last key; `Some(None)` for the whole document.
@@ -124,11 +139,14 @@ fn split(path: &str) -> Option<Option<(&str, String)>> {
         return Some(None);
     }
     let (parent, key) = path.rsplit_once('/')?;
-    Some(Some((parent, key.replace("~1", "/").replace("~0", "~"))))
+    Some(Some((parent, unescape(key))))
 }
 
-/// A list position below `limit`, without leading zeros.
+/// A list position below `limit`, without leading zeros; `-1` is the last one, as Kubernetes has it.
 fn index(key: &str, limit: usize) -> Option<usize> {
+    if let Some(from_end) = key.strip_prefix('-') {
+        return index(from_end, limit + 1).filter(|position| *position > 0).map(|position| limit - position);
+    }
     if key.len() > 1 && key.starts_with('0') || key.starts_with('+') {
         return None;
     }
@@ -160,6 +178,11 @@ mod tests {
         check(json!([1]), json!([{"op": "add", "path": "/-", "value": 2}]), Some(json!([1, 2])));
         check(json!([1]), json!([{"op": "add", "path": "/2", "value": 2}]), None);
         check(json!([1, 2]), json!([{"op": "remove", "path": "/0"}]), Some(json!([2])));
+        check(json!([1, 2]), json!([{"op": "remove", "path": "/-1"}]), Some(json!([1])));
+        check(json!([1, 2]), json!([{"op": "remove", "path": "/-3"}]), None);
+        check(json!([1, 2]), json!([{"op": "remove", "path": "/-0"}]), None);
+        check(json!([1]), json!([{"op": "add", "path": "/-1", "value": 2}]), Some(json!([1, 2])));
+        check(json!([[1]]), json!([{"op": "replace", "path": "/-1/0", "value": 2}]), Some(json!([[2]])));
         check(
             json!({"a/b": {"~": 1}}),
             json!([{"op": "replace", "path": "/a~1b/~0", "value": 2}]),

@@ -1,10 +1,15 @@
 //! Strategic merge patch: lists of objects merge by key where the schema says so, with `$patch`, `$deleteFromPrimitiveList`,
 //! `$setElementOrder` and `$retainKeys` directives.
+//!
+//! What a list looks like after a merge follows Kubernetes to the element: what the patch names comes in the patch's order, what
+//! only the server has keeps its order, and of both the patch's goes first unless the server had them the other way round.
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
+use super::{PatchError, go_value};
 use crate::schema::{Definition, Encoding, Field, Shape, Type};
+
+mod order;
 
 /// Merges `patch` into `target`, an object of this definition.
 pub(super) fn apply(
@@ -12,7 +17,12 @@ pub(super) fn apply(
     target: &mut Value,
     patch: Value,
 ) -> Result<(), PatchError> {
-    merge_object(Known::Struct(definition), target, patch)
+    let Value::Object(patch) = patch else { return Ok(()) };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(object) = target else { return Ok(()) };
+    merge(Known::Struct(definition), object, patch)
 }
 
 /// What the schema says about an object's fields.
@@ -41,61 +51,66 @@ impl Known {
 
     fn below(self, key: &str) -> Self {
         match self {
-            Self::Struct(definition) => {
-                definition.field(key).map_or(Self::Nothing, |field| Self::of(field.ty))
-            }
+            Self::Struct(_) => self.field(key).map_or(Self::Nothing, |field| Self::of(field.ty)),
             Self::Map(value) => Self::of(value),
             Self::Nothing => Self::Nothing,
         }
     }
+
+    /// What it says about the elements of a list.
+    fn elements(self, key: &str) -> Self {
+        self.field(key).map_or(Self::Nothing, |field| match field.ty.shape() {
+            Shape::List(element) => Self::of(element),
+            _ => Self::Nothing,
+        })
+    }
+
+    fn has_strategy(self, key: &str, strategy: &str) -> bool {
+        let strategies = self.field(key).and_then(Field::patch_strategy);
+        strategies.is_some_and(|all| all.split(',').any(|one| one == strategy))
+    }
+
+    fn merge_key(self, key: &str) -> Option<&'static str> {
+        self.field(key).and_then(Field::patch_merge_key)
+    }
 }
 
-fn merge_object(known: Known, target: &mut Value, patch: Value) -> Result<(), PatchError> {
-    let Value::Object(mut patch) = patch else {
-        *target = patch;
-        return Ok(());
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(object) = target else { return Ok(()) };
-    match patch.remove(PATCH).as_ref().map(Value::as_str) {
-        None | Some(Some("merge")) => {}
+/// Merges an object into another.
+fn merge(
+    known: Known,
+    object: &mut Map<String, Value>,
+    mut patch: Map<String, Value>,
+) -> Result<(), PatchError> {
+    match patch.get(PATCH).map(Value::as_str) {
+        None => {}
         Some(Some("replace")) => {
-            *object = without_directives(patch);
+            patch.remove(PATCH);
+            *object = patch;
             return Ok(());
         }
         Some(Some("delete")) => {
             object.clear();
             return Ok(());
         }
-        Some(_) => return Err(PatchError::Invalid("unknown patch strategy found in patch".to_owned())),
+        Some(_) => return Err(unknown_directive(&Value::Object(patch))),
     }
     if let Some(retained) = patch.remove(RETAIN_KEYS) {
-        let retained = strings(&retained);
-        object.retain(|key, _| retained.contains(&key.as_str()));
+        retain_keys(object, &patch, &retained)?;
     }
-    let mut orders = Map::new();
-    let mut removals = Map::new();
+    let ordered: Vec<String> =
+        patch.keys().filter(|key| key.starts_with(SET_ELEMENT_ORDER)).cloned().collect();
+    for directive in ordered {
+        let order = patch.remove(&directive).unwrap_or_default();
+        merge_ordered(known, object, &mut patch, &directive[SET_ELEMENT_ORDER.len()..], &order)?;
+    }
     for (key, value) in patch {
-        if let Some(field) = key.strip_prefix(SET_ELEMENT_ORDER) {
-            orders.insert(field.to_owned(), value);
-        } else if let Some(field) = key.strip_prefix(DELETE_FROM_LIST) {
-            removals.insert(field.to_owned(), value);
-        } else {
-            merge_field(known, object, &key, value)?;
-        }
-    }
-    for (key, removed) in removals {
-        if let (Some(Value::Array(list)), Value::Array(removed)) = (object.get_mut(&key), removed) {
-            list.retain(|element| !removed.contains(element));
-        }
-    }
-    for (key, order) in orders {
-        if let (Some(field), Some(Value::Array(list)), Value::Array(order)) =
-            (known.field(&key), object.get_mut(&key), order)
-        {
-            reorder(list, &order, field.patch_merge_key());
+        match key.strip_prefix(DELETE_FROM_LIST) {
+            Some(key) => {
+                if let (Some(Value::Array(list)), Value::Array(removed)) = (object.get_mut(key), value) {
+                    list.retain(|element| !removed.contains(element));
+                }
+            }
+            None => merge_field(known, object, key, value)?,
         }
     }
     Ok(())
@@ -104,122 +119,178 @@ fn merge_object(known: Known, target: &mut Value, patch: Value) -> Result<(), Pa
 fn merge_field(
     known: Known,
     object: &mut Map<String, Value>,
-    key: &str,
-    value: Value,
+    key: String,
+    patch: Value,
 ) -> Result<(), PatchError> {
-    if value.is_null() {
-        object.remove(key);
-        return Ok(());
-    }
-    let field = known.field(key);
-    let merges =
-        field.and_then(Field::patch_strategy).is_some_and(|all| all.split(',').any(|one| one == "merge"));
-    match value {
-        Value::Object(_) => {
-            let slot = object.entry(key).or_insert(Value::Null);
-            merge_object(known.below(key), slot, value)
+    let below = known.below(&key);
+    let merged = match (object.remove(&key), patch) {
+        (_, Value::Null) => return Ok(()),
+        (Some(Value::Object(mut current)), Value::Object(patch)) if !known.has_strategy(&key, "replace") => {
+            merge(below, &mut current, patch)?;
+            Value::Object(current)
         }
-        Value::Array(elements) if merges => {
-            let slot = object.entry(key).or_insert_with(|| Value::Array(Vec::new()));
-            if !slot.is_array() {
-                *slot = Value::Array(Vec::new());
-            }
-            let Value::Array(list) = slot else { return Ok(()) };
-            let element = field.map_or(Known::Nothing, |field| match field.ty.shape() {
-                Shape::List(element) => Known::of(element),
-                _ => Known::Nothing,
-            });
-            match field.and_then(Field::patch_merge_key) {
-                Some(merge_key) => merge_list(element, list, elements, merge_key),
-                None => {
-                    for element in elements {
-                        if !list.contains(&element) {
-                            list.push(element);
-                        }
-                    }
-                    Ok(())
-                }
-            }
+        (Some(Value::Array(current)), Value::Array(patch)) if known.has_strategy(&key, "merge") => {
+            Value::Array(merge_list(known.elements(&key), known.merge_key(&key), current, patch)?)
         }
-        Value::Array(elements) => {
-            let plain = elements.into_iter().map(|element| match element {
-                Value::Object(element) => Value::Object(without_directives(element)),
-                other => other,
-            });
-            object.insert(key.to_owned(), Value::Array(plain.collect()));
-            Ok(())
-        }
-        scalar => {
-            object.insert(key.to_owned(), scalar);
-            Ok(())
-        }
-    }
-}
-
-/// Merges patch elements into those with the same key; new ones go to the end in the patch's order.
-fn merge_list(
-    known: Known,
-    list: &mut Vec<Value>,
-    patch: Vec<Value>,
-    merge_key: &str,
-) -> Result<(), PatchError> {
-    if patch.iter().any(|element| element[PATCH] == "replace") {
-        let kept = patch.into_iter().filter(|element| element[PATCH] != "replace");
-        *list = kept.collect();
-        return Ok(());
-    }
-    for element in patch {
-        let Some(key) = element.get(merge_key).cloned() else {
-            let message = format!("map: {element} does not contain declared merge key: {merge_key}");
-            return Err(PatchError::Invalid(message));
-        };
-        if element[PATCH] == "delete" {
-            list.retain(|existing| existing[merge_key] != key);
-            continue;
-        }
-        match list.iter_mut().find(|existing| existing[merge_key] == key) {
-            Some(existing) => merge_object(known, existing, element)?,
-            None => {
-                let mut fresh = Value::Object(Map::new());
-                merge_object(known, &mut fresh, element)?;
-                list.push(fresh);
-            }
-        }
-    }
+        (_, patch) => match without_directives(patch) {
+            Some(value) => value,
+            None => return Ok(()),
+        },
+    };
+    object.insert(key, merged);
     Ok(())
 }
 
-/// Orders a list as the directive lists it; elements that it does not list keep their places after their predecessor.
-fn reorder(list: &mut Vec<Value>, order: &[Value], merge_key: Option<&str>) {
-    let key_of = |element: &Value| merge_key.map_or_else(|| element.clone(), |key| element[key].clone());
-    let order: Vec<Value> = order.iter().map(key_of).collect();
-    let (mut listed, mut others): (Vec<_>, Vec<_>) = std::mem::take(list)
-        .into_iter()
-        .enumerate()
-        .partition(|(_, element)| order.contains(&key_of(element)));
-    listed.sort_by_key(|(_, element)| order.iter().position(|key| *key == key_of(element)));
-    others.reverse();
-    // Merge both by where they stood, so that what a client did not know of stays near where it was.
-    for (place, element) in listed {
-        while others.last().is_some_and(|(other, _)| *other < place) {
-            list.extend(others.pop().map(|(_, other)| other));
-        }
-        list.push(element);
-    }
-    list.extend(others.into_iter().rev().map(|(_, other)| other));
-}
-
-fn without_directives(object: Map<String, Value>) -> Map<String, Value> {
-    let is_directive = |key: &str| {
-        [PATCH, RETAIN_KEYS].contains(&key)
-            || key.starts_with(SET_ELEMENT_ORDER)
-            || key.starts_with(DELETE_FROM_LIST)
+/// Merges a list whose order the patch gives.
+fn merge_ordered(
+    known: Known,
+    object: &mut Map<String, Value>,
+    patch: &mut Map<String, Value>,
+    key: &str,
+    order: &Value,
+) -> Result<(), PatchError> {
+    let Some(order) = order.as_array() else { return Err(not_a_list(order)) };
+    let merge_key = known.merge_key(key);
+    let list = |value: Option<Value>| match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(list)) => Ok(Some(list)),
+        Some(other) => Err(not_a_list(&other)),
     };
-    object.into_iter().filter(|(key, value)| !is_directive(key) && !value.is_null()).collect()
+    let (current, patched) = (list(object.get(key).cloned())?, list(patch.remove(key))?);
+    if let Some(patched) = &patched {
+        order::check(patched, order, merge_key)?;
+    }
+    let before = current.clone().unwrap_or_default();
+    let merged = match (current, patched) {
+        (None, None) => return Ok(()),
+        (Some(current), None) => current,
+        (None, Some(patched)) => patched.into_iter().filter_map(without_directives).collect(),
+        (Some(current), Some(patched)) => merge_list(known.elements(key), merge_key, current, patched)?,
+    };
+    object.insert(key.to_owned(), Value::Array(order::arrange(merged, order, &before, merge_key)));
+    Ok(())
 }
 
-fn strings(list: &Value) -> Vec<&str> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+/// Merges two lists: of objects by their key, of anything else by their values.
+fn merge_list(
+    known: Known,
+    merge_key: Option<&str>,
+    current: Vec<Value>,
+    patch: Vec<Value>,
+) -> Result<Vec<Value>, PatchError> {
+    let Some(merge_key) = merge_key else {
+        let mut merged = Vec::with_capacity(current.len() + patch.len());
+        for element in current.iter().chain(&patch) {
+            if !merged.contains(element) {
+                merged.push(element.clone());
+            }
+        }
+        return Ok(order::arrange(merged, &patch, &current, None));
+    };
+    let (mut merged, patch) = obey_element_directives(current, patch, merge_key)?;
+    let before = merged.clone();
+    for element in &patch {
+        let key = element.get(merge_key).ok_or_else(|| no_merge_key(element, merge_key))?;
+        match (merged.iter_mut().find(|existing| existing[merge_key] == *key), element) {
+            (Some(Value::Object(existing)), Value::Object(element)) => {
+                merge(known, existing, element.clone())?
+            }
+            _ => merged.push(element.clone()),
+        }
+    }
+    Ok(order::arrange(merged, &patch, &before, Some(merge_key)))
+}
+
+/// Deletes the elements that a patch wants deleted, and answers what is left of both lists.
+fn obey_element_directives(
+    mut current: Vec<Value>,
+    patch: Vec<Value>,
+    merge_key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+    let mut rest = Vec::with_capacity(patch.len());
+    let mut replaces = false;
+    for element in patch {
+        match element.get(PATCH).map(Value::as_str) {
+            None => rest.push(element),
+            Some(Some("delete")) => {
+                let key = element.get(merge_key).ok_or_else(|| no_merge_key(&element, merge_key))?;
+                current.retain(|existing| existing[merge_key] != *key);
+            }
+            Some(Some("replace")) => replaces = true,
+            Some(Some("merge")) => {
+                let message = "merging lists cannot yet be specified in the patch";
+                return Err(PatchError::Failed(message.to_owned()));
+            }
+            Some(_) => return Err(unknown_directive(&element)),
+        }
+    }
+    Ok(if replaces { (rest, Vec::new()) } else { (current, rest) })
+}
+
+/// Removes every field that a patch does not retain; what it sets it must retain.
+fn retain_keys(
+    object: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+    retained: &Value,
+) -> Result<(), PatchError> {
+    let invalid = || PatchError::Invalid("invalid patch format of retainKeys list".to_owned());
+    let retained = retained.as_array().ok_or_else(invalid)?;
+    let is_retained = |key: &str| retained.iter().any(|name| name == key);
+    let is_directive = |key: &str| key.starts_with(DELETE_FROM_LIST) || key.starts_with(SET_ELEMENT_ORDER);
+    if patch.iter().any(|(key, value)| !value.is_null() && !is_directive(key) && !is_retained(key)) {
+        return Err(invalid());
+    }
+    object.retain(|key, _| is_retained(key));
+    Ok(())
+}
+
+/// A value that merges with nothing: without directives and nulls. `None` when it asks to be deleted.
+fn without_directives(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(mut object) => {
+            if object.get(PATCH).is_some_and(|directive| directive == "delete") {
+                return None;
+            }
+            let is_directive = |key: &str| {
+                [PATCH, RETAIN_KEYS].contains(&key)
+                    || key.starts_with(SET_ELEMENT_ORDER)
+                    || key.starts_with(DELETE_FROM_LIST)
+            };
+            object.retain(|key, value| !is_directive(key) && !value.is_null());
+            let kept = object.into_iter().filter_map(|(key, value)| Some((key, without_directives(value)?)));
+            Some(Value::Object(kept.collect()))
+        }
+        Value::Array(elements) => {
+            Some(Value::Array(elements.into_iter().filter_map(without_directives).collect()))
+        }
+        scalar => Some(scalar),
+    }
+}
+
+fn unknown_directive(patch: &Value) -> PatchError {
+    PatchError::Failed(format!("unknown patch type: {} in map: {}", go_value(&patch[PATCH]), go_value(patch)))
+}
+
+fn no_merge_key(element: &Value, merge_key: &str) -> PatchError {
+    let shown = go_value(element);
+    PatchError::Failed(format!("map: {shown} does not contain declared merge key: {merge_key}"))
+}
+
+fn not_a_list(value: &Value) -> PatchError {
+    PatchError::Failed(format!("expected a []interface {{}}, but received a {}", go_type(value)))
+}
+
+/// The type that Go gives a decoded value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
 }
 
 const PATCH: &str = "$patch";
@@ -228,56 +299,4 @@ const SET_ELEMENT_ORDER: &str = "$setElementOrder/";
 const DELETE_FROM_LIST: &str = "$deleteFromPrimitiveList/";
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::schema;
-
-    fn check(spec: Value, patch: Value, expected: Value) {
-        let mut pod = json!({"spec": spec});
-        apply(schema::definition("io.k8s.api.core.v1.Pod").unwrap(), &mut pod, json!({"spec": patch}))
-            .unwrap();
-        assert_eq!(pod["spec"], expected);
-    }
-
-    #[test]
-    fn lists_merge_by_key() {
-        let two = json!({"containers": [{"name": "a", "image": "1", "args": ["x"]}, {"name": "b"}]});
-        check(
-            two.clone(),
-            json!({"containers": [{"name": "a", "image": "2", "args": ["y"]}, {"name": "c"}]}),
-            json!({"containers": [{"name": "a", "image": "2", "args": ["y"]}, {"name": "b"}, {"name": "c"}]}),
-        );
-        check(
-            two.clone(),
-            json!({"containers": [{"name": "a", "$patch": "delete"}]}),
-            json!({"containers": [{"name": "b"}]}),
-        );
-        check(
-            two.clone(),
-            json!({"containers": [{"$patch": "replace"}, {"name": "z"}]}),
-            json!({"containers": [{"name": "z"}]}),
-        );
-        check(
-            two,
-            json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "b", "image": "3"}]}),
-            json!({"containers": [{"name": "b", "image": "3"}, {"name": "a", "image": "1", "args": ["x"]}]}),
-        );
-    }
-
-    #[test]
-    fn objects_follow_directives() {
-        check(
-            json!({"nodeSelector": {"a": "1", "b": "2"}}),
-            json!({"nodeSelector": {"$patch": "replace", "c": "3"}}),
-            json!({"nodeSelector": {"c": "3"}}),
-        );
-        check(json!({"nodeSelector": {"a": "1"}}), json!({"nodeSelector": null}), json!({}));
-        check(
-            json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
-            json!({"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}),
-            json!({"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}),
-        );
-    }
-}
+mod tests;

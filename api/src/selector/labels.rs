@@ -22,6 +22,8 @@ struct Requirement {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operator {
+    Equals,
+    NotEquals,
     In,
     NotIn,
     Exists,
@@ -67,7 +69,7 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
             let value = value.as_str().unwrap_or_default().to_owned();
-            requirements.push(Requirement::new(key, Operator::In, vec![value])?);
+            requirements.push(Requirement::new(key, Operator::Equals, vec![value])?);
         }
         for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
             let operator = match expression["operator"].as_str().unwrap_or_default() {
@@ -89,6 +91,7 @@ impl LabelSelector {
                 values,
             )?);
         }
+        requirements.sort_by(|one: &Requirement, other| one.key.cmp(&other.key));
         Ok(Self { requirements })
     }
 
@@ -152,8 +155,8 @@ impl Requirement {
         let bound = self.values.first().and_then(|bound| bound.parse::<i64>().ok());
         let number = || value.and_then(|value| value.parse::<i64>().ok());
         match self.operator {
-            Operator::In => value.is_some_and(listed),
-            Operator::NotIn => !value.is_some_and(listed),
+            Operator::Equals | Operator::In => value.is_some_and(listed),
+            Operator::NotEquals | Operator::NotIn => !value.is_some_and(listed),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
             Operator::GreaterThan => number().zip(bound).is_some_and(|(number, bound)| number > bound),
@@ -164,16 +167,19 @@ impl Requirement {
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, operator, values } = self;
-        match (operator, values.as_slice()) {
-            (Operator::In, [value]) => write!(f, "{key}={value}"),
-            (Operator::NotIn, [value]) => write!(f, "{key}!={value}"),
-            (Operator::In, values) => write!(f, "{key} in ({})", values.join(",")),
-            (Operator::NotIn, values) => write!(f, "{key} notin ({})", values.join(",")),
-            (Operator::Exists, _) => f.write_str(key),
-            (Operator::DoesNotExist, _) => write!(f, "!{key}"),
-            (Operator::GreaterThan, values) => write!(f, "{key}>{}", values.join(",")),
-            (Operator::LessThan, values) => write!(f, "{key}<{}", values.join(",")),
+        let Self { key, operator, .. } = self;
+        let mut values: Vec<&str> = self.values.iter().map(String::as_str).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        match operator {
+            Operator::Equals => write!(f, "{key}={values}"),
+            Operator::NotEquals => write!(f, "{key}!={values}"),
+            Operator::In => write!(f, "{key} in ({values})"),
+            Operator::NotIn => write!(f, "{key} notin ({values})"),
+            Operator::Exists => f.write_str(key),
+            Operator::DoesNotExist => write!(f, "!{key}"),
+            Operator::GreaterThan => write!(f, "{key}>{values}"),
+            Operator::LessThan => write!(f, "{key}<{values}"),
         }
     }
 }
@@ -243,8 +249,8 @@ impl Parser {
             Token::End | Token::Comma => (Operator::Exists, Vec::new()),
             Token::Word(word) if word == "in" => (Operator::In, self.values()?),
             Token::Word(word) if word == "notin" => (Operator::NotIn, self.values()?),
-            Token::Equals | Token::DoubleEquals => (Operator::In, vec![self.value()?]),
-            Token::NotEquals => (Operator::NotIn, vec![self.value()?]),
+            Token::Equals | Token::DoubleEquals => (Operator::Equals, vec![self.value()?]),
+            Token::NotEquals => (Operator::NotEquals, vec![self.value()?]),
             Token::Greater => (Operator::GreaterThan, vec![self.value()?]),
             Token::Less => (Operator::LessThan, vec![self.value()?]),
             other => {

@@ -13,6 +13,7 @@ use crate::{
 mod columns;
 mod defaults;
 mod resources;
+pub(in crate::kind) mod template;
 mod validate;
 mod warnings;
 

@@ -51,7 +51,7 @@ fn label_selector_errors() {
 fn object_form() {
     let selector = json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "NotIn", "values": ["d"]}]});
     let selector = LabelSelector::from_object(&selector).unwrap();
-    assert_eq!(selector.to_string(), "a=b,c!=d");
+    assert_eq!(selector.to_string(), "a=b,c notin (d)");
     assert!(selector.matches(json!({"a": "b"}).as_object()));
     assert!(!selector.matches(json!({"a": "b", "c": "d"}).as_object()));
     assert!(!selector.matches(None));

@@ -1,4 +1,4 @@
-//! Defaults of pods that the schema does not hold.
+//! Defaults of pods, and of templates of pods, that the schema does not hold.
 
 use serde_json::{Map, Value, json};
 
@@ -7,25 +7,18 @@ use crate::value::{default, default_text, entries, has, is_true, list, list_mut,
 
 pub(super) fn apply(pod: &mut Value) {
     let spec = object_mut(pod, "spec");
-    service_account_alias(spec);
-    default_text(spec, "dnsPolicy", "ClusterFirst");
-    default_text(spec, "restartPolicy", "Always");
-    default_text(spec, "schedulerName", "default-scheduler");
-    default(spec, "terminationGracePeriodSeconds", 30);
     default(spec, "enableServiceLinks", true);
-    default(spec, "securityContext", Map::new());
     if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
         set(spec, "terminationGracePeriodSeconds", 1);
     }
-    for volume in list_mut(spec, "volumes") {
-        volume_defaults(volume);
-    }
+    template(spec);
     let host_network = is_true(spec, "hostNetwork");
     for key in CONTAINER_LISTS {
         for container in list_mut(spec, key) {
-            container_defaults(container);
+            if has(container, "resources") {
+                requests_from_limits(&mut container["resources"]);
+            }
             for port in list_mut(container, "ports") {
-                default_text(port, "protocol", "TCP");
                 if host_network && port["hostPort"].as_i64().unwrap_or(0) == 0 {
                     let port_number = port["containerPort"].clone();
                     set(port, "hostPort", port_number);
@@ -39,6 +32,27 @@ pub(super) fn apply(pod: &mut Value) {
     if has(pod, "status") {
         for (one, all) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
             address_alias(&mut pod["status"], one, all);
+        }
+    }
+}
+
+/// What the spec of a pod has by default, be it in a pod or in a template. The rest depends on the time a pod is made.
+pub(super) fn template(spec: &mut Value) {
+    service_account_alias(spec);
+    default_text(spec, "dnsPolicy", "ClusterFirst");
+    default_text(spec, "restartPolicy", "Always");
+    default_text(spec, "schedulerName", "default-scheduler");
+    default(spec, "terminationGracePeriodSeconds", 30);
+    default(spec, "securityContext", Map::new());
+    for volume in list_mut(spec, "volumes") {
+        volume_defaults(volume);
+    }
+    for key in CONTAINER_LISTS {
+        for container in list_mut(spec, key) {
+            container_defaults(container);
+            for port in list_mut(container, "ports") {
+                default_text(port, "protocol", "TCP");
+            }
         }
     }
 }
@@ -86,9 +100,6 @@ fn container_defaults(container: &mut Value) {
         if has(variable, "valueFrom") {
             source_defaults(&mut variable["valueFrom"]);
         }
-    }
-    if has(container, "resources") {
-        requests_from_limits(&mut container["resources"]);
     }
 }
 

@@ -26,21 +26,24 @@ pub(super) use update::{status, update};
 
 /// Rules for any pod.
 pub(super) fn object(pod: &Value, errors: &mut Vec<FieldError>) {
-    let spec = &pod["spec"];
     if let Some(mirror_of) = mirror_of(pod)
-        && text(spec, "nodeName").is_empty()
+        && text(&pod["spec"], "nodeName").is_empty()
     {
         let field = Path::new("metadata.annotations").key(MIRROR);
         let detail = "must set spec.nodeName if mirror pod annotation is set";
         errors.push(FieldError::invalid(field, mirror_of, detail));
     }
-    let field = Path::new("spec");
-    volumes::check(spec, &field.child("volumes"), errors);
-    container::check(spec, &field, errors);
-    check_choice(spec, "restartPolicy", &field, &["Always", "OnFailure", "Never"], errors);
+    template(&pod["spec"], &Path::new("spec"), errors);
+}
+
+/// Rules for the spec of a pod, be it in a pod or in a template.
+pub(super) fn template(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let volumes = volumes::check(spec, &field.child("volumes"), errors);
+    container::check(spec, field, &volumes, errors);
+    check_choice(spec, "restartPolicy", field, &["Always", "OnFailure", "Never"], errors);
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    check_choice(spec, "dnsPolicy", &field, &policies, errors);
-    crate::meta::validate_labels(spec, "nodeSelector", &field, errors);
+    check_choice(spec, "dnsPolicy", field, &policies, errors);
+    crate::meta::validate_labels(spec, "nodeSelector", field, errors);
     security::check_pod(spec, &field.child("securityContext"), errors);
     for (position, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
         if text(secret, "name").is_empty() {
@@ -50,15 +53,15 @@ pub(super) fn object(pod: &Value, errors: &mut Vec<FieldError>) {
     }
     affinity::check(&spec["affinity"], &field.child("affinity"), errors);
     check_dns(spec, &field.child("dnsConfig"), errors);
-    check_gates(spec, &field, errors);
+    check_gates(spec, field, errors);
     tolerations::check_spread(spec, &field.child("topologySpreadConstraints"), errors);
-    check_names(spec, &field, errors);
+    check_names(spec, field, errors);
     tolerations::check(list(spec, "tolerations"), &field.child("tolerations"), errors);
     check_host_aliases(spec, &field.child("hostAliases"), errors);
     if has(spec, "resources") {
         resources::check(&spec["resources"], &field.child("resources"), errors);
     }
-    check_choice(spec, "preemptionPolicy", &field, &["Never", "PreemptLowerPriority"], errors);
+    check_choice(spec, "preemptionPolicy", field, &["Never", "PreemptLowerPriority"], errors);
 }
 
 /// A set value must be one of `supported`.

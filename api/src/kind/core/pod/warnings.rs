@@ -1,4 +1,4 @@
-//! Warnings about pods: Kubernetes' own, and one for each field that is accepted but not acted on yet.
+//! Warnings about pods and templates of pods: Kubernetes' own, and one for each field that is accepted but not acted on yet.
 
 use serde_json::Value;
 
@@ -9,19 +9,28 @@ use crate::{
 };
 
 pub(super) fn all(pod: &Value) -> Vec<String> {
-    let mut warnings = kubernetes_warnings(pod);
-    warnings.extend(unsupported_warnings(pod));
+    about(pod, &Path::default())
+}
+
+/// Warnings about a pod, or a template of one, at `field`.
+pub(super) fn about(pod: &Value, field: &Path) -> Vec<String> {
+    let mut warnings = kubernetes_warnings(&pod["spec"], &field.child("spec"));
+    warnings.extend(unsupported(pod, field));
     warnings
 }
 
 /// A warning for each field of `pod` that is stored but has no effect yet.
 pub fn unsupported_warnings(pod: &Value) -> Vec<String> {
+    unsupported(pod, &Path::default())
+}
+
+fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for path in UNSUPPORTED {
         let parts: Vec<&str> = path.split('.').collect();
-        find(pod, &parts, &Path::new(""), &mut found);
+        find(pod, &parts, field, &mut found);
     }
-    let annotations = Path::new("metadata.annotations");
+    let annotations = field.child("metadata").child("annotations");
     let set = UNSUPPORTED_ANNOTATIONS.iter().filter(|name| has(&pod["metadata"]["annotations"], name));
     found.extend(set.map(|name| annotations.key(name)));
     found.into_iter().map(|path| format!("{path}: accepted, but has no effect yet")).collect()
@@ -109,78 +118,78 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Warnings that a Kubernetes server gives.
-fn kubernetes_warnings(pod: &Value) -> Vec<String> {
-    let spec = &pod["spec"];
+fn kubernetes_warnings(spec: &Value, field: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
     for (position, volume) in list(spec, "volumes").iter().enumerate() {
-        for (field, name, since, gone) in DEAD_VOLUMES {
-            if has(volume, field) {
-                let path = format!("spec.volumes[{position}].{name}");
+        for (key, name, since, gone) in DEAD_VOLUMES {
+            if has(volume, key) {
+                let path = field.child("volumes").index(position).child(name);
                 warnings.push(format!("{path}: deprecated in {since}, non-functional in {gone}+"));
             }
         }
     }
-    for (position, constraint) in list(spec, "topologySpreadConstraints").iter().enumerate() {
-        if !has(constraint, "labelSelector") {
-            let path = format!("spec.topologySpreadConstraints[{position}].labelSelector");
+    let mut check_selector = |holder: &Value, field: &Path| {
+        if !has(holder, "labelSelector") {
+            let path = field.child("labelSelector");
             warnings.push(format!("{path}: a null labelSelector results in matching no pod"));
         }
+    };
+    for (position, constraint) in list(spec, "topologySpreadConstraints").iter().enumerate() {
+        check_selector(constraint, &field.child("topologySpreadConstraints").index(position));
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let affinity = &spec["affinity"][kind];
-        let path = Path::new("spec.affinity").child(kind);
+        let field = field.child("affinity").child(kind);
         for (list_name, inner) in [
             ("preferredDuringSchedulingIgnoredDuringExecution", Some("podAffinityTerm")),
             ("requiredDuringSchedulingIgnoredDuringExecution", None),
         ] {
             for (position, term) in list(affinity, list_name).iter().enumerate() {
-                let path = path.child(list_name).index(position);
-                let (term, path) = match inner {
-                    Some(inner) => (&term[inner], path.child(inner)),
-                    None => (term, path),
-                };
-                if !has(term, "labelSelector") {
-                    let path = path.child("labelSelector");
-                    warnings.push(format!("{path}: a null labelSelector results in matching no pod"));
+                let field = field.child(list_name).index(position);
+                match inner {
+                    Some(inner) => check_selector(&term[inner], &field.child(inner)),
+                    None => check_selector(term, &field),
                 }
             }
         }
     }
-    port_warnings(spec, &mut warnings);
-    duplicate_env_warnings(spec, &mut warnings);
+    for key in CONTAINER_LISTS {
+        for (position, container) in list(spec, key).iter().enumerate() {
+            port_warnings(container, &field.child(key).index(position), &mut warnings);
+        }
+    }
+    for key in CONTAINER_LISTS {
+        for (position, container) in list(spec, key).iter().enumerate() {
+            duplicate_env_warnings(container, &field.child(key).index(position), &mut warnings);
+        }
+    }
     warnings
 }
 
-fn port_warnings(spec: &Value, warnings: &mut Vec<String>) {
-    for key in CONTAINER_LISTS {
-        for (i, container) in list(spec, key).iter().enumerate() {
-            for (j, port) in list(container, "ports").iter().enumerate() {
-                let host_ip = text(port, "hostIP");
-                if !host_ip.is_empty() && port["hostPort"].as_i64().unwrap_or(0) == 0 {
-                    warnings.push(format!(
-                        "spec.{key}[{i}].ports[{j}]: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} \
-                         Protocol:{} HostIP:{host_ip}}}",
-                        text(port, "name"),
-                        port["containerPort"],
-                        text(port, "protocol"),
-                    ));
-                }
-            }
+fn port_warnings(container: &Value, field: &Path, warnings: &mut Vec<String>) {
+    for (position, port) in list(container, "ports").iter().enumerate() {
+        let host_ip = text(port, "hostIP");
+        if !host_ip.is_empty() && port["hostPort"].as_i64().unwrap_or(0) == 0 {
+            warnings.push(format!(
+                "{}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} HostIP:{host_ip}}}",
+                field.child("ports").index(position),
+                text(port, "name"),
+                port["containerPort"],
+                text(port, "protocol"),
+            ));
         }
     }
 }
 
-fn duplicate_env_warnings(spec: &Value, warnings: &mut Vec<String>) {
-    for key in CONTAINER_LISTS {
-        for (i, container) in list(spec, key).iter().enumerate() {
-            let names: Vec<&str> =
-                list(container, "env").iter().map(|variable| text(variable, "name")).collect();
-            for (j, name) in names.iter().enumerate().filter(|(j, name)| names[..*j].contains(name)) {
-                warnings.push(format!(
-                    "spec.{key}[{i}].env[{j}]: hides previous definition of \"{name}\", which may be dropped when using apply"
-                ));
-            }
-        }
+fn duplicate_env_warnings(container: &Value, field: &Path, warnings: &mut Vec<String>) {
+    let names: Vec<&str> = list(container, "env").iter().map(|variable| text(variable, "name")).collect();
+    for (position, name) in
+        names.iter().enumerate().filter(|(position, name)| names[..*position].contains(name))
+    {
+        let field = field.child("env").index(position);
+        warnings.push(format!(
+            "{field}: hides previous definition of \"{name}\", which may be dropped when using apply"
+        ));
     }
 }
 

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use crate::{
     field::{FieldError, Path},
-    kind::report,
+    kind::{
+        label_selector::{self, check_operator},
+        report,
+    },
     names,
     value::{has, list, text},
 };
@@ -79,38 +82,9 @@ fn check_node_term(term: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// The values must suit the operator; `numeric` operators exist for nodes only.
-fn check_operator(requirement: &Value, field: &Path, numeric: &[&str], errors: &mut Vec<FieldError>) {
-    let values = list(requirement, "values");
-    match text(requirement, "operator") {
-        "In" | "NotIn" => {
-            if values.is_empty() {
-                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.push(FieldError::required(field.child("values"), detail));
-            }
-        }
-        "Exists" | "DoesNotExist" => {
-            if !values.is_empty() {
-                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.push(FieldError::forbidden(field.child("values"), detail));
-            }
-        }
-        operator if numeric.contains(&operator) => {
-            if values.len() != 1 {
-                let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-                errors.push(FieldError::required(field.child("values"), detail));
-            }
-        }
-        operator => {
-            let detail = "not a valid selector operator";
-            errors.push(FieldError::invalid(field.child("operator"), operator, detail));
-        }
-    }
-}
-
 fn check_pod_term(term: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     for key in ["labelSelector", "namespaceSelector"] {
-        check_selector(&term[key], &field.child(key), errors);
+        label_selector::check(&term[key], &field.child(key), errors);
     }
     for (position, namespace) in list(term, "namespaces").iter().filter_map(Value::as_str).enumerate() {
         report(names::dns_label(namespace), &field.child("namespace").index(position), namespace, errors);
@@ -118,20 +92,6 @@ fn check_pod_term(term: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     match text(term, "topologyKey") {
         "" => errors.push(FieldError::required(field.child("topologyKey"), "can not be empty")),
         key => report(names::qualified_name(key), &field.child("topologyKey"), key, errors),
-    }
-}
-
-/// A label selector in its object form.
-pub(super) fn check_selector(selector: &Value, field: &Path, errors: &mut Vec<FieldError>) {
-    crate::meta::validate_labels(selector, "matchLabels", field, errors);
-    for (position, requirement) in list(selector, "matchExpressions").iter().enumerate() {
-        let field = field.child("matchExpressions").index(position);
-        check_operator(requirement, &field, &[], errors);
-        let key = text(requirement, "key");
-        report(names::qualified_name(key), &field.child("key"), key, errors);
-        for (position, value) in list(requirement, "values").iter().filter_map(Value::as_str).enumerate() {
-            report(names::label_value(value), &field.child("values").index(position), value, errors);
-        }
     }
 }
 

@@ -9,11 +9,11 @@ use crate::{
     field::{FieldError, Path},
     kind::{pod::is_sidecar, report},
     names,
-    value::{entries, has, list, text},
+    value::{entries, has, is_true, list, text},
 };
 
-pub(super) fn check(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
-    let volumes: BTreeSet<&str> = list(spec, "volumes").iter().map(|volume| text(volume, "name")).collect();
+/// Checks containers, which may mount these volumes.
+pub(super) fn check(spec: &Value, field: &Path, volumes: &BTreeSet<&str>, errors: &mut Vec<FieldError>) {
     let mut names = BTreeSet::new();
     let main = field.child("containers");
     if list(spec, "containers").is_empty() {
@@ -22,15 +22,20 @@ pub(super) fn check(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     let mut host_ports = BTreeSet::new();
     for (position, container) in list(spec, "containers").iter().enumerate() {
         let field = main.index(position);
-        check_common(container, &field, &volumes, errors);
+        check_common(container, &field, volumes, errors);
         probes::check(container, &field, errors);
         check_unique_name(container, &field, &mut names, errors);
         check_choice(container, "restartPolicy", &field, &["Always", "OnFailure", "Never"], errors);
         check_host_ports(container, &field, &mut host_ports, errors);
     }
+    if is_true(spec, "hostNetwork") {
+        for (position, container) in list(spec, "containers").iter().enumerate() {
+            check_host_network(container, &main.index(position).child("ports"), errors);
+        }
+    }
     for (position, container) in list(spec, "initContainers").iter().enumerate() {
         let field = field.child("initContainers").index(position);
-        check_common(container, &field, &volumes, errors);
+        check_common(container, &field, volumes, errors);
         check_unique_name(container, &field, &mut names, errors);
         if is_sidecar(container) {
             probes::check(container, &field, errors);
@@ -40,7 +45,7 @@ pub(super) fn check(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     }
     for (position, container) in list(spec, "ephemeralContainers").iter().enumerate() {
         let field = field.child("ephemeralContainers").index(position);
-        check_common(container, &field, &volumes, errors);
+        check_common(container, &field, volumes, errors);
         check_unique_name(container, &field, &mut names, errors);
         for (key, _) in entries(container, "resources") {
             if ["limits", "requests"].contains(&key.as_str()) {
@@ -142,6 +147,17 @@ fn check_host_ports(
         if number != 0 && !taken.insert(place.clone()) {
             let field = field.child("ports").index(position).child("hostPort");
             errors.push(FieldError::duplicate(field, place));
+        }
+    }
+}
+
+/// On the node's network a port has one number. A template may leave it to the pods that are made of it.
+fn check_host_network(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    for (position, port) in list(container, "ports").iter().enumerate() {
+        let number = port["hostPort"].as_i64().unwrap_or(0);
+        if number != 0 && port["containerPort"] != port["hostPort"] {
+            let detail = "must match `containerPort` when `hostNetwork` is true";
+            errors.push(FieldError::invalid(field.index(position).child("hostPort"), number, detail));
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{affinity::check_selector, check_choice};
+use super::check_choice;
 use crate::{
     field::{FieldError, Path},
-    kind::report,
+    kind::{label_selector, report},
     names,
     value::{has, list, text},
 };
@@ -90,6 +90,6 @@ pub(super) fn check_spread(spec: &Value, field: &Path, errors: &mut Vec<FieldErr
         for key in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             check_choice(constraint, key, &field, &["Honor", "Ignore"], errors);
         }
-        check_selector(&constraint["labelSelector"], &field.child("labelSelector"), errors);
+        label_selector::check(&constraint["labelSelector"], &field.child("labelSelector"), errors);
     }
 }

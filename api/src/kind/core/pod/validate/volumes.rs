@@ -13,10 +13,13 @@ use crate::{
     value::{has, list, text},
 };
 
-pub(super) fn check(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+/// Checks volumes and answers the names of those that are well.
+pub(super) fn check<'s>(spec: &'s Value, field: &Path, errors: &mut Vec<FieldError>) -> BTreeSet<&'s str> {
     let mut seen = BTreeSet::new();
+    let mut well = BTreeSet::new();
     for (position, volume) in list(spec, "volumes").iter().enumerate() {
         let field = field.index(position);
+        let before = errors.len();
         check_source(volume, &field, errors);
         let name = text(volume, "name");
         if name.is_empty() {
@@ -28,7 +31,11 @@ pub(super) fn check(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::duplicate(field.child("name"), name));
         }
         report(problems, &field.child("name"), name, errors);
+        if errors.len() == before {
+            well.insert(name);
+        }
     }
+    well
 }
 
 fn check_source(volume: &Value, field: &Path, errors: &mut Vec<FieldError>) {
