@@ -90,6 +90,11 @@ impl FieldError {
         Self::new(ErrorKind::Invalid, field, format!("Invalid value: {value}: {detail}"))
     }
 
+    /// The value as a whole breaks a rule, and is not worth showing.
+    pub fn invalid_as_a_whole(field: impl Into<Path>, detail: &str) -> Self {
+        Self::new(ErrorKind::Invalid, field, format!("Invalid value: {detail}"))
+    }
+
     /// The value is none of `supported`.
     pub fn not_supported(field: impl Into<Path>, value: impl Into<Value>, supported: &[&str]) -> Self {
         Self::not_supported_json(field, &value.into().to_string(), supported)

@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn rows_are_complete() {
-        for kind in all() {
+        // Another test adds and removes a kind meanwhile.
+        for kind in all().filter(|kind| !kind.group.starts_with("test.")) {
             assert_eq!(kind.definition().short_name(), kind.kind);
             assert_eq!(by_kind(&kind.api_version(), kind.kind).unwrap().plural, kind.plural);
             assert_eq!(by_resource(kind.group, kind.version, kind.plural).unwrap().kind, kind.kind);

@@ -75,6 +75,24 @@ pub(crate) fn dns_label(value: &str) -> Vec<Cow<'static, str>> {
     problems
 }
 
+/// A domain and a path below it: `example.com/controller`.
+pub(crate) fn domain_prefixed_path(value: &str) -> Vec<Cow<'static, str>> {
+    let Some((domain, path)) = value.split_once('/') else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()];
+    };
+    if domain.is_empty() || path.is_empty() {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()];
+    }
+    let mut problems: Vec<Cow<'static, str>> =
+        dns_subdomain(domain).into_iter().map(|problem| format!("prefix part {problem}").into()).collect();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !path.bytes().all(allowed) {
+        problems
+            .push("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')".into());
+    }
+    problems
+}
+
 /// A key with an optional DNS prefix: label and annotation keys, finalizers, condition types, resource names.
 pub(crate) fn qualified_name(value: &str) -> Vec<Cow<'static, str>> {
     let mut problems = Vec::new();

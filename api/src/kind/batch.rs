@@ -1,6 +1,12 @@
 //! Kinds of the group `batch`.
 
+mod cron_job;
+mod indexes;
+mod job;
+mod schedule;
+mod time_zone;
+
 use super::Kind;
 
 /// Kinds of this group, in the order of discovery.
-pub(super) static KINDS: &[&Kind] = &[];
+pub(super) static KINDS: &[&Kind] = &[&cron_job::KIND, &job::KIND];

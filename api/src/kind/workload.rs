@@ -90,6 +90,13 @@ pub(super) fn check_selector_stays(new: &Value, old: &Value, errors: &mut Vec<Fi
 
 /// Warnings about the template of a spec, and about a name that pods cannot have.
 pub(super) fn warnings(object: &Value) -> Vec<String> {
+    let mut warnings = name_warnings(object);
+    warnings.extend(template_warnings(object));
+    warnings
+}
+
+/// A warning about a name that pods cannot have.
+pub(super) fn name_warnings(object: &Value) -> Vec<String> {
     let mut warnings = Vec::new();
     let problems = names::dns_label(text(&object["metadata"], "name"));
     if !problems.is_empty() {
@@ -99,7 +106,6 @@ pub(super) fn warnings(object: &Value) -> Vec<String> {
             problems.join(" ")
         ));
     }
-    warnings.extend(template_warnings(object));
     warnings
 }
 

@@ -39,6 +39,9 @@ fn refused_by_the_service(case: &Case) -> Option<&'static str> {
         "NotFound" => Some("what is there is known to the store"),
         "MethodNotAllowed" | "NotAcceptable" | "UnsupportedMediaType" => Some("verbs and media types"),
         "Invalid" if message.contains("managedFields") => Some("managed fields come with server-side apply"),
+        "Invalid" if message.contains("\"InitContainers\":") => {
+            Some("its message shows a template as Go holds it inside the server, ours as the API has it")
+        }
         "Conflict" if message.contains("has been modified") => Some("the store compares revisions"),
         _ if message.contains("Options.meta.k8s.io") && !message.contains("fieldValidation") => {
             Some("options are read by the service")
