@@ -3,4 +3,7 @@
 
 mod client;
 mod golden;
+mod kubectl;
+mod kubectl_golden;
+mod kubectl_tour;
 mod matching;

@@ -68,8 +68,8 @@ fn recorded_answers_are_given() {
         // What is of no kind that is served is left out, as are the cases about it.
         request(&mut client, &Bindings::default(), &case);
     }
-    let known = listed_differences();
-    let (mut differing, mut report, mut count) = (BTreeSet::new(), String::new(), 0);
+    let known = listed_differences(&FILES);
+    let (mut differing, mut told, mut count) = (BTreeSet::new(), String::new(), 0);
     for file in FILES {
         for case in read(&folder.join(format!("{file}.json"))) {
             count += 1;
@@ -79,7 +79,7 @@ fn recorded_answers_are_given() {
                 continue;
             }
             if !known.contains(&name) {
-                report.push_str(&format!("## {name}\n{}\n", differences.join("\n")));
+                told.push_str(&format!("## {name}\n{}\n", differences.join("\n")));
             }
             differing.insert(name);
         }
@@ -90,11 +90,9 @@ fn recorded_answers_are_given() {
         differing.len(),
         known.len() - stale.len()
     );
-    if let Some(path) = std::env::var_os("DUNLIN_GOLDEN_REPORT") {
-        std::fs::write(path, &report).unwrap();
-    }
+    report("golden", &told);
     let unlisted = differing.difference(&known).count();
-    assert!(unlisted == 0, "{unlisted} cases differ and are not listed:\n{}", shortened(&report));
+    assert!(unlisted == 0, "{unlisted} cases differ and are not listed:\n{}", shortened(&told));
     assert!(stale.is_empty(), "listed as differing, but equal: {stale:#?}");
 }
 
@@ -201,10 +199,10 @@ fn encoded(text: &str) -> String {
 }
 
 /// The cases that `docs/kubernetes-compat.md` lists: rows of a table whose first cell is `FILE: CASE` in backquotes.
-fn listed_differences() -> BTreeSet<String> {
+pub(super) fn listed_differences(files: &[&str]) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("docs/kubernetes-compat.md")).unwrap();
     let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned());
-    let is_case = |name: &String| FILES.iter().any(|file| name.starts_with(&format!("{file}: ")));
+    let is_case = |name: &String| files.iter().any(|file| name.starts_with(&format!("{file}: ")));
     text.lines().filter_map(cell).filter(is_case).collect()
 }
 
@@ -213,7 +211,7 @@ fn read(path: &Path) -> Vec<Case> {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn data() -> Option<PathBuf> {
+pub(super) fn data() -> Option<PathBuf> {
     let named = std::env::var_os("DUNLIN_K8S_DATA").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| root().join("../shared/data/k8s-1.36")).join("golden");
     folder.is_dir().then_some(folder)
@@ -223,8 +221,15 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
+/// Leaves everything that differs in a file of the folder that `DUNLIN_GOLDEN_REPORT` names, for whoever mends it.
+pub(super) fn report(name: &str, text: &str) {
+    if let Some(folder) = std::env::var_os("DUNLIN_GOLDEN_REPORT") {
+        std::fs::write(Path::new(&folder).join(name), text).unwrap();
+    }
+}
+
 /// The beginning of a long report.
-fn shortened(report: &str) -> &str {
+pub(super) fn shortened(report: &str) -> &str {
     &report[..report.floor_char_boundary(REPORT_BYTES)]
 }
 

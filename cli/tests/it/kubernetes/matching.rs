@@ -69,7 +69,7 @@ impl Bindings {
         if expected == found {
             return true;
         }
-        let placeholders = Regex::new("<[a-zA-Z]+(-[0-9]+)?>").unwrap();
+        let placeholders = Regex::new("<[a-zA-Z]+(-[0-9]+)?>|xxx[0-9]{2}").unwrap();
         let mut pattern = String::from("(?s)^");
         let mut names = Vec::new();
         let mut end = 0;
@@ -91,7 +91,7 @@ impl Bindings {
         let Some(captures) = Regex::new(&pattern).unwrap().captures(found) else { return false };
         for (position, name) in names.into_iter().enumerate() {
             // Only numbered ones and the suffix of a generated name mean the same thing each time.
-            if name.contains('-') {
+            if name.contains('-') || name.starts_with("xxx") {
                 self.values.insert(name, captures[position + 1].to_owned());
             }
         }
@@ -101,6 +101,9 @@ impl Bindings {
 
 /// What a placeholder may stand for.
 fn form(placeholder: &str) -> Option<&'static str> {
+    if placeholder.starts_with("xxx") {
+        return Some("[a-z0-9]{5}");
+    }
     let name = placeholder.trim_matches(['<', '>']);
     Some(match name.split('-').next().unwrap_or_default() {
         "uid" => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
@@ -111,6 +114,7 @@ fn form(placeholder: &str) -> Option<&'static str> {
         "clusterIP" => "[0-9a-f:.]+",
         "pem" | "host" => ".+",
         "age" => "[0-9]+[smhdy]([0-9]+[smhdy])?",
+        "date" => "[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]+ [+-][0-9]{4}",
         _ => return None,
     })
 }

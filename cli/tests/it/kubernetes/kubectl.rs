@@ -1,0 +1,88 @@
+//! The real kubectl 1.36, installed by `cargo xtask packages`, against the built coordinator.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::cluster::{Answer, workloads};
+
+/// kubectl with a configuration and a cache of its own.
+#[derive(Debug)]
+pub(super) struct Kubectl {
+    program: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+impl Kubectl {
+    /// kubectl as the user of `config`, in a namespace; `None` where it is not installed.
+    pub(super) fn new(config: &Path, namespace: &str) -> Option<Self> {
+        let program = workloads().parent().unwrap().join("clients/kubectl/usr/bin/kubectl");
+        if !program.is_file() {
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let text = fs::read_to_string(config).unwrap();
+        let mut config: Value = serde_norway::from_str(&text).unwrap();
+        config["contexts"][0]["context"]["namespace"] = namespace.into();
+        let server =
+            config["clusters"][0]["cluster"]["server"].as_str().unwrap().replace("quic://", "https://");
+        config["clusters"][0]["cluster"]["server"] = server.into();
+        // JSON is YAML.
+        fs::write(dir.path().join("config"), config.to_string()).unwrap();
+        Some(Self { program, dir })
+    }
+
+    /// Runs a command to its end.
+    pub(super) fn run<S: AsRef<str>>(&self, args: &[S], stdin: &str) -> Answer {
+        let mut command = Command::new(&self.program);
+        command.args(args.iter().map(AsRef::as_ref)).current_dir(self.dir.path());
+        command.env("KUBECONFIG", self.dir.path().join("config")).env("HOME", self.dir.path());
+        command.env("KUBE_EDITOR", self.editor()).env_remove("KUBECTL_EXTERNAL_DIFF");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that reads no stdin may be gone before it is written.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs a command that must succeed, and answers its stdout.
+    pub(super) fn ok(&self, args: &[&str]) -> String {
+        self.ok_with(args, "")
+    }
+
+    /// Runs a command with something on stdin that must succeed, and answers its stdout.
+    pub(super) fn ok_with(&self, args: &[&str], stdin: &str) -> String {
+        let answer = self.run(args, stdin);
+        assert_eq!(answer.code, 0, "kubectl {args:?}: {answer:?}");
+        answer.stdout
+    }
+
+    /// Runs a command that must fail, and answers its stderr.
+    pub(super) fn fails(&self, args: &[&str]) -> String {
+        let answer = self.run(args, "");
+        assert_ne!(answer.code, 0, "kubectl {args:?}: {answer:?}");
+        answer.stderr
+    }
+
+    /// A file in kubectl's folder.
+    pub(super) fn file(&self, name: &str, content: &str) -> String {
+        let path = self.dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Edits by the script that `file("edit.sed", ..)` left.
+    fn editor(&self) -> String {
+        format!("sed -i -f {}", self.dir.path().join("edit.sed").display())
+    }
+}

@@ -1,0 +1,235 @@
+//! A tour through kubectl against a cluster with real nodes: every command that needs no controller of a later time, told by what
+//! it does and not by how it prints (for that see `kubectl_golden`).
+
+use serde_json::Value;
+
+use super::kubectl::Kubectl;
+use crate::cluster::{Namespace, wait_until};
+
+/// A namespace with kubectl in it; `None`, and a word about it, where kubectl is not installed.
+macro_rules! tour {
+    () => {{
+        let namespace = Namespace::new();
+        match Kubectl::new(&namespace.cluster.config(), &namespace.name) {
+            Some(kubectl) => (namespace, kubectl),
+            None => {
+                println!("SKIPPED: there is no kubectl 1.36; `cargo xtask packages` installs it");
+                return;
+            }
+        }
+    }};
+}
+
+#[test]
+fn what_the_server_is_and_serves() {
+    let (_namespace, kubectl) = tour!();
+    let version: Value = serde_json::from_str(&kubectl.ok(&["version", "-o", "json"])).unwrap();
+    assert_eq!(version["serverVersion"]["minor"], "36");
+    assert!(kubectl.ok(&["cluster-info"]).contains("control plane"));
+    let resources = kubectl.ok(&["api-resources", "-o", "name"]);
+    for known in
+        ["pods", "deployments.apps", "clusterroles.rbac.authorization.k8s.io", "leases.coordination.k8s.io"]
+    {
+        assert!(resources.lines().any(|line| line == known), "{known} in {resources}");
+    }
+    let versions = kubectl.ok(&["api-versions"]);
+    assert!(versions.contains("autoscaling/v2") && versions.lines().any(|line| line == "v1"), "{versions}");
+    assert_eq!(kubectl.ok(&["get", "--raw", "/readyz"]), "ok");
+    let fields = kubectl.ok(&["explain", "pod.spec.containers", "--recursive"]);
+    assert!(fields.contains("imagePullPolicy") && fields.contains("livenessProbe"), "{fields}");
+    assert!(kubectl.ok(&["explain", "deploy.spec.replicas"]).contains("<integer>"));
+}
+
+#[test]
+fn objects_are_made_shown_and_changed() {
+    let (_namespace, kubectl) = tour!();
+    kubectl.ok(&["create", "configmap", "c", "--from-literal=a=1", "--from-literal=b=2"]);
+    for output in [
+        "yaml",
+        "json",
+        "name",
+        "wide",
+        "jsonpath={.data.a}",
+        "go-template={{.data.a}}",
+        "custom-columns=A:.data.a",
+    ] {
+        let shown = kubectl.ok(&["get", "configmap", "c", "-o", output]);
+        assert!(!shown.is_empty(), "{output}");
+    }
+    for (kind, patch, path, expected) in [
+        ("strategic", r#"{"data":{"c":"3"}}"#, "{.data.c}", "3"),
+        ("merge", r#"{"data":{"a":null}}"#, "{.data.a}", ""),
+        ("json", r#"[{"op":"replace","path":"/data/b","value":"9"}]"#, "{.data.b}", "9"),
+    ] {
+        kubectl.ok(&["patch", "configmap", "c", "--type", kind, "-p", patch]);
+        assert_eq!(kubectl.ok(&["get", "cm", "c", "-o", &format!("jsonpath={path}")]), expected, "{kind}");
+    }
+    kubectl.ok(&["label", "cm", "c", "x=y"]);
+    assert!(kubectl.fails(&["label", "cm", "c", "x=z"]).contains("overwrite"));
+    kubectl.ok(&["annotate", "cm", "c", "note=n"]);
+    assert_eq!(kubectl.ok(&["get", "cm", "-l", "x=y", "-o", "name"]).trim(), "configmap/c");
+    let text = kubectl.ok(&["get", "cm", "c", "-o", "yaml"]).replace("b: \"9\"", "b: \"10\"");
+    kubectl.ok_with(&["replace", "-f", "-"], &text);
+    let stale = kubectl.run(&["replace", "-f", "-"], &text);
+    assert!(stale.code != 0 && stale.stderr.contains("the object has been modified"), "{stale:?}");
+    kubectl.file("edit.sed", "s/b: \"10\"/b: \"11\"/");
+    kubectl.ok(&["edit", "cm", "c"]);
+    assert_eq!(kubectl.ok(&["get", "cm", "c", "-o", "jsonpath={.data.b}"]), "11");
+    kubectl.ok(&["delete", "cm", "c"]);
+    assert!(kubectl.fails(&["get", "cm", "c"]).contains("(NotFound)"));
+}
+
+#[test]
+fn apply_keeps_track_of_who_owns_what() {
+    let (_namespace, kubectl) = tour!();
+    let manifest = |replicas: u32| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
+             selector: {{matchLabels: {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    \
+             spec: {{containers: [{{name: c, image: hello}}]}}\n"
+        )
+    };
+    assert!(kubectl.ok_with(&["apply", "-f", "-"], &manifest(0)).contains("created"));
+    assert!(kubectl.ok_with(&["apply", "-f", "-"], &manifest(0)).contains("unchanged"));
+    let changed = kubectl.run(&["diff", "-f", "-"], &manifest(1));
+    assert!(changed.code == 1 && changed.stdout.contains("+  replicas: 1"), "{changed:?}");
+    assert_eq!(kubectl.run(&["diff", "-f", "-"], &manifest(0)).code, 0);
+    assert!(kubectl.ok_with(&["apply", "-f", "-"], &manifest(1)).contains("configured"));
+    kubectl.ok(&["scale", "deployment", "web", "--replicas=3"]);
+    let server_side = ["apply", "--server-side", "--field-manager=tour", "-f", "-"];
+    let conflict = kubectl.run(&server_side, &manifest(2));
+    assert!(conflict.code != 0 && conflict.stderr.contains(".spec.replicas"), "{conflict:?}");
+    kubectl.ok_with(&[&server_side[..], &["--force-conflicts"]].concat(), &manifest(2));
+    assert_eq!(kubectl.ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]), "2");
+    let managers = "jsonpath={.metadata.managedFields[*].manager}";
+    assert!(kubectl.ok(&["get", "deploy", "web", "--show-managed-fields", "-o", managers]).contains("tour"));
+    kubectl.ok(&["set", "image", "deploy/web", "c=other"]);
+    kubectl.ok(&["set", "env", "deploy/web", "A=b"]);
+    assert_eq!(kubectl.ok(&["get", "deploy", "web", "-o", "jsonpath={.metadata.generation}"]), "6");
+    kubectl.ok(&["rollout", "pause", "deploy/web"]);
+    kubectl.ok(&["rollout", "resume", "deploy/web"]);
+    kubectl.ok(&["rollout", "restart", "deploy/web"]);
+    kubectl.ok(&["autoscale", "deploy", "web", "--min=1", "--max=3", "--cpu=50%"]);
+    kubectl.ok(&["expose", "deploy", "web", "--port=80"]);
+    assert!(kubectl.ok(&["get", "all"]).contains("service/web"));
+    kubectl.ok(&["delete", "deploy/web", "svc/web", "hpa/web"]);
+}
+
+#[test]
+fn every_create_command_makes_its_object() {
+    let (namespace, kubectl) = tour!();
+    let unique = |name: &str| format!("{name}-{}", namespace.name);
+    let commands: &[(&str, &[&str])] = &[
+        ("deployment d", &["--image=hello"]),
+        ("job j", &["--image=hello"]),
+        ("cronjob cj", &["--image=hello", "--schedule=*/5 * * * *"]),
+        ("secret generic s", &["--from-literal=p=w"]),
+        ("service clusterip s1", &["--tcp=80:8080"]),
+        ("service nodeport s2", &["--tcp=80"]),
+        ("service externalname s3", &["--external-name=a.example"]),
+        ("serviceaccount sa", &[]),
+        ("role r", &["--verb=get", "--resource=pods"]),
+        ("rolebinding rb", &["--role=r", "--user=joe"]),
+        ("quota q", &["--hard=pods=100"]),
+        ("pdb b", &["--selector=app=web", "--min-available=1"]),
+        ("ingress i", &["--rule=a.example/x*=s1:80"]),
+    ];
+    for (what, options) in commands {
+        let words: Vec<&str> = what.split(' ').collect();
+        let shown = kubectl.ok(&[&["create"][..], &words, options].concat());
+        assert!(shown.contains(" created"), "{what}: {shown}");
+    }
+    for (what, name, options) in [
+        ("clusterrole", unique("cr"), vec!["--verb=get", "--resource=pods"]),
+        ("clusterrolebinding", unique("crb"), vec!["--clusterrole=view", "--user=joe"]),
+        ("priorityclass", unique("pc"), vec!["--value=10"]),
+    ] {
+        kubectl.ok(&[&["create", what, &name][..], &options].concat());
+        kubectl.ok(&["delete", what, &name]);
+    }
+    let token = kubectl.ok(&["create", "token", "sa", "--duration=20m"]);
+    assert_eq!(token.trim().split('.').count(), 3, "{token}");
+    for kind in
+        ["deploy", "job", "cronjob", "secret", "svc", "sa", "role", "rolebinding", "quota", "pdb", "ingress"]
+    {
+        let shown = kubectl.ok(&["describe", kind]);
+        assert!(shown.contains("Name:"), "{kind}: {shown}");
+    }
+    let refused =
+        kubectl.run(&["create", "-f", "-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\nfoo: 1\n");
+    assert!(refused.code != 0 && refused.stderr.contains("unknown field \"foo\""), "{refused:?}");
+}
+
+#[test]
+fn pods_run_and_are_looked_into() {
+    let (namespace, kubectl) = tour!();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: t, labels: {app: t}}\nspec:\n  containers:\n  - {name: c, image: dunlin.local/ticker, args: [\"200\"]}\n";
+    kubectl.ok_with(&["create", "-f", "-"], pod);
+    kubectl.ok(&["wait", "--for=condition=Ready", "pod/t", "--timeout=60s"]);
+    kubectl.ok(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/t", "--timeout=10s"]);
+    wait_until("a line in the log", || {
+        let log = kubectl.ok(&["logs", "t", "--tail=1"]);
+        if log.is_empty() { Err(log) } else { Ok(()) }
+    });
+    assert!(kubectl.ok(&["logs", "-l", "app=t", "--timestamps", "--limit-bytes=20"]).len() <= 20);
+    let described = kubectl.ok(&["describe", "pod", "t"]);
+    assert!(described.contains("Successfully assigned"), "{described}");
+    assert!(kubectl.ok(&["events", "--for", "pod/t"]).contains("Scheduled"));
+    assert!(
+        kubectl.ok(&["get", "events", "--field-selector", "involvedObject.name=t"]).contains("Scheduled")
+    );
+    assert!(kubectl.ok(&["get", "pods", "-o", "wide"]).contains("node-"));
+    let node = kubectl.ok(&["get", "pod", "t", "-o", "jsonpath={.spec.nodeName}"]);
+    assert!(kubectl.ok(&["describe", "node", &node]).contains(&namespace.name));
+    kubectl.ok(&["delete", "pod", "t", "--grace-period=1"]);
+    assert!(kubectl.fails(&["get", "pod", "t"]).contains("NotFound"));
+}
+
+#[test]
+fn nodes_are_cordoned_tainted_and_drained() {
+    let (_namespace, kubectl) = tour!();
+    // A node of its own that only exists in the API, so that no other test loses its nodes.
+    kubectl.ok_with(&["create", "-f", "-"], "apiVersion: v1\nkind: Node\nmetadata: {name: tour-node}\n");
+    kubectl.ok(&["cordon", "tour-node"]);
+    assert!(kubectl.ok(&["get", "node", "tour-node"]).contains("SchedulingDisabled"));
+    kubectl.ok(&["drain", "tour-node", "--ignore-daemonsets"]);
+    kubectl.ok(&["uncordon", "tour-node"]);
+    kubectl.ok(&["taint", "node", "tour-node", "k=v:NoSchedule"]);
+    assert!(kubectl.fails(&["taint", "node", "tour-node", "k=v:NoSchedule"]).contains("already has"));
+    kubectl.ok(&["taint", "node", "tour-node", "k-"]);
+    kubectl.ok(&["delete", "node", "tour-node"]);
+}
+
+#[test]
+fn owners_take_or_leave_their_dependents() {
+    let (_namespace, kubectl) = tour!();
+    for (policy, stays) in [("background", false), ("foreground", false), ("orphan", true)] {
+        kubectl.ok(&["create", "configmap", "owner"]);
+        let uid = kubectl.ok(&["get", "cm", "owner", "-o", "jsonpath={.metadata.uid}"]);
+        let owned = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: owned\n  ownerReferences:\n  - {{apiVersion: v1, kind: ConfigMap, \
+             name: owner, uid: {uid}, blockOwnerDeletion: true}}\n"
+        );
+        kubectl.ok_with(&["create", "-f", "-"], &owned);
+        kubectl.ok(&["delete", "cm", "owner", &format!("--cascade={policy}")]);
+        wait_until(&format!("the end of deletion by {policy}"), || {
+            let there =
+                kubectl.run(&["get", "cm", "owned", "-o", "jsonpath={.metadata.ownerReferences}"], "");
+            let gone = there.code != 0;
+            let freed = there.code == 0 && there.stdout.is_empty();
+            if if stays { freed } else { gone } { Ok(()) } else { Err(format!("{there:?}")) }
+        });
+        if stays {
+            kubectl.ok(&["delete", "cm", "owned"]);
+        }
+    }
+}
+
+#[test]
+fn who_may_do_what_is_told() {
+    let (_namespace, kubectl) = tour!();
+    assert_eq!(kubectl.ok(&["auth", "can-i", "delete", "nodes"]).trim(), "yes");
+    assert!(kubectl.ok(&["auth", "can-i", "--list"]).contains("*.*"));
+    let who = kubectl.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.groups}"]);
+    assert!(who.contains("system:masters") && who.contains("system:authenticated"), "{who}");
+}
