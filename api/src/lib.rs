@@ -10,6 +10,7 @@ pub mod kind;
 pub mod pipeline;
 
 pub mod decode;
+pub mod managed;
 pub mod openapi;
 pub mod patch;
 pub mod table;

@@ -6,7 +6,7 @@ use crate::{
     Status,
     field::{FieldError, Path},
     kind::{Generation, Kind, report},
-    names,
+    managed, names,
     pipeline::Creation,
     time::format_time,
     value::{entries, has, is_true, list, object_mut, put, remove, set, text},
@@ -73,7 +73,6 @@ pub(crate) fn prepare_update(kind: &Kind, object: &mut Value, old: &Value) -> Re
         }
     }
     put(metadata, "generation", old["generation"].clone());
-    remove(metadata, "managedFields");
     remove(metadata, "selfLink");
     Ok(())
 }
@@ -104,6 +103,7 @@ pub(crate) fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>
     validate_labels(metadata, "labels", &field, errors);
     validate_annotations(metadata, &field.child("annotations"), errors);
     validate_owners(metadata, &field.child("ownerReferences"), errors);
+    managed::validate(metadata, &field.child("managedFields"), errors);
     let finalizers = field.child("finalizers");
     for finalizer in list(metadata, "finalizers").iter().filter_map(Value::as_str) {
         report(names::qualified_name(finalizer), &finalizers, finalizer, errors);
@@ -219,17 +219,16 @@ fn namespace_mismatch() -> Status {
 }
 
 /// Never taken from a client that creates an object.
-const OWNED: [&str; 8] = [
+const OWNED: [&str; 7] = [
     "uid",
     "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "generation",
-    "managedFields",
     "resourceVersion",
     "selfLink",
 ];
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
-const ANNOTATIONS_LIMIT_BYTES: usize = 256 * 1024;
+pub(crate) const ANNOTATIONS_LIMIT_BYTES: usize = 256 * 1024;
 /// A generated name stays within a label's length: 63 less the suffix.
 const GENERATED_PREFIX_LIMIT: usize = 58;

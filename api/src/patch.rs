@@ -127,17 +127,36 @@ fn go_json(object: &Value) -> String {
     let Some(entries) = object.as_object() else { return object.to_string() };
     let shown = entries.iter().map(|(key, value)| match (key.as_str(), value.as_object()) {
         ("metadata", Some(metadata)) => {
-            let known = METADATA_ORDER.iter().filter_map(|key| metadata.get(*key).map(|value| (*key, value)));
-            let fields: Vec<String> = known.map(|(key, value)| format!("\"{key}\":{value}")).collect();
-            format!("\"metadata\":{{{}}}", fields.join(","))
+            let shown = in_order(metadata, &METADATA_ORDER, |key, value| match (key, value.as_array()) {
+                ("managedFields", Some(managers)) => {
+                    let managers = managers.iter().filter_map(Value::as_object);
+                    let managers: Vec<String> = managers
+                        .map(|manager| in_order(manager, &MANAGER_ORDER, |_, value| value.to_string()))
+                        .collect();
+                    format!("[{}]", managers.join(","))
+                }
+                _ => value.to_string(),
+            });
+            format!("\"metadata\":{shown}")
         }
         _ => format!("{}:{value}", Value::from(key.as_str())),
     });
     format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
 }
 
+/// A struct with its fields in this order, each as `shown`.
+fn in_order(
+    fields: &serde_json::Map<String, Value>,
+    order: &[&str],
+    shown: impl Fn(&str, &Value) -> String,
+) -> String {
+    let known = order.iter().filter_map(|key| fields.get(*key).map(|value| (*key, value)));
+    let fields: Vec<String> = known.map(|(key, value)| format!("\"{key}\":{}", shown(key, value))).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
 /// A value as Go's default formatting shows it: `map[data:map[a:1]]`.
-fn go_value(value: &Value) -> String {
+pub(crate) fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
@@ -171,6 +190,10 @@ const METADATA_ORDER: [&str; 15] = [
     "finalizers",
     "managedFields",
 ];
+
+/// Fields of an entry of `managedFields` as its Go struct orders them.
+const MANAGER_ORDER: [&str; 7] =
+    ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
 
 #[cfg(test)]
 mod tests {

@@ -12,13 +12,17 @@ use crate::{
     decode::{self as parse, Document, Format},
     field::FieldError,
     kind::{Generation, Kind, Warns},
+    managed::{self, Scope},
     meta,
     patch::{self as patches, PatchError, PatchKind},
     status::OptionsKind,
     value::{object_mut, put, set, text},
 };
 
+mod apply;
 mod refusal;
+
+pub use self::apply::{Applying, apply};
 
 use refusal::{not_an_object, unhandled, unreadable, wrong_kind};
 
@@ -54,6 +58,19 @@ pub struct Creation<'a> {
     pub uid: &'a str,
     /// Five random characters for a generated name, of those [`SUFFIX_ALPHABET`] has.
     pub suffix: &'a str,
+    /// Whose its fields are.
+    pub ownership: Ownership<'a>,
+}
+
+/// What an update is.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// What of the object it writes.
+    pub target: Target,
+    /// Time of the request.
+    pub now: Timestamp,
+    /// Whose the fields are that it changes.
+    pub ownership: Ownership<'a>,
 }
 
 /// What of an object an update writes.
@@ -63,6 +80,25 @@ pub enum Target {
     Object,
     /// Its status, labels, annotations and finalizers.
     Status,
+}
+
+impl Target {
+    /// The subresource that such requests name.
+    pub const fn subresource(self) -> &'static str {
+        match self {
+            Self::Object => "",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// How an object that is written comes by `metadata.managedFields`.
+#[derive(Clone, Copy, Debug)]
+pub enum Ownership<'a> {
+    /// What is changed belongs to this manager from now on.
+    Tracked(&'a str),
+    /// As the object says: [`apply`] made it, or nobody will ask.
+    AsGiven,
 }
 
 /// What generated names end in: no vowels and nothing that looks like another character, so that no words come out.
@@ -140,6 +176,7 @@ pub fn accept(
         return Err(wrong_kind(kind, &api_version, &name));
     }
     let mut unknown = Vec::new();
+    managed::mark_reset(&mut object);
     conform(kind.definition(), &mut object, &mut unknown)
         .map_err(|mismatch| unhandled(kind, &api_version, &name, &mismatch.to_string()))?;
     set(&mut object, "apiVersion", kind.api_version());
@@ -164,6 +201,10 @@ pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Re
     let mut object = accept(kind, object, FieldValidation::Ignore)?.object;
     meta::prepare_create(kind, &mut object, creation)?;
     (kind.default)(&mut object);
+    // Before what admission and the system set on it, which nobody asked for.
+    if let Ownership::Tracked(manager) = creation.ownership {
+        own(&Scope { kind, subresource: "", manager, now: creation.now }, None, &mut object);
+    }
     (kind.prepare_create)(&mut object, creation);
     (kind.admit)(kind, &mut object)?;
     let mut errors = Vec::new();
@@ -183,16 +224,20 @@ pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Re
 /// BadRequest when it names another object, Conflict when it names another uid, Invalid when it breaks rules.
 pub fn update(
     kind: &'static Kind,
-    target: Target,
     current: &Value,
     object: Value,
+    change: &Change<'_>,
 ) -> Result<Accepted, Status> {
     let mut object = accept(kind, object, FieldValidation::Ignore)?.object;
+    if matches!(change.ownership, Ownership::AsGiven) {
+        apply::check_uid(kind, &object, current)?;
+    }
     meta::prepare_update(kind, &mut object, current)?;
     let mut errors = Vec::new();
-    match target {
+    match change.target {
         Target::Object => {
             (kind.default)(&mut object);
+            own_change(kind, change, current, &mut object);
             (kind.prepare_update)(&mut object, current);
             if is_new_generation(kind, &object, current) {
                 bump_generation(&mut object);
@@ -205,15 +250,17 @@ pub fn update(
         Target::Status => {
             keep_all_but_status(&mut object, current);
             (kind.default)(&mut object);
+            own_change(kind, change, current, &mut object);
             (kind.prepare_status)(&mut object, current);
             meta::validate(kind, &object, &mut errors);
             meta::validate_update(&object, current, &mut errors);
             (kind.validate_status)(&object, current, &mut errors);
         }
     }
-    let object = finish(kind, object, &errors)?;
+    let mut object = finish(kind, object, &errors)?;
+    managed::keep_times(&mut object, current);
     let same_generation = object["metadata"]["generation"] == current["metadata"]["generation"];
-    let warnings = match (target, kind.warns) {
+    let warnings = match (change.target, kind.warns) {
         (Target::Status, _) => Vec::new(),
         (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
         (Target::Object, _) => (kind.warnings)(&object),
@@ -241,6 +288,7 @@ pub fn patch(
         PatchError::Failed(message) => Status::failure(500, "", message),
     })?;
     let mut object = patched.object;
+    managed::mark_reset(&mut object);
     let mut unknown = Vec::new();
     let outcome = conform(kind.definition(), &mut object, &mut unknown).map_err(|mismatch| match patch {
         PatchKind::Strategic => mismatch.into_conversion(),
@@ -287,6 +335,32 @@ fn is_new_generation(kind: &Kind, object: &Value, current: &Value) -> bool {
             spec || object["metadata"]["annotations"] != current["metadata"]["annotations"]
         }
     }
+}
+
+/// Tracks who owns what an update changes, unless it was applied.
+fn own_change(kind: &'static Kind, change: &Change<'_>, current: &Value, object: &mut Value) {
+    if let Ownership::Tracked(manager) = change.ownership {
+        let scope = Scope { kind, subresource: change.target.subresource(), manager, now: change.now };
+        own(&scope, Some(current), object);
+    }
+}
+
+fn own(scope: &Scope<'_>, current: Option<&Value>, object: &mut Value) {
+    let managed_fields = managed::updated(scope, current, object);
+    put(object_mut(object, "metadata"), "managedFields", managed_fields);
+}
+
+/// Tracks who owns what a write changes that [`update`] does not know, such as a binding: makes the managers of `object` those after a
+/// change of `current` to it.
+pub fn track(
+    kind: &'static Kind,
+    subresource: &str,
+    current: &Value,
+    object: &mut Value,
+    manager: &str,
+    now: Timestamp,
+) {
+    own(&Scope { kind, subresource, manager, now }, Some(current), object);
 }
 
 /// Counts a change of what is wanted, on objects that count them.

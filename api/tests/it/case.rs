@@ -16,7 +16,7 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) path: String,
     #[serde(default)]
-    pub(crate) query: BTreeMap<String, String>,
+    query: Option<BTreeMap<String, String>>,
     #[serde(default, rename = "contentType")]
     pub(crate) content_type: Option<String>,
     pub(crate) body: Option<Box<RawValue>>,
@@ -34,6 +34,8 @@ pub(crate) struct Address<'p> {
     pub(crate) kind: &'static Kind,
     /// Empty outside namespaces.
     pub(crate) namespace: &'p str,
+    /// Empty for a collection.
+    pub(crate) name: &'p str,
     /// Empty for the object itself.
     pub(crate) subresource: &'p str,
 }
@@ -67,7 +69,18 @@ impl Case {
             rest => ("", rest),
         };
         let kind = kind::by_resource(group, version, rest.first()?)?;
-        Some(Address { kind, namespace, subresource: rest.get(2).copied().unwrap_or_default() })
+        let part = |position: usize| rest.get(position).copied().unwrap_or_default();
+        Some(Address { kind, namespace, name: part(1), subresource: part(2) })
+    }
+
+    /// A parameter of the query; empty when it is not there.
+    pub(crate) fn query(&self, name: &str) -> &str {
+        self.query.as_ref().and_then(|query| query.get(name)).map_or("", String::as_str)
+    }
+
+    /// Whether it is a server-side apply.
+    pub(crate) fn applies(&self) -> bool {
+        self.content_type.as_deref().is_some_and(|content| content.starts_with("application/apply-patch"))
     }
 
     /// The body as it was sent.

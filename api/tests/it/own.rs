@@ -3,8 +3,9 @@
 use dunlin_api::{
     decode::Format,
     kind,
-    pipeline::{self, FieldValidation, Target},
+    pipeline::{self, Change, FieldValidation, Ownership, Target},
 };
+use jiff::Timestamp;
 
 use crate::{
     case::Case,
@@ -27,6 +28,11 @@ fn validation() {
 #[test]
 fn patches() {
     replay(&Case::parse_all(include_str!("../golden/patch.json")));
+}
+
+#[test]
+fn applies() {
+    replay(&Case::parse_all(include_str!("../golden/apply.json")));
 }
 
 /// Every beginning of every body is decoded: an answer or a refusal, never a panic.
@@ -58,7 +64,8 @@ pub(crate) fn check_update_without_a_change(case: &Case) {
     let Ok(created) = perform(case, None) else { return };
     let kind = case.address().expect("a kind that is served").kind;
     for target in [Target::Object, Target::Status] {
-        let updated = pipeline::update(kind, target, &created.object, created.object.clone());
+        let change = Change { target, now: Timestamp::MAX, ownership: Ownership::Tracked("another") };
+        let updated = pipeline::update(kind, &created.object, created.object.clone(), &change);
         assert_eq!(updated.expect("the object is good").object, created.object, "{}", case.name);
     }
 }

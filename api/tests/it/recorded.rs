@@ -18,6 +18,11 @@ fn patches() {
 }
 
 #[test]
+fn applies() {
+    run("apply.json");
+}
+
+#[test]
 fn updates_without_a_change_change_nothing() {
     let Some(cases) = data::read("golden/defaulting.json") else { return };
     let cases = Case::parse_all(&cases);

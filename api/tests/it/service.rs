@@ -8,12 +8,8 @@ use crate::case::Case;
 /// Why the pure pipeline does not answer a request; `None` when it does.
 pub(crate) fn answers(case: &Case, current: Option<&Value>) -> Option<&'static str> {
     let Some(address) = case.address() else { return Some("its kind is not served") };
-    let content = case.content_type.as_deref().unwrap_or_default();
     if !["POST", "PUT", "PATCH"].contains(&case.method.as_str()) {
         return Some("it only reads or deletes");
-    }
-    if content.starts_with("application/apply-patch") {
-        return Some("server-side apply");
     }
     if !["", "status"].contains(&address.subresource) {
         return Some("a subresource of the service");
@@ -24,10 +20,16 @@ pub(crate) fn answers(case: &Case, current: Option<&Value>) -> Option<&'static s
     if case.method == "POST" && current.is_some() {
         return Some("the store knows that the object exists");
     }
-    if case.method != "POST" && current.is_none() {
+    let creates = case.method == "POST" || (case.applies() && address.subresource.is_empty());
+    if !creates && current.is_none() {
         return Some("the store knows that there is no object");
     }
     refused_by_the_service(case)
+}
+
+/// Whether a request is about how many replicas there should be.
+pub(crate) fn scales(case: &Case) -> bool {
+    case.address().is_some_and(|address| address.subresource == "scale")
 }
 
 fn refused_by_the_service(case: &Case) -> Option<&'static str> {
@@ -38,7 +40,9 @@ fn refused_by_the_service(case: &Case) -> Option<&'static str> {
         "Forbidden" if message.contains("because it is being terminated") => Some("namespaces are stored"),
         "NotFound" => Some("what is there is known to the store"),
         "MethodNotAllowed" | "NotAcceptable" | "UnsupportedMediaType" => Some("verbs and media types"),
-        "Invalid" if message.contains("managedFields") => Some("managed fields come with server-side apply"),
+        "Invalid" if quotes_a_version(message) => Some(
+            "its message shows an object with the version that the store gave and fields in the order of Go's structs",
+        ),
         "Invalid" if message.contains("\"InitContainers\":") => {
             Some("its message shows a template as Go holds it inside the server, ours as the API has it")
         }
@@ -50,11 +54,13 @@ fn refused_by_the_service(case: &Case) -> Option<&'static str> {
     }
 }
 
-/// Takes out of a recorded object what the service adds to it: managed fields, and in pods the volume with their token.
+fn quotes_a_version(message: &str) -> bool {
+    let version = message.split_once("\\\"resourceVersion\\\":\\\"");
+    version.is_some_and(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+/// Takes out of a recorded object what the service adds to it: in pods the volume with their token.
 pub(crate) fn without_additions(object: &mut Value) {
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
     if object["kind"] != "Pod" {
         return;
     }
@@ -82,7 +88,7 @@ fn retain(holder: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
     }
 }
 
-/// Gives `found` what the service allocates and the data has a placeholder for: addresses and ports.
+/// Gives `found` what the service allocates and the data has a placeholder for: addresses, ports and uids.
 pub(crate) fn allocate(expected: &Value, found: &mut Value) {
     match expected {
         Value::Object(fields) => {
@@ -113,4 +119,5 @@ fn is_allocated(value: &Value) -> bool {
     }
 }
 
-const ALLOCATED: [&str; 2] = ["<clusterIP>", "<nodePort>"];
+/// The first uid of a case is given to its first object; a second one is made up while the first was sent by a client.
+const ALLOCATED: [&str; 3] = ["<clusterIP>", "<nodePort>", "<uid-2>"];

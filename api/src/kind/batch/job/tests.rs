@@ -1,12 +1,13 @@
 use super::*;
-use crate::field::messages;
+use crate::{field::messages, pipeline::Ownership};
 
 /// A Job with `change` made to its spec, as it is when it is created.
 fn job(change: impl FnOnce(&mut Value)) -> Value {
     let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
     let mut object = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": template}});
     change(&mut object["spec"]);
-    let creation = Creation { namespace: "n", now: Timestamp::UNIX_EPOCH, uid: "u", suffix: "abcde" };
+    let (now, ownership) = (Timestamp::UNIX_EPOCH, Ownership::AsGiven);
+    let creation = Creation { namespace: "n", now, uid: "u", suffix: "abcde", ownership };
     defaults(&mut object);
     prepare_create(&mut object, &creation);
     object

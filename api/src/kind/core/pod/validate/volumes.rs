@@ -39,7 +39,10 @@ pub(super) fn check<'s>(spec: &'s Value, field: &Path, errors: &mut Vec<FieldErr
 }
 
 fn check_source(volume: &Value, field: &Path, errors: &mut Vec<FieldError>) {
-    let sources = volume.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
+    let mut sources: Vec<_> =
+        volume.as_object().into_iter().flatten().filter(|(key, _)| *key != "name").collect();
+    // Kubernetes says which of several is one too many in this order.
+    sources.sort_by_key(|(key, _)| SOURCES.iter().position(|source| source == key).unwrap_or(SOURCES.len()));
     let mut found = 0;
     for (key, source) in sources {
         found += 1;
@@ -217,5 +220,39 @@ pub(super) fn check_mounts(
 }
 
 /// What files of the downward API may show.
+/// Kinds of volumes in the order in which Kubernetes looks for them.
+const SOURCES: [&str; 30] = [
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
 const FILE_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
