@@ -3,7 +3,7 @@
 use dunlin_api::{
     decode::{self, Format},
     kind,
-    pipeline::{self, Creation, FieldValidation},
+    pipeline::{self, Creation, FieldValidation, Ownership},
 };
 use dunlin_edge_node::{ManifestParser, ParsedManifest, ResolveImage};
 use jiff::Timestamp;
@@ -27,7 +27,13 @@ fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, 
     let namespace =
         pod.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default").to_owned();
     // The node gives the pod its uid and start; neither time nor chance may make another pod of the same manifest.
-    let creation = Creation { namespace: &namespace, now: Timestamp::UNIX_EPOCH, uid: "static", suffix: "" };
+    let creation = Creation {
+        namespace: &namespace,
+        now: Timestamp::UNIX_EPOCH,
+        uid: "static",
+        suffix: "",
+        ownership: Ownership::AsGiven,
+    };
     let created = pipeline::create(pods, pod, &creation).map_err(|status| status.message().to_owned())?;
     let json = serde_json::to_vec(&created.object).map_err(|error| error.to_string())?;
     let pod = dunlin_coordinator::lower::lower(&json, resolve).map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 //! A request of the wire is parsed ([`path`], [`query`], [`options`], [`body`]) and becomes a typed verb; each verb is a file. Every
 //! verb asks [`authorize`] first, then `dunlin-api` about the object, then writes one transaction.
 
+mod apply;
 mod authorize;
 mod bind;
 mod body;

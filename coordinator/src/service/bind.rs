@@ -1,14 +1,18 @@
 //! `pods/binding` and `namespaces/finalize`: subresources that are no part of what they change.
 
-use dunlin_api::Status;
+use dunlin_api::{
+    Status,
+    pipeline::{self, Ownership},
+};
 use dunlin_link::NodeName;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     ApiService, ObjectRef, User, authorize,
     change::Decision,
     delete::settle,
-    options::{DryRun, WriteOptions},
+    options::WriteOptions,
     path::{ResourceRequest, Verb},
 };
 
@@ -28,7 +32,8 @@ impl ApiService {
     ) -> Result<(), Status> {
         let pod = ObjectRef { kind: super::get::pod_kind(), namespace, name };
         let binding = json!({"metadata": {"name": name, "uid": uid}, "target": {"kind": "Node", "name": node.as_str()}});
-        self.bind_with(user, &pod.request(Verb::Create, "binding"), &binding, WriteOptions::INTERNAL).await
+        let request = pod.request(Verb::Create, "binding");
+        self.bind_with(user, &request, &binding, &WriteOptions::internal(user)).await
     }
 
     /// Carries out a `Binding`.
@@ -37,11 +42,11 @@ impl ApiService {
         user: &User,
         request: &ResourceRequest,
         binding: &Value,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<(), Status> {
         authorize::authorize(user, request)?;
         let target = check_binding(request, binding)?;
-        let now = self.clock().now_text();
+        let (now, now_text) = (self.clock().now(), self.clock().now_text());
         let object = request.object();
         let conflict = |detail: &str| {
             let mut status = Status::conflict(object.kind, object.name, detail);
@@ -69,7 +74,9 @@ impl ApiService {
             if let Some(node) = spec["nodeName"].as_str().filter(|node| !node.is_empty()) {
                 return Err(conflict(&format!("pod {} is already assigned to node \"{node}\"", object.name)));
             }
-            Ok(Decision::Put(bound(current, binding, target, &now)))
+            let mut pod = bound(current, binding, target, &now_text);
+            track(request, options, current, &mut pod, now);
+            Ok(Decision::Put(pod))
         };
         self.change(object, options.dry_run, decide).await.map(drop)
     }
@@ -86,7 +93,8 @@ impl ApiService {
     ) -> Result<Value, Status> {
         let kind = dunlin_api::kind::by_kind("v1", "Namespace").expect("the registry has namespaces");
         let request = ObjectRef { kind, namespace: "", name }.request(Verb::Update, "finalize");
-        self.finalize_with(user, &request, &json!({"spec": {"finalizers": finalizers}}), DryRun::No).await
+        let wanted = json!({"spec": {"finalizers": finalizers}});
+        self.finalize_with(user, &request, &wanted, &WriteOptions::internal(user)).await
     }
 
     pub(super) async fn finalize_with(
@@ -94,7 +102,7 @@ impl ApiService {
         user: &User,
         request: &ResourceRequest,
         namespace: &Value,
-        dry_run: DryRun,
+        options: &WriteOptions,
     ) -> Result<Value, Status> {
         authorize::authorize(user, request)?;
         let finalizers = namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
@@ -107,9 +115,23 @@ impl ApiService {
             } else {
                 new["spec"]["finalizers"] = finalizers.clone().into();
             }
+            track(request, options, current, &mut new, now);
             Ok(settle(request.object(), new, now))
         };
-        self.change(request.object(), dry_run, decide).await.map(super::change::Outcome::into_object)
+        self.change(request.object(), options.dry_run, decide).await.map(super::change::Outcome::into_object)
+    }
+}
+
+/// Notes whose the fields are that a subresource changed.
+fn track(
+    request: &ResourceRequest,
+    options: &WriteOptions,
+    current: &Value,
+    new: &mut Value,
+    now: Timestamp,
+) {
+    if let Ownership::Tracked(manager) = options.ownership() {
+        pipeline::track(request.kind, &request.subresource, current, new, manager, now);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use dunlin_api::{
     Kind, Status, kind,
-    pipeline::{self, Accepted, Creation, SUFFIX_ALPHABET},
+    pipeline::{self, Accepted, Creation, Ownership, SUFFIX_ALPHABET},
 };
 use dunlin_link::NodeName;
 use rand::Rng as _;
@@ -34,7 +34,7 @@ impl ApiService {
     ) -> Result<Value, Status> {
         let request = ResourceRequest::of_collection(Verb::Create, kind, namespace);
         let grant = authorize::authorize(user, &request)?;
-        self.create_with(user, &request, &grant, object, WriteOptions::INTERNAL)
+        self.create_with(user, &request, &grant, object, &WriteOptions::internal(user))
             .await
             .map(|created| created.object)
     }
@@ -45,13 +45,13 @@ impl ApiService {
         request: &ResourceRequest,
         grant: &Grant,
         object: Value,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Accepted, Status> {
         let is_named = object["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
         let mut taken = None;
         for _ in 0..ATTEMPTS_MAX {
             let guard = self.check_namespace(request, &object).await?;
-            let created = self.prepare(request, object.clone())?;
+            let created = self.prepare(request, object.clone(), options.ownership())?;
             grant.check_new(user, request, &created.object)?;
             size::check_new(&created.object)?;
             self.check_references(user, request, grant, &created.object).await?;
@@ -66,10 +66,15 @@ impl ApiService {
         Err(taken.unwrap_or_else(|| Status::too_many_requests("the namespace keeps changing", 1)))
     }
 
-    fn prepare(&self, request: &ResourceRequest, object: Value) -> Result<Accepted, Status> {
+    fn prepare(
+        &self,
+        request: &ResourceRequest,
+        object: Value,
+        ownership: Ownership<'_>,
+    ) -> Result<Accepted, Status> {
         let (uid, suffix) = (Uuid::new_v4().to_string(), name_suffix());
-        let creation =
-            Creation { namespace: &request.namespace, now: self.clock().now(), uid: &uid, suffix: &suffix };
+        let now = self.clock().now();
+        let creation = Creation { namespace: &request.namespace, now, uid: &uid, suffix: &suffix, ownership };
         pipeline::create(request.kind, object, &creation)
     }
 
@@ -109,7 +114,8 @@ impl ApiService {
         }
         let accounts = kind::by_kind("v1", "ServiceAccount").expect("the registry has service accounts");
         let request = ResourceRequest::of_collection(Verb::Create, accounts, name);
-        let account = self.prepare(&request, json!({"metadata": {"name": "default"}}))?;
+        let ownership = Ownership::Tracked(User::controller_manager().component());
+        let account = self.prepare(&request, json!({"metadata": {"name": "default"}}), ownership)?;
         Ok(Some(Write::Put(stored::key(accounts, name, "default"), stored::encode(&account.object))))
     }
 

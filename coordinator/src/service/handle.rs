@@ -24,7 +24,7 @@ use super::{
     delete_options::DeleteOptions,
     discovery,
     media::{self, Answer},
-    options::{ListRequest, WatchRequest, WriteOptions},
+    options::{ApplyOptions, ListRequest, WatchRequest, WriteOptions},
     patch,
     path::{self, ResourceRequest, Target, Verb},
     query::Query,
@@ -72,7 +72,7 @@ impl ApiService {
     }
 
     async fn answer(&self, user: &User, head: RequestHead, body: Source<'_>) -> Result<Response, Status> {
-        let query = Query::new(head.query);
+        let query = Query::new(head.query).sent_by(head.user_agent);
         let target = path::parse(head.method, &head.path, &query);
         if user.is_anonymous() && !matches!(target, Ok(Target::Resource(_))) {
             routes::check_open(user, head.method, &head.path)?;
@@ -177,11 +177,17 @@ impl ApiService {
             }
             Verb::Create => self.serve_create(user, &request, query, content_type, source, &shaper).await,
             Verb::Update => self.serve_update(user, &request, query, content_type, source, &shaper).await,
+            Verb::Patch if patch::is_apply(content_type) => {
+                let options = ApplyOptions::parse(query)?;
+                let body = body::read(source).await?;
+                let (code, applied) = self.apply_with(user, &request, &body, &options).await?;
+                shaper.object(code, applied)
+            }
             Verb::Patch => {
                 let options = WriteOptions::parse(OptionsKind::Patch, query)?;
                 let kind = patch::kind_of(content_type)?;
                 let body = body::read(source).await?;
-                shaper.object(200, self.patch_with(user, &request, kind, &body, options).await?)
+                shaper.object(200, self.patch_with(user, &request, kind, &body, &options).await?)
             }
             Verb::Delete => {
                 let options = delete_options(query, content_type, source).await?;
@@ -214,13 +220,13 @@ impl ApiService {
         match request.subresource.as_str() {
             "" => {
                 let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
-                let created = self.create_with(user, request, &grant, decoded.object, options).await;
+                let created = self.create_with(user, request, &grant, decoded.object, &options).await;
                 let response = created.and_then(|created| shaper.object(201, created));
                 Ok(response.unwrap_or_else(Response::from).with_warnings_first(decoded.warnings))
             }
             "binding" if request.kind.kind == "Pod" => {
                 let binding = plain_object(&body, format)?;
-                self.bind_with(user, request, &binding, options).await?;
+                self.bind_with(user, request, &binding, &options).await?;
                 shaper.plain(201, &success(201))
             }
             stored if request.kind.has_subresource(stored) => Err(Status::method_not_allowed()),
@@ -243,10 +249,10 @@ impl ApiService {
         let body = body::read(source).await?;
         let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
         let updated = if request.subresource == "finalize" {
-            let finalized = self.finalize_with(user, request, &decoded.object, options.dry_run).await;
+            let finalized = self.finalize_with(user, request, &decoded.object, &options).await;
             finalized.map(|object| AcceptedObject { object, warnings: Vec::new() })
         } else {
-            self.update_with(user, request, decoded.object, options).await
+            self.update_with(user, request, decoded.object, &options).await
         };
         let response = updated.and_then(|updated| shaper.object(200, updated));
         Ok(response.unwrap_or_else(Response::from).with_warnings_first(decoded.warnings))

@@ -5,13 +5,14 @@ use std::time::Duration;
 use dunlin_api::{
     Kind, Status,
     field::FieldError,
-    pipeline::FieldValidation,
+    managed::{self, Force},
+    pipeline::{FieldValidation, Ownership},
     selector::{FieldSelector, LabelSelector},
     status::OptionsKind,
 };
 use dunlin_link::Revision;
 
-use super::{continue_token::ContinueToken, query::Query};
+use super::{User, continue_token::ContinueToken, query::Query};
 
 /// Which objects of a collection are meant.
 #[derive(Clone, Debug, Default)]
@@ -231,33 +232,78 @@ pub(super) enum DryRun {
 }
 
 /// `CreateOptions`, `UpdateOptions` and `PatchOptions`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct WriteOptions {
     pub(super) dry_run: DryRun,
     pub(super) validation: FieldValidation,
+    pub(super) owner: Owner,
+}
+
+/// Whose the fields are that a write changes.
+#[derive(Clone, Debug)]
+pub(super) enum Owner {
+    /// This manager's.
+    Manager(String),
+    /// Of whom the object says: an apply made it.
+    AsGiven,
+}
+
+/// `PatchOptions` of a server-side apply.
+#[derive(Clone, Debug)]
+pub(super) struct ApplyOptions {
+    pub(super) manager: String,
+    pub(super) force: Force,
+    pub(super) write: WriteOptions,
 }
 
 impl WriteOptions {
-    /// What components of the coordinator use: their objects are built by code.
-    pub(super) const INTERNAL: Self = Self { dry_run: DryRun::No, validation: FieldValidation::Ignore };
+    /// What components of the coordinator and nodes use: their objects are built by code.
+    pub(super) fn internal(user: &User) -> Self {
+        let owner = Owner::Manager(user.component().to_owned());
+        Self { dry_run: DryRun::No, validation: FieldValidation::Ignore, owner }
+    }
 
     pub(super) fn parse(kind: OptionsKind, query: &Query) -> Result<Self, Status> {
         let mut errors = Vec::new();
-        let manager = query.text("fieldManager");
-        if manager.len() > FIELD_MANAGER_BYTES_MAX {
-            errors.push(FieldError::too_long("fieldManager", FIELD_MANAGER_BYTES_MAX));
-        }
-        if let Some(bad) = manager.chars().position(char::is_control) {
-            let detail = format!("should not contain control characters, found one at position {bad}");
-            errors.push(FieldError::invalid("fieldManager", manager, &detail));
-        }
+        managed::check_manager(query.text("fieldManager"), &"fieldManager".into(), &mut errors);
         if kind == OptionsKind::Patch && query.value("force").is_some() {
             errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
         }
+        Self::with_errors(kind, query, Owner::Manager(query.manager()), errors)
+    }
+
+    /// What [`pipeline`](dunlin_api::pipeline) has to know about managers.
+    pub(super) fn ownership(&self) -> Ownership<'_> {
+        match &self.owner {
+            Owner::Manager(manager) => Ownership::Tracked(manager),
+            Owner::AsGiven => Ownership::AsGiven,
+        }
+    }
+
+    fn with_errors(
+        kind: OptionsKind,
+        query: &Query,
+        owner: Owner,
+        mut errors: Vec<FieldError>,
+    ) -> Result<Self, Status> {
         let dry_run = parse_dry_run(query.values("dryRun"), &mut errors);
         refuse(kind, &errors)?;
         let validation = FieldValidation::parse(query.text("fieldValidation"), kind)?;
-        Ok(Self { dry_run, validation })
+        Ok(Self { dry_run, validation, owner })
+    }
+}
+
+impl ApplyOptions {
+    pub(super) fn parse(query: &Query) -> Result<Self, Status> {
+        let mut errors = Vec::new();
+        let manager = query.text("fieldManager");
+        if manager.is_empty() {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        managed::check_manager(manager, &"fieldManager".into(), &mut errors);
+        let write = WriteOptions::with_errors(OptionsKind::Patch, query, Owner::AsGiven, errors)?;
+        let force = if query.flag("force") { Force::Yes } else { Force::No };
+        Ok(Self { manager: manager.to_owned(), force, write })
     }
 }
 
@@ -281,5 +327,3 @@ pub(super) fn parse_dry_run<'v>(
 pub(super) fn refuse(options: OptionsKind, errors: &[FieldError]) -> Result<(), Status> {
     if errors.is_empty() { Ok(()) } else { Err(Status::invalid_options(options, errors)) }
 }
-
-const FIELD_MANAGER_BYTES_MAX: usize = 128;

@@ -2,7 +2,7 @@
 
 use dunlin_api::{
     Status,
-    pipeline::{self, Accepted, FieldValidation},
+    pipeline::{self, Accepted, Change, FieldValidation},
 };
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ impl ApiService {
         let request = object.request(Verb::Patch, subresource);
         let body = patch.to_string();
         let patched = self
-            .patch_with(user, &request, PatchKind::Merge, body.as_bytes(), WriteOptions::INTERNAL)
+            .patch_with(user, &request, PatchKind::Merge, body.as_bytes(), &WriteOptions::internal(user))
             .await?;
         Ok(patched.object)
     }
@@ -45,7 +45,7 @@ impl ApiService {
         request: &ResourceRequest,
         kind: PatchKind,
         body: &[u8],
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Accepted, Status> {
         let grant = authorize::authorize(user, request)?;
         let target = target(request)?;
@@ -55,10 +55,11 @@ impl ApiService {
             let patched = pipeline::patch(request.kind, current, kind, body, options.validation)?;
             warnings = patched.warnings;
             check_version(request, current, &patched.object)?;
-            let updated = updated(request, &grant, target, current, patched.object)?;
+            let change = Change { target, now: self.clock().now(), ownership: options.ownership() };
+            let updated = updated(request, &grant, &change, current, patched.object)?;
             size::check_change(current, &updated.object)?;
             warnings.extend(updated.warnings);
-            Ok(settle(request.object(), updated.object, self.clock().now()))
+            Ok(settle(request.object(), updated.object, change.now))
         };
         let object = self.change(request.object(), options.dry_run, decide).await?.into_object();
         if options.validation == FieldValidation::Ignore {
@@ -66,6 +67,11 @@ impl ApiService {
         }
         Ok(Accepted { object, warnings })
     }
+}
+
+/// Whether a content type is that of a server-side apply.
+pub(super) fn is_apply(content_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim() == "application/apply-patch+yaml"
 }
 
 /// The kind of patch that a content type names.
@@ -77,5 +83,5 @@ pub(super) fn kind_of(content_type: &str) -> Result<PatchKind, Status> {
     PatchKind::from_content_type(essence).ok_or_else(|| Status::unsupported_media_type(SERVED))
 }
 
-const SERVED: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const SERVED: &str = "application/json-patch+json, application/merge-patch+json, \
+                      application/strategic-merge-patch+json, application/apply-patch+yaml";

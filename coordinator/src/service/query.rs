@@ -1,20 +1,37 @@
 //! The query of a request: decoded parameters, read with Kubernetes' rules and words.
 
-use dunlin_api::Status;
+use dunlin_api::{Status, managed::manager_of_user_agent};
 
 /// Query parameters in the order they came; the first of a name counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(super) struct Query {
+    parameters: Vec<(String, String)>,
+    /// What the client's program calls itself, which is the default of `fieldManager`.
+    user_agent: String,
+}
 
 impl Query {
     /// Takes a request's decoded parameters.
     pub(super) const fn new(parameters: Vec<(String, String)>) -> Self {
-        Self(parameters)
+        Self { parameters, user_agent: String::new() }
+    }
+
+    /// The query of a request that this program sends.
+    pub(super) fn sent_by(self, user_agent: String) -> Self {
+        Self { user_agent, ..self }
+    }
+
+    /// Who owns what the request changes: as it says, or as its program calls itself.
+    pub(super) fn manager(&self) -> String {
+        match self.text("fieldManager") {
+            "" => manager_of_user_agent(&self.user_agent),
+            manager => manager.to_owned(),
+        }
     }
 
     /// The value of a parameter.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The value of a parameter, empty when it is not there.
@@ -24,7 +41,7 @@ impl Query {
 
     /// All values of a parameter.
     pub(super) fn values<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.parameters.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A boolean, as Kubernetes reads them: everything that is not plainly false is true.

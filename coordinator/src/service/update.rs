@@ -2,7 +2,7 @@
 
 use dunlin_api::{
     Status,
-    pipeline::{self, Accepted, Target},
+    pipeline::{self, Accepted, Change, Ownership, Target},
 };
 use dunlin_coordinator_core::mirror;
 use serde_json::Value;
@@ -44,7 +44,7 @@ impl From<ModifyError> for Status {
 
 impl ApiService {
     /// Reads, changes and writes an object (or its `status` subresource) again until no other writer came between.
-    /// `change` returns false when nothing is to be written. With `uid`, an object of another uid is not the one that was meant; a mirror
+    /// `edit` returns false when nothing is to be written. With `uid`, an object of another uid is not the one that was meant; a mirror
     /// is, by the uid of what it shows.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl ApiService {
         object: ObjectRef<'_>,
         subresource: &str,
         uid: Option<&str>,
-        mut change: impl FnMut(&mut Value) -> bool + Send,
+        mut edit: impl FnMut(&mut Value) -> bool + Send,
     ) -> Result<Value, ModifyError> {
         let request = object.request(Verb::Update, subresource);
         let grant = authorize::authorize(user, &request)?;
@@ -70,12 +70,13 @@ impl ApiService {
                 return Err(ModifyError::Gone(Status::conflict(object.kind, object.name, &detail)));
             }
             let mut new = current.clone();
-            if !change(&mut new) {
+            if !edit(&mut new) {
                 return Ok(Decision::Keep(new));
             }
-            let now = self.clock().now();
-            let updated = updated(&request, &grant, target, current, new)?;
-            Ok(settle(object, updated.object, now))
+            let ownership = Ownership::Tracked(user.component());
+            let change = Change { target, now: self.clock().now(), ownership };
+            let updated = updated(&request, &grant, &change, current, new)?;
+            Ok(settle(object, updated.object, change.now))
         };
         self.change(object, DryRun::No, decide).await.map(super::change::Outcome::into_object)
     }
@@ -85,7 +86,7 @@ impl ApiService {
         user: &User,
         request: &ResourceRequest,
         new: Value,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Accepted, Status> {
         let grant = authorize::authorize(user, request)?;
         let target = target(request)?;
@@ -93,10 +94,11 @@ impl ApiService {
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             check_version(request, current, &new)?;
-            let updated = updated(request, &grant, target, current, new.clone())?;
+            let change = Change { target, now: self.clock().now(), ownership: options.ownership() };
+            let updated = updated(request, &grant, &change, current, new.clone())?;
             size::check_change(current, &updated.object)?;
             warnings = updated.warnings;
-            Ok(settle(request.object(), updated.object, self.clock().now()))
+            Ok(settle(request.object(), updated.object, change.now))
         };
         let object = self.change(request.object(), options.dry_run, decide).await?.into_object();
         Ok(Accepted { object, warnings })
@@ -116,11 +118,11 @@ pub(super) fn target(request: &ResourceRequest) -> Result<Target, Status> {
 pub(super) fn updated(
     request: &ResourceRequest,
     grant: &Grant,
-    target: Target,
+    change: &Change<'_>,
     current: &Value,
     new: Value,
 ) -> Result<Accepted, Status> {
-    let mut updated = pipeline::update(request.kind, target, current, new)?;
+    let mut updated = pipeline::update(request.kind, current, new, change)?;
     updated.object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
     grant.check_change(request, current, &updated.object)?;
     Ok(updated)

@@ -42,6 +42,15 @@ impl User {
         self.is_in(MASTERS) || self.name == SCHEDULER || self.name == CONTROLLER_MANAGER
     }
 
+    /// What it is as a manager of fields, when it is a component that asks from within the coordinator.
+    pub(super) fn component(&self) -> &'static str {
+        match self.name.as_str() {
+            SCHEDULER => "dunlin-scheduler",
+            name if name.starts_with(NODE_PREFIX) => "dunlin-node",
+            _ => "dunlin-controllers",
+        }
+    }
+
     /// The node that asks, when it is one.
     pub(super) fn node_name(&self) -> Option<NodeName> {
         let name = self.name.strip_prefix(NODE_PREFIX).filter(|name| !name.is_empty())?;
