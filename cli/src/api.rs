@@ -47,6 +47,16 @@ impl Api {
         self.json(head(Method::Get, path, query), Body::Empty).await
     }
 
+    /// Which groups, versions and resources there are: those of the core group, and all others.
+    pub(crate) async fn discovery(&self) -> Result<(Value, Value)> {
+        let read = |path| {
+            let mut head = head(Method::Get, path, &[]);
+            DISCOVERY.clone_into(&mut head.accept);
+            self.json(head, Body::Empty)
+        };
+        Ok((read("/api").await?, read("/apis").await?))
+    }
+
     /// Reads an object or a list as a table, rendered by the server.
     pub(crate) async fn table(&self, path: &str, query: Query<'_>) -> Result<Value> {
         let mut head = head(Method::Get, path, query);
@@ -244,6 +254,7 @@ fn head(method: Method, path: &str, query: Query<'_>) -> RequestHead {
     }
 }
 
+const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 /// As kubectl's, so that a long list neither stalls the server nor fills its memory.

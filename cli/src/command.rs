@@ -12,6 +12,8 @@ use crate::{
 };
 
 mod annotate;
+mod api_resources;
+mod api_versions;
 mod apply;
 mod backup;
 mod cluster_info;
@@ -26,6 +28,7 @@ mod dev;
 mod doctor;
 mod edge_node;
 mod events;
+mod explain;
 mod get;
 mod label;
 mod local;
@@ -145,6 +148,12 @@ pub(crate) enum ClientCommand {
     Backup(backup::Args),
     /// Make a coordinator's data folder of a backup.
     Restore(restore::Args),
+    /// Explain the fields of a kind.
+    Explain(explain::Args),
+    /// List the kinds of objects that the coordinator serves.
+    ApiResources(api_resources::Args),
+    /// List the versions of all groups.
+    ApiVersions(api_versions::Args),
     /// Show the versions of client and coordinator.
     Version(version::Args),
     /// Show where the coordinator is and how the cluster fares.
@@ -182,6 +191,9 @@ impl ClientCommand {
             Self::Node(args) => session::run(connection, |session| node::run(args, session)),
             Self::Backup(args) => backup::run(args, connection),
             Self::Restore(args) => restore::run(&args),
+            Self::Explain(args) => session::run(connection, |session| explain::run(args, session)),
+            Self::ApiResources(args) => session::run(connection, |session| api_resources::run(args, session)),
+            Self::ApiVersions(args) => session::run(connection, |session| api_versions::run(args, session)),
             Self::Version(args) => version::run(&args, connection),
             Self::ClusterInfo(args) => session::run(connection, |session| cluster_info::run(args, session)),
             Self::Config(args) => config::run(args, connection),

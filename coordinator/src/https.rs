@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod conditional;
 mod connection;
 mod exchange;
 mod request;

@@ -17,6 +17,7 @@ mod delete;
 mod delete_options;
 mod discovery;
 mod endpoints;
+mod entity_tag;
 mod expel;
 mod get;
 mod handle;
@@ -25,6 +26,7 @@ mod list;
 mod list_stream;
 mod logs;
 mod media;
+mod openapi;
 mod options;
 mod patch;
 mod path;
@@ -87,6 +89,7 @@ struct Inner {
     long_requests: Arc<Semaphore>,
     /// One backup at a time: each keeps pages of the database while it is read.
     backup_turn: Arc<Semaphore>,
+    openapi: openapi::Hashes,
 }
 
 /// Parts of the coordinator that are built on the service and that some endpoints lead to; each is set once.
@@ -132,6 +135,7 @@ impl ApiService {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             long_requests: Arc::new(Semaphore::new(LONG_REQUESTS_MAX)),
             backup_turn: Arc::new(Semaphore::new(1)),
+            openapi: openapi::Hashes::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -5,6 +5,7 @@
 
 mod backup;
 mod cluster;
+mod describing;
 mod identity;
 mod install;
 mod isolation;

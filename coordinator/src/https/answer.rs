@@ -38,7 +38,6 @@ pub(super) fn answer(
     let mut answer = http::Response::new(AnswerBody { body, exchange });
     *answer.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let answer_headers = answer.headers_mut();
-    answer_headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     if let Ok(value) = HeaderValue::from_str(&head.content_type)
         && !value.is_empty()
     {
@@ -50,6 +49,8 @@ pub(super) fn answer(
             answer_headers.append(name, value);
         }
     }
+    let uncached = HeaderValue::from_static("no-cache, private");
+    answer_headers.entry(header::CACHE_CONTROL).or_insert(uncached);
     for warning in warnings(&head.warnings) {
         answer_headers.append(header::WARNING, warning);
     }

@@ -10,6 +10,7 @@ use tracing::debug;
 use super::{
     answer::{AnswerBody, answer, without_body},
     body::BodyReader,
+    conditional::unless_known,
     connection::{HEADERS_MAX, Shared},
     request,
 };
@@ -27,7 +28,7 @@ impl Shared {
         let (parts, body) = request.into_parts();
         let offer = upgraded.as_ref().map_or_else(Offer::none, |_| Offer::read(&parts.headers));
         let response = self.respond(&parts, offer, BodyReader::new(body)).await;
-        let (answer, upgrade) = answer(response, exchange);
+        let (answer, upgrade) = answer(unless_known(&parts, response), exchange);
         if let Some(leaving) = upgraded.zip(upgrade) {
             *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
         }

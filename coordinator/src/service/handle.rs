@@ -22,7 +22,6 @@ use super::{
     ApiService, Offer, User, authorize,
     body::{self, Source},
     delete_options::DeleteOptions,
-    discovery,
     media::{self, Answer},
     options::{ApplyOptions, ListRequest, WatchRequest, WriteOptions},
     patch,
@@ -90,11 +89,11 @@ impl ApiService {
                 served.await.map(|response| response.holding(permit))
             }
             Target::Other => {
-                let _permit = self.permit(&self.inner.requests)?;
+                let permit = self.permit(&self.inner.requests)?;
                 if head.method == Method::Get
-                    && let Some((media, value)) = discovery::discover(&head.path, &head.accept)
+                    && let Some(answer) = self.describe(&head.path, &head.accept, &query).await
                 {
-                    return Ok(Response::bytes(200, &media, value.to_string()));
+                    return answer.map(|response| response.holding(permit));
                 }
                 let call = Call {
                     user,
@@ -106,6 +105,14 @@ impl ApiService {
                 };
                 routes::route(self, call).await
             }
+        }
+    }
+
+    /// What the server tells of its API; `None` for other paths.
+    async fn describe(&self, path: &str, accept: &str, query: &Query) -> Option<Result<Response, Status>> {
+        match self.discover(path, accept) {
+            None => self.openapi(path, accept, query).await,
+            found => found,
         }
     }
 

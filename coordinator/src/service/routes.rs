@@ -178,6 +178,14 @@ const ROUTES: &[Route] = &[
 /// Paths that tell whether the coordinator is well.
 const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
+/// Paths that can be read and have nothing in them that varies.
+pub(super) fn fixed_paths() -> impl Iterator<Item = &'static str> {
+    ROUTES
+        .iter()
+        .filter(|route| route.method == Method::Get && !route.path.contains('{'))
+        .map(|route| route.path)
+}
+
 /// A request to one of the endpoints.
 pub(super) struct Call<'a> {
     pub(super) user: &'a User,

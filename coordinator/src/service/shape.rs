@@ -149,12 +149,17 @@ impl Shaper {
     }
 
     fn encode(&self, status: u16, value: &Value) -> Result<Response, Status> {
-        match self.accepted.encoding {
-            Encoding::Json => Ok(Response::json(status, value)),
-            Encoding::Yaml => {
-                let yaml = serde_norway::to_string(value).map_err(Status::internal)?;
-                Ok(Response::bytes(status, YAML, yaml))
-            }
+        encode(self.accepted.encoding, status, value)
+    }
+}
+
+/// An answer in this encoding.
+pub(super) fn encode(encoding: Encoding, status: u16, value: &Value) -> Result<Response, Status> {
+    match encoding {
+        Encoding::Json => Ok(Response::json(status, value)),
+        Encoding::Yaml => {
+            let yaml = serde_norway::to_string(value).map_err(Status::internal)?;
+            Ok(Response::bytes(status, YAML, yaml))
         }
     }
 }

@@ -4,6 +4,7 @@ mod golden;
 mod limits;
 mod lists;
 mod nodes;
+mod openapi;
 mod pods;
 mod watches;
 
