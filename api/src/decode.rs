@@ -1,11 +1,15 @@
-//! From bytes to a JSON value: JSON or YAML, with bounded size and depth, noting duplicate and unknown fields on the way.
+//! From bytes to a JSON value: JSON or YAML, with bounded size, depth and number of values, noting duplicate and unknown fields on
+//! the way. Protobuf is read elsewhere, within the same bounds.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::schema::{Definition, Encoding, Shape, Type};
+use crate::{
+    protobuf::{self, ProtobufError},
+    schema::{Definition, Encoding, Shape, Type},
+};
 
 /// Notation of a request body or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub enum Format {
     Json,
     /// YAML, one document.
     Yaml,
+    /// Protobuf, in the envelope that Kubernetes puts around objects.
+    Protobuf,
 }
 
 /// Why bytes are no document.
@@ -33,6 +39,9 @@ pub enum DecodeError {
         /// Column, from 1; 0 when not known.
         column: usize,
     },
+    /// It should be an object in protobuf, and is none.
+    #[error(transparent)]
+    Protobuf(#[from] ProtobufError),
 }
 
 /// A document as a value, and what strict checking holds against it.
@@ -46,7 +55,8 @@ pub struct Document {
     pub unknown: Vec<String>,
 }
 
-/// Parses one document; with a definition also notes fields that the definition does not have.
+/// Parses one document; with a definition also notes fields that the definition does not have. Protobuf knows no fields but those of
+/// its definition, and says itself which that is if it is not said here.
 ///
 /// # Errors
 ///
@@ -71,8 +81,52 @@ pub fn document(
             let parser = serde_norway::Deserializer::from_slice(body);
             seed(&mut notes).deserialize(parser).map_err(|error| yaml_error(&error))
         }
+        Format::Protobuf => protobuf::decode(body, definition).map_err(DecodeError::Protobuf),
     };
     Ok(notes.into_document(parsed?))
+}
+
+/// Parses JSON that is part of a document: at `depth` in it, counting with what was there before.
+pub(crate) fn nested_json(json: &[u8], depth: usize, counts: &mut Counts) -> Result<Value, DecodeError> {
+    let mut notes = Notes { counts: std::mem::take(counts), ..Notes::default() };
+    let node = Node { notes: &mut notes, schema: Schema::Free, path: String::new(), depth };
+    let mut parser = serde_json::Deserializer::from_slice(json);
+    let parsed = node.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
+    *counts = notes.counts;
+    parsed.map_err(|error| json_error(json, &error))
+}
+
+/// How much of a document there is so far. Two bytes can be an object that takes hundreds to hold, so that the size of a document
+/// alone bounds nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    values: usize,
+    objects: usize,
+}
+
+impl Counts {
+    /// Counts a value of any kind.
+    pub(crate) fn value(&mut self) -> Result<(), TooMany> {
+        self.values += 1;
+        if self.values > VALUES_LIMIT { Err(TooMany::Values) } else { Ok(()) }
+    }
+
+    /// Counts an object, which is counted as a value too.
+    pub(crate) fn object(&mut self) -> Result<(), TooMany> {
+        self.objects += 1;
+        if self.objects > OBJECTS_LIMIT { Err(TooMany::Objects) } else { Ok(()) }
+    }
+}
+
+/// More of something than any document needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// More than [`VALUES_LIMIT`].
+    #[error("document has more than {VALUES_LIMIT} values")]
+    Values,
+    /// More than [`OBJECTS_LIMIT`].
+    #[error("document has more than {OBJECTS_LIMIT} objects")]
+    Objects,
 }
 
 /// What is noted while parsing.
@@ -82,6 +136,7 @@ struct Notes {
     unknown: Vec<String>,
     /// Bytes of text plus one per value so far. Without aliases a document never expands beyond its own size.
     expanded_bytes: usize,
+    counts: Counts,
 }
 
 impl Notes {
@@ -171,6 +226,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
             return Err(D::Error::custom("exceeded max depth"));
         }
         self.notes.expand(1)?;
+        self.notes.counts.value().map_err(D::Error::custom)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -229,6 +285,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        self.notes.counts.object().map_err(A::Error::custom)?;
         let own = self.schema.resolve();
         let mut object = Map::new();
         while let Some(key) = access.next_key_seed(Key)? {
@@ -330,6 +387,13 @@ fn yaml_error(error: &serde_norway::Error) -> DecodeError {
 
 /// Kubernetes takes 3 MiB; more than one object never needs, and it bounds what a request can make us hold.
 pub const BODY_LIMIT_BYTES: usize = 3 * 1024 * 1024;
+
+/// As many as a body of this size can hold when each has three bytes.
+pub const VALUES_LIMIT: usize = 1 << 20;
+
+/// With its fields and defaults an object takes from half to several kilobytes; this many are a few hundred megabytes, and far more
+/// than any real document has.
+pub const OBJECTS_LIMIT: usize = 1 << 16;
 
 /// Deeper than any schema nests; below the parsers' own limit of 128.
 pub(crate) const DEPTH_LIMIT: usize = 100;

@@ -13,6 +13,7 @@ pub mod decode;
 pub mod managed;
 pub mod openapi;
 pub mod patch;
+pub mod protobuf;
 pub mod table;
 
 pub mod field;

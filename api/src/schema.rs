@@ -7,18 +7,22 @@
 //! `q` quantity, `t` time, `u` micro time, `x` int or string, `a` any JSON, `p` protobuf message without JSON of its own); then
 //! `FIELD NUMBER TYPE ATTRIBUTES` for its fields and `~FIELD NUMBER TYPE` for fields that exist in protobuf only. A type is `[`
 //! and an element type, `{` and a value type, `#N` for the N-th definition, or a letter (`s` string, `b` boolean, `i` int32,
-//! `l` int64, `f` double, `y` base64 bytes, `a` any). Attributes: `!` required, `z` left out when zero, `la` `lm` `ls` list type
-//! (atomic, map, set), `ma` `mg` map type (atomic, granular), `k=` list map keys, `ps=` patch strategy, `pk=` patch merge key,
-//! `p=` protobuf type where it differs, `n=` protobuf name where it differs, `0=` what is encoded when the field is not set and has
-//! no default, as JSON; then, as they may hold spaces, `e=` allowed values and `d=` default as JSON.
+//! `l` int64, `f` double, `y` base64 bytes, `a` any). Attributes: `!` required, `z` left out when zero, `*` zero and unset differ in
+//! spite of a default, `la` `lm` `ls` list type (atomic, map, set), `ma` `mg` map type (atomic, granular), `k=` list map keys, `ps=`
+//! patch strategy, `pk=` patch merge key, `p=` protobuf type where it differs, `n=` protobuf name where it differs, `0=` what is
+//! encoded when the field is not set, apart from its default, as JSON; then, as they may hold spaces, `e=` allowed values and `d=`
+//! default as JSON.
 
 use std::sync::{LazyLock, OnceLock};
 
 use serde_json::Value;
 
 mod kinds;
+pub(crate) mod wire;
 
 pub use kinds::{GroupVersionKind, by_group_version_kind};
+
+use wire::WireField;
 
 /// One type: a struct with fields, or one with an encoding of its own.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub struct Definition {
     header: &'static str,
     fields: Box<[Field]>,
     protobuf_only: Box<[Field]>,
+    wire: OnceLock<Box<[WireField]>>,
 }
 
 /// How values of a definition look in JSON.
@@ -141,6 +146,11 @@ impl Definition {
         &self.protobuf_only
     }
 
+    /// All fields of the protobuf message, sorted by number.
+    pub(crate) fn wire_fields(&'static self) -> &'static [WireField] {
+        self.wire.get_or_init(|| wire::fields(self))
+    }
+
     /// Full protobuf message name.
     pub fn message(&self) -> String {
         match attribute(self.header, "m=") {
@@ -172,11 +182,24 @@ impl Field {
 
     /// What Kubernetes encodes when the field is not set: its default, or null (or zero) where its type has no way to leave it out.
     pub fn when_unset(&self) -> Option<Value> {
-        self.default().or_else(|| {
-            self.unset.map(|text| {
-                serde_json::from_str(text).expect("the table holds JSON; a test parses every such value")
-            })
+        self.default().or_else(|| self.unset())
+    }
+
+    /// What Kubernetes encodes when the field is not set, apart from its default; `None` where it leaves the field out.
+    pub(crate) fn unset(&self) -> Option<Value> {
+        self.unset.map(|text| {
+            serde_json::from_str(text).expect("the table holds JSON; a test parses every such value")
         })
+    }
+
+    /// Whether the schema has a default, which needs no parsing to know.
+    pub(crate) fn has_default(&self) -> bool {
+        self.default.is_some()
+    }
+
+    /// Whether zero and unset differ in spite of a default.
+    pub(crate) fn is_pointer_with_default(&self) -> bool {
+        self.attributes.split(' ').any(|part| part == "*")
     }
 
     /// Keys of a list of type map, in order.
@@ -306,6 +329,7 @@ fn parse_definition(name: &'static str, text: &'static str) -> Definition {
         header,
         fields: own.into_iter().map(parse_field).collect(),
         protobuf_only: protobuf_only.into_iter().map(|line| parse_field(&line[1..])).collect(),
+        wire: OnceLock::new(),
     }
 }
 

@@ -174,6 +174,9 @@ fn render_field(
     if held.drops_zero(definition, field, property, presence) {
         out.push_str(" z");
     }
+    if property.get("default").is_some() && held.is_pointer(definition, field) {
+        out.push_str(" *");
+    }
     if let Some(list) = property["list-type"].as_str() {
         write!(out, " l{}", &list[..1])?;
     }

@@ -6,6 +6,7 @@ use crate::{
     Status,
     decode::{BODY_LIMIT_BYTES, DecodeError, Format},
     kind::{self, Kind},
+    protobuf::ProtobufError,
 };
 
 pub(super) fn unhandled(kind: &Kind, api_version: &str, name: &str, detail: &str) -> Status {
@@ -38,6 +39,16 @@ fn internal_package(kind: &Kind) -> &'static str {
 pub(super) fn unreadable(kind: &Kind, body: &[u8], format: Format, error: &DecodeError) -> Status {
     match error {
         DecodeError::TooLarge => Status::too_large(BODY_LIMIT_BYTES),
+        // The envelope could be read, and says what should have been in it.
+        DecodeError::Protobuf(
+            inner @ (ProtobufError::UnknownKind { api_version, kind: name }
+            | ProtobufError::Object { api_version, kind: name, .. }),
+        ) => {
+            let or =
+                |own: &str, implied: &str| if own.is_empty() { implied.to_owned() } else { own.to_owned() };
+            let (api_version, name) = (or(api_version, &kind.api_version()), or(name, kind.kind));
+            unhandled(kind, &api_version, &name, &inner.to_string())
+        }
         error => unrecognized(kind, body, format, &error.to_string()),
     }
 }
@@ -65,7 +76,7 @@ fn unrecognized(kind: &Kind, body: &[u8], format: Format, error: &str) -> Status
                 kind.kind
             ))
         }
-        Format::Yaml => Status::bad_request(format!(
+        Format::Yaml | Format::Protobuf => Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): {error} ({})",
             kind.kind,
             hex(shown(body))

@@ -1,8 +1,8 @@
 //! How Kubernetes' Go types hold their fields, where OpenAPI does not say: by value or by pointer, left out when empty or not.
 //!
 //! `held.txt` has a line per type: its name, then fields with a mark. `+` is left out when zero, `-` is kept when zero (both only
-//! where the rule of [`Held::drops_zero`] would say otherwise), `0` is encoded also when it is not set, `n` too, as null. The marks
-//! follow from the struct tags of the packages `k8s.io/api`, `apimachinery` and `apiextensions-apiserver`, version 0.36, read by reflection.
+//! where the rule of [`Held::drops_zero`] would say otherwise), `0` is encoded also when it is not set, `n` is a pointer that is null
+//! then, `*` a pointer with a default. The marks follow from the struct tags of the packages `k8s.io/api`, `apimachinery` and `apiextensions-apiserver`, version 0.36, read by reflection.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,7 @@ enum Mark {
     KeepsZero,
     ZeroWhenUnset,
     NullWhenUnset,
+    Pointer,
 }
 
 impl Held {
@@ -32,7 +33,8 @@ impl Held {
         Self(include_str!("held.txt").lines().flat_map(fields).collect())
     }
 
-    /// Whether Kubernetes leaves the field out when it is zero: as a rule a string that is neither required nor has a default.
+    /// Whether Kubernetes leaves the field out when it is zero: as a rule a string or bytes, neither required nor with a
+    /// default.
     pub(super) fn drops_zero(
         &self,
         definition: &str,
@@ -42,30 +44,32 @@ impl Held {
     ) -> bool {
         match self.0.get(&(definition, field)) {
             Some(Mark::DropsZero) => true,
-            Some(Mark::KeepsZero) => false,
-            _ => {
+            Some(Mark::KeepsZero | Mark::NullWhenUnset | Mark::Pointer) => false,
+            Some(Mark::ZeroWhenUnset) | None => {
                 property["type"] == "string"
-                    && property["format"] != "byte"
                     && presence == Presence::Optional
                     && property.get("default").is_none()
             }
         }
     }
 
-    /// What Kubernetes encodes, as JSON, when the field is not set and has no default.
+    /// What Kubernetes encodes, as JSON, when the field is not set, apart from its default.
     pub(super) fn unset(&self, definition: &str, field: &str, property: &Value) -> Option<&'static str> {
-        if property.get("default").is_some() {
-            return None;
-        }
         match self.0.get(&(definition, field))? {
             Mark::NullWhenUnset => Some("null"),
+            _ if property.get("default").is_some() => None,
             Mark::ZeroWhenUnset => match property["ref"].as_str().and_then(|name| name.rsplit('.').next()) {
                 Some("Quantity") => Some("\"0\""),
                 Some("IntOrString") => Some("0"),
                 _ => Some("null"),
             },
-            Mark::DropsZero | Mark::KeepsZero => None,
+            Mark::DropsZero | Mark::KeepsZero | Mark::Pointer => None,
         }
+    }
+
+    /// Whether the field tells zero from not set although it may have a default.
+    pub(super) fn is_pointer(&self, definition: &str, field: &str) -> bool {
+        matches!(self.0.get(&(definition, field)), Some(Mark::Pointer | Mark::NullWhenUnset))
     }
 
     /// Refuses marks of fields that `definitions` do not have.
@@ -85,6 +89,7 @@ fn mark(field: &str) -> Option<Mark> {
         b'-' => Some(Mark::KeepsZero),
         b'0' => Some(Mark::ZeroWhenUnset),
         b'n' => Some(Mark::NullWhenUnset),
+        b'*' => Some(Mark::Pointer),
         _ => None,
     }
 }
