@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod bandwidth;
 pub mod codec;
 pub mod digest;
+pub mod exec;
 pub mod frame;
 pub mod health;
 pub mod held;

@@ -10,6 +10,15 @@ pub const REPORT_FRAME_BYTES_MAX: usize = 256 << 10;
 /// Largest head frame of a stream (requests and answers of the API, log, artifact and join streams).
 pub const HEAD_FRAME_BYTES_MAX: usize = 64 << 10;
 
+/// Largest body of a frame on a stream of a command or an attachment once it is open: the largest piece of data, and room for later kinds.
+pub const EXEC_FRAME_BYTES_MAX: usize = 64 << 10;
+
+/// Largest piece of a process's data in one frame, so that others get their turn on the connection.
+pub const EXEC_DATA_BYTES_MAX: usize = 32 << 10;
+
+/// Largest command that can be run, its arguments together: it has to fit into a head frame with the rest.
+pub const EXEC_COMMAND_BYTES_MAX: usize = 48 << 10;
+
 /// How many times its bytes a decoded body can take at most: the smallest elements of lists are a few bytes that become a struct, and
 /// a list grows by doubling. With the limits above it bounds what a frame can make its receiver allocate.
 pub const DECODED_FACTOR_MAX: usize = 80;

@@ -1,12 +1,15 @@
-//! Heads of the streams beside the control stream: logs, opened by the coordinator; artifacts, opened by the node.
+//! Heads of the streams beside the control stream: logs, commands, attachments and connections, opened by the coordinator;
+//! artifacts, opened by the node.
 //!
-//! Whoever opens a stream sends one head frame and finishes its side; the answer is one head frame and then raw bytes until the
-//! stream ends. A stream reset by its sender is incomplete.
+//! Whoever opens a stream sends one head frame; the answer is one head frame. For logs and artifacts the opener's side ends there, and
+//! raw bytes follow the answer until the stream ends. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
+//! connection, with its bytes. A stream reset by its sender is incomplete.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest,
+    Digest, PodUid,
+    exec::{AttachRequest, ExecRequest},
     frame::{Kind, Message},
     logs::LogRequest,
 };
@@ -48,6 +51,56 @@ pub enum ArtifactAnswer {
     Refused(String),
 }
 
+/// Asks a node to run a command in a container. Since version 3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecOpen {
+    /// Which command, and where.
+    pub request: ExecRequest,
+}
+
+/// Asks a node for a container's streams. Since version 3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachOpen {
+    /// Which container.
+    pub request: AttachRequest,
+}
+
+/// Asks a node for a connection to a port of a pod. Since version 3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectOpen {
+    /// The pod.
+    pub uid: PodUid,
+    /// Its port.
+    pub port: u16,
+}
+
+/// What a node answers to [`ExecOpen`], [`AttachOpen`] and [`ConnectOpen`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamAnswer {
+    /// The stream is what was asked for.
+    Opened,
+    /// It is not; nothing follows.
+    Refused {
+        /// In a word.
+        reason: StreamRefusal,
+        /// For a person.
+        message: String,
+    },
+}
+
+/// Why a node does not open a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamRefusal {
+    /// What is asked for cannot be done with this container.
+    Impossible,
+    /// There is no such pod or container, or it does not run now.
+    NotRunning,
+    /// Too many streams of this kind are open.
+    TooMany,
+    /// The node failed.
+    Failed,
+}
+
 impl Message for LogOpen {
     const KIND: Kind = Kind(0x0301);
 }
@@ -62,4 +115,20 @@ impl Message for ArtifactOpen {
 
 impl Message for ArtifactAnswer {
     const KIND: Kind = Kind(0x0304);
+}
+
+impl Message for ExecOpen {
+    const KIND: Kind = Kind(0x0310);
+}
+
+impl Message for AttachOpen {
+    const KIND: Kind = Kind(0x0311);
+}
+
+impl Message for StreamAnswer {
+    const KIND: Kind = Kind(0x0312);
+}
+
+impl Message for ConnectOpen {
+    const KIND: Kind = Kind(0x0320);
 }

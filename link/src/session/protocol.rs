@@ -5,6 +5,7 @@ use crate::{
     health::Health,
     message::{AssignmentSealed, Extension, PROTOCOL_VERSIONS},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
+    stream::{AttachOpen, ConnectOpen, ExecOpen},
 };
 
 /// The version that both sides of a session speak.
@@ -27,6 +28,11 @@ impl Protocol {
         self.0
     }
 
+    /// The version of this number, as an open session named it.
+    pub const fn of(number: u16) -> Self {
+        Self(number)
+    }
+
     /// Whether the other side knows frames of this kind.
     pub fn sends(self, kind: Kind) -> bool {
         self.0 >= added_in(kind)
@@ -38,9 +44,13 @@ impl Protocol {
     }
 }
 
-/// The version that added a kind of control frame.
+/// The version that added a kind of frame that one side sends unasked.
 fn added_in(kind: Kind) -> u16 {
-    if ADDED_IN_2.contains(&kind.0) { 2 } else { 1 }
+    match kind.0 {
+        kind if ADDED_IN_2.contains(&kind) => 2,
+        kind if ADDED_IN_3.contains(&kind) => 3,
+        _ => 1,
+    }
 }
 
 /// What version 1 knows nothing of.
@@ -51,6 +61,9 @@ const ADDED_IN_2: [u16; 5] = [
     StaticPod::KIND.0,
     StaticPodsWanted::KIND.0,
 ];
+
+/// Heads of streams that version 2 knows nothing of.
+const ADDED_IN_3: [u16; 3] = [ExecOpen::KIND.0, AttachOpen::KIND.0, ConnectOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {
@@ -63,21 +76,25 @@ mod tests {
         };
         check((1, 1), Some(1));
         check((1, 2), Some(2));
-        check((2, 9), Some(2));
-        check((3, 9), None);
+        check((2, 9), Some(3));
+        check((3, 9), Some(3));
+        check((4, 9), None);
         check((0, 0), None);
         check((2, 1), None);
         check((u16::MAX, 0), None);
     }
 
     #[test]
-    fn version_1_is_sent_nothing_newer() {
-        let (one, two) = (Protocol(1), Protocol(2));
+    fn older_versions_are_sent_nothing_newer() {
+        let (one, two, three) = (Protocol(1), Protocol(2), Protocol::of(3));
         for kind in [0x0101, 0x0114, 0x0131] {
             assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
         }
         for kind in ADDED_IN_2 {
             assert!(!one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
+        }
+        for kind in ADDED_IN_3 {
+            assert!(!two.sends(Kind(kind)) && three.sends(Kind(kind)), "{kind:#x}");
         }
         let extensions = vec![Extension { tag: 1, bytes: Vec::new() }];
         assert_eq!(one.extensions(extensions.clone()), []);

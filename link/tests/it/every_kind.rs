@@ -1,6 +1,7 @@
 //! Every kind of frame, decoded as its struct. The fuzz targets include this file too.
 
 use dunlin_link::{
+    exec::{ExecEnd, Resize, StderrData, StdinData, StdinEnd, StdoutData},
     frame::{Frame, FrameError, Message},
     health::Health,
     join::{JoinRequest, Joined},
@@ -11,7 +12,9 @@ use dunlin_link::{
     },
     rpc::{RequestHead, ResponseHead},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
-    stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
+    stream::{
+        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, StreamAnswer,
+    },
 };
 
 /// Decodes a frame as its kind says and encodes it again; `None` for a kind that does not exist.
@@ -55,6 +58,16 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         LogAnswer,
         ArtifactOpen,
         ArtifactAnswer,
+        ExecOpen,
+        AttachOpen,
+        ConnectOpen,
+        StreamAnswer,
+        StdinData,
+        StdinEnd,
+        Resize,
+        StdoutData,
+        StderrData,
+        ExecEnd,
         RequestHead,
         ResponseHead,
     );

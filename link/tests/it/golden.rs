@@ -5,6 +5,10 @@ use std::fmt::Write as _;
 use dunlin_link::{
     BootId, Bytes, Digest, NodeName, Revision, UnixMillis,
     assignment::Refusal,
+    exec::{
+        AttachRequest, AttachStdin, Blob, ExecEnd, ExecRequest, Resize, StderrData, StdinData, StdinEnd,
+        StdoutData, TerminalSize,
+    },
     frame::{Decoder, Message, encode},
     health::{DiskWrites, Health, HeldPods, OutboxState, Sealing},
     join::{JoinRequest, JoinToken, Joined},
@@ -18,7 +22,10 @@ use dunlin_link::{
     sealed::{Sealed, SealingPublicKey},
     statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::NodeEvent,
-    stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
+    stream::{
+        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, StreamAnswer,
+        StreamRefusal,
+    },
 };
 use expect_test::expect_file;
 use rand::{SeedableRng, rngs::StdRng};
@@ -38,6 +45,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.streams();
     frames.version_two();
     frames.filled();
+    frames.version_three();
     frames.0
 }
 
@@ -170,6 +178,44 @@ impl Frames {
         self.add(&StaticPods { pods: vec![StaticPodName { uid: uid(4), namespace, name }] });
         self.add(&StaticPodsWanted { uids: vec![uid(4)] });
         self.add(&StaticPod { uid: uid(4), object: br#"{"kind":"Pod"}"#.to_vec() });
+    }
+
+    /// Kinds that version 3 added; they fill every field and hold every variant.
+    fn version_three(&mut self) {
+        self.add(&ExecOpen {
+            request: ExecRequest {
+                uid: uid(1),
+                container: "main".into(),
+                command: vec!["cat".into(), "-".into()],
+                stdin: true,
+                stdout: true,
+                stderr: true,
+                tty: true,
+            },
+        });
+        for stdin in [AttachStdin::None, AttachStdin::Open, AttachStdin::Once] {
+            let (uid, container) = (uid(1), "main".into());
+            let request = AttachRequest { uid, container, stdin, stdout: true, stderr: true, tty: true };
+            self.add(&AttachOpen { request });
+        }
+        self.add(&ConnectOpen { uid: uid(1), port: 8080 });
+        self.add(&StreamAnswer::Opened);
+        for reason in [
+            StreamRefusal::Impossible,
+            StreamRefusal::NotRunning,
+            StreamRefusal::TooMany,
+            StreamRefusal::Failed,
+        ] {
+            self.add(&StreamAnswer::Refused { reason, message: "no".into() });
+        }
+        self.add(&StdinData { bytes: Blob(vec![1, 2, 3]) });
+        self.add(&StdinEnd);
+        self.add(&Resize { size: TerminalSize { columns: 200, rows: 24 } });
+        self.add(&StdoutData { bytes: Blob(vec![4, 5]) });
+        self.add(&StderrData { bytes: Blob(vec![6]) });
+        for end in [ExecEnd::Exited(-1), ExecEnd::Detached, ExecEnd::Failed("no".into())] {
+            self.add(&end);
+        }
     }
 
     /// Frames that together fill every field and hold every variant.
