@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_wasm_host::{Guest, Host, Output, Stop, Stream, compile};
+use dunlin_wasm_host::{Guest, Host, Input, Output, Stop, Stream, compile};
 
 fn main() {
     let words: Vec<String> = env::args().collect();
@@ -32,8 +32,8 @@ fn main() {
     let before = Usage::read();
     let begun = Instant::now();
     for _ in 0..count {
-        let (runner, program) = (host.clone(), Arc::clone(&program));
-        drop(host.handle().spawn(async move { runner.run(program, guest(), Stop::new(), || ()).await }));
+        let container = host.container(Arc::clone(&program), guest(), Stop::new());
+        drop(host.handle().spawn(async move { container.run(|| ()).await }));
     }
     thread::sleep(Duration::from_secs(2));
     println!("started {count} in about {:?}", begun.elapsed());
@@ -53,6 +53,7 @@ fn guest() -> Guest {
         args: vec!["guest".to_owned()],
         env: vec![("POD_NAME".to_owned(), "idle".to_owned())],
         working_dir: None,
+        input: Input::new(),
         output: Arc::new(Discard),
         memory_bytes_max: Some(64 << 20),
         cpu_milli_max: None,

@@ -1,23 +1,26 @@
-//! Runs commands: programs with a beginning and an end.
+//! Runs commands: programs with a beginning and an end, and single functions of any program.
 
 use std::sync::Arc;
 
+use wasmtime::{AsContextMut as _, Store, Val, component};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
+    entry::{self, Entry},
     host::{Run, Started},
+    input::GuestInput,
     outcome::{self, Cause, Ended},
     program::Kind,
     schedule::{GuestFuture, Turn},
-    stdio::GuestInput,
+    state::{ComponentState, ModuleState},
 };
 
-/// What a command returns: success or failure, or the error that ended it.
-type Returned = wasmtime::Result<Result<(), ()>>;
+/// What a command returns: its exit code, or the error that ended it.
+type Returned = wasmtime::Result<i32>;
 
 /// Runs the command until it ends, is stopped, or its grace is over.
 pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
-    let input = GuestInput::new(run.stop.clone());
+    let input = GuestInput::new(run.guest.input.clone(), run.stop.clone(), run.terminal);
     let turn = run.turn();
     let future = call(run, &turn, &input, started);
     let mut guest = run.schedule(turn, future);
@@ -44,35 +47,83 @@ async fn stopped_unheard(run: &Run, input: &GuestInput) {
 }
 
 fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) -> GuestFuture<Returned> {
+    let entry = run.entry.clone();
     match &run.program.kind {
         Kind::Module(program) => {
             let mut store = run.parts().module_store(turn, input);
             let program = program.clone();
             Box::pin(async move {
                 let instance = program.instantiate_async(&mut store).await?;
-                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
                 started();
-                let called = start.call_async(&mut store, ()).await;
-                ended_in_time(called.map(Ok))
+                in_time(call_core(&mut store, &instance, &entry).await)
             })
         }
         Kind::Command(program) => {
             let mut store = run.parts().component_store(turn, Some(input));
             let program = program.clone();
             Box::pin(async move {
-                let command = program.instantiate_async(&mut store).await?;
-                started();
-                ended_in_time(command.wasi_cli_run().call_run(&mut store).await)
+                in_time(match entry {
+                    Entry::Main => {
+                        let command = program.instantiate_async(&mut store).await?;
+                        started();
+                        let called = command.wasi_cli_run().call_run(&mut store).await;
+                        called.map(|result| i32::from(result.is_err()))
+                    }
+                    Entry::Function(name) => {
+                        let instance = program.instance_pre().instantiate_async(&mut store).await?;
+                        started();
+                        call_component(&mut store, &instance, &name).await
+                    }
+                })
             })
         }
-        Kind::HttpHandler(_) => unreachable!("handlers are served, not run"),
+        Kind::HttpHandler(program) => {
+            let mut store = run.parts().component_store(turn, Some(input));
+            let program = program.clone();
+            Box::pin(async move {
+                let Entry::Function(name) = entry else { unreachable!("handlers are served, not run") };
+                let instance = program.instance_pre().instantiate_async(&mut store).await?;
+                started();
+                in_time(call_component(&mut store, &instance, &name).await)
+            })
+        }
     }
 }
 
+async fn call_core(store: &mut Store<ModuleState>, instance: &wasmtime::Instance, entry: &Entry) -> Returned {
+    let name = match entry {
+        Entry::Main => {
+            let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+            return start.call_async(store, ()).await.map(|()| 0);
+        }
+        Entry::Function(name) => name,
+    };
+    let function = instance.get_func(&mut *store, name).ok_or_else(|| missing(name))?;
+    let mut results = vec![Val::I32(0); function.ty(&*store).results().len()];
+    function.call_async(store, &[], &mut results).await?;
+    Ok(entry::code_of_core(&results))
+}
+
+async fn call_component(
+    store: &mut Store<ComponentState>,
+    instance: &component::Instance,
+    name: &str,
+) -> Returned {
+    let function = instance.get_func(store.as_context_mut(), name).ok_or_else(|| missing(name))?;
+    let mut results = vec![component::Val::Bool(false); function.ty(&*store).results().len()];
+    function.call_async(store.as_context_mut(), &[], &mut results).await?;
+    Ok(entry::code_of_component(&results))
+}
+
+/// What was found when the command was looked at.
+fn missing(name: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the function `{name}` is not exported"))
+}
+
 /// An exit with 0 is an error to wasmtime and success to everyone else.
-fn ended_in_time(returned: Returned) -> Returned {
+fn in_time(returned: Returned) -> Returned {
     match returned {
-        Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(Ok(())),
+        Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(0),
         other => other,
     }
 }

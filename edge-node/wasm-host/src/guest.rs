@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use crate::stdio::Output;
+use crate::{input::Input, stdio::Output};
 
 /// Arguments, environment, limits and streams of one run.
 #[derive(Clone)]
@@ -13,6 +13,8 @@ pub struct Guest {
     pub env: Vec<(String, String)>,
     /// Initial working directory, where the guest's interface has one.
     pub working_dir: Option<String>,
+    /// What standard input holds.
+    pub input: Input,
     /// Where standard output and standard error go.
     pub output: Arc<dyn Output>,
     /// Limit on all linear memories and tables together; `None` is half of the machine's memory.
@@ -21,6 +23,35 @@ pub struct Guest {
     pub cpu_milli_max: Option<u64>,
     /// The only addresses the guest may listen on; an HTTP handler is served on the first.
     pub listen: Vec<SocketAddr>,
+}
+
+/// A command that runs beside a container's own guest, in its environment and limits.
+#[derive(Clone)]
+pub struct Exec {
+    /// `argv`; a first word of `#NAME` calls the exported function of that name.
+    pub command: Vec<String>,
+    /// What standard input holds.
+    pub input: Input,
+    /// Where standard output and standard error go.
+    pub output: Arc<dyn Output>,
+    /// Whether its streams are a terminal's.
+    pub terminal: Terminal,
+}
+
+/// Whether a guest's streams are a terminal's, which guests can ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// They are not.
+    No,
+    /// They are.
+    Yes,
+}
+
+impl fmt::Debug for Exec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments may be secret.
+        f.debug_struct("Exec").field("terminal", &self.terminal).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Guest {

@@ -1,4 +1,4 @@
-//! The host: one engine, the threads that guests run on, and the way to load and run a program. One per process.
+//! The host: one engine, the threads that guests run on, and the way to load and run a program, and commands beside it. One per process.
 
 use std::{
     fmt, io, num::NonZeroUsize, panic::AssertUnwindSafe, path::Path, sync::Arc,
@@ -7,6 +7,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
     command,
     cpu::CpuMeter,
     engine,
-    guest::Guest,
+    entry::{Entry, ExecError},
+    guest::{Exec, Guest, Terminal},
     memory::MemoryAccount,
     network::Declared,
     outcome::{Cause, Ended},
@@ -95,18 +97,67 @@ impl Host {
         self.inner.linkers.load(&self.inner.engine, artifact)
     }
 
-    /// Runs a program to its end; must be polled on [`Host::handle`]. `started` is called once, when the guest runs or its listener
-    /// accepts. Dropping the future ends the guest at once.
-    pub async fn run(
-        &self,
-        program: Arc<Program>,
-        guest: Guest,
-        stop: Stop,
-        started: impl FnOnce() + Send + 'static,
-    ) -> Ended {
-        let run = Run::new(self.clone(), program, guest, stop);
-        let ended = AssertUnwindSafe(run.to_end(Box::new(started))).catch_unwind().await;
-        ended.unwrap_or_else(|_panic| Ended::new(Cause::HostError, "the host failed while it ran the guest"))
+    /// A container that does not run yet.
+    pub fn container(&self, program: Arc<Program>, guest: Guest, stop: Stop) -> Container {
+        Container { run: Run::new(self.clone(), program, guest, stop), over: CancellationToken::new() }
+    }
+}
+
+/// One run of a program with its limits, which commands may share while it runs. Clones are the same.
+#[derive(Clone)]
+pub struct Container {
+    run: Arc<Run>,
+    /// Cancelled when the run is over.
+    over: CancellationToken,
+}
+
+/// A command that can be run in a container.
+#[derive(Debug)]
+pub struct Command {
+    container: Container,
+    run: Arc<Run>,
+}
+
+impl Container {
+    /// Runs the program to its end; must be polled on [`Host::handle`], once. `started` is called when the guest runs or its listener
+    /// accepts. Dropping the future ends the guest at once, and so do commands end with it.
+    pub async fn run(&self, started: impl FnOnce() + Send + 'static) -> Ended {
+        let _over = self.over.clone().drop_guard();
+        Arc::clone(&self.run).guarded(Box::new(started)).await
+    }
+
+    /// Looks at a command that is to run beside the program, in the same environment and within the same limits.
+    ///
+    /// # Errors
+    /// When the program has no such command.
+    pub fn command(&self, exec: Exec) -> Result<Command, ExecError> {
+        let entry = Entry::of_command(&exec.command, &self.run.program.kind)?;
+        Ok(Command { container: self.clone(), run: self.run.beside(entry, exec) })
+    }
+}
+
+impl Command {
+    /// Runs the command to its end, or that of its container; must be polled on [`Host::handle`]. Dropping the future ends it at once.
+    pub async fn run(self) -> Ended {
+        tokio::select! {
+            biased;
+            () = self.container.over.cancelled() => {
+                Ended::new(Cause::Killed, "the container ended")
+            }
+            ended = self.run.guarded(Box::new(|| ())) => ended,
+        }
+    }
+}
+
+impl fmt::Debug for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Container").field("program", &self.run.program).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").field("guest", &self.guest).finish_non_exhaustive()
     }
 }
 
@@ -138,11 +189,13 @@ impl Drop for Inner {
 /// Called once when a guest has started.
 pub(crate) type Started = Box<dyn FnOnce() + Send>;
 
-/// One container's run: what all of its instances share.
+/// One run of a program: what all of its instances share.
 pub(crate) struct Run {
     host: Host,
     pub(crate) program: Arc<Program>,
+    pub(crate) entry: Entry,
     pub(crate) guest: Guest,
+    pub(crate) terminal: Terminal,
     pub(crate) stop: Stop,
     pub(crate) memory: Arc<MemoryAccount>,
     cpu: Arc<CpuMeter>,
@@ -155,13 +208,36 @@ impl Run {
         let memory = Arc::new(MemoryAccount::new(limit));
         let cpu = Arc::new(CpuMeter::new(guest.cpu_milli_max, Instant::now()));
         let listen = Declared::from(guest.listen.as_slice());
-        Arc::new(Self { host, program, guest, stop, memory, cpu, listen })
+        let (entry, terminal) = (Entry::Main, Terminal::No);
+        Arc::new(Self { host, program, entry, guest, terminal, stop, memory, cpu, listen })
+    }
+
+    /// A run of the same program in the same limits.
+    fn beside(&self, entry: Entry, exec: Exec) -> Arc<Self> {
+        let Exec { command, input, output, terminal } = exec;
+        Arc::new(Self {
+            host: self.host.clone(),
+            program: Arc::clone(&self.program),
+            entry,
+            guest: Guest { args: command, input, output, ..self.guest.clone() },
+            terminal,
+            // It ends with its caller or its container, and is not asked to.
+            stop: Stop::new(),
+            memory: Arc::new(self.memory.sibling()),
+            cpu: Arc::clone(&self.cpu),
+            listen: Arc::clone(&self.listen),
+        })
+    }
+
+    async fn guarded(self: Arc<Self>, started: Started) -> Ended {
+        let ended = AssertUnwindSafe(self.to_end(started)).catch_unwind().await;
+        ended.unwrap_or_else(|_panic| Ended::new(Cause::HostError, "the host failed while it ran the guest"))
     }
 
     async fn to_end(self: Arc<Self>, started: Started) -> Ended {
-        match &self.program.kind {
-            Kind::Module(_) | Kind::Command(_) => command::run(&self, started).await,
-            Kind::HttpHandler(_) => serve::run(&self, started).await,
+        match (&self.program.kind, &self.entry) {
+            (Kind::HttpHandler(_), Entry::Main) => serve::run(&self, started).await,
+            _ => command::run(&self, started).await,
         }
     }
 
@@ -170,6 +246,7 @@ impl Run {
         StoreParts {
             engine: &self.host.inner.engine,
             guest: &self.guest,
+            terminal: self.terminal,
             listen: &self.listen,
             memory: &self.memory,
         }

@@ -1,8 +1,8 @@
 //! Runs WebAssembly guests: the only crate that names wasmtime, and the whole of what the node knows of it.
 //!
 //! [`compile`] turns a module into an artifact in a process that may be killed; [`Host::load`] maps an artifact and finds out what
-//! kind of program it is; [`Host::run`] runs it to its end on the host's own threads. What a container, a pod or a log file is,
-//! the callers know; nothing here does.
+//! kind of program it is; [`Container::run`] runs it to its end on the host's own threads, and [`Container::command`] further
+//! commands beside it. What a pod or a log file is, the callers know; nothing here does.
 
 #![deny(unsafe_code)]
 
@@ -10,8 +10,10 @@ mod batch;
 mod command;
 mod cpu;
 mod engine;
+mod entry;
 mod guest;
 mod host;
+mod input;
 mod memory;
 mod network;
 mod outcome;
@@ -28,8 +30,10 @@ mod ticker;
 mod tests;
 
 pub use engine::{CompileError, WASMTIME_VERSION, compile};
-pub use guest::Guest;
-pub use host::{Host, StartHostError};
+pub use entry::ExecError;
+pub use guest::{Exec, Guest, Terminal};
+pub use host::{Command, Container, Host, StartHostError};
+pub use input::{Input, InputEnded};
 pub use outcome::{Cause, Ended};
 pub use program::{LoadError, Program};
 pub use stdio::{Output, Stream};

@@ -14,7 +14,8 @@ use wasmtime::ResourceLimiter;
 #[derive(Debug)]
 pub(crate) struct MemoryAccount {
     limit: u64,
-    used: AtomicU64,
+    /// Shared by what runs in the same container.
+    used: Arc<AtomicU64>,
     /// Milliseconds from `created` to the last denial, plus one; zero is never.
     denied_at: AtomicU64,
     created: Instant,
@@ -22,7 +23,17 @@ pub(crate) struct MemoryAccount {
 
 impl MemoryAccount {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, used: AtomicU64::new(0), denied_at: AtomicU64::new(0), created: Instant::now() }
+        Self { limit, used: Arc::default(), denied_at: AtomicU64::new(0), created: Instant::now() }
+    }
+
+    /// An account of the same memory for another guest, who is blamed for its own denials only.
+    pub(crate) fn sibling(&self) -> Self {
+        Self {
+            limit: self.limit,
+            used: Arc::clone(&self.used),
+            denied_at: AtomicU64::new(0),
+            created: Instant::now(),
+        }
     }
 
     /// Whether the limit refused something so recently that the guest's end is most likely its doing. Runtimes that collect garbage
@@ -181,6 +192,16 @@ mod tests {
         assert!(second.memory_growing(0, 60, None).unwrap());
         drop(second);
         assert_eq!(account.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn siblings_share_memory_and_no_blame() {
+        let account = MemoryAccount::new(100);
+        let sibling = account.sibling();
+        assert!(account.charge(60) && !sibling.charge(60));
+        assert!(sibling.was_denied_lately() && !account.was_denied_lately());
+        account.release(60);
+        assert!(sibling.charge(60));
     }
 
     #[test]

@@ -39,11 +39,10 @@ pub enum Cause {
     HostError,
 }
 
-/// What became of a command that was called: its own result, or the error that ended it.
-pub(crate) fn of_command(result: wasmtime::Result<Result<(), ()>>, memory: &MemoryAccount) -> Ended {
+/// What became of a command that was called: its exit code, or the error that ended it.
+pub(crate) fn of_command(result: wasmtime::Result<i32>, memory: &MemoryAccount) -> Ended {
     let error = match result {
-        Ok(Ok(())) => return exited(0, memory),
-        Ok(Err(())) => return exited(1, memory),
+        Ok(code) => return exited(code, memory),
         Err(error) => error,
     };
     if let Some(exit) = error.downcast_ref::<I32Exit>() {

@@ -7,11 +7,12 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ct
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
-    guest::Guest,
+    guest::{Guest, Terminal},
+    input::GuestInput,
     memory::{MemoryAccount, StoreLimiter},
     network::{Declared, EgressHooks, may_use},
     schedule::Turn,
-    stdio::{GuestInput, GuestOutput, Stream},
+    stdio::{GuestOutput, Stream},
 };
 
 /// State of a component's store.
@@ -51,6 +52,7 @@ impl ModuleState {
 pub(crate) struct StoreParts<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) guest: &'a Guest,
+    pub(crate) terminal: Terminal,
     pub(crate) listen: &'a Declared,
     pub(crate) memory: &'a Arc<MemoryAccount>,
 }
@@ -88,7 +90,8 @@ impl StoreParts<'_> {
     }
 
     fn wasi(&self, input: Option<&GuestInput>) -> WasiCtxBuilder {
-        let output = |stream| GuestOutput { output: Arc::clone(&self.guest.output), stream };
+        let terminal = self.terminal;
+        let output = |stream| GuestOutput { output: Arc::clone(&self.guest.output), stream, terminal };
         let listen = Arc::clone(self.listen);
         let mut wasi = WasiCtxBuilder::new();
         wasi.args(&self.guest.args)

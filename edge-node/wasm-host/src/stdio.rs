@@ -1,25 +1,21 @@
-//! A guest's standard streams: output goes to whoever keeps logs, input is empty and ends when the guest is asked to stop.
+//! A guest's standard output and error: they go to whoever keeps logs, or to a caller.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::poll_fn,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
-    cli::{IsTerminal, StdinStream, StdoutStream},
-    p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult},
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
 };
 
-use crate::stop::Stop;
+use crate::guest::Terminal;
 
 /// Which of the two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +43,12 @@ pub trait Output: Send + Sync + 'static {
 pub(crate) struct GuestOutput {
     pub(crate) output: Arc<dyn Output>,
     pub(crate) stream: Stream,
+    pub(crate) terminal: Terminal,
 }
 
 impl IsTerminal for GuestOutput {
     fn is_terminal(&self) -> bool {
-        false
+        self.terminal == Terminal::Yes
     }
 }
 
@@ -106,78 +103,6 @@ impl AsyncWrite for GuestOutput {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Standard input that holds nothing and ends when the guest is asked to stop: the only word of it that a guest can hear, since no
-/// version of WASI has signals.
-#[derive(Clone)]
-pub(crate) struct GuestInput {
-    stop: Stop,
-    listening: Arc<AtomicBool>,
-}
-
-impl GuestInput {
-    pub(crate) fn new(stop: Stop) -> Self {
-        Self { stop, listening: Arc::new(AtomicBool::new(false)) }
-    }
-
-    /// Whether the guest has ever looked at its input. One that has not cannot learn that it should stop.
-    pub(crate) fn is_listened_to(&self) -> bool {
-        self.listening.load(Ordering::Relaxed)
-    }
-
-    fn listen(&self) {
-        self.listening.store(true, Ordering::Relaxed);
-    }
-}
-
-impl IsTerminal for GuestInput {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdinStream for GuestInput {
-    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
-        Box::new(InputReader { input: self.clone(), stopped: Box::pin(self.stop.requested()) })
-    }
-
-    fn p2_stream(&self) -> Box<dyn InputStream> {
-        Box::new(self.clone())
-    }
-}
-
-#[async_trait::async_trait]
-impl Pollable for GuestInput {
-    async fn ready(&mut self) {
-        self.listen();
-        self.stop.requested().await;
-    }
-}
-
-#[async_trait::async_trait]
-impl InputStream for GuestInput {
-    fn read(&mut self, _size: usize) -> StreamResult<Bytes> {
-        self.listen();
-        if self.stop.is_requested() { Err(StreamError::Closed) } else { Ok(Bytes::new()) }
-    }
-}
-
-/// The same input for interfaces that read it as a byte stream.
-struct InputReader {
-    input: GuestInput,
-    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl AsyncRead for InputReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        _buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.input.listen();
-        self.stopped.as_mut().poll(cx).map(Ok)
     }
 }
 

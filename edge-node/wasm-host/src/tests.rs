@@ -16,9 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Cause, Ended, Guest, Host, LoadError, Output, Program, Stop, Stream, compile};
+use crate::{Cause, Container, Ended, Guest, Host, Input, LoadError, Output, Program, Stop, Stream, compile};
 
 mod commands;
+mod exec;
 mod handlers;
 
 /// One host for all tests, as a process has.
@@ -81,6 +82,7 @@ fn guest() -> Guest {
         args: vec!["guest".to_owned()],
         env: Vec::new(),
         working_dir: None,
+        input: Input::new(),
         output: Arc::new(Captured::default()),
         memory_bytes_max: None,
         cpu_milli_max: None,
@@ -91,6 +93,7 @@ fn guest() -> Guest {
 /// A guest that runs, and the way to stop it.
 struct Running {
     stop: Stop,
+    container: Container,
     started: oneshot::Receiver<()>,
     ended: JoinHandle<Ended>,
 }
@@ -102,13 +105,14 @@ impl Running {
 }
 
 fn start(program: &Arc<Program>, guest: Guest) -> Running {
-    let (program, stop) = (Arc::clone(program), Stop::new());
+    let stop = Stop::new();
     let (tell, started) = oneshot::channel();
-    let asked = stop.clone();
+    let container = host().container(Arc::clone(program), guest, stop.clone());
     // A test that does not wait for the start has dropped the receiver.
     let started_now = move || tell.send(()).unwrap_or_default();
-    let run = async move { host().run(program, guest, asked, started_now).await };
-    Running { stop, started, ended: host().handle().spawn(run) }
+    let run = container.clone();
+    let ended = host().handle().spawn(async move { run.run(started_now).await });
+    Running { stop, container, started, ended }
 }
 
 /// How long anything in these tests may take before it counts as hanging.

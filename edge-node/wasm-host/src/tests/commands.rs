@@ -17,7 +17,7 @@ fn module(body: &str) -> String {
 }
 
 /// A component around the core function behind `wasi:cli/run`.
-fn component(body: &str) -> String {
+pub(super) fn component(body: &str) -> String {
     format!(
         r#"(component
             (core module $m (func (export "run") (result i32) {body}))
