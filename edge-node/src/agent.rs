@@ -11,10 +11,12 @@ mod clock;
 mod host;
 mod inspect;
 mod shared;
+mod streams;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     io,
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -99,6 +101,8 @@ enum Input {
     Statics(Scan),
     StaticPodsWanted(Vec<PodUid>),
     Locate { locate: Locate, reply: oneshot::Sender<Result<Located, String>> },
+    LiveContainer { uid: PodUid, container: String, reply: oneshot::Sender<Result<ContainerId, String>> },
+    Endpoint { uid: PodUid, port: u16, reply: oneshot::Sender<Result<SocketAddr, String>> },
     Inspect(inspect::Inspect),
 }
 
@@ -209,6 +213,12 @@ impl Agent {
             Input::Locate { locate, reply } => {
                 // The asker may have gone away; there is nobody else to tell.
                 let _ = reply.send(self.locate(&locate));
+            }
+            Input::LiveContainer { uid, container, reply } => {
+                let _ = reply.send(self.core.live_container(&uid, &container));
+            }
+            Input::Endpoint { uid, port, reply } => {
+                let _ = reply.send(self.core.endpoint(&uid, port));
             }
             Input::Inspect(inspect) => self.handle_inspect(inspect),
         }

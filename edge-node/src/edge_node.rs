@@ -142,6 +142,7 @@ impl EdgeNode {
         let handle = session.as_ref().map_or_else(detached, Session::handle);
         let told = facts.clone();
         let keeper = LogKeeper::new(config.state_dir.join("logs"), log_bound(&config, &facts));
+        let (sandbox, writers) = sandbox(guests, &config.state_dir);
         let options = AgentOptions {
             node_name: name.as_str(),
             state_dir: &config.state_dir,
@@ -149,9 +150,9 @@ impl EdgeNode {
             blocks: config.blocks,
             loopback: config.loopback,
             seal,
+            door: sandbox.door(),
         };
         let (parts, host) = AgentParts::new(options, opened, modules);
-        let (sandbox, writers) = sandbox(guests, &config.state_dir);
         let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let desk = Desk {

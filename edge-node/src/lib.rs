@@ -10,6 +10,7 @@ pub mod doctor;
 mod edge_node;
 mod facts;
 mod folders;
+mod frames;
 mod health;
 mod local;
 mod logs;

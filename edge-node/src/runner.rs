@@ -12,6 +12,9 @@ mod log;
 mod modules;
 mod process;
 mod socket;
+mod streams;
+mod tap;
+mod tee;
 
 #[cfg(test)]
 mod tests;

@@ -3,18 +3,19 @@
 //! A runner is started with the first container, in a process group of its own, and outlives the agent. When it ends, all its
 //! containers are gone; when only the connection ends, the next one tells again what runs.
 
+mod door;
 mod process;
 
 use std::{io, time::Duration};
 
 use dunlin_edge_node_core::{
     node::Told,
-    sandbox::{Event, PROTOCOL, Request},
+    sandbox::{Event, PROTOCOL, Request, stream},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::process::RunnerProcess;
+pub(crate) use self::{door::Door, process::RunnerProcess};
 use crate::runner;
 
 /// Where guests run.
@@ -95,6 +96,14 @@ enum End {
 }
 
 impl Sandbox {
+    /// Where streams are opened.
+    pub(crate) fn door(&self) -> Door {
+        match self {
+            Self::Process(process) => Door::Process(process.socket.with_file_name(stream::SOCKET)),
+            Self::InProcess(runner) => Door::InProcess(runner.clone()),
+        }
+    }
+
     /// Connects to a sandbox that exists already.
     async fn attach(&mut self) -> Option<Connection> {
         match self {

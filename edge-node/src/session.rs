@@ -6,6 +6,7 @@
 //! Nothing here knows the agent but by [`SessionHost`], so a process can run the sessions of many nodes, each with a host of its
 //! own, as the fleet of hollow nodes does; [`SharedSocket`] then keeps the number of its sockets small.
 
+mod byte_stream;
 mod connect;
 mod contact;
 mod dial;
@@ -13,13 +14,13 @@ mod drive;
 mod fetch;
 mod identity;
 mod join;
-mod logs;
 mod network;
 mod path;
 mod renew;
 mod restore;
 mod sealing;
 mod stream;
+mod streams;
 mod tls;
 mod way;
 
@@ -38,6 +39,7 @@ use dunlin_link::{
     BootId, Digest, PodUid, UnixMillis,
     assignment::{AssignmentChange, Refusal},
     bandwidth::Budget,
+    exec::{AttachRequest, ExecRequest},
     health::{Health, OutboxState},
     logs::LogRequest,
     message::Epoch,
@@ -46,6 +48,7 @@ use dunlin_link::{
     session::node::{NodeConfig, NodeOutput, NodeSession},
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
+    stream::StreamRefusal,
 };
 use quinn::Connection;
 use tokio::{
@@ -58,6 +61,7 @@ use tracing::{debug, info, warn};
 pub use dunlin_link::session::node::Applied;
 
 pub use self::{
+    byte_stream::{ByteStream, StreamRefused},
     connect::{ConnectError, SharedSocket, Traffic},
     contact::Contact,
     identity::{Identity, IdentityError},
@@ -101,11 +105,41 @@ pub trait SessionHost: Send + Sync + 'static {
         async {}
     }
 
+    /// Begins a command in a container; frames of `dunlin_link::exec` travel both ways.
+    fn open_exec(
+        &self,
+        _request: ExecRequest,
+    ) -> impl Future<Output = Result<ByteStream, StreamRefused>> + Send {
+        async { Err(opens_none()) }
+    }
+
+    /// Attaches to a container; frames of `dunlin_link::exec` travel both ways.
+    fn open_attach(
+        &self,
+        _request: AttachRequest,
+    ) -> impl Future<Output = Result<ByteStream, StreamRefused>> + Send {
+        async { Err(opens_none()) }
+    }
+
+    /// Connects to a port of a pod.
+    fn connect(
+        &self,
+        _uid: PodUid,
+        _port: u16,
+    ) -> impl Future<Output = Result<ByteStream, StreamRefused>> + Send {
+        async { Err(opens_none()) }
+    }
+
     /// Opens a container's log; the reader ends when the log does, or never if it is followed.
     fn open_log(
         &self,
         request: LogRequest,
     ) -> impl Future<Output = Result<Box<dyn AsyncRead + Send + Unpin>, String>> + Send;
+}
+
+fn opens_none() -> StreamRefused {
+    let message = "this node opens no streams into pods".to_owned();
+    StreamRefused { reason: StreamRefusal::Impossible, message }
 }
 
 /// What a session needs besides an identity.

@@ -121,6 +121,12 @@ impl PodAddress {
             .collect()
     }
 
+    /// Where a TCP port that the pod declares is; `None` for any other.
+    pub fn endpoint(&self, assignment: &PodAssignment, container_port: u16) -> Option<SocketAddr> {
+        let is_declared = tcp_ports(assignment).any(|port| port == container_port);
+        is_declared.then(|| self.listener(assignment, container_port))
+    }
+
     /// A port the node may not open is moved up by 10,000, and further where the pod declares that one too.
     fn local_port(&self, assignment: &PodAssignment, container_port: u16) -> u16 {
         if container_port >= self.loopback.first_port {

@@ -26,6 +26,7 @@ mod remember;
 mod sandbox;
 mod set;
 mod statics;
+mod stream;
 mod timers;
 mod turn;
 mod unacked;

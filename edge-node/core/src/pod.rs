@@ -14,7 +14,7 @@ mod remember;
 mod status;
 mod worker;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use dunlin_link::{
     ContainerId, Digest, PodUid, UnixMillis,
@@ -376,6 +376,11 @@ impl Pod {
                 worker.run == Run::Creating(Create::Asked) && self.container_id(index, worker.attempt) == *id
             })
             && self.container(index).image.digest == module
+    }
+
+    /// Where on the node's machine a declared TCP port of the pod is.
+    pub fn endpoint(&self, port: u16) -> Option<SocketAddr> {
+        self.place.address.endpoint(&self.assignment, port)
     }
 
     /// What is known of a container's latest run; `None` for a container that the pod does not have.

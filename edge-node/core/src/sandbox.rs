@@ -5,6 +5,8 @@
 //! told every container that exists, ended ones included, until it removes them. One agent at a time: a newer connection
 //! replaces the older.
 
+pub mod stream;
+
 use std::{fmt, net::SocketAddr};
 
 use dunlin_link::{Bytes, ContainerId, MilliCpu, UnixMillis};

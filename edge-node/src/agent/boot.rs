@@ -21,7 +21,7 @@ use crate::{
     local::Local,
     logs::Logs,
     modules::Modules,
-    sandbox::{self, Sandbox},
+    sandbox::{self, Door, Sandbox},
     session::SessionHandle,
     statics::Scan,
 };
@@ -47,6 +47,8 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) blocks: BlockRange,
     pub(crate) loopback: Loopback,
     pub(crate) seal: Arc<Seal>,
+    /// Where streams into containers are opened.
+    pub(crate) door: Door,
 }
 
 impl AgentParts {
@@ -56,13 +58,13 @@ impl AgentParts {
         (local, loaded): (Local, Loaded),
         modules: Modules,
     ) -> (Self, AgentHost) {
-        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal } = options;
+        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, door } = options;
         let clock = Clock::start();
         let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal };
         let core = NodeCore::boot(node, loaded, clock.now());
         let shared = Arc::new(Shared::new(core.applied()));
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
-        let host = AgentHost::new(sender, Arc::clone(&shared));
+        let host = AgentHost::new(sender, Arc::clone(&shared), door);
         let logs = Logs::new(state_dir.join("logs"));
         (Self { core, clock, local, modules, logs, shared, inputs }, host)
     }

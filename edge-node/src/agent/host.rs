@@ -2,10 +2,14 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use dunlin_edge_node_core::node::{LogPlace, WhichRun};
+use dunlin_edge_node_core::{
+    node::{LogPlace, WhichRun},
+    sandbox::stream::{AttachStart, ExecStart},
+};
 use dunlin_link::{
     PodUid,
     assignment::{AssignmentChange, Refusal},
+    exec::{AttachRequest, ExecRequest},
     logs::LogRequest,
     status::PodStatusReport,
 };
@@ -18,7 +22,8 @@ use super::{Agent, Input, Shared};
 use crate::{
     health::Held,
     logs,
-    session::{Applied, SessionHost},
+    sandbox::Door,
+    session::{Applied, ByteStream, SessionHost, StreamRefused},
     statics::{RejectedManifest, Scan},
 };
 
@@ -27,6 +32,7 @@ use crate::{
 pub(crate) struct AgentHost {
     pub(super) inputs: mpsc::Sender<Input>,
     shared: Arc<Shared>,
+    pub(super) door: Door,
 }
 
 /// Whose log is wanted.
@@ -45,8 +51,8 @@ pub(super) struct Located {
 }
 
 impl AgentHost {
-    pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>) -> Self {
-        Self { inputs, shared }
+    pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>, door: Door) -> Self {
+        Self { inputs, shared, door }
     }
 
     /// `NAMESPACE/NAME` of pods whose latest report nobody has acknowledged.
@@ -99,6 +105,20 @@ impl SessionHost for AgentHost {
     async fn static_pods_wanted(&self, uids: Vec<PodUid>) {
         // An agent that is shutting down has nothing to say any more.
         let _ = self.inputs.send(Input::StaticPodsWanted(uids)).await;
+    }
+
+    async fn open_exec(&self, request: ExecRequest) -> Result<ByteStream, StreamRefused> {
+        let id = self.live_container(&request.uid, &request.container).await?;
+        self.open_stream(&ExecStart { id, request }).await
+    }
+
+    async fn open_attach(&self, request: AttachRequest) -> Result<ByteStream, StreamRefused> {
+        let id = self.live_container(&request.uid, &request.container).await?;
+        self.open_stream(&AttachStart { id, request }).await
+    }
+
+    async fn connect(&self, uid: PodUid, port: u16) -> Result<ByteStream, StreamRefused> {
+        self.connect_to(uid, port).await.map(ByteStream::new)
     }
 
     async fn open_log(&self, request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {

@@ -36,6 +36,8 @@ use crate::{
     session::{SessionHandle, SessionHost, sealing_key},
 };
 
+mod streams;
+
 /// The runner of these tests is this test program, told to run this test alone; the agent adds its words.
 #[test]
 fn runner_process() {
@@ -92,15 +94,6 @@ impl Node {
         facts.allocatable =
             NodeResources { cpu: MilliCpu(4000), memory: Bytes(1 << 30), pods: 10, ..facts.capacity };
         let session = SessionHandle::detached(facts.clone());
-        let options = AgentOptions {
-            node_name: "n1",
-            state_dir: dir,
-            facts,
-            blocks: BlockRange::new(0, 1).unwrap(),
-            loopback: Loopback { octet: 42, first_port: 1024 },
-            seal,
-        };
-        let (parts, host) = AgentParts::new(options, opened, Modules::open(dir.join("modules")).unwrap());
         let mut command = this_test("agent::tests::runner_process");
         // What follows is no option to the test program.
         command.push("--".into());
@@ -110,6 +103,16 @@ impl Node {
             log: dir.join("runner.log"),
             pid: RunnerPid::default(),
         });
+        let options = AgentOptions {
+            node_name: "n1",
+            state_dir: dir,
+            facts,
+            blocks: BlockRange::new(0, 1).unwrap(),
+            loopback: Loopback { octet: 42, first_port: 1024 },
+            seal,
+            door: sandbox.door(),
+        };
+        let (parts, host) = AgentParts::new(options, opened, Modules::open(dir.join("modules")).unwrap());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(parts.run(session, sandbox, None, shutdown.clone()));
         self.agent = Some(Running { host, shutdown, task });

@@ -9,12 +9,13 @@ use std::{
 
 use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause};
 use dunlin_link::UnixMillis;
-use dunlin_wasm_host::{Cause, Ended, Guest, Host, Stop};
+use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, Stop};
 use futures_util::FutureExt as _;
 
 use super::{
-    log::{Log, Logs},
+    log::Logs,
     modules::{ModuleError, Modules},
+    tee::Tee,
 };
 
 /// What containers of one table share.
@@ -25,13 +26,21 @@ pub(crate) struct Parts {
     pub(crate) logs: Logs,
 }
 
+/// A container that runs, for those who want to look into it.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) container: Container,
+    pub(crate) input: Input,
+    pub(crate) output: Arc<Tee>,
+}
+
 /// Runs a container to its end; `started` is called if it gets that far. A panic on the way is this container's end. The spec is
 /// boxed, since the future of every container holds it several times over.
 pub(crate) async fn run(
     parts: &Parts,
     spec: Box<ContainerSpec>,
     stop: Stop,
-    started: impl FnOnce() + Send + 'static,
+    started: impl FnOnce(Live) + Send + 'static,
 ) -> (ExitCause, String) {
     let ended = AssertUnwindSafe(run_unguarded(parts, spec, stop, started)).catch_unwind().await;
     let ended =
@@ -43,7 +52,7 @@ async fn run_unguarded(
     parts: &Parts,
     spec: Box<ContainerSpec>,
     stop: Stop,
-    started: impl FnOnce() + Send + 'static,
+    started: impl FnOnce(Live) + Send + 'static,
 ) -> Ended {
     let log = match parts.logs.open(Path::new(&spec.log)) {
         Ok(log) => log,
@@ -56,11 +65,19 @@ async fn run_unguarded(
         // Nothing runs yet that could use its grace.
         () = stop.requested() => return failed(Cause::Stopped, "stopped before it started"),
     };
+    let output = Arc::new(Tee::new(Arc::clone(&log)));
     let ended = match program {
-        Ok(program) => parts.host.run(program, guest(*spec, &log), stop, started).await,
+        Ok(program) => {
+            let input = Input::new();
+            let guest = guest(*spec, input.clone(), Arc::clone(&output));
+            let container = parts.host.container(program, guest, stop);
+            let live = Live { container: container.clone(), input, output: Arc::clone(&output) };
+            container.run(move || started(live)).await
+        }
         Err(error @ ModuleError::CannotRun(_)) => failed(Cause::CannotRun, &error.to_string()),
         Err(error @ ModuleError::Host(_)) => failed(Cause::HostError, &error.to_string()),
     };
+    output.close();
     // Whoever sees the container ended finds all of its output; a disk that hangs does not hold up the news for ever.
     if tokio::time::timeout(LOG_DRAIN_MAX, log.finish()).await.is_err() {
         tracing::warn!("a log was not written in time");
@@ -68,12 +85,13 @@ async fn run_unguarded(
     ended
 }
 
-fn guest(spec: ContainerSpec, log: &Arc<Log>) -> Guest {
+fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
     Guest {
         args: spec.args,
         env: spec.env,
         working_dir: spec.working_dir,
-        output: Arc::clone(log) as _,
+        input,
+        output,
         memory_bytes_max: spec.memory_limit.map(|bytes| bytes.0),
         cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
         listen: spec.listen.into_iter().map(|listen| listen.address).collect(),

@@ -3,6 +3,8 @@
 //! Nothing is queued for an agent but the names of containers that changed; it is told their newest state when it reads. Without an
 //! agent there is nothing to keep: the next one is told everything.
 
+mod claim;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,8 +19,9 @@ use dunlin_wasm_host::Stop;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::claim::{Claim, Refusal};
 use super::{
-    container::{self, Parts},
+    container::{self, Live, Parts},
     runtime_version,
 };
 
@@ -57,6 +60,10 @@ struct Entry {
     owner: Owner,
     state: State,
     stop: Stop,
+    /// While it runs.
+    live: Option<Live>,
+    /// Commands and attachments that it has.
+    streams: usize,
     /// Whether it waits in `untold`.
     queued: bool,
 }
@@ -171,6 +178,8 @@ impl Containers {
                 owner: spec.owner.clone(),
                 state: State::Starting,
                 stop: stop.clone(),
+                live: None,
+                streams: 0,
                 queued: false,
             };
             table.containers.insert(id.clone(), entry);
@@ -183,22 +192,28 @@ impl Containers {
     async fn run(self: Arc<Self>, spec: Box<ContainerSpec>, stop: Stop) {
         let id = spec.id.clone();
         let (containers, started) = (Arc::clone(&self), spec.id.clone());
-        let running = move || containers.set(&started, State::Running { started_at: container::now() });
+        let running = move |live| containers.started(&started, live);
         let (cause, message) = container::run(&self.parts, spec, stop, running).await;
         self.exited(&id, cause, message);
     }
 
-    fn exited(&self, id: &ContainerId, cause: ExitCause, message: String) {
+    fn started(&self, id: &ContainerId, live: Live) {
         let mut table = self.table();
-        let started_at = match table.containers.get(id).map(|entry| &entry.state) {
-            Some(State::Running { started_at }) => Some(*started_at),
-            _ => None,
-        };
-        table.set(id, State::Exited(Exit { cause, message, started_at, finished_at: container::now() }));
+        if let Some(entry) = table.containers.get_mut(id) {
+            entry.live = Some(live);
+        }
+        table.set(id, State::Running { started_at: container::now() });
     }
 
-    fn set(&self, id: &ContainerId, state: State) {
-        self.table().set(id, state);
+    fn exited(&self, id: &ContainerId, cause: ExitCause, message: String) {
+        let mut table = self.table();
+        let entry = table.containers.get_mut(id);
+        // Its program is not kept loaded for one that has ended.
+        let started_at = entry.and_then(|entry| match (entry.live.take(), &entry.state) {
+            (_, State::Running { started_at }) => Some(*started_at),
+            _ => None,
+        });
+        table.set(id, State::Exited(Exit { cause, message, started_at, finished_at: container::now() }));
     }
 
     fn next_event(&self, connection: u64) -> Next {

@@ -4,7 +4,10 @@ use std::{fmt, io, sync::Arc};
 
 use dunlin_edge_node_core::sandbox::{Event, Request};
 use dunlin_wasm_host::{Host, StartHostError};
-use tokio::sync::mpsc;
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::mpsc,
+};
 
 use super::{
     compile::Compiler,
@@ -12,6 +15,7 @@ use super::{
     containers::{Containers, Served},
     log::{LogBounds, Logs},
     modules::Modules,
+    streams,
 };
 
 /// What all nodes of a dev cluster share: one engine, its threads, and the programs it has loaded.
@@ -86,11 +90,28 @@ impl InProcess {
     }
 }
 
+impl InProcess {
+    /// Opens a stream, as a connection to the streams' socket would.
+    pub(crate) fn stream(&self) -> DuplexStream {
+        let (ours, theirs) = duplex(STREAM_BYTES_MAX);
+        let containers = Arc::clone(&self.containers);
+        self.shared.spawn(async move {
+            if let Err(error) = streams::serve(&containers, theirs).await {
+                tracing::debug!(%error, "a stream ended early");
+            }
+        });
+        ours
+    }
+}
+
 impl fmt::Debug for InProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcess").finish_non_exhaustive()
     }
 }
+
+/// Bytes under way in each direction of a stream.
+const STREAM_BYTES_MAX: usize = 64 << 10;
 
 /// Messages under way in each direction; more wait with their sender.
 pub(crate) const QUEUE_MAX: usize = 64;

@@ -1,9 +1,15 @@
 //! The runner as a process: `dunlin runner`, started by an agent and found again by the next one.
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use dunlin_edge_node_core::sandbox::stream;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
+    net::UnixListener,
     runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
@@ -58,18 +64,25 @@ fn run(args: RunnerArgs) -> Result<(), RunnerError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(RunnerError::Runtime)?;
     runtime.block_on(async {
         ignore_terminal();
-        let opened = socket::listen(&args.socket).await;
-        let listener = opened
-            .map_err(|source| RunnerError::Socket { path: args.socket.display().to_string(), source })?;
+        let streams = args.socket.with_file_name(stream::SOCKET);
+        let (listener, streams_listener) = (listen(&args.socket).await?, listen(&streams).await?);
         let containers = SharedHost::start(args.compiler)?.containers(args.log_bounds)?;
         tracing::info!(socket = %args.socket.display(), "runner is ready");
-        socket::serve(&listener, &containers).await;
+        tokio::select! {
+            () = socket::serve(&listener, &containers) => {}
+            () = socket::serve_streams(&streams_listener, &containers) => {}
+        }
         containers.shut_down().await;
-        // The next runner would find it stale anyway.
-        let _ = fs::remove_file(&args.socket);
+        // The next runner would find them stale anyway.
+        let _ = (fs::remove_file(&args.socket), fs::remove_file(&streams));
         tracing::info!("runner ends as it was asked");
         Ok(())
     })
+}
+
+async fn listen(path: &Path) -> Result<UnixListener, RunnerError> {
+    let opened = socket::listen(path).await;
+    opened.map_err(|source| RunnerError::Socket { path: path.display().to_string(), source })
 }
 
 /// Each container has a log and may have sockets; the limit that shells set is for interactive programs.

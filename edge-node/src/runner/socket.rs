@@ -10,12 +10,13 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 
 use super::{
     containers::{Containers, Served},
     in_process::QUEUE_MAX,
+    streams,
 };
 
 /// Opens the socket at `path`, replacing one that nobody answers on.
@@ -57,6 +58,30 @@ pub(crate) async fn serve(listener: &UnixListener, containers: &Arc<Containers>)
             Ok(_) => tracing::warn!("a connection of another user was refused"),
             Err(error) => {
                 tracing::warn!(%error, "failed to accept an agent");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves streams for as long as it is polled.
+pub(crate) async fn serve_streams(listener: &UnixListener, containers: &Arc<Containers>) {
+    let places = Arc::new(Semaphore::new(STREAM_CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
+        match listener.accept().await {
+            Ok((stream, _address)) if is_same_user(&stream) => {
+                let containers = Arc::clone(containers);
+                tokio::spawn(async move {
+                    if let Err(error) = streams::serve(&containers, stream).await {
+                        tracing::debug!(%error, "a stream ended early");
+                    }
+                    drop(place);
+                });
+            }
+            Ok(_) => tracing::warn!("a connection of another user was refused"),
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a stream");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -127,6 +152,9 @@ async fn write_event(writer: &mut BufWriter<OwnedWriteHalf>, event: &Event) -> i
     writer.write_u32_le(length).await?;
     writer.write_all(&frame).await
 }
+
+/// Streams at once, those included that are refused; more wait in the kernel's backlog.
+const STREAM_CONNECTIONS_MAX: usize = 128;
 
 /// Keeps a failing accept from spinning.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);

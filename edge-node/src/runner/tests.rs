@@ -27,6 +27,8 @@ use super::{
     containers::Containers, main, socket,
 };
 
+mod streams;
+
 /// The compiling process of these tests is this test program, told to run this test alone with two more words.
 #[test]
 fn compiling_process() {

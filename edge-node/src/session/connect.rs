@@ -289,8 +289,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(80);
 /// What a coordinator cannot ask a node to go below.
 const KEEP_ALIVE_MIN: Duration = Duration::from_millis(500);
 
-/// Log streams that the coordinator may have open.
-const STREAMS_MAX: u32 = 64;
+/// Streams that the coordinator may have open: logs, commands and connections, of each more than anybody needs of one node.
+const STREAMS_MAX: u32 = 192;
 
 /// A handshake over a slow radio link, with a repeat or two.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -13,9 +13,9 @@ use super::{
     SessionHost, Shared,
     connect::{Connected, describe},
     identity::IdentityError,
-    logs, path,
+    path,
     renew::{Begin, Verdict},
-    wall,
+    streams, wall,
 };
 
 /// Why a session ended.
@@ -246,7 +246,7 @@ impl<H: SessionHost> Run<'_, H> {
     }
 
     async fn answer_streams(&self) -> Result<Never, SessionEnd> {
-        logs::serve(self.host, &self.connected.connection, self.shared).await;
+        streams::serve(self.host, &self.connected.connection, self.shared).await;
         let reason = self.connected.connection.close_reason();
         Err(SessionEnd::Connection(reason.as_ref().map_or_else(String::new, describe)))
     }

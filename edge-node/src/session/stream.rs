@@ -3,20 +3,17 @@
 use std::io;
 
 use dunlin_link::{
-    frame::{self, Frame, HEADER_BYTES, Header, Message},
+    frame::{self, Frame, Message},
     limits::HEAD_FRAME_BYTES_MAX,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use crate::frames;
 
 /// Reads the head frame of a stream, whatever its kind.
 pub(super) async fn read_frame(input: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
-    let mut header = [0; HEADER_BYTES];
-    input.read_exact(&mut header).await?;
-    let Header { kind, body_bytes } =
-        Header::decode(header, HEAD_FRAME_BYTES_MAX).map_err(io::Error::other)?;
-    let mut body = vec![0; body_bytes];
-    input.read_exact(&mut body).await?;
-    Ok(Frame { kind, body })
+    let frame = frames::read_frame(input, HEAD_FRAME_BYTES_MAX).await?;
+    frame.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Reads the head frame of a stream.

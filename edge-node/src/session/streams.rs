@@ -1,0 +1,115 @@
+//! Streams that the coordinator opens: logs, commands, attachments and connections, each in a task of its own.
+
+mod connection;
+mod exec;
+mod idle;
+mod log;
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use dunlin_link::{
+    frame::{Kind, Message},
+    message::Unsupported,
+    stream::{AttachOpen, ConnectOpen, ExecOpen, LogOpen, StreamAnswer},
+};
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::task::JoinSet;
+use tracing::{debug, error};
+
+use super::{
+    ByteStream, SessionHost, Shared, StreamRefused,
+    stream::{read_frame, write_head},
+};
+
+/// Answers streams until the connection ends; then streams under way end with it.
+pub(super) async fn serve<H: SessionHost>(host: &Arc<H>, connection: &Connection, shared: &Arc<Shared>) {
+    let mut streams = JoinSet::new();
+    loop {
+        shared.reverse_streams.store(streams.len(), Ordering::Relaxed);
+        tokio::select! {
+            stream = connection.accept_bi() => {
+                let Ok((output, input)) = stream else { return };
+                let (host, shared) = (Arc::clone(host), Arc::clone(shared));
+                streams.spawn(async move {
+                    let stream = Stream { shared: &shared, output, input };
+                    if let Err(error) = stream.answer(host.as_ref()).await {
+                        debug!(%error, "a stream ended early");
+                    }
+                });
+            }
+            Some(done) = streams.join_next() => {
+                if let Err(panic) = done {
+                    error!(%panic, "a stream failed by a defect");
+                }
+            }
+        }
+    }
+}
+
+/// One stream of the coordinator.
+struct Stream<'a> {
+    shared: &'a Shared,
+    output: SendStream,
+    input: RecvStream,
+}
+
+impl Stream<'_> {
+    /// Finds out what is asked for, and serves it to its end.
+    async fn answer<H: SessionHost>(mut self, host: &H) -> io::Result<()> {
+        let head = read_frame(&mut self.input).await?;
+        match head.kind {
+            LogOpen::KIND => {
+                let LogOpen { request } = head.decode().map_err(io::Error::other)?;
+                self.send_log(host, request).await
+            }
+            ExecOpen::KIND => {
+                let ExecOpen { request } = head.decode().map_err(io::Error::other)?;
+                match self.opened(host.open_exec(request).await).await? {
+                    Some(sandbox) => self.relay_frames(sandbox).await,
+                    None => Ok(()),
+                }
+            }
+            AttachOpen::KIND => {
+                let AttachOpen { request } = head.decode().map_err(io::Error::other)?;
+                match self.opened(host.open_attach(request).await).await? {
+                    Some(sandbox) => self.relay_frames(sandbox).await,
+                    None => Ok(()),
+                }
+            }
+            ConnectOpen::KIND => {
+                let ConnectOpen { uid, port } = head.decode().map_err(io::Error::other)?;
+                match self.opened(host.connect(uid, port).await).await? {
+                    Some(pod) => self.relay_bytes(pod).await,
+                    None => Ok(()),
+                }
+            }
+            Kind(kind) => {
+                write_head(&mut self.output, &Unsupported { kind }).await?;
+                self.output.finish().map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// Answers whether a stream is opened; `None` when it is not, and nothing more is to be done.
+    async fn opened(&mut self, opened: Result<ByteStream, StreamRefused>) -> io::Result<Option<ByteStream>> {
+        // Above logs and below the control stream.
+        let _ = self.output.set_priority(STREAM_PRIORITY);
+        match opened {
+            Ok(stream) => {
+                write_head(&mut self.output, &StreamAnswer::Opened).await?;
+                Ok(Some(stream))
+            }
+            Err(StreamRefused { reason, message }) => {
+                write_head(&mut self.output, &StreamAnswer::Refused { reason, message }).await?;
+                self.output.finish().map_err(io::Error::other)?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Of commands, attachments and connections.
+const STREAM_PRIORITY: i32 = 5;
