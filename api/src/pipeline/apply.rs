@@ -73,7 +73,7 @@ pub fn apply(
 fn read(body: &[u8]) -> Result<Document, Status> {
     let json = document(body, Format::Json, None);
     let read = json.or_else(|error| match error {
-        DecodeError::TooLarge => Err(error),
+        DecodeError::TooLarge | DecodeError::Protobuf(_) => Err(error),
         DecodeError::Syntax { .. } => document(body, Format::Yaml, None),
     });
     let document = read.map_err(|error| match error {
