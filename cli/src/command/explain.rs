@@ -1,7 +1,6 @@
 //! `explain`: what the fields of a kind are, as the coordinator's OpenAPI documents say it.
 
 use anyhow::{Result, anyhow};
-use serde_json::Value;
 
 use crate::{
     failure::UsageError,
