@@ -194,3 +194,6 @@ pub fn manager_of_user_agent(user_agent: &str) -> String {
     }
     manager
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 mod case;
 mod data;
 mod own;
+mod ownership;
 mod recorded;
 mod replay;
 mod service;

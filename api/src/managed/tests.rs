@@ -1,0 +1,273 @@
+//! Rules of ownership that no recorded case shows, on objects of real kinds.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    kind,
+    pipeline::{self, Applying, Change, Creation, FieldValidation, Ownership, Target},
+};
+
+fn kind_of(name: &str) -> &'static Kind {
+    let version = if name == "Deployment" { "apps/v1" } else { "v1" };
+    kind::by_kind(version, name).unwrap()
+}
+
+/// A time of day, for readable tests.
+fn at(minute: u8) -> Timestamp {
+    format!("2026-01-01T00:{minute:02}:00Z").parse().unwrap()
+}
+
+fn created(kind: &'static Kind, object: Value, manager: &str) -> Value {
+    let ownership = Ownership::Tracked(manager);
+    let creation = Creation { namespace: "n", now: at(0), uid: "u", suffix: "abcde", ownership };
+    pipeline::create(kind, object, &creation).unwrap().object
+}
+
+fn changed(kind: &'static Kind, current: &Value, manager: &str, minute: u8, patch: &Value) -> Value {
+    changed_at(kind, Target::Object, current, manager, minute, patch)
+}
+
+fn changed_at(
+    kind: &'static Kind,
+    target: Target,
+    current: &Value,
+    manager: &str,
+    minute: u8,
+    patch: &Value,
+) -> Value {
+    let body = patch.to_string();
+    let merge = crate::patch::PatchKind::Merge;
+    let patched = pipeline::patch(kind, current, merge, body.as_bytes(), FieldValidation::Strict).unwrap();
+    let change = Change { target, now: at(minute), ownership: Ownership::Tracked(manager) };
+    pipeline::update(kind, current, patched.object, &change).unwrap().object
+}
+
+fn applied_to(current: &Value, manager: &str, minute: u8, config: &Value) -> Result<Value, Status> {
+    let kind = kind::by_kind(text(config, "apiVersion"), text(config, "kind")).unwrap();
+    let applying = Applying {
+        target: Target::Object,
+        name: text(&current["metadata"], "name"),
+        manager,
+        force: Force::No,
+        validation: FieldValidation::Strict,
+        now: at(minute),
+    };
+    let object = pipeline::apply(kind, Some(current), config.to_string().as_bytes(), &applying)?.object;
+    let change = Change { target: Target::Object, now: at(minute), ownership: Ownership::AsGiven };
+    pipeline::update(kind, current, object, &change).map(|updated| updated.object)
+}
+
+fn config_map(data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data})
+}
+
+/// The managers of an object, one line each: name, operation, subresource, minute, fields.
+fn managers(object: &Value) -> Vec<String> {
+    let line = |entry: &Value| {
+        let minute = text(entry, "time").get(14..16).unwrap_or("-");
+        let subresource = text(entry, "subresource");
+        format!(
+            "{} {}{}{subresource} {minute} {}",
+            text(entry, "manager"),
+            text(entry, "operation"),
+            if subresource.is_empty() { "" } else { "/" },
+            entry["fieldsV1"]
+        )
+    };
+    object["metadata"]["managedFields"].as_array().into_iter().flatten().map(line).collect()
+}
+
+#[test]
+fn a_time_changes_with_the_set_only() {
+    let kind = kind_of("ConfigMap");
+    let object = created(kind, config_map(json!({"a": "1"})), "m");
+    let one = managers(&object);
+    assert_eq!(one, [r#"m Update 00 {"f:data":{".":{},"f:a":{}}}"#]);
+    let object = changed(kind, &object, "m", 1, &json!({"data": {"a": "2"}}));
+    assert_eq!(managers(&object), one);
+    let object = changed(kind, &object, "m", 2, &json!({"data": {"b": "2"}}));
+    assert_eq!(managers(&object), [r#"m Update 02 {"f:data":{".":{},"f:a":{},"f:b":{}}}"#]);
+    let object = changed(kind, &object, "other", 3, &json!({"data": {"a": null}}));
+    assert_eq!(managers(&object), [r#"m Update 02 {"f:data":{".":{},"f:b":{}}}"#]);
+}
+
+#[test]
+fn the_status_has_its_own_managers() {
+    let kind = kind_of("Pod");
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pod = created(kind, pod, "m");
+    let report = json!({"spec": {"nodeName": "n"}, "metadata": {"labels": {"a": "b"}}, "status": {"phase": "Running"}});
+    let reported = changed_at(kind, Target::Status, &pod, "node", 1, &report);
+    let expected =
+        r#"node Update/status 01 {"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:status":{"f:phase":{}}}"#;
+    assert_eq!(managers(&reported)[1], expected);
+    // What a request cannot write belongs to nobody new, and is taken from nobody.
+    let tried = changed(
+        kind,
+        &reported,
+        "m2",
+        2,
+        &json!({"status": {"phase": "Failed"}, "metadata": {"labels": {"c": "d"}}}),
+    );
+    assert_eq!(managers(&tried)[1], expected);
+    assert_eq!(managers(&tried)[2], r#"m2 Update 02 {"f:metadata":{"f:labels":{"f:c":{}}}}"#);
+}
+
+#[test]
+fn the_oldest_of_many_writers_become_one() {
+    let kind = kind_of("ConfigMap");
+    let mut object = created(kind, config_map(json!({})), "m00");
+    object["metadata"]["managedFields"] = json!([{
+        "manager": "m0", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}},
+        "time": "2026-01-01T00:00:00Z"
+    }]);
+    for minute in 1..=12 {
+        let mut patch = json!({"data": {}});
+        patch["data"][format!("k{minute:02}")] = "v".into();
+        object = changed(kind, &object, &format!("m{minute}"), minute, &patch);
+    }
+    let managers = managers(&object);
+    assert_eq!(managers.len(), 10);
+    let ancient = r#"ancient-changes Update 03 {"f:data":{".":{},"f:k01":{},"f:k02":{},"f:k03":{}}}"#;
+    assert_eq!(managers[0], ancient);
+    assert!(managers[9].starts_with("m12 Update 12"), "{managers:?}");
+}
+
+#[test]
+fn what_clients_say_about_managers_counts_when_it_makes_sense() {
+    let kind = kind_of("ConfigMap");
+    let object = created(kind, config_map(json!({"a": "1"})), "m");
+    let entry = |api_version: &str, fields: Value| {
+        json!({"metadata": {"managedFields": [{
+            "manager": "x", "operation": "Apply", "apiVersion": api_version, "fieldsType": "FieldsV1", "fieldsV1": fields,
+        }]}})
+    };
+    let sent = changed(kind, &object, "m", 1, &entry("v1", json!({"f:data": {"f:a": {}, "z:new": {}}})));
+    assert_eq!(managers(&sent), [r#"x Apply - {"f:data":{"f:a":{}}}"#]);
+    for ignored in [
+        entry("v1", json!({})),
+        entry("v1", json!({"data": {}})),
+        entry("", json!({"f:data": {}})),
+        json!({"metadata": {"managedFields": [{"manager": "x"}]}}),
+        json!({"metadata": {"managedFields": null}}),
+    ] {
+        assert_eq!(changed(kind, &object, "m", 1, &ignored), object, "{ignored}");
+    }
+    for reset in [json!([]), json!([{}])] {
+        let reset = changed(kind, &object, "m", 1, &json!({"metadata": {"managedFields": reset}}));
+        assert_eq!(reset["metadata"]["managedFields"], Value::Null);
+        // From then on nobody is tracked, until somebody applies.
+        let changed = changed(kind, &reset, "m", 2, &json!({"data": {"a": "2"}}));
+        assert_eq!(changed["metadata"]["managedFields"], Value::Null);
+        let applied = applied_to(&changed, "m", 3, &config_map(json!({"a": "2", "b": "1"}))).unwrap();
+        let expected = [
+            r#"m Apply 03 {"f:data":{"f:a":{},"f:b":{}}}"#,
+            r#"before-first-apply Update 03 {"f:data":{".":{},"f:a":{}}}"#,
+        ];
+        assert_eq!(managers(&applied), expected);
+    }
+    // Fields of a version that is not served any more are nobody's.
+    let old = changed(kind, &object, "m", 1, &entry("v0", json!({"f:data": {"f:a": {}}})));
+    assert_eq!(managers(&old), Vec::<String>::new());
+    // What is owned as a whole has no parts.
+    let deployments = kind_of("Deployment");
+    let mut deployment = json!({"metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }});
+    deployment["metadata"]["labels"] = json!({"x": "1"});
+    let deployment = created(deployments, deployment, "m");
+    let fields = json!({"f:spec": {"f:selector": {"f:matchLabels": {"f:a": {}}}, "f:replicas": {}}});
+    let sent = changed(deployments, &deployment, "m", 1, &entry("apps/v1", fields));
+    assert_eq!(managers(&sent), [r#"x Apply - {"f:spec":{"f:replicas":{},"f:selector":{}}}"#]);
+}
+
+#[test]
+fn configurations_are_of_the_object_and_of_its_version() {
+    let kind = kind_of("ConfigMap");
+    let object = created(kind, config_map(json!({"a": "1"})), "m");
+    let refuse = |config: &str, code: u16, message: &str| {
+        let applying = Applying {
+            target: Target::Object,
+            name: "c",
+            manager: "m",
+            force: Force::No,
+            validation: FieldValidation::Strict,
+            now: at(1),
+        };
+        let status = pipeline::apply(kind, Some(&object), config.as_bytes(), &applying).unwrap_err();
+        assert_eq!((status.code(), status.message()), (code, message), "{config}");
+    };
+    let head = "apiVersion: v1\nkind: ConfigMap\n";
+    refuse("", 400, "invalid object type: /, Kind=");
+    refuse("apiVersion: apps/v1\nkind: ConfigMap", 400, "invalid object type: apps/v1, Kind=ConfigMap");
+    refuse(
+        "[]",
+        400,
+        "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of \
+         type map[string]interface {}",
+    );
+    refuse(
+        &format!("{head}metadata: {{name: c, managedFields: []}}"),
+        400,
+        "metadata.managedFields must be nil",
+    );
+    refuse(
+        &format!("{head}metadata: {{name: x}}"),
+        400,
+        "the name of the object (x) does not match the name on the URL (c)",
+    );
+    refuse(
+        &format!("{head}data: {{a: \"1\", a: \"1\"}}"),
+        400,
+        "error strict decoding YAML: duplicate field \"data.a\"",
+    );
+    refuse(
+        &format!("{head}metadata: {{generation: 1.5}}"),
+        500,
+        "failed to convert new typed object (/; /v1, Kind=ConfigMap) to object: unable to convert unstructured object to \
+         /v1, Kind=ConfigMap: cannot convert float64 to int64",
+    );
+}
+
+#[test]
+fn lists_keep_the_order_of_who_applies_last() {
+    let check = |live: &[&str], applied: &[&str], expected: &[&str]| {
+        let ty = NodeType::of_definition(kind_of("Pod").definition());
+        let pod = |names: &[&str]| {
+            let containers: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            json!({"metadata": {"finalizers": names}, "spec": {"containers": containers}})
+        };
+        assert_eq!(merge::merge(ty, &pod(live), &pod(applied)), pod(expected), "{live:?} {applied:?}");
+    };
+    check(&[], &["b", "a"], &["b", "a"]);
+    check(&["a", "b"], &[], &["a", "b"]);
+    check(&["a", "b", "c"], &["c", "a"], &["b", "c", "a"]);
+    check(&["a", "b", "c"], &["c", "d", "a", "b"], &["c", "d", "a", "b"]);
+    check(&["x", "a", "y", "b"], &["a", "n", "b"], &["x", "a", "y", "n", "b"]);
+    check(&["a", "a", "b"], &["b", "a"], &["b", "a"]);
+    check(&["a", "a", "b"], &["b"], &["a", "a", "b"]);
+}
+
+#[test]
+fn agents_name_managers() {
+    let check = |agent: &str, expected: &str| assert_eq!(manager_of_user_agent(agent), expected);
+    check("kubectl/v1.36.2 (linux/amd64)", "kubectl");
+    check("Mozilla", "Mozilla");
+    check("/x", "");
+    check("a\u{7}b\n/1", "ab");
+    assert_eq!(manager_of_user_agent(&"x".repeat(500)).len(), 128);
+    assert_eq!(manager_of_user_agent(&"\u{20ac}".repeat(50)).len(), 126);
+}
+
+#[test]
+fn names_of_managers_are_checked() {
+    let mut errors = Vec::new();
+    check_manager("kubectl edit \"x\" \u{fc}", &"fieldManager".into(), &mut errors);
+    assert_eq!(errors, []);
+    check_manager(&format!("a\tb{}", "c".repeat(128)), &"fieldManager".into(), &mut errors);
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(texts[0], "fieldManager: Too long: may not be more than 128 bytes");
+    assert!(texts[1].ends_with("invalid character U+0009 (at position 1)"), "{texts:?}");
+}
