@@ -16,8 +16,11 @@ use serde_json::{Map, Value, json};
 struct Config {
     labels: Vec<(&'static str, u8)>,
     replicas: Option<u8>,
-    containers: Vec<(&'static str, Option<u8>, Vec<(&'static str, u8)>)>,
+    containers: Vec<Container>,
 }
+
+/// Name, image and environment.
+type Container = (&'static str, Option<u8>, Vec<(&'static str, u8)>);
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -117,7 +120,7 @@ fn facts(object: &Value) -> BTreeSet<String> {
 }
 
 fn deployments() -> &'static Kind {
-    kind::by_kind("apps/v1", "Deployment").unwrap()
+    kind::by_kind("apps/v1", "Deployment").expect("Deployments are served")
 }
 
 fn apply(current: Option<&Value>, manager: &str, config: &Config, force: Force) -> Result<Value, Status> {
@@ -138,7 +141,7 @@ fn update(current: &Value, manager: &str, config: &Config) -> Value {
     let mut object = current.clone();
     let value = config.to_value();
     for pointer in ["/metadata/labels", "/spec/replicas", "/spec/template/spec/containers"] {
-        let (holder, key) = pointer.rsplit_once('/').unwrap();
+        let (holder, key) = pointer.rsplit_once('/').expect("it starts with a slash");
         let Some(holder) = object.pointer_mut(holder).and_then(Value::as_object_mut) else { continue };
         match value.pointer(pointer) {
             Some(value) => holder.insert(key.to_owned(), value.clone()),
@@ -153,7 +156,9 @@ fn update(current: &Value, manager: &str, config: &Config) -> Value {
 fn owned(object: &Value, manager: &str) -> FieldSet {
     let entries = object["metadata"]["managedFields"].as_array();
     let own = entries.into_iter().flatten().find(|entry| entry["manager"] == manager);
-    own.map_or_else(FieldSet::default, |entry| FieldSet::from_fields_v1(&entry["fieldsV1"]).unwrap())
+    own.map_or_else(FieldSet::default, |entry| {
+        FieldSet::from_fields_v1(&entry["fieldsV1"]).expect("it is ours")
+    })
 }
 
 proptest! {
