@@ -25,7 +25,8 @@ pub(crate) fn install() -> Result<()> {
     let folder = step::target_dir().join("clients");
     for (name, client) in CLIENTS {
         let place = folder.join(name);
-        if complete_mark(&place).is_file() {
+        // Cargo knows by itself what is old.
+        if complete_mark(&place).is_file() && !matches!(client, Client::Rust(_)) {
             continue;
         }
         if let Err(error) = install_client(*client, &place) {
@@ -46,6 +47,8 @@ enum Client {
     Python(&'static str),
     /// Of the npm registry.
     Node(&'static str),
+    /// A program with a library of crates.io, by its folder in the repository.
+    Rust(&'static str),
 }
 
 fn install_on_system(package: &str) -> Result<()> {
@@ -56,11 +59,16 @@ fn install_on_system(package: &str) -> Result<()> {
 
 /// Puts a client into a folder of its own, anew where an earlier attempt was cut off.
 fn install_client(client: Client, place: &Path) -> Result<()> {
-    if place.exists() {
+    if place.exists() && !matches!(client, Client::Rust(_)) {
         fs::remove_dir_all(place)?;
     }
     fs::create_dir_all(place)?;
     match client {
+        Client::Rust(folder) => {
+            let mut build = step::cargo(["build", "--quiet", "--locked", "--target-dir"]);
+            build.arg(place).arg("--manifest-path").arg(step::root().join(folder).join("Cargo.toml"));
+            step::run(&mut build)?;
+        }
         Client::Debian(package, version) => {
             let packages = Packages::new(&place.join("apt"))?;
             let version = packages.version(package, version)?;
@@ -99,4 +107,5 @@ const CLIENTS: &[(&str, Client)] = &[
     ("kubectl", Client::Debian("kubectl", "1.36.")),
     ("python", Client::Python("kubernetes==36.0.3")),
     ("node", Client::Node("@kubernetes/client-node@2.0.1")),
+    ("kube-rs", Client::Rust("clients/kube-rs")),
 ];

@@ -2,6 +2,7 @@
 //! driven by real clients.
 
 mod client;
+mod clients;
 mod golden;
 mod kubectl;
 mod kubectl_golden;

@@ -236,6 +236,6 @@ pub(super) fn shortened(report: &str) -> &str {
 const FILES: [&str; 6] = ["defaulting", "validation", "patch", "apply", "listwatch", "delete"];
 
 /// Parts of warnings that Kubernetes does not give: about what nothing acts on yet.
-const OWN_WARNINGS: [&str; 2] = ["has no effect yet", "acts on it yet"];
+pub(super) const OWN_WARNINGS: [&str; 2] = ["has no effect yet", "acts on it yet"];
 
 const REPORT_BYTES: usize = 20_000;

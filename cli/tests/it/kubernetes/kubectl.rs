@@ -26,14 +26,7 @@ impl Kubectl {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let text = fs::read_to_string(config).unwrap();
-        let mut config: Value = serde_norway::from_str(&text).unwrap();
-        config["contexts"][0]["context"]["namespace"] = namespace.into();
-        let server =
-            config["clusters"][0]["cluster"]["server"].as_str().unwrap().replace("quic://", "https://");
-        config["clusters"][0]["cluster"]["server"] = server.into();
-        // JSON is YAML.
-        fs::write(dir.path().join("config"), config.to_string()).unwrap();
+        fs::write(dir.path().join("config"), kubeconfig(config, namespace)).unwrap();
         Some(Self { program, dir })
     }
 
@@ -85,4 +78,15 @@ impl Kubectl {
     fn editor(&self) -> String {
         format!("sed -i -f {}", self.dir.path().join("edit.sed").display())
     }
+}
+
+/// A client's configuration for HTTPS, in a namespace.
+pub(super) fn kubeconfig(config: &Path, namespace: &str) -> String {
+    let text = fs::read_to_string(config).unwrap();
+    let mut config: Value = serde_norway::from_str(&text).unwrap();
+    config["contexts"][0]["context"]["namespace"] = namespace.into();
+    let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap().replace("quic://", "https://");
+    config["clusters"][0]["cluster"]["server"] = server.into();
+    // JSON is YAML.
+    config.to_string()
 }
