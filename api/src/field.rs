@@ -112,6 +112,11 @@ impl FieldError {
         Self::new(ErrorKind::Duplicate, field, format!("Duplicate value: {}", value.into()))
     }
 
+    /// Another element has the same value, which is already JSON text in the order Kubernetes writes it.
+    pub fn duplicate_json(field: impl Into<Path>, value: &str) -> Self {
+        Self::new(ErrorKind::Duplicate, field, format!("Duplicate value: {value}"))
+    }
+
     /// The field may not be set so.
     pub fn forbidden(field: impl Into<Path>, detail: &str) -> Self {
         Self::new(ErrorKind::Forbidden, field, format!("Forbidden: {detail}"))

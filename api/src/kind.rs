@@ -20,6 +20,7 @@ mod field_labels;
 mod int_or_percent;
 mod label_selector;
 mod registry;
+mod rules;
 mod scale;
 mod stored;
 mod subresource;
@@ -47,7 +48,7 @@ mod storage;
 pub(crate) use self::field_labels::{FieldLabel, FieldLabels};
 pub use self::{
     column::Column,
-    core::pod,
+    core::{pod, service},
     registry::{AddError, add, all, by_any_name, by_kind, by_resource, remove},
     scale::Scale,
     scheduling::SYSTEM_PRIORITY_CLASSES,
@@ -91,6 +92,8 @@ pub struct Kind {
     /// Why objects do not do yet what they say, for a warning to whoever creates one: `no controller acts on it yet`, or another that
     /// ends so. `None` when they do.
     pub inert: Option<&'static str>,
+    /// What every request about it is warned of, when the kind is on its way out.
+    pub deprecation: Option<&'static str>,
 
     /// How `metadata.name` must look.
     pub(crate) name_rule: NameRule,
@@ -106,6 +109,10 @@ pub struct Kind {
     pub(crate) prepare_update: fn(&mut Value, &Value),
     /// Completes an update of the status (old second).
     pub(crate) prepare_status: fn(&mut Value, &Value),
+    /// Sets times of an update of the status (old second).
+    pub(crate) stamp_status: fn(&mut Value, &Value, Timestamp),
+    /// Gives an object what Kubernetes takes from the cluster's pool of addresses and ports; the old object when it is updated.
+    pub(crate) allocate: fn(&mut Value, Option<&Value>, &mut dyn service::Pool) -> Result<(), crate::Status>,
     /// What an admission step of Kubernetes refuses, before validation.
     pub(crate) admit: fn(&Self, &mut Value) -> Result<(), crate::Status>,
     /// Rules for any object.
@@ -138,6 +145,8 @@ pub enum Removed {
 pub(crate) enum Generation {
     Absent,
     CountsSpecChanges,
+    /// Changes of anything but metadata, and of labels.
+    CountsChanges,
     /// A PodTemplate's wanted state is its template.
     CountsTemplateChanges,
     /// A change of annotations counts as well: a Deployment's are copied to what it keeps.
@@ -171,6 +180,7 @@ impl Kind {
         scale: None,
         removed: Removed::Status,
         inert: None,
+        deprecation: None,
         name_rule: NameRule::Subdomain,
         generation: Generation::Absent,
         fields: FieldLabels::MetadataOnly,
@@ -178,6 +188,8 @@ impl Kind {
         prepare_create: |_, _| {},
         prepare_update: |_, _| {},
         prepare_status: |_, _| {},
+        stamp_status: |_, _, _| {},
+        allocate: |_, _, _| Ok(()),
         admit: |_, _| Ok(()),
         validate: |_, _| {},
         validate_create: |_, _| {},
@@ -231,6 +243,26 @@ impl Kind {
 pub(crate) fn age_cell(object: &Value, now: Timestamp) -> Value {
     crate::time::age(&object["metadata"]["creationTimestamp"], now).into()
 }
+
+/// A map of labels, for a cell.
+pub(crate) fn labels_cell(labels: &Value) -> Value {
+    let labels = labels.as_object().into_iter().flatten();
+    let labels: Vec<_> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    if labels.is_empty() { "<none>".into() } else { labels.join(",").into() }
+}
+
+/// The first few of a list, for a cell, and how many there are more.
+pub(crate) fn some_of(shown: &[impl AsRef<str>]) -> String {
+    let some: Vec<&str> = shown.iter().take(SHOWN_MAX).map(AsRef::as_ref).collect();
+    match shown.len().saturating_sub(SHOWN_MAX) {
+        0 => some.join(","),
+        more => format!("{} + {more} more...", some.join(",")),
+    }
+}
+
+/// How many of a list a cell shows.
+const SHOWN_MAX: usize = 3;
 
 /// Adds an error for each problem of a name or key.
 pub(crate) fn report(

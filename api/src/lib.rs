@@ -17,6 +17,7 @@ pub mod protobuf;
 pub mod table;
 
 pub mod field;
+pub mod ip;
 pub mod quantity;
 pub mod selector;
 pub mod status;

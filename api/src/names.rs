@@ -1,6 +1,6 @@
 //! The forms that names, keys and values must have, each answering Kubernetes' messages for what is wrong (none when fine).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 /// How a kind's `metadata.name` must look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub(crate) enum NameRule {
     Label,
     /// Anything that can be one segment of a path.
     PathSegment,
+    /// A DNS label too, with the words that Kubernetes has for names of Services.
+    Service,
+    /// An IP address.
+    IpAddress,
 }
 
 impl NameRule {
@@ -20,6 +24,8 @@ impl NameRule {
             Self::Subdomain => dns_subdomain(name),
             Self::Label => dns_label(name),
             Self::PathSegment => path_segment(name),
+            Self::Service => service_name(name),
+            Self::IpAddress => ip_address(name),
         }
     }
 
@@ -34,7 +40,7 @@ impl NameRule {
 }
 
 /// What can be one segment of a path.
-fn path_segment(value: &str) -> Vec<Cow<'static, str>> {
+pub(crate) fn path_segment(value: &str) -> Vec<Cow<'static, str>> {
     let reserved = [".", ".."].into_iter().filter(|reserved| *reserved == value);
     let parts = ["/", "%"].into_iter().filter(|part| value.contains(part));
     let reserved = reserved.map(|name| format!("may not be '{name}'").into());
@@ -75,6 +81,26 @@ pub(crate) fn dns_label(value: &str) -> Vec<Cow<'static, str>> {
     problems
 }
 
+/// The name of a Service.
+pub(crate) fn service_name(value: &str) -> Vec<Cow<'static, str>> {
+    if value.contains('.') {
+        return vec!["must not contain dots".into()];
+    }
+    if value.len() > LABEL_LIMIT && is_dns_label(value) {
+        return vec![max_length(LABEL_LIMIT, Unit::Characters)];
+    }
+    dns_label(value)
+}
+
+/// An IP address in the one form that Kubernetes writes it in.
+fn ip_address(value: &str) -> Vec<Cow<'static, str>> {
+    match value.parse::<IpAddr>() {
+        Ok(address) if address.to_string() == value => Vec::new(),
+        Ok(address) => vec![format!("must be in canonical form (\"{address}\")").into()],
+        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+    }
+}
+
 /// A domain and a path below it: `example.com/controller`.
 pub(crate) fn domain_prefixed_path(value: &str) -> Vec<Cow<'static, str>> {
     let Some((domain, path)) = value.split_once('/') else {
@@ -89,6 +115,33 @@ pub(crate) fn domain_prefixed_path(value: &str) -> Vec<Cow<'static, str>> {
     if !path.bytes().all(allowed) {
         problems
             .push("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')".into());
+    }
+    problems
+}
+
+/// A DNS subdomain of which the first label is `*`.
+pub(crate) fn wildcard_subdomain(value: &str) -> Vec<Cow<'static, str>> {
+    let mut problems = Vec::new();
+    if value.len() > SUBDOMAIN_LIMIT {
+        problems.push(max_length(SUBDOMAIN_LIMIT, Unit::Bytes));
+    }
+    if !value.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_dns_label)) {
+        problems.push(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of \
+             lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex \
+             used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+                .into(),
+        );
+    }
+    problems
+}
+
+/// A domain name of at least two labels, with or without the dot at its end.
+pub(crate) fn fully_qualified_domain_name(value: &str) -> Vec<Cow<'static, str>> {
+    let name = value.strip_suffix('.').unwrap_or(value);
+    let mut problems = dns_subdomain(name);
+    if problems.is_empty() && !name.contains('.') {
+        problems.push("should be a domain with at least two segments separated by dots".into());
     }
     problems
 }

@@ -3,6 +3,8 @@
 //! A front decodes a body with [`decode`], or [`accept`]s a value; the service then asks [`create`] or [`update`] for the object
 //! to store. Patches go through [`patch`], whose answer is accepted like a body. All are functions of their arguments.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -11,12 +13,12 @@ use crate::{
     conform::conform,
     decode::{self as parse, Document, Format},
     field::FieldError,
-    kind::{Generation, Kind, Warns},
+    kind::{Generation, Kind, Warns, service::Pool},
     managed::{self, Scope},
     meta,
     patch::{self as patches, PatchError, PatchKind},
     status::OptionsKind,
-    value::{object_mut, put, set, text},
+    value::{object_mut, put, remove, set, text},
 };
 
 mod apply;
@@ -58,8 +60,23 @@ pub struct Creation<'a> {
     pub uid: &'a str,
     /// Five random characters for a generated name, of those [`SUFFIX_ALPHABET`] has.
     pub suffix: &'a str,
+    /// Who asks for it.
+    pub requester: &'a Requester,
     /// Whose its fields are.
     pub ownership: Ownership<'a>,
+}
+
+/// Who sends a request, as far as objects say it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Requester {
+    /// For instance `admin`.
+    pub name: String,
+    /// Tells users of one name apart; empty when they are not told apart.
+    pub uid: String,
+    /// For instance `system:masters`.
+    pub groups: Vec<String>,
+    /// A map of lists of texts, or null.
+    pub extra: Value,
 }
 
 /// What an update is.
@@ -197,7 +214,12 @@ pub fn accept(
 /// # Errors
 ///
 /// BadRequest when it belongs elsewhere, Forbidden when admission refuses it, Invalid when it breaks rules.
-pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Result<Accepted, Status> {
+pub fn create(
+    kind: &'static Kind,
+    object: Value,
+    creation: &Creation<'_>,
+    pool: &mut dyn Pool,
+) -> Result<Accepted, Status> {
     let mut object = accept(kind, object, FieldValidation::Ignore)?.object;
     meta::prepare_create(kind, &mut object, creation)?;
     (kind.default)(&mut object);
@@ -205,6 +227,7 @@ pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Re
     if let Ownership::Tracked(manager) = creation.ownership {
         own(&Scope { kind, subresource: "", manager, now: creation.now }, None, &mut object);
     }
+    (kind.allocate)(&mut object, None, pool)?;
     (kind.prepare_create)(&mut object, creation);
     (kind.admit)(kind, &mut object)?;
     let mut errors = Vec::new();
@@ -212,7 +235,7 @@ pub fn create(kind: &'static Kind, object: Value, creation: &Creation<'_>) -> Re
     (kind.validate)(&object, &mut errors);
     (kind.validate_create)(&object, &mut errors);
     let object = finish(kind, object, &errors)?;
-    let mut warnings = (kind.warnings)(&object);
+    let mut warnings = warnings(kind, &object);
     warnings.extend(kind.inert.map(|why| format!("{}: {why}", kind.kind)));
     Ok(Accepted { object, warnings })
 }
@@ -227,6 +250,7 @@ pub fn update(
     current: &Value,
     object: Value,
     change: &Change<'_>,
+    pool: &mut dyn Pool,
 ) -> Result<Accepted, Status> {
     let mut object = accept(kind, object, FieldValidation::Ignore)?.object;
     if matches!(change.ownership, Ownership::AsGiven) {
@@ -238,6 +262,7 @@ pub fn update(
         Target::Object => {
             (kind.default)(&mut object);
             own_change(kind, change, current, &mut object);
+            (kind.allocate)(&mut object, Some(current), pool)?;
             (kind.prepare_update)(&mut object, current);
             if is_new_generation(kind, &object, current) {
                 bump_generation(&mut object);
@@ -252,6 +277,7 @@ pub fn update(
             (kind.default)(&mut object);
             own_change(kind, change, current, &mut object);
             (kind.prepare_status)(&mut object, current);
+            (kind.stamp_status)(&mut object, current, change.now);
             meta::validate(kind, &object, &mut errors);
             meta::validate_update(&object, current, &mut errors);
             (kind.validate_status)(&object, current, &mut errors);
@@ -261,9 +287,9 @@ pub fn update(
     managed::keep_times(&mut object, current);
     let same_generation = object["metadata"]["generation"] == current["metadata"]["generation"];
     let warnings = match (change.target, kind.warns) {
-        (Target::Status, _) => Vec::new(),
+        (Target::Status, _) => kind.deprecation.map(str::to_owned).into_iter().collect(),
         (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
-        (Target::Object, _) => (kind.warnings)(&object),
+        (Target::Object, _) => warnings(kind, &object),
     };
     Ok(Accepted { object, warnings })
 }
@@ -334,6 +360,14 @@ fn is_new_generation(kind: &Kind, object: &Value, current: &Value) -> bool {
         Generation::CountsSpecAndAnnotationChanges => {
             spec || object["metadata"]["annotations"] != current["metadata"]["annotations"]
         }
+        Generation::CountsChanges => {
+            let body = |object: &Value| {
+                let mut body = object.clone();
+                remove(&mut body, "metadata");
+                body
+            };
+            body(object) != body(current) || object["metadata"]["labels"] != current["metadata"]["labels"]
+        }
     }
 }
 
@@ -361,6 +395,12 @@ pub fn track(
     now: Timestamp,
 ) {
     own(&Scope { kind, subresource, manager, now }, Some(current), object);
+}
+
+/// Warnings about a kind and one of its objects.
+fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
+    let about_kind = kind.deprecation.map(str::to_owned);
+    about_kind.into_iter().chain((kind.warnings)(object)).collect()
 }
 
 /// Counts a change of what is wanted, on objects that count them.

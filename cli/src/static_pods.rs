@@ -2,8 +2,8 @@
 
 use dunlin_api::{
     decode::{self, Format},
-    kind,
-    pipeline::{self, Creation, FieldValidation, Ownership},
+    kind::{self, service::NoPool},
+    pipeline::{self, Creation, FieldValidation, Ownership, Requester},
 };
 use dunlin_edge_node::{ManifestParser, ParsedManifest, ResolveImage};
 use jiff::Timestamp;
@@ -32,9 +32,10 @@ fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, 
         now: Timestamp::UNIX_EPOCH,
         uid: "static",
         suffix: "",
+        requester: &Requester::default(),
         ownership: Ownership::AsGiven,
     };
-    let created = pipeline::create(pods, pod, &creation).map_err(|status| status.message().to_owned())?;
+    let created = pipeline::create(pods, pod, &creation, &mut NoPool).map_err(|status| status.message().to_owned())?;
     let json = serde_json::to_vec(&created.object).map_err(|error| error.to_string())?;
     let pod = dunlin_coordinator::lower::lower(&json, resolve).map_err(|error| error.to_string())?;
     Ok(ParsedManifest { pod, object: written })

@@ -11,6 +11,7 @@ mod bootstrap;
 mod change;
 mod clock;
 mod cluster;
+mod companions;
 mod continue_token;
 mod create;
 mod delete;
@@ -26,6 +27,7 @@ mod list;
 mod list_stream;
 mod logs;
 mod media;
+mod numbers;
 mod openapi;
 mod options;
 mod patch;
@@ -63,6 +65,7 @@ pub use self::{
     endpoints::LocalEndpoints,
     expel::NodeSessions,
     logs::{LogError, LogSource},
+    numbers::ServiceNetwork,
     options::Selection,
     response::{Body, ByteStream, Response},
     update::ModifyError,
@@ -101,6 +104,7 @@ struct Attached {
     sessions: OnceLock<Arc<dyn NodeSessions>>,
     cluster: OnceLock<ClusterInfo>,
     backups: OnceLock<Backups>,
+    network: OnceLock<ServiceNetwork>,
 }
 
 /// What backups are made of, and the schedule of those that nobody asks for.
@@ -170,6 +174,11 @@ impl ApiService {
         let _ = self.inner.attached.backups.set(backups);
     }
 
+    /// Gives Services addresses and ports of this network, and not of the standard one.
+    pub fn attach_network(&self, network: ServiceNetwork) {
+        let _ = self.inner.attached.network.set(network);
+    }
+
     /// Where pods can be reached on their nodes' machines, as the nodes told.
     pub fn endpoints(&self) -> &LocalEndpoints {
         &self.inner.endpoints
@@ -178,6 +187,10 @@ impl ApiService {
     /// Pods that nodes run and the cluster does not know.
     pub fn held_pods(&self) -> &held::HeldPods {
         &self.inner.held
+    }
+
+    fn service_network(&self) -> &ServiceNetwork {
+        self.inner.attached.network.get_or_init(ServiceNetwork::standard)
     }
 
     fn store(&self) -> &Store {

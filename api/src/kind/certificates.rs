@@ -1,6 +1,8 @@
 //! Kinds of the group `certificates.k8s.io`.
 
+mod certificate_signing_request;
+
 use super::Kind;
 
 /// Kinds of this group, in the order of discovery.
-pub(super) static KINDS: &[&Kind] = &[];
+pub(super) static KINDS: &[&Kind] = &[&certificate_signing_request::KIND];

@@ -10,6 +10,7 @@ mod case;
 mod data;
 mod own;
 mod ownership;
+mod pool;
 mod recorded;
 mod replay;
 mod service;

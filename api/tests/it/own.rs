@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     case::Case,
+    pool::RecordedPool,
     replay::{perform, replay},
 };
 
@@ -65,7 +66,7 @@ pub(crate) fn check_update_without_a_change(case: &Case) {
     let kind = case.address().expect("a kind that is served").kind;
     for target in [Target::Object, Target::Status] {
         let change = Change { target, now: Timestamp::MAX, ownership: Ownership::Tracked("another") };
-        let updated = pipeline::update(kind, &created.object, created.object.clone(), &change);
+        let updated = pipeline::update(kind, &created.object, created.object.clone(), &change, &mut RecordedPool::new());
         assert_eq!(updated.expect("the object is good").object, created.object, "{}", case.name);
     }
 }

@@ -7,13 +7,13 @@ use dunlin_api::{
     decode::Format,
     managed::Force,
     patch::PatchKind,
-    pipeline::{self, Accepted, Applying, Change, Creation, FieldValidation, Ownership, Target},
+    pipeline::{self, Accepted, Applying, Change, Creation, FieldValidation, Ownership, Requester, Target},
     status::OptionsKind,
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{case::Case, service};
+use crate::{case::Case, pool::RecordedPool, service};
 
 /// When everything happens; the data has a placeholder for it.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
@@ -76,7 +76,6 @@ fn run(case: &Case, report: &mut Report) -> Vec<String> {
         {
             let mut object = accepted.object;
             differences.extend(version_difference(step, current.as_ref(), &object));
-            service::allocate(&step.response, &mut object);
             object["metadata"]["resourceVersion"] = step.response["metadata"]["resourceVersion"].clone();
             current = Some(object);
         }
@@ -109,15 +108,22 @@ pub(crate) fn perform(case: &Case, current: Option<&Value>) -> Result<Accepted, 
         }
         _ => (pipeline::decode(kind, body.as_bytes(), format, validation)?, Ownership::Tracked(manager)),
     };
+    let mut pool = RecordedPool::new();
+    let groups = ["system:masters", "system:authenticated"].map(str::to_owned).to_vec();
+    let requester =
+        Requester { name: "bench".to_owned(), uid: "bench".to_owned(), groups, extra: Value::Null };
     let checked = match current {
-        Some(current) => pipeline::update(kind, current, decoded.object, &Change { target, now, ownership }),
+        Some(current) => pipeline::update(kind, current, decoded.object, &Change { target, now, ownership }, &mut pool),
         None => {
             let namespace = address.namespace;
-            let creation = Creation { namespace, now, uid: UID, suffix: "rand5", ownership };
-            pipeline::create(kind, decoded.object, &creation)
+            let creation = Creation { namespace, now, uid: UID, suffix: "rand5", requester: &requester, ownership };
+            pipeline::create(kind, decoded.object, &creation, &mut pool)
         }
     }?;
-    let own = |warning: &String| !OWN_WARNINGS.iter().any(|end| warning.ends_with(end));
+    let inert = kind.inert.map(|why| format!("{}: {why}", kind.kind));
+    let own = |warning: &String| {
+        inert.as_ref() != Some(warning) && !OWN_WARNINGS.iter().any(|end| warning.ends_with(end))
+    };
     let warnings = decoded.warnings.into_iter().chain(checked.warnings.into_iter().filter(own)).collect();
     Ok(Accepted { object: checked.object, warnings })
 }

@@ -4,7 +4,12 @@ use dunlin_api::Status;
 use dunlin_link::Revision;
 use serde_json::Value;
 
-use super::{ApiService, ObjectRef, options::DryRun, store_failed, stored};
+use super::{
+    ApiService, ObjectRef,
+    companions::{Change, Unmet},
+    options::DryRun,
+    store_failed, stored,
+};
 use crate::store::{Compare, KeyValue, Txn, TxnOutcome, Write};
 
 /// What is to happen to an object.
@@ -64,6 +69,7 @@ impl ApiService {
     ) -> Result<Outcome, E> {
         let not_found = || Status::not_found(object.kind, object.name);
         let mut current = self.read_value(object).await?.ok_or_else(not_found)?;
+        let mut refused = None;
         for _ in 0..ATTEMPTS_MAX {
             let old = decode(&current)?;
             let (write, also, last) = match decide(&old)? {
@@ -77,12 +83,12 @@ impl ApiService {
                 Decision::Remove { last, also } => (Write::Delete(current.key.clone()), also, last),
             };
             let removes = matches!(write, Write::Delete(_));
+            let new = Some(&last).filter(|_| !removes);
+            let companions = self.companions(Change { object, old: Some(&old), new }).await?;
             let mut compares = vec![Compare::ModRevision(current.key.clone(), current.mod_revision)];
+            compares.extend(companions.compares());
             let mut writes: Vec<Write> = std::iter::once(write).chain(also).collect();
-            if removes && let Some((compare, write)) = self.removal_of_identity(object).await? {
-                compares.push(compare);
-                writes.extend(write);
-            }
+            writes.extend(companions.writes.iter().cloned());
             match self.store().txn(Txn { compares, writes }).await.map_err(store_failed)? {
                 TxnOutcome::Committed(_) if removes => {
                     self.removed(object);
@@ -90,8 +96,13 @@ impl ApiService {
                 }
                 TxnOutcome::Committed(revision) => return Ok(Outcome::Kept(with_version(last, revision))),
                 TxnOutcome::Conflict(0, newer) => current = newer.ok_or_else(not_found)?,
-                // What is removed with the object has changed, not the object.
-                TxnOutcome::Conflict(..) => {}
+                // What goes with the object has changed, not the object.
+                TxnOutcome::Conflict(position, _) => match companions.unmet(position - 1) {
+                    Unmet::Changed => {}
+                    // What conflicts again although another number was offered is what the client asked for.
+                    Unmet::Taken(claim, status) if refused == Some(claim) => return Err(status.into()),
+                    Unmet::Taken(claim, _) => refused = Some(claim),
+                },
             }
         }
         Err(Status::modified(object.kind, object.name).into())

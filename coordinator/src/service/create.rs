@@ -1,8 +1,12 @@
 //! Creating objects.
 
 use dunlin_api::{
-    Kind, Status, kind,
-    pipeline::{self, Accepted, Creation, Ownership, SUFFIX_ALPHABET},
+    Kind, Status,
+    kind::{
+        self,
+        service::{NoPool, Pool},
+    },
+    pipeline::{self, Accepted, Creation, Ownership, Requester, SUFFIX_ALPHABET},
 };
 use dunlin_link::NodeName;
 use rand::Rng as _;
@@ -13,6 +17,7 @@ use super::{
     ApiService, ObjectRef, User,
     authorize::{self, Grant},
     change::with_version,
+    companions::{Change, Unmet},
     get::pod_kind,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
@@ -49,9 +54,13 @@ impl ApiService {
     ) -> Result<Accepted, Status> {
         let is_named = object["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
         let mut taken = None;
+        let mut refused = None;
+        let mut numbers = self.numbers(request.kind).await?;
+        let requester = user.as_requester();
         for _ in 0..ATTEMPTS_MAX {
             let guard = self.check_namespace(request, &object).await?;
-            let created = self.prepare(request, object.clone(), options.ownership())?;
+            let ownership = options.ownership();
+            let created = self.prepare(request, object.clone(), (&requester, ownership), &mut numbers)?;
             grant.check_new(user, request, &created.object)?;
             size::check_new(&created.object)?;
             self.check_references(user, request, grant, &created.object).await?;
@@ -60,22 +69,32 @@ impl ApiService {
                 Inserted::NameTaken(status) if is_named => return Err(status),
                 Inserted::NameTaken(status) => taken = Some(status),
                 // The namespace changed meanwhile: whether it takes new content is to be asked again.
-                Inserted::NamespaceChanged => {}
+                Inserted::Unmet(Unmet::Changed) => {}
+                // What conflicts again although another number was offered is what the client asked for.
+                Inserted::Unmet(Unmet::Taken(claim, status)) if refused == Some(claim) => return Err(status),
+                Inserted::Unmet(Unmet::Taken(claim, _)) => refused = Some(claim),
             }
         }
         Err(taken.unwrap_or_else(|| Status::too_many_requests("the namespace keeps changing", 1)))
+    }
+
+    /// What a client without wishes would store.
+    pub(super) fn prepare_plain(&self, request: &ResourceRequest, object: Value) -> Result<Value, Status> {
+        let writer = (&Requester::default(), Ownership::Tracked(User::controller_manager().component()));
+        self.prepare(request, object, writer, &mut NoPool).map(|prepared| prepared.object)
     }
 
     fn prepare(
         &self,
         request: &ResourceRequest,
         object: Value,
-        ownership: Ownership<'_>,
+        (requester, ownership): (&Requester, Ownership<'_>),
+        numbers: &mut dyn Pool,
     ) -> Result<Accepted, Status> {
         let (uid, suffix) = (Uuid::new_v4().to_string(), name_suffix());
-        let now = self.clock().now();
-        let creation = Creation { namespace: &request.namespace, now, uid: &uid, suffix: &suffix, ownership };
-        pipeline::create(request.kind, object, &creation)
+        let (namespace, now) = (&request.namespace, self.clock().now());
+        let creation = Creation { namespace, now, uid: &uid, suffix: &suffix, requester, ownership };
+        pipeline::create(request.kind, object, &creation, numbers)
     }
 
     async fn insert(
@@ -93,30 +112,22 @@ impl ApiService {
             let found = self.store().get(&key).await.map_err(store_failed)?;
             return Ok(if found.is_some() { taken() } else { Inserted::Done(created) });
         }
+        let object = ObjectRef { kind, namespace: &namespace, name: &name };
+        let companions = self.companions(Change { object, old: None, new: Some(&created.object) }).await?;
         let mut writes = vec![Write::Put(key.clone(), stored::encode(&created.object))];
-        writes.extend(self.companions(kind, &name)?);
-        let compares = std::iter::once(Compare::Absent(key)).chain(guard).collect();
+        writes.extend(companions.writes.iter().cloned());
+        let mut compares: Vec<Compare> = std::iter::once(Compare::Absent(key)).chain(guard).collect();
+        let own = compares.len();
+        compares.extend(companions.compares());
         match self.store().txn(Txn { compares, writes }).await.map_err(store_failed)? {
             TxnOutcome::Committed(revision) => {
                 created.object = with_version(created.object, revision);
                 Ok(Inserted::Done(created))
             }
             TxnOutcome::Conflict(0, _) => Ok(taken()),
-            TxnOutcome::Conflict(..) => Ok(Inserted::NamespaceChanged),
+            TxnOutcome::Conflict(position, _) if position < own => Ok(Inserted::Unmet(Unmet::Changed)),
+            TxnOutcome::Conflict(position, _) => Ok(Inserted::Unmet(companions.unmet(position - own))),
         }
-    }
-
-    /// What comes into being with an object: a namespace has its `default` ServiceAccount from its first moment, so that no pod has
-    /// to wait for one.
-    fn companions(&self, kind: &'static Kind, name: &str) -> Result<Option<Write>, Status> {
-        if kind.kind != "Namespace" || !kind.group.is_empty() {
-            return Ok(None);
-        }
-        let accounts = kind::by_kind("v1", "ServiceAccount").expect("the registry has service accounts");
-        let request = ResourceRequest::of_collection(Verb::Create, accounts, name);
-        let ownership = Ownership::Tracked(User::controller_manager().component());
-        let account = self.prepare(&request, json!({"metadata": {"name": "default"}}), ownership)?;
-        Ok(Some(Write::Put(stored::key(accounts, name, "default"), stored::encode(&account.object))))
     }
 
     /// Refuses content for a namespace that is not there or going away. The answer holds that against changes until the commit.
@@ -233,7 +244,8 @@ impl ApiService {
 enum Inserted {
     Done(Accepted),
     NameTaken(Status),
-    NamespaceChanged,
+    /// What goes with the object, or what it needs, is not as it was taken to be.
+    Unmet(Unmet),
 }
 
 fn name_suffix() -> String {

@@ -50,13 +50,15 @@ impl ApiService {
         let grant = authorize::authorize(user, request)?;
         let target = target(request)?;
         let mut warnings = Vec::new();
+        let mut numbers = self.numbers(request.kind).await?;
+        let now = self.clock().now();
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             let patched = pipeline::patch(request.kind, current, kind, body, options.validation)?;
             warnings = patched.warnings;
             check_version(request, current, &patched.object)?;
-            let change = Change { target, now: self.clock().now(), ownership: options.ownership() };
-            let updated = updated(request, &grant, &change, current, patched.object)?;
+            let change = Change { target, now, ownership: options.ownership() };
+            let updated = updated(request, &grant, &change, (current, patched.object), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             warnings.extend(updated.warnings);
             Ok(settle(request.object(), updated.object, change.now))

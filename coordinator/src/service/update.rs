@@ -60,6 +60,7 @@ impl ApiService {
         let request = object.request(Verb::Update, subresource);
         let grant = authorize::authorize(user, &request)?;
         let target = target(&request)?;
+        let mut numbers = self.numbers(request.kind).await?;
         let decide = |current: &Value| {
             grant.check_current(user, &request, current).map_err(ModifyError::Gone)?;
             let current_uid = current["metadata"]["uid"].as_str().unwrap_or_default();
@@ -75,7 +76,7 @@ impl ApiService {
             }
             let ownership = Ownership::Tracked(user.component());
             let change = Change { target, now: self.clock().now(), ownership };
-            let updated = updated(&request, &grant, &change, current, new)?;
+            let updated = updated(&request, &grant, &change, (current, new), &mut numbers)?;
             Ok(settle(object, updated.object, change.now))
         };
         self.change(object, DryRun::No, decide).await.map(super::change::Outcome::into_object)
@@ -91,11 +92,13 @@ impl ApiService {
         let grant = authorize::authorize(user, request)?;
         let target = target(request)?;
         let mut warnings = Vec::new();
+        let mut numbers = self.numbers(request.kind).await?;
+        let now = self.clock().now();
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             check_version(request, current, &new)?;
-            let change = Change { target, now: self.clock().now(), ownership: options.ownership() };
-            let updated = updated(request, &grant, &change, current, new.clone())?;
+            let change = Change { target, now, ownership: options.ownership() };
+            let updated = updated(request, &grant, &change, (current, new.clone()), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             warnings = updated.warnings;
             Ok(settle(request.object(), updated.object, change.now))
@@ -119,10 +122,10 @@ pub(super) fn updated(
     request: &ResourceRequest,
     grant: &Grant,
     change: &Change<'_>,
-    current: &Value,
-    new: Value,
+    (current, new): (&Value, Value),
+    numbers: &mut dyn Pool,
 ) -> Result<Accepted, Status> {
-    let mut updated = pipeline::update(request.kind, current, new, change)?;
+    let mut updated = pipeline::update(request.kind, current, new, change, numbers)?;
     updated.object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
     grant.check_change(request, current, &updated.object)?;
     Ok(updated)

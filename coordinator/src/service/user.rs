@@ -1,5 +1,6 @@
 //! Who asks.
 
+use dunlin_api::pipeline::Requester;
 use dunlin_link::NodeName;
 
 /// Who asks: from a client certificate's subject (CN is the name, O are groups), or a component of the coordinator itself.
@@ -55,6 +56,11 @@ impl User {
     pub(super) fn node_name(&self) -> Option<NodeName> {
         let name = self.name.strip_prefix(NODE_PREFIX).filter(|name| !name.is_empty())?;
         self.is_in(NODES).then(|| NodeName::new(name))
+    }
+
+    /// What objects say of whoever asked for them.
+    pub(super) fn as_requester(&self) -> Requester {
+        Requester { name: self.name.clone(), groups: self.groups.clone(), ..Requester::default() }
     }
 
     fn is_in(&self, group: &str) -> bool {

@@ -18,6 +18,7 @@ mod validate;
 mod warnings;
 
 use resources::qos_class;
+pub(in crate::kind) use validate::{check_node_terms, check_tolerations};
 pub use warnings::unsupported_warnings;
 
 pub(in crate::kind) static KIND: Kind = Kind {

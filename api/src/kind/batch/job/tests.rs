@@ -1,5 +1,8 @@
 use super::*;
-use crate::{field::messages, pipeline::Ownership};
+use crate::{
+    field::messages,
+    pipeline::{Ownership, Requester},
+};
 
 /// A Job with `change` made to its spec, as it is when it is created.
 fn job(change: impl FnOnce(&mut Value)) -> Value {
@@ -7,7 +10,7 @@ fn job(change: impl FnOnce(&mut Value)) -> Value {
     let mut object = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": template}});
     change(&mut object["spec"]);
     let (now, ownership) = (Timestamp::UNIX_EPOCH, Ownership::AsGiven);
-    let creation = Creation { namespace: "n", now, uid: "u", suffix: "abcde", ownership };
+    let creation = Creation { namespace: "n", now, uid: "u", suffix: "abcde", requester: &Requester::default(), ownership };
     defaults(&mut object);
     prepare_create(&mut object, &creation);
     object

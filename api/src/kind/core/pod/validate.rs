@@ -22,6 +22,8 @@ mod tolerations;
 mod update;
 mod volumes;
 
+pub(in crate::kind) use affinity::check_node_terms;
+pub(in crate::kind) use tolerations::check as check_tolerations;
 pub(super) use update::{status, update};
 
 /// Rules for any pod.

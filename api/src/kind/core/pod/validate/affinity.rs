@@ -31,19 +31,24 @@ pub(super) fn check(affinity: &Value, field: &Path, errors: &mut Vec<FieldError>
 
 fn check_node(affinity: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     if has(affinity, REQUIRED) {
-        let field = field.child(REQUIRED).child("nodeSelectorTerms");
-        let terms = list(&affinity[REQUIRED], "nodeSelectorTerms");
-        if terms.is_empty() {
-            errors.push(FieldError::required(&field, "must have at least one node selector term"));
-        }
-        for (position, term) in terms.iter().enumerate() {
-            check_node_term(term, &field.index(position), errors);
-        }
+        check_node_terms(&affinity[REQUIRED], &field.child(REQUIRED), errors);
     }
     for (position, weighted) in list(affinity, PREFERRED).iter().enumerate() {
         let field = field.child(PREFERRED).index(position);
         check_weight(weighted, &field, errors);
         check_node_term(&weighted["preference"], &field.child("preference"), errors);
+    }
+}
+
+/// A selector of nodes must have terms.
+pub(in crate::kind) fn check_node_terms(selector: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let field = field.child("nodeSelectorTerms");
+    let terms = list(selector, "nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.push(FieldError::required(&field, "must have at least one node selector term"));
+    }
+    for (position, term) in terms.iter().enumerate() {
+        check_node_term(term, &field.index(position), errors);
     }
 }
 

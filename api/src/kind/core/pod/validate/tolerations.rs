@@ -10,7 +10,7 @@ use crate::{
     value::{has, list, text},
 };
 
-pub(super) fn check(tolerations: &[Value], field: &Path, errors: &mut Vec<FieldError>) {
+pub(in crate::kind) fn check(tolerations: &[Value], field: &Path, errors: &mut Vec<FieldError>) {
     for (position, toleration) in tolerations.iter().enumerate() {
         let field = field.index(position);
         let [key, operator, value, effect] =
