@@ -3,8 +3,6 @@
 //! A front decodes a body with [`decode`], or [`accept`]s a value; the service then asks [`create`] or [`update`] for the object
 //! to store. Patches go through [`patch`], whose answer is accepted like a body. All are functions of their arguments.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -35,7 +35,8 @@ fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, 
         requester: &Requester::default(),
         ownership: Ownership::AsGiven,
     };
-    let created = pipeline::create(pods, pod, &creation, &mut NoPool).map_err(|status| status.message().to_owned())?;
+    let created =
+        pipeline::create(pods, pod, &creation, &mut NoPool).map_err(|status| status.message().to_owned())?;
     let json = serde_json::to_vec(&created.object).map_err(|error| error.to_string())?;
     let pod = dunlin_coordinator::lower::lower(&json, resolve).map_err(|error| error.to_string())?;
     Ok(ParsedManifest { pod, object: written })

@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use dunlin_api::time::parse_duration;
+use dunlin_api::{ip::Cidr, time::parse_duration};
 use dunlin_link::bandwidth::BytesPerSecond;
 use serde::Deserialize;
 
-use crate::{backup::snapshots::SnapshotOptions, driver::Controllers, server_time::ClockTrust};
+use crate::{
+    backup::snapshots::SnapshotOptions, driver::Controllers, server_time::ClockTrust, service::ServiceNetwork,
+};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `coordinator` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -56,6 +58,15 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "DUNLIN_NODE_BANDWIDTH", value_name = "RATE")]
     pub node_bandwidth: Option<String>,
 
+    /// Addresses for Services; no pod and no machine may have one of them. It cannot be changed once the cluster is made
+    /// [default: 10.43.0.0/16]
+    #[arg(long, env = "DUNLIN_SERVICE_CIDR", value_name = "RANGE")]
+    pub service_cidr: Option<String>,
+
+    /// Ports of all nodes for Services of type NodePort [default: 30000-32767]
+    #[arg(long, env = "DUNLIN_SERVICE_NODE_PORT_RANGE", value_name = "FIRST-LAST")]
+    pub service_node_port_range: Option<String>,
+
     /// Serve the API and the nodes, but run neither controllers nor the scheduler: others place pods and look after what is there
     #[arg(long, env = "DUNLIN_NO_CONTROLLERS")]
     #[serde(default)]
@@ -85,6 +96,8 @@ pub struct CoordinatorConfig {
     pub node_certificate_lifetime: Duration,
     /// What the link of one node may carry each way.
     pub node_bandwidth: Option<BytesPerSecond>,
+    /// Addresses and ports for Services.
+    pub service_network: ServiceNetwork,
     /// Whether controllers and the scheduler act.
     pub controllers: Controllers,
     /// Whether this machine's clock or the newest time that the cluster has seen is wrong when they disagree.
@@ -114,6 +127,12 @@ const NODE_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Certificates tell time in whole seconds, and half of the shortest life must be enough to renew.
 const NODE_CERTIFICATE_LIFETIME_MIN: Duration = Duration::from_secs(5);
 
+/// As large as the private range of addresses.
+const SERVICE_CIDR_BITS_MIN: u8 = 8;
+
+/// Room for the API's own Service and a few more.
+const SERVICE_CIDR_BITS_MAX: u8 = 28;
+
 /// As long as anyone keeps a machine.
 const NODE_CERTIFICATE_LIFETIME_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 
@@ -130,6 +149,8 @@ impl CoordinatorArgs {
             snapshot_dir: self.snapshot_dir.or(file.snapshot_dir),
             node_certificate_lifetime: self.node_certificate_lifetime.or(file.node_certificate_lifetime),
             node_bandwidth: self.node_bandwidth.or(file.node_bandwidth),
+            service_cidr: self.service_cidr.or(file.service_cidr),
+            service_node_port_range: self.service_node_port_range.or(file.service_node_port_range),
             no_controllers: self.no_controllers || file.no_controllers,
             trust_clock: self.trust_clock,
         }
@@ -178,6 +199,11 @@ impl CoordinatorArgs {
             problems.push(problem);
             None
         });
+        let service_network = service_network(
+            self.service_cidr.as_deref(),
+            self.service_node_port_range.as_deref(),
+            &mut problems,
+        );
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
@@ -191,10 +217,42 @@ impl CoordinatorArgs {
             snapshots: SnapshotOptions { every, keep, folder },
             node_certificate_lifetime,
             node_bandwidth,
+            service_network,
             controllers: if self.no_controllers { Controllers::Rest } else { Controllers::Act },
             clock_trust: if self.trust_clock { ClockTrust::Machine } else { ClockTrust::Newest },
         })
     }
+}
+
+/// What is given, and the standard for what is not.
+fn service_network(range: Option<&str>, ports: Option<&str>, problems: &mut Vec<String>) -> ServiceNetwork {
+    let mut network = ServiceNetwork::standard();
+    match range.map(|range| (range, range.parse::<Cidr>())) {
+        None => {}
+        Some((_, Ok(range))) if range.is_ipv6() => {
+            problems.push(format!("serviceCidr: `{range}` is a range of IPv6, which pods do not have yet"));
+        }
+        Some((_, Ok(range))) if (SERVICE_CIDR_BITS_MIN..=SERVICE_CIDR_BITS_MAX).contains(&range.bits()) => {
+            network.addresses = range;
+        }
+        Some((given, _)) => problems.push(format!(
+            "serviceCidr: `{given}` is not a range of addresses from /{SERVICE_CIDR_BITS_MIN} to \
+             /{SERVICE_CIDR_BITS_MAX}, for instance 10.43.0.0/16"
+        )),
+    }
+    let parse = |given: &str| {
+        let (first, last) = given.split_once('-')?;
+        let range = first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()?;
+        (*range.start() > 0 && !range.is_empty()).then_some(range)
+    };
+    match ports.map(|ports| (ports, parse(ports))) {
+        None => {}
+        Some((_, Some(range))) => network.node_ports = range,
+        Some((given, None)) => problems.push(format!(
+            "serviceNodePortRange: `{given}` is not a range of ports, for instance 30000-32767"
+        )),
+    }
+    network
 }
 
 fn parse_lifetime(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use dunlin_api::Status;
 use dunlin_link::{join::JoinToken, message::Tunables};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +101,9 @@ pub enum StartError {
     /// The first objects cannot be written.
     #[error("failed to make the system's namespaces")]
     Bootstrap(#[from] BootstrapError),
+    /// Where the API is cannot be written into its Service.
+    #[error("failed to tell pods where the API is")]
+    Publish(#[source] Status),
     /// The store's certificate authority cannot be opened, is missing, or is another one.
     #[error("failed to tell which cluster this is")]
     Founding(#[from] FoundingError),
@@ -143,6 +147,7 @@ impl Coordinator {
         let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;
         let tokens = Tokens::new(store.clone(), pki.digest());
         let api = ApiService::new(store.clone(), clock.clone());
+        api.attach_network(config.service_network.clone());
         api.bootstrap().await?;
         let driver = Driver::new(DriverOptions {
             store: store.clone(),
@@ -172,6 +177,7 @@ impl Coordinator {
         let server = QuicServer::bind(config.listen, tunables, services)?;
         let address = server.local_addr().map_err(StartError::Address)?;
         let advertised = advertised(config.advertise, address);
+        api.publish_api(&reachable(&advertised), address.port()).await.map_err(StartError::Publish)?;
         api.attach_artifacts(artifacts);
         api.attach_tokens(tokens.clone());
         api.attach_sessions(Arc::new(sessions.clone()));
@@ -319,6 +325,14 @@ fn advertised(configured: Vec<String>, address: SocketAddr) -> Vec<String> {
     }
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     vec![format!("{name}:{}", address.port())]
+}
+
+/// The addresses among what is advertised that pods on other machines can use.
+fn reachable(advertised: &[String]) -> Vec<IpAddr> {
+    let address = |text: &String| text.parse().ok().map(|address: SocketAddr| address.ip());
+    let is_usable =
+        |address: &IpAddr| !address.is_loopback() && !address.is_unspecified() && address.is_ipv4();
+    advertised.iter().filter_map(address).filter(is_usable).collect()
 }
 
 /// What the port leads to.

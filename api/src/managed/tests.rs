@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    kind,
-    pipeline::{self, Applying, Change, Creation, FieldValidation, Ownership, Target},
+    kind::{self, service::NoPool},
+    pipeline::{self, Applying, Change, Creation, FieldValidation, Ownership, Requester, Target},
 };
 
 fn kind_of(name: &str) -> &'static Kind {
@@ -20,8 +20,15 @@ fn at(minute: u8) -> Timestamp {
 
 fn created(kind: &'static Kind, object: Value, manager: &str) -> Value {
     let ownership = Ownership::Tracked(manager);
-    let creation = Creation { namespace: "n", now: at(0), uid: "u", suffix: "abcde", ownership };
-    pipeline::create(kind, object, &creation).unwrap().object
+    let creation = Creation {
+        namespace: "n",
+        now: at(0),
+        uid: "u",
+        suffix: "abcde",
+        requester: &Requester::default(),
+        ownership,
+    };
+    pipeline::create(kind, object, &creation, &mut NoPool).unwrap().object
 }
 
 fn changed(kind: &'static Kind, current: &Value, manager: &str, minute: u8, patch: &Value) -> Value {
@@ -40,7 +47,7 @@ fn changed_at(
     let merge = crate::patch::PatchKind::Merge;
     let patched = pipeline::patch(kind, current, merge, body.as_bytes(), FieldValidation::Strict).unwrap();
     let change = Change { target, now: at(minute), ownership: Ownership::Tracked(manager) };
-    pipeline::update(kind, current, patched.object, &change).unwrap().object
+    pipeline::update(kind, current, patched.object, &change, &mut NoPool).unwrap().object
 }
 
 fn applied_to(current: &Value, manager: &str, minute: u8, config: &Value) -> Result<Value, Status> {
@@ -55,7 +62,7 @@ fn applied_to(current: &Value, manager: &str, minute: u8, config: &Value) -> Res
     };
     let object = pipeline::apply(kind, Some(current), config.to_string().as_bytes(), &applying)?.object;
     let change = Change { target: Target::Object, now: at(minute), ownership: Ownership::AsGiven };
-    pipeline::update(kind, current, object, &change).map(|updated| updated.object)
+    pipeline::update(kind, current, object, &change, &mut NoPool).map(|updated| updated.object)
 }
 
 fn config_map(data: Value) -> Value {

@@ -66,7 +66,13 @@ pub(crate) fn check_update_without_a_change(case: &Case) {
     let kind = case.address().expect("a kind that is served").kind;
     for target in [Target::Object, Target::Status] {
         let change = Change { target, now: Timestamp::MAX, ownership: Ownership::Tracked("another") };
-        let updated = pipeline::update(kind, &created.object, created.object.clone(), &change, &mut RecordedPool::new());
+        let updated = pipeline::update(
+            kind,
+            &created.object,
+            created.object.clone(),
+            &change,
+            &mut RecordedPool::new(),
+        );
         assert_eq!(updated.expect("the object is good").object, created.object, "{}", case.name);
     }
 }

@@ -113,10 +113,13 @@ pub(crate) fn perform(case: &Case, current: Option<&Value>) -> Result<Accepted, 
     let requester =
         Requester { name: "bench".to_owned(), uid: "bench".to_owned(), groups, extra: Value::Null };
     let checked = match current {
-        Some(current) => pipeline::update(kind, current, decoded.object, &Change { target, now, ownership }, &mut pool),
+        Some(current) => {
+            pipeline::update(kind, current, decoded.object, &Change { target, now, ownership }, &mut pool)
+        }
         None => {
             let namespace = address.namespace;
-            let creation = Creation { namespace, now, uid: UID, suffix: "rand5", requester: &requester, ownership };
+            let creation =
+                Creation { namespace, now, uid: UID, suffix: "rand5", requester: &requester, ownership };
             pipeline::create(kind, decoded.object, &creation, &mut pool)
         }
     }?;

@@ -56,6 +56,7 @@ impl ApiService {
         let grant = authorize::authorize(user, request)?;
         let target = target(request)?;
         let mut warnings = Vec::new();
+        let mut numbers = self.numbers(request.kind).await?;
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             let now = self.clock().now();
@@ -64,7 +65,7 @@ impl ApiService {
             warnings = applied.warnings;
             check_version(request, current, &applied.object)?;
             let change = Change { target, now, ownership: options.write.ownership() };
-            let updated = updated(request, &grant, &change, current, applied.object)?;
+            let updated = updated(request, &grant, &change, (current, applied.object), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             warnings.extend(updated.warnings);
             Ok(settle(request.object(), updated.object, now))

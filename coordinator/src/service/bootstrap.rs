@@ -1,31 +1,41 @@
 //! What a cluster has from its first start.
 
+mod network;
+
 use dunlin_api::{Status, kind};
 use serde_json::json;
 
 use super::{ApiService, ObjectRef, User};
 
-/// The system's namespaces or service accounts could not be made.
+/// What every cluster has could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to create the namespace `{namespace}`")]
-pub struct BootstrapError {
-    /// Which.
-    pub namespace: &'static str,
-    /// Why.
-    #[source]
-    pub source: Status,
+#[non_exhaustive]
+pub enum BootstrapError {
+    /// A namespace of the system, or its service account.
+    #[error("failed to create the namespace `{namespace}`")]
+    Namespace {
+        /// Which.
+        namespace: &'static str,
+        /// Why.
+        #[source]
+        source: Status,
+    },
+    /// The range of addresses of Services, or the API's own Service.
+    #[error("failed to create the Service of the API")]
+    Network(#[source] Status),
 }
 
 impl ApiService {
-    /// Makes the system's namespaces with their `default` service accounts, where they are missing.
+    /// Makes the system's namespaces with their `default` service accounts, and the API's own Service, where they are missing.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn bootstrap(&self) -> Result<(), BootstrapError> {
         for namespace in SYSTEM_NAMESPACES {
-            self.ensure_namespace(namespace).await.map_err(|source| BootstrapError { namespace, source })?;
+            let ensured = self.ensure_namespace(namespace).await;
+            ensured.map_err(|source| BootstrapError::Namespace { namespace, source })?;
         }
-        Ok(())
+        self.ensure_network().await.map_err(BootstrapError::Network)
     }
 
     async fn ensure_namespace(&self, name: &str) -> Result<(), Status> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     ApiService, ObjectRef,
-    companions::{Change, Unmet},
+    companions::{Transition, Unmet},
     options::DryRun,
     store_failed, stored,
 };
@@ -84,7 +84,7 @@ impl ApiService {
             };
             let removes = matches!(write, Write::Delete(_));
             let new = Some(&last).filter(|_| !removes);
-            let companions = self.companions(Change { object, old: Some(&old), new }).await?;
+            let companions = self.companions(Transition { object, old: Some(&old), new }).await?;
             let mut compares = vec![Compare::ModRevision(current.key.clone(), current.mod_revision)];
             compares.extend(companions.compares());
             let mut writes: Vec<Write> = std::iter::once(write).chain(also).collect();

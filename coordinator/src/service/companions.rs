@@ -14,15 +14,15 @@ use super::{
 };
 use crate::store::{Compare, Write};
 
-/// A change of one object: neither state is there before it is created, or after it is removed.
+/// What happens to one object: no old state is there before it is created, and no new one after it is removed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Change<'a> {
+pub(super) struct Transition<'a> {
     pub(super) object: ObjectRef<'a>,
     pub(super) old: Option<&'a Value>,
     pub(super) new: Option<&'a Value>,
 }
 
-/// Writes that belong to a change, and what has to hold for them.
+/// Writes that belong to it, and what has to hold for them.
 #[derive(Debug, Default)]
 pub(super) struct Companions {
     guards: Vec<Guard>,
@@ -61,16 +61,16 @@ impl Companions {
 }
 
 impl ApiService {
-    /// What goes with a change.
-    pub(super) async fn companions(&self, change: Change<'_>) -> Result<Companions, Status> {
+    /// What goes with a transition.
+    pub(super) async fn companions(&self, transition: Transition<'_>) -> Result<Companions, Status> {
         let mut companions = Companions::default();
-        let kind = change.object.kind;
+        let kind = transition.object.kind;
         if is_service(kind) {
-            self.numbers_of_service(change, &mut companions).await?;
-        } else if kind.group.is_empty() && kind.kind == "Namespace" && change.old.is_none() {
-            companions.writes.push(self.default_account(change.object.name)?);
-        } else if change.new.is_none()
-            && let Some((compare, write)) = self.removal_of_identity(change.object).await?
+            self.numbers_of_service(transition, &mut companions).await?;
+        } else if kind.group.is_empty() && kind.kind == "Namespace" && transition.old.is_none() {
+            companions.writes.push(self.default_account(transition.object.name)?);
+        } else if transition.new.is_none()
+            && let Some((compare, write)) = self.removal_of_identity(transition.object).await?
         {
             companions.guard(compare, Unmet::Changed);
             companions.writes.extend(write);
@@ -89,16 +89,16 @@ impl ApiService {
     /// Records what a Service takes, and removes the records of what it gives back.
     async fn numbers_of_service(
         &self,
-        change: Change<'_>,
+        transition: Transition<'_>,
         companions: &mut Companions,
     ) -> Result<(), Status> {
-        let ObjectRef { namespace, name, .. } = change.object;
-        let before = change.old.map(claims).unwrap_or_default();
-        let after = change.new.map(claims).unwrap_or_default();
+        let ObjectRef { namespace, name, .. } = transition.object;
+        let before = transition.old.map(claims).unwrap_or_default();
+        let after = transition.new.map(claims).unwrap_or_default();
         for claim in after.difference(&before).copied() {
             let key = claim_key(claim);
             let taken =
-                change.new.map_or_else(|| Status::internal("a removed Service"), |new| claim.taken(new));
+                transition.new.map_or_else(|| Status::internal("a removed Service"), |new| claim.taken(new));
             companions.guard(Compare::Absent(key.clone()), Unmet::Taken(claim, taken));
             companions.writes.push(Write::Put(key, self.record(claim, namespace, name)?));
         }

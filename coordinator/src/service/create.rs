@@ -17,7 +17,7 @@ use super::{
     ApiService, ObjectRef, User,
     authorize::{self, Grant},
     change::with_version,
-    companions::{Change, Unmet},
+    companions::{Transition, Unmet},
     get::pod_kind,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
@@ -53,7 +53,7 @@ impl ApiService {
         options: &WriteOptions,
     ) -> Result<Accepted, Status> {
         let is_named = object["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
-        let mut taken = None;
+        let mut names_left = if is_named { 0 } else { NAMES_MAX - 1 };
         let mut refused = None;
         let mut numbers = self.numbers(request.kind).await?;
         let requester = user.as_requester();
@@ -66,16 +66,20 @@ impl ApiService {
             self.check_references(user, request, grant, &created.object).await?;
             match self.insert(request.kind, created, guard, options.dry_run).await? {
                 Inserted::Done(created) => return Ok(created),
-                Inserted::NameTaken(status) if is_named => return Err(status),
-                Inserted::NameTaken(status) => taken = Some(status),
+                Inserted::NameTaken(status) if names_left == 0 => return Err(status),
+                Inserted::NameTaken(_) => names_left -= 1,
                 // The namespace changed meanwhile: whether it takes new content is to be asked again.
                 Inserted::Unmet(Unmet::Changed) => {}
                 // What conflicts again although another number was offered is what the client asked for.
                 Inserted::Unmet(Unmet::Taken(claim, status)) if refused == Some(claim) => return Err(status),
-                Inserted::Unmet(Unmet::Taken(claim, _)) => refused = Some(claim),
+                Inserted::Unmet(Unmet::Taken(claim, _)) => {
+                    refused = Some(claim);
+                    numbers = self.numbers(request.kind).await?;
+                }
             }
         }
-        Err(taken.unwrap_or_else(|| Status::too_many_requests("the namespace keeps changing", 1)))
+        let message = "what the object needs keeps changing";
+        Err(Status::too_many_requests(message, 1))
     }
 
     /// What a client without wishes would store.
@@ -113,7 +117,8 @@ impl ApiService {
             return Ok(if found.is_some() { taken() } else { Inserted::Done(created) });
         }
         let object = ObjectRef { kind, namespace: &namespace, name: &name };
-        let companions = self.companions(Change { object, old: None, new: Some(&created.object) }).await?;
+        let companions =
+            self.companions(Transition { object, old: None, new: Some(&created.object) }).await?;
         let mut writes = vec![Write::Put(key.clone(), stored::encode(&created.object))];
         writes.extend(companions.writes.iter().cloned());
         let mut compares: Vec<Compare> = std::iter::once(Compare::Absent(key)).chain(guard).collect();
@@ -258,4 +263,6 @@ fn name_suffix() -> String {
 /// Length of what a generated name ends in.
 const NAME_SUFFIX_CHARS: usize = 5;
 /// Generated names tried before giving up, as Kubernetes does: 14 million suffixes make a second collision news.
-const ATTEMPTS_MAX: usize = 8;
+const NAMES_MAX: usize = 8;
+/// Other writers that may come between before we give up: more only happen when somebody writes in a loop.
+const ATTEMPTS_MAX: usize = 64;

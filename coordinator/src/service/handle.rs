@@ -79,14 +79,25 @@ impl ApiService {
         match target? {
             Target::Resource(request) if is_long(&request, &query) => {
                 let permit = self.permit(&self.inner.long_requests)?;
-                self.follow(user, request, &query, &head.accept, permit).await
+                let deprecation = request.kind.deprecation;
+                let followed = self.follow(user, request, &query, &head.accept, permit).await;
+                followed.map(|response| {
+                    response.with_warnings(deprecation.map(str::to_owned).into_iter().collect())
+                })
             }
             Target::Resource(request) => {
                 let permit = self.permit(&self.inner.requests)?;
+                // What writes an object tells its warnings itself.
+                let reads = !matches!(request.verb, Verb::Create | Verb::Update | Verb::Patch);
+                let deprecation = request.kind.deprecation.filter(|_| reads);
                 let content_type = head.content_type;
                 let served = in_time(self.serve(user, request, &query, &head.accept, &content_type, body));
                 // An answer that is still being told counts on.
-                served.await.map(|response| response.holding(permit))
+                served.await.map(|response| {
+                    response
+                        .with_warnings(deprecation.map(str::to_owned).into_iter().collect())
+                        .holding(permit)
+                })
             }
             Target::Other => {
                 let permit = self.permit(&self.inner.requests)?;

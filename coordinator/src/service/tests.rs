@@ -6,6 +6,7 @@ mod lists;
 mod nodes;
 mod openapi;
 mod pods;
+mod services;
 mod watches;
 
 use dunlin_link::rpc::{Method, RequestHead};
@@ -25,11 +26,17 @@ struct Fixture {
 
 impl Fixture {
     async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A service that is told more before it makes its first objects.
+    async fn start_with(attach: impl FnOnce(&ApiService)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = StoreOptions::new(folder.path());
         options.log_bytes = 1 << 20;
         let store = Store::open(&options).unwrap();
         let service = ApiService::new(store, Clock::new(|| NOW));
+        attach(&service);
         service.bootstrap().await.unwrap();
         let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
         Self { service, admin, _folder: folder }
@@ -93,6 +100,11 @@ impl Request {
 
     fn with_query(mut self, name: &str, value: &str) -> Self {
         self.query.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn of_type(mut self, content_type: &str) -> Self {
+        content_type.clone_into(&mut self.content_type);
         self
     }
 

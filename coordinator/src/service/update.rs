@@ -2,6 +2,7 @@
 
 use dunlin_api::{
     Status,
+    kind::service::Pool,
     pipeline::{self, Accepted, Change, Ownership, Target},
 };
 use dunlin_coordinator_core::mirror;

@@ -10,7 +10,14 @@ fn job(change: impl FnOnce(&mut Value)) -> Value {
     let mut object = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": template}});
     change(&mut object["spec"]);
     let (now, ownership) = (Timestamp::UNIX_EPOCH, Ownership::AsGiven);
-    let creation = Creation { namespace: "n", now, uid: "u", suffix: "abcde", requester: &Requester::default(), ownership };
+    let creation = Creation {
+        namespace: "n",
+        now,
+        uid: "u",
+        suffix: "abcde",
+        requester: &Requester::default(),
+        ownership,
+    };
     defaults(&mut object);
     prepare_create(&mut object, &creation);
     object

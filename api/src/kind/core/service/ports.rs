@@ -28,7 +28,7 @@ pub(super) fn allocate(
         let mut shared: BTreeMap<i64, i64> = BTreeMap::new();
         if old.is_none() {
             for port in list(spec, "ports").iter().filter(|port| node_port(port) != 0) {
-                shared.entry(port["port"].as_i64().unwrap_or_default()).or_insert(node_port(port));
+                shared.entry(port["port"].as_i64().unwrap_or_default()).or_insert_with(|| node_port(port));
             }
         }
         let any = wants_node_ports(spec);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Status,
-    pipeline::{self, Creation, Requester, Target, Update},
+    pipeline::{self, Change, Creation, Ownership, Requester, Target},
 };
 
 /// Gives 10.43.0.7, 10.43.0.8, ... and 30007, 30008, ...
@@ -45,6 +45,7 @@ fn create(spec: Value) -> Result<Value, Status> {
         uid: "u",
         suffix: "",
         requester: &Requester::default(),
+        ownership: Ownership::AsGiven,
     };
     let object = json!({"metadata": {"name": "s"}, "spec": spec});
     pipeline::create(&KIND, object, &creation, &mut CountingPool::new()).map(|created| created.object)
@@ -57,8 +58,8 @@ fn change(current: &Value, patch: &Value) -> Result<Value, Status> {
     }
     let mut pool = CountingPool::new();
     pool.given = 100;
-    let update = Update { target: Target::Object, now: Timestamp::UNIX_EPOCH, pool: &mut pool };
-    pipeline::update(&KIND, current, new, update).map(|updated| updated.object)
+    let change = Change { target: Target::Object, now: Timestamp::UNIX_EPOCH, ownership: Ownership::AsGiven };
+    pipeline::update(&KIND, current, new, &change, &mut pool).map(|updated| updated.object)
 }
 
 fn refusal(outcome: Result<Value, Status>) -> String {
