@@ -3,7 +3,7 @@
 use crate::{
     field::Path,
     kind::{
-        Column, Generation, Kind, Warns,
+        Column, Generation, Kind, Removed, Warns,
         pod::template,
         workload::{container_cells, labels_cell, name_cell},
     },
@@ -15,6 +15,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     plural: "podtemplates",
     singular: "podtemplate",
     schema: "io.k8s.api.core.v1.PodTemplate",
+    removed: Removed::LastState,
     columns: &[
         Column::NAME,
         Column::shown("Containers", "Names of its containers."),

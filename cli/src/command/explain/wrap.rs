@@ -1,28 +1,40 @@
-//! Breaking text into lines. Empty lines and lines that begin with a tab stay as they are.
+//! Breaking text into lines. Lines of a paragraph are joined; empty lines, and lines that are set in, stay lines of their own.
 
 /// The lines of `text`, none longer than `width` unless a single word is.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     for source in text.trim_end().lines() {
-        let stays = source.trim().is_empty() || source.starts_with('\t');
-        if stays {
+        let words = source.trim_start();
+        if words.is_empty() {
             flush(&mut line, &mut lines);
-            lines.push(if source.trim().is_empty() { String::new() } else { source.to_owned() });
+            lines.push(String::new());
             continue;
         }
-        for word in source.split(' ') {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-                flush(&mut line, &mut lines);
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
+        let indent = &source[..source.len() - words.len()];
+        if !indent.is_empty() {
+            flush(&mut line, &mut lines);
+            line.push_str(indent);
+        }
+        add(words, width, &mut line, &mut lines);
+        if !indent.is_empty() {
+            flush(&mut line, &mut lines);
         }
     }
     flush(&mut line, &mut lines);
     lines
+}
+
+fn add(words: &str, width: usize, line: &mut String, lines: &mut Vec<String>) {
+    for word in words.split(' ') {
+        let has_words = !line.trim_start().is_empty();
+        if has_words && line.chars().count() + 1 + word.chars().count() > width {
+            flush(line, lines);
+        } else if has_words {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
 }
 
 fn flush(line: &mut String, lines: &mut Vec<String>) {
@@ -46,6 +58,7 @@ mod tests {
         check("averyveryverylongword a", &["averyveryverylongword", "a"]);
         check("one.  Two.", &["one.  Two."]);
         check("one two.  Three.", &["one two.", "Three."]);
-        check("one\n\tcode stays as it is\ntwo", &["one", "\tcode stays as it is", "two"]);
+        check("one\n  two\nthree\nfour", &["one", "  two", "three four"]);
+        check("one\n\ttwo three four\nfive", &["one", "\ttwo three", "four", "five"]);
     }
 }
