@@ -50,7 +50,7 @@ pub use self::{
     column::Column,
     core::{pod, service},
     registry::{AddError, add, all, by_any_name, by_kind, by_resource, remove},
-    scale::Scale,
+    scale::{SCALE, Scale},
     scheduling::SYSTEM_PRIORITY_CLASSES,
     stored::{Conversion, Storage},
     subresource::{Content, Subresource},

@@ -75,8 +75,9 @@ impl Scope<'_> {
         if self.manager.is_empty() { "unknown" } else { self.manager }
     }
 
+    /// Kubernetes keeps no time of those who write how many replicas there should be.
     fn time(&self) -> String {
-        format_time(self.now)
+        if self.subresource == "scale" { String::new() } else { format_time(self.now) }
     }
 }
 
@@ -87,23 +88,28 @@ pub(crate) fn applied(
     config: &Value,
     force: Force,
 ) -> Result<Value, Status> {
-    let (api_version, name) = (text(config, "apiVersion"), text(config, "kind"));
-    let shown = group_version_kind(api_version, name);
-    if (api_version, name) != (&scope.kind.api_version(), scope.kind.kind) {
-        return Err(Status::bad_request(format!("invalid object type: {shown}")));
-    }
-    if config["metadata"]["managedFields"].is_array() {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
+    check_config(scope.kind, config)?;
     apply::applied(scope, live, config, force).map_err(|error| match error {
         ApplyError::Conflicts(conflicts) => conflicts.into_status(),
         ApplyError::Managers(error) => {
             Status::failure(500, "", format!("failed to decode managed fields: {error}"))
         }
-        ApplyError::Type(errors) => {
-            let message = format!("failed to create typed patch object ({}): {errors}", identity(config));
-            Status::failure(500, "", message)
-        }
+    })
+}
+
+/// Refuses what is no configuration of this kind.
+pub(crate) fn check_config(kind: &'static Kind, config: &Value) -> Result<(), Status> {
+    let (api_version, name) = (text(config, "apiVersion"), text(config, "kind"));
+    if (api_version, name) != (&kind.api_version(), kind.kind) {
+        let shown = group_version_kind(api_version, name);
+        return Err(Status::bad_request(format!("invalid object type: {shown}")));
+    }
+    if config["metadata"]["managedFields"].is_array() {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    check::check(kind.definition(), config).map_err(|errors| {
+        let message = format!("failed to create typed patch object ({}): {errors}", identity(config));
+        Status::failure(500, "", message)
     })
 }
 

@@ -21,8 +21,12 @@ use crate::{
 
 mod apply;
 mod refusal;
+mod scale;
 
-pub use self::apply::{Applying, apply};
+pub use self::{
+    apply::{Applying, apply},
+    scale::{Scaling, scale},
+};
 
 use refusal::{not_an_object, unhandled, unreadable, wrong_kind};
 

@@ -35,6 +35,7 @@ mod path;
 mod query;
 mod response;
 mod routes;
+mod scale;
 mod shape;
 mod size;
 pub mod stored;

@@ -17,6 +17,17 @@ pub enum Scale {
     LabelMap,
 }
 
+/// The kind of Scales. They are parts of objects and not served by themselves.
+pub static SCALE: Kind = Kind {
+    group: "autoscaling",
+    kind: "Scale",
+    plural: "scales",
+    singular: "scale",
+    schema: "io.k8s.api.autoscaling.v1.Scale",
+    verbs: &[],
+    ..Kind::BASE
+};
+
 impl Kind {
     /// The Scale of an object; `None` for kinds without replicas.
     pub fn scale_of(&self, object: &Value) -> Option<Value> {

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::{
     Force, Scope,
-    check::{TypeErrors, check},
     conflict::Conflicts,
     ignored::{ignored, strip},
     last_applied,
@@ -27,15 +26,13 @@ use crate::{
 /// Why a configuration is not applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ApplyError {
-    /// It does not fit the schema.
-    Type(TypeErrors),
     /// It would change what others own.
     Conflicts(Conflicts),
     /// What is stored about managers cannot be read.
     Managers(MalformedManagers),
 }
 
-/// The object that applying `config` makes of `live`, or a new one, with its managers. It is not checked against the kind's rules, and
+/// The object that applying `config`, which fits the schema, makes of `live`, or a new one, with its managers. It is not checked against the kind's rules, and
 /// null stands where nothing is left.
 pub(super) fn applied(
     scope: &Scope<'_>,
@@ -43,7 +40,6 @@ pub(super) fn applied(
     config: &Value,
     force: Force,
 ) -> Result<Value, ApplyError> {
-    check(scope.kind.definition(), config).map_err(ApplyError::Type)?;
     let stored = match live {
         Some(live) if live["metadata"]["managedFields"].is_null() => {
             Cow::Owned(before_first_apply(scope, live))

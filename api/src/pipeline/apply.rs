@@ -70,7 +70,7 @@ pub fn apply(
 }
 
 /// Reads a configuration. JSON is YAML too, but faster when it is read as what it is.
-fn read(body: &[u8]) -> Result<Document, Status> {
+pub(super) fn read(body: &[u8]) -> Result<Document, Status> {
     let json = document(body, Format::Json, None);
     let read = json.or_else(|error| match error {
         DecodeError::TooLarge | DecodeError::Protobuf(_) => Err(error),
@@ -112,7 +112,7 @@ fn prepare_new(kind: &'static Kind, object: &mut Value, name: &str) -> Result<()
     Ok(())
 }
 
-fn check_name(object: &Value, name: &str) -> Result<(), Status> {
+pub(super) fn check_name(object: &Value, name: &str) -> Result<(), Status> {
     let own = text(&object["metadata"], "name");
     if own.is_empty() || own == name {
         return Ok(());

@@ -11,7 +11,7 @@ pub(crate) fn answers(case: &Case, current: Option<&Value>) -> Option<&'static s
     if !["POST", "PUT", "PATCH"].contains(&case.method.as_str()) {
         return Some("it only reads or deletes");
     }
-    if !["", "status"].contains(&address.subresource) {
+    if !["", "status", "scale"].contains(&address.subresource) {
         return Some("a subresource of the service");
     }
     if matches!(address.kind.storage, Storage::None) {
@@ -25,11 +25,6 @@ pub(crate) fn answers(case: &Case, current: Option<&Value>) -> Option<&'static s
         return Some("the store knows that there is no object");
     }
     refused_by_the_service(case)
-}
-
-/// Whether a request is about how many replicas there should be.
-pub(crate) fn scales(case: &Case) -> bool {
-    case.address().is_some_and(|address| address.subresource == "scale")
 }
 
 fn refused_by_the_service(case: &Case) -> Option<&'static str> {

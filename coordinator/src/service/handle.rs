@@ -175,6 +175,9 @@ impl ApiService {
         let accepted = media::negotiate(accept, answer)?;
         let now = self.clock().now();
         let shaper = Shaper { kind: request.kind, accepted, include: include_object(query)?, now };
+        if request.subresource == "scale" && request.kind.scale.is_some() {
+            return self.serve_scale(user, &request, query, content_type, source, &shaper).await;
+        }
         match request.verb {
             Verb::Get => {
                 check_readable(&request)?;
@@ -277,7 +280,7 @@ impl ApiService {
     }
 
     /// A read may name a version that it must not be older than; the newest is read, so that only the future is refused.
-    fn check_get_version(&self, query: &Query) -> Result<(), Status> {
+    pub(super) fn check_get_version(&self, query: &Query) -> Result<(), Status> {
         let version = super::options::parse_revision(query.text("resourceVersion"))
             .map_err(|error| Status::failure(500, "", error))?;
         version.map_or(Ok(()), |version| self.check_reached(version))
@@ -313,7 +316,7 @@ async fn delete_options(
 }
 
 /// The notation that a content type names; none at all means JSON.
-fn format_of(content_type: &str) -> Result<Format, Status> {
+pub(super) fn format_of(content_type: &str) -> Result<Format, Status> {
     match media::MediaType::parse(content_type).essence() {
         "" | "application/json" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),

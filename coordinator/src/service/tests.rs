@@ -1,5 +1,6 @@
 //! The service as a whole, through [`ApiService::handle`], on a real store.
 
+mod applies;
 mod golden;
 mod limits;
 mod lists;
