@@ -382,7 +382,17 @@ fn own_change(kind: &'static Kind, change: &Change<'_>, current: &Value, object:
 }
 
 fn own(scope: &Scope<'_>, current: Option<&Value>, object: &mut Value) {
-    let managed_fields = managed::updated(scope, current, object);
+    let managed_fields = match managed::updated(scope, current, object) {
+        Some(managed_fields) => managed_fields,
+        None => {
+            let stored = current.map_or(&Value::Null, |current| &current["metadata"]["managedFields"]);
+            // Who reads and writes back has them already.
+            if object["metadata"]["managedFields"] == *stored {
+                return;
+            }
+            stored.clone()
+        }
+    };
     put(object_mut(object, "metadata"), "managedFields", managed_fields);
 }
 

@@ -16,23 +16,23 @@ pub(super) fn ignored(kind: &'static Kind, subresource: &str) -> Cow<'static, Fi
     match subresource {
         // It also says in the status that the pod is bound.
         "binding" => Cow::Borrowed(&SYSTEM),
-        "status" => Cow::Owned(with_all_but_status(kind)),
+        "status" => but_status(kind),
         _ if kind.has_subresource("status") => Cow::Borrowed(&SYSTEM_AND_STATUS),
         _ => Cow::Borrowed(&SYSTEM),
     }
 }
 
-fn with_all_but_status(kind: &'static Kind) -> FieldSet {
-    let mut set = SYSTEM.clone();
-    for field in
-        kind.definition().fields().iter().filter(|field| !["metadata", "status"].contains(&field.name))
-    {
-        set.insert(&path(&[field.name]));
+/// All but the status and what of metadata a status request may write. Nodes report often, and nearly every kind has a spec only.
+fn but_status(kind: &'static Kind) -> Cow<'static, FieldSet> {
+    let is_other = |name: &&str| !["apiVersion", "kind", "metadata", "spec", "status"].contains(name);
+    let others: Vec<&str> =
+        kind.definition().fields().iter().map(|field| field.name).filter(is_other).collect();
+    if others.is_empty() {
+        return Cow::Borrowed(&BUT_STATUS);
     }
-    for field in ["ownerReferences", "deletionTimestamp"] {
-        set.insert(&path(&["metadata", field]));
-    }
-    set
+    let mut set = BUT_STATUS.clone();
+    others.into_iter().for_each(|name| set.insert(&path(&[name])));
+    Cow::Owned(set)
 }
 
 fn path(fields: &[&str]) -> Vec<Element> {
@@ -64,6 +64,10 @@ static SYSTEM: LazyLock<FieldSet> = LazyLock::new(|| {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ])
+});
+
+static BUT_STATUS: LazyLock<FieldSet> = LazyLock::new(|| {
+    SYSTEM.union(&set(&[&["spec"], &["metadata", "ownerReferences"], &["metadata", "deletionTimestamp"]]))
 });
 
 static SYSTEM_AND_STATUS: LazyLock<FieldSet> = LazyLock::new(|| SYSTEM.union(&set(&[&["status"]])));

@@ -14,31 +14,35 @@ use super::{
     zero::zero,
 };
 
-/// `metadata.managedFields` after `scope`'s writer changed `old` to `new`, or created `new`; null when there is none. `new` may carry
-/// what its sender says they are.
-pub(crate) fn updated(scope: &Scope<'_>, old: Option<&Value>, new: &Value) -> Value {
+/// `metadata.managedFields` after `scope`'s writer changed `old` to `new`, or created `new`: null when there is none, and `None` when
+/// it stays as in `old`. `new` may carry what its sender says they are.
+pub(crate) fn updated(scope: &Scope<'_>, old: Option<&Value>, new: &Value) -> Option<Value> {
     let stored = old.map_or(&Value::Null, |old| &old["metadata"]["managedFields"]);
     let sent = &new["metadata"]["managedFields"];
     let given =
         if scope.subresource.is_empty() && sent != stored { given(scope, sent) } else { Given::Nothing };
+    let nothing = if old.is_none() { nothing(scope) } else { Value::Null };
+    let versions = Versions::new(scope.kind, scope.subresource, old.unwrap_or(&nothing), new);
     let (managers, origin) = match given {
         Given::Reset => (Managers::default(), Origin::Sent),
         Given::Managers(managers) => (managers, Origin::Sent),
+        Given::Nothing if versions.are_same() => return None,
         // What is stored was read before; should it be unreadable, it counts as not there.
         Given::Nothing => (Managers::read(stored).unwrap_or_default(), Origin::Stored),
     };
-    match old {
+    if old.is_some() && managers.0.is_empty() {
         // Nobody's fields were tracked so far, or shall be from now on.
-        Some(_) if managers.0.is_empty() => Value::Null,
-        Some(old) => track(scope, managers, origin, old, new).unwrap_or_else(|| stored.clone()),
-        None => track(scope, managers, origin, &nothing(scope), new).unwrap_or_default(),
+        return Some(Value::Null);
     }
+    track(scope, managers, origin, versions)
 }
 
 /// The managers of an object that nobody's fields were tracked of: one who owns everything, so that nothing is taken unasked.
 pub(super) fn before_first_apply(scope: &Scope<'_>, live: &Value) -> Value {
     let scope = Scope { manager: BEFORE_FIRST_APPLY, ..*scope };
-    track(&scope, Managers::default(), Origin::Stored, &nothing(&scope), live).unwrap_or_default()
+    let nothing = nothing(&scope);
+    let versions = Versions::new(scope.kind, scope.subresource, &nothing, live);
+    track(&scope, Managers::default(), Origin::Stored, versions).unwrap_or_default()
 }
 
 /// What a sender says about managers.
@@ -75,14 +79,8 @@ fn given<'v>(scope: &Scope<'_>, sent: &'v Value) -> Given<'v> {
 }
 
 /// The new `managedFields`; `None` when they stay as stored, also because what is stored cannot be read.
-fn track(
-    scope: &Scope<'_>,
-    managers: Managers<'_>,
-    origin: Origin,
-    old: &Value,
-    new: &Value,
-) -> Option<Value> {
-    let mut tracked = Tracked::new(scope, origin, Versions::new(scope.kind, scope.subresource, old, new));
+fn track(scope: &Scope<'_>, managers: Managers<'_>, origin: Origin, versions: Versions<'_>) -> Option<Value> {
+    let mut tracked = Tracked::new(scope, origin, versions);
     for entry in managers.0 {
         tracked.add(entry).ok()?;
     }

@@ -34,6 +34,14 @@ impl<'v> Versions<'v> {
         Self { kind, subresource, old, new, compared: BTreeMap::from([(kind.api_version(), compared)]) }
     }
 
+    /// Whether both states say the same.
+    pub(super) fn are_same(&self) -> bool {
+        self.compared
+            .values()
+            .flatten()
+            .all(|compared| compared.changed.is_empty() && compared.removed.is_empty())
+    }
+
     /// The comparison in a version; `None` when the kind does not have it.
     pub(super) fn at(&mut self, api_version: &str) -> Option<&Compared> {
         if !self.compared.contains_key(api_version) {
