@@ -103,7 +103,8 @@ pub(crate) fn perform(case: &Case, current: Option<&Value>) -> Result<Accepted, 
         };
         let scaled = pipeline::scale(kind, current, &scaling, validation, manager, now)?;
         let change = Change { target, now, ownership: Ownership::AsGiven };
-        let object = pipeline::update(kind, current, scaled.object, &change)?.object;
+        let object =
+            pipeline::update(kind, current, scaled.object, &change, &mut RecordedPool::new())?.object;
         return Ok(Accepted { object, warnings: scaled.warnings });
     }
     let (decoded, ownership) = match case.method.as_str() {

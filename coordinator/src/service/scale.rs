@@ -83,6 +83,7 @@ impl ApiService {
         let grant = authorize::authorize(user, request)?;
         let Writing { scaling, dry_run, validation, manager } = writing;
         let mut warnings = Vec::new();
+        let mut numbers = self.numbers(request.kind).await?;
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             let now = self.clock().now();
@@ -90,7 +91,7 @@ impl ApiService {
             warnings = scaled.warnings;
             check_version(request, current, &scaled.object)?;
             let change = Change { target: Target::Object, now, ownership: Ownership::AsGiven };
-            let updated = updated(request, &grant, &change, current, scaled.object)?;
+            let updated = updated(request, &grant, &change, (current, scaled.object), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             Ok(settle(request.object(), updated.object, now))
         };
