@@ -44,6 +44,7 @@ pub struct Coordinator {
     tokens: Tokens,
     clock: Clock,
     store: Store,
+    api: ApiService,
     stop: CancellationToken,
     server: JoinHandle<()>,
     driver: JoinHandle<Result<(), DriverError>>,
@@ -178,6 +179,8 @@ impl Coordinator {
         let address = server.local_addr().map_err(StartError::Address)?;
         let advertised = advertised(config.advertise, address);
         api.publish_api(&reachable(&advertised), address.port()).await.map_err(StartError::Publish)?;
+        api.attach_figures(Arc::new(store.clone()));
+        api.attach_figures(Arc::new(sessions.clone()));
         api.attach_artifacts(artifacts);
         api.attach_tokens(tokens.clone());
         api.attach_sessions(Arc::new(sessions.clone()));
@@ -198,7 +201,7 @@ impl Coordinator {
         let snapshots = tokio::spawn(snapshots.run(source, stop.child_token()));
         let driver = tokio::spawn(driver.run(stop.child_token()));
         let server = tokio::spawn(server.run(stop.child_token()));
-        Ok(Self { address, advertised, pki, tokens, clock, store, stop, server, driver, snapshots })
+        Ok(Self { address, advertised, pki, tokens, clock, store, api, stop, server, driver, snapshots })
     }
 
     /// Ends when the coordinator can no longer work, for instance because its disk failed.
@@ -211,6 +214,7 @@ impl Coordinator {
 
     /// Stops accepting, lets what runs end, and closes the store.
     pub async fn shutdown(self) {
+        self.api.drain();
         self.stop.cancel();
         let drained = async {
             let server = self.server.await;

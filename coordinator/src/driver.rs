@@ -6,6 +6,7 @@
 //! placement counts in the view before its binding is confirmed.
 
 mod execute;
+mod figures;
 mod fold;
 mod jobs;
 mod load;
@@ -21,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     execute::Executor,
+    figures::Figures,
     jobs::{Done, Jobs},
 };
 use crate::{
     dispatch::Dispatch,
     events::{Recorder, Writer},
     intake::{self, Intake},
+    metrics::Collect,
     service::{ApiService, Clock},
     store::{Store, StoreError, Watch, WatchEvent},
 };
@@ -42,6 +45,7 @@ pub struct Driver {
     events: Writer,
     executor: Executor,
     controllers: Controllers,
+    figures: Arc<Figures>,
     liveness: mpsc::Receiver<(NodeName, Liveness)>,
 }
 
@@ -99,8 +103,22 @@ impl Driver {
             clock: clock.clone(),
             liveness: sender,
         });
+        let figures = Arc::<Figures>::default();
+        service.attach_figures(Arc::clone(&figures) as Arc<dyn Collect>);
         let executor = Executor::new(store.clone(), service, recorder.clone());
-        Self { store, clock, node_grace, dispatch, intake, recorder, events, executor, controllers, liveness }
+        Self {
+            store,
+            clock,
+            node_grace,
+            dispatch,
+            intake,
+            recorder,
+            events,
+            executor,
+            controllers,
+            figures,
+            liveness,
+        }
     }
 
     /// The nodes' desired sets.
@@ -132,6 +150,7 @@ impl Driver {
             executor: Arc::new(self.executor),
             reconciler: Reconciler::new(View::new(now, self.node_grace)),
             jobs: Jobs::default(),
+            figures: self.figures,
             controllers: self.controllers,
         };
         let events = tokio::spawn(self.events.run(shutdown.clone()));
@@ -162,6 +181,7 @@ struct Control {
     executor: Arc<Executor>,
     reconciler: Reconciler,
     jobs: Jobs,
+    figures: Arc<Figures>,
     controllers: Controllers,
 }
 
@@ -184,6 +204,9 @@ impl Control {
         let mut watch = self.load().await?;
         loop {
             self.turn(self.clock.now());
+            self.figures.turns.increment();
+            self.figures.pending_pods.set(self.reconciler.queue.len() as u64);
+            self.figures.jobs.set(self.jobs.len() as u64);
             match self.next_input(&mut watch, &mut liveness, shutdown).await? {
                 Input::Changes(events) => self.fold(events).await?,
                 Input::FellBehind => watch = self.load().await?,
@@ -260,8 +283,12 @@ impl Control {
     fn finish(&mut self, done: Done) {
         let now = self.clock.now();
         match done {
-            Done::Reconciled(key, Ok(())) => self.reconciler.keys.succeeded(&key),
+            Done::Reconciled(key, Ok(())) => {
+                self.figures.reconciliations.increment();
+                self.reconciler.keys.succeeded(&key);
+            }
             Done::Reconciled(key, Err(status)) => {
+                self.figures.failures.increment();
                 tracing::warn!(?key, error = status.message(), "reconciling failed, will be tried again");
                 self.reconciler.keys.failed(&key, now);
             }

@@ -8,12 +8,16 @@ mod body;
 mod conditional;
 mod connection;
 mod exchange;
+mod figures;
 mod request;
 mod vitals;
 
 pub(crate) use self::connection::{Lifetime, Version};
 
-use crate::{authn::Authenticator, service::ApiService};
+use std::sync::Arc;
+
+use self::figures::Figures;
+use crate::{authn::Authenticator, metrics::Collect, service::ApiService};
 
 /// What all connections share.
 #[derive(Clone, Debug)]
@@ -22,12 +26,20 @@ pub struct HttpsFront {
     api: ApiService,
     /// Tells who asks.
     authenticator: Authenticator,
+    figures: Arc<Figures>,
 }
 
 impl HttpsFront {
     /// A front of the service.
-    pub const fn new(api: ApiService, authenticator: Authenticator) -> Self {
-        Self { api, authenticator }
+    pub fn new(api: ApiService, authenticator: Authenticator) -> Self {
+        let figures = Arc::<Figures>::default();
+        api.attach_figures(Arc::clone(&figures) as Arc<dyn Collect>);
+        Self { api, authenticator, figures }
+    }
+
+    /// Counts what happens before a connection is served.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 }
 

@@ -18,6 +18,7 @@ pub mod front;
 pub mod https;
 pub mod intake;
 pub mod members;
+mod metrics;
 pub mod mirrors;
 pub mod pki;
 pub mod quic;

@@ -20,6 +20,7 @@ mod discovery;
 mod endpoints;
 mod entity_tag;
 mod expel;
+mod figures;
 mod get;
 mod handle;
 pub mod held;
@@ -36,6 +37,7 @@ mod query;
 mod response;
 mod routes;
 mod scale;
+mod seats;
 mod shape;
 mod size;
 pub mod stored;
@@ -47,14 +49,17 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dunlin_api::{Kind, Status};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
+use self::{figures::Figures, seats::Seats};
 use crate::{
     artifacts::Artifacts,
     backup::{Source, snapshots::Snapshots},
+    metrics::Collect,
     store::{Store, StoreError},
     tokens::Tokens,
 };
@@ -87,10 +92,11 @@ struct Inner {
     endpoints: LocalEndpoints,
     held: held::HeldPods,
     attached: Attached,
-    /// Bounds requests that end by themselves.
-    requests: Arc<Semaphore>,
-    /// Bounds watches and followed logs.
-    long_requests: Arc<Semaphore>,
+    /// Bounds requests under way, and shares them among users.
+    seats: Seats,
+    figures: Figures,
+    /// Cancelled when the coordinator is about to stop.
+    draining: CancellationToken,
     /// One backup at a time: each keeps pages of the database while it is read.
     backup_turn: Arc<Semaphore>,
     openapi: openapi::Hashes,
@@ -106,6 +112,7 @@ struct Attached {
     cluster: OnceLock<ClusterInfo>,
     backups: OnceLock<Backups>,
     network: OnceLock<ServiceNetwork>,
+    collectors: Mutex<Vec<Arc<dyn Collect>>>,
 }
 
 /// What backups are made of, and the schedule of those that nobody asks for.
@@ -137,8 +144,9 @@ impl ApiService {
             endpoints: LocalEndpoints::default(),
             held: held::HeldPods::default(),
             attached: Attached::default(),
-            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            long_requests: Arc::new(Semaphore::new(LONG_REQUESTS_MAX)),
+            seats: Seats::new(),
+            figures: Figures::new(),
+            draining: CancellationToken::new(),
             backup_turn: Arc::new(Semaphore::new(1)),
             openapi: openapi::Hashes::default(),
         };
@@ -180,6 +188,20 @@ impl ApiService {
         let _ = self.inner.attached.network.set(network);
     }
 
+    /// Tells a part's figures under `/metrics`. Each call adds one.
+    pub(crate) fn attach_figures(&self, part: Arc<dyn Collect>) {
+        self.inner.attached.collectors.lock().unwrap_or_else(PoisonError::into_inner).push(part);
+    }
+
+    fn collectors(&self) -> Vec<Arc<dyn Collect>> {
+        self.inner.attached.collectors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends watches, so that their clients go elsewhere, and says so under `/readyz`: the coordinator is about to stop.
+    pub(crate) fn drain(&self) {
+        self.inner.draining.cancel();
+    }
+
     /// Where pods can be reached on their nodes' machines, as the nodes told.
     pub fn endpoints(&self) -> &LocalEndpoints {
         &self.inner.endpoints
@@ -214,8 +236,3 @@ fn store_failed(error: StoreError) -> Status {
         StoreError::Failed { .. } | StoreError::Closed => Status::service_unavailable(error.to_string()),
     }
 }
-
-/// Short requests served at once; more are asked to come back. Kubernetes has the same sum by default.
-const REQUESTS_MAX: usize = 600;
-/// Watches and followed logs served at once: each holds little but a place in the store's history.
-const LONG_REQUESTS_MAX: usize = 10_000;

@@ -8,6 +8,7 @@
 mod admit;
 mod cluster;
 mod drive;
+mod figures;
 mod links;
 mod pulse;
 mod seat;
@@ -182,6 +183,11 @@ impl Sessions {
         let mut nodes: Vec<NodeName> = self.state().slots.keys().cloned().collect();
         nodes.sort();
         nodes
+    }
+
+    /// How many nodes are connected now.
+    pub(crate) fn count(&self) -> usize {
+        self.state().slots.len()
     }
 
     /// What one node's link may carry each way.

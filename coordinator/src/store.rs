@@ -7,6 +7,7 @@
 mod ages;
 mod entry;
 mod export;
+mod figures;
 mod log;
 mod open;
 mod read;

@@ -56,6 +56,11 @@ impl Jobs {
         self.running.len() < JOBS_MAX
     }
 
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
     /// The next job that ends; never, while there is none.
     pub(super) async fn next(&mut self) -> Done {
         match self.running.join_next_with_id().await {

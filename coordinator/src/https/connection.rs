@@ -65,6 +65,7 @@ impl HttpsFront {
         peer: Option<Peer>,
         lifetime: Lifetime<'_>,
     ) {
+        let _open = self.figures.open(version);
         // From before the first request, so that none goes by unheard.
         let mut expulsions = self.authenticator.hear_expelled();
         let shared =
@@ -125,6 +126,7 @@ impl Shared {
                     Condition::Busy => {}
                     Condition::Idle => break,
                     Condition::Stalled => {
+                        self.front.figures.stalled();
                         warn!(user = self.user(), "broke off a connection that takes nothing of an answer");
                         return Ended::Broken;
                     }

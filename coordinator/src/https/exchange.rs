@@ -12,6 +12,7 @@ use super::{
     body::BodyReader,
     conditional::unless_known,
     connection::{HEADERS_MAX, Shared},
+    figures::Attempt,
     request,
 };
 use crate::{
@@ -43,8 +44,13 @@ impl Shared {
         }
         let shown = Shown { certificate: self.peer.as_ref(), bearer: request::bearer(&parts.headers) };
         let user = match self.front.authenticator.user(shown).await {
-            Ok(user) => user,
+            Ok(user) => {
+                let attempt = if user.is_anonymous() { Attempt::Anonymous } else { Attempt::Success };
+                self.front.figures.attempted(attempt);
+                user
+            }
             Err(error) => {
+                self.front.figures.attempted(Attempt::Failure);
                 debug!(%error, "refused a request");
                 // Whoever guesses tokens needs a handshake for each few.
                 self.vitals.part();

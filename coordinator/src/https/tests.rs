@@ -1,5 +1,6 @@
 //! The front over pipes, where TLS is done already, and over the coordinator's own port.
 
+mod figures;
 mod http1;
 mod http2;
 mod port;

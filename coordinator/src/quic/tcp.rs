@@ -104,7 +104,7 @@ impl Port {
             let serve = async move {
                 services.certificate.cover(knock.addresses.local.ip());
                 let opened = tokio::select! {
-                    opened = open(knock, &admission) => opened,
+                    opened = open(knock, &services, &admission) => opened,
                     () = stop.cancelled() => None,
                 };
                 drop(unknown);
@@ -149,6 +149,7 @@ async fn https(
     lifetime: Lifetime<'_>,
 ) {
     let Some(_place) = admission.https(remote.ip()) else {
+        services.https.figures().refused();
         return admission.complain(remote, "too many connections of HTTPS are open", None);
     };
     match authn::peer(stream.get_ref().1.peer_certificates()) {
@@ -158,7 +159,7 @@ async fn https(
 }
 
 /// The handshake of TLS on TCP, and in a tunnel the one of QUIC inside.
-async fn open(knock: Knock, admission: &Admission) -> Option<Opened> {
+async fn open(knock: Knock, services: &Services, admission: &Admission) -> Option<Opened> {
     let peer = knock.addresses.peer;
     let inside = knock.inside.clone();
     let addresses = knock.addresses;
@@ -167,10 +168,12 @@ async fn open(knock: Knock, admission: &Admission) -> Option<Opened> {
     let stream = match shaken.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
+            services.https.figures().handshake_failed();
             admission.complain(peer, "its handshake on TCP failed", Some(&error));
             return None;
         }
         Err(_) => {
+            services.https.figures().handshake_failed();
             admission.complain(peer, "its handshake on TCP took too long", None);
             return None;
         }

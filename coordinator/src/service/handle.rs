@@ -1,6 +1,9 @@
 //! One request from head to answer: bounds, timeouts and panics here; what it asks is read and handed to its verb.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use dunlin_api::{
     Status,
@@ -11,17 +14,14 @@ use dunlin_api::{
 use dunlin_link::rpc::{Method, RequestHead};
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
-use tokio::{
-    io::AsyncRead,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{io::AsyncRead, time::timeout};
 use tracing::Instrument as _;
 
 use super::{
     ApiService, Offer, User, authorize,
     body::{self, Source},
     delete_options::DeleteOptions,
+    figures::Asked,
     media::{self, Answer},
     options::{ApplyOptions, ListRequest, WatchRequest, WriteOptions},
     patch,
@@ -29,6 +29,7 @@ use super::{
     query::Query,
     response::{Body, JSON, Response},
     routes::{self, Call},
+    seats::{Seat, Work},
     shape::{EventShape, Shaper, include_object},
     stored,
 };
@@ -56,8 +57,11 @@ impl ApiService {
             "request", method = ?head.method, path = %head.path, user = %user.name, user_agent = %head.user_agent,
             upgrade = offer.protocol()
         );
-        let answered = AssertUnwindSafe(self.answer(user, head, &mut body)).catch_unwind().instrument(span);
-        match answered.await {
+        let mut asked = Asked::other(head.method, "");
+        let started = Instant::now();
+        let answer = self.answer(user, head, &mut asked, &mut body);
+        let answered = AssertUnwindSafe(answer).catch_unwind().instrument(span);
+        let response = match answered.await {
             Ok(Ok(Response { body: Body::Upgrade(_), .. })) if offer.protocol().is_none() => {
                 Status::internal("a request that offers no upgrade was answered with one").into()
             }
@@ -65,28 +69,46 @@ impl ApiService {
             Ok(Err(status)) => status.into(),
             Err(_panic) => {
                 tracing::error!("a request panicked");
+                self.inner.figures.panicked();
                 Status::internal("the request panicked").into()
             }
-        }
+        };
+        self.inner.figures.answered(asked, response.head.status, started.elapsed());
+        response
     }
 
-    async fn answer(&self, user: &User, head: RequestHead, body: Source<'_>) -> Result<Response, Status> {
+    async fn answer(
+        &self,
+        user: &User,
+        head: RequestHead,
+        asked: &mut Asked,
+        body: Source<'_>,
+    ) -> Result<Response, Status> {
         let query = Query::new(head.query).sent_by(head.user_agent);
         let target = path::parse(head.method, &head.path, &query);
+        *asked = match &target {
+            Ok(Target::Resource(request)) => Asked::resource(request, &head.content_type),
+            Ok(Target::Other) => Asked::other(head.method, routes::figure(&head.path)),
+            Err(_) => *asked,
+        };
         if user.is_anonymous() && !matches!(target, Ok(Target::Resource(_))) {
             routes::check_open(user, head.method, &head.path)?;
         }
         match target? {
             Target::Resource(request) if is_long(&request, &query) => {
-                let permit = self.permit(&self.inner.long_requests)?;
+                let seat = self.inner.seats.take(Work::Long, user).await?;
+                let lasting = self.inner.figures.lasting(*asked);
                 let deprecation = request.kind.deprecation;
-                let followed = self.follow(user, request, &query, &head.accept, permit).await;
+                let followed = self.follow(user, request, &query, &head.accept, seat).await;
                 followed.map(|response| {
-                    response.with_warnings(deprecation.map(str::to_owned).into_iter().collect())
+                    response
+                        .with_warnings(deprecation.map(str::to_owned).into_iter().collect())
+                        .holding(lasting)
                 })
             }
             Target::Resource(request) => {
-                let permit = self.permit(&self.inner.requests)?;
+                let work = if request.verb.is_mutating() { Work::Mutating } else { Work::Reading };
+                let seat = self.inner.seats.take(work, user).await?;
                 // What writes an object tells its warnings itself.
                 let reads = !matches!(request.verb, Verb::Create | Verb::Update | Verb::Patch);
                 let deprecation = request.kind.deprecation.filter(|_| reads);
@@ -94,17 +116,21 @@ impl ApiService {
                 let served = in_time(self.serve(user, request, &query, &head.accept, &content_type, body));
                 // An answer that is still being told counts on.
                 served.await.map(|response| {
-                    response
-                        .with_warnings(deprecation.map(str::to_owned).into_iter().collect())
-                        .holding(permit)
+                    response.with_warnings(deprecation.map(str::to_owned).into_iter().collect()).holding(seat)
                 })
             }
             Target::Other => {
-                let permit = self.permit(&self.inner.requests)?;
+                let seat = if routes::is_open(&head.path) {
+                    // Whether the coordinator is well must be known above all when it has much to do.
+                    None
+                } else {
+                    let work = if head.method == Method::Get { Work::Reading } else { Work::Mutating };
+                    Some(self.inner.seats.take(work, user).await?)
+                };
                 if head.method == Method::Get
                     && let Some(answer) = self.describe(&head.path, &head.accept, &query).await
                 {
-                    return answer.map(|response| response.holding(permit));
+                    return answer.map(|response| response.holding(seat));
                 }
                 let call = Call {
                     user,
@@ -127,22 +153,17 @@ impl ApiService {
         }
     }
 
-    fn permit(&self, bound: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
-        let message = "Too many requests, please try again later.";
-        Arc::clone(bound).try_acquire_owned().map_err(|_| Status::too_many_requests(message, 1))
-    }
-
-    /// Watches and followed logs: they hold their permit as long as they last.
+    /// Watches and followed logs: they hold their seat as long as they last.
     async fn follow(
         &self,
         user: &User,
         mut request: ResourceRequest,
         query: &Query,
         accept: &str,
-        permit: OwnedSemaphorePermit,
+        seat: Seat,
     ) -> Result<Response, Status> {
         if request.verb != Verb::Watch {
-            return Ok(self.serve_log(user, &request, query).await?.holding(permit));
+            return Ok(self.serve_log(user, &request, query).await?.holding(seat));
         }
         let grant = authorize::authorize(user, &request)?;
         let accepted = media::negotiate(accept, Answer::Watch)?;
@@ -154,7 +175,7 @@ impl ApiService {
         if !name.is_empty() {
             options.selection.fields = options.selection.fields.and_name(&name);
         }
-        let events = self.watch(request, options, shape, permit).await?;
+        let events = self.watch(request, options, shape, seat).await?;
         Ok(Response::stream(JSON, events))
     }
 

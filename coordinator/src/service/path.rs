@@ -42,6 +42,11 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// Whether it changes objects.
+    pub(super) const fn is_mutating(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
+
     /// As messages and roles spell it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

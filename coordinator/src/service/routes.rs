@@ -1,7 +1,9 @@
 //! Endpoints that are no objects of Kubernetes, one row each: health, and what is Dunlin's own under `/dunlin/v1/`.
 
 mod backup;
+mod health;
 mod held;
+mod metrics;
 mod modules;
 mod nodelinks;
 mod nodes;
@@ -14,12 +16,8 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::{
-    ApiService, ObjectRef, User,
-    body::Source,
-    get::pod_kind,
-    handle::in_time,
-    query::Query,
-    response::{Response, TEXT},
+    ApiService, ObjectRef, User, body::Source, get::pod_kind, handle::in_time, query::Query,
+    response::Response,
 };
 
 /// One endpoint.
@@ -35,8 +33,10 @@ struct Route {
 /// Who may call an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// Everybody with a certificate; without one a connection answers 401 before anything is routed.
+    /// Everybody who shows who it is, and for some paths whoever does not.
     Anyone,
+    /// Administrators, and whoever watches over the cluster.
+    Monitors,
     /// Administrators and the coordinator's own components.
     Administrators,
 }
@@ -57,14 +57,49 @@ const ROUTES: &[Route] = &[
         path: "/livez",
         access: Access::Anyone,
         patience: Patience::Request,
-        serve: |service, _| Box::pin(service.alive()),
+        serve: |service, call| Box::pin(health::serve(service, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/livez/{check}",
+        access: Access::Monitors,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(health::serve(service, call)),
     },
     Route {
         method: Method::Get,
         path: "/readyz",
         access: Access::Anyone,
         patience: Patience::Request,
-        serve: |service, _| Box::pin(service.ready()),
+        serve: |service, call| Box::pin(health::serve(service, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/readyz/{check}",
+        access: Access::Monitors,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(health::serve(service, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/healthz",
+        access: Access::Anyone,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(health::serve(service, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/healthz/{check}",
+        access: Access::Monitors,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(health::serve(service, call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/metrics",
+        access: Access::Monitors,
+        patience: Patience::Request,
+        serve: |service, _| Box::pin(service.metrics()),
     },
     Route {
         method: Method::Get,
@@ -175,8 +210,11 @@ const ROUTES: &[Route] = &[
     },
 ];
 
-/// Paths that tell whether the coordinator is well.
-const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+/// Paths of discovery that figures tell apart.
+const DISCOVERY: [&str; 3] = ["/api", "/apis", "/version"];
+
+/// Paths that tell whether the coordinator is well, and what it is.
+const OPEN: [&str; 5] = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
 
 /// Paths that can be read and have nothing in them that varies.
 pub(super) fn fixed_paths() -> impl Iterator<Item = &'static str> {
@@ -197,6 +235,14 @@ pub(super) struct Call<'a> {
     pub(super) captures: Vec<&'a str>,
 }
 
+/// The path of an endpoint as figures name it; empty for what is none.
+pub(super) fn figure(path: &str) -> &'static str {
+    let known = ROUTES.iter().find(|route| captures(route.path, path).is_some()).map(|route| route.path);
+    known
+        .or_else(|| DISCOVERY.into_iter().find(|known| path.trim_end_matches('/') == *known))
+        .unwrap_or_default()
+}
+
 /// Finds the endpoint and calls it.
 pub(super) async fn route<'a>(service: &'a ApiService, mut call: Call<'a>) -> Result<Response, Status> {
     let mut is_known = false;
@@ -206,7 +252,12 @@ pub(super) async fn route<'a>(service: &'a ApiService, mut call: Call<'a>) -> Re
         if route.method != call.method {
             continue;
         }
-        if route.access == Access::Administrators && !call.user.is_trusted() {
+        let may = match route.access {
+            Access::Anyone => true,
+            Access::Monitors => call.user.is_trusted() || call.user.is_monitor(),
+            Access::Administrators => call.user.is_trusted(),
+        };
+        if !may {
             return Err(forbidden(call.user, call.method, call.path));
         }
         call.captures = captures;
@@ -236,17 +287,17 @@ fn captures<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
     }
 }
 
+/// Whether everybody may ask for a path, at any time.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN.contains(&path)
+}
+
 /// Checks a path that is no object's for whoever showed nothing.
 ///
 /// # Errors
 /// 403 for everything but health and version.
 pub(super) fn check_open(user: &User, method: Method, path: &str) -> Result<(), Status> {
-    let asked = path.strip_suffix('/').unwrap_or(path);
-    let is_open = asked == "/version"
-        || HEALTH.iter().any(|health| {
-            asked.strip_prefix(health).is_some_and(|check| check.is_empty() || check.starts_with('/'))
-        });
-    if is_open { Ok(()) } else { Err(forbidden(user, method, path)) }
+    if is_open(path) { Ok(()) } else { Err(forbidden(user, method, path)) }
 }
 
 fn forbidden(user: &User, method: Method, path: &str) -> Status {
@@ -264,17 +315,6 @@ fn forbidden(user: &User, method: Method, path: &str) -> Status {
 }
 
 impl ApiService {
-    #[expect(clippy::unused_async, reason = "all endpoints have one shape")]
-    async fn alive(&self) -> Result<Response, Status> {
-        Ok(Response::bytes(200, TEXT, "ok"))
-    }
-
-    /// Ready means that the store answers.
-    async fn ready(&self) -> Result<Response, Status> {
-        self.store().get("/").await.map_err(super::store_failed)?;
-        Ok(Response::bytes(200, TEXT, "ok"))
-    }
-
     #[expect(clippy::unused_async, reason = "all endpoints have one shape")]
     async fn cluster(&self) -> Result<Response, Status> {
         let cluster = self.inner.attached.cluster.get().ok_or_else(not_served)?;

@@ -2,6 +2,7 @@
 
 mod applies;
 mod golden;
+mod health;
 mod limits;
 mod lists;
 mod nodes;

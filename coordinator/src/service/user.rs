@@ -34,7 +34,7 @@ impl User {
     }
 
     /// Whether this is whoever showed nothing.
-    pub(super) fn is_anonymous(&self) -> bool {
+    pub(crate) fn is_anonymous(&self) -> bool {
         self.name == ANONYMOUS
     }
 
@@ -50,6 +50,16 @@ impl User {
             name if name.starts_with(NODE_PREFIX) => "dunlin-node",
             _ => "dunlin-controllers",
         }
+    }
+
+    /// Whether this is an administrator, or a part of the cluster that runs outside the coordinator.
+    pub(super) fn is_system(&self) -> bool {
+        self.is_in(MASTERS) || self.is_in(SYSTEM_ACCOUNTS) || self.name.starts_with(COMPONENT_PREFIX)
+    }
+
+    /// Whether this is one that watches over the cluster.
+    pub(super) fn is_monitor(&self) -> bool {
+        self.is_in(MONITORING)
     }
 
     /// The node that asks, when it is one.
@@ -71,7 +81,10 @@ impl User {
 const ANONYMOUS: &str = "system:anonymous";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 const MASTERS: &str = "system:masters";
+const MONITORING: &str = "system:monitoring";
 const NODES: &str = "system:nodes";
+const SYSTEM_ACCOUNTS: &str = "system:serviceaccounts:kube-system";
+const COMPONENT_PREFIX: &str = "system:kube-";
 const NODE_PREFIX: &str = "system:node:";
 const SCHEDULER: &str = "system:kube-scheduler";
 const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";

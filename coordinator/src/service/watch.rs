@@ -1,6 +1,6 @@
 //! Watches: changes as a stream of events, one JSON object per line.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dunlin_api::Status;
@@ -8,20 +8,21 @@ use dunlin_link::Revision;
 use futures_util::stream;
 use rand::Rng as _;
 use serde_json::json;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     ApiService,
     options::{Bookmarks, WatchRequest, WatchStart},
     path::ResourceRequest,
     response::ByteStream,
+    seats::Seat,
     shape::EventShape,
     store_failed, stored,
 };
-use crate::store::{ListOptions, StoreError, Watch, WatchEvent};
+use crate::{
+    metrics::Counter,
+    store::{ListOptions, StoreError, Watch, WatchEvent},
+};
 
 /// One watch: first the objects that are there, when asked for, then changes, until its time is over.
 struct Watcher {
@@ -35,11 +36,13 @@ struct Watcher {
     /// Changes up to here are known to the caller.
     seen: Revision,
     lines: VecDeque<Bytes>,
+    /// Counts events.
+    told: Option<Arc<Counter>>,
     ends_at: Instant,
     bookmark_at: Instant,
     is_over: bool,
     /// Held as long as the watch is served.
-    _permit: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 /// How far the objects that were there have been told.
@@ -73,9 +76,10 @@ impl ApiService {
         request: ResourceRequest,
         options: WatchRequest,
         shape: EventShape,
-        permit: OwnedSemaphorePermit,
+        seat: Seat,
     ) -> Result<ByteStream, Status> {
-        let prefix = stored::prefix(request.kind, &request.namespace);
+        let kind = request.kind;
+        let prefix = stored::prefix(kind, &request.namespace);
         let newest = self.store().revision();
         let (from, initial) = match options.start {
             WatchStart::Initial(asked) => {
@@ -109,10 +113,11 @@ impl ApiService {
             initial,
             seen,
             lines: first_line.into_iter().collect(),
+            told: self.inner.figures.watch_events(kind),
             ends_at: now + options.timeout.unwrap_or_else(default_timeout),
             bookmark_at: now + BOOKMARK_INTERVAL,
             options,
-            _permit: permit,
+            _seat: seat,
         };
         Ok(ByteStream::new(stream::unfold(watcher, |mut watcher| async {
             watcher.next().await.map(|lines| (io::Result::Ok(lines), watcher))
@@ -152,6 +157,7 @@ impl Watcher {
         tokio::select! {
             biased;
             () = sleep_until(self.ends_at) => self.is_over = true,
+            () = self.service.inner.draining.cancelled() => self.is_over = true,
             events = changes.next() => match events {
                 Some(Ok(events)) => self.tell_changes(&events)?,
                 Some(Err(error)) => return Err(store_failed(error)),
@@ -216,6 +222,9 @@ impl Watcher {
     }
 
     fn line(&mut self, what: EventKind, value: &[u8], revision: Revision) -> Result<Bytes, Status> {
+        if let Some(told) = &self.told {
+            told.increment();
+        }
         let now = self.service.clock().now();
         self.shape.event(self.request.kind, what, value, revision, now)
     }

@@ -15,6 +15,7 @@ use crate::store::{
     StoreError, StoreOptions, WatchEvent,
     ages::Ages,
     entry::Meta,
+    figures::Figures,
     read::Snapshot,
     recent::{Changes, Recent},
 };
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     queue: Arc<Semaphore>,
     /// Cancelled when the writer has ended and takes nothing from its queue any more.
     over: CancellationToken,
+    figures: Figures,
     state: Mutex<State>,
 }
 
@@ -68,6 +70,7 @@ impl Shared {
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             queue: Arc::new(Semaphore::new(QUEUE_UNITS_MAX)),
             over: CancellationToken::new(),
+            figures: Figures::new(),
             state: Mutex::new(state),
         }
     }
@@ -161,6 +164,17 @@ impl Shared {
         let units =
             u32::try_from(bytes.div_ceil(QUEUE_UNIT_BYTES)).expect("a transaction's bytes are bounded");
         Arc::clone(&self.queue).acquire_many_owned(units).await.map_err(|_| self.ended())
+    }
+
+    /// What the writer counts.
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Bytes of the files in the store's folder.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let Ok(files) = std::fs::read_dir(&self.path) else { return 0 };
+        files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
     }
 
     /// The disk failed; nothing more is written. The first reason is kept: later ones follow from it.

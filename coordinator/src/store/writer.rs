@@ -1,6 +1,6 @@
 //! The one thread that writes: takes what is queued as a group, applies it, makes it durable, then answers.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use redb::{Database, Durability, WriteTransaction};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -110,8 +110,10 @@ impl Writer {
 
     /// Writes a group and answers everyone in it.
     fn commit(&mut self, group: Vec<Request>) -> Result<(), CommitError> {
+        let started = Instant::now();
         match self.write(&group) {
             Ok(outcomes) => {
+                self.shared.figures().written(group.len(), started.elapsed());
                 for (request, outcome) in group.into_iter().zip(outcomes) {
                     // A caller that went away does not want the answer.
                     let _ = request.reply.send(outcome);

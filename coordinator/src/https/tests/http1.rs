@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{CONFIG_MAPS, Fixture, Version, code, config_map, json_body};
+use crate::metrics::{Collect as _, Text};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -192,4 +193,27 @@ async fn a_stopping_coordinator_lets_idle_connections_go() {
     client.read_exact(&mut told).await.unwrap();
     site.stop.cancel();
     served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_loses_its_connection() {
+    let site = Fixture::start().await;
+    for name in ["a", "b"] {
+        let large = config_map(name, &"x".repeat(900 << 10));
+        let post = format!("POST {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ");
+        assert_eq!(code(&site.say(format!("{post}{}\r\n\r\n{large}", large.len())).await), "201");
+    }
+    let (mut client, served) = site.connect(Version::Http1, Some(site.admin()));
+    client.write_all(get(CONFIG_MAPS).as_bytes()).await.unwrap();
+    let mut start = [0; 15];
+    client.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200 OK");
+    tokio::time::pause();
+    let before = Instant::now();
+    served.await.unwrap();
+    let elapsed = before.elapsed();
+    assert!(Duration::from_secs(60) <= elapsed && elapsed < Duration::from_secs(90), "{elapsed:?}");
+    let mut text = Text::default();
+    site.front.figures().collect(&mut text);
+    assert!(text.into_string().contains("\ndunlin_https_stalled_connections_total 1\n"));
 }

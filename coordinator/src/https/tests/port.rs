@@ -12,7 +12,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{ClientAccess, Coordinator, CoordinatorArgs};
 
-async fn start(folder: &std::path::Path) -> Coordinator {
+pub(super) async fn start(folder: &std::path::Path) -> Coordinator {
     let args = CoordinatorArgs {
         listen: Some("127.0.0.1:0".to_owned()),
         advertise: vec!["coordinator.example:6443".to_owned(), "[2001:db8::1]:6443".to_owned()],
@@ -21,7 +21,7 @@ async fn start(folder: &std::path::Path) -> Coordinator {
     Coordinator::start(args.validate(folder.to_owned()).unwrap()).await.unwrap()
 }
 
-async fn connect(
+pub(super) async fn connect(
     coordinator: &Coordinator,
     name: &str,
     alpn: &[&str],
@@ -49,8 +49,12 @@ async fn connect(
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
-async fn ask(mut stream: TlsStream<TcpStream>, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+pub(super) async fn ask(stream: TlsStream<TcpStream>, path: &str) -> String {
+    say(stream, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+}
+
+/// All that is answered to a request that ends its connection.
+pub(super) async fn say(mut stream: TlsStream<TcpStream>, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut told = Vec::new();
     stream.read_to_end(&mut told).await.unwrap();
