@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    kind::{Column, Kind, Subresource, age_cell},
+    kind::{Column, Kind, Removed, Subresource, age_cell},
     pipeline::Creation,
     time::format_time,
     value::{default, default_text, has, list, object_mut, put, remove, set, text},
@@ -22,6 +22,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     short_names: &["pv"],
     namespaced: false,
     schema: "io.k8s.api.core.v1.PersistentVolume",
+    removed: Removed::LastState,
     subresources: &[Subresource::STATUS],
     columns: &[
         Column::NAME,

@@ -10,7 +10,7 @@ use super::persistent_volume::{
 use crate::{
     field::{FieldError, Path},
     kind::{
-        Column, Kind, Subresource, age_cell, label_selector, report,
+        Column, Kind, Removed, Subresource, age_cell, label_selector, report,
         rules::{check_positive, check_required, check_subdomain, quantity},
     },
     names,
@@ -23,6 +23,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     singular: "persistentvolumeclaim",
     short_names: &["pvc"],
     schema: "io.k8s.api.core.v1.PersistentVolumeClaim",
+    removed: Removed::LastState,
     subresources: &[Subresource::STATUS],
     columns: &[
         Column::NAME,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     field::{FieldError, Path},
     kind::{
-        Column, Kind, Subresource, age_cell,
+        Column, Kind, Removed, Subresource, age_cell,
         rules::{check_amount, check_resource_name, is_quota_resource},
     },
     value::{entries, list, put, set, text},
@@ -18,6 +18,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     singular: "resourcequota",
     short_names: &["quota"],
     schema: "io.k8s.api.core.v1.ResourceQuota",
+    removed: Removed::LastState,
     subresources: &[Subresource::STATUS],
     columns: &[
         Column::NAME,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     field::FieldError,
-    kind::{Column, FieldLabel, FieldLabels, Kind, Subresource},
+    kind::{Column, FieldLabel, FieldLabels, Kind, Removed, Subresource},
     names::NameRule,
     value::{list, list_mut, put, remove, set, text},
 };
@@ -32,6 +32,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     short_names: &["svc"],
     categories: &["all"],
     schema: "io.k8s.api.core.v1.Service",
+    removed: Removed::LastState,
     subresources: &[Subresource::proxy("ServiceProxyOptions"), Subresource::STATUS],
     columns: &[
         Column::NAME,

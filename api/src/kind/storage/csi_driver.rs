@@ -7,7 +7,7 @@ use super::{INERT, check_driver_name};
 use crate::{
     field::{FieldError, Path},
     kind::{
-        Column, Kind, age_cell,
+        Column, Kind, Removed, age_cell,
         rules::{check_optional_choice, check_same},
     },
     value::{default, is_true, list, object_mut, set, text},
@@ -20,6 +20,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     singular: "csidriver",
     namespaced: false,
     schema: "io.k8s.api.storage.v1.CSIDriver",
+    removed: Removed::LastState,
     columns: &[
         Column::NAME,
         Column::boolean("AttachRequired", "Whether volumes are attached before they are mounted."),

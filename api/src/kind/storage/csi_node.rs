@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{INERT, check_driver_name};
 use crate::{
     field::{FieldError, Path},
-    kind::{Column, Kind, age_cell, report},
+    kind::{Column, Kind, Removed, age_cell, report},
     names,
     value::{list, text},
 };
@@ -17,6 +17,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     singular: "csinode",
     namespaced: false,
     schema: "io.k8s.api.storage.v1.CSINode",
+    removed: Removed::LastState,
     columns: &[Column::NAME, Column::integer("Drivers", "How many drivers the node has."), Column::AGE],
     inert: INERT,
     validate,

@@ -7,7 +7,7 @@ use super::{INERT, check_not_updated, check_parameters, check_provisioner};
 use crate::{
     field::{FieldError, Path},
     kind::{
-        Column, Kind, age_cell, report,
+        Column, Kind, Removed, age_cell, report,
         rules::{check_choice, check_same},
     },
     names,
@@ -22,6 +22,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     short_names: &["sc"],
     namespaced: false,
     schema: "io.k8s.api.storage.v1.StorageClass",
+    removed: Removed::LastState,
     columns: &[
         Column::NAME,
         Column::shown("Provisioner", "Who makes its volumes."),

@@ -6,7 +6,7 @@ use super::{INERT, check_driver_name};
 use crate::{
     field::{FieldError, Path},
     kind::{
-        Column, Kind, Subresource, age_cell,
+        Column, Kind, Removed, Subresource, age_cell,
         rules::{check_same, check_subdomain},
     },
     value::{has, is_true, put, set, text},
@@ -19,6 +19,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     singular: "volumeattachment",
     namespaced: false,
     schema: "io.k8s.api.storage.v1.VolumeAttachment",
+    removed: Removed::LastState,
     subresources: &[Subresource::STATUS],
     columns: &[
         Column::NAME,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{INERT, check_not_updated, check_parameters, check_provisioner, storage_class::name_cell};
 use crate::{
     field::{FieldError, Path},
-    kind::{Column, Kind, age_cell},
+    kind::{Column, Kind, Removed, age_cell},
     value::{entries, text},
 };
 
@@ -17,6 +17,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     short_names: &["vac"],
     namespaced: false,
     schema: "io.k8s.api.storage.v1.VolumeAttributesClass",
+    removed: Removed::LastState,
     columns: &[Column::NAME, Column::shown("DriverName", "Whose volumes it is for."), Column::AGE],
     inert: INERT,
     validate,
