@@ -13,7 +13,7 @@ use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 use std::sync::Arc;
 
-use crate::view::{Effect, ObjectId, ObjectKey};
+use crate::view::{Effect, ObjectId, ObjectKey, Resource};
 
 /// What a controller wants done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,8 +64,8 @@ pub enum Action {
     DeleteAll {
         /// The namespace.
         namespace: Arc<str>,
-        /// The kind's plural.
-        plural: Arc<str>,
+        /// The kind.
+        resource: Resource,
     },
     /// Take the finalizer `kubernetes` from a namespace that is empty, which ends it.
     FinalizeNamespace {

@@ -14,7 +14,7 @@ use crate::{
     ObjectKey, View,
     controllers::{self, Plan},
     scheduler::{self, Hint, Queue},
-    view::{self, DecodeError, Liveness, NodeInfo, ObjectId, PodInfo},
+    view::{DecodeError, Liveness, NodeInfo, ObjectId, PodInfo, Resource},
 };
 
 pub use self::keys::{Key, Keys};
@@ -94,12 +94,12 @@ impl Reconciler {
     /// When it cannot be decoded; nothing changes then.
     pub fn fold_owners(
         &mut self,
-        plural: &'static str,
+        resource: Resource,
         key: &ObjectKey,
         json: &[u8],
     ) -> Result<(), DecodeError> {
-        if view::takes_part(plural) {
-            let id = ObjectId { plural, key: key.clone() };
+        if resource.takes_part() {
+            let id = ObjectId { resource, key: key.clone() };
             let touched = self.view.ownership_mut().apply(&id, json)?;
             self.touch_objects(touched);
         }
@@ -107,16 +107,16 @@ impl Reconciler {
     }
 
     /// Counts a namespaced object that came to be.
-    pub fn count_created(&mut self, plural: &str, key: &ObjectKey) {
-        self.view.object_created(plural, key);
+    pub fn count_created(&mut self, resource: Resource, key: &ObjectKey) {
+        self.view.object_created(resource, key);
         if self.view.namespace(&key.namespace).is_some_and(|namespace| namespace.deleting) {
             self.touch_namespace(&key.namespace);
         }
     }
 
     /// Counts a namespaced object that is gone.
-    pub fn count_deleted(&mut self, plural: &str, key: &ObjectKey) {
-        self.view.object_deleted(plural, key);
+    pub fn count_deleted(&mut self, resource: Resource, key: &ObjectKey) {
+        self.view.object_deleted(resource, key);
         self.touch_namespace(&key.namespace);
     }
 
@@ -141,12 +141,12 @@ impl Reconciler {
     /// When that cannot be decoded; nothing changes then.
     pub fn forget_owners(
         &mut self,
-        plural: &'static str,
+        resource: Resource,
         key: &ObjectKey,
         last: &[u8],
     ) -> Result<(), DecodeError> {
-        if view::takes_part(plural) {
-            let id = ObjectId { plural, key: key.clone() };
+        if resource.takes_part() {
+            let id = ObjectId { resource, key: key.clone() };
             let touched = self.view.ownership_mut().delete(&id, last)?;
             self.touch_objects(touched);
         }

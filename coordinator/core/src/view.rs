@@ -9,6 +9,7 @@ mod entry;
 mod node;
 mod ownership;
 mod pod;
+mod resource;
 mod template;
 
 use std::{
@@ -24,8 +25,9 @@ use jiff::Timestamp;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
 pub use node::{Condition, Effect, NodeInfo, Taint};
-pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor, takes_part};
+pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
 pub use pod::{Deletion, Phase, PodInfo};
+pub use resource::Resource;
 pub use template::{HostPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
@@ -45,8 +47,8 @@ pub struct View {
     pods: HashMap<ObjectKey, Arc<PodInfo>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
     namespaces: BTreeMap<Arc<str>, NamespaceInfo>,
-    /// Objects per namespace and plural of their kind, so that a namespace's end is known without holding them.
-    contents: HashMap<Arc<str>, BTreeMap<Arc<str>, usize>>,
+    /// Objects per namespace and kind, so that a namespace's end is known without holding them.
+    contents: HashMap<Arc<str>, BTreeMap<Resource, usize>>,
     /// Namespaces whose `default` ServiceAccount exists.
     default_accounts: HashSet<Arc<str>>,
     /// One allocation per distinct pod template, however many pods were made from it.
@@ -197,25 +199,25 @@ impl View {
     }
 
     /// Counts an object that came to be in a namespace.
-    pub fn object_created(&mut self, plural: &str, key: &ObjectKey) {
+    pub fn object_created(&mut self, resource: Resource, key: &ObjectKey) {
         let kinds = self.contents.entry(Arc::clone(&key.namespace)).or_default();
-        *kinds.entry(plural.into()).or_default() += 1;
-        if plural == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
+        *kinds.entry(resource).or_default() += 1;
+        if resource == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
             self.default_accounts.insert(Arc::clone(&key.namespace));
         }
     }
 
     /// Counts an object that is gone from a namespace.
-    pub fn object_deleted(&mut self, plural: &str, key: &ObjectKey) {
+    pub fn object_deleted(&mut self, resource: Resource, key: &ObjectKey) {
         if let Some(kinds) = self.contents.get_mut(&key.namespace)
-            && let Some(count) = kinds.get_mut(plural)
+            && let Some(count) = kinds.get_mut(&resource)
         {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                kinds.remove(plural);
+                kinds.remove(&resource);
             }
         }
-        if plural == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
+        if resource == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
             self.default_accounts.remove(&key.namespace);
         }
     }
@@ -270,9 +272,9 @@ impl View {
         self.namespaces.iter()
     }
 
-    /// Plurals of the kinds that a namespace holds objects of, with their numbers.
-    pub fn contents(&self, namespace: &str) -> impl Iterator<Item = (&Arc<str>, usize)> {
-        self.contents.get(namespace).into_iter().flatten().map(|(plural, count)| (plural, *count))
+    /// The kinds that a namespace holds objects of, with their numbers.
+    pub fn contents(&self, namespace: &str) -> impl Iterator<Item = (Resource, usize)> {
+        self.contents.get(namespace).into_iter().flatten().map(|(resource, count)| (*resource, *count))
     }
 
     /// Whether a namespace has its `default` ServiceAccount.
@@ -342,7 +344,7 @@ impl View {
 }
 
 /// Plural of ServiceAccount.
-pub(crate) const SERVICE_ACCOUNTS: &str = "serviceaccounts";
+const SERVICE_ACCOUNTS: Resource = Resource::core("serviceaccounts");
 
 /// Name of the ServiceAccount that every namespace has.
 pub(crate) const DEFAULT_ACCOUNT: &str = "default";

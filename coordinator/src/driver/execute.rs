@@ -5,7 +5,12 @@
 mod garbage;
 
 use dunlin_api::{Kind, Status, kind};
-use dunlin_coordinator_core::{ObjectKey, controllers::Action, node_status, pod_status, view::Effect};
+use dunlin_coordinator_core::{
+    ObjectKey,
+    controllers::Action,
+    node_status, pod_status,
+    view::{Effect, Resource},
+};
 use dunlin_link::{NodeName, PodUid};
 use futures_util::{TryStreamExt, stream};
 use jiff::Timestamp;
@@ -92,7 +97,7 @@ impl Executor {
                 )
                 .await
             }
-            Action::DeleteAll { namespace, plural } => self.delete_all(&namespace, &plural).await,
+            Action::DeleteAll { namespace, resource } => self.delete_all(&namespace, resource).await,
             Action::FinalizeNamespace { name, .. } => {
                 self.service.finalize_namespace(&controllers(), &name, &[]).await.map(drop)
             }
@@ -157,9 +162,10 @@ impl Executor {
         self.delete_pod(key, json!({ "preconditions": { "uid": uid.as_str() } })).await
     }
 
-    async fn delete_all(&self, namespace: &str, plural: &str) -> Result<(), Status> {
+    async fn delete_all(&self, namespace: &str, resource: Resource) -> Result<(), Status> {
+        // Objects of a kind that is served no more are out of reach until it is served again.
+        let Some(kind) = resource.kind() else { return Ok(()) };
         // Events about the end of others may come while they are deleted; the next plan takes them.
-        let kind = kind::by_resource("", "v1", plural).ok_or_else(|| Status::internal("no such kind"))?;
         let prefix = stored::prefix(kind, namespace);
         let mut options = ListOptions { prefix, after: None, limit: Some(DELETED_AT_ONCE), at: None };
         loop {

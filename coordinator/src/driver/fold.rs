@@ -5,7 +5,7 @@ use dunlin_coordinator_core::{
     ObjectKey,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
     reconciler::Needs,
-    view::DecodeError,
+    view::{DecodeError, Resource},
 };
 use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
@@ -104,25 +104,25 @@ impl Control {
             Kept::Config(_) | Kept::Nothing => {}
         }
         if kind.namespaced {
-            self.reconciler.count_deleted(kind.plural, key);
+            self.reconciler.count_deleted(Resource::of(kind), key);
         }
     }
 
     pub(super) fn fold_owners(&mut self, kind: &'static Kind, key: &ObjectKey, json: &[u8]) {
-        let folded = self.reconciler.fold_owners(kind.plural, key, json);
+        let folded = self.reconciler.fold_owners(Resource::of(kind), key, json);
         log_malformed(kind, key, folded);
     }
 
     fn forget_owners(&mut self, kind: &'static Kind, key: &ObjectKey, last: Option<&[u8]>) {
         if let Some(last) = last {
-            let folded = self.reconciler.forget_owners(kind.plural, key, last);
+            let folded = self.reconciler.forget_owners(Resource::of(kind), key, last);
             log_malformed(kind, key, folded);
         }
     }
 
     pub(super) fn count_created(&mut self, kind: &Kind, key: &ObjectKey) {
         if kind.namespaced {
-            self.reconciler.count_created(kind.plural, key);
+            self.reconciler.count_created(Resource::of(kind), key);
         }
     }
 

@@ -12,8 +12,8 @@ pub fn reconcile(view: &View, name: &Arc<str>) -> Plan {
         return Plan::nothing();
     };
     let mut plan = Plan::nothing();
-    for (plural, _) in view.contents(name) {
-        plan.actions.push(Action::DeleteAll { namespace: Arc::clone(name), plural: Arc::clone(plural) });
+    for (resource, _) in view.contents(name) {
+        plan.actions.push(Action::DeleteAll { namespace: Arc::clone(name), resource });
     }
     if plan.actions.is_empty() {
         plan.actions.push(Action::FinalizeNamespace { name: Arc::clone(name), uid: namespace.uid.clone() });

@@ -12,13 +12,13 @@ use std::{
 use dunlin_api::kind;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{DecodeError, ObjectKey};
+use super::{DecodeError, ObjectKey, Resource};
 
 /// Names one object of any kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId {
-    /// Plural of its kind.
-    pub plural: &'static str,
+    /// Its kind.
+    pub resource: Resource,
     /// Its namespace and name.
     pub key: ObjectKey,
 }
@@ -204,12 +204,7 @@ fn decode(json: &[u8]) -> Result<Member, DecodeError> {
     Ok(Member { uid: uid.into(), owners: owners.collect(), deleting, waits_for })
 }
 
-/// Events own nothing and are too many to remember.
 fn is_watched(owner: &OwnerShape) -> bool {
-    kind::by_kind(&owner.api_version, &owner.kind).is_some_and(|kind| takes_part(kind.plural))
-}
-
-/// Whether objects of a kind own or are owned.
-pub fn takes_part(plural: &str) -> bool {
-    plural != "events"
+    let kind = kind::by_kind(&owner.api_version, &owner.kind);
+    kind.is_some_and(|kind| Resource::of(kind).takes_part())
 }

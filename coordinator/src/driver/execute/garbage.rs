@@ -1,6 +1,6 @@
 //! What the garbage controller wants done to dependents and to their owners.
 
-use dunlin_api::{Status, kind};
+use dunlin_api::Status;
 use dunlin_coordinator_core::view::ObjectId;
 use serde_json::{Value, json};
 
@@ -15,7 +15,8 @@ impl Executor {
         policy: Option<&str>,
     ) -> Result<(), Status> {
         let options = json!({ "preconditions": { "uid": uid }, "propagationPolicy": policy });
-        self.service.delete(&controllers(), object(id), options).await.map(drop)
+        let Some(object) = object(id) else { return Ok(()) };
+        self.service.delete(&controllers(), object, options).await.map(drop)
     }
 
     pub(super) async fn disown(&self, id: &ObjectId, uid: &str, owners: &[String]) -> Result<(), Status> {
@@ -40,6 +41,7 @@ impl Executor {
         list: &str,
         is_removed: impl Fn(&Value) -> bool + Send,
     ) -> Result<(), Status> {
+        let Some(target) = object(id) else { return Ok(()) };
         let change = move |object: &mut Value| {
             let Some(metadata) = object["metadata"].as_object_mut() else { return false };
             let Some(elements) = metadata.get_mut(list).and_then(Value::as_array_mut) else { return false };
@@ -52,14 +54,15 @@ impl Executor {
             changed
         };
         self.service
-            .modify(&controllers(), object(id), "", Some(uid), change)
+            .modify(&controllers(), target, "", Some(uid), change)
             .await
             .map(drop)
             .map_err(Status::from)
     }
 }
 
-fn object(id: &ObjectId) -> ObjectRef<'_> {
-    let kind = kind::by_resource("", "v1", id.plural).expect("only objects of known kinds are folded in");
-    ObjectRef { kind, namespace: &id.key.namespace, name: &id.key.name }
+/// The object meant; `None` when its kind is served no more.
+fn object(id: &ObjectId) -> Option<ObjectRef<'_>> {
+    let kind = id.resource.kind()?;
+    Some(ObjectRef { kind, namespace: &id.key.namespace, name: &id.key.name })
 }

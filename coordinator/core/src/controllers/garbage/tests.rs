@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Action, reconcile};
-use crate::view::{ObjectId, ObjectKey, View};
+use crate::view::{ObjectId, ObjectKey, Resource, View};
 
 struct Cluster(View);
 
@@ -32,7 +32,7 @@ impl Cluster {
 }
 
 fn id(name: &str) -> ObjectId {
-    ObjectId { plural: "configmaps", key: ObjectKey::new("d", name) }
+    ObjectId { resource: Resource::core("configmaps"), key: ObjectKey::new("d", name) }
 }
 
 fn object(name: &str, mut metadata: Value) -> Vec<u8> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{super::service_account, Action, reconcile};
-use crate::view::{ObjectKey, View};
+use crate::view::{ObjectKey, Resource, View};
 
 fn apply(view: &mut View, object: &serde_json::Value) {
     view.apply_namespace("ns", object.to_string().as_bytes()).unwrap();
@@ -23,16 +23,20 @@ fn contents_go_first_then_the_finalizer() {
         [Action::CreateDefaultAccount { namespace: Arc::clone(&name) }]
     );
     let account = ObjectKey::new("ns", "default");
-    view.object_created("serviceaccounts", &account);
+    view.object_created(Resource::core("serviceaccounts"), &account);
     assert_eq!(service_account::reconcile(&view, &name).actions, []);
     assert_eq!(reconcile(&view, &name).actions, []);
 
     let mut deleting = live;
     deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     apply(&mut view, &deleting);
-    let delete_all = Action::DeleteAll { namespace: Arc::clone(&name), plural: "serviceaccounts".into() };
-    assert_eq!(reconcile(&view, &name).actions, [delete_all]);
-    view.object_deleted("serviceaccounts", &account);
+    let service = Resource { group: "networking.k8s.io", plural: "ingresses" };
+    view.object_created(service, &ObjectKey::new("ns", "i"));
+    let delete_all = |resource| Action::DeleteAll { namespace: Arc::clone(&name), resource };
+    let both = [delete_all(Resource::core("serviceaccounts")), delete_all(service)];
+    assert_eq!(reconcile(&view, &name).actions, both);
+    view.object_deleted(service, &ObjectKey::new("ns", "i"));
+    view.object_deleted(Resource::core("serviceaccounts"), &account);
     assert_eq!(service_account::reconcile(&view, &name).actions, [], "not while the namespace ends");
     let finalize = Action::FinalizeNamespace { name: Arc::clone(&name), uid: "u".into() };
     assert_eq!(reconcile(&view, &name).actions, [finalize]);
