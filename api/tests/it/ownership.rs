@@ -8,7 +8,13 @@ use dunlin_api::{
     pipeline::{self, Applying, FieldValidation, Target},
 };
 use jiff::Timestamp;
-use proptest::{collection, option, prelude::*, sample::subsequence};
+use proptest::{
+    collection, option,
+    prelude::{
+        BoxedStrategy, Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+    },
+    sample::subsequence,
+};
 use serde_json::{Map, Value, json};
 
 /// What a configuration says: labels, data and containers, each by its key.
@@ -19,8 +25,12 @@ struct Config {
     containers: Vec<Container>,
 }
 
-/// Name, image and environment.
-type Container = (&'static str, Option<u8>, Vec<(&'static str, u8)>);
+#[derive(Clone, Debug, PartialEq)]
+struct Container {
+    name: &'static str,
+    image: Option<u8>,
+    env: Vec<(&'static str, u8)>,
+}
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -41,7 +51,8 @@ fn config() -> impl Strategy<Value = Config> {
     let value = 0..3_u8;
     let container = (option::of(value.clone()), named(value.clone()));
     (named(value.clone()), option::of(value), named(container)).prop_map(|(labels, replicas, containers)| {
-        let containers = containers.into_iter().map(|(name, (image, env))| (name, image, env)).collect();
+        let containers =
+            containers.into_iter().map(|(name, (image, env))| Container { name, image, env }).collect();
         Config { labels, replicas, containers }
     })
 }
@@ -50,7 +61,7 @@ impl Config {
     fn to_value(&self) -> Value {
         let labels: Map<_, _> =
             self.labels.iter().map(|(key, value)| ((*key).to_owned(), value.to_string().into())).collect();
-        let containers = self.containers.iter().map(|(name, image, env)| {
+        let containers = self.containers.iter().map(|Container { name, image, env }| {
             let mut container = json!({ "name": name });
             if let Some(image) = image {
                 container["image"] = image.to_string().into();
@@ -82,7 +93,7 @@ impl Config {
 
     /// The same without what `other` says in any way.
     fn without(&self, other: &Self) -> Self {
-        let has = |key: &str| other.containers.iter().any(|(name, ..)| *name == key);
+        let has = |key: &str| other.containers.iter().any(|container| container.name == key);
         Self {
             labels: self
                 .labels
@@ -91,7 +102,7 @@ impl Config {
                 .copied()
                 .collect(),
             replicas: self.replicas.filter(|_| other.replicas.is_none()),
-            containers: self.containers.iter().filter(|(name, ..)| !has(name)).cloned().collect(),
+            containers: self.containers.iter().filter(|container| !has(container.name)).cloned().collect(),
         }
     }
 }
