@@ -278,3 +278,45 @@ fn names_of_managers_are_checked() {
     assert_eq!(texts[0], "fieldManager: Too long: may not be more than 128 bytes");
     assert!(texts[1].ends_with("invalid character U+0009 (at position 1)"), "{texts:?}");
 }
+
+/// Another version of ConfigMap, which calls one entry differently.
+fn other_version() -> &'static Kind {
+    fn rename(object: &mut Value, from: &str, to: &str) {
+        if let Some(value) = remove(&mut object["data"], from) {
+            set(&mut object["data"], to, value);
+        }
+    }
+    let stored = kind_of("ConfigMap");
+    let conversion = kind::Conversion {
+        stored,
+        to_stored: |object| rename(object, "new", "old"),
+        from_stored: |object| rename(object, "old", "new"),
+    };
+    let names = Kind { kind: "ConfigMap", plural: "configmaps", singular: "configmap", ..Kind::BASE };
+    let storage = kind::Storage::As(conversion);
+    kind::add(Kind { group: "managed.dunlin.dev", schema: "io.k8s.api.core.v1.ConfigMap", storage, ..names })
+        .unwrap()
+}
+
+#[test]
+fn owners_are_found_in_their_own_version() {
+    let (stored, other) = (kind_of("ConfigMap"), other_version());
+    let object = created(stored, config_map(json!({})), "x");
+    let object = changed(stored, &object, "x", 0, &json!({"metadata": {"labels": {"a": "b"}}}));
+    let mut object = applied_to(&object, "m", 1, &config_map(json!({"old": "1", "same": "1"}))).unwrap();
+    other.from_stored(&mut object);
+    let object = changed(other, &object, "u", 2, &json!({"data": {"new": "2"}}));
+    let entries = managers(&object);
+    assert!(entries.contains(&r#"m Apply 01 {"f:data":{"f:same":{}}}"#.to_owned()), "{entries:?}");
+    assert!(entries.contains(&r#"u Update 02 {"f:data":{"f:new":{}}}"#.to_owned()), "{entries:?}");
+    let mut config = config_map(json!({"new": "3"}));
+    config["apiVersion"] = "managed.dunlin.dev/v1".into();
+    let refused = applied_to(&object, "m", 3, &config).unwrap_err();
+    let message = "Apply failed with 1 conflict: conflict with \"u\" using managed.dunlin.dev/v1: .data.new";
+    assert_eq!(refused.message(), message);
+    // What was applied in one version is removed in another.
+    config["data"] = json!({"new": "2"});
+    let applied = applied_to(&object, "m", 4, &config).unwrap();
+    assert_eq!(applied["data"], json!({"new": "2"}));
+    kind::remove(other);
+}
