@@ -106,6 +106,6 @@ const SYSTEM: &[(&str, &str)] = &[("faketime", "faketime/libfaketimeMT.so.1")];
 const CLIENTS: &[(&str, Client)] = &[
     ("kubectl", Client::Debian("kubectl", "1.36.")),
     ("python", Client::Python("kubernetes==36.0.3")),
-    ("node", Client::Node("@kubernetes/client-node@2.0.1")),
+    ("node", Client::Node("@kubernetes/client-node@1.4.0")),
     ("kube-rs", Client::Rust("clients/kube-rs")),
 ];
