@@ -249,6 +249,11 @@ impl Cluster {
         Ok(process::usage(processes.iter().filter(|process| roles.contains(&process.role.as_str()))))
     }
 
+    /// The administrator's configuration.
+    pub(crate) fn access(&self) -> PathBuf {
+        self.folder.path().join(self.access)
+    }
+
     /// A path for state within the cluster's folder.
     pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_string_lossy().into_owned()

@@ -12,6 +12,7 @@ mod dev_start;
 mod disk;
 mod figures;
 mod fleet;
+mod https;
 mod idle;
 mod machine;
 mod offline_boot;
@@ -44,6 +45,8 @@ enum Bench {
     Pods(pods::Args),
     /// Memory, CPU time and disk writes of a coordinator and a node while nothing happens
     Idle(idle::Args),
+    /// The Kubernetes API over HTTPS: writes, reads, lists, watches, and memory with many pods
+    Https(https::Args),
     /// Thousands of hollow nodes: memory, CPU and bytes of each while idle, changes that reach many, restarts of the coordinator
     Fleet(fleet::Args),
     /// Time from the agent's start until all pods run again, after a power cut and without a coordinator
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
         Bench::Apply(args) => apply::run(&args)?,
         Bench::Pods(args) => pods::run(&args)?,
         Bench::Idle(args) => idle::run(&args)?,
+        Bench::Https(args) => https::run(&args)?,
         Bench::Fleet(args) => fleet::run(&args)?,
         Bench::OfflineBoot(args) => offline_boot::run(&args)?,
         Bench::DevStart(args) => dev_start::run(&args)?,
