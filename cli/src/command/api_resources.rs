@@ -207,10 +207,10 @@ mod tests {
         );
         check("--namespaced -o name --sort-by=kind", &expect!["pods\nscalers.autoscaling\n"]);
         check("--namespaced=false --api-group= -o name", &expect!["nodes\n"]);
-        check("--verbs=list,get --no-headers", &expect!["pods  po    v1    true  Pod\n"]);
+        check("--verbs=list,get --no-headers", &expect!["pods   po    v1    true   Pod\n"]);
         check(
             "--categories=all -o wide --no-headers",
-            &expect!["pods  po    v1    true  Pod   get,list   all\n"],
+            &expect!["pods   po    v1    true   Pod   get,list   all\n"],
         );
     }
 }
