@@ -30,6 +30,7 @@ mod edge_node;
 mod events;
 mod explain;
 mod get;
+mod kubeconfig;
 mod label;
 mod local;
 mod logs;
@@ -160,6 +161,8 @@ pub(crate) enum ClientCommand {
     ClusterInfo(cluster_info::Args),
     /// Show and change the client configuration.
     Config(config::Args),
+    /// Print the current context for kubectl, or write it into a kubeconfig.
+    Kubeconfig(kubeconfig::Args),
     /// Print a completion script for a shell.
     Completion(completion::Args),
 }
@@ -197,6 +200,7 @@ impl ClientCommand {
             Self::Version(args) => version::run(&args, connection),
             Self::ClusterInfo(args) => session::run(connection, |session| cluster_info::run(args, session)),
             Self::Config(args) => config::run(args, connection),
+            Self::Kubeconfig(args) => kubeconfig::run(&args, connection),
             Self::Completion(args) => completion::run(&args),
         }
     }

@@ -36,7 +36,7 @@ pub(crate) struct Access {
 pub(crate) struct NewContext<'a> {
     /// Name of the context, its cluster and its user.
     pub(crate) name: &'a str,
-    /// `quic://host:port`.
+    /// `quic://host:port`, or `https://host:port` for kubectl.
     pub(crate) server: &'a str,
     /// The cluster's certificate authority, PEM.
     pub(crate) authority_pem: &'a str,
@@ -54,6 +54,23 @@ pub(crate) struct NewContext<'a> {
 pub(crate) fn install(path: Option<&Path>, new: NewContext<'_>) -> Result<PathBuf> {
     let path = locate(path)?;
     let mut config = if path.exists() { load(&path)? } else { Kubeconfig::default() };
+    add(&mut config, new);
+    save(&path, &config)?;
+    Ok(path)
+}
+
+/// The text of a configuration that holds nothing but this context, selected.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub(crate) fn standalone(new: NewContext<'_>) -> Result<String> {
+    let mut config = Kubeconfig::default();
+    add(&mut config, new);
+    serde_norway::to_string(&config).context("cannot encode the client configuration")
+}
+
+/// Puts a context in, and selects it.
+fn add(config: &mut Kubeconfig, new: NewContext<'_>) {
     let namespace = config.context(new.name).and_then(|context| context.namespace.clone());
     let name = new.name.to_owned();
     kubeconfig::put(
@@ -86,8 +103,6 @@ pub(crate) fn install(path: Option<&Path>, new: NewContext<'_>) -> Result<PathBu
         },
     );
     config.current_context = name;
-    save(&path, &config)?;
-    Ok(path)
 }
 
 /// The file that holds contexts: the one asked for, else that of `DUNLIN_CONFIG`, else the user's own.
@@ -239,6 +254,25 @@ mod tests {
         let access = access(&config, None).unwrap();
         assert_eq!((access.server.as_str(), access.namespace.as_str()), ("[::1]:7", "default"));
         assert_eq!(access.key_pem, b"key");
+    }
+
+    #[test]
+    fn a_file_of_kubectl_keeps_what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        let theirs = "{apiVersion: v1, kind: Config, preferences: {colors: true}, current-context: theirs, \
+            clusters: [{name: theirs, cluster: {server: 'https://x', tls-server-name: y}}], \
+            users: [{name: theirs, user: {exec: {command: z}}}], contexts: [{name: theirs, context: {cluster: theirs, user: theirs}}]}";
+        std::fs::write(&path, theirs).unwrap();
+        install(Some(&path), NewContext { server: "https://127.0.0.1:6443", ..NEW }).unwrap();
+        let config = load(&path).unwrap();
+        let text = serde_norway::to_string(&config).unwrap();
+        for kept in ["colors: true", "tls-server-name: y", "command: z", "server: https://x"] {
+            assert!(text.contains(kept), "{kept} is not in {text}");
+        }
+        assert_eq!((config.current_context.as_str(), config.contexts.len()), ("dev", 2));
+        let alone = super::standalone(NewContext { server: "https://h:1", ..NEW }).unwrap();
+        assert!(alone.contains("server: https://h:1") && alone.contains("current-context: dev"), "{alone}");
     }
 
     #[test]
