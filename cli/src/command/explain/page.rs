@@ -31,13 +31,11 @@ pub(super) fn render(schema: &Schema<'_>, name: Option<&str>, depth: Depth) -> S
     }
     page.push_str("DESCRIPTION:\n");
     let descriptions = schema.descriptions();
-    if descriptions.is_empty() {
-        page.push_str("    <empty>\n");
-    }
+    let last = if descriptions.is_empty() { "    <empty>\n" } else { "    \n" };
     for description in descriptions {
         paragraph(description, 4, &mut page);
     }
-    page.push_str("    \n");
+    page.push_str(last);
     let fields = schema.fields();
     if !fields.is_empty() {
         page.push_str("FIELDS:\n");

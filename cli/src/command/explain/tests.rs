@@ -101,7 +101,6 @@ fn fields_are_described_with_what_they_hold() {
 
             DESCRIPTION:
                 <empty>
-                
 
         "#]],
     );
