@@ -38,7 +38,8 @@ fn repeats(root: &str, path: &str, text: &str, findings: &mut Vec<String>) {
     }
 }
 
-/// Guests and fuzz targets are workspaces of their own.
+/// Guests, fuzz targets and other people's clients are workspaces of their own.
 fn is_member_manifest(path: &str) -> bool {
-    path.ends_with("/Cargo.toml") && !path.starts_with("workloads/") && !path.starts_with("fuzz/")
+    path.ends_with("/Cargo.toml")
+        && !["workloads/", "fuzz/", "clients/"].iter().any(|folder| path.starts_with(folder))
 }

@@ -67,6 +67,7 @@ fn check_one_module(files: &[File], dir: &str, dependency: &str, module: &str, f
 fn is_crate_root(path: &str) -> bool {
     !path.starts_with("workloads/")
         && !path.starts_with("fuzz/")
+        && !path.starts_with("clients/")
         && (path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs"))
 }
 

@@ -1,3 +1,5 @@
+//! Strategic merge patches: lists, keys and directives.
+
 use serde_json::json;
 
 use super::*;

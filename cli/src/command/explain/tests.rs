@@ -1,3 +1,5 @@
+//! Pages of `explain`.
+
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 

@@ -90,6 +90,6 @@ mod tests {
             "0a00000002050169017501630201 0101".replace(' ', "")
         );
         assert_eq!(hex(encode(&StillHere)), "000000000305");
-        assert!(START_BYTES_MAX > HEAD_FRAME_BYTES_MAX);
+        const { assert!(START_BYTES_MAX > HEAD_FRAME_BYTES_MAX) };
     }
 }

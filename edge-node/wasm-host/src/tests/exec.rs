@@ -1,7 +1,7 @@
 //! Commands beside a container's own guest: streams, codes, functions, limits, and ends.
 
-use super::{commands::component, *};
-use crate::{Exec, ExecError, Terminal};
+use super::*;
+use crate::{Exec, ExecError, Terminal, tests::commands::component};
 
 /// A preview 1 module that sleeps when it is called without arguments, and otherwise copies its input to its output and exits with
 /// the number of its arguments.

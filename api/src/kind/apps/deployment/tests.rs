@@ -1,3 +1,5 @@
+//! Deployments: defaults, rules and rows.
+
 use serde_json::json;
 
 use super::*;

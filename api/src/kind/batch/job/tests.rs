@@ -1,3 +1,5 @@
+//! Jobs: defaults, rules and rows.
+
 use super::*;
 use crate::{
     field::messages,

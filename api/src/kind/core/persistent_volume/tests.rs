@@ -1,3 +1,5 @@
+//! PersistentVolumes: defaults, rules and rows.
+
 use serde_json::{Value, json};
 
 use super::*;

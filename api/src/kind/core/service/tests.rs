@@ -1,3 +1,5 @@
+//! Services: defaults, rules, numbers and rows.
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;

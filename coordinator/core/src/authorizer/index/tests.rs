@@ -1,3 +1,5 @@
+//! The index of roles and bindings.
+
 use serde_json::{Value, json};
 
 use super::*;
