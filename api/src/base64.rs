@@ -1,7 +1,11 @@
 //! Standard base64 with padding, as Kubernetes carries bytes in JSON.
 
-/// The text's bytes, or the position of the first byte that is wrong, as Go counts it.
-pub(crate) fn decode(text: &str) -> Result<Vec<u8>, usize> {
+/// The text's bytes.
+///
+/// # Errors
+///
+/// The position of the first byte that is wrong, as Go counts it.
+pub fn decode(text: &str) -> Result<Vec<u8>, usize> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut group, mut digits, mut padding) = (0_u32, 0_usize, 0_usize);
     for (position, byte) in text.bytes().enumerate() {
@@ -36,7 +40,7 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, usize> {
 }
 
 /// The bytes as text.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -114,7 +114,7 @@ pub struct Kind {
     /// Gives an object what Kubernetes takes from the cluster's pool of addresses and ports; the old object when it is updated.
     pub(crate) allocate: fn(&mut Value, Option<&Value>, &mut dyn service::Pool) -> Result<(), crate::Status>,
     /// What an admission step of Kubernetes refuses, before validation.
-    pub(crate) admit: fn(&Self, &mut Value) -> Result<(), crate::Status>,
+    pub(crate) admit: fn(&Self, &mut Value, &Creation<'_>) -> Result<(), crate::Status>,
     /// Rules for any object.
     pub(crate) validate: fn(&Value, &mut Vec<FieldError>),
     /// Rules for a new object, on top of `validate`.
@@ -190,7 +190,7 @@ impl Kind {
         prepare_status: |_, _| {},
         stamp_status: |_, _, _| {},
         allocate: |_, _, _| Ok(()),
-        admit: |_, _| Ok(()),
+        admit: |_, _, _| Ok(()),
         validate: |_, _| {},
         validate_create: |_, _| {},
         validate_update: |_, _, _| {},

@@ -6,6 +6,7 @@
 
 pub mod schema;
 
+pub mod admission;
 pub mod kind;
 pub mod pipeline;
 
@@ -16,6 +17,7 @@ pub mod patch;
 pub mod protobuf;
 pub mod table;
 
+pub mod base64;
 pub mod field;
 pub mod ip;
 pub mod quantity;
@@ -23,7 +25,6 @@ pub mod selector;
 pub mod status;
 pub mod time;
 
-mod base64;
 mod conform;
 mod meta;
 mod names;

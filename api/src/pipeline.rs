@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Status,
+    admission::Surroundings,
     conform::conform,
     decode::{self as parse, Document, Format},
     field::FieldError,
@@ -66,6 +67,8 @@ pub struct Creation<'a> {
     pub requester: &'a Requester,
     /// Whose its fields are.
     pub ownership: Ownership<'a>,
+    /// What of the cluster decides about the object.
+    pub surroundings: &'a Surroundings,
 }
 
 /// Who sends a request, as far as objects say it.
@@ -231,7 +234,7 @@ pub fn create(
     }
     (kind.allocate)(&mut object, None, pool)?;
     (kind.prepare_create)(&mut object, creation);
-    (kind.admit)(kind, &mut object)?;
+    (kind.admit)(kind, &mut object, creation)?;
     let mut errors = Vec::new();
     meta::validate(kind, &object, &mut errors);
     (kind.validate)(&object, &mut errors);

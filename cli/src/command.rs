@@ -15,6 +15,7 @@ mod annotate;
 mod api_resources;
 mod api_versions;
 mod apply;
+mod auth;
 mod backup;
 mod cluster_info;
 mod completion;
@@ -119,8 +120,10 @@ impl Command {
 pub(crate) enum ClientCommand {
     /// Create or change objects so that they are as manifests declare them.
     Apply(apply::Args),
-    /// Create objects from manifests; objects that exist are errors.
+    /// Create objects from manifests or options; objects that exist are errors.
     Create(create::Args),
+    /// Ask who you are to the coordinator, and what you may do.
+    Auth(auth::Args),
     /// Show one or many objects.
     Get(get::Args),
     /// Show all about an object: its state, why it is so, and its events.
@@ -176,6 +179,7 @@ impl ClientCommand {
         match self {
             Self::Apply(args) => session::run(connection, |session| apply::run(args, session)),
             Self::Create(args) => session::run(connection, |session| create::run(args, session)),
+            Self::Auth(args) => session::run(connection, |session| auth::run(args, session)),
             Self::Get(args) => session::run(connection, |session| get::run(args, session)),
             Self::Describe(args) => session::run(connection, |session| describe::run(args, session)),
             Self::Delete(args) => session::run(connection, |session| delete::run(args, session)),

@@ -1,6 +1,7 @@
 //! What makes a pod of a node's own manifest: the node does not know Kubernetes' encodings, so the executable hands it this.
 
 use dunlin_api::{
+    admission::Surroundings,
     decode::{self, Format},
     kind::{self, service::NoPool},
     pipeline::{self, Creation, FieldValidation, Ownership, Requester},
@@ -34,6 +35,7 @@ fn parse(manifest: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, 
         suffix: "",
         requester: &Requester::default(),
         ownership: Ownership::AsGiven,
+        surroundings: &Surroundings::default(),
     };
     let created =
         pipeline::create(pods, pod, &creation, &mut NoPool).map_err(|status| status.message().to_owned())?;

@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 use crate::{
     members::Members,
     pki::{Peer, PeerError},
-    service::User,
+    service::{ApiService, Rejected, User},
     tokens::{KeyError, Tokens},
 };
 
@@ -21,6 +21,7 @@ use crate::{
 pub struct Authenticator {
     members: Members,
     tokens: Tokens,
+    api: ApiService,
 }
 
 /// Why what was shown is not good. The text is told to whoever has a certificate of the cluster; a bad token is told nothing.
@@ -36,9 +37,9 @@ pub enum Unauthenticated {
     /// It is of a node whose key is not let in.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The token is of nobody.
+    /// The token does not count.
     #[error("the bearer token is not valid")]
-    Token,
+    Token(#[source] Rejected),
 }
 
 /// What a client showed with one request.
@@ -51,9 +52,9 @@ pub struct Shown<'a> {
 }
 
 impl Authenticator {
-    /// Nodes are those that `members` knows; `tokens` tells who is no node any more.
-    pub const fn new(members: Members, tokens: Tokens) -> Self {
-        Self { members, tokens }
+    /// Nodes are those that `members` knows; `tokens` tells who is no node any more; bearer tokens are the API's.
+    pub const fn new(members: Members, tokens: Tokens, api: ApiService) -> Self {
+        Self { members, tokens, api }
     }
 
     /// The user of a request.
@@ -86,10 +87,10 @@ impl Authenticator {
         Ok(Arc::clone(&peer.user))
     }
 
-    /// The user of a bearer token: the one place where kinds of tokens are told apart. No kind is issued yet.
-    #[expect(clippy::unused_async, reason = "tokens are looked up in the store")]
-    async fn bearer(&self, _token: &str) -> Result<Arc<User>, Unauthenticated> {
-        Err(Unauthenticated::Token)
+    /// The user of a bearer token.
+    async fn bearer(&self, token: &str) -> Result<Arc<User>, Unauthenticated> {
+        let shown = self.api.authenticate_token(token, &[]).await;
+        shown.map(|bearer| Arc::new(bearer.user)).map_err(Unauthenticated::Token)
     }
 
     /// Tells of nodes that are none any more; to be asked for before the first [`Authenticator::certified`], so that none goes by unheard.

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    account_keys::{AccountKeys, AccountKeysError},
     artifacts::Artifacts,
     authn::Authenticator,
     backup::{
@@ -108,6 +109,9 @@ pub enum StartError {
     /// The store's certificate authority cannot be opened, is missing, or is another one.
     #[error("failed to tell which cluster this is")]
     Founding(#[from] FoundingError),
+    /// The keys of service accounts cannot be opened.
+    #[error("failed to open the keys of service accounts")]
+    AccountKeys(#[from] AccountKeysError),
     /// The folder of modules cannot be opened.
     #[error("failed to open the folder of modules")]
     Artifacts(#[source] std::io::Error),
@@ -149,6 +153,7 @@ impl Coordinator {
         let tokens = Tokens::new(store.clone(), pki.digest());
         let api = ApiService::new(store.clone(), clock.clone());
         api.attach_network(config.service_network.clone());
+        api.attach_account_keys(AccountKeys::open(&config.data_dir)?);
         api.bootstrap().await?;
         let driver = Driver::new(DriverOptions {
             store: store.clone(),
@@ -156,6 +161,7 @@ impl Coordinator {
             clock: clock.clone(),
             node_grace: config.node_grace,
             content_key: pki.content_key(),
+            root_ca: pki.certificate_pem().into(),
             controllers: config.controllers,
         });
         let tunables = tunables(config.node_grace);
@@ -243,7 +249,7 @@ impl Coordinator {
     /// # Errors
     /// When it cannot be signed.
     pub fn admin_access(&self) -> Result<ClientAccess, PkiError> {
-        let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+        let admin = User::new("admin", ["system:masters".to_owned()]);
         let credentials = self.pki.issue_user(&admin, self.clock.now_millis(), ADMIN_VALIDITY)?;
         let address = local_address(self.address).to_string();
         Ok(ClientAccess { address, ca_pem: self.pki.certificate_pem().to_owned(), credentials })
@@ -350,7 +356,7 @@ fn services(
     let clock = api.clock().clone();
     let members = Members::new(pki.clone(), tokens.clone(), clock, config.node_certificate_lifetime);
     let certificate = ServingCertificate::new(pki, &names(&config.advertise))?;
-    let authenticator = Authenticator::new(members.clone(), tokens.clone());
+    let authenticator = Authenticator::new(members.clone(), tokens.clone(), api.clone());
     Ok(Services::new(certificate, members, sessions, api, authenticator))
 }
 

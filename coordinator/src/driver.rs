@@ -39,6 +39,7 @@ pub struct Driver {
     store: Store,
     clock: Clock,
     node_grace: Duration,
+    root_ca: Arc<str>,
     dispatch: Dispatch,
     intake: Intake,
     recorder: Recorder,
@@ -72,6 +73,8 @@ pub struct DriverOptions {
     pub node_grace: Duration,
     /// What ids of content on nodes are made with.
     pub content_key: ContentKey,
+    /// The authority's certificate as PEM, for every namespace.
+    pub root_ca: Arc<str>,
     /// Whether controllers and the scheduler act.
     pub controllers: Controllers,
 }
@@ -91,7 +94,7 @@ pub enum DriverError {
 impl Driver {
     /// A driver that has not read anything yet. Its handles work at once; sessions get assignments once it runs.
     pub fn new(options: DriverOptions) -> Self {
-        let DriverOptions { store, service, clock, node_grace, content_key, controllers } = options;
+        let DriverOptions { store, service, clock, node_grace, content_key, root_ca, controllers } = options;
         let dispatch = Dispatch::new(content_key);
         let (recorder, events) = Recorder::new(service.clone(), clock.clone());
         let (sender, liveness) = mpsc::channel(LIVENESS_MAX);
@@ -105,11 +108,12 @@ impl Driver {
         });
         let figures = Arc::<Figures>::default();
         service.attach_figures(Arc::clone(&figures) as Arc<dyn Collect>);
-        let executor = Executor::new(store.clone(), service, recorder.clone());
+        let executor = Executor::new(store.clone(), service, recorder.clone(), Arc::clone(&root_ca));
         Self {
             store,
             clock,
             node_grace,
+            root_ca,
             dispatch,
             intake,
             recorder,
@@ -151,6 +155,7 @@ impl Driver {
             reconciler: Reconciler::new(View::new(now, self.node_grace)),
             jobs: Jobs::default(),
             figures: self.figures,
+            root_ca: self.root_ca,
             controllers: self.controllers,
         };
         let events = tokio::spawn(self.events.run(shutdown.clone()));
@@ -182,6 +187,8 @@ struct Control {
     reconciler: Reconciler,
     jobs: Jobs,
     figures: Arc<Figures>,
+    /// What every namespace's ConfigMap of the cluster's certificate should hold.
+    root_ca: Arc<str>,
     controllers: Controllers,
 }
 

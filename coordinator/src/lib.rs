@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account_keys;
 pub mod artifacts;
 pub mod authn;
 pub mod backup;
@@ -29,6 +30,8 @@ pub mod store;
 pub mod tokens;
 
 pub use config::{CoordinatorArgs, CoordinatorConfig};
+/// For lists of rules, which the command line shows as Kubernetes' tools do.
+pub use dunlin_coordinator_core::authorizer;
 /// For static pods, which are lowered without a coordinator.
 pub use dunlin_coordinator_core::lower;
 

@@ -148,7 +148,7 @@ impl Pki {
     ) -> Result<Vec<CertificateDer<'static>>, RequestError> {
         let request =
             CertificateSigningRequestParams::from_der(&request.into()).map_err(RequestError::Malformed)?;
-        let user = User { name: node_user(node), groups: vec![NODE_GROUP.into()] };
+        let user = User::new(node_user(node), [NODE_GROUP.to_owned()]);
         // A tolerance that is long beside the life would make a certificate that is already due for renewal.
         let tolerance = CLOCK_TOLERANCE.min(validity / 100);
         let params = client_params(&user, now, tolerance, validity);

@@ -5,6 +5,7 @@
 
 mod apply;
 mod authorize;
+mod bearer;
 mod bind;
 mod body;
 mod bootstrap;
@@ -21,6 +22,7 @@ mod endpoints;
 mod entity_tag;
 mod expel;
 mod figures;
+mod followed;
 mod get;
 mod handle;
 pub mod held;
@@ -35,12 +37,15 @@ mod patch;
 mod path;
 mod query;
 mod response;
+mod reviews;
 mod routes;
 mod scale;
 mod seats;
 mod shape;
 mod size;
 pub mod stored;
+mod surroundings;
+mod token_request;
 mod update;
 mod upgrade;
 mod user;
@@ -52,11 +57,13 @@ mod tests;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dunlin_api::{Kind, Status};
+use dunlin_coordinator_core::authorizer::{self, Index};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::{figures::Figures, seats::Seats};
 use crate::{
+    account_keys::AccountKeys,
     artifacts::Artifacts,
     backup::{Source, snapshots::Snapshots},
     metrics::Collect,
@@ -65,6 +72,7 @@ use crate::{
 };
 
 pub use self::{
+    bearer::{Bearer, Rejected},
     bootstrap::BootstrapError,
     clock::Clock,
     cluster::ClusterInfo,
@@ -76,7 +84,7 @@ pub use self::{
     response::{Body, ByteStream, Response},
     update::ModifyError,
     upgrade::{Duplex, Offer, Upgrade},
-    user::User,
+    user::{CREDENTIAL_ID, User},
 };
 
 /// Handle to the service; cheap to clone.
@@ -91,6 +99,9 @@ struct Inner {
     clock: Clock,
     endpoints: LocalEndpoints,
     held: held::HeldPods,
+    /// Who may do what.
+    roles: Arc<followed::Followed<Index>>,
+    priority_classes: followed::Followed<surroundings::PriorityClasses>,
     attached: Attached,
     /// Bounds requests under way, and shares them among users.
     seats: Seats,
@@ -105,6 +116,7 @@ struct Inner {
 /// Parts of the coordinator that are built on the service and that some endpoints lead to; each is set once.
 #[derive(Debug, Default)]
 struct Attached {
+    account_keys: OnceLock<AccountKeys>,
     artifacts: OnceLock<Artifacts>,
     tokens: OnceLock<Tokens>,
     logs: OnceLock<Arc<dyn LogSource>>,
@@ -143,6 +155,8 @@ impl ApiService {
             clock,
             endpoints: LocalEndpoints::default(),
             held: held::HeldPods::default(),
+            priority_classes: followed::Followed::new(stored::group_prefix("scheduling.k8s.io")),
+            roles: Arc::new(followed::Followed::new(stored::group_prefix(authorizer::GROUP))),
             attached: Attached::default(),
             seats: Seats::new(),
             figures: Figures::new(),
@@ -156,6 +170,11 @@ impl ApiService {
     /// Serves pushed modules under `/dunlin/v1/modules`. Only the first call counts, as with the other `attach` methods.
     pub fn attach_artifacts(&self, artifacts: Artifacts) {
         let _ = self.inner.attached.artifacts.set(artifacts);
+    }
+
+    /// Issues and checks tokens of service accounts.
+    pub fn attach_account_keys(&self, keys: AccountKeys) {
+        let _ = self.inner.attached.account_keys.set(keys);
     }
 
     /// Serves join tokens under `/dunlin/v1/tokens`.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    admission::Surroundings,
     kind::{self, service::NoPool},
     pipeline::{self, Applying, Change, Creation, FieldValidation, Ownership, Requester, Target},
 };
@@ -27,6 +28,7 @@ fn created(kind: &'static Kind, object: Value, manager: &str) -> Value {
         suffix: "abcde",
         requester: &Requester::default(),
         ownership,
+        surroundings: &Surroundings::default(),
     };
     pipeline::create(kind, object, &creation, &mut NoPool).unwrap().object
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dunlin_api::{
     Status,
+    admission::Surroundings,
     decode::Format,
     kind::SCALE,
     managed::Force,
@@ -14,7 +15,7 @@ use dunlin_api::{
     status::OptionsKind,
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{case::Case, pool::RecordedPool, service};
 
@@ -130,8 +131,17 @@ pub(crate) fn perform(case: &Case, current: Option<&Value>) -> Result<Accepted, 
         }
         None => {
             let namespace = address.namespace;
-            let creation =
-                Creation { namespace, now, uid: UID, suffix: "rand5", requester: &requester, ownership };
+            // Every namespace of the recorded server had its account.
+            let surroundings = Surroundings { service_account: Some(json!({})), ..Surroundings::default() };
+            let creation = Creation {
+                namespace,
+                now,
+                uid: UID,
+                suffix: "rand5",
+                requester: &requester,
+                ownership,
+                surroundings: &surroundings,
+            };
             pipeline::create(kind, decoded.object, &creation, &mut pool)
         }
     }?;
@@ -169,7 +179,6 @@ fn difference(case: &Case, outcome: &Result<Accepted, Status>) -> Option<String>
         // A refusal carries no warnings of its own; those of decoding are the front's to send.
         Err(status) => (status.0.clone(), Vec::new()),
     };
-    service::without_additions(&mut expected);
     service::allocate(&expected, &mut found);
     for object in [&mut expected, &mut found] {
         list_causes_once(object);

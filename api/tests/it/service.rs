@@ -54,35 +54,6 @@ fn quotes_a_version(message: &str) -> bool {
     version.is_some_and(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-/// Takes out of a recorded object what the service adds to it: in pods the volume with their token.
-pub(crate) fn without_additions(object: &mut Value) {
-    if object["kind"] != "Pod" {
-        return;
-    }
-    let spec = &mut object["spec"];
-    retain(spec, "volumes", |volume| !is_token_volume(volume));
-    for list in ["initContainers", "containers"] {
-        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            retain(container, "volumeMounts", |mount| !is_token_volume(mount));
-        }
-    }
-}
-
-fn is_token_volume(named: &Value) -> bool {
-    named["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"))
-}
-
-/// Keeps some elements of a list, and no empty list.
-fn retain(holder: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
-    let Some(elements) = holder.get_mut(key).and_then(Value::as_array_mut) else { return };
-    elements.retain(keep);
-    if elements.is_empty()
-        && let Some(holder) = holder.as_object_mut()
-    {
-        holder.remove(key);
-    }
-}
-
 /// Gives `found` what the service allocates and the data has a placeholder for: addresses, ports and uids.
 pub(crate) fn allocate(expected: &Value, found: &mut Value) {
     match expected {

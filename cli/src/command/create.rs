@@ -1,4 +1,7 @@
-//! `create -f`: sends objects as they are. Also holds what all commands that write manifests share: dry runs and `-o`.
+//! `create`: sends objects as they are in manifests, or as options make them. Also holds what all commands that write manifests share: dry runs and `-o`.
+
+mod access;
+mod token;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -16,15 +19,44 @@ use crate::{
 
 /// Options of `create`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   dunlin create -f pod.yaml
-  dunlin create -f pod.yaml --dry-run=server -o yaml     see what the server would make of it")]
+  dunlin create role reader --verb=get,list --resource=pods
+  dunlin create rolebinding joe --role=reader --user=joe
+  dunlin create token builder --duration 10m
+  dunlin create -f pod.yaml --dry-run=server -o yaml     see what the server would make of it"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     files: FileArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What can be created from options alone.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Ask for a token of a service account.
+    Token(token::Args),
+    /// Create a role with a rule.
+    Role(access::RoleArgs),
+    /// Create a role of the cluster with a rule, or one made of others.
+    #[command(name = "clusterrole")]
+    ClusterRole(access::ClusterRoleArgs),
+    /// Give a role to users, groups or service accounts in a namespace.
+    #[command(name = "rolebinding")]
+    RoleBinding(access::RoleBindingArgs),
+    /// Give a role of the cluster to users, groups or service accounts in all namespaces.
+    #[command(name = "clusterrolebinding")]
+    ClusterRoleBinding(access::ClusterRoleBindingArgs),
+    /// Create a service account.
+    #[command(name = "serviceaccount", visible_alias = "sa")]
+    ServiceAccount(access::ServiceAccountArgs),
 }
 
 /// How writing commands act and answer.
@@ -83,6 +115,9 @@ impl DryRun {
 
 /// Creates every object; one that fails does not stop the others.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
+    if let Some(what) = args.what {
+        return create_one(what, &session).await;
+    }
     let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
     let mut failures = Failures::default();
     let mut untried = manifests.len();
@@ -96,6 +131,27 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
         }
     }
     failures.into_result()
+}
+
+async fn create_one(what: What, session: &Session) -> Result<()> {
+    let ((kind, mut object), output) = match what {
+        What::Token(args) => return token::run(&args, session).await,
+        What::Role(args) => (args.object()?, args.output),
+        What::ClusterRole(args) => (args.object()?, args.output),
+        What::RoleBinding(args) => (args.object()?, args.output),
+        What::ClusterRoleBinding(args) => (args.object()?, args.output),
+        What::ServiceAccount(args) => (args.object()?, args.output),
+    };
+    object["apiVersion"] = kind.api_version().into();
+    object["kind"] = kind.kind.into();
+    let created = match output.dry_run {
+        DryRun::Client => object,
+        dry_run => {
+            let path = api::collection(kind, Some(&session.namespace));
+            session.api.create(&path, &dry_run.query("kubectl-create"), &object).await?
+        }
+    };
+    print_outcome(&output, kind, &created, "created")
 }
 
 async fn create(manifest: &Manifest, dry_run: DryRun, session: &Session) -> Result<Value> {

@@ -8,3 +8,4 @@ mod kubectl;
 mod kubectl_golden;
 mod kubectl_tour;
 mod matching;
+mod tokens;

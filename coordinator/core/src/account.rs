@@ -1,4 +1,6 @@
-//! Service accounts as users: their names and groups.
+//! Service accounts as users: their names and groups, and their tokens.
+
+pub mod token;
 
 /// The user that a service account is.
 pub fn user(namespace: &str, name: &str) -> String {

@@ -3,10 +3,12 @@
 //! None of them knows what woke it. An [`Action`] leaves no choice to whoever carries it out, and carrying out a stale one is
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
+pub mod bootstrap_token;
 pub mod garbage;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_gc;
+pub mod root_ca;
 pub mod service_account;
 
 use dunlin_link::{NodeName, PodUid};
@@ -101,6 +103,20 @@ pub enum Action {
         /// The finalizer.
         finalizer: &'static str,
     },
+    /// Put the cluster's certificate into a namespace, or right there.
+    PublishRootCa {
+        /// The namespace.
+        namespace: Arc<str>,
+    },
+    /// Remove a bootstrap token whose time is over.
+    RemoveBootstrapToken {
+        /// Its Secret.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Give ClusterRoles that are made of others the rules of those.
+    AggregateRoles,
     /// Create the `default` ServiceAccount of a namespace.
     CreateDefaultAccount {
         /// The namespace.

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod amounts;
 pub mod authorizer;
+pub mod base64url;
 pub mod controllers;
 pub mod deletion;
 pub mod dispatch;

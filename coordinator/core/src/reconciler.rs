@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::{
     ObjectKey, View,
-    controllers::{self, Plan},
+    controllers::{self, Action, Plan},
     scheduler::{self, Hint, Queue},
     view::{DecodeError, Liveness, NodeInfo, ObjectId, PodInfo, Resource},
 };
@@ -37,6 +37,15 @@ pub enum Needs {
     Nothing,
     /// To say in its status that scheduling gates hold it.
     GatedMark(Arc<PodInfo>),
+}
+
+/// Whether a namespace has the cluster's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootCa {
+    /// It is there, as it should be.
+    Right,
+    /// It is missing, or something else.
+    Wrong,
 }
 
 impl Reconciler {
@@ -86,6 +95,26 @@ impl Reconciler {
     pub fn fold_namespace(&mut self, name: &Arc<str>, json: &[u8]) -> Result<(), DecodeError> {
         self.touch_namespace(name);
         self.view.apply_namespace(name, json)
+    }
+
+    /// Notes whether a namespace's ConfigMap with the cluster's certificate is there, as it should be.
+    pub fn fold_root_ca(&mut self, namespace: &Arc<str>, state: RootCa) {
+        match state {
+            RootCa::Right => self.view.root_ca_right(namespace),
+            RootCa::Wrong => {
+                self.view.root_ca_wrong(namespace);
+                self.touch_namespace(namespace);
+            }
+        }
+    }
+
+    /// Folds in a Secret in the namespace of bootstrap tokens, as stored.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; it counts as no token then.
+    pub fn fold_bootstrap_token(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
+        self.keys.touch(Key::BootstrapTokens);
+        self.view.apply_bootstrap_token(name, json)
     }
 
     /// Folds in who owns an object.
@@ -172,9 +201,13 @@ impl Reconciler {
             Key::Namespace(name) => {
                 let mut plan = controllers::namespace::reconcile(&self.view, name);
                 plan.actions.extend(controllers::service_account::reconcile(&self.view, name).actions);
+                plan.actions.extend(controllers::root_ca::reconcile(&self.view, name).actions);
                 plan
             }
             Key::Pods => controllers::pod_gc::reconcile(&self.view),
+            // What they are made of is looked at where they are stored: it is read only when one changes.
+            Key::ClusterRoles => Plan { actions: vec![Action::AggregateRoles], again_at: None },
+            Key::BootstrapTokens => controllers::bootstrap_token::reconcile(&self.view, now),
             Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
         }
     }

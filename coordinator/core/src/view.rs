@@ -4,6 +4,7 @@
 //! only the fields that somebody here looks at, and answers what was known before, so that the caller can tell what changed.
 //! The view never holds whole objects, and never decides anything.
 
+mod bootstrap_token;
 mod decode;
 mod entry;
 mod node;
@@ -22,6 +23,7 @@ use std::{
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
+pub use bootstrap_token::BootstrapToken;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
 pub use node::{Condition, Effect, NodeInfo, Taint};
@@ -51,6 +53,10 @@ pub struct View {
     contents: HashMap<Arc<str>, BTreeMap<Resource, usize>>,
     /// Namespaces whose `default` ServiceAccount exists.
     default_accounts: HashSet<Arc<str>>,
+    /// Namespaces whose ConfigMap with the cluster's certificate is as it should be.
+    root_cas: HashSet<Arc<str>>,
+    /// By the name of their Secret.
+    bootstrap_tokens: BTreeMap<String, BootstrapToken>,
     /// One allocation per distinct pod template, however many pods were made from it.
     templates: HashSet<Arc<PodTemplate>>,
     /// Pods that ended, oldest first, for the bound on how many are kept.
@@ -95,6 +101,8 @@ impl View {
             namespaces: BTreeMap::new(),
             contents: HashMap::new(),
             default_accounts: HashSet::new(),
+            root_cas: HashSet::new(),
+            bootstrap_tokens: BTreeMap::new(),
             templates: HashSet::new(),
             finished: BTreeSet::new(),
             unassigned_deleting: BTreeSet::new(),
@@ -222,6 +230,33 @@ impl View {
         }
     }
 
+    /// Notes that the ConfigMap with the cluster's certificate is there, as it should be.
+    pub fn root_ca_right(&mut self, namespace: &Arc<str>) {
+        self.root_cas.insert(Arc::clone(namespace));
+    }
+
+    /// Notes that it is not there, or not as it should be.
+    pub fn root_ca_wrong(&mut self, namespace: &str) {
+        self.root_cas.remove(namespace);
+    }
+
+    /// Folds in a Secret in the namespace of bootstrap tokens, which may be one.
+    ///
+    /// # Errors
+    /// When `json` is not a Secret; the view then knows no token of the name.
+    pub fn apply_bootstrap_token(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
+        self.bootstrap_tokens.remove(name);
+        if let Some(token) = BootstrapToken::decode(json)? {
+            self.bootstrap_tokens.insert(name.to_owned(), token);
+        }
+        Ok(())
+    }
+
+    /// Forgets a bootstrap token, if there was one of this name.
+    pub fn delete_bootstrap_token(&mut self, name: &str) {
+        self.bootstrap_tokens.remove(name);
+    }
+
     /// Who owns whom, to fold changes in.
     pub fn ownership_mut(&mut self) -> &mut Ownership {
         &mut self.ownership
@@ -280,6 +315,16 @@ impl View {
     /// Whether a namespace has its `default` ServiceAccount.
     pub fn has_default_account(&self, namespace: &str) -> bool {
         self.default_accounts.contains(namespace)
+    }
+
+    /// Whether a namespace has the cluster's certificate.
+    pub fn has_root_ca(&self, namespace: &str) -> bool {
+        self.root_cas.contains(namespace)
+    }
+
+    /// All bootstrap tokens, by the name of their Secret.
+    pub fn bootstrap_tokens(&self) -> impl Iterator<Item = (&String, &BootstrapToken)> {
+        self.bootstrap_tokens.iter()
     }
 
     /// Pods that ended, the oldest first.

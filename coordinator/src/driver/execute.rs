@@ -3,6 +3,9 @@
 //! Every write names the uid it was decided for, so that a stale one is refused; an object that is gone needs nothing any more.
 
 mod garbage;
+mod security;
+
+use std::sync::Arc;
 
 use dunlin_api::{Kind, Status, kind};
 use dunlin_coordinator_core::{
@@ -30,6 +33,8 @@ pub(super) struct Executor {
     store: Store,
     service: ApiService,
     recorder: Recorder,
+    /// The authority's certificate as PEM.
+    root_ca: Arc<str>,
 }
 
 /// A pod's condition to set.
@@ -42,8 +47,8 @@ pub(super) struct Condition<'a> {
 }
 
 impl Executor {
-    pub(super) fn new(store: Store, service: ApiService, recorder: Recorder) -> Self {
-        Self { store, service, recorder }
+    pub(super) fn new(store: Store, service: ApiService, recorder: Recorder, root_ca: Arc<str>) -> Self {
+        Self { store, service, recorder, root_ca }
     }
 
     /// Binds a pod to a node.
@@ -58,6 +63,7 @@ impl Executor {
         uid: &PodUid,
         condition: Condition<'_>,
         now: Timestamp,
+        user: &User,
     ) -> Result<bool, Status> {
         let Condition { kind, status, reason, message } = condition;
         let mut changed = false;
@@ -65,7 +71,7 @@ impl Executor {
             changed = pod_status::set_condition(pod, kind, (status, reason, message), now);
             changed
         };
-        self.change_pod(key, uid, set).await?;
+        self.change_pod(user, key, uid, set).await?;
         Ok(changed)
     }
 
@@ -84,14 +90,17 @@ impl Executor {
             }
             Action::Taint { node, uid, add, remove } => self.taint(&node, &uid, &add, &remove, now).await,
             Action::MarkPodLost(key, uid) => {
-                self.change_pod(&key, &uid, |pod| pod_status::mark_node_lost(pod, now)).await
+                self.change_pod(&node_controller(), &key, &uid, |pod| pod_status::mark_node_lost(pod, now))
+                    .await
             }
             Action::MarkPodFound(key, uid) => {
-                self.change_pod(&key, &uid, |pod| pod_status::mark_node_found(pod, now)).await
+                self.change_pod(&node_controller(), &key, &uid, |pod| pod_status::mark_node_found(pod, now))
+                    .await
             }
             Action::Evict(key, uid) => self.evict(&key, &uid, now).await,
             Action::Remove(key, uid) => {
                 self.delete_pod(
+                    &User::controller("pod-garbage-collector"),
                     &key,
                     json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid.as_str() } }),
                 )
@@ -99,7 +108,7 @@ impl Executor {
             }
             Action::DeleteAll { namespace, resource } => self.delete_all(&namespace, resource).await,
             Action::FinalizeNamespace { name, .. } => {
-                self.service.finalize_namespace(&controllers(), &name, &[]).await.map(drop)
+                self.service.finalize_namespace(&User::controller(NAMESPACES), &name, &[]).await.map(drop)
             }
             Action::DeleteDependent { id, uid, dependents_first } => {
                 let policy = dependents_first.then_some("Foreground");
@@ -110,6 +119,9 @@ impl Executor {
                 self.remove_finalizer(&id, &uid, finalizer).await
             }
             Action::CreateDefaultAccount { namespace } => self.create_account(&namespace).await,
+            Action::PublishRootCa { namespace } => self.publish_root_ca(&namespace).await,
+            Action::RemoveBootstrapToken { name, uid } => self.remove_bootstrap_token(&name, &uid).await,
+            Action::AggregateRoles => self.aggregate_roles().await,
         };
         match result {
             // Gone, or another object by now: the plan was for one that no longer needs it.
@@ -142,9 +154,9 @@ impl Executor {
         let message = "Taint manager: deleting due to NoExecute taint";
         let condition =
             Condition { kind: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager", message };
-        self.set_condition(key, uid, condition, now).await?;
+        self.set_condition(key, uid, condition, now, &node_controller()).await?;
         self.recorder.record(Occurrence {
-            user: controllers(),
+            user: node_controller(),
             regarding: Regarding {
                 kind: "Pod",
                 namespace: key.namespace.to_string(),
@@ -159,7 +171,8 @@ impl Executor {
             host: String::new(),
             at: now,
         });
-        self.delete_pod(key, json!({ "preconditions": { "uid": uid.as_str() } })).await
+        let options = json!({ "preconditions": { "uid": uid.as_str() } });
+        self.delete_pod(&node_controller(), key, options).await
     }
 
     async fn delete_all(&self, namespace: &str, resource: Resource) -> Result<(), Status> {
@@ -183,7 +196,11 @@ impl Executor {
 
     async fn delete_stored(&self, key: &str) -> Result<(), Status> {
         let Some(StoredKey { kind, namespace, name }) = StoredKey::parse(key) else { return Ok(()) };
-        match self.service.delete(&controllers(), ObjectRef { kind, namespace, name }, json!({})).await {
+        match self
+            .service
+            .delete(&User::controller(NAMESPACES), ObjectRef { kind, namespace, name }, json!({}))
+            .await
+        {
             Err(status) if status.code() != NOT_FOUND => Err(status),
             _ => Ok(()),
         }
@@ -194,23 +211,25 @@ impl Executor {
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": namespace },
         });
         let kind = by_kind("ServiceAccount");
-        self.service.create(&controllers(), kind, namespace, account).await.map(drop)
+        let user = User::controller("service-account-controller");
+        self.service.create(&user, kind, namespace, account).await.map(drop)
     }
 
-    async fn delete_pod(&self, key: &ObjectKey, options: Value) -> Result<(), Status> {
+    async fn delete_pod(&self, user: &User, key: &ObjectKey, options: Value) -> Result<(), Status> {
         let object = ObjectRef { kind: by_kind("Pod"), namespace: &key.namespace, name: &key.name };
-        self.service.delete(&controllers(), object, options).await.map(drop)
+        self.service.delete(user, object, options).await.map(drop)
     }
 
     async fn change_pod(
         &self,
+        user: &User,
         key: &ObjectKey,
         uid: &PodUid,
         change: impl FnMut(&mut Value) -> bool + Send,
     ) -> Result<(), Status> {
         let object = ObjectRef { kind: by_kind("Pod"), namespace: &key.namespace, name: &key.name };
         self.service
-            .modify(&controllers(), object, "status", Some(uid.as_str()), change)
+            .modify(user, object, "status", Some(uid.as_str()), change)
             .await
             .map(drop)
             .map_err(Status::from)
@@ -225,7 +244,7 @@ impl Executor {
     ) -> Result<(), Status> {
         let object = ObjectRef { kind: by_kind("Node"), namespace: "", name: node.as_str() };
         self.service
-            .modify(&controllers(), object, subresource, Some(uid), change)
+            .modify(&node_controller(), object, subresource, Some(uid), change)
             .await
             .map(drop)
             .map_err(Status::from)
@@ -246,7 +265,7 @@ impl Executor {
             field_path: String::new(),
         };
         self.recorder.record(Occurrence {
-            user: controllers(),
+            user: node_controller(),
             regarding,
             severity,
             reason: reason.to_owned(),
@@ -258,8 +277,9 @@ impl Executor {
     }
 }
 
-fn controllers() -> User {
-    User::controller_manager()
+/// Who looks after nodes and evicts from them.
+fn node_controller() -> User {
+    User::controller("node-controller")
 }
 
 fn by_kind(name: &str) -> &'static Kind {
@@ -272,5 +292,10 @@ const ACTIONS_AT_ONCE: usize = 64;
 /// Objects of one kind read at once to be deleted.
 const DELETED_AT_ONCE: usize = 500;
 
+/// The controller of namespaces.
+const NAMESPACES: &str = "namespace-controller";
+
+/// Reason of a status.
+const ALREADY_EXISTS: &str = "AlreadyExists";
 const NOT_FOUND: u16 = 404;
 const CONFLICT: u16 = 409;

@@ -1,14 +1,18 @@
 //! Hands changes of the store to the sessions' sets and to the reconciler.
 
+use std::collections::BTreeMap;
+
 use dunlin_api::Kind;
 use dunlin_coordinator_core::{
     ObjectKey,
+    controllers::root_ca,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
-    reconciler::Needs,
+    reconciler::{Key, Needs, RootCa},
     view::{DecodeError, Resource},
 };
 use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::{Control, DriverError, load::json_of};
 use crate::{service::stored::StoredKey, store::WatchEvent};
@@ -20,8 +24,10 @@ pub(super) enum Kept {
     Namespace,
     /// Only when it expires.
     Event,
-    /// Only what bound pods name.
+    /// Only what bound pods name, and what the system keeps in them.
     Config(ConfigKind),
+    /// Only that there was a change.
+    ClusterRole,
     /// Only how many there are.
     Nothing,
 }
@@ -36,6 +42,7 @@ impl Kept {
             ("", "nodes") => Self::Node,
             ("", "namespaces") => Self::Namespace,
             ("", "events") => Self::Event,
+            ("rbac.authorization.k8s.io", "clusterroles") => Self::ClusterRole,
             _ => Self::Nothing,
         }
     }
@@ -91,7 +98,9 @@ impl Control {
             Kept::Node => self.fold_node(kind, key, json),
             Kept::Namespace => self.fold_namespace(kind, key, json),
             Kept::Event => self.recorder.stored(key, now),
-            Kept::Config(_) | Kept::Nothing => {}
+            Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
+            Kept::Config(config) => self.fold_config(kind, config, key, Some(json)),
+            Kept::Nothing => {}
         }
     }
 
@@ -101,10 +110,37 @@ impl Control {
             Kept::Node => self.reconciler.forget_node(&NodeName::new(&*key.name), now),
             Kept::Namespace => self.reconciler.view.delete_namespace(&key.name),
             Kept::Event => self.recorder.removed(key),
-            Kept::Config(_) | Kept::Nothing => {}
+            Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
+            Kept::Config(config) => self.fold_config(kind, config, key, None),
+            Kept::Nothing => {}
         }
         if kind.namespaced {
             self.reconciler.count_deleted(Resource::of(kind), key);
+        }
+    }
+
+    /// Folds in what the system keeps in ConfigMaps and Secrets: the cluster's certificate and bootstrap tokens.
+    pub(super) fn fold_config(
+        &mut self,
+        kind: &Kind,
+        config: ConfigKind,
+        key: &ObjectKey,
+        json: Option<&[u8]>,
+    ) {
+        match config {
+            ConfigKind::ConfigMap if &*key.name == root_ca::NAME => {
+                let is_right = json.is_some_and(|json| holds_only(json, root_ca::KEY, &self.root_ca));
+                let state = if is_right { RootCa::Right } else { RootCa::Wrong };
+                self.reconciler.fold_root_ca(&key.namespace, state);
+            }
+            ConfigKind::Secret if &*key.namespace == BOOTSTRAP_TOKENS => match json {
+                Some(json) => {
+                    let folded = self.reconciler.fold_bootstrap_token(&key.name, json);
+                    log_malformed(kind, key, folded);
+                }
+                None => self.reconciler.view.delete_bootstrap_token(&key.name),
+            },
+            ConfigKind::ConfigMap | ConfigKind::Secret => {}
         }
     }
 
@@ -144,6 +180,20 @@ impl Control {
         log_malformed(kind, key, folded);
     }
 }
+
+/// Whether a ConfigMap holds this and nothing else.
+fn holds_only(json: &[u8], key: &str, text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Shape {
+        #[serde(default)]
+        data: BTreeMap<String, String>,
+    }
+    let shape: Result<Shape, _> = serde_json::from_slice(json);
+    shape.is_ok_and(|shape| shape.data.len() == 1 && shape.data.get(key).is_some_and(|held| held == text))
+}
+
+/// The namespace of bootstrap tokens.
+const BOOTSTRAP_TOKENS: &str = "kube-system";
 
 fn log_malformed(kind: &Kind, key: &ObjectKey, folded: Result<(), DecodeError>) {
     if let Err(error) = folded {

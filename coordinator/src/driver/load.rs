@@ -45,6 +45,7 @@ impl Control {
         }
         self.dispatch.replace(loading, revision);
         self.reconciler.keys.touch(Key::Pods);
+        self.reconciler.keys.touch(Key::ClusterRoles);
         Ok(self.store.watch(EVERYTHING, revision).await?)
     }
 
@@ -84,8 +85,9 @@ impl Control {
             Kept::Node => self.fold_node(stored.kind, &object, &json),
             Kept::Namespace => self.fold_namespace(stored.kind, &object, &json),
             Kept::Event => self.recorder.stored(&object, last_seen(&json).unwrap_or(now)),
-            // Content is read below when a pod turns out to name it.
-            Kept::Config(_) | Kept::Nothing => {}
+            // Content for nodes is read below when a pod turns out to name it.
+            Kept::Config(config) => self.fold_config(stored.kind, config, &object, Some(&json[..])),
+            Kept::ClusterRole | Kept::Nothing => {}
         }
     }
 }

@@ -98,7 +98,7 @@ impl Control {
         let (key, uid) = (key.clone(), pod.uid.clone());
         self.jobs.spawn(Lost::Nothing, async move {
             let condition = Condition { kind: "PodScheduled", status: "False", reason, message: &message };
-            match executor.set_condition(&key, &uid, condition, now).await {
+            match executor.set_condition(&key, &uid, condition, now, &User::scheduler()).await {
                 Ok(true) => event.into_iter().for_each(|event| recorder.record(event)),
                 Ok(false) => {}
                 Err(status) => {

@@ -1,6 +1,7 @@
 //! The driver on a real store and a real service: what a user does at one end, a node sees at the other.
 
 mod mirrors;
+mod security;
 
 use std::{future::Future, time::Duration};
 
@@ -60,13 +61,18 @@ impl Cluster {
             clock: Clock::system(),
             node_grace,
             content_key: ContentKey::from_bytes([1; 32]),
+            root_ca: ROOT_CA.into(),
             controllers: super::Controllers::Act,
         };
         let driver = Driver::new(options);
         let (dispatch, intake) = (driver.dispatch(), driver.intake());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(driver.run(shutdown.clone()));
-        Self { folder, store, service, dispatch, intake, shutdown, running }
+        let cluster = Self { folder, store, service, dispatch, intake, shutdown, running };
+        // What is written because the cluster is new is not what tests ask about.
+        eventually(async || (cluster.keys("/registry/configmaps/").await >= SYSTEM_NAMESPACES).then_some(()))
+            .await;
+        cluster
     }
 
     async fn stop(self) -> TempDir {
@@ -131,6 +137,9 @@ impl Cluster {
     }
 }
 
+/// Each has a ConfigMap from the start.
+const SYSTEM_NAMESPACES: usize = 4;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn eventually<T, F: Future<Output = Option<T>>>(look: impl Fn() -> F) -> T {
@@ -146,7 +155,7 @@ async fn eventually<T, F: Future<Output = Option<T>>>(look: impl Fn() -> F) -> T
 }
 
 fn admin() -> User {
-    User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] }
+    User::new("admin", ["system:masters".to_owned()])
 }
 
 fn kind_of(name: &str) -> &'static Kind {
@@ -563,3 +572,6 @@ async fn a_foreground_deletion_survives_a_restart() {
     cluster.until_gone("ConfigMap", "owner").await;
     cluster.stop().await;
 }
+
+/// Stands for the authority's certificate.
+const ROOT_CA: &str = "-----BEGIN CERTIFICATE-----";

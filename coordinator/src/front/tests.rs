@@ -45,7 +45,7 @@ fn open(service: &ApiService) -> Exchange {
     let (send, answer) = duplex(PIPE_BYTES);
     let service = service.clone();
     let served = tokio::spawn(async move {
-        let user = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+        let user = User::new("admin", ["system:masters".to_owned()]);
         serve(&service, &user, receive, send).await
     });
     Exchange { request, answer, served }

@@ -46,13 +46,13 @@ impl Fixture {
         api.bootstrap().await.unwrap();
         let tokens = Tokens::new(store, pki.digest());
         let members = Members::new(pki.clone(), tokens.clone(), Clock::system(), Duration::from_secs(3600));
-        let front = HttpsFront::new(api, Authenticator::new(members, tokens));
+        let front = HttpsFront::new(api.clone(), Authenticator::new(members, tokens, api));
         Self { front, pki, stop: CancellationToken::new(), _folder: folder }
     }
 
     /// What a certificate for a user, that ends so long from now, shows.
     fn peer(&self, name: &str, group: &str, ends_in_seconds: i64) -> Peer {
-        let user = User { name: name.to_owned(), groups: vec![group.to_owned()] };
+        let user = User::new(name, [group.to_owned()]);
         let end = Clock::system().now_millis().0 + ends_in_seconds * 1000;
         let lifetime = Duration::from_secs(60);
         let issued = self.pki.issue_user(&user, UnixMillis(end - 60_000), lifetime).unwrap();

@@ -9,7 +9,7 @@ use dunlin_link::{
 use rustls_pki_types::CertificateDer;
 
 use super::GROUP_SEPARATOR;
-use crate::service::User;
+use crate::service::{CREDENTIAL_ID, User};
 
 /// What a verified client certificate says. Its chain was checked by TLS, its time was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,9 @@ impl Peer {
         }
         let millis = |time: x509_parser::time::ASN1Time| UnixMillis(time.timestamp().saturating_mul(1000));
         let validity = millis(parsed.validity().not_before)..millis(parsed.validity().not_after);
-        Ok(Self { user: Arc::new(User { name, groups }), key: Digest::of(parsed.public_key().raw), validity })
+        let credential = format!("X509SHA256={}", Digest::of(certificate).hex());
+        let user = User::new(name, groups).authenticated().with_extra(CREDENTIAL_ID, credential);
+        Ok(Self { user: Arc::new(user), key: Digest::of(parsed.public_key().raw), validity })
     }
 
     /// The node that this is, if it is one.

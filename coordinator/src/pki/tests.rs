@@ -51,7 +51,8 @@ fn a_node_certificate_names_node_and_key_and_takes_nothing_else_from_the_request
     let request = params.serialize_request(&key).unwrap();
     let chain = pki.issue_node(&NodeName::new("n1"), request.der(), NOW, DAY).unwrap();
     let peer = Peer::from_certificate(&chain[0]).unwrap();
-    assert_eq!(*peer.user, User { name: "system:node:n1".into(), groups: vec!["system:nodes".into()] });
+    assert_eq!(peer.user.name, "system:node:n1");
+    assert_eq!(peer.user.groups, ["system:nodes", "system:authenticated"]);
     assert_eq!(peer.node(), Some(NodeName::new("n1")));
     let digest = Digest::of(&key.subject_public_key_info());
     assert_eq!((peer.key, request_key(request.der()).unwrap()), (digest, digest));
@@ -77,10 +78,13 @@ fn a_request_signed_by_another_key_is_refused() {
 fn a_user_has_a_name_and_all_groups_and_is_no_node() {
     let folder = tempfile::tempdir().unwrap();
     let pki = Pki::create(folder.path()).unwrap();
-    let user = User { name: "jo".into(), groups: vec!["a".into(), "b".into()] };
+    let user = User::new("jo", ["a".to_owned(), "b".to_owned()]);
     let credentials = pki.issue_user(&user, NOW, Duration::from_secs(60)).unwrap();
     let der = rustls_pki_types::pem::PemObject::from_pem_slice(credentials.certificate_pem.as_bytes());
     let peer = Peer::from_certificate(&der.unwrap()).unwrap();
-    assert_eq!((&*peer.user, peer.node()), (&user, None));
+    assert_eq!((&peer.user.name, peer.node()), (&user.name, None));
+    assert_eq!(peer.user.groups, ["a", "b", "system:authenticated"]);
+    let credential = &peer.user.extra["authentication.kubernetes.io/credential-id"][0];
+    assert_eq!(credential.len(), "X509SHA256=".len() + 64);
     assert_eq!(peer.validity.end, UnixMillis(NOW.0 + 60_000));
 }

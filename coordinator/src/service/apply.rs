@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    ApiService, User, authorize,
+    ApiService, User,
     change::Decision,
     delete::settle,
     options::ApplyOptions,
@@ -26,7 +26,7 @@ impl ApiService {
         body: &[u8],
         options: &ApplyOptions,
     ) -> Result<(u16, Accepted), Status> {
-        authorize::authorize(user, request)?;
+        self.authorize(user, request).await?;
         let target = target(request)?;
         for _ in 0..ATTEMPTS_MAX {
             // Subresources are parts of what is there.
@@ -53,7 +53,7 @@ impl ApiService {
         body: &[u8],
         options: &ApplyOptions,
     ) -> Result<Accepted, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let target = target(request)?;
         let mut warnings = Vec::new();
         let mut numbers = self.numbers(request.kind).await?;
@@ -85,7 +85,7 @@ impl ApiService {
         let applied =
             pipeline::apply(request.kind, None, body, &applying(request, Target::Object, options, now))?;
         let request = ResourceRequest { verb: Verb::Create, ..request.clone() };
-        let grant = authorize::authorize(user, &request)?;
+        let grant = self.authorize(user, &request).await?;
         let mut created = self.create_with(user, &request, &grant, applied.object, &options.write).await?;
         created.warnings.splice(0..0, applied.warnings);
         Ok(created)

@@ -1,68 +1,58 @@
-//! Who may do what. Pure: attributes and objects in, a decision out; what needs the store is told by the [`Grant`].
+//! Who may do what, in the order of Kubernetes: the cluster's administrators and the coordinator's own components everything, a node
+//! what running its pods takes, and everybody what roles give them.
 //!
-//! Administrators and the coordinator's own components may do everything. A node may do what running its pods takes, and nothing to
-//! what is not its own. Nobody else may touch objects.
+//! [`node`] and what a [`Grant`] checks are functions of their arguments; [`access`] asks the store what they need.
 
+mod access;
+mod guard;
 mod mirrors;
+mod node;
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use dunlin_api::{Kind, Status, kind::pod::mirror_of};
+use dunlin_coordinator_core::authorizer::{Attributes, Target};
 use dunlin_link::{NodeName, labels::is_own_label};
 use serde_json::Value;
 
-use super::{
-    User,
-    path::{ResourceRequest, Verb},
-};
+pub(super) use self::{access::Decision, guard::RoleGuard};
+use super::{User, path::ResourceRequest};
 
-/// What a request is allowed, once its attributes are known.
+/// What a request is allowed, and what is still to be checked once its object is known.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    scope: Scope,
+    guard: Option<RoleGuard>,
+}
+
+/// Which objects a request is allowed for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Grant {
-    /// Everything.
+pub(super) enum Scope {
+    /// All.
     Full,
     /// The node's own Node, without what would widen the node's rights.
     OwnNode(NodeName),
+    /// An object that has the node's name.
+    OwnName(NodeName),
     /// Pods bound to the node.
     BoundPods(NodeName),
     /// Mirrors of the node's own static pods, which name no other object.
     OwnMirrors(NodeName),
-    /// ConfigMaps and Secrets that pods bound to the node name.
-    NamedConfig(NodeName),
     /// Events about the node and pods bound to it.
     OwnEvents(NodeName),
-}
-
-/// Decides by the attributes of a request.
-///
-/// # Errors
-/// 403 with Kubernetes' message.
-pub(super) fn authorize(user: &User, request: &ResourceRequest) -> Result<Grant, Status> {
-    if user.is_trusted() {
-        return Ok(Grant::Full);
-    }
-    let Some(node) = user.node_name() else { return Err(refuse(user, request, "")) };
-    let main = request.subresource.is_empty();
-    let status = request.subresource == "status";
-    let (group, plural) = (request.kind.group, request.kind.plural);
-    let grant = match (group, plural, request.verb) {
-        ("", "nodes", Verb::Create) if main => Some(Grant::OwnNode(node)),
-        ("", "nodes", Verb::Get | Verb::Update | Verb::Patch)
-            if (main || status) && request.name == node.as_str() =>
-        {
-            Some(Grant::OwnNode(node))
-        }
-        ("", "pods", Verb::Get | Verb::List | Verb::Watch) if main || status => Some(Grant::BoundPods(node)),
-        ("", "pods", Verb::Update | Verb::Patch) if status => Some(Grant::BoundPods(node)),
-        ("", "pods", Verb::Create | Verb::Delete) if main => Some(Grant::OwnMirrors(node)),
-        ("", "configmaps" | "secrets", Verb::Get) if main => Some(Grant::NamedConfig(node)),
-        ("", "events", Verb::Create) if main => Some(Grant::OwnEvents(node)),
-        _ => None,
-    };
-    grant.ok_or_else(|| refuse(user, request, ""))
+    /// Tokens for pods bound to the node.
+    BoundTokens(NodeName),
 }
 
 impl Grant {
+    /// Everything that was asked.
+    pub(super) const FULL: Self = Self { scope: Scope::Full, guard: None };
+
+    /// Which objects it is for.
+    pub(super) const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// Checks an object that is read, or the current state of one that is changed.
     pub(super) fn check_current(
         &self,
@@ -70,11 +60,14 @@ impl Grant {
         request: &ResourceRequest,
         object: &Value,
     ) -> Result<(), Status> {
-        match self {
-            Self::BoundPods(node) if object["spec"]["nodeName"] != node.as_str() => {
+        match &self.scope {
+            Scope::BoundPods(node) if object["spec"]["nodeName"] != node.as_str() => {
                 Err(refuse(user, request, &no_relation(node)))
             }
-            Self::OwnMirrors(node)
+            Scope::OwnEvents(node) if !is_told_by(object, node) => {
+                Err(refuse(user, request, &no_relation(node)))
+            }
+            Scope::OwnMirrors(node)
                 if object["spec"]["nodeName"] != node.as_str() || mirror_of(object).is_none() =>
             {
                 let why = format!("node '{node}' may only delete mirror pods that are bound to it");
@@ -91,15 +84,23 @@ impl Grant {
         request: &ResourceRequest,
         object: &Value,
     ) -> Result<(), Status> {
-        match self {
-            Self::OwnNode(node) if object["metadata"]["name"] != node.as_str() => {
-                Err(refuse(user, request, &format!("node '{node}' may only create its own Node")))
+        match &self.scope {
+            Scope::OwnNode(node) if object["metadata"]["name"] != node.as_str() => {
+                return Err(refuse(user, request, &format!("node '{node}' may only create its own Node")));
             }
-            Self::OwnNode(node) => check_labels(node, request.kind, &Value::Null, object),
-            Self::OwnMirrors(node) => mirrors::check_new(node, object)
-                .map_err(|why| Status::forbidden(request.kind, &name_of(object), &why)),
-            _ => Ok(()),
+            Scope::OwnName(node) if object["metadata"]["name"] != node.as_str() => {
+                let why = format!(
+                    "can only access {} with the same name as the requesting node",
+                    node::shown(request.kind)
+                );
+                return Err(Status::forbidden(request.kind, &name_of(object), &why));
+            }
+            Scope::OwnNode(node) => check_labels(node, request.kind, &Value::Null, object)?,
+            Scope::OwnMirrors(node) => mirrors::check_new(node, object)
+                .map_err(|why| Status::forbidden(request.kind, &name_of(object), &why))?,
+            _ => {}
         }
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.check(request.kind, &Value::Null, object))
     }
 
     /// Checks a change of an object.
@@ -109,37 +110,50 @@ impl Grant {
         old: &Value,
         new: &Value,
     ) -> Result<(), Status> {
-        match self {
-            Self::OwnNode(node) => {
+        match &self.scope {
+            Scope::OwnNode(node) => {
                 if old["spec"]["taints"] != new["spec"]["taints"] {
                     let detail = format!("node \"{node}\" is not allowed to modify taints");
                     return Err(Status::forbidden(request.kind, &request.name, &detail));
                 }
-                check_labels(node, request.kind, old, new)
+                check_labels(node, request.kind, old, new)?;
             }
-            Self::BoundPods(node) if old["metadata"]["labels"] != new["metadata"]["labels"] => {
+            Scope::BoundPods(node) if old["metadata"]["labels"] != new["metadata"]["labels"] => {
                 let detail = format!("node \"{node}\" cannot update labels through pod status");
-                Err(Status::forbidden(request.kind, &request.name, &detail))
+                return Err(Status::forbidden(request.kind, &request.name, &detail));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.check(request.kind, old, new))
     }
 
-    /// Checks that a list or watch asks for no more than it may see; `bound_to` is the node that its field selector names.
-    pub(super) fn check_list(
+    /// Checks that a list or watch asks for no more than it may see: `selected` tells the value that its field selector names for
+    /// a field.
+    pub(super) fn check_list<'s>(
         &self,
         user: &User,
         request: &ResourceRequest,
-        bound_to: Option<&str>,
+        selected: impl Fn(&str) -> Option<&'s str>,
     ) -> Result<(), Status> {
-        match self {
-            Self::BoundPods(node) if bound_to != Some(node.as_str()) => {
+        match &self.scope {
+            Scope::BoundPods(node) if selected("spec.nodeName") != Some(node.as_str()) => {
                 let detail = "can only list or watch pods with spec.nodeName field selector";
                 Err(refuse(user, request, &format!("node '{node}' {detail}")))
+            }
+            Scope::OwnNode(node)
+                if request.name != node.as_str() && selected("metadata.name") != Some(node.as_str()) =>
+            {
+                let why = format!("node '{node}' cannot read all nodes, only its own Node object");
+                Err(refuse(user, request, &why))
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an event was told by a node, in either form.
+fn is_told_by(event: &Value, node: &NodeName) -> bool {
+    event["source"]["host"] == node.as_str() || event["reportingInstance"] == node.as_str()
 }
 
 fn name_of(object: &Value) -> String {
@@ -151,39 +165,14 @@ fn check_labels(node: &NodeName, kind: &Kind, old: &Value, new: &Value) -> Resul
     let labels = |object: &Value| object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     let (old, new) = (labels(old), labels(new));
     let changed = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key));
-    let refused: BTreeSet<&str> = changed.map(String::as_str).filter(|key| !is_own_label(key)).collect();
+    let mut refused: Vec<&str> = changed.map(String::as_str).filter(|key| !is_own_label(key)).collect();
     if refused.is_empty() {
         return Ok(());
     }
-    let refused = refused.into_iter().collect::<Vec<_>>().join(", ");
-    let detail = format!("node \"{node}\" is not allowed to modify labels: {refused}");
+    refused.sort_unstable();
+    refused.dedup();
+    let detail = format!("node \"{node}\" is not allowed to modify labels: {}", refused.join(", "));
     Err(Status::forbidden(kind, node.as_str(), &detail))
-}
-
-/// Whether a pod names a ConfigMap or Secret, anywhere that makes a node need it.
-pub(super) fn names_config(pod: &Value, kind: &Kind, name: &str) -> bool {
-    let (references, volume, volume_name): (&[&str], _, _) = match kind.kind {
-        "Secret" => (&["secretRef", "secretKeyRef"], "secret", "secretName"),
-        _ => (&["configMapRef", "configMapKeyRef"], "configMap", "name"),
-    };
-    let spec = &pod["spec"];
-    let in_volumes = list(&spec["volumes"]).iter().any(|entry| {
-        let sources = list(&entry["projected"]["sources"]);
-        entry[volume][volume_name] == name || sources.iter().any(|source| source[volume]["name"] == name)
-    });
-    let pulls =
-        kind.kind == "Secret" && list(&spec["imagePullSecrets"]).iter().any(|entry| entry["name"] == name);
-    let in_containers = ["initContainers", "containers", "ephemeralContainers"].iter().any(|containers| {
-        list(&spec[*containers]).iter().any(|container| {
-            let mut entries = list(&container["envFrom"]).iter().chain(list(&container["env"]));
-            entries.any(|entry| {
-                references
-                    .iter()
-                    .any(|field| entry[*field]["name"] == name || entry["valueFrom"][*field]["name"] == name)
-            })
-        })
-    });
-    in_volumes || pulls || in_containers
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -197,26 +186,34 @@ pub(super) fn no_relation(node: &NodeName) -> String {
 
 /// 403 for a request; `why` may be empty.
 pub(super) fn refuse(user: &User, request: &ResourceRequest, why: &str) -> Status {
-    let detail = format!("User \"{}\" cannot {}{}", user.name, Asked(request), Why(why));
+    let detail = format!("User \"{}\" cannot {}{}", user.name, Asked(request.attributes()), Why(why));
     Status::forbidden(request.kind, &request.name, &detail)
 }
 
-struct Asked<'a>(&'a ResourceRequest);
+/// 403 for a path that is no object's; `why` may be empty.
+fn refuse_path(user: &User, verb: &str, path: &str, why: &str) -> Status {
+    let asked = Attributes { verb, target: Target::Path(path) };
+    let message = format!("forbidden: User \"{}\" cannot {}{}", user.name, Asked(asked), Why(why));
+    let mut status = Status::failure(403, "Forbidden", message);
+    status.0["details"] = serde_json::json!({});
+    status
+}
+
+struct Asked<'a>(Attributes<'a>);
 
 impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ResourceRequest { verb, kind, namespace, subresource, .. } = self.0;
-        let slash = if subresource.is_empty() { "" } else { "/" };
-        write!(
-            f,
-            "{} resource \"{}{slash}{subresource}\" in API group \"{}\"",
-            verb.as_str(),
-            kind.plural,
-            kind.group
-        )?;
-        match namespace.as_str() {
-            "" => write!(f, " at the cluster scope"),
-            namespace => write!(f, " in the namespace \"{namespace}\""),
+        let verb = self.0.verb;
+        match self.0.target {
+            Target::Path(path) => write!(f, "{verb} path \"{path}\""),
+            Target::Resource { group, resource, subresource, namespace, .. } => {
+                let slash = if subresource.is_empty() { "" } else { "/" };
+                write!(f, "{verb} resource \"{resource}{slash}{subresource}\" in API group \"{group}\"")?;
+                match namespace {
+                    "" => write!(f, " at the cluster scope"),
+                    namespace => write!(f, " in the namespace \"{namespace}\""),
+                }
+            }
         }
     }
 }
@@ -226,6 +223,22 @@ struct Why<'a>(&'a str);
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
+    }
+}
+
+impl ResourceRequest {
+    /// What authorizers look at. A namespace lies in itself.
+    pub(super) fn attributes(&self) -> Attributes<'_> {
+        let is_namespace = self.kind.group.is_empty() && self.kind.plural == "namespaces";
+        let namespace = if is_namespace { &self.name } else { &self.namespace };
+        let target = Target::Resource {
+            group: self.kind.group,
+            resource: self.kind.plural,
+            subresource: &self.subresource,
+            namespace,
+            name: &self.name,
+        };
+        Attributes { verb: self.verb.as_str(), target }
     }
 }
 

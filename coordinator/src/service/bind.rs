@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    ApiService, ObjectRef, User, authorize,
+    ApiService, ObjectRef, User,
     change::Decision,
     delete::settle,
     options::WriteOptions,
@@ -44,7 +44,7 @@ impl ApiService {
         binding: &Value,
         options: &WriteOptions,
     ) -> Result<(), Status> {
-        authorize::authorize(user, request)?;
+        self.authorize(user, request).await?;
         let target = check_binding(request, binding)?;
         let (now, now_text) = (self.clock().now(), self.clock().now_text());
         let object = request.object();
@@ -104,7 +104,7 @@ impl ApiService {
         namespace: &Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        authorize::authorize(user, request)?;
+        self.authorize(user, request).await?;
         let finalizers = namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
         let now = self.clock().now();
         let decide = |current: &Value| -> Result<Decision, Status> {

@@ -1,6 +1,7 @@
 //! What a cluster has from its first start.
 
 mod network;
+mod policy;
 
 use dunlin_api::{Status, kind};
 use serde_json::json;
@@ -23,10 +24,14 @@ pub enum BootstrapError {
     /// The range of addresses of Services, or the API's own Service.
     #[error("failed to create the Service of the API")]
     Network(#[source] Status),
+    /// Roles, bindings and priority classes.
+    #[error("failed to bring the default roles up to date")]
+    Policy(#[source] Status),
 }
 
 impl ApiService {
-    /// Makes the system's namespaces with their `default` service accounts, and the API's own Service, where they are missing.
+    /// Makes the system's namespaces with their `default` service accounts, roles, bindings and priority classes, and the API's own
+    /// Service, where they are missing, and brings roles and bindings of an older release up to date.
     ///
     /// # Errors
     /// When the store fails.
@@ -35,6 +40,7 @@ impl ApiService {
             let ensured = self.ensure_namespace(namespace).await;
             ensured.map_err(|source| BootstrapError::Namespace { namespace, source })?;
         }
+        self.ensure_policy().await.map_err(BootstrapError::Policy)?;
         self.ensure_network().await.map_err(BootstrapError::Network)
     }
 

@@ -2,6 +2,7 @@
 
 use dunlin_api::{
     Kind, Status,
+    admission::Surroundings,
     kind::{
         self,
         service::{NoPool, Pool},
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     ApiService, ObjectRef, User,
-    authorize::{self, Grant},
+    authorize::{self, Grant, Scope},
     change::with_version,
     companions::{Transition, Unmet},
     get::pod_kind,
@@ -38,7 +39,7 @@ impl ApiService {
         object: Value,
     ) -> Result<Value, Status> {
         let request = ResourceRequest::of_collection(Verb::Create, kind, namespace);
-        let grant = authorize::authorize(user, &request)?;
+        let grant = self.authorize(user, &request).await?;
         self.create_with(user, &request, &grant, object, &WriteOptions::internal(user))
             .await
             .map(|created| created.object)
@@ -59,8 +60,10 @@ impl ApiService {
         let requester = user.as_requester();
         for _ in 0..ATTEMPTS_MAX {
             let guard = self.check_namespace(request, &object).await?;
-            let ownership = options.ownership();
-            let created = self.prepare(request, object.clone(), (&requester, ownership), &mut numbers)?;
+            let surroundings = self.surroundings(request, &object).await?;
+            let origin =
+                Origin { requester: &requester, ownership: options.ownership(), surroundings: &surroundings };
+            let created = self.prepare(request, object.clone(), origin, &mut numbers)?;
             grant.check_new(user, request, &created.object)?;
             size::check_new(&created.object)?;
             self.check_references(user, request, grant, &created.object).await?;
@@ -84,20 +87,34 @@ impl ApiService {
 
     /// What a client without wishes would store.
     pub(super) fn prepare_plain(&self, request: &ResourceRequest, object: Value) -> Result<Value, Status> {
-        let writer = (&Requester::default(), Ownership::Tracked(User::controller_manager().component()));
-        self.prepare(request, object, writer, &mut NoPool).map(|prepared| prepared.object)
+        let ownership = Ownership::Tracked(User::controller_manager().component());
+        self.prepare_owned(request, object, ownership)
+    }
+
+    /// What becomes of an object of the system, whose fields are whose this says.
+    pub(super) fn prepare_owned(
+        &self,
+        request: &ResourceRequest,
+        object: Value,
+        ownership: Ownership<'_>,
+    ) -> Result<Value, Status> {
+        let (requester, surroundings) = (&Requester::default(), &Surroundings::default());
+        let origin = Origin { requester, ownership, surroundings };
+        self.prepare(request, object, origin, &mut NoPool).map(|prepared| prepared.object)
     }
 
     fn prepare(
         &self,
         request: &ResourceRequest,
         object: Value,
-        (requester, ownership): (&Requester, Ownership<'_>),
+        origin: Origin<'_>,
         numbers: &mut dyn Pool,
     ) -> Result<Accepted, Status> {
         let (uid, suffix) = (Uuid::new_v4().to_string(), name_suffix());
         let (namespace, now) = (&request.namespace, self.clock().now());
-        let creation = Creation { namespace, now, uid: &uid, suffix: &suffix, requester, ownership };
+        let Origin { requester, ownership, surroundings } = origin;
+        let creation =
+            Creation { namespace, now, uid: &uid, suffix: &suffix, requester, ownership, surroundings };
         pipeline::create(request.kind, object, &creation, numbers)
     }
 
@@ -164,7 +181,7 @@ impl ApiService {
         Err(status)
     }
 
-    /// Checks what a new object names: a pod its service account, a node's event its pod, a node's mirror its Node.
+    /// Checks what a new object is beside: a node's event its pod, a node's mirror its Node, a default class other classes.
     async fn check_references(
         &self,
         user: &User,
@@ -172,18 +189,15 @@ impl ApiService {
         grant: &Grant,
         object: &Value,
     ) -> Result<(), Status> {
-        if let Grant::OwnEvents(node) = grant
+        if let Scope::OwnEvents(node) = grant.scope()
             && !self.is_about(node.as_str(), &object["involvedObject"]).await?
         {
             return Err(authorize::refuse(user, request, &authorize::no_relation(node)));
         }
-        if let Grant::OwnMirrors(node) = grant {
+        if let Scope::OwnMirrors(node) = grant.scope() {
             self.check_owner(node, request, object).await?;
         }
-        if request.kind.kind == "Pod" && request.kind.group.is_empty() {
-            self.check_service_account(request, object).await?;
-        }
-        Ok(())
+        self.check_default_class(request, object).await
     }
 
     /// The Node that a mirror names as its owner is the one of today, so that it goes with it.
@@ -213,23 +227,6 @@ impl ApiService {
         self.check_namespace(&request, &Value::Null).await.map(drop)
     }
 
-    async fn check_service_account(&self, request: &ResourceRequest, pod: &Value) -> Result<(), Status> {
-        let name = pod["spec"]["serviceAccountName"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            return Ok(());
-        }
-        let kind = kind::by_kind("v1", "ServiceAccount").expect("the registry has service accounts");
-        let namespace = &request.namespace;
-        if self.read_value(ObjectRef { kind, namespace, name }).await?.is_some() {
-            return Ok(());
-        }
-        let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let detail = format!(
-            "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
-        );
-        Err(Status::forbidden(request.kind, pod_name, &detail))
-    }
-
     async fn is_about(&self, node: &str, involved: &Value) -> Result<bool, Status> {
         let text = |field: &str| involved[field].as_str().unwrap_or_default();
         match text("kind") {
@@ -244,6 +241,14 @@ impl ApiService {
             _ => Ok(false),
         }
     }
+}
+
+/// From whom a new object comes, and into what.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    requester: &'a Requester,
+    ownership: Ownership<'a>,
+    surroundings: &'a Surroundings,
 }
 
 enum Inserted {

@@ -2,13 +2,16 @@
 
 mod decide;
 
-use dunlin_api::{Status, kind::Removed};
+use dunlin_api::{
+    Status,
+    kind::{Removed, SYSTEM_PRIORITY_CLASSES},
+};
 use dunlin_coordinator_core::deletion::{Manner, Propagation, Stop, Wish};
 use serde_json::{Value, json};
 
 use self::decide::decide;
 use super::{
-    ApiService, ObjectRef, User, authorize,
+    ApiService, ObjectRef, User,
     change::{Decision, Outcome},
     delete_options::DeleteOptions,
     list::Found,
@@ -53,7 +56,7 @@ impl ApiService {
         };
         let options = DeleteOptions { wish, dry_run: DryRun::No };
         // A node may do this to its own pods and nothing else that deletes, so it is granted by what it may update.
-        let grant = authorize::authorize(user, &pod.request(Verb::Update, "status"))?;
+        let grant = self.authorize(user, &pod.request(Verb::Update, "status")).await?;
         let request = pod.request(Verb::Delete, "");
         let now = self.clock().now();
         let decide = |current: &Value| {
@@ -78,7 +81,7 @@ impl ApiService {
         list: &ListRequest,
         options: &DeleteOptions,
     ) -> Result<Found, Status> {
-        authorize::authorize(user, request)?;
+        self.authorize(user, request).await?;
         let mut found = self.find(request, list).await?;
         for item in &found.items {
             let Some(key) = StoredKey::parse(&item.key) else { continue };
@@ -98,10 +101,14 @@ impl ApiService {
         request: &ResourceRequest,
         options: &DeleteOptions,
     ) -> Result<Value, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let object = request.object();
         if Manner::of(object.kind) == Manner::Namespace && PROTECTED_NAMESPACES.contains(&object.name) {
             return Err(Status::forbidden(object.kind, object.name, "this namespace may not be deleted"));
+        }
+        if is_system_class(object) {
+            let detail = "this is a system priority class and cannot be deleted";
+            return Err(Status::forbidden(object.kind, object.name, detail));
         }
         let now = self.clock().now();
         let decide = |current: &Value| -> Result<Decision, Status> {
@@ -117,6 +124,12 @@ impl ApiService {
             }
         })
     }
+}
+
+/// Whether it is a priority class that the cluster cannot be without.
+fn is_system_class(object: ObjectRef<'_>) -> bool {
+    object.kind.kind == "PriorityClass"
+        && SYSTEM_PRIORITY_CLASSES.iter().any(|(name, _)| *name == object.name)
 }
 
 /// Namespaces that the cluster cannot be without.

@@ -5,11 +5,9 @@ use serde_json::Value;
 
 use super::{
     ApiService, ObjectRef, User,
-    authorize::{self, Grant},
+    authorize::Grant,
     path::{ResourceRequest, Verb},
-    stored,
 };
-use crate::store::ListOptions;
 
 impl ApiService {
     /// Reads an object.
@@ -18,7 +16,7 @@ impl ApiService {
     /// The refusal, as clients see it.
     pub async fn get(&self, user: &User, object: ObjectRef<'_>) -> Result<Value, Status> {
         let request = object.request(Verb::Get, "");
-        let grant = authorize::authorize(user, &request)?;
+        let grant = self.authorize(user, &request).await?;
         self.get_granted(user, &request, &grant).await
     }
 
@@ -28,28 +26,9 @@ impl ApiService {
         request: &ResourceRequest,
         grant: &Grant,
     ) -> Result<Value, Status> {
-        if let Grant::NamedConfig(node) = grant
-            && !self.names_config(node.as_str(), request).await?
-        {
-            return Err(authorize::refuse(user, request, &authorize::no_relation(node)));
-        }
         let object = self.read(request.object()).await?;
         grant.check_current(user, request, &object)?;
         Ok(object)
-    }
-
-    /// Whether a pod bound to `node` names the ConfigMap or Secret asked for.
-    async fn names_config(&self, node: &str, request: &ResourceRequest) -> Result<bool, Status> {
-        let pods = stored::prefix(pod_kind(), &request.namespace);
-        let options = ListOptions { prefix: pods, after: None, limit: None, at: None };
-        let page = self.store().list(options).await.map_err(super::store_failed)?;
-        for item in &page.items {
-            let pod = super::change::decode(item)?;
-            if pod["spec"]["nodeName"] == node && authorize::names_config(&pod, request.kind, &request.name) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 

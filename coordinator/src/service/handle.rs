@@ -8,6 +8,7 @@ use std::{
 use dunlin_api::{
     Status,
     decode::Format,
+    kind::Storage,
     pipeline::{self, Accepted as AcceptedObject},
     status::OptionsKind,
 };
@@ -18,7 +19,7 @@ use tokio::{io::AsyncRead, time::timeout};
 use tracing::Instrument as _;
 
 use super::{
-    ApiService, Offer, User, authorize,
+    ApiService, Offer, User,
     body::{self, Source},
     delete_options::DeleteOptions,
     figures::Asked,
@@ -91,8 +92,9 @@ impl ApiService {
             Ok(Target::Other) => Asked::other(head.method, routes::figure(&head.path)),
             Err(_) => *asked,
         };
-        if user.is_anonymous() && !matches!(target, Ok(Target::Resource(_))) {
-            routes::check_open(user, head.method, &head.path)?;
+        if target.is_err() && user.is_anonymous() {
+            // What is served here is told to nobody in particular.
+            routes::authorize(self, user, head.method, &head.path).await?;
         }
         match target? {
             Target::Resource(request) if is_long(&request, &query) => {
@@ -127,6 +129,7 @@ impl ApiService {
                     let work = if head.method == Method::Get { Work::Reading } else { Work::Mutating };
                     Some(self.inner.seats.take(work, user).await?)
                 };
+                routes::authorize(self, user, head.method, &head.path).await?;
                 if head.method == Method::Get
                     && let Some(answer) = self.describe(&head.path, &head.accept, &query).await
                 {
@@ -165,11 +168,11 @@ impl ApiService {
         if request.verb != Verb::Watch {
             return Ok(self.serve_log(user, &request, query).await?.holding(seat));
         }
-        let grant = authorize::authorize(user, &request)?;
+        let grant = self.authorize(user, &request).await?;
         let accepted = media::negotiate(accept, Answer::Watch)?;
         let shape = EventShape::new(accepted.shape, include_object(query)?);
         let mut options = WatchRequest::parse(request.kind, query)?;
-        grant.check_list(user, &request, options.selection.fields.exact("spec.nodeName"))?;
+        grant.check_list(user, &request, |field| options.selection.fields.exact(field))?;
         // The old way to watch one object: its name is in the path.
         let name = std::mem::take(&mut request.name);
         if !name.is_empty() {
@@ -202,16 +205,16 @@ impl ApiService {
         match request.verb {
             Verb::Get => {
                 check_readable(&request)?;
-                let grant = authorize::authorize(user, &request)?;
+                let grant = self.authorize(user, &request).await?;
                 self.check_get_version(query)?;
                 let object = self.get_granted(user, &request, &grant).await?;
                 shaper.object(200, AcceptedObject { object, warnings: Vec::new() })
             }
             Verb::List => {
-                let grant = authorize::authorize(user, &request)?;
+                let grant = self.authorize(user, &request).await?;
                 let prefix = stored::prefix(request.kind, &request.namespace);
                 let list = ListRequest::parse(request.kind, &prefix, query)?;
-                grant.check_list(user, &request, list.selection.fields.exact("spec.nodeName"))?;
+                grant.check_list(user, &request, |field| list.selection.fields.exact(field))?;
                 if list.limit.is_none() && shaper.is_spliced() {
                     return self.list_whole(request, list, shaper).await;
                 }
@@ -255,11 +258,21 @@ impl ApiService {
         source: Source<'_>,
         shaper: &Shaper,
     ) -> Result<Response, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let options = WriteOptions::parse(OptionsKind::Create, query)?;
         let format = format_of(content_type)?;
         let body = body::read(source).await?;
         match request.subresource.as_str() {
+            "" if matches!(request.kind.storage, Storage::None) => {
+                let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
+                let reviewed = self.review(user, request, decoded.object).await;
+                let response = reviewed.and_then(|reviewed| shaper.object(201, reviewed));
+                Ok(response.unwrap_or_else(Response::from).with_warnings_first(decoded.warnings))
+            }
+            "token" if request.kind.kind == "ServiceAccount" => {
+                let asked = token_request(&body, format)?;
+                shaper.object(201, self.create_token_for(user, request, &grant, asked).await?)
+            }
             "" => {
                 let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
                 let created = self.create_with(user, request, &grant, decoded.object, &options).await;
@@ -285,7 +298,7 @@ impl ApiService {
         source: Source<'_>,
         shaper: &Shaper,
     ) -> Result<Response, Status> {
-        authorize::authorize(user, request)?;
+        self.authorize(user, request).await?;
         let options = WriteOptions::parse(OptionsKind::Update, query)?;
         let format = format_of(content_type)?;
         let body = body::read(source).await?;
@@ -321,7 +334,7 @@ fn check_readable(request: &ResourceRequest) -> Result<(), Status> {
     match request.subresource.as_str() {
         "" => Ok(()),
         "status" if request.kind.has_subresource("status") => Ok(()),
-        "finalize" | "binding" => Err(Status::method_not_allowed()),
+        known if request.kind.has_subresource(known) => Err(Status::method_not_allowed()),
         _ => Err(Status::no_such_resource()),
     }
 }
@@ -350,6 +363,19 @@ fn plain_object(body: &[u8], format: Format) -> Result<Value, Status> {
     let document = dunlin_api::decode::document(body, format, None);
     let value = document.map_err(|error| Status::bad_request(error.to_string()))?.value;
     if value.is_object() { Ok(value) } else { Err(Status::bad_request("the body is no object")) }
+}
+
+/// A body that is a TokenRequest, or an empty object that becomes one.
+fn token_request(body: &[u8], format: Format) -> Result<Value, Status> {
+    let mut asked = plain_object(body, format)?;
+    for (field, expected) in [("apiVersion", "authentication.k8s.io/v1"), ("kind", "TokenRequest")] {
+        let given = asked[field].as_str().unwrap_or_default();
+        if !given.is_empty() && given != expected {
+            return Err(Status::bad_request(format!("{field} must be {expected}, not {given}")));
+        }
+        asked[field] = expected.into();
+    }
+    Ok(asked)
 }
 
 fn success(code: u16) -> Value {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    ApiService, User, authorize,
+    ApiService, User,
     change::decode,
     continue_token::ContinueToken,
     options::{At, ListRequest, Selection},
@@ -39,11 +39,9 @@ impl ApiService {
         selection: Selection,
     ) -> Result<(Vec<Value>, Revision), Status> {
         let request = ResourceRequest::of_collection(Verb::List, kind, namespace);
-        authorize::authorize(user, &request)?.check_list(
-            user,
-            &request,
-            selection.fields.exact("spec.nodeName"),
-        )?;
+        self.authorize(user, &request)
+            .await?
+            .check_list(user, &request, |field| selection.fields.exact(field))?;
         let found = self.find(&request, &ListRequest { selection, at: At::Newest, limit: None }).await?;
         let items = found.items.iter().map(decode).collect::<Result<_, _>>()?;
         Ok((items, found.revision))

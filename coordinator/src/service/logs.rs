@@ -14,7 +14,7 @@ use tokio::io::AsyncRead;
 
 use self::container::{Run, check_started, choose_container};
 use super::{
-    ApiService, User, authorize,
+    ApiService, User,
     path::ResourceRequest,
     query::Query,
     response::{ByteStream, Response, TEXT},
@@ -78,7 +78,7 @@ impl ApiService {
         request: &ResourceRequest,
         query: &Query,
     ) -> Result<Response, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let pod = self.get_granted(user, request, &grant).await?;
         let options = LogOptions::parse(&request.name, query, self.clock().now())?;
         let container = choose_container(&pod, query.text("container"))?;

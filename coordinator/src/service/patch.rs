@@ -9,7 +9,7 @@ use serde_json::Value;
 pub(super) use dunlin_api::patch::PatchKind;
 
 use super::{
-    ApiService, ObjectRef, User, authorize,
+    ApiService, ObjectRef, User,
     change::Decision,
     delete::settle,
     options::WriteOptions,
@@ -47,7 +47,7 @@ impl ApiService {
         body: &[u8],
         options: &WriteOptions,
     ) -> Result<Accepted, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let target = target(request)?;
         let mut warnings = Vec::new();
         let mut numbers = self.numbers(request.kind).await?;

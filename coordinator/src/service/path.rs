@@ -1,6 +1,6 @@
 //! From method, path and query to what is asked: which verb on which resource.
 
-use dunlin_api::{Kind, Status, kind};
+use dunlin_api::{FieldSelector, Kind, Status, kind};
 use dunlin_link::rpc::Method;
 
 use super::query::Query;
@@ -93,13 +93,33 @@ pub(super) fn parse(method: Method, path: &str, query: &Query) -> Result<Target,
     let found = kind::by_resource(group, version, place.plural).ok_or_else(Status::no_such_resource)?;
     place.check_scope(found)?;
     let verb = verb(method, &place, query, legacy_watch)?;
+    check_verb(found, &place, verb)?;
+    let name = match verb {
+        Verb::List | Verb::Watch | Verb::DeleteCollection if place.name.is_empty() => {
+            selected_name(found, query)
+        }
+        _ => place.name.to_owned(),
+    };
     Ok(Target::Resource(ResourceRequest {
         verb,
         kind: found,
         namespace: place.namespace.to_owned(),
-        name: place.name.to_owned(),
+        name,
         subresource: place.subresource.to_owned(),
     }))
+}
+
+/// Refuses what objects of a kind cannot be asked for.
+fn check_verb(kind: &Kind, place: &Place<'_>, verb: Verb) -> Result<(), Status> {
+    let is_served = !place.subresource.is_empty() || kind.verbs.contains(&verb.as_str());
+    if is_served { Ok(()) } else { Err(Status::method_not_allowed()) }
+}
+
+/// The one name that a field selector asks for: whoever may see this object may list and watch it.
+fn selected_name(kind: &Kind, query: &Query) -> String {
+    let fields = FieldSelector::parse(kind, query.text("fieldSelector")).unwrap_or_default();
+    let name = fields.exact("metadata.name").unwrap_or_default();
+    if name.contains('/') { String::new() } else { name.to_owned() }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -161,7 +181,7 @@ fn verb(method: Method, place: &Place<'_>, query: &Query, legacy_watch: LegacyWa
         (Method::Put, true) => Verb::Update,
         (Method::Patch, true) => Verb::Patch,
         (Method::Delete, true) if place.subresource.is_empty() => Verb::Delete,
-        (Method::Delete, false) if place.plural != "namespaces" => Verb::DeleteCollection,
+        (Method::Delete, false) => Verb::DeleteCollection,
         _ => return Err(Status::method_not_allowed()),
     };
     let creates_in_no_namespace = verb == Verb::Create && place.namespace.is_empty();

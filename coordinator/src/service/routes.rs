@@ -7,6 +7,7 @@ mod metrics;
 mod modules;
 mod nodelinks;
 mod nodes;
+mod openid;
 mod tokens;
 
 use dunlin_api::Status;
@@ -33,12 +34,10 @@ struct Route {
 /// Who may call an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// Everybody who shows who it is, and for some paths whoever does not.
-    Anyone,
-    /// Administrators, and whoever watches over the cluster.
-    Monitors,
-    /// Administrators and the coordinator's own components.
-    Administrators,
+    /// Who has a role that names its path.
+    Roles,
+    /// Everybody who showed good credentials, as far as the endpoint itself asks no more.
+    Authenticated,
 }
 
 /// How long an endpoint may take.
@@ -55,112 +54,133 @@ const ROUTES: &[Route] = &[
     Route {
         method: Method::Get,
         path: "/livez",
-        access: Access::Anyone,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(health::serve(service, call)),
     },
     Route {
         method: Method::Get,
         path: "/livez/{check}",
-        access: Access::Monitors,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(health::serve(service, call)),
     },
     Route {
         method: Method::Get,
         path: "/readyz",
-        access: Access::Anyone,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(health::serve(service, call)),
     },
     Route {
         method: Method::Get,
         path: "/readyz/{check}",
-        access: Access::Monitors,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(health::serve(service, call)),
     },
     Route {
         method: Method::Get,
         path: "/healthz",
-        access: Access::Anyone,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(health::serve(service, call)),
     },
     Route {
         method: Method::Get,
         path: "/healthz/{check}",
-        access: Access::Monitors,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(health::serve(service, call)),
     },
     Route {
         method: Method::Get,
         path: "/metrics",
-        access: Access::Monitors,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, _| Box::pin(service.metrics()),
     },
     Route {
         method: Method::Get,
+        path: "/.well-known/openid-configuration",
+        access: Access::Roles,
+        patience: Patience::Request,
+        serve: |service, _| Box::pin(service.openid_configuration()),
+    },
+    Route {
+        method: Method::Get,
+        path: "/openid/v1/jwks",
+        access: Access::Roles,
+        patience: Patience::Request,
+        serve: |service, _| Box::pin(service.openid_keys()),
+    },
+    Route {
+        method: Method::Post,
+        path: "/dunlin/v1/accountkeys/rotate",
+        access: Access::Roles,
+        patience: Patience::Request,
+        serve: |service, _| Box::pin(service.rotate_account_keys()),
+    },
+    Route {
+        method: Method::Get,
         path: "/dunlin/v1/cluster",
-        access: Access::Anyone,
+        access: Access::Authenticated,
         patience: Patience::Request,
         serve: |service, _| Box::pin(service.cluster()),
     },
     Route {
         method: Method::Put,
         path: "/dunlin/v1/modules",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Upload,
         serve: |service, call| Box::pin(service.put_module(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/modules",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, _| Box::pin(service.list_modules()),
     },
     Route {
         method: Method::Post,
         path: "/dunlin/v1/tokens",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.create_token(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/tokens",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, _| Box::pin(service.list_tokens()),
     },
     Route {
         method: Method::Delete,
         path: "/dunlin/v1/tokens/{id}",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.delete_token(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/nodes",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, _| Box::pin(service.list_members()),
     },
     Route {
         method: Method::Post,
         path: "/dunlin/v1/nodes/{name}/revoke",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.revoke_member(call)),
     },
     Route {
         method: Method::Post,
         path: "/dunlin/v1/nodes/{name}/replace",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.replace_member(call)),
     },
@@ -168,35 +188,35 @@ const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/dunlin/v1/nodelinks",
         // Whoever may list nodes.
-        access: Access::Anyone,
+        access: Access::Authenticated,
         patience: Patience::Request,
-        serve: |service, call| Box::pin(async move { service.list_node_links(&call) }),
+        serve: |service, call| Box::pin(service.list_node_links(call.user)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/nodes/{node}/held",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.list_held(call)),
     },
     Route {
         method: Method::Post,
         path: "/dunlin/v1/nodes/{node}/held",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.bury(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/backup",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.take_backup(call)),
     },
     Route {
         method: Method::Get,
         path: "/dunlin/v1/snapshots",
-        access: Access::Administrators,
+        access: Access::Roles,
         patience: Patience::Request,
         serve: |service, _| Box::pin(service.snapshot_status()),
     },
@@ -204,7 +224,7 @@ const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/dunlin/v1/namespaces/{namespace}/pods/{pod}/endpoints",
         // Whoever may read the pod.
-        access: Access::Anyone,
+        access: Access::Authenticated,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.pod_endpoints(call)),
     },
@@ -252,14 +272,6 @@ pub(super) async fn route<'a>(service: &'a ApiService, mut call: Call<'a>) -> Re
         if route.method != call.method {
             continue;
         }
-        let may = match route.access {
-            Access::Anyone => true,
-            Access::Monitors => call.user.is_trusted() || call.user.is_monitor(),
-            Access::Administrators => call.user.is_trusted(),
-        };
-        if !may {
-            return Err(forbidden(call.user, call.method, call.path));
-        }
         call.captures = captures;
         let served = (route.serve)(service, call);
         return match route.patience {
@@ -292,15 +304,22 @@ pub(super) fn is_open(path: &str) -> bool {
     OPEN.contains(&path)
 }
 
-/// Checks a path that is no object's for whoever showed nothing.
+/// Decides who may ask for a path that is no object's, one that nothing is at included.
 ///
 /// # Errors
-/// 403 for everything but health and version.
-pub(super) fn check_open(user: &User, method: Method, path: &str) -> Result<(), Status> {
-    if is_open(path) { Ok(()) } else { Err(forbidden(user, method, path)) }
-}
-
-fn forbidden(user: &User, method: Method, path: &str) -> Status {
+/// 403 with Kubernetes' message.
+pub(super) async fn authorize(
+    service: &ApiService,
+    user: &User,
+    method: Method,
+    path: &str,
+) -> Result<(), Status> {
+    let is_open = ROUTES
+        .iter()
+        .any(|route| route.access == Access::Authenticated && captures(route.path, path).is_some());
+    if is_open && user.is_authenticated() {
+        return Ok(());
+    }
     let verb = match method {
         Method::Get => "get",
         Method::Post => "post",
@@ -308,10 +327,7 @@ fn forbidden(user: &User, method: Method, path: &str) -> Status {
         Method::Patch => "patch",
         Method::Delete => "delete",
     };
-    let message = format!("forbidden: User \"{}\" cannot {verb} path \"{path}\"", user.name);
-    let mut status = Status::failure(403, "Forbidden", message);
-    status.0["details"] = json!({});
-    status
+    service.authorize_path(user, verb, path).await
 }
 
 impl ApiService {

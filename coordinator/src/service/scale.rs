@@ -9,7 +9,7 @@ use dunlin_api::{
 use serde_json::Value;
 
 use super::{
-    ApiService, User, authorize,
+    ApiService, User,
     body::{self, Source},
     change::Decision,
     delete::settle,
@@ -34,7 +34,7 @@ impl ApiService {
         source: Source<'_>,
         shaper: &Shaper,
     ) -> Result<Response, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let (object, warnings) = match request.verb {
             Verb::Get => {
                 self.check_get_version(query)?;
@@ -80,7 +80,7 @@ impl ApiService {
         request: &ResourceRequest,
         writing: &Writing<'_>,
     ) -> Result<Accepted, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let Writing { scaling, dry_run, validation, manager } = writing;
         let mut warnings = Vec::new();
         let mut numbers = self.numbers(request.kind).await?;

@@ -47,6 +47,11 @@ pub fn prefix(kind: &Kind, namespace: &str) -> String {
     }
 }
 
+/// The prefix of all keys of the kinds of a group other than the core group.
+pub fn group_prefix(group: &str) -> String {
+    format!("{REGISTRY_PREFIX}{group}/")
+}
+
 fn folder(kind: &Kind) -> String {
     if kind.group.is_empty() {
         format!("{}/", kind.plural)

@@ -1,5 +1,6 @@
 //! The service as a whole, through [`ApiService::handle`], on a real store.
 
+mod access;
 mod applies;
 mod golden;
 mod health;
@@ -8,6 +9,7 @@ mod lists;
 mod nodes;
 mod openapi;
 mod pods;
+mod reviews;
 mod services;
 mod watches;
 
@@ -40,7 +42,7 @@ impl Fixture {
         let service = ApiService::new(store, Clock::new(|| NOW));
         attach(&service);
         service.bootstrap().await.unwrap();
-        let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+        let admin = User::new("admin", ["system:masters".to_owned()]);
         Self { service, admin, _folder: folder }
     }
 

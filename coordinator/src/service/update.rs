@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     ApiService, ObjectRef, User,
-    authorize::{self, Grant},
+    authorize::Grant,
     change::Decision,
     delete::settle,
     options::{DryRun, WriteOptions},
@@ -59,7 +59,7 @@ impl ApiService {
         mut edit: impl FnMut(&mut Value) -> bool + Send,
     ) -> Result<Value, ModifyError> {
         let request = object.request(Verb::Update, subresource);
-        let grant = authorize::authorize(user, &request)?;
+        let grant = self.authorize(user, &request).await?;
         let target = target(&request)?;
         let mut numbers = self.numbers(request.kind).await?;
         let decide = |current: &Value| {
@@ -90,7 +90,7 @@ impl ApiService {
         new: Value,
         options: &WriteOptions,
     ) -> Result<Accepted, Status> {
-        let grant = authorize::authorize(user, request)?;
+        let grant = self.authorize(user, request).await?;
         let target = target(request)?;
         let mut warnings = Vec::new();
         let mut numbers = self.numbers(request.kind).await?;

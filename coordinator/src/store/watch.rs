@@ -63,6 +63,21 @@ impl Watch {
         None
     }
 
+    /// The changes that are there by now, without waiting for more.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] when this reader fell too far behind; it must list again.
+    pub(crate) async fn pending(&mut self) -> Result<Vec<WatchEvent>, StoreError> {
+        let newest = self.shared.revision();
+        let mut pending = Vec::new();
+        while self.position < newest {
+            let Changes { events, upto } = self.changes().await?;
+            self.position = upto;
+            pending.extend(events);
+        }
+        Ok(pending)
+    }
+
     /// Everything up to this revision has been told: where a bookmark stands, and where another watch can go on.
     pub fn position(&self) -> Revision {
         self.position

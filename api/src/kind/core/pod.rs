@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    Status,
+    admission,
     kind::{Column, FieldLabel, FieldLabels, Generation, Kind, Removed, Subresource},
     pipeline::Creation,
     time::format_time,
-    value::{default, has, list, object_mut, put, set, text},
+    value::{has, list, object_mut, put, set},
 };
 
 mod columns;
@@ -69,7 +69,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         let class = old["status"]["qosClass"].clone();
         put(object_mut(new, "status"), "qosClass", class);
     },
-    admit,
+    admit: admission::admit_pod,
     validate: validate::object,
     validate_update: validate::update,
     validate_status: validate::status,
@@ -96,62 +96,10 @@ fn prepare_create(object: &mut Value, creation: &Creation<'_>) {
     set(object, "status", status);
 }
 
-/// What Kubernetes' admission plugins set and refuse: service account, priority, default tolerations.
-fn admit(kind: &Kind, object: &mut Value) -> Result<(), Status> {
-    let name = text(&object["metadata"], "name").to_owned();
-    // What runs from a node's own disk needs no account, and its mirror may name none.
-    let is_mirror = mirror_of(object).is_some();
-    let spec = object_mut(object, "spec");
-    if text(spec, "serviceAccountName").is_empty() && !is_mirror {
-        set(spec, "serviceAccountName", "default");
-        set(spec, "serviceAccount", "default");
-    }
-    let class = text(spec, "priorityClassName");
-    let computed = match (class, PRIORITY_CLASSES.iter().find(|(name, _)| *name == class)) {
-        ("", _) => 0,
-        (_, Some((_, priority))) => *priority,
-        (class, None) => {
-            return Err(Status::forbidden(
-                kind,
-                &name,
-                &format!("no PriorityClass with name {class} was found"),
-            ));
-        }
-    };
-    if let Some(given) = spec["priority"].as_i64().filter(|given| *given != computed) {
-        let detail = format!(
-            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller \
-             computed {computed} from the given PriorityClass name"
-        );
-        return Err(Status::forbidden(kind, &name, &detail));
-    }
-    set(spec, "priority", computed);
-    default(spec, "preemptionPolicy", "PreemptLowerPriority");
-    tolerate_lost_nodes(spec);
-    Ok(())
-}
-
 /// The static pod that a pod only shows, by its uid on its node; `None` for a pod that is one itself. Kubernetes calls such a pod a
 /// mirror: what it shows runs whether it is there or not.
 pub fn mirror_of(pod: &Value) -> Option<&str> {
     pod.get("metadata")?.get("annotations")?.get(MIRROR)?.as_str()
-}
-
-/// A pod stays for a while on a node that is not ready, unless it says otherwise.
-fn tolerate_lost_nodes(spec: &mut Value) {
-    let mut tolerations = list(spec, "tolerations").to_vec();
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        let tolerated = tolerations.iter().any(|toleration| {
-            ["", key].contains(&text(toleration, "key"))
-                && ["", "NoExecute"].contains(&text(toleration, "effect"))
-        });
-        if !tolerated {
-            tolerations.push(json!({
-                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST_NODE_SECONDS,
-            }));
-        }
-    }
-    put(spec, "tolerations", tolerations.into());
 }
 
 /// The annotation that makes a pod a mirror, see [`mirror_of`].
@@ -169,9 +117,3 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 fn is_sidecar(container: &Value) -> bool {
     has(container, "restartPolicy") && container["restartPolicy"] == "Always"
 }
-
-/// The classes that every cluster has; others come with the PriorityClass kind.
-const PRIORITY_CLASSES: [(&str, i64); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
-
-const LOST_NODE_SECONDS: i64 = 300;

@@ -107,10 +107,16 @@ fn check_json(object: &Value, key: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Kubernetes warns about certificates it cannot read; here only whether there is any PEM at all.
+/// Kubernetes warns about certificates it cannot read; here only whether there is any PEM at all. And a warning of our own.
 fn warnings(object: &Value) -> Vec<String> {
     let certificate = object["data"]["tls.crt"].as_str().map(|text| base64::decode(text).unwrap_or_default());
     match (text(object, "type"), certificate) {
+        ("kubernetes.io/service-account-token", _) if !has(&object["data"], "token") => {
+            vec![
+                "type: kubernetes.io/service-account-token: no token is put into it, so it has no effect yet"
+                    .to_owned(),
+            ]
+        }
         ("kubernetes.io/tls", Some(bytes)) if !contains(&bytes, b"-----BEGIN ") => {
             vec!["tls: failed to find any PEM data in certificate input".to_owned()]
         }

@@ -10,7 +10,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, client::WantsClientCert};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde_json::Value;
 use tokio::{net::TcpStream, runtime::Runtime};
@@ -35,23 +35,24 @@ pub(super) struct Answer {
 impl Client {
     /// A client with the first user of a kubeconfig.
     pub(super) fn new(kubeconfig: &Path, address: &str) -> Self {
-        let text = std::fs::read_to_string(kubeconfig).unwrap();
-        let config: Value = serde_norway::from_str(&text).unwrap();
-        let decoded = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
+        let config = read(kubeconfig);
         let user = &config["users"][0]["user"];
         let certificate = decoded(&user["client-certificate-data"]);
         let key = decoded(&user["client-key-data"]);
-        let authority = decoded(&config["clusters"][0]["cluster"]["certificate-authority-data"]);
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&authority).unwrap()).unwrap();
         let chain = CertificateDer::pem_slice_iter(&certificate).map(Result::unwrap).collect();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(&key).unwrap())
-            .unwrap();
+        let builder = trusting(&config);
+        Self::with(
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(&key).unwrap()).unwrap(),
+            address,
+        )
+    }
+
+    /// A client that trusts the cluster of a kubeconfig and shows no certificate.
+    pub(super) fn nobody(kubeconfig: &Path, address: &str) -> Self {
+        Self::with(trusting(&read(kubeconfig)).with_no_client_auth(), address)
+    }
+
+    fn with(config: ClientConfig, address: &str) -> Self {
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             connector: TlsConnector::from(Arc::new(config)),
@@ -98,4 +99,23 @@ async fn connect(connector: &TlsConnector, address: &str) -> SendRequest<Full<By
     // Ends with the connection.
     tokio::spawn(connection);
     sender
+}
+
+fn read(kubeconfig: &Path) -> Value {
+    serde_norway::from_str(&std::fs::read_to_string(kubeconfig).unwrap()).unwrap()
+}
+
+fn decoded(value: &Value) -> Vec<u8> {
+    STANDARD.decode(value.as_str().unwrap()).unwrap()
+}
+
+fn trusting(config: &Value) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let authority = decoded(&config["clusters"][0]["cluster"]["certificate-authority-data"]);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
 }

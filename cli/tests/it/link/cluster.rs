@@ -222,7 +222,7 @@ impl Coordinator {
         api.attach_sessions(Arc::new(sessions.clone()));
         let members = Members::new(pki.clone(), tokens.clone(), Clock::system(), Duration::from_secs(3600));
         let certificate = ServingCertificate::new(&pki, &[]).unwrap();
-        let authenticator = Authenticator::new(members.clone(), tokens.clone());
+        let authenticator = Authenticator::new(members.clone(), tokens.clone(), api.clone());
         let services = Services::new(certificate, members, sessions.clone(), api.clone(), authenticator);
         let server = QuicServer::bind(address, tunables, services).unwrap();
         let address = server.local_addr().unwrap();

@@ -94,7 +94,7 @@ async fn another_nodes_certificate_opens_no_session() {
 /// Deletes a Node object, as an administrator does.
 async fn remove(coordinator: &Coordinator, name: &str) {
     let kind = kind::by_kind("v1", "Node").unwrap();
-    let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+    let admin = User::new("admin", ["system:masters".to_owned()]);
     let object = json!({ "metadata": { "name": name } });
     coordinator.api.create(&admin, kind, "", object).await.unwrap();
     let object = ObjectRef { kind, namespace: "", name };

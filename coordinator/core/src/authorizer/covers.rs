@@ -28,7 +28,7 @@ pub fn everything() -> [PolicyRule; 2] {
 }
 
 /// A rule as rights of one verb on one thing each.
-fn broken_down(rule: &PolicyRule) -> Vec<PolicyRule> {
+pub fn broken_down(rule: &PolicyRule) -> Vec<PolicyRule> {
     let mut rights = Vec::new();
     for group in &rule.api_groups {
         for resource in &rule.resources {
@@ -86,7 +86,7 @@ fn gives(rule: &PolicyRule, right: &PolicyRule) -> bool {
 }
 
 /// Joins rights that differ only in their verb.
-fn compacted(rights: Vec<PolicyRule>) -> Vec<PolicyRule> {
+pub fn compacted(rights: Vec<PolicyRule>) -> Vec<PolicyRule> {
     let mut rules: Vec<PolicyRule> = Vec::new();
     for right in rights {
         let same = |rule: &&mut PolicyRule| {

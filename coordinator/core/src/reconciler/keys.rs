@@ -23,6 +23,10 @@ pub enum Key {
     Namespace(Arc<str>),
     /// All pods.
     Pods,
+    /// All ClusterRoles.
+    ClusterRoles,
+    /// All bootstrap tokens.
+    BootstrapTokens,
     /// An object with its owners and dependents.
     Object(ObjectId),
 }

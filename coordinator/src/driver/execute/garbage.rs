@@ -4,8 +4,8 @@ use dunlin_api::Status;
 use dunlin_coordinator_core::view::ObjectId;
 use serde_json::{Value, json};
 
-use super::{Executor, controllers};
-use crate::service::ObjectRef;
+use super::Executor;
+use crate::service::{ObjectRef, User};
 
 impl Executor {
     pub(super) async fn delete_dependent(
@@ -16,7 +16,7 @@ impl Executor {
     ) -> Result<(), Status> {
         let options = json!({ "preconditions": { "uid": uid }, "propagationPolicy": policy });
         let Some(object) = object(id) else { return Ok(()) };
-        self.service.delete(&controllers(), object, options).await.map(drop)
+        self.service.delete(&collector(), object, options).await.map(drop)
     }
 
     pub(super) async fn disown(&self, id: &ObjectId, uid: &str, owners: &[String]) -> Result<(), Status> {
@@ -53,11 +53,7 @@ impl Executor {
             }
             changed
         };
-        self.service
-            .modify(&controllers(), target, "", Some(uid), change)
-            .await
-            .map(drop)
-            .map_err(Status::from)
+        self.service.modify(&collector(), target, "", Some(uid), change).await.map(drop).map_err(Status::from)
     }
 }
 
@@ -65,4 +61,8 @@ impl Executor {
 fn object(id: &ObjectId) -> Option<ObjectRef<'_>> {
     let kind = id.resource.kind()?;
     Some(ObjectRef { kind, namespace: &id.key.namespace, name: &id.key.name })
+}
+
+fn collector() -> User {
+    User::controller("generic-garbage-collector")
 }

@@ -8,11 +8,11 @@ use dunlin_link::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Call, not_served};
+use super::not_served;
 use crate::{
     service::{
-        ApiService,
-        authorize::{Grant, authorize, refuse},
+        ApiService, User,
+        authorize::{Scope, refuse},
         path::{ResourceRequest, Verb},
         response::Response,
     },
@@ -21,11 +21,11 @@ use crate::{
 
 impl ApiService {
     /// Whoever may list nodes may know how they are connected.
-    pub(super) fn list_node_links(&self, call: &Call<'_>) -> Result<Response, Status> {
+    pub(super) async fn list_node_links(&self, user: &User) -> Result<Response, Status> {
         let kind = dunlin_api::kind::by_kind("v1", "Node").expect("the registry has nodes");
         let request = ResourceRequest::of_collection(Verb::List, kind, "");
-        if authorize(call.user, &request)? != Grant::Full {
-            return Err(refuse(call.user, &request, ""));
+        if *self.authorize(user, &request).await?.scope() != Scope::Full {
+            return Err(refuse(user, &request, ""));
         }
         let sessions = self.inner.attached.sessions.get().ok_or_else(not_served)?;
         let items: Vec<Value> = sessions.links().iter().map(described).collect();

@@ -107,7 +107,7 @@ async fn a_seat_that_comes_too_late_goes_on() {
 #[tokio::test]
 async fn work_that_does_not_end_is_not_waited_for() {
     let seats = Seats::new();
-    let user = User { name: "u".to_owned(), groups: Vec::new() };
+    let user = User::new("u", []);
     let mut taken = Vec::new();
     let refused = loop {
         match seats.take(Work::Long, &user).now_or_never().unwrap() {
@@ -118,6 +118,6 @@ async fn work_that_does_not_end_is_not_waited_for() {
     assert_eq!((taken.len(), refused.code()), (LONG.each, 429));
     let expected = Use { taken: LONG.each, waiting: 0, refused: 1 };
     assert_eq!(seats.usage(Work::Long), expected);
-    let admin = User { name: "admin".to_owned(), groups: vec!["system:masters".to_owned()] };
+    let admin = User::new("admin", ["system:masters".to_owned()]);
     assert!(seats.take(Work::Long, &admin).await.is_ok());
 }

@@ -48,7 +48,7 @@ async fn what_is_wrong_is_told() {
 #[tokio::test]
 async fn details_are_for_those_who_watch_over_the_cluster() {
     let fixture = Fixture::start().await;
-    let user = |group: &str| User { name: "u".to_owned(), groups: vec![group.to_owned()] };
+    let user = |group: &str| User::new("u", [group.to_owned()]).authenticated();
     for path in ["/livez/ping", "/metrics", "/healthz/store"] {
         for (group, code) in [("system:monitoring", 200), ("system:masters", 200), ("x", 403)] {
             let response = fixture.send_as(&user(group), Request::new(Method::Get, path)).await;

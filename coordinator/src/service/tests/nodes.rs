@@ -169,7 +169,7 @@ async fn links_are_for_those_who_may_list_nodes() {
     fixture.expect(503, links()).await;
     fixture.service.attach_sessions(std::sync::Arc::new(OneLink));
     fixture.expect_as(403, &User::node(&NodeName::new("n1")), links()).await;
-    let nobody = User { name: "x".to_owned(), groups: Vec::new() };
+    let nobody = User::new("x", []);
     fixture.expect_as(403, &nobody, links()).await;
     let link = fixture.expect(200, links()).await["items"][0].take();
     assert_eq!(link["node"], "n1");

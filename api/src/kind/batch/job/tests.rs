@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    admission::Surroundings,
     field::messages,
     pipeline::{Ownership, Requester},
 };
@@ -19,6 +20,7 @@ fn job(change: impl FnOnce(&mut Value)) -> Value {
         suffix: "abcde",
         requester: &Requester::default(),
         ownership,
+        surroundings: &Surroundings::default(),
     };
     defaults(&mut object);
     prepare_create(&mut object, &creation);

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::CONTAINER_LISTS;
 use crate::{
+    admission::is_access_volume,
     field::Path,
     value::{has, list, text},
 };
@@ -98,7 +99,8 @@ fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
             continue;
         }
         if each {
-            for (position, element) in child.as_array().into_iter().flatten().enumerate() {
+            let elements = child.as_array().into_iter().flatten().enumerate();
+            for (position, element) in elements.filter(|(_, element)| !is_access_volume(element)) {
                 find(element, rest, &path.index(position), found);
             }
         } else {
@@ -110,7 +112,8 @@ fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
-        Value::Array(elements) => elements.is_empty(),
+        // The volume with the pod's token is the system's, and nobody asked for it.
+        Value::Array(elements) => elements.iter().all(is_access_volume),
         Value::Object(fields) => fields.is_empty(),
         Value::String(text) => text.is_empty(),
         Value::Bool(true) | Value::Number(_) => false,

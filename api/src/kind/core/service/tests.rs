@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Status,
+    admission::Surroundings,
     pipeline::{self, Change, Creation, Ownership, Requester, Target},
 };
 
@@ -48,6 +49,7 @@ fn create(spec: Value) -> Result<Value, Status> {
         suffix: "",
         requester: &Requester::default(),
         ownership: Ownership::AsGiven,
+        surroundings: &Surroundings::default(),
     };
     let object = json!({"metadata": {"name": "s"}, "spec": spec});
     pipeline::create(&KIND, object, &creation, &mut CountingPool::new()).map(|created| created.object)

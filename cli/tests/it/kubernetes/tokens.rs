@@ -1,0 +1,80 @@
+//! Tokens of service accounts, and who may do what with them.
+
+use serde_json::Value;
+
+use super::client::Client;
+use crate::site::Site;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+#[test]
+fn a_token_has_the_rights_of_its_account_as_long_as_that_is_there() {
+    let site = Site::start();
+    let ask = |target: &str, token: &str| {
+        // A connection of its own: a refusal may end it.
+        let mut client = Client::nobody(&site.config(), &site.address());
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str())];
+        let headers = if token.is_empty() { &[][..] } else { &headers[..] };
+        let answer = client.send("GET", target, headers, b"");
+        let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
+        (answer.status, body["message"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(ask("/version", "").0, 200);
+    assert_eq!(ask("/livez", "").0, 200);
+    assert_eq!(ask("/api", "").0, 403);
+    assert_eq!(ask(PODS, "").0, 403);
+    assert_eq!(ask(PODS, "no.such.token").0, 401);
+
+    assert_eq!(site.ok(&["create", "serviceaccount", "builder"], ""), "serviceaccount/builder created\n");
+    let token = site.ok(&["create", "token", "builder", "--duration", "10m"], "").trim().to_owned();
+    let (status, message) = ask(PODS, &token);
+    let expected = "pods is forbidden: User \"system:serviceaccount:default:builder\" cannot list resource \"pods\" in API group \"\" \
+                    in the namespace \"default\"";
+    assert_eq!((status, message.as_str()), (403, expected));
+    let created = site.ok(&["create", "role", "reader", "--verb=get,list", "--resource=pods,pods/log"], "");
+    assert_eq!(created, "role.rbac.authorization.k8s.io/reader created\n");
+    let created = site
+        .ok(&["create", "rolebinding", "builder", "--role=reader", "--serviceaccount=default:builder"], "");
+    assert_eq!(created, "rolebinding.rbac.authorization.k8s.io/builder created\n");
+    assert_eq!(ask(PODS, &token).0, 200);
+    assert_eq!(ask("/api/v1/pods", &token).0, 403);
+    assert_eq!(ask("/openid/v1/jwks", &token).0, 200);
+    // It is for somebody else.
+    let vault = site.ok(&["create", "token", "builder", "--audience", "vault"], "").trim().to_owned();
+    assert_eq!(ask(PODS, &vault).0, 401);
+    site.ok(&["delete", "serviceaccount", "builder"], "");
+    assert_eq!(ask(PODS, &token).0, 401);
+}
+
+#[test]
+fn the_command_line_asks_who_it_is_and_what_it_may_do() {
+    let site = Site::start();
+    let who = site.ok(&["auth", "whoami"], "");
+    let lines: Vec<Vec<&str>> =
+        who.lines().map(|line| line.splitn(2, "   ").map(str::trim).collect()).collect();
+    assert_eq!(lines[0], ["ATTRIBUTE", "VALUE"]);
+    assert_eq!(lines[1], ["Username", "admin"]);
+    assert_eq!(lines[2], ["Groups", "[system:masters system:authenticated]"]);
+    assert!(lines[3][1].starts_with("[X509SHA256="), "{who}");
+    assert_eq!(site.ok(&["auth", "can-i", "create", "pods", "-A"], ""), "yes\n");
+    assert_eq!(site.ok(&["auth", "can-i", "get", "/metrics"], ""), "yes\n");
+    let list = site.ok(&["auth", "can-i", "--list"], "");
+    assert!(list.starts_with("Resources"), "{list}");
+    assert!(list.lines().any(|line| line.split_whitespace().eq(["*.*", "[]", "[]", "[*]"])), "{list}");
+    let role = site.ok(
+        &[
+            "create",
+            "clusterrole",
+            "cr",
+            "--verb=get",
+            "--non-resource-url=/x",
+            "--dry-run=client",
+            "-o",
+            "yaml",
+        ],
+        "",
+    );
+    let role: Value = serde_norway::from_str(&role).unwrap();
+    assert_eq!(role["rules"], serde_json::json!([{"verbs": ["get"], "nonResourceURLs": ["/x"]}]));
+}

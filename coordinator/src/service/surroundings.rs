@@ -1,0 +1,126 @@
+//! What admission has to know of the cluster: a pod's service account, and priority classes.
+
+use std::collections::BTreeMap;
+
+use dunlin_api::{
+    Status,
+    admission::{self, PriorityClass, Surroundings},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{ApiService, followed::Projection, path::ResourceRequest, store_failed, stored::StoredKey};
+
+/// All priority classes, by name.
+#[derive(Debug, Default)]
+pub(super) struct PriorityClasses(BTreeMap<Box<str>, Class>);
+
+#[derive(Debug)]
+struct Class {
+    class: PriorityClass,
+    is_default: bool,
+}
+
+impl ApiService {
+    /// What is around an object that is about to be created.
+    ///
+    /// # Errors
+    /// 403 when a pod names an account that is not there.
+    pub(super) async fn surroundings(
+        &self,
+        request: &ResourceRequest,
+        object: &Value,
+    ) -> Result<Surroundings, Status> {
+        let Some(needs) = admission::needs(request.kind, object) else { return Ok(Surroundings::default()) };
+        let service_account = match needs.service_account {
+            Some(name) => Some(self.account_of(request, object, name).await?),
+            None => None,
+        };
+        let classes = &self.inner.priority_classes;
+        let priority_class = classes.look(self.store(), |classes| classes.find(needs.priority_class)).await;
+        Ok(Surroundings { service_account, priority_class: priority_class.map_err(store_failed)? })
+    }
+
+    async fn account_of(&self, request: &ResourceRequest, pod: &Value, name: &str) -> Result<Value, Status> {
+        let namespace = &request.namespace;
+        let found = self.find_core("ServiceAccount", namespace, name).await?;
+        found.ok_or_else(|| {
+            let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let detail = format!(
+                "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
+            );
+            Status::forbidden(request.kind, pod, &detail)
+        })
+    }
+
+    /// Refuses a second class for pods that name none.
+    pub(super) async fn check_default_class(
+        &self,
+        request: &ResourceRequest,
+        class: &Value,
+    ) -> Result<(), Status> {
+        if request.kind.kind != "PriorityClass" || class["globalDefault"] != true {
+            return Ok(());
+        }
+        let name = class["metadata"]["name"].as_str().unwrap_or_default();
+        let classes = &self.inner.priority_classes;
+        let other = classes.look(self.store(), |classes| classes.default_but_for(name)).await;
+        match other.map_err(store_failed)? {
+            None => Ok(()),
+            Some(other) => {
+                let detail =
+                    format!("PriorityClass {other} is already marked as default. Only one default can exist");
+                Err(Status::forbidden(request.kind, name, &detail))
+            }
+        }
+    }
+}
+
+impl PriorityClasses {
+    /// The class of this name; of several defaults the lowest counts, when the name is empty.
+    fn find(&self, name: &str) -> Option<PriorityClass> {
+        let found = match name {
+            "" => self.0.values().filter(|class| class.is_default).min_by_key(|class| class.class.value),
+            name => self.0.get(name),
+        };
+        found.map(|class| class.class.clone())
+    }
+
+    fn default_but_for(&self, name: &str) -> Option<String> {
+        let mut defaults = self.0.values().filter(|class| class.is_default && class.class.name != name);
+        defaults.next().map(|class| class.class.name.clone())
+    }
+}
+
+impl Projection for PriorityClasses {
+    fn put(&mut self, key: StoredKey<'_>, json: &[u8]) {
+        match serde_json::from_slice::<Shape>(json) {
+            Ok(Shape { value, global_default, preemption_policy }) => {
+                let class = PriorityClass { name: key.name.to_owned(), value, preemption_policy };
+                self.0.insert(key.name.into(), Class { class, is_default: global_default });
+            }
+            Err(error) => {
+                tracing::error!(name = key.name, %error, "a stored priority class cannot be decoded");
+                self.remove(key);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: StoredKey<'_>) {
+        self.0.remove(key.name);
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    value: i64,
+    #[serde(default)]
+    global_default: bool,
+    #[serde(default = "preempts")]
+    preemption_policy: String,
+}
+
+fn preempts() -> String {
+    "PreemptLowerPriority".to_owned()
+}
