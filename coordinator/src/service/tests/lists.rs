@@ -80,8 +80,8 @@ async fn pages_show_one_moment_while_others_write() {
 async fn a_list_longer_than_a_page_is_told_whole() {
     let fixture = Fixture::start().await;
     let mut expected: Vec<String> = (0..1203).map(|number| format!("m{number:04}")).collect();
-    // Many at once share the disk's flushes; all at once would be more than are served.
-    for some in expected.chunks(400) {
+    // Many at once share the disk's flushes; all at once would be more than one user may have waiting.
+    for some in expected.chunks(100) {
         let creations = some.iter().map(|name| {
             let object = json!({"metadata": {"name": name, "labels": {"last": &name[4..]}}});
             fixture.send(Request::new(Method::Post, CONFIG_MAPS).with_body(&object))
