@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     base64,
+    decode::{note, shown},
     quantity::Quantity,
     schema::{Definition, Encoding, Field, Shape, Type},
     time::{format_micro_time, format_time},
@@ -76,7 +77,8 @@ impl Walk<'_> {
             let known = definition.field(key).is_some();
             if !known {
                 let dot = if self.path.is_empty() { "" } else { "." };
-                self.unknown.push(format!("unknown field \"{}{dot}{key}\"", self.path));
+                let (path, key) = (shown(&self.path), shown(key));
+                note(self.unknown, "unknown", format_args!("{path}{dot}{key}"));
             }
             known
         });

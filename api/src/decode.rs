@@ -11,6 +11,16 @@ use crate::{
     schema::{Definition, Encoding, Shape, Type},
 };
 
+mod counts;
+mod notes;
+
+pub use counts::{OBJECTS_LIMIT, TooMany, VALUES_LIMIT};
+
+pub(crate) use counts::Counts;
+pub(crate) use notes::{note, shown};
+
+use notes::Path;
+
 /// Notation of a request body or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -70,7 +80,7 @@ pub fn document(
         return Err(DecodeError::TooLarge);
     }
     let mut notes = Notes::default();
-    let seed = |notes| Node { notes, schema: Schema::of(definition), path: String::new(), depth: 0 };
+    let seed = |notes| Node { notes, schema: Schema::of(definition), path: Path::Root, depth: 0 };
     let parsed = match format {
         Format::Json => {
             let mut parser = serde_json::Deserializer::from_slice(body);
@@ -89,44 +99,11 @@ pub fn document(
 /// Parses JSON that is part of a document: at `depth` in it, counting with what was there before.
 pub(crate) fn nested_json(json: &[u8], depth: usize, counts: &mut Counts) -> Result<Value, DecodeError> {
     let mut notes = Notes { counts: std::mem::take(counts), ..Notes::default() };
-    let node = Node { notes: &mut notes, schema: Schema::Free, path: String::new(), depth };
+    let node = Node { notes: &mut notes, schema: Schema::Free, path: Path::Root, depth };
     let mut parser = serde_json::Deserializer::from_slice(json);
     let parsed = node.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
     *counts = notes.counts;
     parsed.map_err(|error| json_error(json, &error))
-}
-
-/// How much of a document there is so far. Two bytes can be an object that takes hundreds to hold, so that the size of a document
-/// alone bounds nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    values: usize,
-    objects: usize,
-}
-
-impl Counts {
-    /// Counts a value of any kind.
-    pub(crate) fn value(&mut self) -> Result<(), TooMany> {
-        self.values += 1;
-        if self.values > VALUES_LIMIT { Err(TooMany::Values) } else { Ok(()) }
-    }
-
-    /// Counts an object, which is counted as a value too.
-    pub(crate) fn object(&mut self) -> Result<(), TooMany> {
-        self.objects += 1;
-        if self.objects > OBJECTS_LIMIT { Err(TooMany::Objects) } else { Ok(()) }
-    }
-}
-
-/// More of something than any document needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TooMany {
-    /// More than [`VALUES_LIMIT`].
-    #[error("document has more than {VALUES_LIMIT} values")]
-    Values,
-    /// More than [`OBJECTS_LIMIT`].
-    #[error("document has more than {OBJECTS_LIMIT} objects")]
-    Objects,
 }
 
 /// What is noted while parsing.
@@ -150,13 +127,6 @@ impl Notes {
 
     fn into_document(self, value: Value) -> Document {
         Document { value, duplicates: self.duplicates, unknown: self.unknown }
-    }
-}
-
-/// Adds a note, while there are few enough to be read.
-fn note(notes: &mut Vec<String>, kind: &str, path: &str) {
-    if notes.len() < NOTES_LIMIT {
-        notes.push(format!("{kind} field \"{path}\""));
     }
 }
 
@@ -214,7 +184,7 @@ impl Schema {
 struct Node<'n> {
     notes: &'n mut Notes,
     schema: Schema,
-    path: String,
+    path: Path<'n>,
     depth: usize,
 }
 
@@ -275,7 +245,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         let schema = self.schema.resolve().element();
         let mut elements = Vec::new();
         loop {
-            let path = format!("{}[{}]", self.path, elements.len());
+            let path = Path::Element(&self.path, elements.len());
             let node = Node { notes: &mut *self.notes, schema, path, depth: self.depth + 1 };
             match access.next_element_seed(node)? {
                 Some(element) => elements.push(element),
@@ -290,16 +260,17 @@ impl<'de> Visitor<'de> for Node<'_> {
         let mut object = Map::new();
         while let Some(key) = access.next_key_seed(Key)? {
             self.notes.expand(key.len())?;
-            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let path = Path::Field(&self.path, &key);
             let schema = own.at_key(&key).unwrap_or_else(|| {
-                note(&mut self.notes.unknown, "unknown", &path);
+                note(&mut self.notes.unknown, "unknown", path);
                 Schema::Free
             });
             if object.contains_key(&key) {
-                note(&mut self.notes.duplicates, "duplicate", &path);
+                note(&mut self.notes.duplicates, "duplicate", path);
             }
             let node = Node { notes: &mut *self.notes, schema, path, depth: self.depth + 1 };
-            object.insert(key, access.next_value_seed(node)?);
+            let value = access.next_value_seed(node)?;
+            object.insert(key, value);
         }
         Ok(Value::Object(object))
     }
@@ -388,18 +359,8 @@ fn yaml_error(error: &serde_norway::Error) -> DecodeError {
 /// Kubernetes takes 3 MiB; more than one object never needs, and it bounds what a request can make us hold.
 pub const BODY_LIMIT_BYTES: usize = 3 * 1024 * 1024;
 
-/// As many as a body of this size can hold when each has three bytes.
-pub const VALUES_LIMIT: usize = 1 << 20;
-
-/// With its fields and defaults an object takes from half to several kilobytes; this many are a few hundred megabytes, and far more
-/// than any real document has.
-pub const OBJECTS_LIMIT: usize = 1 << 16;
-
 /// Deeper than any schema nests; below the parsers' own limit of 128.
 pub(crate) const DEPTH_LIMIT: usize = 100;
-
-/// More problems than anyone reads at once.
-const NOTES_LIMIT: usize = 100;
 
 /// What our parser says, and how Go says it.
 const JSON_CONTEXTS: &[(&str, &str)] = &[

@@ -16,6 +16,7 @@ pub(super) fn apply(target: &mut Value, patch: &Value) -> Result<(), PatchError>
         return Err(PatchError::TooLarge);
     }
     let mut copied_bytes = 0;
+    let mut work = Work(WORK_LIMIT);
     for operation in operations {
         if operation["op"] == "copy" {
             // Copying a part into itself again and again would double it each time.
@@ -25,20 +26,35 @@ pub(super) fn apply(target: &mut Value, patch: &Value) -> Result<(), PatchError>
                 return Err(PatchError::TooLarge);
             }
         }
-        step(target, operation).ok_or(PatchError::NotApplicable)?;
+        step(target, operation, &mut work).ok_or_else(|| match work {
+            Work(0) => PatchError::TooLarge,
+            Work(_) => PatchError::NotApplicable,
+        })?;
     }
     Ok(())
 }
 
+/// What may still be done: elements moved to make or close a gap, values looked at.
+struct Work(usize);
+
+impl Work {
+    /// `None` when that is too much; nothing is left then.
+    fn spend(&mut self, steps: usize) -> Option<()> {
+        let left = self.0.checked_sub(steps);
+        self.0 = left.unwrap_or(0);
+        left.filter(|left| *left > 0).map(drop)
+    }
+}
+
 /// One operation; `None` when it does not apply.
-fn step(target: &mut Value, operation: &Value) -> Option<()> {
+fn step(target: &mut Value, operation: &Value, work: &mut Work) -> Option<()> {
     let path = operation["path"].as_str()?;
     match operation["op"].as_str()? {
-        "add" => add(target, path, operation.get("value")?.clone()),
-        "remove" => take(target, path).map(drop),
+        "add" => add(target, path, operation.get("value")?.clone(), work),
+        "remove" => take(target, path, work).map(drop),
         "replace" => {
             let value = operation.get("value")?.clone();
-            fits(path, &value)?;
+            fits(path, &value, work)?;
             *find(target, path)? = value;
             Some(())
         }
@@ -48,25 +64,25 @@ fn step(target: &mut Value, operation: &Value) -> Option<()> {
             if path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
                 return None;
             }
-            let value = take(target, from)?;
-            add(target, path, value)
+            let value = take(target, from, work)?;
+            add(target, path, value, work)
         }
         "copy" => {
             let value = find(target, operation["from"].as_str()?)?.clone();
-            add(target, path, value)
+            add(target, path, value, work)
         }
         "test" => {
             let expected = operation.get("value").unwrap_or(&Value::Null);
             // A missing field equals null.
-            let found = find(target, path).map_or(Value::Null, |found| found.clone());
-            (found == *expected).then_some(())
+            let found = find(target, path).map_or(&Value::Null, |found| &*found);
+            (found == expected).then_some(())
         }
         _ => None,
     }
 }
 
-fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
-    fits(path, &value)?;
+fn add(target: &mut Value, path: &str, value: Value, work: &mut Work) -> Option<()> {
+    fits(path, &value, work)?;
     let Some((parent, key)) = split(path)? else {
         *target = value;
         return Some(());
@@ -78,6 +94,7 @@ fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
         Value::Array(list) if key == "-" => list.push(value),
         Value::Array(list) => {
             let position = index(&key, list.len() + 1)?;
+            work.spend(list.len() - position)?;
             list.insert(position, value);
         }
         _ => return None,
@@ -86,24 +103,31 @@ fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
 }
 
 /// Operations must not nest values deeper, one after the other, than a document may.
-fn fits(path: &str, value: &Value) -> Option<()> {
-    (path.matches('/').count() + depth(value) <= decode::DEPTH_LIMIT).then_some(())
+fn fits(path: &str, value: &Value, work: &mut Work) -> Option<()> {
+    (path.matches('/').count() + depth(value, work)? <= decode::DEPTH_LIMIT).then_some(())
 }
 
-fn depth(value: &Value) -> usize {
+fn depth(value: &Value, work: &mut Work) -> Option<usize> {
+    work.spend(1)?;
+    let mut deepest = |value| depth(value, work);
     match value {
-        Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or(0),
-        Value::Object(entries) => 1 + entries.values().map(depth).max().unwrap_or(0),
-        _ => 0,
+        Value::Array(elements) => {
+            elements.iter().try_fold(1, |most, element| Some(most.max(1 + deepest(element)?)))
+        }
+        Value::Object(entries) => {
+            entries.values().try_fold(1, |most, entry| Some(most.max(1 + deepest(entry)?)))
+        }
+        _ => Some(0),
     }
 }
 
-fn take(target: &mut Value, path: &str) -> Option<Value> {
+fn take(target: &mut Value, path: &str, work: &mut Work) -> Option<Value> {
     let (parent, key) = split(path)??;
     match find(target, parent)? {
         Value::Object(object) => object.remove(&key),
         Value::Array(list) => {
             let position = index(&key, list.len())?;
+            work.spend(list.len() - position)?;
             Some(list.remove(position))
         }
         _ => None,
@@ -155,6 +179,10 @@ fn index(key: &str, limit: usize) -> Option<usize> {
 
 /// As Kubernetes: bounds the work that one small patch can cause by copying.
 const OPERATIONS_LIMIT: usize = 10_000;
+
+/// A fraction of a second: many times what patches of real objects need, and far less than ten thousand operations on a list of a
+/// million elements would take.
+const WORK_LIMIT: usize = 1 << 26;
 
 #[cfg(test)]
 mod tests {
@@ -208,6 +236,10 @@ mod tests {
         let double = json!({"op": "copy", "from": "/a", "path": "/a/-"});
         let mut target = json!({"a": ["0123456789"]});
         assert_eq!(apply(&mut target, &Value::Array(vec![double; 60])), Err(PatchError::TooLarge));
+
+        let shift = json!({"op": "add", "path": "/a/0", "value": 0});
+        let mut target = json!({"a": vec![0; 100_000]});
+        assert_eq!(apply(&mut target, &Value::Array(vec![shift; 10_000])), Err(PatchError::TooLarge));
 
         let nest = |deep: usize| json!({"op": "add", "path": "/a".repeat(deep), "value": {}});
         let mut target = json!({});

@@ -4,12 +4,16 @@
 //! What a list looks like after a merge follows Kubernetes to the element: what the patch names comes in the patch's order, what
 //! only the server has keeps its order, and of both the patch's goes first unless the server had them the other way round.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::{PatchError, go_value};
 use crate::schema::{Definition, Encoding, Field, Shape, Type};
 
 mod order;
+
+use order::Places;
 
 /// Merges `patch` into `target`, an object of this definition.
 pub(super) fn apply(
@@ -107,7 +111,8 @@ fn merge(
         match key.strip_prefix(DELETE_FROM_LIST) {
             Some(key) => {
                 if let (Some(Value::Array(list)), Value::Array(removed)) = (object.get_mut(key), value) {
-                    list.retain(|element| !removed.contains(element));
+                    let removed = Places::of(&removed, None);
+                    list.retain(|element| removed.find(element).is_none());
                 }
             }
             None => merge_field(known, object, key, value)?,
@@ -180,8 +185,10 @@ fn merge_list(
 ) -> Result<Vec<Value>, PatchError> {
     let Some(merge_key) = merge_key else {
         let mut merged = Vec::with_capacity(current.len() + patch.len());
+        let mut places = Places::of(&[], None);
         for element in current.iter().chain(&patch) {
-            if !merged.contains(element) {
+            if places.find(element).is_none() {
+                places.insert(element, merged.len());
                 merged.push(element.clone());
             }
         }
@@ -189,13 +196,18 @@ fn merge_list(
     };
     let (mut merged, patch) = obey_element_directives(current, patch, merge_key)?;
     let before = merged.clone();
+    let mut places = Places::of(&merged, Some(merge_key));
     for element in &patch {
-        let key = element.get(merge_key).ok_or_else(|| no_merge_key(element, merge_key))?;
-        match (merged.iter_mut().find(|existing| existing[merge_key] == *key), element) {
+        element.get(merge_key).ok_or_else(|| no_merge_key(element, merge_key))?;
+        let existing = places.find(element).and_then(|place| merged.get_mut(place));
+        match (existing, element) {
             (Some(Value::Object(existing)), Value::Object(element)) => {
                 merge(known, existing, element.clone())?
             }
-            _ => merged.push(element.clone()),
+            _ => {
+                places.insert(element, merged.len());
+                merged.push(element.clone());
+            }
         }
     }
     Ok(order::arrange(merged, &patch, &before, Some(merge_key)))
@@ -208,13 +220,14 @@ fn obey_element_directives(
     merge_key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let mut rest = Vec::with_capacity(patch.len());
+    let mut deleted = Vec::new();
     let mut replaces = false;
     for element in patch {
         match element.get(PATCH).map(Value::as_str) {
             None => rest.push(element),
             Some(Some("delete")) => {
-                let key = element.get(merge_key).ok_or_else(|| no_merge_key(&element, merge_key))?;
-                current.retain(|existing| existing[merge_key] != *key);
+                element.get(merge_key).ok_or_else(|| no_merge_key(&element, merge_key))?;
+                deleted.push(element);
             }
             Some(Some("replace")) => replaces = true,
             Some(Some("merge")) => {
@@ -223,6 +236,10 @@ fn obey_element_directives(
             }
             Some(_) => return Err(unknown_directive(&element)),
         }
+    }
+    if !deleted.is_empty() {
+        let deleted = Places::of(&deleted, Some(merge_key));
+        current.retain(|existing| deleted.find(existing).is_none());
     }
     Ok(if replaces { (rest, Vec::new()) } else { (current, rest) })
 }
@@ -235,7 +252,8 @@ fn retain_keys(
 ) -> Result<(), PatchError> {
     let invalid = || PatchError::Invalid("invalid patch format of retainKeys list".to_owned());
     let retained = retained.as_array().ok_or_else(invalid)?;
-    let is_retained = |key: &str| retained.iter().any(|name| name == key);
+    let retained: BTreeSet<&str> = retained.iter().filter_map(Value::as_str).collect();
+    let is_retained = |key: &str| retained.contains(key);
     let is_directive = |key: &str| key.starts_with(DELETE_FROM_LIST) || key.starts_with(SET_ELEMENT_ORDER);
     if patch.iter().any(|(key, value)| !value.is_null() && !is_directive(key) && !is_retained(key)) {
         return Err(invalid());
