@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     decode::{BODY_LIMIT_BYTES, Counts},
-    schema::{Definition, by_group_version_kind},
+    schema::{Definition, by_group_version_kind, definition},
 };
 
 mod envelope;
@@ -35,16 +35,23 @@ pub fn decode(body: &[u8], definition: Option<&'static Definition>) -> Result<Va
     object(&Envelope::open(body)?, definition, ROOT, &mut Counts::default())
 }
 
-/// An object in its envelope, which says what `kind` and `apiVersion` say in JSON.
+/// An object in its envelope. What it is, `kind` and `apiVersion` say.
 ///
 /// # Errors
 ///
-/// When a field is not of its type.
-pub fn encode(definition: &'static Definition, object: &Value) -> Result<Vec<u8>, EncodeError> {
+/// When it is of a kind without protobuf, or a field is not of its type.
+pub fn encode(object: &Value) -> Result<Vec<u8>, EncodeError> {
     let empty = Map::new();
     let fields = object.as_object().unwrap_or(&empty);
     let text = |key: &str| object[key].as_str().unwrap_or_default();
-    envelope::seal(text("apiVersion"), text("kind"), |out| write::object(definition, fields, out))
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let definition = message_of(api_version, kind)?;
+    envelope::seal(api_version, kind, |out| write::object(definition, fields, out))
+}
+
+/// Whether objects of this kind can be written in protobuf.
+pub fn has_message(api_version: &str, kind: &str) -> bool {
+    definition_of(api_version, kind).is_some()
 }
 
 /// One frame of a watch: the event's length in four bytes, the highest first, then the event around an encoded object.
@@ -59,8 +66,7 @@ pub fn watch_frame(event: &str, object: &[u8]) -> Result<Vec<u8>, EncodeError> {
         wire::put_bytes(out, RAW, object);
         Ok(())
     })?;
-    let length = u32::try_from(frame.len() - FRAME_LENGTH_BYTES)
-        .map_err(|_| EncodeError { field: "object", expected: "an object of less than 4 GiB" })?;
+    let length = u32::try_from(frame.len() - FRAME_LENGTH_BYTES).map_err(|_| EncodeError::TooLong)?;
     frame[..FRAME_LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(frame)
 }
@@ -96,9 +102,23 @@ fn object(
 /// The definition of objects of this kind.
 fn definition_of(api_version: &str, kind: &str) -> Option<&'static Definition> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    by_group_version_kind(group, version, kind)
+    match (group, kind) {
+        // The two versions of these are one type, but for the numbers of the list's fields.
+        (META_GROUP, "PartialObjectMetadata") => definition(&format!("{META}.v1.{kind}")),
+        (META_GROUP, "PartialObjectMetadataList") => definition(&format!("{META}.{version}.{kind}")),
+        _ => by_group_version_kind(group, version, kind),
+    }
 }
 
+fn message_of(api_version: &str, kind: &str) -> Result<&'static Definition, EncodeError> {
+    definition_of(api_version, kind)
+        .ok_or_else(|| EncodeError::NoMessage { api_version: api_version.to_owned(), kind: kind.to_owned() })
+}
+
+/// Group of what answers consist of that show objects in part.
+const META_GROUP: &str = "meta.k8s.io";
+/// Where its definitions are.
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta";
 /// Depth of a document's outermost object.
 const ROOT: usize = 0;
 /// A 32-bit number.

@@ -63,43 +63,40 @@ pub(super) fn not_an_object(kind: &Kind, body: &[u8], value: &Value) -> Status {
     };
     let wanted = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
     let error = format!("json: cannot unmarshal {found} into Go value of type {wanted}");
-    unrecognized_bytes(kind, body, &error)
+    unrecognized_json(kind, body, &error)
 }
 
 fn unrecognized(kind: &Kind, body: &[u8], format: Format, error: &str) -> Status {
     match format {
-        Format::Json => {
-            let body = String::from_utf8_lossy(shown(body));
-            Status::bad_request(format!(
-                "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: \
-                 {error} ({body})",
-                kind.kind
-            ))
-        }
+        Format::Json => unrecognized_json(kind, body, error),
         Format::Yaml | Format::Protobuf => Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): {error} ({})",
             kind.kind,
-            hex(shown(body))
+            summary(body)
         )),
     }
 }
 
-fn unrecognized_bytes(kind: &Kind, body: &[u8], error: &str) -> Status {
-    let (kind, body) = (kind.kind, hex(shown(body)));
+fn unrecognized_json(kind: &Kind, body: &[u8], error: &str) -> Status {
+    let (kind, body) = (kind.kind, summary(body));
     Status::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {error} \
          ({body})"
     ))
 }
 
-/// As much of a body as a message quotes.
-fn shown(body: &[u8]) -> &[u8] {
-    &body[..body.len().min(QUOTED_BYTES)]
+/// The start of a body: as text if it looks like JSON.
+fn summary(body: &[u8]) -> String {
+    let (shown, more) = match body.split_at_checked(QUOTED_BYTES) {
+        Some((shown, [_, ..])) => (shown, " ..."),
+        _ => (body, ""),
+    };
+    match shown.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(shown)),
+        Some(_) => format!("{}{more}", shown.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Enough to recognise a body by, and no way to make messages large.
-const QUOTED_BYTES: usize = 1024;
+/// As much of a body as Kubernetes quotes.
+const QUOTED_BYTES: usize = 30;

@@ -95,10 +95,33 @@ pub enum Malformed {
     TooMany(#[from] crate::decode::TooMany),
 }
 
-/// Why a value cannot be written as a message of its definition.
+/// Why a value cannot be written as a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("field {field} does not hold {expected}")]
-pub struct EncodeError {
-    pub(super) field: &'static str,
-    pub(super) expected: &'static str,
+#[non_exhaustive]
+pub enum EncodeError {
+    /// Kubernetes has no protobuf for it.
+    #[error("{kind} of {api_version} has no protobuf")]
+    NoMessage {
+        /// As the object says.
+        api_version: String,
+        /// As the object says.
+        kind: String,
+    },
+    /// A field is not of its type.
+    #[error("field {field} does not hold {expected}")]
+    Field {
+        /// Its name.
+        field: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// It does not fit into a frame.
+    #[error("object does not fit into one frame")]
+    TooLong,
+}
+
+impl EncodeError {
+    pub(super) const fn field(field: &'static str, expected: &'static str) -> Self {
+        Self::Field { field, expected }
+    }
 }

@@ -6,14 +6,17 @@ use serde_json::{Map, Value};
 use super::{
     envelope::{self, RAW},
     error::EncodeError,
+    message_of,
     wire::{put_length, put_nested},
     write,
 };
-use crate::schema::{Definition, Shape};
+use crate::schema::{Definition, Shape, wire::WireField};
 
 /// Collects the items of one list.
 #[derive(Debug)]
 pub struct ListEncoder {
+    api_version: String,
+    kind: String,
     list: &'static Definition,
     item: &'static Definition,
     /// Fields of the list's message.
@@ -23,14 +26,26 @@ pub struct ListEncoder {
 }
 
 impl ListEncoder {
-    /// An empty list; `None` when the definition is none of a list.
-    pub fn new(list: &'static Definition) -> Option<Self> {
-        let number = |name| list.wire_fields().iter().find(|field| field.name == name);
-        let (metadata, items) = (number("metadata")?, number("items")?);
-        let Shape::List(element) = items.ty.shape() else { return None };
-        Some(Self {
+    /// An empty list; `kind` is that of the list, such as `PodList`.
+    ///
+    /// # Errors
+    ///
+    /// When Kubernetes has no protobuf for such lists.
+    pub fn new(api_version: &str, kind: &str) -> Result<Self, EncodeError> {
+        let list = message_of(api_version, kind)?;
+        let field = |name| list.wire_fields().iter().find(|field| field.name == name);
+        let item = |items: &WireField| match items.ty.shape() {
+            Shape::List(element) => element.definition(),
+            _ => None,
+        };
+        let (Some(metadata), Some(items)) = (field("metadata"), field("items")) else {
+            return Err(EncodeError::field("items", "a list"));
+        };
+        Ok(Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
             list,
-            item: element.definition()?,
+            item: item(items).ok_or_else(|| EncodeError::field("items", "objects"))?,
             metadata_number: metadata.number,
             items_number: items.number,
             items: Vec::new(),
@@ -53,16 +68,11 @@ impl ListEncoder {
     /// # Errors
     ///
     /// When a field of the metadata is not of its type.
-    pub fn finish(
-        self,
-        api_version: &str,
-        kind: &str,
-        metadata: &Value,
-    ) -> Result<[Vec<u8>; 3], EncodeError> {
+    pub fn finish(self, metadata: &Value) -> Result<[Vec<u8>; 3], EncodeError> {
         let mut head = Vec::new();
         let fields = Map::from_iter([("metadata".to_owned(), metadata.clone())]);
         write::object(self.list, &fields, &mut head)?;
-        let mut before = envelope::head(api_version, kind)?;
+        let mut before = envelope::head(&self.api_version, &self.kind)?;
         put_length(&mut before, RAW, head.len() + self.items.len());
         let mut after = Vec::new();
         if self.metadata_number < self.items_number {

@@ -36,7 +36,7 @@ pub(super) fn write_quantity(
     value: &Value,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let text = value.as_str().ok_or(EncodeError { field: name, expected: "a quantity" })?;
+    let text = value.as_str().ok_or(EncodeError::field(name, "a quantity"))?;
     put_bytes(out, QUANTITY_STRING, text.as_bytes());
     Ok(())
 }
@@ -104,7 +104,7 @@ fn write_timestamp(
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     let text = value.as_str().and_then(|text| Timestamp::from_str(text).ok());
-    let time = text.ok_or(EncodeError { field: name, expected: "a time" })?;
+    let time = text.ok_or(EncodeError::field(name, "a time"))?;
     let fraction = if unit == 0 { 0 } else { time.subsec_nanosecond().div_euclid(unit) * unit };
     // Parts of times before 1970 are negative here, and counted from the second before in protobuf.
     let before = i64::from(time.subsec_nanosecond() < 0);
@@ -141,7 +141,7 @@ pub(super) fn write_int_or_string(
         Value::String(text) => (STRING, 0, text.as_str()),
         value => match value.as_i64() {
             Some(number) => (INT, number, ""),
-            None => return Err(EncodeError { field: name, expected: "an integer or a string" }),
+            None => return Err(EncodeError::field(name, "an integer or a string")),
         },
     };
     put_varint(out, INT_OR_STRING_TYPE, which);
@@ -262,7 +262,7 @@ impl Union {
             (Self::Schemas, Value::Array(_)) => "jSONSchemas",
             (Self::Properties, Value::Array(_)) => "property",
             (Self::Allows, Value::Bool(_)) => "allows",
-            _ => return Err(EncodeError { field: name, expected: "a schema or what can stand for one" }),
+            _ => return Err(EncodeError::field(name, "a schema or what can stand for one")),
         };
         fields.insert(key.to_owned(), value.clone());
         write::object(definition, &fields, out)

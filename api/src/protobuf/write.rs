@@ -75,8 +75,8 @@ fn present(field: &WireField, value: &Value, out: &mut Vec<u8>) -> Result<(), En
             }
             Ok(())
         }
-        (Shape::List(_), _) => Err(EncodeError { field: name, expected: "a list" }),
-        (Shape::Map(_), _) => Err(EncodeError { field: name, expected: "a map" }),
+        (Shape::List(_), _) => Err(EncodeError::field(name, "a list")),
+        (Shape::Map(_), _) => Err(EncodeError::field(name, "a map")),
         _ => single(name, field.number, field.ty, value, out),
     }
 }
@@ -89,7 +89,7 @@ fn single(
     value: &Value,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let wrong = |expected| EncodeError { field: name, expected };
+    let wrong = |expected| EncodeError::field(name, expected);
     match (ty.shape(), value) {
         (_, Value::Null) => return zero(number, ty, out),
         (Shape::String, Value::String(text)) => put_bytes(out, number, text.as_bytes()),
@@ -140,7 +140,7 @@ fn named(
             }
             Ok(())
         }
-        _ => Err(EncodeError { field: name, expected: "an object" }),
+        _ => Err(EncodeError::field(name, "an object")),
     }
 }
 

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use self::groups::group_names;
 use super::{
     ApiService,
+    encode::encode,
     media::{self, Accepted, Answer},
     response::Response,
     routes,
-    shape::encode,
 };
 
 /// As `GET /version` and documents about the API say it.
@@ -24,8 +24,9 @@ impl ApiService {
     pub(super) fn discover(&self, path: &str, accept: &str) -> Option<Result<Response, Status>> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let value = match segments.as_slice() {
-            [""] => json!({"paths": paths()}),
-            ["version"] => version(),
+            // These are JSON, whatever is accepted: they are no objects of the API.
+            [""] => return Some(Ok(Response::json(200, &json!({"paths": paths()})))),
+            ["version"] => return Some(Ok(Response::json(200, &version()))),
             ["api"] => match aggregated::asked(accept) {
                 Some(form) => return Some(Ok(aggregated::answer(form, &[""]))),
                 None => plain::core_versions(self.addresses()),

@@ -22,16 +22,18 @@ use super::{
     ApiService, Offer, User,
     body::{self, Source},
     delete_options::DeleteOptions,
+    encode::refusal,
+    event::EventShape,
     figures::Asked,
-    media::{self, Answer},
+    media::{self, Answer, Encoding},
     options::{ApplyOptions, ListRequest, WatchRequest, WriteOptions},
     patch,
     path::{self, ResourceRequest, Target, Verb},
     query::Query,
-    response::{Body, JSON, Response},
+    response::{Body, Response},
     routes::{self, Call},
     seats::{Seat, Work},
-    shape::{EventShape, Shaper, include_object},
+    shape::{self, Shaper, include_object},
     stored,
 };
 
@@ -58,6 +60,7 @@ impl ApiService {
             "request", method = ?head.method, path = %head.path, user = %user.name, user_agent = %head.user_agent,
             upgrade = offer.protocol()
         );
+        let errors = media::error_encoding(&head.accept);
         let mut asked = Asked::other(head.method, "");
         let started = Instant::now();
         let answer = self.answer(user, head, &mut asked, &mut body);
@@ -75,7 +78,7 @@ impl ApiService {
             }
         };
         self.inner.figures.answered(asked, response.head.status, started.elapsed());
-        response
+        refusal(errors, response)
     }
 
     async fn answer(
@@ -170,7 +173,8 @@ impl ApiService {
         }
         let grant = self.authorize(user, &request).await?;
         let accepted = media::negotiate(accept, Answer::Watch)?;
-        let shape = EventShape::new(accepted.shape, include_object(query)?);
+        shape::check(accepted, request.kind)?;
+        let shape = EventShape::new(accepted, include_object(query)?);
         let mut options = WatchRequest::parse(request.kind, query)?;
         grant.check_list(user, &request, |field| options.selection.fields.exact(field))?;
         // The old way to watch one object: its name is in the path.
@@ -179,7 +183,7 @@ impl ApiService {
             options.selection.fields = options.selection.fields.and_name(&name);
         }
         let events = self.watch(request, options, shape, seat).await?;
-        Ok(Response::stream(JSON, events))
+        Ok(Response::stream(shape.media_type(), events))
     }
 
     /// Everything that ends by itself.
@@ -199,6 +203,7 @@ impl ApiService {
         let accepted = media::negotiate(accept, answer)?;
         let now = self.clock().now();
         let shaper = Shaper { kind: request.kind, accepted, include: include_object(query)?, now };
+        shaper.check()?;
         if request.subresource == "scale" && request.kind.scale.is_some() {
             return self.serve_scale(user, &request, query, content_type, source, &shaper).await;
         }
@@ -217,6 +222,9 @@ impl ApiService {
                 grant.check_list(user, &request, |field| list.selection.fields.exact(field))?;
                 if list.limit.is_none() && shaper.is_spliced() {
                     return self.list_whole(request, list, shaper).await;
+                }
+                if list.limit.is_none() && accepted.encoding == Encoding::Protobuf {
+                    return self.list_whole_protobuf(&request, list, &shaper).await;
                 }
                 shaper.list(&self.find(&request, &list).await?)
             }
@@ -354,7 +362,8 @@ pub(super) fn format_of(content_type: &str) -> Result<Format, Status> {
     match media::MediaType::parse(content_type).essence() {
         "" | "application/json" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),
-        _ => Err(Status::unsupported_media_type("application/json, application/yaml")),
+        "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
+        _ => Err(Status::unsupported_media_type(media::BODIES)),
     }
 }
 

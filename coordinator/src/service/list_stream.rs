@@ -89,15 +89,16 @@ impl Telling {
 }
 
 fn following(request: &ResourceRequest, found: &Found) -> Result<Next, Status> {
-    match &found.token {
-        None => Ok(Next::End),
-        Some(token) => {
-            let prefix = super::stored::prefix(request.kind, &request.namespace);
-            let token = super::continue_token::ContinueToken::decode(token, &prefix);
-            Ok(Next::Page(At::Continue(token.map_err(|error| Status::internal(error.to_string()))?)))
-        }
-    }
+    next_page(request, found).map(|next| next.map_or(Next::End, Next::Page))
+}
+
+/// Where a list goes on after a page; `None` at its end.
+pub(super) fn next_page(request: &ResourceRequest, found: &Found) -> Result<Option<At>, Status> {
+    let Some(token) = &found.token else { return Ok(None) };
+    let prefix = super::stored::prefix(request.kind, &request.namespace);
+    let token = super::continue_token::ContinueToken::decode(token, &prefix);
+    token.map(|token| Some(At::Continue(token))).map_err(|error| Status::internal(error.to_string()))
 }
 
 /// Objects read and written at once.
-const PAGE_OBJECTS: usize = 500;
+pub(super) const PAGE_OBJECTS: usize = 500;

@@ -196,8 +196,6 @@ fn head(status: u16, content_type: &str) -> ResponseHead {
 
 /// Media type of JSON bodies.
 pub(super) const JSON: &str = "application/json";
-/// Media type of YAML bodies.
-pub(super) const YAML: &str = "application/yaml";
 /// Media type of text bodies.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 /// Read from a log stream at once.

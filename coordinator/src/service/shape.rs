@@ -1,23 +1,22 @@
 //! What answers look like: objects as they are stored, their metadata only, or tables for people.
 
-use bytes::Bytes;
 use dunlin_api::{
     Kind, Status,
     pipeline::Accepted as AcceptedObject,
+    protobuf::ListEncoder,
     table::{self, IncludeObject},
 };
-use dunlin_link::Revision;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
     change::decode,
+    encode::{check_has_protobuf, encode, protobuf_list, unencodable},
     list::Found,
     media::{Accepted, Encoding, MetaVersion, Shape},
     query::Query,
-    response::{JSON, Response, YAML},
+    response::{JSON, Response},
     stored,
-    watch::EventKind,
 };
 use crate::store::KeyValue;
 
@@ -70,12 +69,11 @@ impl Shaper {
 
     /// An answer of a list.
     pub(super) fn list(&self, found: &Found) -> Result<Response, Status> {
-        let mut metadata = json!({"resourceVersion": found.revision.to_string()});
-        if let Some(token) = &found.token {
-            metadata["continue"] = token.as_str().into();
-            if let Some(remaining) = found.remaining {
-                metadata["remainingItemCount"] = remaining.into();
-            }
+        let metadata = list_metadata(found);
+        if self.accepted.encoding == Encoding::Protobuf {
+            let mut list = self.protobuf_list()?;
+            self.add_items(&found.items, &mut list)?;
+            return protobuf_list(list, &metadata);
         }
         let list = match self.accepted.shape {
             Shape::Object if self.accepted.encoding == Encoding::Json => {
@@ -132,6 +130,35 @@ impl Shaper {
         Ok(())
     }
 
+    /// An empty list in protobuf, of objects or of their metadata.
+    pub(super) fn protobuf_list(&self) -> Result<ListEncoder, Status> {
+        let list = match self.accepted.shape {
+            Shape::Metadata(version) => ListEncoder::new(version.api_version(), "PartialObjectMetadataList"),
+            Shape::Object | Shape::Table(_) => {
+                ListEncoder::new(&self.kind.api_version(), &format!("{}List", self.kind.kind))
+            }
+        };
+        list.map_err(unencodable)
+    }
+
+    /// Appends items of a list in protobuf; each is decoded for itself.
+    pub(super) fn add_items(&self, items: &[KeyValue], list: &mut ListEncoder) -> Result<(), Status> {
+        for item in items {
+            let object = decode(item)?;
+            let shaped = match self.accepted.shape {
+                Shape::Metadata(version) => partial(&object, version),
+                Shape::Object | Shape::Table(_) => object,
+            };
+            list.push(&shaped).map_err(unencodable)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what cannot be answered as it is accepted, before anything is done.
+    pub(super) fn check(&self) -> Result<(), Status> {
+        check(self.accepted, self.kind)
+    }
+
     /// Whether items are told as they are stored.
     pub(super) fn is_spliced(&self) -> bool {
         self.accepted == Accepted { shape: Shape::Object, encoding: Encoding::Json }
@@ -153,94 +180,35 @@ impl Shaper {
     }
 }
 
-/// An answer in this encoding.
-pub(super) fn encode(encoding: Encoding, status: u16, value: &Value) -> Result<Response, Status> {
-    match encoding {
-        Encoding::Json => Ok(Response::json(status, value)),
-        Encoding::Yaml => {
-            let yaml = serde_norway::to_string(value).map_err(Status::internal)?;
-            Ok(Response::bytes(status, YAML, yaml))
-        }
+/// Refuses to answer objects of a kind in an encoding that it has not.
+pub(super) fn check(accepted: Accepted, kind: &Kind) -> Result<(), Status> {
+    match accepted.shape {
+        Shape::Object => check_has_protobuf(accepted.encoding, &kind.api_version(), kind.kind),
+        Shape::Metadata(_) | Shape::Table(_) => Ok(()),
     }
 }
 
-/// How the events of one watch are made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EventShape {
-    shape: Shape,
-    include: IncludeObject,
-    columns: Columns,
-}
-
-/// Only the first table of a watch describes its columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Columns {
-    ToCome,
-    Told,
-}
-
-impl EventShape {
-    pub(super) const fn new(shape: Shape, include: IncludeObject) -> Self {
-        Self { shape, include, columns: Columns::ToCome }
-    }
-
-    /// One line about one object.
-    pub(super) fn event(
-        &mut self,
-        kind: &Kind,
-        what: EventKind,
-        value: &[u8],
-        revision: Revision,
-        now: Timestamp,
-    ) -> Result<Bytes, Status> {
-        let mut line = Vec::with_capacity(value.len() + ITEM_EXTRA_BYTES);
-        line.extend_from_slice(format!("{{\"type\":\"{}\",\"object\":", what.as_str()).as_bytes());
-        if self.shape == Shape::Object {
-            stored::write(value, revision, &mut line).map_err(Status::internal)?;
-        } else {
-            let object = stored::decode(value, revision).map_err(Status::internal)?;
-            line.extend_from_slice(self.shaped(kind, &object, now).to_string().as_bytes());
-        }
-        line.extend_from_slice(b"}\n");
-        Ok(line.into())
-    }
-
-    /// One line that says how far the watch is; `annotation` marks the end of the initial objects.
-    pub(super) fn bookmark(&mut self, kind: &Kind, revision: Revision, annotation: Option<&str>) -> Bytes {
-        let mut metadata = json!({"resourceVersion": revision.to_string()});
-        if let Some(annotation) = annotation {
-            metadata["annotations"] = json!({ annotation: "true" });
-        }
-        let object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata});
-        let object = self.shaped(kind, &object, Timestamp::UNIX_EPOCH);
-        format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").into()
-    }
-
-    fn shaped(&mut self, kind: &Kind, object: &Value, now: Timestamp) -> Value {
-        match self.shape {
-            Shape::Object => object.clone(),
-            Shape::Metadata(version) => partial(object, version),
-            Shape::Table(version) => {
-                let mut table = table::render(kind, [object], self.include, now);
-                table["metadata"] = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                set_version(&mut table, version);
-                if self.columns == Columns::Told {
-                    table["columnDefinitions"] = Value::Null;
-                }
-                self.columns = Columns::Told;
-                table
-            }
+/// Metadata of a list.
+pub(super) fn list_metadata(found: &Found) -> Value {
+    let mut metadata = json!({"resourceVersion": found.revision.to_string()});
+    if let Some(token) = &found.token {
+        metadata["continue"] = token.as_str().into();
+        if let Some(remaining) = found.remaining {
+            metadata["remainingItemCount"] = remaining.into();
         }
     }
+    metadata
 }
 
-fn partial(object: &Value, version: MetaVersion) -> Value {
+/// An object's metadata, as an object of its own.
+pub(super) fn partial(object: &Value, version: MetaVersion) -> Value {
     let mut partial = table::partial_metadata(object);
     partial["apiVersion"] = version.api_version().into();
     partial
 }
 
-fn set_version(table: &mut Value, version: MetaVersion) {
+/// Says in a table, and in the metadata in its rows, which version they are of.
+pub(super) fn set_version(table: &mut Value, version: MetaVersion) {
     table["apiVersion"] = version.api_version().into();
     for row in table["rows"].as_array_mut().into_iter().flatten() {
         // Indexing makes the null that a row without an object has.
@@ -252,4 +220,4 @@ fn set_version(table: &mut Value, version: MetaVersion) {
 }
 
 /// Room for what an event or list adds to an object's bytes.
-const ITEM_EXTRA_BYTES: usize = 96;
+pub(super) const ITEM_EXTRA_BYTES: usize = 96;

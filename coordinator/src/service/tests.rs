@@ -2,6 +2,7 @@
 
 mod access;
 mod applies;
+mod content;
 mod golden;
 mod health;
 mod limits;

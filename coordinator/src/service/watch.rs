@@ -1,4 +1,4 @@
-//! Watches: changes as a stream of events, one JSON object per line.
+//! Watches: changes as a stream of events.
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
@@ -7,16 +7,15 @@ use dunlin_api::Status;
 use dunlin_link::Revision;
 use futures_util::stream;
 use rand::Rng as _;
-use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     ApiService,
+    event::EventShape,
     options::{Bookmarks, WatchRequest, WatchStart},
     path::ResourceRequest,
     response::ByteStream,
     seats::Seat,
-    shape::EventShape,
     store_failed, stored,
 };
 use crate::{
@@ -99,7 +98,9 @@ impl ApiService {
         };
         let (changes, first_line) = match self.store().watch(&prefix, from).await {
             Ok(changes) => (Some(changes), None),
-            Err(error @ StoreError::Compacted { .. }) => (None, Some(too_old(from, newest, &error))),
+            Err(error @ StoreError::Compacted { .. }) => {
+                (None, Some(shape.error(&too_old(from, newest, &error))))
+            }
             Err(error) => return Err(store_failed(error)),
         };
         let now = Instant::now();
@@ -133,7 +134,7 @@ impl Watcher {
                 return None;
             }
             if let Err(status) = self.advance().await {
-                self.lines.push_back(error_line(&status));
+                self.lines.push_back(self.shape.error(&status));
                 self.is_over = true;
             }
         }
@@ -166,7 +167,8 @@ impl Watcher {
             () = sleep_until(self.bookmark_at), if self.options.bookmarks != Bookmarks::None => {
                 self.bookmark_at = Instant::now() + BOOKMARK_INTERVAL;
                 let position = changes.position().max(self.seen);
-                self.lines.push_back(self.shape.bookmark(self.request.kind, position, None));
+                let bookmark = self.shape.bookmark(self.request.kind, position, None)?;
+                self.lines.push_back(bookmark);
             }
         }
         Ok(())
@@ -190,7 +192,7 @@ impl Watcher {
             let after = page.items.last().map(|item| item.key.clone());
             self.initial = Some(Initial { revision: initial.revision, after });
         } else if self.options.bookmarks == Bookmarks::InitialEnd {
-            let end = self.shape.bookmark(self.request.kind, initial.revision, Some(INITIAL_EVENTS_END));
+            let end = self.shape.bookmark(self.request.kind, initial.revision, Some(INITIAL_EVENTS_END))?;
             self.lines.push_back(end);
         }
         Ok(())
@@ -230,16 +232,12 @@ impl Watcher {
     }
 }
 
-fn too_old(asked: Revision, newest: Revision, error: &StoreError) -> Bytes {
+fn too_old(asked: Revision, newest: Revision, error: &StoreError) -> Status {
     let oldest = match error {
         StoreError::Compacted { oldest, .. } => *oldest,
         _ => newest,
     };
-    error_line(&Status::expired(format!("too old resource version: {asked} ({oldest})")))
-}
-
-fn error_line(status: &Status) -> Bytes {
-    format!("{}\n", json!({"type": "ERROR", "object": status.0})).into()
+    Status::expired(format!("too old resource version: {asked} ({oldest})"))
 }
 
 /// Watches without a timeout end at different times, so that their clients do not come back together.

@@ -17,9 +17,6 @@ use crate::service::{
 
 /// Cases that are answered differently, and why. A case that comes to pass must leave the list.
 const SKIPPED: &[(&str, &str)] = &[
-    ("406 accept", "protobuf is not served yet"),
-    ("406 proto meta", "protobuf is not served yet"),
-    ("ct garbage", "protobuf is not served yet"),
     ("405 foo method", "the link's requests have the methods of the API only"),
     ("watch as yaml", "refusals are JSON whatever was asked for"),
     ("watch {\"resourceVersion\": \"1\"}", "a new store still has all of its history"),
