@@ -8,9 +8,9 @@ pub(super) enum Path<'p> {
     /// The whole document.
     Root,
     /// A field of what is there.
-    Field(&'p Path<'p>, &'p str),
+    Field(&'p Self, &'p str),
     /// An element of the list that is there.
-    Element(&'p Path<'p>, usize),
+    Element(&'p Self, usize),
 }
 
 impl fmt::Display for Path<'_> {

@@ -26,7 +26,7 @@ pub(super) fn apply(target: &mut Value, patch: &Value) -> Result<(), PatchError>
                 return Err(PatchError::TooLarge);
             }
         }
-        step(target, operation, &mut work).ok_or_else(|| match work {
+        step(target, operation, &mut work).ok_or(match work {
             Work(0) => PatchError::TooLarge,
             Work(_) => PatchError::NotApplicable,
         })?;

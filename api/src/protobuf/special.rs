@@ -36,7 +36,7 @@ pub(super) fn write_quantity(
     value: &Value,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let text = value.as_str().ok_or(EncodeError::field(name, "a quantity"))?;
+    let text = value.as_str().ok_or_else(|| EncodeError::field(name, "a quantity"))?;
     put_bytes(out, QUANTITY_STRING, text.as_bytes());
     Ok(())
 }
@@ -104,7 +104,7 @@ fn write_timestamp(
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     let text = value.as_str().and_then(|text| Timestamp::from_str(text).ok());
-    let time = text.ok_or(EncodeError::field(name, "a time"))?;
+    let time = text.ok_or_else(|| EncodeError::field(name, "a time"))?;
     let fraction = if unit == 0 { 0 } else { time.subsec_nanosecond().div_euclid(unit) * unit };
     // Parts of times before 1970 are negative here, and counted from the second before in protobuf.
     let before = i64::from(time.subsec_nanosecond() < 0);
