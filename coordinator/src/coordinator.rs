@@ -190,7 +190,8 @@ impl Coordinator {
         api.attach_artifacts(artifacts);
         api.attach_tokens(tokens.clone());
         api.attach_sessions(Arc::new(sessions.clone()));
-        api.attach_logs(Arc::new(sessions));
+        api.attach_logs(Arc::new(sessions.clone()));
+        api.attach_streams(Arc::new(sessions));
         api.attach_cluster(ClusterInfo {
             id: pki.cluster_id().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

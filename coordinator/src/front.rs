@@ -9,14 +9,14 @@ use dunlin_api::Status;
 use dunlin_link::{
     frame::{self, FrameError, HEADER_BYTES, Header},
     limits::HEAD_FRAME_BYTES_MAX,
-    rpc::RequestHead,
+    rpc::{RequestHead, STREAM_PROTOCOL},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
-use crate::service::{ApiService, Body, Response, User};
+use crate::service::{ApiService, Body, Offer, Response, Upgrade, User};
 
 /// Why a request was not answered, or not to the end. The stream is to be reset.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,16 @@ pub enum ServeError {
     Body(#[source] io::Error),
 }
 
-/// Serves the one request of a stream and flushes the answer; finishing or resetting the stream is the caller's.
+/// What is left to do on a stream.
+#[derive(Debug)]
+pub enum Served {
+    /// Nothing: the answer is whole.
+    Answered,
+    /// What the answer leads to.
+    Leaving(Upgrade),
+}
+
+/// Serves the one request of a stream and flushes the answer; what is left to do, and finishing or resetting the stream, is the caller's.
 ///
 /// # Errors
 /// [`ServeError`] when the stream must be reset.
@@ -42,16 +51,18 @@ pub async fn serve(
     user: &User,
     mut receive: impl AsyncRead + Send + Unpin,
     mut send: impl AsyncWrite + Send + Unpin,
-) -> Result<(), ServeError> {
+) -> Result<Served, ServeError> {
     let response = match read_head(&mut receive).await? {
-        Ok(head) => service.handle(user, head, &mut receive).await,
+        Ok(head) => service.handle_offer(user, head, Offer::of(STREAM_PROTOCOL), &mut receive).await,
         Err(error) => Status::bad_request(format!("malformed request head: {error}")).into(),
     };
     let Response { head, body, headers: _ } = response;
     write(&mut send, &frame::encode(&head)).await?;
     match body {
-        // No offer is made on a stream.
-        Body::Upgrade(_) => return Err(ServeError::Body(io::ErrorKind::Unsupported.into())),
+        Body::Upgrade(upgrade) => {
+            send.flush().await?;
+            return Ok(Served::Leaving(upgrade));
+        }
         Body::Bytes(bytes) => write(&mut send, &bytes).await?,
         Body::Parts(mut parts) | Body::Stream(mut parts) => {
             // The head goes out before a watch has anything to tell.
@@ -60,7 +71,7 @@ pub async fn serve(
                 let part = tokio::select! {
                     part = parts.next() => part,
                     // Whoever asked for a stream sends nothing more: what comes is the end, or the reset of one who left.
-                    () = left(&mut receive) => return Ok(()),
+                    () = left(&mut receive) => return Ok(Served::Answered),
                 };
                 let Some(part) = part else { break };
                 write(&mut send, &part.map_err(ServeError::Body)?).await?;
@@ -69,7 +80,7 @@ pub async fn serve(
         }
     }
     send.flush().await?;
-    Ok(())
+    Ok(Served::Answered)
 }
 
 /// Writes all bytes as long as the caller takes some of them now and then: an answer that nobody reads holds a place that others need.

@@ -9,6 +9,7 @@ mod gate;
 mod join;
 mod line;
 mod link;
+mod opening;
 mod reset;
 mod stream;
 mod tcp;

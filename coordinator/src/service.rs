@@ -22,6 +22,7 @@ mod encode;
 mod endpoints;
 mod entity_tag;
 mod event;
+mod exec;
 mod expel;
 mod figures;
 mod followed;
@@ -47,12 +48,14 @@ mod seats;
 mod shape;
 mod size;
 pub mod stored;
+mod streams;
 mod surroundings;
 mod token_request;
 mod update;
 mod upgrade;
 mod user;
 mod watch;
+mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -85,6 +88,7 @@ pub use self::{
     numbers::ServiceNetwork,
     options::Selection,
     response::{Body, ByteStream, Response},
+    streams::PodStreams,
     update::ModifyError,
     upgrade::{Duplex, Offer, Upgrade},
     user::{CREDENTIAL_ID, User},
@@ -123,6 +127,7 @@ struct Attached {
     artifacts: OnceLock<Artifacts>,
     tokens: OnceLock<Tokens>,
     logs: OnceLock<Arc<dyn LogSource>>,
+    streams: OnceLock<Arc<dyn PodStreams>>,
     sessions: OnceLock<Arc<dyn NodeSessions>>,
     cluster: OnceLock<ClusterInfo>,
     backups: OnceLock<Backups>,
@@ -188,6 +193,11 @@ impl ApiService {
     /// Serves logs of containers from their nodes.
     pub fn attach_logs(&self, logs: Arc<dyn LogSource>) {
         let _ = self.inner.attached.logs.set(logs);
+    }
+
+    /// Opens streams into pods.
+    pub fn attach_streams(&self, streams: Arc<dyn PodStreams>) {
+        let _ = self.inner.attached.streams.set(streams);
     }
 
     /// Ends the sessions of nodes that are removed.

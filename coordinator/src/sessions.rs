@@ -12,6 +12,7 @@ mod figures;
 mod links;
 mod pulse;
 mod seat;
+mod streams;
 mod tending;
 
 use std::{
@@ -25,16 +26,12 @@ use dunlin_link::{
     Digest, NodeName, UnixMillis,
     assignment::Desired,
     bandwidth::BytesPerSecond,
-    logs::LogRequest,
     message::{Epoch, Tunables},
     moment::Moment,
     restore::SignedRestore,
     session::registry::Registry,
 };
-use tokio::{
-    io::AsyncRead,
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{artifacts::OpenModule, service::Clock};
@@ -43,11 +40,15 @@ pub use self::{
     cluster::{Cluster, ConnectedCluster},
     drive::SessionEnd,
     links::{LinkFacts, LinkKind, Meter, Traffic, Wire},
+    streams::{LogReader, NodeStream, OpenLogError, OpenStreamError, StreamOpen},
 };
 
 use self::pulse::Pulse;
 
-pub(crate) use self::drive::drive;
+pub(crate) use self::{
+    drive::drive,
+    streams::{OpenLog, OpenStream, WISHES_MAX, Wish},
+};
 
 /// All sessions of the coordinator; cheap to clone.
 #[derive(Clone, Debug)]
@@ -94,36 +95,11 @@ struct State {
 struct Slot {
     epoch: Epoch,
     superseded: CancellationToken,
-    logs: mpsc::Sender<Box<OpenLog>>,
+    wishes: mpsc::Sender<Box<Wish>>,
     /// By which another connection finds out whether this one is alive.
     pulse: Arc<Pulse>,
     /// Held by the session that brings things in; the next one waits for it.
     turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// A wish to read a log, handed to the connection of its node; boxed on the way, because a channel keeps room for 32 of them.
-#[derive(Debug)]
-pub(crate) struct OpenLog {
-    pub(crate) request: LogRequest,
-    pub(crate) reply: oneshot::Sender<Result<LogReader, OpenLogError>>,
-}
-
-/// A log as it arrives from its node; it ends when the log does.
-pub struct LogReader(Box<dyn AsyncRead + Send + Unpin>);
-
-/// Why a log cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenLogError {
-    /// The node has no session.
-    #[error("node `{0}` is not connected")]
-    NotConnected(NodeName),
-    /// The node has too many log streams, or its connection broke.
-    #[error("the connection to node `{0}` failed")]
-    Failed(NodeName),
-    /// The node has no such log; its own words.
-    #[error("{0}")]
-    Refused(String),
 }
 
 impl Sessions {
@@ -138,20 +114,6 @@ impl Sessions {
             links: links::Links::default(),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// Opens a container's log on its node.
-    ///
-    /// # Errors
-    /// When the node is not connected, does not answer, or has no such log.
-    pub async fn open_log(&self, node: &NodeName, request: LogRequest) -> Result<LogReader, OpenLogError> {
-        let logs = self.state().slots.get(node).map(|slot| slot.logs.clone());
-        let logs = logs.ok_or_else(|| OpenLogError::NotConnected(node.clone()))?;
-        let (reply, answer) = oneshot::channel();
-        logs.send(Box::new(OpenLog { request, reply }))
-            .await
-            .map_err(|_| OpenLogError::NotConnected(node.clone()))?;
-        answer.await.unwrap_or_else(|_| Err(OpenLogError::Failed(node.clone())))
     }
 
     /// Ends a node's session. What is known of its link stays: of a machine that was stolen one wants to know when and from where it
@@ -251,28 +213,6 @@ impl Sessions {
     }
 }
 
-impl LogReader {
-    pub(crate) fn new(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self(Box::new(reader))
-    }
-}
-
-impl std::fmt::Debug for LogReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LogReader")
-    }
-}
-
-impl AsyncRead for LogReader {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
 /// Why a node does not get a module.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArtifactError {
@@ -306,9 +246,6 @@ pub(crate) fn wall() -> UnixMillis {
 
 /// Most sessions at a time: what one coordinator is meant to carry, twice.
 pub const SESSIONS_MAX: usize = 20_000;
-
-/// Most logs that wait to be opened on one node.
-pub(crate) const LOG_QUEUE_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests;

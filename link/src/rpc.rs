@@ -3,6 +3,9 @@
 //! The client sends a [`RequestHead`] frame and then the body's raw bytes until it finishes the stream; the answer is a
 //! [`ResponseHead`] frame and then raw bytes until the stream ends. Bodies are exactly what the HTTPS front carries: JSON objects,
 //! watch events one per line, log text. Formats are therefore Kubernetes' own and nothing is specified twice.
+//!
+//! One thing HTTP does in another way: where the answer's status is [`SWITCHING_PROTOCOLS`], frames of [`crate::exec`] follow the heads,
+//! both ways, until the stream ends.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +13,12 @@ use crate::frame::{Kind, Message};
 
 /// ALPN of the API over QUIC.
 pub const ALPN: &[u8] = b"dunlin-api/1";
+
+/// Status of an answer that is followed by frames both ways.
+pub const SWITCHING_PROTOCOLS: u16 = 101;
+
+/// What HTTP calls these frames in `Upgrade` headers; every request over QUIC offers them.
+pub const STREAM_PROTOCOL: &str = "dunlin-exec/1";
 
 /// The start of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

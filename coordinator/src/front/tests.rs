@@ -21,7 +21,7 @@ use crate::{
 struct Exchange {
     request: DuplexStream,
     answer: DuplexStream,
-    served: JoinHandle<Result<(), ServeError>>,
+    served: JoinHandle<Result<Served, ServeError>>,
 }
 
 async fn start() -> (ApiService, TempDir) {

@@ -10,7 +10,7 @@ use tracing::{debug, error, warn};
 use super::{Services, peer, stream::write_head, turn_away, widen};
 use crate::{
     authn::Expulsions,
-    front::{self, ServeError},
+    front::{self, ServeError, Served},
     pki::Peer,
     service::User,
 };
@@ -73,12 +73,12 @@ async fn authorize(services: &Services, connection: &Connection) -> Result<Optio
 }
 
 async fn request(services: Arc<Services>, user: Option<Arc<User>>, stream: (SendStream, RecvStream)) {
-    let (mut output, input) = stream;
+    let (mut output, mut input) = stream;
     let served = match &user {
         Some(user) => {
             let stopped = output.stopped();
             tokio::select! {
-                served = front::serve(&services.api, user, input, &mut output) => {
+                served = front::serve(&services.api, user, &mut input, &mut output) => {
                     if let Err(error @ ServeError::Stalled) = &served {
                         warn!(user = %user.name, %error, "broke off an answer");
                     }
@@ -88,11 +88,22 @@ async fn request(services: Arc<Services>, user: Option<Arc<User>>, stream: (Send
                 _ = stopped => Err("the client stopped reading".to_owned()),
             }
         }
-        None => answer_unauthorized(&mut output).await.map_err(|error| error.to_string()),
+        None => answer_unauthorized(&mut output)
+            .await
+            .map(|()| Served::Answered)
+            .map_err(|error| error.to_string()),
     };
     match served {
         // Fails only when the client has stopped reading.
-        Ok(()) => drop(output.finish()),
+        Ok(Served::Answered) => drop(output.finish()),
+        Ok(Served::Leaving(upgrade)) => {
+            let stopped = output.stopped();
+            tokio::select! {
+                // The stream is finished with the talk.
+                () = upgrade.talk(Box::new(tokio::io::join(input, output))) => {}
+                _ = stopped => debug!("a client left what it was talking to"),
+            }
+        }
         Err(error) => {
             debug!(error, "a request was not answered to its end");
             // A client that sees a reset knows that the answer is not whole.

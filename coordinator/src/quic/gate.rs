@@ -3,16 +3,19 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
-    time::Instant,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use dunlin_link::{
     bandwidth::{Budget, BytesPerSecond},
     moment::Moment,
 };
-use tokio::io::AsyncWrite;
+use tokio::{
+    io::AsyncWrite,
+    time::{Sleep, sleep},
+};
 
 /// One connection's gate.
 #[derive(Debug)]
@@ -29,11 +32,16 @@ impl Gate {
 
     /// Waits until so much bulk may be sent.
     pub(super) async fn pass(&self, bytes: usize) {
-        let Some(budget) = &self.budget else { return };
-        let wait = lock(budget).reserve(bytes, self.now());
+        let wait = self.reserve(bytes);
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
         }
+    }
+
+    /// How long so much bulk has to wait.
+    fn reserve(&self, bytes: usize) -> Duration {
+        let budget = self.budget.as_ref();
+        budget.map(|budget| lock(budget).reserve(bytes, self.now())).unwrap_or_default()
     }
 
     /// How much bulk to send at a time; `whole` without a cap.
@@ -81,6 +89,53 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Passing<'_, W> {
             self.gate.spend(*written);
         }
         polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.output).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.output).poll_shutdown(context)
+    }
+}
+
+/// What is written here waits for its turn, in pieces.
+#[derive(Debug)]
+pub(super) struct Waiting<W> {
+    output: W,
+    gate: Arc<Gate>,
+    wait: Option<Pin<Box<Sleep>>>,
+    /// Bytes that had their turn and are not written yet.
+    granted: usize,
+}
+
+impl<W> Waiting<W> {
+    pub(super) const fn new(output: W, gate: Arc<Gate>) -> Self {
+        Self { output, gate, wait: None, granted: 0 }
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Waiting<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.granted == 0 {
+            this.granted = this.gate.piece_bytes(bytes.len());
+            let wait = this.gate.reserve(this.granted);
+            this.wait = (!wait.is_zero()).then(|| Box::pin(sleep(wait)));
+        }
+        if let Some(wait) = &mut this.wait {
+            ready!(wait.as_mut().poll(context));
+            this.wait = None;
+        }
+        let piece = &bytes[..bytes.len().min(this.granted)];
+        let written = ready!(Pin::new(&mut this.output).poll_write(context, piece))?;
+        this.granted -= written;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

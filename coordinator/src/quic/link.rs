@@ -1,4 +1,4 @@
-//! A node's connection: who it is, its control stream, the logs that are read from it, and the modules that it fetches.
+//! A node's connection: who it is, its control stream, the streams that are opened on it, and the modules that it fetches.
 
 use std::{io, ops::Range, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use dunlin_link::{
     NodeName,
     message::Busy,
     session::CloseCode,
-    stream::{ArtifactAnswer, ArtifactOpen, LogAnswer, LogOpen},
+    stream::{ArtifactAnswer, ArtifactOpen},
 };
 use quinn::{Connection, RecvStream, SendStream};
 use rand::Rng as _;
@@ -17,13 +17,13 @@ use super::{
     Services, close,
     gate::{Gate, Passing},
     line::{Line, LineMeter},
-    peer,
+    opening, peer,
     stream::{read_head, write_head},
     turn_away, widen,
 };
 use crate::{
     members::Member,
-    sessions::{self, LOG_QUEUE_MAX, LogReader, OpenLog, OpenLogError, SessionEnd, Sessions, Wire},
+    sessions::{self, SessionEnd, Sessions, WISHES_MAX, Wire},
 };
 
 /// Serves a node's connection until it ends.
@@ -84,11 +84,11 @@ async fn run(sessions: &Sessions, line: &Line, member: &Member, wire: Wire) {
     let _ = output.set_priority(CONTROL_PRIORITY);
     let gate = Arc::new(Gate::new(sessions.node_bandwidth()));
     let output = Passing::new(output, &gate);
-    let (logs, wishes) = mpsc::channel(LOG_QUEUE_MAX);
+    let (wish, wishes) = mpsc::channel(WISHES_MAX);
     let end = tokio::select! {
-        end = sessions::drive(sessions, member, (input, output), logs, wire) => end,
+        end = sessions::drive(sessions, member, (input, output), wish, wire) => end,
         () = serve_streams(sessions, connection, node, &gate), if !is_expired => SessionEnd::Finished,
-        never = open_logs(connection, node, wishes) => never,
+        never = opening::serve(connection, node, &gate, wishes) => never,
     };
     let (code, reason) = end.close();
     warn!(error = &end as &dyn std::error::Error, "session ended");
@@ -147,54 +147,8 @@ async fn send_module(
     }
 }
 
-/// Opens the logs that someone wants to read.
-async fn open_logs(
-    connection: &Connection,
-    node: &NodeName,
-    mut wishes: mpsc::Receiver<Box<OpenLog>>,
-) -> SessionEnd {
-    let mut opening = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(wish) = wishes.recv() => {
-                let OpenLog { request, reply } = *wish;
-                let (connection, node) = (connection.clone(), node.clone());
-                opening.spawn(async move {
-                    let opened = tokio::time::timeout(LOG_TIMEOUT, open_log(&connection, LogOpen { request }));
-                    let opened = match opened.await {
-                        Ok(Ok(opened)) => opened,
-                        _ => Err(OpenLogError::Failed(node)),
-                    };
-                    // Whoever asked may have left; the stream then ends with the reader.
-                    let _ = reply.send(opened);
-                });
-            }
-            Some(done) = opening.join_next() => {
-                if let Err(panic) = done {
-                    error!(%panic, "opening a log failed by a defect");
-                }
-            }
-            else => return std::future::pending().await,
-        }
-    }
-}
-
-async fn open_log(connection: &Connection, open: LogOpen) -> io::Result<Result<LogReader, OpenLogError>> {
-    let (mut output, mut input) = connection.open_bi().await?;
-    let _ = output.set_priority(LOG_PRIORITY);
-    write_head(&mut output, &open).await?;
-    output.finish().map_err(io::Error::other)?;
-    Ok(match read_head(&mut input).await.map_err(io::Error::other)? {
-        LogAnswer::Opened => Ok(LogReader::new(input)),
-        LogAnswer::Refused(reason) => Err(OpenLogError::Refused(reason)),
-    })
-}
-
 /// Priorities: control over status over exec over logs over artifacts.
 const CONTROL_PRIORITY: i32 = 10;
-
-/// See [`CONTROL_PRIORITY`].
-const LOG_PRIORITY: i32 = 0;
 
 /// See [`CONTROL_PRIORITY`].
 const ARTIFACT_PRIORITY: i32 = -10;
@@ -202,17 +156,14 @@ const ARTIFACT_PRIORITY: i32 = -10;
 /// Streams that a node may have open: its control stream and modules under way.
 const NODE_STREAMS_MAX: u32 = 9;
 
-/// Bytes of all its streams that wait to be read.
-const RECEIVE_WINDOW: u32 = 1 << 20;
+/// Bytes of all its streams that wait to be read, while none is open whose reader may be slow.
+pub(super) const RECEIVE_WINDOW: u32 = 1 << 20;
 
 /// When a node for which there is no room shall come again.
 const RETRY_AFTER_MS: Range<u64> = 15_000..60_000;
 
 /// From the end of the handshake to the control stream.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// From a wish to read a log to the node's answer.
-const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Read and sent at a time.
 const CHUNK_BYTES: usize = 64 << 10;

@@ -1,7 +1,7 @@
 //! Frames at the start of a stream.
 
 use dunlin_link::{
-    frame::{self, FrameError, HEADER_BYTES, Header, Message},
+    frame::{self, Frame, FrameError, HEADER_BYTES, Header, Message},
     limits::HEAD_FRAME_BYTES_MAX,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -19,12 +19,17 @@ pub(super) enum HeadError {
 
 /// Reads the head frame of a stream.
 pub(super) async fn read_head<M: Message>(input: &mut (impl AsyncRead + Unpin)) -> Result<M, HeadError> {
+    Ok(read_frame(input).await?.decode()?)
+}
+
+/// Reads the head frame of a stream, whatever its kind.
+pub(super) async fn read_frame(input: &mut (impl AsyncRead + Unpin)) -> Result<Frame, HeadError> {
     let mut header = [0; HEADER_BYTES];
     input.read_exact(&mut header).await?;
     let Header { kind, body_bytes } = Header::decode(header, HEAD_FRAME_BYTES_MAX)?;
     let mut body = vec![0; body_bytes];
     input.read_exact(&mut body).await?;
-    Ok(frame::Frame { kind, body }.decode()?)
+    Ok(Frame { kind, body })
 }
 
 /// Writes the head frame of a stream.

@@ -24,6 +24,7 @@ use super::{
     delete_options::DeleteOptions,
     encode::refusal,
     event::EventShape,
+    exec,
     figures::Asked,
     media::{self, Answer, Encoding},
     options::{ApplyOptions, ListRequest, WatchRequest, WriteOptions},
@@ -63,7 +64,7 @@ impl ApiService {
         let errors = media::error_encoding(&head.accept);
         let mut asked = Asked::other(head.method, "");
         let started = Instant::now();
-        let answer = self.answer(user, head, &mut asked, &mut body);
+        let answer = self.answer(user, head, &offer, &mut asked, &mut body);
         let answered = AssertUnwindSafe(answer).catch_unwind().instrument(span);
         let response = match answered.await {
             Ok(Ok(Response { body: Body::Upgrade(_), .. })) if offer.protocol().is_none() => {
@@ -85,6 +86,7 @@ impl ApiService {
         &self,
         user: &User,
         head: RequestHead,
+        offer: &Offer,
         asked: &mut Asked,
         body: Source<'_>,
     ) -> Result<Response, Status> {
@@ -110,6 +112,12 @@ impl ApiService {
                         .with_warnings(deprecation.map(str::to_owned).into_iter().collect())
                         .holding(lasting)
                 })
+            }
+            Target::Resource(request) if exec::is_stream(&request) => {
+                let seat = self.inner.seats.take(Work::Long, user).await?;
+                let lasting = self.inner.figures.lasting(*asked);
+                let served = in_time(self.serve_exec(user, &request, &query, offer));
+                served.await.map(|response| response.holding((seat, lasting)))
             }
             Target::Resource(request) => {
                 let work = if request.verb.is_mutating() { Work::Mutating } else { Work::Reading };

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 
-use self::container::{Run, check_started, choose_container};
+pub(super) use self::container::choose_container;
+use self::container::{Run, check_started};
 use super::{
     ApiService, User,
     path::ResourceRequest,

@@ -31,6 +31,11 @@ impl Offer {
         Self::default()
     }
 
+    /// An offer of this protocol alone.
+    pub(crate) fn of(protocol: &'static str) -> Self {
+        Self { headers: HeaderMap::from_iter([(header::UPGRADE, http::HeaderValue::from_static(protocol))]) }
+    }
+
     /// Reads the headers of a request of HTTP/1.1. The offer keeps them when there is one, because handshakes have headers of their own.
     pub fn read(headers: &HeaderMap) -> Self {
         let mut connection =

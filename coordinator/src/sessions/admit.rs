@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    OpenLog, Sessions, Slot,
+    Sessions, Slot, Wish,
     pulse::{Life, Pulse},
     seat::Seat,
 };
@@ -46,13 +46,13 @@ impl Sessions {
         &self,
         node: &NodeName,
         caller: Caller,
-        logs: mpsc::Sender<Box<OpenLog>>,
+        wishes: mpsc::Sender<Box<Wish>>,
         pulse: Arc<Pulse>,
     ) -> Result<Seat, Turned> {
         let is_first = self.state().registry.is_new(node);
         let mut silent = None;
         for _ in 0..CLAIMS_MAX {
-            match self.claim(node, caller, silent, &logs, &pulse)? {
+            match self.claim(node, caller, silent, &wishes, &pulse)? {
                 Claimed::Seat(seat) => {
                     self.tell_clones(node);
                     if is_first {
@@ -79,7 +79,7 @@ impl Sessions {
         node: &NodeName,
         caller: Caller,
         silent: Option<Epoch>,
-        logs: &mpsc::Sender<Box<OpenLog>>,
+        wishes: &mpsc::Sender<Box<Wish>>,
         pulse: &Arc<Pulse>,
     ) -> Result<Claimed, StaleAttempt> {
         let now = self.now();
@@ -103,7 +103,7 @@ impl Sessions {
         let slot = Slot {
             epoch,
             superseded: superseded.clone(),
-            logs: logs.clone(),
+            wishes: wishes.clone(),
             pulse: Arc::clone(pulse),
             turn: Arc::clone(&turn),
         };

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Cluster, OpenLog, Sessions, Wire, links::OpenLink, pulse::Pulse, tending::Tending};
+use super::{Cluster, Sessions, Wire, Wish, links::OpenLink, pulse::Pulse, tending::Tending};
 use crate::members::{Issued, Member, RenewError};
 
 /// Why a session ended.
@@ -56,14 +56,14 @@ impl SessionEnd {
     }
 }
 
-/// Runs a node's session until it ends. `logs` is where wishes to read logs go while the session is open; `member` says whether the
+/// Runs a node's session until it ends. `wishes` is where wishes for streams go while the session is open; `member` says whether the
 /// node is still one, and is asked when the session can be found to be disconnected. With an expired certificate there is no session,
 /// but a new certificate.
 pub(crate) async fn drive(
     sessions: &Sessions,
     member: &Member,
     (input, output): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin),
-    logs: mpsc::Sender<Box<OpenLog>>,
+    wishes: mpsc::Sender<Box<Wish>>,
     wire: Wire,
 ) -> SessionEnd {
     let node = member.node();
@@ -102,7 +102,7 @@ pub(crate) async fn drive(
     let ended = tokio::try_join!(
         run.read(input),
         run.write(output),
-        run.act(opened, logs, wire),
+        run.act(opened, wishes, wire),
         run.follow_desired(is_open),
         run.keep_time(),
         run.show_life(),
@@ -177,14 +177,14 @@ impl Run<'_> {
     async fn act(
         &self,
         opened: oneshot::Sender<watch::Receiver<Revision>>,
-        logs: mpsc::Sender<Box<OpenLog>>,
+        wishes: mpsc::Sender<Box<Wish>>,
         wire: Wire,
     ) -> Result<Never, SessionEnd> {
         let (facts, caller) = match self.first().await {
             First::Greeting(facts, caller) => (facts, caller),
             First::Renewal(request) => return self.renew_only(&request).await,
         };
-        let admitted = self.sessions.admit(self.node, caller, logs, Arc::clone(&self.pulse)).await;
+        let admitted = self.sessions.admit(self.node, caller, wishes, Arc::clone(&self.pulse)).await;
         let mut seat = match admitted {
             Ok(seat) => seat,
             Err(turned) => return Err(self.machine().refuse(turned.to_string()).into()),

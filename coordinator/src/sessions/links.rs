@@ -129,6 +129,11 @@ pub(super) struct OpenLink {
 }
 
 impl Links {
+    /// The protocol version that a node speaks, or spoke last; `None` for one that was never connected.
+    pub(super) fn protocol(&self, node: &NodeName) -> Option<u16> {
+        self.lock().get(node).map(|link| link.lock().protocol)
+    }
+
     /// A session of `node` begins.
     pub(super) fn open(&self, node: &NodeName, epoch: Epoch, protocol: u16, wire: Wire) -> OpenLink {
         let now = wall();

@@ -30,7 +30,9 @@ pub(in crate::kind) static KIND: Kind = Kind {
     schema: "io.k8s.api.core.v1.Pod",
     removed: Removed::LastState,
     subresources: &[
+        Subresource::stream("attach", "PodAttachOptions"),
         Subresource::created("binding", "", "Binding"),
+        Subresource::stream("exec", "PodExecOptions"),
         Subresource { verbs: &["get"], ..Subresource::part("log") },
         Subresource::STATUS,
     ],

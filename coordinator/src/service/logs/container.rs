@@ -15,7 +15,7 @@ pub(super) enum Run {
 }
 
 /// The container that is meant; none needs to be named when there is but one.
-pub(super) fn choose_container<'p>(pod: &'p Value, asked: &str) -> Result<&'p str, Status> {
+pub(in crate::service) fn choose_container<'p>(pod: &'p Value, asked: &str) -> Result<&'p str, Status> {
     let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let names = |list: &str| -> Vec<&'p str> {
         pod["spec"][list]

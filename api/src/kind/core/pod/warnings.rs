@@ -54,7 +54,7 @@ const UNSUPPORTED: &[&str] = &[
     "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|imagePullSecrets|os|\
      readinessGates|resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
     "spec.containers|initContainers[].livenessProbe|readinessProbe|startupProbe|lifecycle|volumeMounts|volumeDevices|\
-     resizePolicy|restartPolicyRules|stdin|stdinOnce|tty|terminationMessagePath",
+     resizePolicy|restartPolicyRules|terminationMessagePath",
     "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|privileged|procMount|runAsGroup|runAsUser|\
      seLinuxOptions|windowsOptions",
     "spec.containers|initContainers[].securityContext.capabilities.add",
@@ -217,7 +217,7 @@ mod tests {
     fn fields_without_effect_are_named() {
         let pod = json!({"spec": {
             "containers": [
-                {"name": "a", "livenessProbe": {"exec": {}}, "securityContext": {"runAsUser": 7}, "tty": false},
+                {"name": "a", "livenessProbe": {"exec": {}}, "securityContext": {"runAsUser": 7}, "tty": true, "stdin": true},
                 {"name": "b", "terminationMessagePath": "/dev/termination-log", "env": [{"name": "x"}]},
             ],
             "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "nodeSelector": {"a": "b"},
