@@ -3,11 +3,11 @@
 use std::{collections::HashSet, sync::Arc, sync::Mutex};
 
 use anyhow::{Context as _, Result};
-use dunlin_link::rpc::{Method, RequestHead};
+use dunlin_link::rpc::{Method, RequestHead, ResponseHead, SWITCHING_PROTOCOLS};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Body, Client, Progress, Response},
+    client::{Body, Client, Conversation, Progress, Response},
     failure::ServerError,
     resource::Kind,
     terminal,
@@ -104,6 +104,16 @@ impl Api {
         self.send(head, Body::Empty).await
     }
 
+    /// Opens a stream into a pod.
+    pub(crate) async fn converse(&self, path: &str, query: Query<'_>) -> Result<Conversation> {
+        let conversation = self.shared.client.converse(&head(Method::Post, path, query)).await?;
+        self.warn(conversation.head());
+        match conversation.head().status {
+            SWITCHING_PROTOCOLS => Ok(conversation),
+            _ => Err(refused(conversation.into_response()).await?.into()),
+        }
+    }
+
     /// Sends a file's bytes by PUT.
     pub(crate) async fn upload(
         &self,
@@ -168,21 +178,30 @@ impl Api {
     /// Sends a request, shows its warnings, and turns a refusal into an error.
     async fn send(&self, head: RequestHead, body: Body<'_>) -> Result<Response> {
         let response = self.shared.client.request(&head, body).await?;
-        for warning in &response.head.warnings {
+        self.warn(&response.head);
+        if (200..300).contains(&response.head.status) {
+            return Ok(response);
+        }
+        Err(refused(response).await?.into())
+    }
+
+    fn warn(&self, head: &ResponseHead) {
+        for warning in &head.warnings {
             let mut warned = self.shared.warned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if warned.insert(warning.clone()) {
                 terminal::warn(warning);
             }
         }
-        let code = response.head.status;
-        if (200..300).contains(&code) {
-            return Ok(response);
-        }
-        let body = response.bytes().await?;
-        let status = serde_json::from_slice(&body)
-            .unwrap_or_else(|_| json!({"code": code, "message": String::from_utf8_lossy(&body)}));
-        Err(ServerError::new(status).into())
     }
+}
+
+/// The refusal that an answer is.
+async fn refused(response: Response) -> Result<ServerError> {
+    let code = response.head.status;
+    let body = response.bytes().await?;
+    let status = serde_json::from_slice(&body)
+        .unwrap_or_else(|_| json!({"code": code, "message": String::from_utf8_lossy(&body)}));
+    Ok(ServerError::new(status))
 }
 
 /// How objects are to be shown.

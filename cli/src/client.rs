@@ -7,9 +7,13 @@ use anyhow::{Context as _, Result};
 use dunlin_link::rpc::RequestHead;
 use quinn::{Connection, ConnectionError, Endpoint};
 
-pub(crate) use self::response::Response;
+pub(crate) use self::{
+    conversation::{Conversation, Sender},
+    response::Response,
+};
 use crate::context::Access;
 
+mod conversation;
 mod dial;
 mod explain;
 mod response;
@@ -74,6 +78,18 @@ impl Client {
             (_, Ok(answer)) => Ok(answer),
             (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error.context(lost())),
         }
+    }
+
+    /// Sends a request and waits for the head of its answer; both directions stay open.
+    ///
+    /// # Errors
+    /// When the connection fails before that.
+    pub(crate) async fn converse(&self, head: &RequestHead) -> Result<Conversation> {
+        let lost = || format!("lost the connection to quic://{}", self.server);
+        let (mut send, receive) = self.connection.open_bi().await.with_context(lost)?;
+        send.write_all(&dunlin_link::frame::encode(head)).await.with_context(lost)?;
+        let response = Response::read_head(receive).await.with_context(lost)?;
+        Ok(Conversation::new(send, response))
     }
 
     /// Says goodbye, so that the coordinator need not wait for a timeout.

@@ -15,11 +15,13 @@ mod annotate;
 mod api_resources;
 mod api_versions;
 mod apply;
+mod attach;
 mod auth;
 mod backup;
 mod cluster_info;
 mod completion;
 mod config;
+mod container;
 mod coordinator;
 mod cordon;
 mod create;
@@ -29,6 +31,7 @@ mod dev;
 mod doctor;
 mod edge_node;
 mod events;
+mod exec;
 mod explain;
 mod get;
 mod kubeconfig;
@@ -132,6 +135,10 @@ pub(crate) enum ClientCommand {
     Delete(delete::Args),
     /// Print what containers wrote.
     Logs(logs::Args),
+    /// Run a command in a container.
+    Exec(exec::Args),
+    /// See what a container writes from now on, and write to its stdin.
+    Attach(attach::Args),
     /// List events, the newest last.
     Events(events::Args),
     /// Wait until objects are in a state.
@@ -184,6 +191,8 @@ impl ClientCommand {
             Self::Describe(args) => session::run(connection, |session| describe::run(args, session)),
             Self::Delete(args) => session::run(connection, |session| delete::run(args, session)),
             Self::Logs(args) => session::run(connection, |session| logs::run(args, session)),
+            Self::Exec(args) => session::run(connection, |session| exec::run(args, session)),
+            Self::Attach(args) => session::run(connection, |session| attach::run(args, session)),
             Self::Events(args) => session::run(connection, |session| events::run(args, session)),
             Self::Wait(args) => session::run(connection, |session| wait::run(args, session)),
             Self::Cordon(args) => {

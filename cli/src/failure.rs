@@ -13,6 +13,9 @@ use crate::{
 /// Exit code for a wrong command line or configuration.
 const EXIT_USAGE: u8 = 64;
 
+/// What shells add to the number of a signal that ended a command.
+const SIGNALLED: u8 = 128;
+
 /// Prints clap's answer: help and version on stdout with success, anything else on stderr.
 pub(crate) fn usage(error: clap::Error) -> ExitCode {
     let error = without_commands(error);
@@ -38,6 +41,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<AlreadyReported>().is_none() {
         print(error);
     }
+    if let Some(exit) = error.downcast_ref::<GuestExit>() {
+        return exit.code();
+    }
+    if let Some(Interrupted(signal)) = error.downcast_ref::<Interrupted>() {
+        return ExitCode::from(SIGNALLED + signal);
+    }
     match error.downcast_ref::<UsageError>() {
         Some(_) => ExitCode::from(EXIT_USAGE),
         None => ExitCode::FAILURE,
@@ -46,6 +55,13 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// Prints an error without ending the command.
 pub(crate) fn print(error: &anyhow::Error) {
+    // Whoever sent a signal knows; and of a command that failed kubectl says no more than this.
+    if error.is::<Interrupted>() {
+        return;
+    }
+    if let Some(exit) = error.downcast_ref::<GuestExit>() {
+        return terminal::remark(&exit.to_string());
+    }
     match error.downcast_ref::<ServerError>() {
         Some(refusal) => terminal::remark(&refusal.to_string()),
         None => {
@@ -121,6 +137,38 @@ impl fmt::Display for AlreadyReported {
 }
 
 impl Error for AlreadyReported {}
+
+/// A command in a container ended with another exit code than 0, which is this command's too.
+#[derive(Debug)]
+pub(crate) struct GuestExit(pub(crate) i32);
+
+impl GuestExit {
+    /// The code as far as a process can tell it: its lowest byte, and never success.
+    fn code(&self) -> ExitCode {
+        let [low, ..] = self.0.to_le_bytes();
+        if low == 0 { ExitCode::FAILURE } else { ExitCode::from(low) }
+    }
+}
+
+impl fmt::Display for GuestExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command terminated with exit code {}", self.0)
+    }
+}
+
+impl Error for GuestExit {}
+
+/// A signal of this number ended the command.
+#[derive(Debug)]
+pub(crate) struct Interrupted(pub(crate) u8);
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended by signal {}", self.0)
+    }
+}
+
+impl Error for Interrupted {}
 
 /// The command line or the configuration is wrong.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod api;
 mod client;
 mod command;
 mod context;
+mod conversation;
 mod daemon;
 mod document;
 mod failure;

@@ -6,6 +6,7 @@
 mod backup;
 mod cluster;
 mod describing;
+mod exec;
 mod identity;
 mod install;
 mod isolation;

@@ -19,7 +19,7 @@ use self::{
     target::Target,
 };
 use super::{
-    ApiService, Offer, User, authorize,
+    ApiService, Offer, User,
     path::{ResourceRequest, Verb},
     query::Query,
     response::Response,
@@ -39,10 +39,11 @@ impl ApiService {
         if !matches!(request.verb, Verb::Get | Verb::Create) {
             return Err(Status::method_not_allowed());
         }
-        let grant = authorize::authorize(user, request)?;
-        // A WebSocket begins with a GET, and does as much as the POST of other protocols.
-        let created = ResourceRequest { verb: Verb::Create, ..request.clone() };
-        authorize::authorize(user, &created)?;
+        let grant = self.authorize(user, request).await?;
+        if request.verb == Verb::Get {
+            // A WebSocket begins with a GET, and does as much as the POST of other protocols.
+            self.authorize(user, &ResourceRequest { verb: Verb::Create, ..request.clone() }).await?;
+        }
         let pod = self.get_granted(user, request, &grant).await?;
         let options = StreamOptions::parse(action, query)?;
         let target = Target::find(&pod, &options)?;

@@ -164,9 +164,31 @@ async fn what_cannot_be_is_refused_in_kubernetes_words() {
     check(Method::Put, "p/exec", EXEC, frames(), 405, "").await;
     fixture.create(PODS, &pod("unbound")).await;
     check(Method::Post, "unbound/attach", EXEC, frames(), 400, "does not have a host assigned").await;
-    let nobody = User { name: "bob".to_owned(), groups: Vec::new() };
-    let response = ask(&fixture, &nobody, Method::Get, "p/exec", EXEC, websocket("v5.channel.k8s.io")).await;
-    assert_eq!(response.head.status, 403);
+}
+
+#[tokio::test]
+async fn a_websocket_takes_the_right_to_create() {
+    let (fixture, _) = running(Node::default()).await;
+    let bob = User::new("bob", []);
+    let code = async |method, offer| ask(&fixture, &bob, method, "p/exec", EXEC, offer).await.head.status;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    let mut role = json!({"metadata": {"name": "r"}, "rules": [
+        {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get"]},
+    ]});
+    fixture.create(roles, &role).await;
+    let binding = json!({"metadata": {"name": "r"}, "roleRef": {
+        "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r",
+    }, "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bob"}]});
+    fixture.create("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", &binding).await;
+    let v5 = || websocket("v5.channel.k8s.io");
+    assert_eq!(code(Method::Get, v5()).await, 403);
+    role["rules"][0]["verbs"] = json!(["create"]);
+    fixture.expect(200, Request::new(Method::Put, &format!("{roles}/r")).with_body(&role)).await;
+    assert_eq!(code(Method::Get, v5()).await, 403);
+    assert_eq!(code(Method::Post, Offer::of(STREAM_PROTOCOL)).await, 101);
+    role["rules"][0]["verbs"] = json!(["create", "get"]);
+    fixture.expect(200, Request::new(Method::Put, &format!("{roles}/r")).with_body(&role)).await;
+    assert_eq!(code(Method::Get, v5()).await, 101);
 }
 
 #[tokio::test]
