@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod column;
+mod conditions;
 mod field_labels;
 mod int_or_percent;
 mod label_selector;
@@ -52,7 +53,7 @@ pub use self::{
     registry::{AddError, add, all, by_any_name, by_kind, by_resource, remove},
     scale::{SCALE, Scale},
     scheduling::SYSTEM_PRIORITY_CLASSES,
-    stored::{Conversion, Storage},
+    stored::{Conversion, ConversionError, Storage},
     subresource::{Content, Subresource},
 };
 

@@ -3,6 +3,8 @@
 //! A front decodes a body with [`decode`], or [`accept`]s a value; the service then asks [`create`] or [`update`] for the object
 //! to store. Patches go through [`patch`], whose answer is accepted like a body. All are functions of their arguments.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -214,7 +216,7 @@ pub fn accept(
     Ok(Accepted { object, warnings })
 }
 
-/// The object to store for a create, and warnings about it.
+/// The object to store for a create, and warnings about it. It is of the kind that `kind` is stored as.
 ///
 /// # Errors
 ///
@@ -226,26 +228,29 @@ pub fn create(
     pool: &mut dyn Pool,
 ) -> Result<Accepted, Status> {
     let mut object = accept(kind, object, FieldValidation::Ignore)?.object;
-    meta::prepare_create(kind, &mut object, creation)?;
+    let stored = kind.stored_as();
+    meta::prepare_create(stored, &mut object, creation)?;
     (kind.default)(&mut object);
     // Before what admission and the system set on it, which nobody asked for.
     if let Ownership::Tracked(manager) = creation.ownership {
         own(&Scope { kind, subresource: "", manager, now: creation.now }, None, &mut object);
     }
-    (kind.allocate)(&mut object, None, pool)?;
-    (kind.prepare_create)(&mut object, creation);
-    (kind.admit)(kind, &mut object, creation)?;
+    let mut object = into_stored(kind, object)?;
+    (stored.allocate)(&mut object, None, pool)?;
+    (stored.prepare_create)(&mut object, creation);
+    (stored.admit)(stored, &mut object, creation)?;
     let mut errors = Vec::new();
-    meta::validate(kind, &object, &mut errors);
-    (kind.validate)(&object, &mut errors);
+    meta::validate(stored, &object, &mut errors);
+    (stored.validate)(&object, &mut errors);
     (kind.validate_create)(&object, &mut errors);
-    let object = finish(kind, object, &errors)?;
+    let object = finish(stored, object, &errors)?;
     let mut warnings = warnings(kind, &object);
     warnings.extend(kind.inert.map(|why| format!("{}: {why}", kind.kind)));
     Ok(Accepted { object, warnings })
 }
 
-/// The object to store for an update of `current` to `object`, and warnings about it. Equal to `current` when nothing changes.
+/// The object to store for an update of `current`, which is stored, to `object`, and warnings about it. Equal to `current` when
+/// nothing changes.
 ///
 /// # Errors
 ///
@@ -261,37 +266,40 @@ pub fn update(
     if matches!(change.ownership, Ownership::AsGiven) {
         apply::check_uid(kind, &object, current)?;
     }
-    meta::prepare_update(kind, &mut object, current)?;
+    let stored = kind.stored_as();
+    meta::prepare_update(stored, &mut object, current)?;
+    let before = served(kind, current)?;
+    if change.target == Target::Status {
+        keep_all_but_status(&mut object, &before);
+    }
+    (kind.default)(&mut object);
+    own_change(kind, change, &before, &mut object);
+    let mut object = into_stored(kind, object)?;
     let mut errors = Vec::new();
     match change.target {
         Target::Object => {
-            (kind.default)(&mut object);
-            own_change(kind, change, current, &mut object);
-            (kind.allocate)(&mut object, Some(current), pool)?;
-            (kind.prepare_update)(&mut object, current);
-            if is_new_generation(kind, &object, current) {
+            (stored.allocate)(&mut object, Some(current), pool)?;
+            (stored.prepare_update)(&mut object, current);
+            if is_new_generation(stored, &object, current) {
                 bump_generation(&mut object);
             }
-            meta::validate(kind, &object, &mut errors);
+            meta::validate(stored, &object, &mut errors);
             meta::validate_update(&object, current, &mut errors);
-            (kind.validate)(&object, &mut errors);
+            (stored.validate)(&object, &mut errors);
             (kind.validate_update)(&object, current, &mut errors);
         }
         Target::Status => {
-            keep_all_but_status(&mut object, current);
-            (kind.default)(&mut object);
-            own_change(kind, change, current, &mut object);
-            (kind.prepare_status)(&mut object, current);
-            (kind.stamp_status)(&mut object, current, change.now);
-            meta::validate(kind, &object, &mut errors);
+            (stored.prepare_status)(&mut object, current);
+            (stored.stamp_status)(&mut object, current, change.now);
+            meta::validate(stored, &object, &mut errors);
             meta::validate_update(&object, current, &mut errors);
-            (kind.validate_status)(&object, current, &mut errors);
+            (stored.validate_status)(&object, current, &mut errors);
         }
     }
-    let mut object = finish(kind, object, &errors)?;
+    let mut object = finish(stored, object, &errors)?;
     managed::keep_times(&mut object, current);
     let same_generation = object["metadata"]["generation"] == current["metadata"]["generation"];
-    let warnings = match (change.target, kind.warns) {
+    let warnings = match (change.target, stored.warns) {
         (Target::Status, _) => kind.deprecation.map(str::to_owned).into_iter().collect(),
         (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
         (Target::Object, _) => warnings(kind, &object),
@@ -299,7 +307,36 @@ pub fn update(
     Ok(Accepted { object, warnings })
 }
 
-/// The object that a patch makes of `current`, accepted like a request body; [`update`] comes next.
+/// A stored object as the version of its kind that `kind` is.
+///
+/// # Errors
+///
+/// InternalError when it was never an object of the kind.
+pub fn served<'v>(kind: &'static Kind, stored: &'v Value) -> Result<Cow<'v, Value>, Status> {
+    if std::ptr::eq(kind, kind.stored_as()) {
+        return Ok(Cow::Borrowed(stored));
+    }
+    let mut object = stored.clone();
+    kind.from_stored(&mut object);
+    conform(kind.definition(), &mut object, &mut Vec::new()).map_err(Status::internal)?;
+    Ok(Cow::Owned(object))
+}
+
+/// Makes an object of `kind` one of the kind that is stored.
+fn into_stored(kind: &'static Kind, mut object: Value) -> Result<Value, Status> {
+    let stored = kind.stored_as();
+    if std::ptr::eq(kind, stored) {
+        return Ok(object);
+    }
+    let unreadable = |detail: String| unhandled(kind, &kind.api_version(), kind.kind, &detail);
+    kind.to_stored(&mut object).map_err(|error| unreadable(error.to_string()))?;
+    conform(stored.definition(), &mut object, &mut Vec::new())
+        .map_err(|error| unreadable(error.to_string()))?;
+    (stored.default)(&mut object);
+    Ok(object)
+}
+
+/// The object of `kind` that a patch makes of `current`, which is stored, accepted like a request body; [`update`] comes next.
 ///
 /// # Errors
 ///
@@ -311,7 +348,8 @@ pub fn patch(
     body: &[u8],
     validation: FieldValidation,
 ) -> Result<Accepted, Status> {
-    let patched = patches::apply(kind, current, patch, body).map_err(|error| match error {
+    let before = served(kind, current)?;
+    let patched = patches::apply(kind, &before, patch, body).map_err(|error| match error {
         PatchError::NotApplicable => Status::patch_not_applicable(),
         PatchError::TooLarge => Status::too_large(parse::BODY_LIMIT_BYTES),
         PatchError::Unreadable(message) => Status::bad_request(format!("error decoding patch: {message}")),
@@ -413,9 +451,9 @@ pub fn track(
 }
 
 /// Warnings about a kind and one of its objects.
-fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
+fn warnings(kind: &'static Kind, object: &Value) -> Vec<String> {
     let about_kind = kind.deprecation.map(str::to_owned);
-    about_kind.into_iter().chain((kind.warnings)(object)).collect()
+    about_kind.into_iter().chain((kind.stored_as().warnings)(object)).collect()
 }
 
 /// Counts a change of what is wanted, on objects that count them.

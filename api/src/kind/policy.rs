@@ -1,6 +1,8 @@
 //! Kinds of the group `policy`.
 
+mod pod_disruption_budget;
+
 use super::Kind;
 
 /// Kinds of this group, in the order of discovery.
-pub(super) static KINDS: &[&Kind] = &[];
+pub(super) static KINDS: &[&Kind] = &[&pod_disruption_budget::KIND];

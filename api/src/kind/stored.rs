@@ -21,10 +21,16 @@ pub struct Conversion {
     /// The kind that is stored.
     pub stored: &'static Kind,
     /// From this kind; `kind` and `apiVersion` are set by the caller.
-    pub(crate) to_stored: fn(&mut Value),
+    pub(crate) to_stored: fn(&mut Value) -> Result<(), ConversionError>,
     /// To this kind; `kind` and `apiVersion` are set by the caller.
     pub(crate) from_stored: fn(&mut Value),
 }
+
+/// What in an object, that its schema does not know of, keeps it from becoming another version; the message is the one a Kubernetes
+/// server gives.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConversionError(pub(crate) String);
 
 impl Kind {
     /// The kind that this one's objects are stored as: itself, unless it is another version of one.
@@ -36,11 +42,16 @@ impl Kind {
     }
 
     /// Makes an object of this kind one of the kind that is stored.
-    pub fn to_stored(&self, object: &mut Value) {
+    ///
+    /// # Errors
+    ///
+    /// When the object holds what no object of the stored kind can be made of.
+    pub fn to_stored(&self, object: &mut Value) -> Result<(), ConversionError> {
         if let Storage::As(conversion) = &self.storage {
-            (conversion.to_stored)(object);
+            (conversion.to_stored)(object)?;
             name(conversion.stored, object);
         }
+        Ok(())
     }
 
     /// Makes a stored object one of this kind.

@@ -70,13 +70,15 @@ pub(super) fn version_of(kind: &'static Kind, api_version: &str) -> Option<&'sta
     std::ptr::eq(other.stored_as(), kind.stored_as()).then_some(other)
 }
 
-/// An object of one version as another has it.
+/// An object of one version as another has it. What cannot be converted stays as it is: it is refused when it is to be stored.
 pub(super) fn converted<'v>(object: &'v Value, from: &Kind, to: &Kind) -> Cow<'v, Value> {
     if std::ptr::eq(from, to) {
         return Cow::Borrowed(object);
     }
-    let mut object = object.clone();
-    from.to_stored(&mut object);
-    to.from_stored(&mut object);
-    Cow::Owned(object)
+    let mut converted = object.clone();
+    match from.to_stored(&mut converted) {
+        Ok(()) => to.from_stored(&mut converted),
+        Err(_) => return Cow::Borrowed(object),
+    }
+    Cow::Owned(converted)
 }

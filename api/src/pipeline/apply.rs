@@ -47,7 +47,8 @@ pub fn apply(
     let Document { value: config, duplicates, .. } = read(body)?;
     let Applying { target, manager, now, .. } = *applying;
     let scope = Scope { kind, subresource: target.subresource(), manager, now };
-    let mut object = managed::applied(&scope, current, &config, applying.force)?;
+    let before = current.map(|current| super::served(kind, current)).transpose()?;
+    let mut object = managed::applied(&scope, before.as_deref(), &config, applying.force)?;
     if applying.validation == FieldValidation::Strict && !duplicates.is_empty() {
         let message = format!("error strict decoding YAML: {}", duplicates.join(", "));
         return Err(Status::bad_request(message));

@@ -70,7 +70,8 @@ fn run(case: &Case, report: &mut Report) -> Vec<String> {
         }
         report.replayed += 1;
         let outcome = perform(step, current.as_ref());
-        differences.extend(difference(step, &outcome));
+        let served = outcome.clone().map(|accepted| serve(step, accepted));
+        differences.extend(difference(step, &served));
         if let Ok(accepted) = outcome
             && !is_dry
         {
@@ -81,6 +82,14 @@ fn run(case: &Case, report: &mut Report) -> Vec<String> {
         }
     }
     differences
+}
+
+/// What a client sees of an object that is stored.
+fn serve(case: &Case, mut accepted: Accepted) -> Accepted {
+    let kind = case.address().expect("a kind that is served").kind;
+    accepted.object =
+        pipeline::served(kind, &accepted.object).expect("what is stored can be served").into_owned();
+    accepted
 }
 
 /// What the pipeline answers a request that it can answer.

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    field::FieldError,
-    kind::{Column, FieldLabel, FieldLabels, Kind},
+    field::{FieldError, Path},
+    kind::{Column, FieldLabel, FieldLabels, Kind, report},
+    names::{self, NameRule},
     time,
-    value::text,
+    value::{has, text},
 };
 
 pub(in crate::kind) static KIND: Kind = Kind {
@@ -28,6 +29,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::wide("Count", "How often it was seen."),
         Column { priority: 1, ..Column::NAME },
     ],
+    name_rule: NameRule::PathSegment,
     fields: FieldLabels::Named(&[
         FieldLabel::path("involvedObject.kind"),
         FieldLabel::path("involvedObject.namespace"),
@@ -46,11 +48,18 @@ pub(in crate::kind) static KIND: Kind = Kind {
     ..Kind::BASE
 };
 
+/// Rules for every event, whichever group it came through.
 fn validate(object: &Value, errors: &mut Vec<FieldError>) {
     let namespace = text(&object["metadata"], "namespace");
     let involved = text(&object["involvedObject"], "namespace");
-    // Events about objects outside namespaces live in `default`.
-    let mismatch = if involved.is_empty() { namespace != "default" } else { involved != namespace };
+    let is_new_style = has(object, "eventTime");
+    // Events about objects outside namespaces live in `default`; those with a time of their own may live with the system too.
+    let mismatch = match (involved, is_new_style) {
+        ("", false) => namespace != "default",
+        ("", true) => !["default", "kube-system"].contains(&namespace),
+        (involved, false) => involved != namespace,
+        (_, true) => false,
+    };
     if mismatch {
         errors.push(FieldError::invalid(
             "involvedObject.namespace",
@@ -58,7 +67,36 @@ fn validate(object: &Value, errors: &mut Vec<FieldError>) {
             "does not match event.namespace",
         ));
     }
+    if is_new_style {
+        check_report(object, errors);
+    }
 }
+
+/// An event with a time of its own says who reports what.
+fn check_report(object: &Value, errors: &mut Vec<FieldError>) {
+    let controller = text(object, "reportingComponent");
+    let field = Path::new("reportingController");
+    if controller.is_empty() {
+        errors.push(FieldError::required(&field, ""));
+    }
+    report(names::qualified_name(controller), &field, controller, errors);
+    for key in ["reportingInstance", "action", "reason"] {
+        if text(object, key).is_empty() {
+            errors.push(FieldError::required(key, ""));
+        }
+        check_length(object, key, WORD_LIMIT_BYTES, errors);
+    }
+    check_length(object, "message", MESSAGE_LIMIT_BYTES, errors);
+}
+
+fn check_length(object: &Value, key: &str, limit: usize, errors: &mut Vec<FieldError>) {
+    if text(object, key).len() > limit {
+        errors.push(FieldError::invalid(key, "", &format!("can have at most {limit} characters")));
+    }
+}
+
+const WORD_LIMIT_BYTES: usize = 128;
+const MESSAGE_LIMIT_BYTES: usize = 1024;
 
 fn source(object: &Value) -> &str {
     match text(&object["source"], "component") {
@@ -67,7 +105,7 @@ fn source(object: &Value) -> &str {
     }
 }
 
-fn row(object: &Value, now: Timestamp) -> Vec<Value> {
+pub(in crate::kind) fn row(object: &Value, now: Timestamp) -> Vec<Value> {
     let event_time = &object["eventTime"];
     let first = match &object["firstTimestamp"] {
         Value::Null => event_time,
@@ -99,4 +137,52 @@ fn row(object: &Value, now: Timestamp) -> Vec<Value> {
         count.to_string().into(),
         text(&object["metadata"], "name").into(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::field::messages;
+
+    fn check(namespace: &str, involved: &str, rest: Value, expected: &[&str]) {
+        let mut object = rest;
+        object["metadata"] = json!({"namespace": namespace});
+        object["involvedObject"] = json!({"namespace": involved});
+        assert_eq!(messages(|errors| validate(&object, errors)), expected, "{object}");
+    }
+
+    #[test]
+    fn events_live_with_what_they_are_about() {
+        let mismatch = |involved: &str| {
+            format!("involvedObject.namespace: Invalid value: \"{involved}\": does not match event.namespace")
+        };
+        check("a", "a", json!({}), &[]);
+        check("default", "", json!({}), &[]);
+        check("a", "b", json!({}), &[&mismatch("b")]);
+        check("a", "", json!({}), &[&mismatch("")]);
+        let new_style = json!({"eventTime": "2026-01-01T00:00:00.000000Z", "reportingComponent": "a.b/c",
+            "reportingInstance": "i", "action": "A", "reason": "R"});
+        check("a", "b", new_style.clone(), &[]);
+        check("kube-system", "", new_style.clone(), &[]);
+        check("a", "", new_style, &[&mismatch("")]);
+    }
+
+    #[test]
+    fn events_of_the_new_style_say_who_reports() {
+        let time = "2026-01-01T00:00:00.000000Z";
+        let long = "x".repeat(WORD_LIMIT_BYTES + 1);
+        let event =
+            json!({"eventTime": time, "reportingComponent": "a", "reportingInstance": long, "reason": "R"});
+        check(
+            "a",
+            "a",
+            event,
+            &[
+                "reportingInstance: Invalid value: \"\": can have at most 128 characters",
+                "action: Required value",
+            ],
+        );
+    }
 }
