@@ -41,10 +41,9 @@ pub(crate) fn prepare_create(kind: &Kind, object: &mut Value, creation: &Creatio
     Ok(())
 }
 
-/// Restores what an update may leave out and refuses to address another object.
-pub(crate) fn prepare_update(kind: &Kind, object: &mut Value, old: &Value) -> Result<(), Status> {
-    let metadata = object_mut(object, "metadata");
-    let old = &old["metadata"];
+/// Refuses to address another object than this one.
+pub(crate) fn check_identity(kind: &Kind, object: &Value, old: &Value) -> Result<(), Status> {
+    let (metadata, old) = (&object["metadata"], &old["metadata"]);
     let (name, namespace, uid) = (text(metadata, "name"), text(metadata, "namespace"), text(metadata, "uid"));
     let (old_name, old_namespace, old_uid) = (text(old, "name"), text(old, "namespace"), text(old, "uid"));
     if !name.is_empty() && name != old_name {
@@ -64,6 +63,14 @@ pub(crate) fn prepare_update(kind: &Kind, object: &mut Value, old: &Value) -> Re
         );
         return Err(Status::conflict(kind, old_name, &detail));
     }
+    Ok(())
+}
+
+/// Restores what an update may leave out and refuses to address another object.
+pub(crate) fn prepare_update(kind: &Kind, object: &mut Value, old: &Value) -> Result<(), Status> {
+    check_identity(kind, object, old)?;
+    let metadata = object_mut(object, "metadata");
+    let old = &old["metadata"];
     for kept in ["name", "namespace", "uid"] {
         put(metadata, kept, old[kept].clone());
     }

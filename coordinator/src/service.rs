@@ -45,6 +45,7 @@ mod reviews;
 mod routes;
 mod scale;
 mod seats;
+mod served;
 mod shape;
 mod size;
 pub mod stored;

@@ -113,7 +113,7 @@ fn prepare_new(kind: &'static Kind, object: &mut Value, name: &str) -> Result<()
     Ok(())
 }
 
-pub(super) fn check_name(object: &Value, name: &str) -> Result<(), Status> {
+fn check_name(object: &Value, name: &str) -> Result<(), Status> {
     let own = text(&object["metadata"], "name");
     if own.is_empty() || own == name {
         return Ok(());

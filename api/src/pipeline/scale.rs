@@ -3,16 +3,13 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{
-    Accepted, FieldValidation,
-    apply::{check_name, read},
-    own, patch,
-};
+use super::{Accepted, FieldValidation, apply::read, own, patch};
 use crate::{
     Status,
     field::FieldError,
     kind::{Kind, SCALE},
     managed::{self, Force, Scope},
+    meta,
     patch::PatchKind,
     value::{object_mut, put, set, text},
 };
@@ -57,7 +54,7 @@ pub fn scale(
             (config, Vec::new())
         }
     };
-    check_name(&wanted, name)?;
+    meta::check_identity(kind, &wanted, current)?;
     let replicas = wanted["spec"]["replicas"].as_i64();
     if let Some(replicas) = replicas.filter(|replicas| *replicas < 0) {
         let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");

@@ -22,7 +22,7 @@ use super::{
     get::pod_kind,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
-    size, store_failed, stored,
+    served, size, store_failed, stored,
 };
 use crate::store::{Compare, Txn, TxnOutcome, Write};
 
@@ -40,9 +40,8 @@ impl ApiService {
     ) -> Result<Value, Status> {
         let request = ResourceRequest::of_collection(Verb::Create, kind, namespace);
         let grant = self.authorize(user, &request).await?;
-        self.create_with(user, &request, &grant, object, &WriteOptions::internal(user))
-            .await
-            .map(|created| created.object)
+        let created = self.create_with(user, &request, &grant, object, &WriteOptions::internal(user)).await?;
+        served::serve(kind, created.object)
     }
 
     pub(super) async fn create_with(

@@ -85,7 +85,7 @@ impl ApiService {
         let mut found = self.find(request, list).await?;
         for item in &found.items {
             let Some(key) = StoredKey::parse(&item.key) else { continue };
-            let one = ObjectRef { kind: key.kind, namespace: key.namespace, name: key.name };
+            let one = ObjectRef { kind: request.kind, namespace: key.namespace, name: key.name };
             match self.delete_with(user, &one.request(Verb::DeleteCollection, ""), options).await {
                 Err(status) if status.reason() != "NotFound" => return Err(status),
                 _ => {}

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     encode::unencodable,
     media::{Accepted, Encoding, Shape},
+    served,
     shape::{ITEM_EXTRA_BYTES, partial, set_version},
     stored,
     watch::EventKind,
@@ -45,14 +46,14 @@ impl EventShape {
     /// One event about one object.
     pub(super) fn event(
         &mut self,
-        kind: &Kind,
+        kind: &'static Kind,
         what: EventKind,
         value: &[u8],
         revision: Revision,
         now: Timestamp,
     ) -> Result<Bytes, Status> {
-        if self.accepted != WHOLE_JSON {
-            let object = stored::decode(value, revision).map_err(Status::internal)?;
+        if self.accepted != WHOLE_JSON || !served::is_as_stored(kind) {
+            let object = served::decode(kind, value, revision)?;
             let shaped = self.shaped(kind, object, now);
             return self.written(what.as_str(), &shaped);
         }

@@ -7,6 +7,7 @@ use super::{
     ApiService, ObjectRef, User,
     authorize::Grant,
     path::{ResourceRequest, Verb},
+    served,
 };
 
 impl ApiService {
@@ -17,7 +18,7 @@ impl ApiService {
     pub async fn get(&self, user: &User, object: ObjectRef<'_>) -> Result<Value, Status> {
         let request = object.request(Verb::Get, "");
         let grant = self.authorize(user, &request).await?;
-        self.get_granted(user, &request, &grant).await
+        served::serve(object.kind, self.get_granted(user, &request, &grant).await?)
     }
 
     pub(super) async fn get_granted(

@@ -7,11 +7,10 @@ use serde_json::{Map, Value};
 
 use super::{
     ApiService, User,
-    change::decode,
     continue_token::ContinueToken,
     options::{At, ListRequest, Selection},
     path::{ResourceRequest, Verb},
-    store_failed, stored,
+    served, store_failed, stored,
 };
 use crate::store::{KeyValue, ListOptions, Page, StoreError};
 
@@ -43,7 +42,8 @@ impl ApiService {
             .await?
             .check_list(user, &request, |field| selection.fields.exact(field))?;
         let found = self.find(&request, &ListRequest { selection, at: At::Newest, limit: None }).await?;
-        let items = found.items.iter().map(decode).collect::<Result<_, _>>()?;
+        let items = found.items.iter().map(|item| served::decode(kind, &item.value, item.mod_revision));
+        let items = items.collect::<Result<_, _>>()?;
         Ok((items, found.revision))
     }
 
@@ -190,13 +190,13 @@ fn explain(error: StoreError, at: &At, prefix: &str) -> Status {
 
 impl Selection {
     /// Whether a stored object is meant; decodes no more of it than the selectors look at.
-    pub(super) fn matches_stored(&self, kind: &Kind, item: &KeyValue) -> Result<bool, Status> {
+    pub(super) fn matches_stored(&self, kind: &'static Kind, item: &KeyValue) -> Result<bool, Status> {
         self.matches_value(kind, &item.value, item.mod_revision)
     }
 
     pub(super) fn matches_value(
         &self,
-        kind: &Kind,
+        kind: &'static Kind,
         value: &[u8],
         revision: Revision,
     ) -> Result<bool, Status> {
@@ -204,7 +204,7 @@ impl Selection {
             return Ok(true);
         }
         if !self.fields.is_empty() {
-            let object = stored::decode(value, revision).map_err(Status::internal)?;
+            let object = served::decode(kind, value, revision)?;
             return Ok(self.matches(kind, &object));
         }
         let json = stored::json(value).map_err(Status::internal)?;

@@ -14,7 +14,7 @@ use super::{
     delete::settle,
     options::WriteOptions,
     path::{ResourceRequest, Verb},
-    size,
+    served, size,
     update::{check_version, target, updated},
 };
 
@@ -36,7 +36,7 @@ impl ApiService {
         let patched = self
             .patch_with(user, &request, PatchKind::Merge, body.as_bytes(), &WriteOptions::internal(user))
             .await?;
-        Ok(patched.object)
+        served::serve(object.kind, patched.object)
     }
 
     pub(super) async fn patch_with(

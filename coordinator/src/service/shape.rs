@@ -10,13 +10,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    change::decode,
     encode::{check_has_protobuf, encode, protobuf_list, unencodable},
     list::Found,
     media::{Accepted, Encoding, MetaVersion, Shape},
     query::Query,
     response::{JSON, Response},
-    stored,
+    served, stored,
 };
 use crate::store::KeyValue;
 
@@ -43,6 +42,7 @@ impl Shaper {
     /// An answer of one object.
     pub(super) fn object(&self, status: u16, answer: AcceptedObject) -> Result<Response, Status> {
         let AcceptedObject { object, warnings } = answer;
+        let object = served::serve(self.kind, object)?;
         let shaped = match self.accepted.shape {
             Shape::Object => object,
             Shape::Metadata(version) => partial(&object, version),
@@ -80,12 +80,7 @@ impl Shaper {
                 return self.spliced(found, &metadata);
             }
             Shape::Object => {
-                let items = self.decoded(found)?.into_iter().map(|mut item| {
-                    if let Some(fields) = item.as_object_mut() {
-                        fields.retain(|field, _| field != "kind" && field != "apiVersion");
-                    }
-                    item
-                });
+                let items = self.decoded(found)?.into_iter().map(without_kind);
                 json!({
                     "kind": format!("{}List", self.kind.kind),
                     "apiVersion": self.kind.api_version(),
@@ -125,6 +120,11 @@ impl Shaper {
             if position > 0 {
                 list.push(b',');
             }
+            if !served::is_as_stored(self.kind) {
+                let item = without_kind(self.served(item)?);
+                list.extend_from_slice(item.to_string().as_bytes());
+                continue;
+            }
             stored::write_item(self.kind, &item.value, item.mod_revision, list).map_err(Status::internal)?;
         }
         Ok(())
@@ -144,7 +144,7 @@ impl Shaper {
     /// Appends items of a list in protobuf; each is decoded for itself.
     pub(super) fn add_items(&self, items: &[KeyValue], list: &mut ListEncoder) -> Result<(), Status> {
         for item in items {
-            let object = decode(item)?;
+            let object = self.served(item)?;
             let shaped = match self.accepted.shape {
                 Shape::Metadata(version) => partial(&object, version),
                 Shape::Object | Shape::Table(_) => object,
@@ -165,7 +165,11 @@ impl Shaper {
     }
 
     fn decoded(&self, found: &Found) -> Result<Vec<Value>, Status> {
-        found.items.iter().map(decode).collect()
+        found.items.iter().map(|item| self.served(item)).collect()
+    }
+
+    fn served(&self, item: &KeyValue) -> Result<Value, Status> {
+        served::decode(self.kind, &item.value, item.mod_revision)
     }
 
     fn table(&self, objects: &[Value], version: MetaVersion, metadata: Value) -> Value {
@@ -198,6 +202,14 @@ pub(super) fn list_metadata(found: &Found) -> Value {
         }
     }
     metadata
+}
+
+/// An item of a list of its kind, which says it once for all.
+fn without_kind(mut item: Value) -> Value {
+    if let Some(fields) = item.as_object_mut() {
+        fields.retain(|field, _| field != "kind" && field != "apiVersion");
+    }
+    item
 }
 
 /// An object's metadata, as an object of its own.

@@ -1,7 +1,10 @@
 //! How objects lie in the store: their keys, and values that lists and watches can copy without decoding.
 
 use bytes::Bytes;
-use dunlin_api::{Kind, kind};
+use dunlin_api::{
+    Kind,
+    kind::{self, Storage},
+};
 use dunlin_link::Revision;
 use serde_json::{Map, Value};
 
@@ -52,7 +55,12 @@ pub fn group_prefix(group: &str) -> String {
     format!("{REGISTRY_PREFIX}{group}/")
 }
 
+/// Versions of one kind share a folder.
 fn folder(kind: &Kind) -> String {
+    let kind = match &kind.storage {
+        Storage::As(conversion) => conversion.stored,
+        Storage::Own | Storage::None => kind,
+    };
     if kind.group.is_empty() {
         format!("{}/", kind.plural)
     } else {
@@ -243,10 +251,16 @@ mod tests {
     #[test]
     fn keys_are_read_back() {
         let (pod, node) = (kind::by_kind("v1", "Pod").unwrap(), kind::by_kind("v1", "Node").unwrap());
-        for (kind, namespace, name) in [(pod, "ns", "p"), (node, "", "n.example")] {
+        let scaler = kind::by_kind("autoscaling/v2", "HorizontalPodAutoscaler").unwrap();
+        for (kind, namespace, name) in [(pod, "ns", "p"), (node, "", "n.example"), (scaler, "ns", "h")] {
             let key = key(kind, namespace, name);
             let parsed = StoredKey::parse(&key).unwrap();
             assert_eq!((parsed.kind.kind, parsed.namespace, parsed.name), (kind.kind, namespace, name));
+        }
+        for (version, stored) in [("events.k8s.io/v1", "v1"), ("autoscaling/v1", "autoscaling/v2")] {
+            let name = if stored == "v1" { "Event" } else { "HorizontalPodAutoscaler" };
+            let [asked, stored] = [version, stored].map(|version| kind::by_kind(version, name).unwrap());
+            assert_eq!(key(asked, "ns", "x"), key(stored, "ns", "x"));
         }
         for foreign in
             ["/dunlin/tombstones/n/u", "/registry/pods/", "/registry/pods/ns/", "/registry/foos/a/b"]

@@ -13,6 +13,7 @@ mod openapi;
 mod pods;
 mod reviews;
 mod services;
+mod versions;
 mod watches;
 
 use dunlin_link::rpc::{Method, RequestHead};

@@ -15,7 +15,7 @@ use super::{
     delete::settle,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
-    size,
+    served, size,
 };
 
 /// Why a component of the coordinator, or a node's session, did not change or remove an object.
@@ -71,16 +71,17 @@ impl ApiService {
                 );
                 return Err(ModifyError::Gone(Status::conflict(object.kind, object.name, &detail)));
             }
-            let mut new = current.clone();
+            let mut new = served::serve(object.kind, current.clone())?;
             if !edit(&mut new) {
-                return Ok(Decision::Keep(new));
+                return Ok(Decision::Keep(current.clone()));
             }
             let ownership = Ownership::Tracked(user.component());
             let change = Change { target, now: self.clock().now(), ownership };
             let updated = updated(&request, &grant, &change, (current, new), &mut numbers)?;
             Ok(settle(object, updated.object, change.now))
         };
-        self.change(object, DryRun::No, decide).await.map(super::change::Outcome::into_object)
+        let outcome = self.change(object, DryRun::No, decide).await?;
+        Ok(served::serve(object.kind, outcome.into_object())?)
     }
 
     pub(super) async fn update_with(
