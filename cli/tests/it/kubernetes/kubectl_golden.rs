@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::Client,
-    golden::{OWN_WARNINGS, data, listed_differences, report, shortened},
+    golden::{data, is_own, listed_differences, report, shortened},
     kubectl::Kubectl,
     matching::Bindings,
 };
@@ -190,9 +190,7 @@ fn compare(case: &Case, answer: &Answer, address: &str) -> Vec<String> {
     for (stream, expected, found) in
         [("stdout", &case.stdout, &answer.stdout), ("stderr", &case.stderr, &answer.stderr)]
     {
-        let own = |line: &&str| {
-            !(line.starts_with("Warning: ") && OWN_WARNINGS.iter().any(|own| line.contains(own)))
-        };
+        let own = |line: &&str| !(line.starts_with("Warning: ") && is_own(line));
         let found: Vec<&str> = found.lines().filter(own).collect();
         let found = found.join("\n").replace(address, "127.0.0.1:6443");
         if !same(expected, &found) {
