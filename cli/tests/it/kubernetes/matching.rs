@@ -10,6 +10,8 @@ use serde_json::Value;
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
     values: BTreeMap<String, String>,
+    /// The time that was seen last; requests name no other.
+    time: Option<String>,
 }
 
 impl Bindings {
@@ -17,7 +19,7 @@ impl Bindings {
     pub(super) fn fill(&self, text: &str) -> String {
         let filled =
             self.values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
-        filled.replace("<time>", "2026-01-01T00:00:00Z")
+        filled.replace("<time>", self.time.as_deref().unwrap_or("2026-01-01T00:00:00Z"))
     }
 
     /// Describes each difference, with the path where it is.
@@ -91,6 +93,9 @@ impl Bindings {
         let Some(captures) = Regex::new(&pattern).unwrap().captures(found) else { return false };
         for (position, name) in names.into_iter().enumerate() {
             // Only numbered ones and the suffix of a generated name mean the same thing each time.
+            if name == "<time>" {
+                self.time = Some(captures[position + 1].to_owned());
+            }
             if name.contains('-') || name.starts_with("xxx") {
                 self.values.insert(name, captures[position + 1].to_owned());
             }
