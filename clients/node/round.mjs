@@ -48,26 +48,28 @@ async function configMaps(config, core) {
   assert.deepEqual(seen.slice(0, 4), [['add', 'js'], ['update', 'js'], ['update', 'js'], ['delete', 'js']]);
 }
 
+/** Runs a command in the pod; answers its status, and what it says. */
+async function run(config, command) {
+  const [stdout, stderr, said] = [new PassThrough(), new PassThrough(), []];
+  stdout.on('data', (part) => said.push(part));
+  stderr.resume();
+  const status = await new Promise((resolve, reject) => {
+    new k8s.Exec(config).exec(namespace, 'js', 'c', command, stdout, stderr, null, false, resolve).catch(reject);
+  });
+  return { status, said };
+}
+
 /** Runs a pod, reads its log, runs a command in it. */
 async function pods(config, core) {
   const containers = [{ name: 'c', image: 'dunlin.local/toolbox', args: ['listen'], stdin: true }];
   await core.createNamespacedPod({ namespace, body: { metadata: { name: 'js' }, spec: { containers } } });
   await until('running pod', async () => (await core.readNamespacedPod({ namespace, name: 'js' })).status.phase === 'Running');
-  const [output, said] = [new PassThrough(), []];
-  output.on('data', (part) => said.push(part));
-  const status = await new Promise((resolve, reject) => {
-    new k8s.Exec(config)
-      .exec(namespace, 'js', 'c', ['toolbox', 'exit', '7'], output, output, null, false, resolve)
-      .catch(reject);
-  });
-  assert.equal(status.status, 'Failure');
-  assert.deepEqual(status.details.causes, [{ reason: 'ExitCode', message: '7' }]);
-  await new Promise((resolve, reject) => {
-    new k8s.Exec(config)
-      .exec(namespace, 'js', 'c', ['toolbox', 'echo', 'from', 'node'], output, output, null, false, resolve)
-      .catch(reject);
-  });
-  await until('output of the command', () => Buffer.concat(said).toString() === 'from node\n');
+  const failed = await run(config, ['toolbox', 'exit', '7']);
+  assert.equal(failed.status.status, 'Failure');
+  assert.deepEqual(failed.status.details.causes, [{ reason: 'ExitCode', message: '7' }]);
+  const echoed = await run(config, ['toolbox', 'echo', 'from', 'node']);
+  assert.equal(echoed.status.status, 'Success');
+  await until('output of the command', () => Buffer.concat(echoed.said).toString() === 'from node\n');
   const log = await core.readNamespacedPodLog({ namespace, name: 'js' });
   assert.equal(typeof (log ?? ''), 'string');
   await core.deleteNamespacedPod({ namespace, name: 'js', gracePeriodSeconds: 0 });

@@ -85,11 +85,15 @@ async fn pods(client: Client, namespace: &str) -> Result<()> {
     let mut stdout = running.stdout().context("no stdout")?;
     let ended = running.take_status().context("no status")?;
     let line = vec![b'x'; 100_000];
-    tokio::io::AsyncWriteExt::write_all(&mut stdin, &line).await?;
-    tokio::io::AsyncWriteExt::shutdown(&mut stdin).await?;
-    drop(stdin);
+    let write = async {
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, &line).await?;
+        tokio::io::AsyncWriteExt::shutdown(&mut stdin).await
+    };
     let mut echoed = Vec::new();
-    timeout(DEADLINE, stdout.read_to_end(&mut echoed)).await??;
+    // Neither side keeps more than a little: what comes back is read while the rest is written.
+    let (written, read) =
+        timeout(DEADLINE, async { tokio::join!(write, stdout.read_to_end(&mut echoed)) }).await?;
+    written.and(read)?;
     ensure!(echoed == line, "{} bytes came back", echoed.len());
     let status = timeout(DEADLINE, ended).await?.context("no status came")?;
     ensure!(status.status.as_deref() == Some("Success"), "{status:?}");
