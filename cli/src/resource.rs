@@ -152,7 +152,16 @@ mod tests {
         check("Pod a b", &[("pods", &["a", "b"])]);
         check("pod/a pod/b cm/c", &[("pods", &["a", "b"]), ("configmaps", &["c"])]);
         check("pods.v1. x", &[("pods", &["x"])]);
-        check("all", &[("pods", &[])]);
+    }
+
+    #[test]
+    fn a_category_means_all_its_kinds() {
+        let parsed = parse(&words("all")).unwrap();
+        let kinds: Vec<_> = parsed.iter().map(|selection| selection.kind.plural).collect();
+        for plural in ["pods", "services", "deployments", "jobs", "horizontalpodautoscalers"] {
+            assert!(kinds.contains(&plural), "{kinds:?}");
+        }
+        assert!(parsed.iter().all(|selection| selection.names.is_empty()));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Keys of service accounts: made, kept, rotated.
+
 use dunlin_coordinator_core::account::token::{Bound, Named};
 
 use super::*;

@@ -3,8 +3,8 @@
 use dunlin_api::kind;
 use serde_json::json;
 
-use super::{node::Opinion, *};
-use crate::service::path::Verb;
+use super::*;
+use crate::service::{authorize::node::Opinion, path::Verb};
 
 fn request(verb: Verb, kind: &str, name: &str, subresource: &str) -> ResourceRequest {
     let kind = kind::by_kind("v1", kind).unwrap();
