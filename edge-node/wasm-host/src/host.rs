@@ -77,7 +77,7 @@ impl Host {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The runtime that guests run on. Spawn here what calls [`Host::run`].
+    /// The runtime that guests run on. Spawn here what calls `Host::run`.
     pub fn handle(&self) -> &Handle {
         &self.inner.handle
     }
