@@ -87,6 +87,9 @@ pub fn document(
             let value = seed(&mut notes).deserialize(&mut parser);
             value.and_then(|value| parser.end().map(|()| value)).map_err(|error| json_error(body, &error))
         }
+        Format::Yaml if yaml_parts(body) > VALUES_LIMIT => {
+            return Err(DecodeError::Syntax { message: TooMany::Values.to_string(), line: 0, column: 0 });
+        }
         Format::Yaml => {
             let parser = serde_norway::Deserializer::from_slice(body);
             seed(&mut notes).deserialize(parser).map_err(|error| yaml_error(&error))
@@ -94,6 +97,16 @@ pub fn document(
         Format::Protobuf => protobuf::decode(body, definition).map_err(DecodeError::Protobuf),
     };
     Ok(notes.into_document(parsed?))
+}
+
+/// How many parts a YAML text could have, from its looks: its parser takes hundreds of bytes for each before it gives the first away.
+fn yaml_parts(body: &[u8]) -> usize {
+    let is_part = |(position, byte): &(usize, &u8)| match byte {
+        b'[' | b'{' | b',' => true,
+        b'-' => body.get(position + 1).is_some_and(u8::is_ascii_whitespace),
+        _ => false,
+    };
+    body.iter().enumerate().filter(is_part).count()
 }
 
 /// Parses JSON that is part of a document: at `depth` in it, counting with what was there before.

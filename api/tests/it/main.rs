@@ -8,6 +8,9 @@
 
 mod case;
 mod data;
+mod decoders;
+mod hostile;
+mod memory;
 mod own;
 mod ownership;
 mod pool;
