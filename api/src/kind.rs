@@ -50,6 +50,7 @@ pub(crate) use self::field_labels::{FieldLabel, FieldLabels};
 pub use self::{
     column::Column,
     core::{pod, service},
+    policy::EVICTION,
     registry::{AddError, add, all, by_any_name, by_kind, by_resource, remove},
     scale::{SCALE, Scale},
     scheduling::SYSTEM_PRIORITY_CLASSES,

@@ -157,10 +157,7 @@ impl Status {
 
     /// 504: not answered in time.
     pub fn timeout(detail: &str, retry_after_seconds: u32) -> Self {
-        let details = match retry_after_seconds {
-            0 => json!({}),
-            seconds => json!({"retryAfterSeconds": seconds}),
-        };
+        let details = retry_after(retry_after_seconds);
         Self::failure(504, "Timeout", format!("Timeout: {detail}")).with_details(details)
     }
 
@@ -175,7 +172,7 @@ impl Status {
 
     /// 429: come back later.
     pub fn too_many_requests(message: &str, retry_after_seconds: u32) -> Self {
-        let details = json!({"retryAfterSeconds": retry_after_seconds});
+        let details = retry_after(retry_after_seconds);
         Self::failure(429, "TooManyRequests", message).with_details(details)
     }
 
@@ -267,6 +264,10 @@ impl OptionsKind {
             Self::List => "ListOptions",
         }
     }
+}
+
+fn retry_after(seconds: u32) -> Value {
+    if seconds == 0 { json!({}) } else { json!({"retryAfterSeconds": seconds}) }
 }
 
 fn object_details(group: &str, kind: &str, name: &str) -> Value {

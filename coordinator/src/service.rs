@@ -22,6 +22,7 @@ mod encode;
 mod endpoints;
 mod entity_tag;
 mod event;
+mod evict;
 mod exec;
 mod expel;
 mod figures;

@@ -1,7 +1,9 @@
 //! Kinds of the group `policy`.
 
+mod eviction;
 mod pod_disruption_budget;
 
+pub use self::eviction::EVICTION;
 use super::Kind;
 
 /// Kinds of this group, in the order of discovery.

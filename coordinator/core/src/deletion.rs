@@ -17,6 +17,8 @@ pub enum Manner {
     Namespace,
     /// At once.
     Plain,
+    /// At once, leaving its dependents behind unless it is told otherwise.
+    Leaving,
 }
 
 /// How to delete.
@@ -88,6 +90,7 @@ impl Manner {
         match (kind.group, kind.kind) {
             ("", "Pod") => Self::Pod,
             ("", "Namespace") => Self::Namespace,
+            ("", "ReplicationController") | ("batch", "Job") => Self::Leaving,
             _ => Self::Plain,
         }
     }
@@ -111,7 +114,7 @@ pub fn decide(manner: Manner, current: &Value, wish: &Wish, now: Timestamp) -> R
         }
         Grace::None => 0,
     };
-    set_finalizers(&mut marked, wish.propagation);
+    set_finalizers(&mut marked, propagation_of(manner, current, wish));
     if has_finalizers(&marked) {
         if marked["metadata"]["deletionTimestamp"].is_null() || grace == 0 {
             mark(&mut marked, 0, now);
@@ -193,6 +196,19 @@ fn mark(object: &mut Value, grace_seconds: i64, now: Timestamp) {
     metadata["deletionGracePeriodSeconds"] = grace_seconds.into();
 }
 
+fn propagation_of(manner: Manner, current: &Value, wish: &Wish) -> Propagation {
+    let finalizers = current["metadata"]["finalizers"].as_array();
+    let is_decided = finalizers.is_some_and(|finalizers| finalizers.iter().any(decides_for_dependents));
+    match wish.propagation {
+        Propagation::Default if manner == Manner::Leaving && !is_decided => Propagation::Orphan,
+        asked => asked,
+    }
+}
+
+fn decides_for_dependents(finalizer: &Value) -> bool {
+    finalizer == "orphan" || finalizer == "foregroundDeletion"
+}
+
 /// Kubernetes' finalizers that make the garbage collector look at dependents first.
 fn set_finalizers(object: &mut Value, propagation: Propagation) {
     let wanted = match propagation {
@@ -203,7 +219,7 @@ fn set_finalizers(object: &mut Value, propagation: Propagation) {
     };
     let metadata = &mut object["metadata"];
     let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
-    finalizers.retain(|finalizer| finalizer != "orphan" && finalizer != "foregroundDeletion");
+    finalizers.retain(|finalizer| !decides_for_dependents(finalizer));
     finalizers.extend(wanted.map(Value::from));
     if finalizers.is_empty() {
         metadata.as_object_mut().map(|fields| fields.remove("finalizers"));
@@ -267,6 +283,10 @@ mod tests {
 
     use super::*;
 
+    fn wish(propagation: Propagation) -> Wish {
+        Wish { grace_seconds: None, uid: None, resource_version: None, propagation, stop: Stop::Ordered }
+    }
+
     #[test]
     fn a_mirror_goes_at_once_and_orders_nothing() {
         let check = |annotations: Value, finalizers: Value, expected: &str| {
@@ -277,15 +297,8 @@ mod tests {
                 "spec": { "nodeName": "n", "terminationGracePeriodSeconds": 30 },
                 "status": { "phase": "Running" },
             });
-            let (uid, resource_version) = (None, None);
-            let wish = Wish {
-                grace_seconds: None,
-                uid,
-                resource_version,
-                propagation: Propagation::Background,
-                stop: Stop::Ordered,
-            };
-            let found = match decide(Manner::Pod, &pod, &wish, Timestamp::UNIX_EPOCH) {
+            let found = match decide(Manner::Pod, &pod, &wish(Propagation::Background), Timestamp::UNIX_EPOCH)
+            {
                 Ok(Verdict::Put(pod)) => {
                     let grace = &pod["metadata"]["deletionGracePeriodSeconds"];
                     format!("marked with {grace}")
@@ -298,5 +311,27 @@ mod tests {
         check(json!({}), json!([]), "marked with 30");
         check(json!({ MIRROR: "x" }), json!([]), "removed");
         check(json!({ MIRROR: "x" }), json!(["example.com/wait"]), "marked with 0");
+    }
+
+    #[test]
+    fn some_kinds_leave_their_dependents_behind_unless_told_otherwise() {
+        let check = |manner, finalizers: Value, propagation, expected: Value| {
+            let current = json!({"metadata": {"uid": "u", "generation": 1, "finalizers": finalizers}});
+            let left = match decide(manner, &current, &wish(propagation), Timestamp::UNIX_EPOCH) {
+                Ok(Verdict::Put(marked)) => marked["metadata"]["finalizers"].clone(),
+                Ok(Verdict::Remove { .. }) => json!([]),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(left, expected);
+        };
+        check(Manner::Leaving, json!([]), Propagation::Default, json!(["orphan"]));
+        check(Manner::Plain, json!([]), Propagation::Default, json!([]));
+        check(Manner::Leaving, json!([]), Propagation::Background, json!([]));
+        check(
+            Manner::Leaving,
+            json!(["foregroundDeletion"]),
+            Propagation::Default,
+            json!(["foregroundDeletion"]),
+        );
     }
 }

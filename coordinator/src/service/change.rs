@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     ApiService, ObjectRef,
-    companions::{Transition, Unmet},
+    companions::{Cause, Transition, Unmet},
     options::DryRun,
     store_failed, stored,
 };
@@ -65,6 +65,17 @@ impl ApiService {
         &self,
         object: ObjectRef<'_>,
         dry_run: DryRun,
+        decide: impl FnMut(&Value) -> Result<Decision, E> + Send,
+    ) -> Result<Outcome, E> {
+        self.change_by(object, dry_run, Cause::Plain, decide).await
+    }
+
+    /// The same, because of this.
+    pub(super) async fn change_by<E: From<Status>>(
+        &self,
+        object: ObjectRef<'_>,
+        dry_run: DryRun,
+        cause: Cause,
         mut decide: impl FnMut(&Value) -> Result<Decision, E> + Send,
     ) -> Result<Outcome, E> {
         let not_found = || Status::not_found(object.kind, object.name);
@@ -84,7 +95,7 @@ impl ApiService {
             };
             let removes = matches!(write, Write::Delete(_));
             let new = Some(&last).filter(|_| !removes);
-            let companions = self.companions(Transition { object, old: Some(&old), new }).await?;
+            let companions = self.companions(Transition { object, old: Some(&old), new, cause }).await?;
             let mut compares = vec![Compare::ModRevision(current.key.clone(), current.mod_revision)];
             compares.extend(companions.compares());
             let mut writes: Vec<Write> = std::iter::once(write).chain(also).collect();

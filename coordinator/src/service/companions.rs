@@ -20,6 +20,16 @@ pub(super) struct Transition<'a> {
     pub(super) object: ObjectRef<'a>,
     pub(super) old: Option<&'a Value>,
     pub(super) new: Option<&'a Value>,
+    pub(super) cause: Cause,
+}
+
+/// What a transition was asked for by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A write, or a delete.
+    Plain,
+    /// An eviction, which takes something of a budget.
+    Eviction,
 }
 
 /// Writes that belong to it, and what has to hold for them.
@@ -55,7 +65,7 @@ impl Companions {
         self.guards.get(position).map_or(Unmet::Changed, |guard| guard.unmet.clone())
     }
 
-    fn guard(&mut self, compare: Compare, unmet: Unmet) {
+    pub(super) fn guard(&mut self, compare: Compare, unmet: Unmet) {
         self.guards.push(Guard { compare, unmet });
     }
 }
@@ -65,7 +75,9 @@ impl ApiService {
     pub(super) async fn companions(&self, transition: Transition<'_>) -> Result<Companions, Status> {
         let mut companions = Companions::default();
         let kind = transition.object.kind;
-        if is_service(kind) {
+        if transition.cause == Cause::Eviction {
+            self.charge_budget(transition, &mut companions).await?;
+        } else if is_service(kind) {
             self.numbers_of_service(transition, &mut companions).await?;
         } else if kind.group.is_empty() && kind.kind == "Namespace" && transition.old.is_none() {
             companions.writes.push(self.default_account(transition.object.name)?);

@@ -18,7 +18,7 @@ use super::{
     ApiService, ObjectRef, User,
     authorize::{self, Grant, Scope},
     change::with_version,
-    companions::{Transition, Unmet},
+    companions::{Cause, Transition, Unmet},
     get::pod_kind,
     options::{DryRun, WriteOptions},
     path::{ResourceRequest, Verb},
@@ -133,8 +133,9 @@ impl ApiService {
             return Ok(if found.is_some() { taken() } else { Inserted::Done(created) });
         }
         let object = ObjectRef { kind, namespace: &namespace, name: &name };
-        let companions =
-            self.companions(Transition { object, old: None, new: Some(&created.object) }).await?;
+        let companions = self
+            .companions(Transition { object, old: None, new: Some(&created.object), cause: Cause::Plain })
+            .await?;
         let mut writes = vec![Write::Put(key.clone(), stored::encode(&created.object))];
         writes.extend(companions.writes.iter().cloned());
         let mut compares: Vec<Compare> = std::iter::once(Compare::Absent(key)).chain(guard).collect();

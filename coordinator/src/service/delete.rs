@@ -3,13 +3,12 @@
 mod decide;
 
 use dunlin_api::{
-    Status,
+    Kind, Status,
     kind::{Removed, SYSTEM_PRIORITY_CLASSES},
 };
 use dunlin_coordinator_core::deletion::{Manner, Propagation, Stop, Wish};
 use serde_json::{Value, json};
 
-use self::decide::decide;
 use super::{
     ApiService, ObjectRef, User,
     change::{Decision, Outcome},
@@ -21,7 +20,7 @@ use super::{
     update::ModifyError,
 };
 
-pub(super) use self::decide::settle;
+pub(super) use self::decide::{decide, settle};
 
 impl ApiService {
     /// Deletes an object: `options` is a `metav1.DeleteOptions`, or null. Answers the object as marked, or what Kubernetes answers
@@ -126,11 +125,22 @@ impl ApiService {
     }
 }
 
+/// What is worth saying about a delete before it is done.
+pub(super) fn warnings(kind: &Kind, options: &DeleteOptions) -> Vec<String> {
+    let keeps_pods = kind.group == "batch" && kind.kind == "Job";
+    let warns = keeps_pods && options.wish.propagation == Propagation::Default;
+    warns.then(|| PODS_ARE_KEPT.to_owned()).into_iter().collect()
+}
+
 /// Whether it is a priority class that the cluster cannot be without.
 fn is_system_class(object: ObjectRef<'_>) -> bool {
     object.kind.kind == "PriorityClass"
         && SYSTEM_PRIORITY_CLASSES.iter().any(|(name, _)| *name == object.name)
 }
+
+/// The words of Kubernetes, whose client prints them.
+const PODS_ARE_KEPT: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+                             remove them or set propagationPolicy=Orphan to suppress this warning";
 
 /// Namespaces that the cluster cannot be without.
 const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];

@@ -8,7 +8,7 @@ use std::{
 use dunlin_api::{
     Status,
     decode::Format,
-    kind::Storage,
+    kind::{EVICTION, Storage},
     pipeline::{self, Accepted as AcceptedObject},
     status::OptionsKind,
 };
@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 use super::{
     ApiService, Offer, User,
     body::{self, Source},
+    delete,
     delete_options::DeleteOptions,
     encode::refusal,
     event::EventShape,
@@ -252,14 +253,17 @@ impl ApiService {
             }
             Verb::Delete => {
                 let options = delete_options(query, content_type, source).await?;
-                shaper.deleted(self.delete_with(user, &request, &options).await?)
+                let deleted = self.delete_with(user, &request, &options).await;
+                let response = deleted.and_then(|deleted| shaper.deleted(deleted));
+                let warnings = delete::warnings(request.kind, &options);
+                Ok(response.unwrap_or_else(Response::from).with_warnings_first(warnings))
             }
             Verb::DeleteCollection => {
                 let options = delete_options(query, content_type, source).await?;
                 let prefix = stored::prefix(request.kind, &request.namespace);
                 let list = ListRequest::parse(request.kind, &prefix, query)?;
                 let found = self.delete_collection(user, &request, &list, &options).await?;
-                shaper.list(&found)
+                Ok(shaper.list(&found)?.with_warnings_first(delete::warnings(request.kind, &options)))
             }
             Verb::Watch => Err(Status::method_not_allowed()),
         }
@@ -299,6 +303,12 @@ impl ApiService {
                 let binding = plain_object(&body, format)?;
                 self.bind_with(user, request, &binding, &options).await?;
                 shaper.plain(201, &success(201))
+            }
+            "eviction" if request.kind.kind == "Pod" => {
+                let decoded = pipeline::decode(&EVICTION, &body, format, options.validation)?;
+                let evicted = self.evict_with(user, request, &grant, &decoded.object, &options).await;
+                let response = evicted.and_then(|()| shaper.plain(201, &success(201)));
+                Ok(response.unwrap_or_else(Response::from).with_warnings_first(decoded.warnings))
             }
             stored if request.kind.has_subresource(stored) => Err(Status::method_not_allowed()),
             _ => Err(Status::no_such_resource()),

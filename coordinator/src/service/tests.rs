@@ -3,6 +3,7 @@
 mod access;
 mod applies;
 mod content;
+mod evictions;
 mod exec;
 mod golden;
 mod health;

@@ -32,6 +32,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     subresources: &[
         Subresource::stream("attach", "PodAttachOptions"),
         Subresource::created("binding", "", "Binding"),
+        Subresource::created("eviction", "policy", "Eviction"),
         Subresource::stream("exec", "PodExecOptions"),
         Subresource { verbs: &["get"], ..Subresource::part("log") },
         Subresource::STATUS,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a delete does to an object.
-pub(super) fn decide(
+pub(in crate::service) fn decide(
     object: ObjectRef<'_>,
     current: &Value,
     options: &DeleteOptions,
