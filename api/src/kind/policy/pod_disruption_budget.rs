@@ -27,7 +27,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::integer("Allowed Disruptions", "How many pods may be evicted now."),
         Column::AGE,
     ],
-    inert: Some("no eviction looks at it yet"),
+    inert: None,
     name_rule: NameRule::PathSegment,
     generation: Generation::CountsSpecChanges,
     prepare_create: |object, _| workload::reset_status(object),
