@@ -9,6 +9,7 @@ mod conditional;
 mod connection;
 mod exchange;
 mod figures;
+mod gzip;
 mod request;
 mod vitals;
 

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::vitals::Exchange;
+use super::{
+    gzip::{Coding, GzipBody, Plain},
+    vitals::Exchange,
+};
 use crate::service::{Body, ByteStream, Response, Upgrade};
 
 /// The body of an answer, in parts that the connection takes one after another.
@@ -22,18 +25,23 @@ pub(super) struct AnswerBody {
 enum Content {
     Bytes(Bytes),
     Stream(ByteStream),
+    Gzip(GzipBody),
 }
 
 /// Writes an answer's head; the other part is what its connection is to do after it, if it leaves HTTP.
 pub(super) fn answer(
     response: Response,
+    coding: Coding,
     exchange: Exchange,
 ) -> (http::Response<AnswerBody>, Option<Upgrade>) {
+    let coding = coding.of(&response);
     let Response { head, headers, body } = response;
-    let (body, upgrade) = match body {
-        Body::Bytes(bytes) => (Content::Bytes(bytes), None),
-        Body::Parts(parts) | Body::Stream(parts) => (Content::Stream(parts), None),
-        Body::Upgrade(upgrade) => (Content::Bytes(Bytes::new()), Some(upgrade)),
+    let (body, upgrade) = match (body, coding) {
+        (Body::Bytes(bytes), Coding::Identity) => (Content::Bytes(bytes), None),
+        (Body::Bytes(bytes), Coding::Gzip) => (Content::Gzip(GzipBody::new(Plain::Bytes(bytes))), None),
+        (Body::Parts(parts), Coding::Gzip) => (Content::Gzip(GzipBody::new(Plain::Stream(parts))), None),
+        (Body::Parts(parts) | Body::Stream(parts), _) => (Content::Stream(parts), None),
+        (Body::Upgrade(upgrade), _) => (Content::Bytes(Bytes::new()), Some(upgrade)),
     };
     let mut answer = http::Response::new(AnswerBody { body, exchange });
     *answer.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -48,6 +56,10 @@ pub(super) fn answer(
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             answer_headers.append(name, value);
         }
+    }
+    if coding == Coding::Gzip {
+        answer_headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        answer_headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     let uncached = HeaderValue::from_static("no-cache, private");
     answer_headers.entry(header::CACHE_CONTROL).or_insert(uncached);
@@ -98,6 +110,7 @@ impl http_body::Body for AnswerBody {
             Content::Bytes(bytes) if bytes.is_empty() => None,
             Content::Bytes(bytes) => Some(Ok(bytes.split_to(bytes.len().min(PART_BYTES)))),
             Content::Stream(parts) => ready!(parts.poll_next(context)),
+            Content::Gzip(body) => ready!(body.poll_next(context)),
         };
         if part.is_some() {
             self.exchange.given();
@@ -106,13 +119,17 @@ impl http_body::Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.body, Content::Bytes(bytes) if bytes.is_empty())
+        match &self.body {
+            Content::Bytes(bytes) => bytes.is_empty(),
+            Content::Stream(_) => false,
+            Content::Gzip(body) => body.is_ended(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Content::Bytes(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Content::Stream(_) => SizeHint::default(),
+            Content::Stream(_) | Content::Gzip(_) => SizeHint::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     conditional::unless_known,
     connection::{HEADERS_MAX, Shared},
     figures::Attempt,
+    gzip::Coding,
     request,
 };
 use crate::{
@@ -29,7 +30,7 @@ impl Shared {
         let (parts, body) = request.into_parts();
         let offer = upgraded.as_ref().map_or_else(Offer::none, |_| Offer::read(&parts.headers));
         let response = self.respond(&parts, offer, BodyReader::new(body)).await;
-        let (answer, upgrade) = answer(unless_known(&parts, response), exchange);
+        let (answer, upgrade) = answer(unless_known(&parts, response), Coding::asked(&parts), exchange);
         if let Some(leaving) = upgraded.zip(upgrade) {
             *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
         }

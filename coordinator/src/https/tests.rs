@@ -1,6 +1,7 @@
 //! The front over pipes, where TLS is done already, and over the coordinator's own port.
 
 mod figures;
+mod gzip;
 mod http1;
 mod http2;
 mod port;
