@@ -59,3 +59,31 @@ async fn details_are_for_those_who_watch_over_the_cluster() {
         fixture.send_as(&user("x"), Request::new(Method::Get, "/livez").with_query("verbose", "")).await;
     assert_eq!(response.head.status, 200);
 }
+
+#[tokio::test]
+async fn health_is_told_to_everybody_whatever_roles_say() {
+    let fixture = Fixture::start().await;
+    let public = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:public-info-viewer";
+    fixture.expect(200, Request::new(Method::Delete, public)).await;
+    let nobody = User::anonymous();
+    for (path, code) in [
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/healthz", 200),
+        ("/version", 403),
+        ("/livez/", 403),
+        ("/livez/ping", 403),
+        ("/readyz/shutdown", 403),
+        ("/healthz/store", 403),
+        ("/livezz", 403),
+        ("/metrics", 403),
+    ] {
+        let response = fixture.send_as(&nobody, Request::new(Method::Get, path)).await;
+        assert_eq!(response.head.status, code, "{path}");
+    }
+    // Nor does it take roles that can be read.
+    fixture.service.store().close().await;
+    let response = fixture.send_as(&nobody, Request::new(Method::Get, "/livez")).await;
+    let text = String::from_utf8(response.into_bytes().await.unwrap().to_vec()).unwrap();
+    assert_eq!(text, "[+]ping ok\n[-]store failed: reason withheld\nlivez check failed\n");
+}
