@@ -68,6 +68,8 @@ pub struct Occurrence {
 /// The object that an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Regarding {
+    /// Its `apiVersion`.
+    pub api_version: &'static str,
     /// Its kind.
     pub kind: &'static str,
     /// Its namespace; empty for a node.
@@ -211,7 +213,7 @@ async fn delete(service: &ApiService, key: ObjectKey) {
 fn event(occurrence: &Occurrence, name: &str, count: u64) -> Value {
     let regarding = &occurrence.regarding;
     let mut involved = json!({
-        "kind": regarding.kind, "apiVersion": "v1", "name": regarding.name, "uid": regarding.uid,
+        "kind": regarding.kind, "apiVersion": regarding.api_version, "name": regarding.name, "uid": regarding.uid,
     });
     for (field, value) in [("namespace", &regarding.namespace), ("fieldPath", &regarding.field_path)] {
         if !value.is_empty() {

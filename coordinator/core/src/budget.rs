@@ -163,6 +163,16 @@ impl BudgetStatus {
         });
     }
 
+    /// Says in the condition that the numbers could not be found out, and why.
+    pub fn tell_failed(&mut self, message: String) {
+        self.allowed = Some(Allowed {
+            status: "False".to_owned(),
+            reason: SYNC_FAILED.to_owned(),
+            message,
+            observed_generation: self.observed_generation,
+        });
+    }
+
     /// Writes it into the budget; other conditions stay.
     pub fn write(&self, budget: &mut Value, now: Timestamp) {
         let mut conditions = budget["status"]["conditions"].as_array().cloned().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
 pub mod bootstrap_token;
+pub mod disruption;
 pub mod garbage;
 pub mod namespace;
 pub mod node_lifecycle;
@@ -108,6 +109,8 @@ pub enum Action {
         /// The namespace.
         namespace: Arc<str>,
     },
+    /// Write what was found out about a budget, if it still says what was looked at.
+    UpdateBudget(Box<disruption::BudgetUpdate>),
     /// Remove a bootstrap token whose time is over.
     RemoveBootstrapToken {
         /// Its Secret.

@@ -3,6 +3,7 @@
 //! Fold changes in with `fold_*` and `forget_*` and sessions with [`Reconciler::heard`]; then, at one `now`, take the keys that are due
 //! from [`Keys`], ask [`Reconciler::plan`] about each, and place what the [`Queue`] pops. Carrying out is the caller's.
 
+mod budgets;
 mod keys;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -71,6 +72,7 @@ impl Reconciler {
         if after.phase.finished() || (after.deletion.is_some() && after.node.is_none()) {
             self.keys.touch(Key::Pods);
         }
+        self.touch_budgets(key, before.as_deref(), Some(&after));
         Ok(needs)
     }
 
@@ -153,6 +155,7 @@ impl Reconciler {
     pub fn forget_pod(&mut self, key: &ObjectKey) {
         self.queue.remove(key);
         let Some(before) = self.view.delete_pod(key) else { return };
+        self.touch_budgets(key, Some(&before), None);
         if holds(&before) {
             self.queue.changed(Hint::PodGone);
         }
@@ -208,6 +211,7 @@ impl Reconciler {
             // What they are made of is looked at where they are stored: it is read only when one changes.
             Key::ClusterRoles => Plan { actions: vec![Action::AggregateRoles], again_at: None },
             Key::BootstrapTokens => controllers::bootstrap_token::reconcile(&self.view, now),
+            Key::Budget(key) => controllers::disruption::reconcile(&self.view, key, now),
             Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
         }
     }

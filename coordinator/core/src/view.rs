@@ -4,7 +4,9 @@
 //! only the fields that somebody here looks at, and answers what was known before, so that the caller can tell what changed.
 //! The view never holds whole objects, and never decides anything.
 
+mod affiliation;
 mod bootstrap_token;
+mod budgets;
 mod decode;
 mod entry;
 mod node;
@@ -12,10 +14,12 @@ mod ownership;
 mod pod;
 mod resource;
 mod template;
+mod workload;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
+    hash::Hash,
     sync::Arc,
     time::Duration,
 };
@@ -23,6 +27,7 @@ use std::{
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
+pub use affiliation::{Affiliation, Controller};
 pub use bootstrap_token::BootstrapToken;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
@@ -31,6 +36,9 @@ pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
 pub use pod::{Deletion, Phase, PodInfo};
 pub use resource::Resource;
 pub use template::{HostPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
+pub use workload::Workload;
+
+use crate::budget::Budget;
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +54,7 @@ pub struct ObjectKey {
 pub struct View {
     started: Timestamp,
     node_grace: Duration,
-    pods: HashMap<ObjectKey, Arc<PodInfo>>,
+    pods: BTreeMap<ObjectKey, Arc<PodInfo>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
     namespaces: BTreeMap<Arc<str>, NamespaceInfo>,
     /// Objects per namespace and kind, so that a namespace's end is known without holding them.
@@ -59,6 +67,10 @@ pub struct View {
     bootstrap_tokens: BTreeMap<String, BootstrapToken>,
     /// One allocation per distinct pod template, however many pods were made from it.
     templates: HashSet<Arc<PodTemplate>>,
+    /// The same for labels and controllers.
+    affiliations: HashSet<Arc<Affiliation>>,
+    budgets: BTreeMap<ObjectKey, Budget>,
+    workloads: HashMap<ObjectId, Workload>,
     /// Pods that ended, oldest first, for the bound on how many are kept.
     finished: BTreeSet<(Timestamp, ObjectKey)>,
     /// Pods being deleted that no node holds.
@@ -96,7 +108,7 @@ impl View {
         Self {
             started: now,
             node_grace,
-            pods: HashMap::new(),
+            pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             contents: HashMap::new(),
@@ -104,6 +116,9 @@ impl View {
             root_cas: HashSet::new(),
             bootstrap_tokens: BTreeMap::new(),
             templates: HashSet::new(),
+            affiliations: HashSet::new(),
+            budgets: BTreeMap::new(),
+            workloads: HashMap::new(),
             finished: BTreeSet::new(),
             unassigned_deleting: BTreeSet::new(),
             ownership: Ownership::default(),
@@ -121,7 +136,8 @@ impl View {
         now: Timestamp,
     ) -> Result<Option<Arc<PodInfo>>, DecodeError> {
         let mut pod = PodInfo::decode(json)?;
-        pod.template = self.intern(pod.template);
+        pod.template = intern(&mut self.templates, pod.template);
+        pod.affiliation = intern(&mut self.affiliations, pod.affiliation);
         let before = self.remove_pod(key);
         if let Some(before) = &before
             && before.assumed
@@ -141,6 +157,9 @@ impl View {
         // The set and `before` hold the last two references when no other pod uses the template.
         if Arc::strong_count(&before.template) <= 2 {
             self.templates.remove(&before.template);
+        }
+        if Arc::strong_count(&before.affiliation) <= 2 {
+            self.affiliations.remove(&before.affiliation);
         }
         Some(before)
     }
@@ -282,9 +301,10 @@ impl View {
         self.pods.get(key)
     }
 
-    /// Every pod, in no order.
-    pub fn pods(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<PodInfo>)> {
-        self.pods.iter()
+    /// The pods of a namespace, by name.
+    pub fn pods_of(&self, namespace: &Arc<str>) -> impl Iterator<Item = (&ObjectKey, &Arc<PodInfo>)> {
+        let first = ObjectKey { namespace: Arc::clone(namespace), name: "".into() };
+        self.pods.range(first..).take_while(|(key, _)| key.namespace == *namespace)
     }
 
     /// A node, or a name that pods are bound to.
@@ -342,14 +362,6 @@ impl View {
         self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::unverified(started))
     }
 
-    fn intern(&mut self, template: Arc<PodTemplate>) -> Arc<PodTemplate> {
-        if let Some(known) = self.templates.get(&template) {
-            return Arc::clone(known);
-        }
-        self.templates.insert(Arc::clone(&template));
-        template
-    }
-
     fn insert_pod(&mut self, key: &ObjectKey, pod: Arc<PodInfo>, now: Timestamp) {
         if let Some(node) = &pod.node {
             let entry = self.entry(node);
@@ -386,6 +398,15 @@ impl View {
         }
         Some(pod)
     }
+}
+
+/// The one allocation of what is equal to `value`.
+fn intern<T: Eq + Hash>(known: &mut HashSet<Arc<T>>, value: Arc<T>) -> Arc<T> {
+    if let Some(known) = known.get(&value) {
+        return Arc::clone(known);
+    }
+    known.insert(Arc::clone(&value));
+    value
 }
 
 /// Plural of ServiceAccount.

@@ -2,6 +2,7 @@
 //!
 //! Every write names the uid it was decided for, so that a stale one is refused; an object that is gone needs nothing any more.
 
+mod budget;
 mod garbage;
 mod security;
 
@@ -121,6 +122,7 @@ impl Executor {
             Action::CreateDefaultAccount { namespace } => self.create_account(&namespace).await,
             Action::PublishRootCa { namespace } => self.publish_root_ca(&namespace).await,
             Action::RemoveBootstrapToken { name, uid } => self.remove_bootstrap_token(&name, &uid).await,
+            Action::UpdateBudget(update) => self.update_budget(*update, now).await,
             Action::AggregateRoles => self.aggregate_roles().await,
         };
         match result {
@@ -158,6 +160,7 @@ impl Executor {
         self.recorder.record(Occurrence {
             user: node_controller(),
             regarding: Regarding {
+                api_version: "v1",
                 kind: "Pod",
                 namespace: key.namespace.to_string(),
                 name: key.name.to_string(),
@@ -258,6 +261,7 @@ impl Executor {
         now: Timestamp,
     ) {
         let regarding = Regarding {
+            api_version: "v1",
             kind: "Node",
             namespace: String::new(),
             name: node.as_str().to_owned(),

@@ -8,7 +8,7 @@ use dunlin_coordinator_core::{
     controllers::root_ca,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
     reconciler::{Key, Needs, RootCa},
-    view::{DecodeError, Resource},
+    view::{DecodeError, ObjectId, Resource},
 };
 use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
@@ -24,6 +24,9 @@ pub(super) enum Kept {
     Namespace,
     /// Only when it expires.
     Event,
+    Budget,
+    /// Only how many replicas it wants.
+    Workload,
     /// Only what bound pods name, and what the system keeps in them.
     Config(ConfigKind),
     /// Only that there was a change.
@@ -43,6 +46,8 @@ impl Kept {
             ("", "namespaces") => Self::Namespace,
             ("", "events") => Self::Event,
             ("rbac.authorization.k8s.io", "clusterroles") => Self::ClusterRole,
+            ("policy", "poddisruptionbudgets") => Self::Budget,
+            _ if kind.scale.is_some() => Self::Workload,
             _ => Self::Nothing,
         }
     }
@@ -98,6 +103,8 @@ impl Control {
             Kept::Node => self.fold_node(kind, key, json),
             Kept::Namespace => self.fold_namespace(kind, key, json),
             Kept::Event => self.recorder.stored(key, now),
+            Kept::Budget => self.fold_budget(kind, key, json),
+            Kept::Workload => self.fold_workload(kind, key, json),
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::Config(config) => self.fold_config(kind, config, key, Some(json)),
             Kept::Nothing => {}
@@ -110,6 +117,10 @@ impl Control {
             Kept::Node => self.reconciler.forget_node(&NodeName::new(&*key.name), now),
             Kept::Namespace => self.reconciler.view.delete_namespace(&key.name),
             Kept::Event => self.recorder.removed(key),
+            Kept::Budget => self.reconciler.view.delete_budget(key),
+            Kept::Workload => {
+                self.reconciler.forget_workload(&ObjectId { resource: Resource::of(kind), key: key.clone() })
+            }
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::Config(config) => self.fold_config(kind, config, key, None),
             Kept::Nothing => {}
@@ -172,6 +183,17 @@ impl Control {
 
     pub(super) fn fold_node(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
         let folded = self.reconciler.fold_node(&NodeName::new(&*key.name), json);
+        log_malformed(kind, key, folded);
+    }
+
+    pub(super) fn fold_budget(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let folded = self.reconciler.fold_budget(key, json);
+        log_malformed(kind, key, folded);
+    }
+
+    pub(super) fn fold_workload(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let id = ObjectId { resource: Resource::of(kind), key: key.clone() };
+        let folded = self.reconciler.fold_workload(&id, json);
         log_malformed(kind, key, folded);
     }
 

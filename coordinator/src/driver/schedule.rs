@@ -117,6 +117,7 @@ fn occurrence(
     now: Timestamp,
 ) -> Occurrence {
     let regarding = Regarding {
+        api_version: "v1",
         kind: "Pod",
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),

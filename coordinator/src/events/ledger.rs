@@ -214,6 +214,7 @@ mod tests {
         Occurrence {
             user: User::scheduler(),
             regarding: Regarding {
+                api_version: "v1",
                 kind: "Pod",
                 namespace: "ns".into(),
                 name: "p".into(),

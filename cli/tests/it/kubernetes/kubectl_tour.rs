@@ -202,6 +202,36 @@ fn nodes_are_cordoned_tainted_and_drained() {
 }
 
 #[test]
+fn a_drain_honours_a_budget() {
+    let (namespace, kubectl) = tour!();
+    let node = format!("drained-{}", namespace.name);
+    kubectl.ok_with(
+        &["create", "-f", "-"],
+        &format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {node}}}\n"),
+    );
+    for name in ["p", "q"] {
+        let pod = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: web}}}}\nspec:\n  nodeName: {node}\n  \
+             tolerations: [{{operator: Exists}}]\n  containers: [{{name: c, image: hello}}]\n"
+        );
+        kubectl.ok_with(&["create", "-f", "-"], &pod);
+        let ready = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+        kubectl.ok(&["patch", "pod", name, "--subresource=status", "-p", ready]);
+    }
+    kubectl.ok(&["create", "pdb", "b", "--selector=app=web", "--min-available=1"]);
+    kubectl.ok(&["wait", "pdb/b", "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=10s"]);
+    // One of both has to stay, and nothing ends the other one, whose node is not there.
+    let refused = kubectl.fails(&["drain", &node, "--force", "--timeout=2s"]);
+    assert!(refused.contains("would violate the pod's disruption budget"), "{refused}");
+    let leaving = kubectl.ok(&["get", "pods", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}"]);
+    assert_eq!(leaving.split_whitespace().count(), 1, "{leaving}");
+    assert!(kubectl.ok(&["describe", "pdb", "b"]).contains("Allowed disruptions:  0"));
+    kubectl.ok(&["delete", "pdb", "b"]);
+    kubectl.ok(&["delete", "pods", "--all", "--force", "--grace-period=0"]);
+    kubectl.ok(&["delete", "node", &node]);
+}
+
+#[test]
 fn owners_take_or_leave_their_dependents() {
     let (_namespace, kubectl) = tour!();
     for (policy, stays) in [("background", false), ("foreground", false), ("orphan", true)] {

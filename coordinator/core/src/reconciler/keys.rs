@@ -12,7 +12,7 @@ use std::{
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
-use crate::view::ObjectId;
+use crate::view::{ObjectId, ObjectKey};
 
 /// What controllers look at together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +27,8 @@ pub enum Key {
     ClusterRoles,
     /// All bootstrap tokens.
     BootstrapTokens,
+    /// A PodDisruptionBudget and the pods that it guards.
+    Budget(ObjectKey),
     /// An object with its owners and dependents.
     Object(ObjectId),
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{NodeAffinity, Toleration},
-    apimachinery::pkg::api::resource::Quantity,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use serde::Deserialize;
 
@@ -37,6 +37,8 @@ pub(super) struct Meta {
     pub(super) deletion_timestamp: Option<Timestamp>,
     #[serde(default)]
     pub(super) deletion_grace_period_seconds: Option<i64>,
+    #[serde(default)]
+    pub(super) owner_references: Vec<OwnerReference>,
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 
 use super::{
-    PodTemplate,
+    Affiliation, PodTemplate,
     decode::{DecodeError, PodShape},
 };
 
@@ -33,6 +33,8 @@ pub struct PodInfo {
     pub marked_gated: bool,
     /// Whether `spec.schedulingGates` holds the pod back.
     pub gated: bool,
+    /// Labels and controller.
+    pub affiliation: Arc<Affiliation>,
     /// The rest.
     pub template: Arc<PodTemplate>,
 }
@@ -61,7 +63,8 @@ pub enum Phase {
 
 impl PodInfo {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let shape: PodShape = serde_json::from_slice(json)?;
+        let mut shape: PodShape = serde_json::from_slice(json)?;
+        let affiliation = Arc::new(Affiliation::of(&mut shape.metadata));
         let condition = |kind: &str| shape.status.conditions.iter().find(|condition| condition.kind == kind);
         let grace_seconds = shape.metadata.deletion_grace_period_seconds.unwrap_or(0);
         Ok(Self {
@@ -76,6 +79,7 @@ impl PodInfo {
             marked_gated: condition("PodScheduled")
                 .is_some_and(|scheduled| scheduled.reason == crate::scheduler::REASON_GATED),
             gated: !shape.spec.scheduling_gates.is_empty(),
+            affiliation,
             template: Arc::new(PodTemplate::of(shape.spec)),
         })
     }
