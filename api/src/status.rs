@@ -91,12 +91,17 @@ impl Status {
 
     /// 403: not allowed, with why. An empty name stands for the whole collection.
     pub fn forbidden(kind: &Kind, name: &str, detail: &str) -> Self {
-        let resource = kind.group_resource();
+        Self::forbidden_resource(kind.group, kind.plural, name, detail)
+    }
+
+    /// The same for what is no kind of object, and still has rights of its own.
+    pub fn forbidden_resource(group: &str, plural: &str, name: &str, detail: &str) -> Self {
+        let dot = if group.is_empty() { "" } else { "." };
         let message = match name {
-            "" => format!("{resource} is forbidden: {detail}"),
-            name => format!("{resource} \"{name}\" is forbidden: {detail}"),
+            "" => format!("{plural}{dot}{group} is forbidden: {detail}"),
+            name => format!("{plural}{dot}{group} \"{name}\" is forbidden: {detail}"),
         };
-        Self::of_object(403, "Forbidden", &message, kind, name)
+        Self::failure(403, "Forbidden", message).with_details(object_details(group, plural, name))
     }
 
     /// 401: the caller is not known.

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use dunlin_link::rpc::RequestHead;
+use dunlin_link::{
+    frame,
+    rpc::{Impersonation, RequestHead},
+};
 use quinn::{Connection, ConnectionError, Endpoint};
 
 pub(crate) use self::{
@@ -25,6 +28,8 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     connection: Connection,
     server: String,
+    /// Whom requests are made as.
+    impersonation: Option<Impersonation>,
 }
 
 /// What follows a request's head.
@@ -51,7 +56,12 @@ impl Client {
     /// When there is no answer, or one side refuses the other; the message says what to do next.
     pub(crate) async fn connect(access: &Access) -> Result<Self> {
         let dial::Connected { connection, endpoint } = dial::dial(access).await?;
-        Ok(Self { endpoint, connection, server: access.server.clone() })
+        Ok(Self { endpoint, connection, server: access.server.clone(), impersonation: None })
+    }
+
+    /// The same client, whose requests are made as somebody else.
+    pub(crate) fn acting_as(self, impersonation: Option<Impersonation>) -> Self {
+        Self { impersonation, ..self }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -62,7 +72,7 @@ impl Client {
         let lost = || format!("lost the connection to quic://{}", self.server);
         let (mut send, receive) = self.connection.open_bi().await.with_context(lost)?;
         let sent = async {
-            send.write_all(&dunlin_link::frame::encode(head)).await?;
+            send.write_all(&self.opening(head)).await?;
             match body {
                 Body::Empty => {}
                 Body::Bytes(bytes) => send.write_all(bytes).await?,
@@ -87,9 +97,16 @@ impl Client {
     pub(crate) async fn converse(&self, head: &RequestHead) -> Result<Conversation> {
         let lost = || format!("lost the connection to quic://{}", self.server);
         let (mut send, receive) = self.connection.open_bi().await.with_context(lost)?;
-        send.write_all(&dunlin_link::frame::encode(head)).await.with_context(lost)?;
+        send.write_all(&self.opening(head)).await.with_context(lost)?;
         let response = Response::read_head(receive).await.with_context(lost)?;
         Ok(Conversation::new(send, response))
+    }
+
+    /// What a stream begins with.
+    fn opening(&self, head: &RequestHead) -> Vec<u8> {
+        let mut opening = self.impersonation.as_ref().map(frame::encode).unwrap_or_default();
+        opening.extend(frame::encode(head));
+        opening
     }
 
     /// Says goodbye, so that the coordinator need not wait for a timeout.

@@ -2,8 +2,9 @@
 
 use std::{future::Future, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use dunlin_api::time::parse_duration;
+use dunlin_link::rpc::Impersonation;
 
 use crate::{api::Api, client::Client, context, manifest::NamespaceGiven};
 
@@ -20,10 +21,37 @@ pub(crate) struct ConnectionArgs {
     /// Namespace to work in.
     #[arg(long, short, global = true, value_name = "NAME", help_heading = "Connection")]
     pub(crate) namespace: Option<String>,
+    /// Make requests as this user or service account (system:serviceaccount:NAMESPACE:NAME), as far as your roles allow it.
+    #[arg(long = "as", global = true, value_name = "USER", help_heading = "Connection")]
+    pub(crate) as_user: Option<String>,
+    /// Group of that user; may be given several times.
+    #[arg(long, global = true, value_name = "GROUP", help_heading = "Connection")]
+    pub(crate) as_group: Vec<String>,
+    /// Uid of that user.
+    #[arg(long, global = true, value_name = "UID", help_heading = "Connection")]
+    pub(crate) as_uid: Option<String>,
     /// Give up on the whole command after this long, for instance 30s; 0 means never.
     #[arg(long, global = true, value_name = "TIME", value_parser = crate::session::duration, default_value = "0",
           hide_default_value = true, help_heading = "Connection")]
     pub(crate) request_timeout: Duration,
+}
+
+impl ConnectionArgs {
+    /// Whom requests are made as, when it is somebody else.
+    ///
+    /// # Errors
+    /// When parts of a user are given, and no user.
+    fn impersonation(&self) -> Result<Option<Impersonation>> {
+        let Some(user) = self.as_user.clone().filter(|user| !user.is_empty()) else {
+            ensure!(
+                self.as_group.is_empty() && self.as_uid.is_none(),
+                "--as-group and --as-uid are about the user of --as, which is not given"
+            );
+            return Ok(None);
+        };
+        let uid = self.as_uid.clone().unwrap_or_default();
+        Ok(Some(Impersonation { user, groups: self.as_group.clone(), uid, extra: Vec::new() }))
+    }
 }
 
 /// A command's view of the cluster.
@@ -55,11 +83,12 @@ pub(crate) fn run<F>(args: &ConnectionArgs, command: impl FnOnce(Session) -> F) 
 where
     F: Future<Output = Result<()>>,
 {
+    let impersonation = args.impersonation()?;
     let config = context::load(&context::locate(args.config.as_deref())?)?;
     let access = context::access(&config, args.context.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(async {
-        let client = Client::connect(&access).await?;
+        let client = Client::connect(&access).await?.acting_as(impersonation);
         let api = Api::new(client);
         let session = Session {
             api: api.clone(),

@@ -1,15 +1,15 @@
 //! The API over one bidirectional stream: reads a request head, calls the service, writes the answer. Knows nothing of QUIC.
 //!
-//! A stream carries one request. Its head is a frame; the body's bytes follow as they are. The answer is a head frame and then raw
+//! A stream carries one request. Its head is a frame, after another one if it is made as somebody else; the body's bytes follow as they are. The answer is a head frame and then raw
 //! bytes until the stream ends; a body that breaks off is an error for the caller to tell, so that a reset stream means incomplete.
 
 use std::{io, time::Duration};
 
 use dunlin_api::Status;
 use dunlin_link::{
-    frame::{self, FrameError, HEADER_BYTES, Header},
+    frame::{self, Frame, FrameError, HEADER_BYTES, Header, Message as _},
     limits::HEAD_FRAME_BYTES_MAX,
-    rpc::{RequestHead, STREAM_PROTOCOL},
+    rpc::{Impersonation, RequestHead, STREAM_PROTOCOL},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -53,7 +53,7 @@ pub async fn serve(
     mut send: impl AsyncWrite + Send + Unpin,
 ) -> Result<Served, ServeError> {
     let response = match read_head(&mut receive).await? {
-        Ok(head) => service.handle_offer(user, head, Offer::of(STREAM_PROTOCOL), &mut receive).await,
+        Ok(opening) => answer(service, user, opening, &mut receive).await,
         Err(error) => Status::bad_request(format!("malformed request head: {error}")).into(),
     };
     let Response { head, body, headers: _ } = response;
@@ -83,6 +83,27 @@ pub async fn serve(
     Ok(Served::Answered)
 }
 
+/// What a request says before its body.
+struct Opening {
+    impersonation: Option<Impersonation>,
+    head: RequestHead,
+}
+
+async fn answer(
+    service: &ApiService,
+    user: &User,
+    opening: Opening,
+    receive: &mut (impl AsyncRead + Send + Unpin),
+) -> Response {
+    let Opening { impersonation, head } = opening;
+    let offer = Offer::of(STREAM_PROTOCOL);
+    let Some(other) = impersonation else { return service.handle_offer(user, head, offer, receive).await };
+    match service.impersonate(user, &other, &head.accept).await {
+        Ok(user) => service.handle_offer(&user, head, offer, receive).await,
+        Err(refused) => refused,
+    }
+}
+
 /// Writes all bytes as long as the caller takes some of them now and then: an answer that nobody reads holds a place that others need.
 async fn write(send: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> Result<(), ServeError> {
     while !bytes.is_empty() {
@@ -107,7 +128,21 @@ async fn left(receive: &mut (impl AsyncRead + Unpin)) {
     }
 }
 
-async fn read_head(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<RequestHead, FrameError>> {
+async fn read_head(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Opening, FrameError>> {
+    let first = match read_frame(receive).await? {
+        Ok(frame) => frame,
+        Err(error) => return Ok(Err(error)),
+    };
+    if first.kind != Impersonation::KIND {
+        return Ok(first.decode().map(|head| Opening { impersonation: None, head }));
+    }
+    let second = read_frame(receive).await?;
+    Ok(first.decode().and_then(|impersonation| {
+        Ok(Opening { impersonation: Some(impersonation), head: second?.decode()? })
+    }))
+}
+
+async fn read_frame(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Frame, FrameError>> {
     let mut header = [0; HEADER_BYTES];
     receive.read_exact(&mut header).await?;
     let header = match Header::decode(header, HEAD_FRAME_BYTES_MAX) {
@@ -116,7 +151,7 @@ async fn read_head(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<
     };
     let mut body = vec![0; header.body_bytes];
     receive.read_exact(&mut body).await?;
-    Ok(frame::Frame { kind: header.kind, body }.decode())
+    Ok(Ok(Frame { kind: header.kind, body }))
 }
 
 /// How long a caller may take nothing of an answer that is there.

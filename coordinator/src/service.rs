@@ -30,6 +30,7 @@ mod followed;
 mod get;
 mod handle;
 pub mod held;
+mod impersonate;
 mod list;
 mod list_protobuf;
 mod list_stream;

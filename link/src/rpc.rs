@@ -1,6 +1,6 @@
 //! The API over QUIC (ALPN `dunlin-api/1`): one bidirectional stream per request, shaped like HTTP.
 //!
-//! The client sends a [`RequestHead`] frame and then the body's raw bytes until it finishes the stream; the answer is a
+//! The client sends a [`RequestHead`] frame (after an [`Impersonation`], if the request is made as somebody else) and then the body's raw bytes until it finishes the stream; the answer is a
 //! [`ResponseHead`] frame and then raw bytes until the stream ends. Bodies are exactly what the HTTPS front carries: JSON objects,
 //! watch events one per line, log text. Formats are therefore Kubernetes' own and nothing is specified twice.
 //!
@@ -37,6 +37,20 @@ pub struct RequestHead {
     pub user_agent: String,
 }
 
+/// Whom a request is made as, in place of whoever sends it: a frame before the [`RequestHead`]. A coordinator that does not know it
+/// answers 400, so that nobody does as themselves what they meant to do as another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Impersonation {
+    /// The user; for a service account its user.
+    pub user: String,
+    /// The user's groups; of a service account, those of its namespace when there are none here.
+    pub groups: Vec<String>,
+    /// The user's uid, or empty.
+    pub uid: String,
+    /// What else is known of the user: a key and a value of it.
+    pub extra: Vec<(String, String)>,
+}
+
 /// HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
@@ -69,4 +83,8 @@ impl Message for RequestHead {
 
 impl Message for ResponseHead {
     const KIND: Kind = Kind(0x0402);
+}
+
+impl Message for Impersonation {
+    const KIND: Kind = Kind(0x0403);
 }

@@ -58,7 +58,7 @@ impl Exchange {
         let header = Header::decode(header, CONTROL_FRAME_BYTES_MAX).unwrap();
         let mut body = vec![0; header.body_bytes];
         self.answer.read_exact(&mut body).await.unwrap();
-        frame::Frame { kind: header.kind, body }.decode().unwrap()
+        Frame { kind: header.kind, body }.decode().unwrap()
     }
 
     async fn json(&mut self) -> Value {
@@ -137,4 +137,18 @@ async fn heads_that_are_none_are_refused() {
     let cut_off = open(&service);
     drop(cut_off.request);
     assert!(cut_off.served.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_request_can_be_made_as_somebody_else() {
+    let (service, _folder) = start().await;
+    let mut exchange = open(&service);
+    let groups = vec!["developers".to_owned()];
+    let other = Impersonation { user: "joe".to_owned(), groups, uid: String::new(), extra: Vec::new() };
+    exchange.request.write_all(&frame::encode(&other)).await.unwrap();
+    exchange.request.write_all(&head(Method::Get, CONFIG_MAPS, &[])).await.unwrap();
+    exchange.request.shutdown().await.unwrap();
+    assert_eq!(exchange.head().await.status, 403);
+    let message = exchange.json().await["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("configmaps is forbidden: User \"joe\" cannot list"), "{message}");
 }

@@ -58,9 +58,17 @@ impl Shared {
                 return refused(&error);
             }
         };
-        match request::head(parts) {
-            Ok(head) => self.front.api.handle_offer(&user, head, offer, body).await,
-            Err(status) => status.into(),
+        let head = match request::head(parts) {
+            Ok(head) => head,
+            Err(status) => return status.into(),
+        };
+        match request::impersonation(parts) {
+            Ok(None) => self.front.api.handle_offer(&user, head, offer, body).await,
+            Ok(Some(other)) => match self.front.api.impersonate(&user, &other, &head.accept).await {
+                Ok(user) => self.front.api.handle_offer(&user, head, offer, body).await,
+                Err(refused) => refused,
+            },
+            Err(refused) => refused,
         }
     }
 }

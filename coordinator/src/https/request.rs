@@ -1,8 +1,12 @@
 //! From a request of HTTP to the head that the service takes.
 
+mod impersonation;
+
 use dunlin_api::Status;
 use dunlin_link::rpc::{Method, RequestHead};
 use http::{HeaderMap, header, request::Parts};
+
+pub(super) use self::impersonation::impersonation;
 
 /// Reads the head of a request.
 ///

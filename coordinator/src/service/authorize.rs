@@ -190,6 +190,17 @@ pub(super) fn refuse(user: &User, request: &ResourceRequest, why: &str) -> Statu
     Status::forbidden(request.kind, &request.name, &detail)
 }
 
+/// 403 for what only a right is about, and no object; `why` may be empty.
+pub(super) fn refuse_right(user: &User, asked: Attributes<'_>, why: &str) -> Status {
+    let detail = format!("User \"{}\" cannot {}{}", user.name, Asked(asked), Why(why));
+    match asked.target {
+        Target::Resource { group, resource, name, .. } => {
+            Status::forbidden_resource(group, resource, name, &detail)
+        }
+        Target::Path(path) => refuse_path(user, asked.verb, path, why),
+    }
+}
+
 /// 403 for a path that is no object's; `why` may be empty.
 fn refuse_path(user: &User, verb: &str, path: &str, why: &str) -> Status {
     let asked = Attributes { verb, target: Target::Path(path) };

@@ -98,6 +98,11 @@ impl Response {
         Self::bytes(status, JSON, value.to_string())
     }
 
+    /// An answer in plain text.
+    pub fn text(status: u16, text: impl Into<Bytes>) -> Self {
+        Self::bytes(status, TEXT, text)
+    }
+
     /// A long answer that is made while it is taken.
     pub fn parts(content_type: &str, body: ByteStream) -> Self {
         Self { head: head(200, content_type), headers: Vec::new(), body: Body::Parts(body) }
@@ -119,7 +124,7 @@ impl Response {
 
     /// The answer that Kubernetes gives for paths it does not serve at all.
     pub fn no_such_path() -> Self {
-        Self::bytes(404, TEXT, "404 page not found\n")
+        Self::text(404, "404 page not found\n")
     }
 
     /// Keeps `guard` until the body has been sent.

@@ -82,6 +82,18 @@ impl User {
         self
     }
 
+    /// The same user, in the group of those who are known or of those who are not, unless its groups say so already.
+    #[must_use]
+    pub(super) fn classified(mut self) -> Self {
+        let is_anonymous = self.is_anonymous();
+        let known = |group: &str| group == UNAUTHENTICATED || !is_anonymous && group == AUTHENTICATED;
+        if !self.groups.iter().any(|group| known(group)) {
+            let group = if is_anonymous { UNAUTHENTICATED } else { AUTHENTICATED };
+            self.groups.push(group.to_owned());
+        }
+        self
+    }
+
     /// The same user, with this said by its credentials too.
     #[must_use]
     pub fn with_extra(mut self, key: &str, value: impl Into<String>) -> Self {

@@ -10,7 +10,7 @@ use dunlin_link::{
         AssignmentSealed, AssignmentTombstones, Busy, Events, Facts, Hello, Probe, Refused, Renew, Renewed,
         Resync, StatusAck, StatusBatch, Unsupported, Welcome,
     },
-    rpc::{RequestHead, ResponseHead},
+    rpc::{Impersonation, RequestHead, ResponseHead},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{
         ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, StreamAnswer,
@@ -70,6 +70,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         ExecEnd,
         RequestHead,
         ResponseHead,
+        Impersonation,
     );
     None
 }

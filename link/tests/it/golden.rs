@@ -18,7 +18,7 @@ use dunlin_link::{
         AssignmentSealed, AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello, Probe,
         Refused, Renew, Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
-    rpc::{Method, RequestHead, ResponseHead},
+    rpc::{Impersonation, Method, RequestHead, ResponseHead},
     sealed::{Sealed, SealingPublicKey},
     statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::NodeEvent,
@@ -46,6 +46,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.version_two();
     frames.filled();
     frames.version_three();
+    frames.impersonation();
     frames.0
 }
 
@@ -216,6 +217,14 @@ impl Frames {
         for end in [ExecEnd::Exited(-1), ExecEnd::Detached, ExecEnd::Failed("no".into())] {
             self.add(&end);
         }
+    }
+
+    /// What a client may say before its request.
+    fn impersonation(&mut self) {
+        let extra = vec![("scopes".into(), "view".into())];
+        let impersonation =
+            Impersonation { user: "joe".into(), groups: vec!["developers".into()], uid: "u".into(), extra };
+        self.add(&impersonation);
     }
 
     /// Frames that together fill every field and hold every variant.

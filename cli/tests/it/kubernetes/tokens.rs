@@ -78,3 +78,22 @@ fn the_command_line_asks_who_it_is_and_what_it_may_do() {
     let role: Value = serde_norway::from_str(&role).unwrap();
     assert_eq!(role["rules"], serde_json::json!([{"verbs": ["get"], "nonResourceURLs": ["/x"]}]));
 }
+
+#[test]
+fn the_command_line_asks_as_somebody_else() {
+    let site = Site::start();
+    let joe = ["--as", "joe", "--as-group", "developers", "--as-uid", "7"];
+    let who = site.ok(&[&["auth", "whoami"][..], &joe].concat(), "");
+    let words: Vec<&str> = who.split_whitespace().collect();
+    let expected = "ATTRIBUTE VALUE Username joe UID 7 Groups [developers system:authenticated]";
+    assert_eq!(words.join(" "), expected);
+    let refused = site.dunlin(&[&["get", "pods"][..], &joe].concat(), "");
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("User \"joe\" cannot list resource \"pods\""), "{refused:?}");
+    // Whoever may do little is nobody else.
+    let ann = ["create", "rolebinding", "ann", "--clusterrole=view", "--user=ann"];
+    site.ok(&ann, "");
+    site.ok(&["get", "pods", "--as", "ann"], "");
+    let alone = site.dunlin(&["get", "pods", "--as-group", "system:masters"], "");
+    assert!(alone.code != 0 && alone.stderr.contains("--as"), "{alone:?}");
+}

@@ -1,7 +1,7 @@
 //! Who may do what, through roles and bindings.
 
 use dunlin_coordinator_core::authorizer::{Attributes, Target};
-use dunlin_link::rpc::Method;
+use dunlin_link::rpc::{Impersonation, Method};
 use serde_json::{Value, json};
 
 use super::{Fixture, PODS, Request, pod};
@@ -400,4 +400,80 @@ async fn a_restart_brings_roles_up_to_date() {
         revision.0 + 1,
         "nothing is written when nothing is missing"
     );
+}
+
+/// A request to be somebody else, and no more.
+fn asked(user: &str) -> Impersonation {
+    Impersonation { user: user.to_owned(), groups: Vec::new(), uid: String::new(), extra: Vec::new() }
+}
+
+#[tokio::test]
+async fn each_part_of_another_user_is_a_right_of_its_own() {
+    let fixture = Fixture::start().await;
+    let role = json!({"metadata": {"name": "as"}, "rules": [
+        {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["ann"]},
+        {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["groups"], "resourceNames": ["ops"]},
+        {"verbs": ["impersonate"], "apiGroups": ["authentication.k8s.io"], "resources": ["userextras/team", "uids"]},
+    ]});
+    fixture.expect(201, post(CLUSTER_ROLES, &role)).await;
+    fixture.expect(201, post(CLUSTER_BINDINGS, &binding("as", "ClusterRole", "joe"))).await;
+    // Of the accounts of one namespace, as the default role `edit` has it.
+    fixture.expect(201, post(BINDINGS, &binding("edit", "ClusterRole", "joe"))).await;
+    let ann = Impersonation {
+        groups: vec!["ops".to_owned()],
+        uid: "7".to_owned(),
+        extra: vec![("team".to_owned(), "red".to_owned())],
+        ..asked("ann")
+    };
+    let other = fixture.service.impersonate(&joe(), &ann, "").await.unwrap();
+    assert_eq!((other.name.as_str(), other.uid.as_str()), ("ann", "7"));
+    assert_eq!(other.groups, ["ops", "system:authenticated"]);
+    let account = asked("system:serviceaccount:default:builder");
+    assert!(fixture.service.impersonate(&joe(), &account, "").await.is_ok());
+
+    let refused = async |user: User, other: Impersonation, expected: &str| {
+        let refused = fixture.service.impersonate(&user, &other, "").await.unwrap_err();
+        assert_eq!(refused.head.status, 403, "{other:?}");
+        let status: Value = serde_json::from_slice(&refused.into_bytes().await.unwrap()).unwrap();
+        assert_eq!(status["message"], expected);
+    };
+    let cluster = "at the cluster scope";
+    refused(
+        joe(),
+        asked("bob"),
+        &format!("users \"bob\" is forbidden: User \"joe\" cannot impersonate resource \"users\" in API group \"\" {cluster}"),
+    )
+    .await;
+    refused(
+        joe(),
+        Impersonation { groups: vec!["system:masters".to_owned()], ..ann.clone() },
+        &format!(
+            "groups \"system:masters\" is forbidden: User \"joe\" cannot impersonate resource \"groups\" in API group \"\" {cluster}"
+        ),
+    )
+    .await;
+    refused(
+        joe(),
+        Impersonation { extra: vec![("rank".to_owned(), "high".to_owned())], ..ann },
+        &format!(
+            "userextras.authentication.k8s.io \"high\" is forbidden: User \"joe\" cannot impersonate resource \
+             \"userextras/rank\" in API group \"authentication.k8s.io\" {cluster}"
+        ),
+    )
+    .await;
+    refused(
+        joe(),
+        asked("system:serviceaccount:kube-system:builder"),
+        "serviceaccounts \"builder\" is forbidden: User \"joe\" cannot impersonate resource \"serviceaccounts\" in API group \
+         \"\" in the namespace \"kube-system\"",
+    )
+    .await;
+    refused(
+        User::anonymous(),
+        asked("ann"),
+        &format!(
+            "users \"ann\" is forbidden: User \"system:anonymous\" cannot impersonate resource \"users\" in API group \"\" {cluster}"
+        ),
+    )
+    .await;
 }
