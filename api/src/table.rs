@@ -54,7 +54,8 @@ pub fn partial_metadata(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }
 
-fn row(kind: &Kind, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
+/// The row of an object, as of `now`.
+pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
     let mut row = json!({"cells": (kind.row)(object, now)});
     match include {
         IncludeObject::None => {}

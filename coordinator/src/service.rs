@@ -34,6 +34,7 @@ mod impersonate;
 mod list;
 mod list_protobuf;
 mod list_stream;
+mod list_text;
 mod logs;
 mod media;
 mod numbers;

@@ -32,16 +32,20 @@ use dunlin_link::Revision;
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
+    read::Extent,
     shared::Shared,
     writer::{Command, Request},
 };
 
-pub(crate) use self::stopped::read_stopped;
 pub use self::{
     export::Export,
     open::{Absent, OpenError, StoreOptions},
     rebuild::{Rebuild, RebuildError},
     watch::Watch,
+};
+pub(crate) use self::{
+    read::{PAGE_BYTES_MAX, PART_BYTES_MAX},
+    stopped::read_stopped,
 };
 
 /// Handle to the store; cheap to clone. Dropping the last handle closes it.
@@ -140,15 +144,28 @@ impl Store {
         Ok(found)
     }
 
-    /// A consistent page. A list without a limit is wholly in memory, so callers page what can be large.
+    /// A consistent page, shorter than its limit where values are large. A list without a limit is wholly in memory, so callers page
+    /// what can be large.
     ///
     /// # Errors
     /// [`StoreError::Compacted`] and [`StoreError::Future`] for an `at` outside of what is kept.
     pub async fn list(&self, options: ListOptions) -> Result<Page, StoreError> {
+        self.list_to(options, Extent::Page).await
+    }
+
+    /// The same for whoever reads on and on: ends after fewer bytes, and counts nothing of what follows.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub async fn list_part(&self, options: ListOptions) -> Result<Page, StoreError> {
+        self.list_to(options, Extent::Part).await
+    }
+
+    async fn list_to(&self, options: ListOptions, extent: Extent) -> Result<Page, StoreError> {
         if let Some(asked) = options.at {
             self.shared.check_kept(asked)?;
         }
-        let (page, revision) = self.shared.read(move |snapshot| snapshot.list(&options)).await?;
+        let (page, revision) = self.shared.read(move |snapshot| snapshot.list(&options, extent)).await?;
         self.shared.published(revision).await?;
         page
     }

@@ -186,7 +186,7 @@ impl Executor {
         let mut options = ListOptions { prefix, after: None, limit: Some(DELETED_AT_ONCE), at: None };
         loop {
             let unavailable = |error: StoreError| Status::service_unavailable(error.to_string());
-            let page = self.store.list(options.clone()).await.map_err(unavailable)?;
+            let page = self.store.list_part(options.clone()).await.map_err(unavailable)?;
             options.after = page.items.last().map(|item| item.key.clone());
             stream::iter(page.items.into_iter().map(|item| Ok(item.key)))
                 .try_for_each_concurrent(ACTIONS_AT_ONCE, |key| async move { self.delete_stored(&key).await })

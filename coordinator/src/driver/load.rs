@@ -29,7 +29,7 @@ impl Control {
         let mut options =
             ListOptions { prefix: EVERYTHING.to_owned(), after: None, limit: Some(PAGE), at: None };
         let revision = loop {
-            let page = self.store.list(options.clone()).await?;
+            let page = self.store.list_part(options.clone()).await?;
             options.at = Some(page.revision);
             options.after = page.items.last().map(|item| item.key.clone());
             for item in page.items {

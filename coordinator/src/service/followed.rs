@@ -80,7 +80,7 @@ impl<T: Projection> Followed<T> {
         let mut options =
             ListOptions { prefix: self.prefix.clone(), after: None, limit: Some(PAGE), at: None };
         loop {
-            let page = store.list(options.clone()).await?;
+            let page = store.list_part(options.clone()).await?;
             for item in &page.items {
                 put(&mut fresh, &item.key, &item.value);
             }

@@ -229,13 +229,11 @@ impl ApiService {
                 let prefix = stored::prefix(request.kind, &request.namespace);
                 let list = ListRequest::parse(request.kind, &prefix, query)?;
                 grant.check_list(user, &request, |field| list.selection.fields.exact(field))?;
-                if list.limit.is_none() && shaper.is_spliced() {
-                    return self.list_whole(request, list, shaper).await;
+                match (list.limit, accepted.encoding) {
+                    (None, Encoding::Protobuf) => self.list_whole_protobuf(&request, list, &shaper).await,
+                    (None, _) => self.list_whole(request, list, shaper).await,
+                    (Some(_), _) => shaper.list(&self.find(&request, &list).await?),
                 }
-                if list.limit.is_none() && accepted.encoding == Encoding::Protobuf {
-                    return self.list_whole_protobuf(&request, list, &shaper).await;
-                }
-                shaper.list(&self.find(&request, &list).await?)
             }
             Verb::Create => self.serve_create(user, &request, query, content_type, source, &shaper).await,
             Verb::Update => self.serve_update(user, &request, query, content_type, source, &shaper).await,

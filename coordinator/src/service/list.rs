@@ -12,7 +12,7 @@ use super::{
     path::{ResourceRequest, Verb},
     served, store_failed, stored,
 };
-use crate::store::{KeyValue, ListOptions, Page, StoreError};
+use crate::store::{KeyValue, ListOptions, PAGE_BYTES_MAX, PART_BYTES_MAX, Page, StoreError};
 
 /// Some or all objects of a collection.
 #[derive(Debug)]
@@ -47,8 +47,26 @@ impl ApiService {
         Ok((items, found.revision))
     }
 
-    /// The stored values that a list asks for.
+    /// The stored values that a list asks for: with a limit, no more than a client can be expected to take at once.
     pub(super) async fn find(&self, request: &ResourceRequest, list: &ListRequest) -> Result<Found, Status> {
+        self.find_to(request, list, Extent::Page).await
+    }
+
+    /// The next of them, for whoever goes on reading: fewer, and what follows is not counted.
+    pub(super) async fn find_part(
+        &self,
+        request: &ResourceRequest,
+        list: &ListRequest,
+    ) -> Result<Found, Status> {
+        self.find_to(request, list, Extent::Part).await
+    }
+
+    async fn find_to(
+        &self,
+        request: &ResourceRequest,
+        list: &ListRequest,
+        extent: Extent,
+    ) -> Result<Found, Status> {
         let prefix = stored::prefix(request.kind, &request.namespace);
         let (at, after) = match &list.at {
             At::Newest => (None, None),
@@ -64,6 +82,7 @@ impl ApiService {
             request.kind,
             &list.selection,
             &range,
+            extent,
             ListOptions { prefix: range.prefix.clone(), after, limit: list.limit, at },
         );
         let (page, is_filtered) = match searched.await {
@@ -98,26 +117,33 @@ impl ApiService {
         kind: &'static Kind,
         selection: &Selection,
         range: &Range,
+        extent: Extent,
         options: ListOptions,
     ) -> Result<(Page, Filtered), Failure> {
         if selection.is_everything() {
-            return Ok((self.store().list(options).await?, Filtered::No));
+            let page = match extent {
+                Extent::Page => self.store().list(options).await?,
+                Extent::Part => self.store().list_part(options).await?,
+            };
+            return Ok((page, Filtered::No));
         }
         let (limit, mut after, mut at) = (options.limit, options.after, options.at);
         let mut found: Vec<KeyValue> = Vec::new();
+        let mut bytes = 0;
         loop {
             let chunk = if range.is_one { 1 } else { SEARCH_CHUNK };
             let options = ListOptions { prefix: range.prefix.clone(), after, limit: Some(chunk), at };
-            let page = self.store().list(options).await?;
+            let page = self.store().list_part(options).await?;
             at = Some(page.revision);
             let ended = !page.more || range.is_one;
             let count = page.items.len();
             after = page.items.last().map(|item| item.key.clone());
             for (position, item) in page.items.into_iter().enumerate() {
                 if selection.matches_stored(kind, &item)? && (!range.is_one || item.key == range.prefix) {
+                    bytes += item.value.len();
                     found.push(item);
                 }
-                if limit.is_some_and(|limit| found.len() == limit) {
+                if limit.is_some_and(|limit| found.len() == limit || bytes >= extent.bytes_max()) {
                     let more = position + 1 < count || !ended;
                     return Ok((
                         Page { items: found, revision: page.revision, more, remaining: None },
@@ -147,6 +173,23 @@ impl Range {
                 Self { prefix: format!("{prefix}{name}"), is_one: true }
             }
             _ => Self { prefix, is_one: false },
+        }
+    }
+}
+
+/// How much of a list with a limit is taken at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Page,
+    Part,
+}
+
+impl Extent {
+    /// Bytes of objects that a selector lets through, after which it is enough.
+    fn bytes_max(self) -> usize {
+        match self {
+            Self::Page => PAGE_BYTES_MAX,
+            Self::Part => PART_BYTES_MAX,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Whole collections in protobuf, for who takes nothing else. A list's length stands before its items, so that all of them are
-//! encoded before the first is sent; they are read page after page, and only one page of them is in memory as it is stored.
+//! encoded before the first is sent; they are read part after part, and only one part of them is in memory as it is stored.
 
 use dunlin_api::Status;
 
@@ -7,7 +7,7 @@ use super::{
     ApiService,
     encode::protobuf_list,
     list::Found,
-    list_stream::{PAGE_OBJECTS, next_page},
+    list_stream::{PART_OBJECTS, next_part},
     options::ListRequest,
     path::ResourceRequest,
     response::Response,
@@ -22,12 +22,12 @@ impl ApiService {
         mut list: ListRequest,
         shaper: &Shaper,
     ) -> Result<Response, Status> {
-        list.limit = Some(PAGE_OBJECTS);
+        list.limit = Some(PART_OBJECTS);
         let mut items = shaper.protobuf_list()?;
         loop {
-            let found = self.find(request, &list).await?;
+            let found = self.find_part(request, &list).await?;
             shaper.add_items(&found.items, &mut items)?;
-            match next_page(request, &found)? {
+            match next_part(request, &found)? {
                 Some(at) => list.at = at,
                 None => {
                     let whole = Found { items: Vec::new(), token: None, remaining: None, ..found };

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::{
     encode::{check_has_protobuf, encode, protobuf_list, unencodable},
     list::Found,
+    list_text::ListText,
     media::{Accepted, Encoding, MetaVersion, Shape},
     query::Query,
-    response::{JSON, Response},
-    served, stored,
+    response::Response,
+    served,
 };
 use crate::store::KeyValue;
 
@@ -75,59 +76,11 @@ impl Shaper {
             self.add_items(&found.items, &mut list)?;
             return protobuf_list(list, &metadata);
         }
-        let list = match self.accepted.shape {
-            Shape::Object if self.accepted.encoding == Encoding::Json => {
-                return self.spliced(found, &metadata);
-            }
-            Shape::Object => {
-                let items = self.decoded(found)?.into_iter().map(without_kind);
-                json!({
-                    "kind": format!("{}List", self.kind.kind),
-                    "apiVersion": self.kind.api_version(),
-                    "metadata": metadata,
-                    "items": items.collect::<Vec<_>>(),
-                })
-            }
-            Shape::Metadata(version) => json!({
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": version.api_version(),
-                "metadata": metadata,
-                "items": self.decoded(found)?.iter().map(|item| partial(item, version)).collect::<Vec<_>>(),
-            }),
-            Shape::Table(version) => self.table(&self.decoded(found)?, version, metadata),
-        };
-        self.encode(200, &list)
-    }
-
-    fn spliced(&self, found: &Found, metadata: &Value) -> Result<Response, Status> {
-        let mut list = self.list_head(metadata);
-        self.write_items(&found.items, &mut list)?;
-        list.extend_from_slice(b"]}");
-        Ok(Response::bytes(200, JSON, list))
-    }
-
-    /// A JSON list up to its first item.
-    pub(super) fn list_head(&self, metadata: &Value) -> Vec<u8> {
-        let (kind, version) = (self.kind.kind, self.kind.api_version());
-        format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[")
-            .into()
-    }
-
-    /// Appends items of a JSON list, with commas between them.
-    pub(super) fn write_items(&self, items: &[KeyValue], list: &mut Vec<u8>) -> Result<(), Status> {
-        list.reserve(items.iter().map(|item| item.value.len() + ITEM_EXTRA_BYTES).sum());
-        for (position, item) in items.iter().enumerate() {
-            if position > 0 {
-                list.push(b',');
-            }
-            if !served::is_as_stored(self.kind) {
-                let item = without_kind(self.served(item)?);
-                list.extend_from_slice(item.to_string().as_bytes());
-                continue;
-            }
-            stored::write_item(self.kind, &item.value, item.mod_revision, list).map_err(Status::internal)?;
-        }
-        Ok(())
+        let mut text = Vec::new();
+        let mut list = ListText::start(*self, &metadata, &mut text)?;
+        list.items(&found.items, &mut text)?;
+        list.end(&mut text);
+        Ok(Response::bytes(200, self.accepted.encoding.media_type(), text))
     }
 
     /// An empty list in protobuf, of objects or of their metadata.
@@ -164,11 +117,8 @@ impl Shaper {
         self.accepted == Accepted { shape: Shape::Object, encoding: Encoding::Json }
     }
 
-    fn decoded(&self, found: &Found) -> Result<Vec<Value>, Status> {
-        found.items.iter().map(|item| self.served(item)).collect()
-    }
-
-    fn served(&self, item: &KeyValue) -> Result<Value, Status> {
+    /// A stored item as an object of its kind.
+    pub(super) fn served(&self, item: &KeyValue) -> Result<Value, Status> {
         served::decode(self.kind, &item.value, item.mod_revision)
     }
 
@@ -205,7 +155,7 @@ pub(super) fn list_metadata(found: &Found) -> Value {
 }
 
 /// An item of a list of its kind, which says it once for all.
-fn without_kind(mut item: Value) -> Value {
+pub(super) fn without_kind(mut item: Value) -> Value {
     if let Some(fields) = item.as_object_mut() {
         fields.retain(|field, _| field != "kind" && field != "apiVersion");
     }

@@ -2,11 +2,13 @@
 
 mod access;
 mod applies;
+
 mod content;
 mod evictions;
 mod exec;
 mod golden;
 mod health;
+mod large;
 mod limits;
 mod lists;
 mod nodes;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     metrics::Counter,
-    store::{ListOptions, StoreError, Watch, WatchEvent},
+    store::{KeyValue, ListOptions, StoreError, Watch, WatchEvent},
 };
 
 /// One watch: first the objects that are there, when asked for, then changes, until its time is over.
@@ -34,7 +34,8 @@ struct Watcher {
     initial: Option<Initial>,
     /// Changes up to here are known to the caller.
     seen: Revision,
-    lines: VecDeque<Bytes>,
+    /// What is to be told: as it lies in the store, and written only when the caller takes it.
+    waiting: VecDeque<Waiting>,
     /// Counts events.
     told: Option<Arc<Counter>>,
     ends_at: Instant,
@@ -42,6 +43,16 @@ struct Watcher {
     is_over: bool,
     /// Held as long as the watch is served.
     _seat: Seat,
+}
+
+/// Something that is to be told.
+enum Waiting {
+    /// An event that is written already.
+    Line(Bytes),
+    /// What happened to an object.
+    Object { what: EventKind, value: Bytes, revision: Revision },
+    /// How far the watch is.
+    Bookmark { revision: Revision, annotation: Option<&'static str> },
 }
 
 /// How far the objects that were there have been told.
@@ -113,7 +124,7 @@ impl ApiService {
             changes,
             initial,
             seen,
-            lines: first_line.into_iter().collect(),
+            waiting: first_line.into_iter().map(Waiting::Line).collect(),
             told: self.inner.figures.watch_events(kind),
             ends_at: now + options.timeout.unwrap_or_else(default_timeout),
             bookmark_at: now + BOOKMARK_INTERVAL,
@@ -129,22 +140,47 @@ impl ApiService {
 impl Watcher {
     /// The next lines, together as far as they are there; `None` when the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
-        while self.lines.is_empty() {
+        while self.waiting.is_empty() {
             if self.is_over {
                 return None;
             }
             if let Err(status) = self.advance().await {
-                self.lines.push_back(self.shape.error(&status));
-                self.is_over = true;
+                self.fail(&status);
             }
         }
         let mut batch = Vec::new();
         while batch.len() < BATCH_BYTES
-            && let Some(line) = self.lines.pop_front()
+            && let Some(next) = self.waiting.pop_front()
         {
-            batch.extend_from_slice(&line);
+            match self.written(next) {
+                Ok(line) => batch.extend_from_slice(&line),
+                Err(status) => self.fail(&status),
+            }
         }
         Some(batch.into())
+    }
+
+    /// Ends the watch with the event that says why.
+    fn fail(&mut self, status: &Status) {
+        self.waiting.clear();
+        self.waiting.push_back(Waiting::Line(self.shape.error(status)));
+        self.is_over = true;
+    }
+
+    fn written(&mut self, waiting: Waiting) -> Result<Bytes, Status> {
+        match waiting {
+            Waiting::Line(line) => Ok(line),
+            Waiting::Bookmark { revision, annotation } => {
+                self.shape.bookmark(self.request.kind, revision, annotation)
+            }
+            Waiting::Object { what, value, revision } => {
+                if let Some(told) = &self.told {
+                    told.increment();
+                }
+                let now = self.service.clock().now();
+                self.shape.event(self.request.kind, what, &value, revision, now)
+            }
+        }
     }
 
     async fn advance(&mut self) -> Result<(), Status> {
@@ -160,15 +196,14 @@ impl Watcher {
             () = sleep_until(self.ends_at) => self.is_over = true,
             () = self.service.inner.draining.cancelled() => self.is_over = true,
             events = changes.next() => match events {
-                Some(Ok(events)) => self.tell_changes(&events)?,
+                Some(Ok(events)) => self.tell_changes(events)?,
                 Some(Err(error)) => return Err(store_failed(error)),
                 None => self.is_over = true,
             },
             () = sleep_until(self.bookmark_at), if self.options.bookmarks != Bookmarks::None => {
                 self.bookmark_at = Instant::now() + BOOKMARK_INTERVAL;
-                let position = changes.position().max(self.seen);
-                let bookmark = self.shape.bookmark(self.request.kind, position, None)?;
-                self.lines.push_back(bookmark);
+                let revision = changes.position().max(self.seen);
+                self.waiting.push_back(Waiting::Bookmark { revision, annotation: None });
             }
         }
         Ok(())
@@ -181,33 +216,36 @@ impl Watcher {
             limit: Some(INITIAL_CHUNK),
             at: Some(initial.revision),
         };
-        let page = self.service.store().list(options).await.map_err(store_failed)?;
-        for item in &page.items {
-            if self.options.selection.matches_stored(self.request.kind, item)? {
-                let line = self.line(EventKind::Added, &item.value, item.mod_revision)?;
-                self.lines.push_back(line);
+        let page = self.service.store().list_part(options).await.map_err(store_failed)?;
+        let after = page.items.last().map(|item| item.key.clone());
+        for item in page.items {
+            if self.options.selection.matches_stored(self.request.kind, &item)? {
+                let KeyValue { value, mod_revision: revision, .. } = item;
+                self.waiting.push_back(Waiting::Object { what: EventKind::Added, value, revision });
             }
         }
         if page.more {
-            let after = page.items.last().map(|item| item.key.clone());
             self.initial = Some(Initial { revision: initial.revision, after });
         } else if self.options.bookmarks == Bookmarks::InitialEnd {
-            let end = self.shape.bookmark(self.request.kind, initial.revision, Some(INITIAL_EVENTS_END))?;
-            self.lines.push_back(end);
+            let annotation = Some(INITIAL_EVENTS_END);
+            self.waiting.push_back(Waiting::Bookmark { revision: initial.revision, annotation });
         }
         Ok(())
     }
 
-    fn tell_changes(&mut self, events: &[WatchEvent]) -> Result<(), Status> {
-        let seen = self.seen;
-        for event in events.iter().filter(|event| event.revision > seen) {
-            let (kind, selection) = (self.request.kind, &self.options.selection);
-            let before = match &event.previous {
-                Some((value, revision)) if selection.matches_value(kind, value, *revision)? => Some(value),
+    fn tell_changes(&mut self, events: Vec<WatchEvent>) -> Result<(), Status> {
+        let (seen, kind) = (self.seen, self.request.kind);
+        for WatchEvent { value, previous, revision, .. } in events {
+            if revision <= seen {
+                continue;
+            }
+            let selection = &self.options.selection;
+            let before = match previous {
+                Some((value, revision)) if selection.matches_value(kind, &value, revision)? => Some(value),
                 _ => None,
             };
-            let after = match &event.value {
-                Some(value) if selection.matches_value(kind, value, event.revision)? => Some(value),
+            let after = match value {
+                Some(value) if selection.matches_value(kind, &value, revision)? => Some(value),
                 _ => None,
             };
             let (what, value) = match (before, after) {
@@ -217,18 +255,9 @@ impl Watcher {
                 (Some(value), None) => (EventKind::Deleted, value),
                 (None, None) => continue,
             };
-            let line = self.line(what, value, event.revision)?;
-            self.lines.push_back(line);
+            self.waiting.push_back(Waiting::Object { what, value, revision });
         }
         Ok(())
-    }
-
-    fn line(&mut self, what: EventKind, value: &[u8], revision: Revision) -> Result<Bytes, Status> {
-        if let Some(told) = &self.told {
-            told.increment();
-        }
-        let now = self.service.clock().now();
-        self.shape.event(self.request.kind, what, value, revision, now)
     }
 }
 

@@ -11,9 +11,18 @@ use redb::{AccessGuard, Range, ReadOnlyTable, ReadTransaction, ReadableTable};
 use crate::store::{
     KeyValue, ListOptions, Page, StoreError, WatchEvent,
     entry::{self, Change, ChangeKind, Meta, Version},
-    recent::Changes,
+    recent::{self, CHANGES_BYTES_MAX, Changes, LOOKED_AT_MAX},
     tables::{self, CHANGES, HISTORY, META, META_KEY, OBJECTS},
 };
+
+/// What ends a page before the end of what it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Its limit, and bytes that a client can be expected to take at once. What follows is counted.
+    Page,
+    /// Its limit, and bytes that are held for as long as somebody takes.
+    Part,
+}
 
 /// The tables as one read transaction sees them.
 pub(super) struct Snapshot {
@@ -50,20 +59,34 @@ impl Snapshot {
     }
 
     /// A page, consistent at the revision asked for.
-    pub(super) fn list(&self, options: &ListOptions) -> Result<Result<Page, StoreError>, redb::Error> {
+    pub(super) fn list(
+        &self,
+        options: &ListOptions,
+        extent: Extent,
+    ) -> Result<Result<Page, StoreError>, redb::Error> {
         let at = options.at.unwrap_or(self.meta.revision);
         if let Err(error) = self.check_kept(at) {
             return Ok(Err(error));
         }
         let mut keys = KeysAt::new(self, options, at)?;
         let mut items = Vec::new();
-        let limit = options.limit.unwrap_or(usize::MAX);
-        while items.len() < limit {
+        let (limit, bytes_max) = match (options.limit, extent) {
+            (None, Extent::Page) => (usize::MAX, usize::MAX),
+            (Some(limit), Extent::Page) => (limit, PAGE_BYTES_MAX),
+            (limit, Extent::Part) => (limit.unwrap_or(usize::MAX), PART_BYTES_MAX),
+        };
+        let mut bytes = 0;
+        while items.len() < limit && bytes < bytes_max {
             let Some((key, found)) = keys.next()? else {
                 return Ok(Ok(Page { items, revision: at, more: false, remaining: Some(0) }));
             };
             let Version { revision, value } = found.version()?;
+            bytes += value.len();
             items.push(KeyValue { key, value, mod_revision: revision });
+        }
+        if extent == Extent::Part {
+            let more = keys.next()?.is_some();
+            return Ok(Ok(Page { items, revision: at, more, remaining: (!more).then_some(0) }));
         }
         let mut remaining = 0;
         while remaining <= REMAINING_COUNTED_MAX && keys.next()?.is_some() {
@@ -99,14 +122,14 @@ impl Snapshot {
         for (looked_at, row) in self.changes.range((after.0 + 1, 0)..)?.enumerate() {
             let (place, change) = row?;
             let revision = Revision(place.value().0);
-            if revision != changes.upto && (looked_at >= CHANGES_MAX || bytes >= CHANGES_BYTES_MAX) {
+            if revision != changes.upto && (looked_at >= LOOKED_AT_MAX || bytes >= CHANGES_BYTES_MAX) {
                 break;
             }
             changes.upto = revision;
             let change = Change::decode(change.value())?;
             if change.key.starts_with(prefix) {
                 let event = self.event(change, revision)?;
-                bytes += event.value.as_ref().map_or(0, bytes::Bytes::len);
+                bytes += recent::event_bytes(&event);
                 changes.events.push(event);
             }
         }
@@ -252,8 +275,9 @@ impl<'a, K: redb::Key + 'static> Rows<'a, K> {
 /// Counting the rest of a list reads it, so only short rests are counted.
 const REMAINING_COUNTED_MAX: u64 = 1000;
 
-/// Changes that one read of history looks at.
-const CHANGES_MAX: usize = 512;
+/// Bytes of values after which a page ends whatever its limit: whoever asks for pages takes shorter ones, too. A page of 500 pods is
+/// half of it.
+pub(crate) const PAGE_BYTES_MAX: usize = 8 << 20;
 
-/// Bytes of values after which one read of history ends.
-const CHANGES_BYTES_MAX: usize = 4 << 20;
+/// Bytes of values after which a part ends: what a list that is told holds while its client takes its time.
+pub(crate) const PART_BYTES_MAX: usize = 1 << 20;

@@ -45,19 +45,22 @@ impl Recent {
     }
 
     /// Changes after `after` under `prefix`; `None` when it lies before what is kept. Looks at a bounded number of changes, so
-    /// that the caller's lock is short.
+    /// that the caller's lock is short, and answers bounded bytes of them.
     pub(super) fn changes(&self, after: Revision, prefix: &str) -> Option<Changes> {
         if after < self.start {
             return None;
         }
         let first = self.events.partition_point(|event| event.revision <= after);
         let mut changes = Changes { events: Vec::new(), upto: after };
+        let mut bytes = 0;
         for (looked_at, event) in self.events.range(first..).enumerate() {
-            if looked_at >= LOOKED_AT_MAX && event.revision != changes.upto {
+            let is_enough = looked_at >= LOOKED_AT_MAX || bytes >= CHANGES_BYTES_MAX;
+            if is_enough && event.revision != changes.upto {
                 break;
             }
             changes.upto = event.revision;
             if event.key.starts_with(prefix) {
+                bytes += event_bytes(event);
                 changes.events.push(event.clone());
             }
         }
@@ -79,14 +82,18 @@ impl Recent {
     }
 }
 
-fn event_bytes(event: &WatchEvent) -> usize {
+/// What an event occupies.
+pub(super) fn event_bytes(event: &WatchEvent) -> usize {
     let value = event.value.as_ref().map_or(0, bytes::Bytes::len);
     let previous = event.previous.as_ref().map_or(0, |(value, _)| value.len());
     size_of::<WatchEvent>() + event.key.len() + value + previous
 }
 
 /// Changes one look takes in; a watch that is further behind looks again.
-const LOOKED_AT_MAX: usize = 512;
+pub(super) const LOOKED_AT_MAX: usize = 512;
+
+/// Bytes of changes after which a look ends, with the revision that it is at: what a watch holds while its client takes its time.
+pub(super) const CHANGES_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -117,5 +124,23 @@ mod tests {
         recent.push(vec![event("/a", 2)]);
         let changes = recent.changes(Revision(0), "/").unwrap();
         assert_eq!((changes.events.len(), changes.upto), (LOOKED_AT_MAX + 10, Revision(1)));
+    }
+
+    #[test]
+    fn a_look_takes_bounded_bytes() {
+        let mut recent = Recent::new(Revision(0), usize::MAX);
+        let half = bytes::Bytes::from(vec![0; CHANGES_BYTES_MAX / 2]);
+        recent.push((1..10).map(|at| WatchEvent { value: Some(half.clone()), ..event("/a", at) }).collect());
+        recent.push((0..5).map(|_| WatchEvent { value: Some(half.clone()), ..event("/a", 10) }).collect());
+        let mut looks = Vec::new();
+        let mut after = Revision(0);
+        while after < Revision(10) {
+            let changes = recent.changes(after, "/a").unwrap();
+            after = changes.upto;
+            looks.push(changes.events.len());
+        }
+        assert_eq!(looks, [2, 2, 2, 2, 6], "the last ones are of one transaction");
+        // What is not meant is not counted.
+        assert_eq!(recent.changes(Revision(0), "/b").unwrap().upto, Revision(10));
     }
 }

@@ -126,7 +126,6 @@ async fn a_removed_node_is_refused_by_the_api_too() {
     let folder = tempfile::tempdir().unwrap();
     try_join(coordinator.token().await, "leaver", folder.path().into()).await.unwrap();
     let early = Client::connect(&coordinator, folder.path()).await;
-    // This coordinator has no roles, so that the answer is a refusal; that there is one is what counts.
     assert!(early.get("/livez").await.is_some());
     remove(&coordinator, "leaver").await;
     let words = "node `leaver` is not a member of this cluster; it must join with a token";

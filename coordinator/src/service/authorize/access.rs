@@ -137,7 +137,7 @@ impl ApiService {
         let prefix = stored::prefix(pod_kind(), namespace);
         let mut options = ListOptions { prefix, after: None, limit: Some(PODS_AT_ONCE), at: None };
         loop {
-            let page = self.store().list(options.clone()).await.map_err(store_failed)?;
+            let page = self.store().list_part(options.clone()).await.map_err(store_failed)?;
             for item in &page.items {
                 let pod = decode(item)?;
                 if pod["spec"]["nodeName"] == node.as_str() && node::names(&pod, resource, name) {
