@@ -196,6 +196,9 @@ const MANAGER_ORDER: [&str; 7] =
     ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
 
 #[cfg(test)]
+mod laws;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -24,3 +24,6 @@ impl From<SelectorError> for crate::Status {
         Self::bad_request(error.0)
     }
 }
+
+#[cfg(test)]
+mod laws;

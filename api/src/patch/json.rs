@@ -73,10 +73,18 @@ fn step(target: &mut Value, operation: &Value, work: &mut Work) -> Option<()> {
         }
         "test" => {
             let expected = operation.get("value").unwrap_or(&Value::Null);
-            // A missing field equals null.
-            let found = find(target, path).map_or(&Value::Null, |found| &*found);
-            (found == expected).then_some(())
+            (tested(target, path)? == expected).then_some(())
         }
+        _ => None,
+    }
+}
+
+/// What a test looks at. To Kubernetes a missing field of an object equals null; a missing object does not.
+fn tested<'v>(target: &'v mut Value, path: &str) -> Option<&'v Value> {
+    let Some((parent, key)) = split(path)? else { return Some(target) };
+    match find(target, parent)? {
+        Value::Object(object) => Some(object.get(&key).unwrap_or(&Value::Null)),
+        Value::Array(list) => index(&key, list.len()).and_then(|position| list.get(position)),
         _ => None,
     }
 }

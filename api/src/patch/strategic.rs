@@ -317,4 +317,7 @@ const SET_ELEMENT_ORDER: &str = "$setElementOrder/";
 const DELETE_FROM_LIST: &str = "$deleteFromPrimitiveList/";
 
 #[cfg(test)]
+mod laws;
+
+#[cfg(test)]
 mod tests;
