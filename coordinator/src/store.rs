@@ -8,6 +8,7 @@ mod ages;
 mod entry;
 mod export;
 mod figures;
+mod interest;
 mod log;
 mod open;
 mod read;

@@ -16,6 +16,7 @@ use crate::store::{
     ages::Ages,
     entry::Meta,
     figures::Figures,
+    interest::{Concerned, Interests, Place},
     read::Snapshot,
     recent::{Changes, Recent},
 };
@@ -43,6 +44,8 @@ struct State {
     failed: Option<String>,
     /// For watches that keep up.
     recent: Recent,
+    /// Whom a commit concerns.
+    interests: Interests,
     /// Tells which revisions are too old to be served.
     ages: Ages,
     /// What history on disk reaches back to.
@@ -61,6 +64,7 @@ impl Shared {
             database: Some(database),
             failed: None,
             recent: Recent::new(meta.revision, options.recent_bytes),
+            interests: Interests::default(),
             ages: Ages::new(options.history_age, Instant::now(), meta.revision),
             floor: meta.floor,
         };
@@ -80,17 +84,12 @@ impl Shared {
         *self.published.borrow()
     }
 
-    /// A receiver of [`Shared::revision`]; it ends when the writer does.
-    pub(super) fn subscribe(&self) -> watch::Receiver<Revision> {
-        self.published.clone()
-    }
-
     /// Waits until `revision`, which a reader saw in the database, is told to watches as well.
     pub(super) async fn published(&self, revision: Revision) -> Result<(), StoreError> {
         if self.revision() >= revision {
             return Ok(());
         }
-        let mut published = self.subscribe();
+        let mut published = self.published.clone();
         let reached = published.wait_for(|published| *published >= revision).await;
         reached.map(|_| ()).map_err(|_| self.ended())
     }
@@ -122,12 +121,44 @@ impl Shared {
         self.lock().recent.changes(after, prefix)
     }
 
-    /// What the writer committed: makes it known to watches. The revision is published after this.
-    pub(super) fn committed(&self, meta: &Meta, events: Vec<WatchEvent>) {
+    /// What the writer committed: makes it known to watches and publishes the revision, in one step for whoever asks for both. Those
+    /// whom it concerns are to be woken after this.
+    pub(super) fn committed(
+        &self,
+        meta: &Meta,
+        events: Vec<WatchEvent>,
+        published: &watch::Sender<Revision>,
+    ) -> Concerned {
         let mut state = self.lock();
+        let concerned = state.interests.note(&events);
         state.recent.push(events);
         state.ages.record(Instant::now(), meta.revision);
         state.floor = meta.floor;
+        published.send_replace(meta.revision);
+        concerned
+    }
+
+    /// A place for a watch of the keys under `prefix`, which will be woken for all changes after the revision that is answered.
+    pub(super) fn enter(&self, prefix: &str) -> (Place, Revision) {
+        let mut state = self.lock();
+        (state.interests.enter(prefix), self.revision())
+    }
+
+    /// Gives a place back.
+    pub(super) fn leave(&self, place: &Place) {
+        self.lock().interests.leave(place);
+    }
+
+    /// The first change that concerns a watch and that it did not take before, and the newest revision.
+    pub(super) fn take_interest(&self, place: &Place) -> (Option<Revision>, Revision) {
+        let mut state = self.lock();
+        (state.interests.take(place), self.revision())
+    }
+
+    /// The newest revision, when no change up to it concerns a watch that it did not take.
+    pub(super) fn quiet_until(&self, place: &Place) -> Option<Revision> {
+        let state = self.lock();
+        state.interests.is_quiet(place).then(|| self.revision())
     }
 
     /// Runs `read` on a blocking thread in a read transaction of its own; answers what it answered and the revision it saw.
@@ -186,6 +217,13 @@ impl Shared {
     pub(super) fn finish(&self) {
         self.over.cancel();
         self.queue.close();
+        let watches = self.lock().interests.everyone();
+        watches.wake();
+    }
+
+    /// Whether the writer has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
     }
 
     /// Waits until the writer has ended.

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use dunlin_link::Revision;
-use tokio::sync::watch;
 
-use crate::store::{StoreError, WatchEvent, recent::Changes, shared::Shared};
+use crate::store::{StoreError, WatchEvent, interest::Place, recent::Changes, shared::Shared};
 
 /// A stream of changes in revision order. Holds no queue of its own: it is a place in the store's history.
 #[derive(Debug)]
 pub struct Watch {
     shared: Arc<Shared>,
-    published: watch::Receiver<Revision>,
+    place: Place,
     prefix: String,
+    /// Everything up to here was told, or does not concern this watch.
     position: Revision,
+    /// Between the position and this, changes may concern it.
+    target: Revision,
     ended: bool,
 }
 
@@ -26,13 +28,9 @@ impl Watch {
         if from > newest {
             return Err(StoreError::Future { asked: from, newest });
         }
-        Ok(Self {
-            shared: Arc::clone(shared),
-            published: shared.subscribe(),
-            prefix: prefix.to_owned(),
-            position: from,
-            ended: false,
-        })
+        let (place, target) = shared.enter(prefix);
+        let prefix = prefix.to_owned();
+        Ok(Self { shared: Arc::clone(shared), place, prefix, position: from, target, ended: false })
     }
 
     /// The next changes: all of one revision or more, never part of one. `None` when the store closed, or after an error. Nothing
@@ -42,8 +40,9 @@ impl Watch {
     /// [`StoreError::Compacted`] when this reader fell too far behind; it must list again.
     pub async fn next(&mut self) -> Option<Result<Vec<WatchEvent>, StoreError>> {
         while !self.ended {
-            let newest = *self.published.borrow_and_update();
-            if self.position < newest {
+            // Before looking, so that changes made before the end are told.
+            let over = self.shared.is_over();
+            if self.look() {
                 match self.changes().await {
                     Ok(Changes { events, upto }) => {
                         self.position = upto;
@@ -56,8 +55,10 @@ impl Watch {
                         return Some(Err(error));
                     }
                 }
-            } else if self.published.changed().await.is_err() {
+            } else if over {
                 self.ended = true;
+            } else {
+                self.place.woken().await;
             }
         }
         None
@@ -68,8 +69,11 @@ impl Watch {
     /// # Errors
     /// [`StoreError::Compacted`] when this reader fell too far behind; it must list again.
     pub(crate) async fn pending(&mut self) -> Result<Vec<WatchEvent>, StoreError> {
-        let newest = self.shared.revision();
         let mut pending = Vec::new();
+        if !self.look() {
+            return Ok(pending);
+        }
+        let newest = self.target;
         while self.position < newest {
             let Changes { events, upto } = self.changes().await?;
             self.position = upto;
@@ -80,7 +84,27 @@ impl Watch {
 
     /// Everything up to this revision has been told: where a bookmark stands, and where another watch can go on.
     pub fn position(&self) -> Revision {
-        self.position
+        if self.position < self.target {
+            return self.position;
+        }
+        self.shared.quiet_until(&self.place).map_or(self.position, |newest| newest.max(self.position))
+    }
+
+    /// Whether there are changes to read; if not, the position is the newest revision.
+    fn look(&mut self) -> bool {
+        if self.position < self.target {
+            return true;
+        }
+        let (from, newest) = self.shared.take_interest(&self.place);
+        match from {
+            // What was told beyond the target may have been noted meanwhile.
+            Some(from) => {
+                self.position = self.position.max(Revision(from.0.saturating_sub(1)));
+                self.target = newest;
+            }
+            None => self.position = self.position.max(newest),
+        }
+        self.position < self.target
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {
@@ -90,5 +114,11 @@ impl Watch {
         self.shared.check_kept(self.position)?;
         let (position, prefix) = (self.position, self.prefix.clone());
         self.shared.read(move |snapshot| snapshot.changes(position, &prefix)).await?.0
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.leave(&self.place);
     }
 }

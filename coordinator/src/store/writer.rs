@@ -170,8 +170,7 @@ impl Writer {
             self.log.restart(meta.log_epoch, meta.revision)?;
         }
         self.meta = meta;
-        self.shared.committed(&meta, events);
-        self.published.send_replace(meta.revision);
+        self.shared.committed(&meta, events, &self.published).wake();
         Ok(outcomes)
     }
 
