@@ -1,7 +1,6 @@
 //! A coordinator with thousands of hollow nodes: what each costs while nothing happens, how changes reach them, and how they come
 //! back when the coordinator was gone.
 
-mod access;
 mod change;
 mod client;
 mod hollow;
@@ -18,8 +17,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 
-use self::{access::Access, client::Client, hollow::Fleet, restart::Statuses};
+use self::{client::Client, hollow::Fleet, restart::Statuses};
 use crate::{
+    access::Access,
     cluster::{Cluster, ClusterArgs},
     machine::Machine,
     process::Usage,

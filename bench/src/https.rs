@@ -9,7 +9,7 @@ mod writes;
 
 use anyhow::Result;
 
-use self::client::Access;
+use self::client::Connector;
 use crate::{
     cluster::{Cluster, ClusterArgs},
     machine::Machine,
@@ -41,12 +41,12 @@ pub(crate) fn run(args: &Args) -> Result<Report> {
     let mut figures = Vec::new();
     {
         let cluster = Cluster::coordinator(&args.cluster)?;
-        let access = Access::of(&cluster)?;
+        let access = Connector::of(&cluster)?;
         figures.extend(runtime.block_on(writes::measure(&cluster, &access, args.seconds))?);
         figures.extend(runtime.block_on(watches::measure(&access))?);
     }
     let cluster = Cluster::coordinator(&args.cluster)?;
-    let access = Access::of(&cluster)?;
+    let access = Connector::of(&cluster)?;
     figures.extend(runtime.block_on(memory::fill(&cluster, &access, 0, args.pods))?);
     figures.extend(runtime.block_on(lists::measure(&cluster, &access, args.pods))?);
     if args.many_pods > args.pods {

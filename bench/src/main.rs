@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the report is this program's output")]
 
+mod access;
 mod apply;
 mod cluster;
 mod dev_start;
@@ -21,6 +22,7 @@ mod process;
 mod report;
 mod size;
 mod store;
+mod watches;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -47,6 +49,8 @@ enum Bench {
     Idle(idle::Args),
     /// The Kubernetes API over HTTPS: writes, reads, lists, watches, and memory with many pods
     Https(https::Args),
+    /// Thousands of watches beside many writers: whether each tells every change once, in order; memory, delay, slow clients
+    Watches(watches::Args),
     /// Thousands of hollow nodes: memory, CPU and bytes of each while idle, changes that reach many, restarts of the coordinator
     Fleet(fleet::Args),
     /// Time from the agent's start until all pods run again, after a power cut and without a coordinator
@@ -68,6 +72,7 @@ fn main() -> Result<()> {
         Bench::Pods(args) => pods::run(&args)?,
         Bench::Idle(args) => idle::run(&args)?,
         Bench::Https(args) => https::run(&args)?,
+        Bench::Watches(args) => watches::run(&args)?,
         Bench::Fleet(args) => fleet::run(&args)?,
         Bench::OfflineBoot(args) => offline_boot::run(&args)?,
         Bench::DevStart(args) => dev_start::run(&args)?,

@@ -10,11 +10,9 @@ use dunlin_link::{
     rpc::{self, Method, RequestHead, ResponseHead},
 };
 use quinn::{Connection, Endpoint, TransportConfig, crypto::rustls::QuicClientConfig};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::Value;
 
-use super::access::Access;
+use crate::access::Access;
 
 /// A connection to the API, as the administrator.
 #[derive(Clone, Debug)]
@@ -42,7 +40,7 @@ impl Client {
 
     async fn try_connect(access: &Access) -> Result<Self> {
         let server: SocketAddr = access.server.parse().context("the coordinator's address")?;
-        let crypto = QuicClientConfig::try_from(tls(access)?).context("TLS for QUIC")?;
+        let crypto = QuicClientConfig::try_from(access.tls(&[rpc::ALPN])?).context("TLS for QUIC")?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         let mut transport = TransportConfig::default();
         transport.keep_alive_interval(Some(KEEP_ALIVE));
@@ -84,22 +82,6 @@ impl Client {
         ensure!(head.status < 300, "{path}: {} {}", head.status, answer["message"]);
         Ok(answer)
     }
-}
-
-fn tls(access: &Access) -> Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&access.authority_pem) {
-        roots.add(certificate?)?;
-    }
-    let chain = CertificateDer::pem_slice_iter(&access.certificate_pem).collect::<Result<_, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(&access.key_pem)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
-    config.alpn_protocols = vec![rpc::ALPN.to_vec()];
-    Ok(config)
 }
 
 const MERGE_PATCH: &str = "application/merge-patch+json";

@@ -5,7 +5,8 @@ use std::{path::Path, time::Duration};
 use dunlin_coordinator::{Coordinator, CoordinatorArgs};
 use dunlin_link::rpc::Method;
 
-use super::{START_MAX, access::Access, change, client::Client, hollow::Fleet, host::Told};
+use super::{START_MAX, change, client::Client, hollow::Fleet, host::Told};
+use crate::access::Access;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hollow_node_runs_its_pod_and_is_sent_nothing_again_after_restarts() {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -12,18 +11,16 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
-use serde_json::Value;
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::cluster::Cluster;
+use crate::{access::Access, cluster::Cluster};
 
-/// How the coordinator is reached as an administrator.
+/// How connections of the administrator are made.
 #[derive(Clone)]
-pub(super) struct Access {
-    connector: TlsConnector,
+pub(super) struct Connector {
+    tls: TlsConnector,
     address: String,
 }
 
@@ -33,34 +30,19 @@ pub(super) struct Client {
     connection: SendRequest<Full<Bytes>>,
 }
 
-impl Access {
-    /// The administrator of a cluster.
+impl Connector {
+    /// For the administrator of a cluster.
     pub(super) fn of(cluster: &Cluster) -> Result<Self> {
-        let text = std::fs::read_to_string(cluster.access())?;
-        let config: Value = serde_norway::from_str(&text)?;
-        let decoded = |value: &Value| STANDARD.decode(value.as_str().unwrap_or_default());
-        let (user, cluster) = (&config["users"][0]["user"], &config["clusters"][0]["cluster"]);
-        let authority = decoded(&cluster["certificate-authority-data"])?;
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&authority)?)?;
-        let certificate = decoded(&user["client-certificate-data"])?;
-        let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>()?;
-        let key = PrivateKeyDer::from_pem_slice(&decoded(&user["client-key-data"])?)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
-        let server = cluster["server"].as_str().context("the configuration names no server")?;
-        let address = server.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), address })
+        let access = Access::read(&cluster.access())?;
+        // No protocol named is HTTP/1.1.
+        Ok(Self { tls: TlsConnector::from(Arc::new(access.tls(&[])?)), address: access.server })
     }
 
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Client> {
         let stream = TcpStream::connect(&self.address).await?;
         stream.set_nodelay(true)?;
-        let stream = self.connector.connect(ServerName::try_from("localhost")?, stream).await?;
+        let stream = self.tls.connect(ServerName::try_from("localhost")?, stream).await?;
         let (connection, io) = http1::handshake(TokioIo::new(stream)).await?;
         // Ends with the connection.
         tokio::spawn(io);

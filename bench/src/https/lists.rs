@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{
-    client::{Access, Client, JSON},
+    client::{Client, Connector, JSON},
     cpu_seconds,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Measures each way to list.
-pub(super) async fn measure(cluster: &Cluster, access: &Access, pods: usize) -> Result<Vec<Figure>> {
+pub(super) async fn measure(cluster: &Cluster, access: &Connector, pods: usize) -> Result<Vec<Figure>> {
     let mut client = access.connect().await?;
     let mut figures = Vec::new();
     for (name, accept) in [("JSON", JSON), ("table", TABLE)] {

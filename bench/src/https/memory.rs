@@ -4,7 +4,7 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 
 use super::{
-    client::{Access, JSON},
+    client::{Connector, JSON},
     pod,
 };
 use crate::{
@@ -13,7 +13,12 @@ use crate::{
 };
 
 /// Creates pods from one number up to another, and looks at the memory once nothing happens any more.
-pub(super) async fn fill(cluster: &Cluster, access: &Access, from: usize, to: usize) -> Result<Vec<Figure>> {
+pub(super) async fn fill(
+    cluster: &Cluster,
+    access: &Connector,
+    from: usize,
+    to: usize,
+) -> Result<Vec<Figure>> {
     let mut work = JoinSet::new();
     for client in 0..CLIENTS {
         let mut connection = access.connect().await?;

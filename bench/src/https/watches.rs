@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use super::client::{Access, JSON};
+use super::client::{Connector, JSON};
 use crate::{figures::Times, report::Figure};
 
 /// Writes one after the other, each watched by the same watch.
-pub(super) async fn measure(access: &Access) -> Result<Vec<Figure>> {
+pub(super) async fn measure(access: &Connector) -> Result<Vec<Figure>> {
     let (mut writer, mut watcher) = (access.connect().await?, access.connect().await?);
     let path = format!(
         "{CONFIG_MAPS}?watch=true&labelSelector=bench%3Dwatch&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"

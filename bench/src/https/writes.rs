@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    client::{Access, Client, JSON},
+    client::{Client, Connector, JSON},
     cpu_seconds, times_kubernetes,
 };
 use crate::{cluster::Cluster, figures::Times, report::Figure};
@@ -22,7 +22,7 @@ enum Verb {
 }
 
 /// Measures each verb with each number of clients.
-pub(super) async fn measure(cluster: &Cluster, access: &Access, seconds: u64) -> Result<Vec<Figure>> {
+pub(super) async fn measure(cluster: &Cluster, access: &Connector, seconds: u64) -> Result<Vec<Figure>> {
     let time = Duration::from_secs(seconds);
     let mut figures = Vec::new();
     for (clients, theirs) in CLIENTS {
@@ -49,7 +49,7 @@ pub(super) async fn measure(cluster: &Cluster, access: &Access, seconds: u64) ->
     Ok(figures)
 }
 
-async fn round(access: &Access, verb: Verb, clients: usize, time: Duration) -> Result<(Times, f64)> {
+async fn round(access: &Connector, verb: Verb, clients: usize, time: Duration) -> Result<(Times, f64)> {
     let mut connections = Vec::new();
     for _ in 0..clients {
         connections.push(access.connect().await?);
