@@ -43,6 +43,11 @@ impl Quantity {
         Self { nanos: i128::from(milli) * NANOS_PER_MILLI, notation: Notation::DecimalSi }
     }
 
+    /// So many billionths.
+    pub fn from_nano(nano: i64) -> Self {
+        Self { nanos: i128::from(nano), notation: Notation::DecimalSi }
+    }
+
     /// So many whole units, printed with binary suffixes where they fit.
     pub fn from_bytes(bytes: i64) -> Self {
         Self { nanos: i128::from(bytes) * NANOS, notation: Notation::BinarySi }

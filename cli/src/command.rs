@@ -43,6 +43,7 @@ mod node;
 mod push;
 mod restore;
 mod runner;
+mod top;
 mod version;
 mod wait;
 
@@ -141,6 +142,8 @@ pub(crate) enum ClientCommand {
     Attach(attach::Args),
     /// List events, the newest last.
     Events(events::Args),
+    /// Show what nodes and pods use of processors and memory.
+    Top(top::Args),
     /// Wait until objects are in a state.
     Wait(wait::Args),
     /// Let no new pods onto a node.
@@ -194,6 +197,7 @@ impl ClientCommand {
             Self::Exec(args) => session::run(connection, |session| exec::run(args, session)),
             Self::Attach(args) => session::run(connection, |session| attach::run(args, session)),
             Self::Events(args) => session::run(connection, |session| events::run(args, session)),
+            Self::Top(args) => session::run(connection, |session| top::run(args, session)),
             Self::Wait(args) => session::run(connection, |session| wait::run(args, session)),
             Self::Cordon(args) => {
                 session::run(connection, |session| cordon::run(args, cordon::Wanted::Cordoned, session))

@@ -27,6 +27,7 @@ mod exec;
 mod expel;
 mod figures;
 mod followed;
+mod frames;
 mod get;
 mod handle;
 pub mod held;
@@ -37,6 +38,7 @@ mod list_stream;
 mod list_text;
 mod logs;
 mod media;
+mod metrics;
 mod numbers;
 mod openapi;
 mod options;
@@ -122,6 +124,7 @@ struct Inner {
     /// One backup at a time: each keeps pages of the database while it is read.
     backup_turn: Arc<Semaphore>,
     openapi: openapi::Hashes,
+    usages: metrics::Usages,
 }
 
 /// Parts of the coordinator that are built on the service and that some endpoints lead to; each is set once.
@@ -175,6 +178,7 @@ impl ApiService {
             draining: CancellationToken::new(),
             backup_turn: Arc::new(Semaphore::new(1)),
             openapi: openapi::Hashes::default(),
+            usages: metrics::Usages::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -20,6 +20,7 @@ mod sandbox;
 pub mod server_time;
 pub mod session;
 mod statics;
+mod usage;
 
 pub use self::{
     edge_node::{EdgeNode, Guests, StartError},

@@ -49,6 +49,7 @@ use dunlin_link::{
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
     stream::StreamRefusal,
+    usage::MachineUsage,
 };
 use quinn::Connection;
 use tokio::{
@@ -127,6 +128,13 @@ pub trait SessionHost: Send + Sync + 'static {
         _uid: PodUid,
         _port: u16,
     ) -> impl Future<Output = Result<ByteStream, StreamRefused>> + Send {
+        async { Err(opens_none()) }
+    }
+
+    /// What the machine uses, and what its containers do: frames of `ContainerUsages` until the stream ends, none where nothing runs.
+    fn open_usage(
+        &self,
+    ) -> impl Future<Output = Result<(MachineUsage, Option<ByteStream>), StreamRefused>> + Send {
         async { Err(opens_none()) }
     }
 

@@ -29,6 +29,7 @@ pub mod session;
 pub mod statics;
 pub mod status;
 pub mod stream;
+pub mod usage;
 
 pub use digest::Digest;
 pub use ids::{BootId, Bytes, ContainerId, MilliCpu, NodeName, PodUid, Revision, UnixMillis};

@@ -1,7 +1,7 @@
 //! `cargo xtask schema`: makes the compact schema table that `api/` embeds from the facts about Kubernetes' own types.
 //!
 //! The table is text, one line per field, so that a change in it reads as a diff. `api/src/schema.rs` reads it; the format is
-//! described there. Facts that OpenAPI leaves out (which empty values Kubernetes drops when it encodes) are in `schema/held.txt`.
+//! described there. The types of `metrics.k8s.io` are in `schema/metrics.json`. Facts that OpenAPI leaves out (which empty values Kubernetes drops when it encodes) are in `schema/held.txt`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,11 @@ pub(crate) fn run(source: &Path, out: &Path) -> Result<()> {
 
 /// The table's text. The same facts always give the same text.
 fn render(facts: &Value) -> Result<String> {
-    let definitions = object(facts, "definitions")?;
+    let mut definitions = object(facts, "definitions")?.clone();
+    // What metrics-server serves is no part of Kubernetes' API server, and so not among its facts.
+    let metrics: Map<String, Value> = serde_json::from_str(METRICS).context("metrics.json")?;
+    definitions.extend(metrics);
+    let definitions = &definitions;
     let messages = object(facts, "protobufOnly")?;
     let held = Held::read();
     held.check(definitions)?;
@@ -284,6 +288,9 @@ fn object<'a>(value: &'a Value, key: &str) -> Result<&'a Map<String, Value>> {
 fn text(value: &Value) -> Result<&str> {
     value.as_str().with_context(|| format!("{value} is not a string"))
 }
+
+/// The types of `metrics.k8s.io`, in the format of the facts; without protobuf.
+const METRICS: &str = include_str!("schema/metrics.json");
 
 /// Messages that answers are made of and that no definition refers to.
 const ANSWERS: [&str; 3] = [

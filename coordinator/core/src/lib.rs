@@ -20,6 +20,7 @@ pub mod node_status;
 pub mod pod_status;
 pub mod reconciler;
 pub mod scheduler;
+pub mod usage;
 pub mod view;
 
 pub use view::{ObjectKey, View};

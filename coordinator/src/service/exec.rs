@@ -6,7 +6,6 @@
 mod channels;
 mod end;
 mod options;
-mod reader;
 mod relay;
 mod target;
 

@@ -28,6 +28,7 @@ use super::{
     exec,
     figures::Asked,
     media::{self, Answer, Encoding},
+    metrics,
     options::{ApplyOptions, ListRequest, WatchRequest, WriteOptions},
     patch,
     path::{self, ResourceRequest, Target, Verb},
@@ -213,6 +214,9 @@ impl ApiService {
         let now = self.clock().now();
         let shaper = Shaper { kind: request.kind, accepted, include: include_object(query)?, now };
         shaper.check()?;
+        if metrics::is_about(request.kind) {
+            return self.serve_metrics(user, &request, query, &shaper).await;
+        }
         if request.subresource == "scale" && request.kind.scale.is_some() {
             return self.serve_scale(user, &request, query, content_type, source, &shaper).await;
         }

@@ -83,6 +83,26 @@ impl Shaper {
         Ok(Response::bytes(200, self.accepted.encoding.media_type(), text))
     }
 
+    /// An answer of a list of objects that are not stored.
+    pub(super) fn made(&self, objects: &[Value]) -> Result<Response, Status> {
+        let list = match self.accepted.shape {
+            Shape::Object => json!({
+                "kind": format!("{}List", self.kind.kind),
+                "apiVersion": self.kind.api_version(),
+                "metadata": {},
+                "items": objects.iter().cloned().map(without_kind).collect::<Vec<_>>(),
+            }),
+            Shape::Metadata(version) => json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": version.api_version(),
+                "metadata": {},
+                "items": objects.iter().map(|object| partial(object, version)).collect::<Vec<_>>(),
+            }),
+            Shape::Table(version) => self.table(objects, version, json!({})),
+        };
+        self.encode(200, &list)
+    }
+
     /// An empty list in protobuf, of objects or of their metadata.
     pub(super) fn protobuf_list(&self) -> Result<ListEncoder, Status> {
         let list = match self.accepted.shape {

@@ -11,6 +11,7 @@ mod health;
 mod large;
 mod limits;
 mod lists;
+mod metrics;
 mod nodes;
 mod openapi;
 mod pods;

@@ -1,4 +1,4 @@
-//! Streams that the coordinator opens on a node: logs, commands, attachments, connections.
+//! Streams that the coordinator opens on a node: logs, commands, attachments, connections, questions of use.
 //!
 //! A wish is handed to the connection of its node, which opens the stream and answers with it. The stream is then the asker's: dropping
 //! it is the end for the node.
@@ -16,6 +16,7 @@ use dunlin_link::{
     logs::LogRequest,
     session::protocol::Protocol,
     stream::{AttachOpen, ConnectOpen, ExecOpen, StreamRefusal},
+    usage::UsageOpen,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -79,6 +80,8 @@ pub enum StreamOpen {
         /// To which of its ports.
         port: u16,
     },
+    /// What the node uses, told once in frames of `dunlin_link::usage`.
+    Usage,
 }
 
 /// A stream both ways as it comes from a node.
@@ -161,6 +164,7 @@ impl StreamOpen {
             Self::Exec(_) => ExecOpen::KIND,
             Self::Attach(_) => AttachOpen::KIND,
             Self::Connect { .. } => ConnectOpen::KIND,
+            Self::Usage => UsageOpen::KIND,
         }
     }
 
@@ -170,6 +174,7 @@ impl StreamOpen {
             Self::Exec(request) => encode(&ExecOpen { request }),
             Self::Attach(request) => encode(&AttachOpen { request }),
             Self::Connect { uid, port } => encode(&ConnectOpen { uid, port }),
+            Self::Usage => encode(&UsageOpen),
         }
     }
 }

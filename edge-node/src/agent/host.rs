@@ -12,6 +12,7 @@ use dunlin_link::{
     exec::{AttachRequest, ExecRequest},
     logs::LogRequest,
     status::PodStatusReport,
+    usage::MachineUsage,
 };
 use tokio::{
     io::AsyncRead,
@@ -25,6 +26,7 @@ use crate::{
     sandbox::Door,
     session::{Applied, ByteStream, SessionHost, StreamRefused},
     statics::{RejectedManifest, Scan},
+    usage,
 };
 
 /// The session's handle on the agent.
@@ -119,6 +121,10 @@ impl SessionHost for AgentHost {
 
     async fn connect(&self, uid: PodUid, port: u16) -> Result<ByteStream, StreamRefused> {
         self.connect_to(uid, port).await.map(ByteStream::new)
+    }
+
+    async fn open_usage(&self) -> Result<(MachineUsage, Option<ByteStream>), StreamRefused> {
+        Ok((usage::machine()?, self.open_usage_stream().await?))
     }
 
     async fn open_log(&self, request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {

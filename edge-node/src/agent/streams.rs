@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use dunlin_edge_node_core::sandbox::stream::UsageStart;
 use dunlin_link::{
     ContainerId, PodUid,
     frame::{Message, encode},
@@ -35,16 +36,35 @@ impl AgentHost {
     }
 
     async fn begin(&self, start: &impl Message) -> Result<ByteStream, StreamRefused> {
-        let mut stream = self.door.open().await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => failed(OLD_RUNNER.to_owned()),
-            _ => failed(format!("the sandbox cannot be reached: {error}")),
-        })?;
+        match self.begin_if_there(start).await? {
+            Some(stream) => Ok(stream),
+            None => Err(failed(OLD_RUNNER.to_owned())),
+        }
+    }
+
+    /// Has the sandbox tell what containers use; `None` where none has run yet and there is no sandbox.
+    pub(super) async fn open_usage_stream(&self) -> Result<Option<ByteStream>, StreamRefused> {
+        let opened = timeout(SANDBOX_TIMEOUT, self.begin_if_there(&UsageStart)).await;
+        opened.unwrap_or_else(|_late| Err(failed("the sandbox does not answer".to_owned())))
+    }
+
+    /// `None` when nobody listens at the door.
+    async fn begin_if_there(&self, start: &impl Message) -> Result<Option<ByteStream>, StreamRefused> {
+        let mut stream = match self.door.open().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                    _ => Err(failed(format!("the sandbox cannot be reached: {error}"))),
+                };
+            }
+        };
         let broken = |error: io::Error| failed(format!("the sandbox broke the stream off: {error}"));
         stream.write_all(&encode(start)).await.map_err(broken)?;
         let answer = read_frame(&mut stream, HEAD_FRAME_BYTES_MAX).await.map_err(broken)?;
         let answer = answer.ok_or_else(|| broken(io::ErrorKind::UnexpectedEof.into()))?;
         match answer.decode().map_err(|error| broken(io::Error::other(error)))? {
-            StreamAnswer::Opened => Ok(stream),
+            StreamAnswer::Opened => Ok(Some(stream)),
             StreamAnswer::Refused { reason, message } => Err(StreamRefused { reason, message }),
         }
     }

@@ -4,6 +4,7 @@
 //! agent there is nothing to keep: the next one is told everything.
 
 mod claim;
+mod usage;
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,10 +1,12 @@
-//! Serves one stream: a command that runs in a container, or a caller who is attached to it.
+//! Serves one stream: a command that runs in a container, a caller who is attached to it, or a question of what all of them use.
 //!
 //! The end of the connection is the end of the caller: a command ends with it, a container goes on.
 
 use std::{io, sync::Arc, time::Duration};
 
-use dunlin_edge_node_core::sandbox::stream::{AttachStart, ExecStart, START_BYTES_MAX, StillHere};
+use dunlin_edge_node_core::sandbox::stream::{
+    AttachStart, ExecStart, START_BYTES_MAX, StillHere, UsageStart,
+};
 use dunlin_link::{
     exec::{self, AttachStdin, ExecEnd},
     frame::{Kind, Message, encode},
@@ -43,6 +45,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Send>(
             let start = head.decode().map_err(io::Error::other)?;
             Served { containers, reader, writer }.attach(start).await
         }
+        UsageStart::KIND => tell_usages(containers, &mut writer).await,
         Kind(kind) => writer.write_all(&encode(&Unsupported { kind })).await,
     }
 }
@@ -123,6 +126,14 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Served<'_, R, W>
         self.writer.write_all(&encode(&StreamAnswer::Refused { reason, message })).await?;
         self.writer.shutdown().await
     }
+}
+
+async fn tell_usages(containers: &Arc<Containers>, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    writer.write_all(&encode(&StreamAnswer::Opened)).await?;
+    for part in containers.usages() {
+        writer.write_all(&encode(&part)).await?;
+    }
+    writer.shutdown().await
 }
 
 fn command(claim: Claim, exec: Exec) -> Result<(Claim, Command), Refusal> {

@@ -1,9 +1,10 @@
-//! Streams that the coordinator opens: logs, commands, attachments and connections, each in a task of its own.
+//! Streams that the coordinator opens: logs, commands, attachments, connections and questions of use, each in a task of its own.
 
 mod connection;
 mod exec;
 mod idle;
 mod log;
+mod usage;
 
 use std::{
     io,
@@ -14,6 +15,7 @@ use dunlin_link::{
     frame::{Kind, Message},
     message::Unsupported,
     stream::{AttachOpen, ConnectOpen, ExecOpen, LogOpen, StreamAnswer},
+    usage::UsageOpen,
 };
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::task::JoinSet;
@@ -86,6 +88,10 @@ impl Stream<'_> {
                     None => Ok(()),
                 }
             }
+            UsageOpen::KIND => match self.opened(host.open_usage().await).await? {
+                Some(usage) => self.tell_usage(usage).await,
+                None => Ok(()),
+            },
             Kind(kind) => {
                 write_head(&mut self.output, &Unsupported { kind }).await?;
                 self.output.finish().map_err(io::Error::other)
@@ -94,7 +100,7 @@ impl Stream<'_> {
     }
 
     /// Answers whether a stream is opened; `None` when it is not, and nothing more is to be done.
-    async fn opened(&mut self, opened: Result<ByteStream, StreamRefused>) -> io::Result<Option<ByteStream>> {
+    async fn opened<S>(&mut self, opened: Result<S, StreamRefused>) -> io::Result<Option<S>> {
         // Above logs and below the control stream.
         let _ = self.output.set_priority(STREAM_PRIORITY);
         match opened {

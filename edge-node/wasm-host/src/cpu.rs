@@ -31,6 +31,11 @@ impl CpuMeter {
         }
     }
 
+    /// Time that guests were on a processor, since the beginning.
+    pub(crate) fn used(&self) -> Duration {
+        Duration::from_nanos(self.used_nanos.load(Ordering::Relaxed))
+    }
+
     /// How long guests have to wait before they may go on; `None` is not at all.
     pub(crate) fn delay(&self, now: Instant) -> Option<Duration> {
         self.quota.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).delay(now)

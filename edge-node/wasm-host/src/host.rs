@@ -1,8 +1,13 @@
 //! The host: one engine, the threads that guests run on, and the way to load and run a program, and commands beside it. One per process.
 
 use std::{
-    fmt, io, num::NonZeroUsize, panic::AssertUnwindSafe, path::Path, sync::Arc,
-    thread::available_parallelism, time::Instant,
+    fmt, io,
+    num::NonZeroUsize,
+    panic::AssertUnwindSafe,
+    path::Path,
+    sync::Arc,
+    thread::available_parallelism,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
@@ -111,6 +116,15 @@ pub struct Container {
     over: CancellationToken,
 }
 
+/// What a container uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time that its guests were on processors, since it began.
+    pub cpu: Duration,
+    /// Linear memories and tables that they have now.
+    pub memory_bytes: u64,
+}
+
 /// A command that can be run in a container.
 #[derive(Debug)]
 pub struct Command {
@@ -124,6 +138,11 @@ impl Container {
     pub async fn run(&self, started: impl FnOnce() + Send + 'static) -> Ended {
         let _over = self.over.clone().drop_guard();
         Arc::clone(&self.run).guarded(Box::new(started)).await
+    }
+
+    /// What the run and its commands use.
+    pub fn usage(&self) -> Usage {
+        Usage { cpu: self.run.cpu.used(), memory_bytes: self.run.memory.used() }
     }
 
     /// Looks at a command that is to run beside the program, in the same environment and within the same limits.

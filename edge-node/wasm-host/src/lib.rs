@@ -32,7 +32,7 @@ mod tests;
 pub use engine::{CompileError, WASMTIME_VERSION, compile};
 pub use entry::ExecError;
 pub use guest::{Exec, Guest, Terminal};
-pub use host::{Command, Container, Host, StartHostError};
+pub use host::{Command, Container, Host, StartHostError, Usage};
 pub use input::{Input, InputEnded};
 pub use outcome::{Cause, Ended};
 pub use program::{LoadError, Program};

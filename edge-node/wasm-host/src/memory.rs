@@ -36,6 +36,11 @@ impl MemoryAccount {
         }
     }
 
+    /// Bytes that all instances have now.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Whether the limit refused something so recently that the guest's end is most likely its doing. Runtimes that collect garbage
     /// and go on after a refusal are not blamed for what happens later.
     pub(crate) fn was_denied_lately(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::{
     message::{AssignmentSealed, Extension, PROTOCOL_VERSIONS},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, ExecOpen},
+    usage::UsageOpen,
 };
 
 /// The version that both sides of a session speak.
@@ -63,7 +64,7 @@ const ADDED_IN_2: [u16; 5] = [
 ];
 
 /// Heads of streams that version 2 knows nothing of.
-const ADDED_IN_3: [u16; 3] = [ExecOpen::KIND.0, AttachOpen::KIND.0, ConnectOpen::KIND.0];
+const ADDED_IN_3: [u16; 4] = [ExecOpen::KIND.0, AttachOpen::KIND.0, ConnectOpen::KIND.0, UsageOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {

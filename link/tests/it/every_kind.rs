@@ -15,6 +15,7 @@ use dunlin_link::{
     stream::{
         ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, StreamAnswer,
     },
+    usage::{ContainerUsages, MachineUsage, UsageOpen},
 };
 
 /// Decodes a frame as its kind says and encodes it again; `None` for a kind that does not exist.
@@ -61,6 +62,9 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         ExecOpen,
         AttachOpen,
         ConnectOpen,
+        UsageOpen,
+        MachineUsage,
+        ContainerUsages,
         StreamAnswer,
         StdinData,
         StdinEnd,

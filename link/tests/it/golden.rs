@@ -26,6 +26,7 @@ use dunlin_link::{
         ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, StreamAnswer,
         StreamRefusal,
     },
+    usage::{ContainerUsage, ContainerUsages, MachineUsage, UsageOpen},
 };
 use expect_test::expect_file;
 use rand::{SeedableRng, rngs::StdRng};
@@ -200,6 +201,16 @@ impl Frames {
             self.add(&AttachOpen { request });
         }
         self.add(&ConnectOpen { uid: uid(1), port: 8080 });
+        self.add(&UsageOpen);
+        self.add(&MachineUsage { uptime_us: 90_000_000, cpu_us: 7_000_000, memory: Bytes(1 << 30) });
+        let usage = ContainerUsage {
+            uid: uid(1),
+            container: "main".into(),
+            attempt: 2,
+            cpu_us: 1_000,
+            memory: Bytes(1 << 16),
+        };
+        self.add(&ContainerUsages { containers: vec![usage] });
         self.add(&StreamAnswer::Opened);
         for reason in [
             StreamRefusal::Impossible,

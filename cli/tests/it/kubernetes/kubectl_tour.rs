@@ -187,6 +187,36 @@ fn pods_run_and_are_looked_into() {
 }
 
 #[test]
+fn what_is_used_is_shown() {
+    let (namespace, kubectl) = tour!();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: busy, labels: {app: busy}}\nspec:\n  containers:\n  - {name: c, image: dunlin.local/hog, args: [spin], resources: {limits: {cpu: 200m}}}\n";
+    kubectl.ok_with(&["create", "-f", "-"], pod);
+    kubectl.ok(&["wait", "--for=condition=Ready", "pod/busy", "--timeout=60s"]);
+    assert!(kubectl.fails(&["top", "pod", "absent"]).contains("NotFound"));
+    let milli = |table: &str, column: usize| -> u64 {
+        let row = table.lines().find(|line| line.contains("busy")).unwrap_or(table);
+        row.split_whitespace().nth(column).unwrap().trim_end_matches('m').parse().unwrap()
+    };
+    // It spins, at a fifth of a processor.
+    wait_until("a busy container", || {
+        let shown = kubectl.run(&["top", "pod", "busy", "--no-headers"], "");
+        if shown.code == 0 && milli(&shown.stdout, 1) > 0 { Ok(()) } else { Err(format!("{shown:?}")) }
+    });
+    let containers = kubectl.ok(&["top", "pods", "-l", "app=busy", "--containers", "--no-headers"]);
+    assert_eq!(containers.split_whitespace().nth(1), Some("c"), "{containers}");
+    let all = kubectl.ok(&["top", "pods", "-A"]);
+    assert!(all.lines().any(|line| line.starts_with(&namespace.name)), "{all}");
+    let nodes = kubectl.ok(&["top", "nodes"]);
+    assert!(
+        nodes.starts_with("NAME") && nodes.lines().nth(1).is_some_and(|line| line.contains("Mi")),
+        "{nodes}"
+    );
+    let table = kubectl.ok(&["get", "podmetrics", "busy"]);
+    assert!(table.lines().next().is_some_and(|header| header.contains("WINDOW")), "{table}");
+    kubectl.ok(&["delete", "pod", "busy", "--grace-period=0", "--force"]);
+}
+
+#[test]
 fn nodes_are_cordoned_tainted_and_drained() {
     let (_namespace, kubectl) = tour!();
     // A node of its own that only exists in the API, so that no other test loses its nodes.

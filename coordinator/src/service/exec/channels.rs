@@ -16,7 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{end, options::StreamOptions, reader::FrameReader, relay::next_output};
+use super::{super::frames::FrameReader, end, options::StreamOptions, relay::next_output};
 use crate::{
     service::{
         upgrade::Duplex,

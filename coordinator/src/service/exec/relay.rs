@@ -4,7 +4,7 @@ use dunlin_link::exec::{ExecEnd, Input, Output};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tracing::debug;
 
-use super::reader::FrameReader;
+use super::super::frames::FrameReader;
 use crate::{service::upgrade::Duplex, sessions::NodeStream};
 
 /// Passes frames on until the node has told the end, or the client has left. Dropping the node's stream tells it of that.

@@ -1,7 +1,7 @@
 //! Streams between agent and sandbox: a command that runs in a container, or a caller who is attached to it.
 //!
 //! Each is a connection of its own to the socket [`SOCKET`] beside the sandbox's own one, so that flow control is the connection's and
-//! the end of the connection is the end of the caller. The agent begins with a frame of [`ExecStart`] or [`AttachStart`]; the sandbox
+//! the end of the connection is the end of the caller. The agent begins with a frame of [`ExecStart`] or [`AttachStart`], or of [`UsageStart`]; the sandbox
 //! answers with `dunlin_link`'s `StreamAnswer`, and then both sides speak as on the link (`dunlin_link::exec`). The agent does not
 //! shut down its side before it has given the caller up: the end of input is a frame.
 
@@ -36,6 +36,10 @@ pub struct AttachStart {
     pub request: AttachRequest,
 }
 
+/// Asks what the containers that run use; answered by `dunlin_link::usage::ContainerUsages` until the stream ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageStart;
+
 /// Sent by a sandbox that has nothing else to say for a while: only writing tells it that the agent is gone, when it does not read
 /// because the guest does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +51,10 @@ impl Message for ExecStart {
 
 impl Message for AttachStart {
     const KIND: Kind = Kind(0x0502);
+}
+
+impl Message for UsageStart {
+    const KIND: Kind = Kind(0x0504);
 }
 
 impl Message for StillHere {
@@ -90,6 +98,7 @@ mod tests {
             "0a00000002050169017501630201 0101".replace(' ', "")
         );
         assert_eq!(hex(encode(&StillHere)), "000000000305");
+        assert_eq!(hex(encode(&UsageStart)), "000000000405");
         const { assert!(START_BYTES_MAX > HEAD_FRAME_BYTES_MAX) };
     }
 }

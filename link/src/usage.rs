@@ -1,0 +1,69 @@
+//! What a node and its containers use of processors and memory: asked for on a stream, when somebody wants to know.
+//!
+//! The answer to [`UsageOpen`] is a `StreamAnswer`, then one [`MachineUsage`], then [`ContainerUsages`] until the stream ends. Times are
+//! sums since the beginning, so that whoever asked twice knows the rate between; the node keeps nothing for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Bytes, PodUid,
+    frame::{Kind, Message},
+    limits::EXEC_FRAME_BYTES_MAX,
+};
+
+/// Asks a node what it uses. Since version 3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageOpen;
+
+/// What all processes of a machine use together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineUsage {
+    /// Microseconds since the machine's boot: when this was so. A clock that is set does not change it.
+    pub uptime_us: u64,
+    /// Time for which processors were busy since the boot, all together.
+    pub cpu_us: u64,
+    /// Memory that could not be had if somebody asked for it.
+    pub memory: Bytes,
+}
+
+/// Some of the containers that run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerUsages {
+    /// At most [`USAGES_PER_FRAME`].
+    pub containers: Vec<ContainerUsage>,
+}
+
+/// What a container uses, with the commands that run in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerUsage {
+    /// Its pod.
+    pub uid: PodUid,
+    /// Its name.
+    pub container: String,
+    /// Number of its run: the sum begins anew with each.
+    pub attempt: u32,
+    /// Time that it was on processors.
+    pub cpu_us: u64,
+    /// Memory that it has now.
+    pub memory: Bytes,
+}
+
+impl Message for UsageOpen {
+    const KIND: Kind = Kind(0x0330);
+}
+
+impl Message for MachineUsage {
+    const KIND: Kind = Kind(0x0331);
+}
+
+impl Message for ContainerUsages {
+    const KIND: Kind = Kind(0x0332);
+}
+
+/// Containers in one frame.
+pub const USAGES_PER_FRAME: usize = 256;
+
+/// Names are bounded by Kubernetes (63), uids are 36 long, numbers take at most ten bytes each.
+const USAGE_BYTES_MAX: usize = 63 + 36 + 2 + 3 * 10;
+
+const _: () = assert!(USAGES_PER_FRAME * USAGE_BYTES_MAX < EXEC_FRAME_BYTES_MAX);
