@@ -142,8 +142,7 @@ impl<'v> Applying<'v> {
         if force == Force::No && !conflicts.is_empty() { Err(conflicts) } else { Ok(Managers(left)) }
     }
 
-    /// Removes what the manager applied last time and does not apply now, unless another who applies owns it. What only updates own
-    /// goes as well: they own it because they changed it, not because they want it.
+    /// Removes what the manager applied last time and does not apply now, unless another manager owns it, too.
     fn prune(&self, merged: Value, set: &FieldSet) -> Value {
         let kind = self.scope.kind;
         let Some(last) = self.last.as_ref().filter(|last| !last.set().is_empty()) else { return merged };
@@ -160,13 +159,12 @@ impl<'v> Applying<'v> {
         converted(&remove(ty, &merged, &gone), version, kind).into_owned()
     }
 
-    /// What those own who apply, this time's `set` included, by version: `first` first, so that fields that other versions need are
+    /// What all managers own, this time's `set` included, by version: `first` first, so that fields that other versions need are
     /// back before they are converted to.
     fn owned_by_version(&self, set: &FieldSet, first: &'static Kind) -> Vec<(&'static Kind, FieldSet)> {
         let kind = self.scope.kind;
         let mut owned = BTreeMap::from([(kind.api_version(), (kind, set.clone()))]);
-        let appliers = self.others.0.iter().filter(|entry| entry.manager.operation == Operation::Apply);
-        for entry in appliers {
+        for entry in &self.others.0 {
             if let Some(version) = version_of(kind, &entry.api_version) {
                 let slot = owned.entry(entry.api_version.clone());
                 slot.or_insert_with(|| (version, FieldSet::default())).1.add(entry.set().clone());

@@ -241,6 +241,20 @@ fn configurations_are_of_the_object_and_of_its_version() {
 }
 
 #[test]
+fn what_an_update_wrote_as_well_stays_when_it_is_applied_no_longer() {
+    let kind = kind::by_kind("v1", "ConfigMap").unwrap();
+    let made = created(kind, config_map(json!({"both": "1", "kept": "1"})), "maker");
+    let shared = applied_to(&made, "m", 1, &config_map(json!({"both": "1", "own": "1"}))).unwrap();
+    let left = applied_to(&shared, "m", 2, &config_map(json!({"new": "2"}))).unwrap();
+    assert_eq!(left["data"], json!({"both": "1", "kept": "1", "new": "2"}));
+    let expected = [
+        r#"m Apply 02 {"f:data":{"f:new":{}}}"#,
+        r#"maker Update 00 {"f:data":{".":{},"f:both":{},"f:kept":{}}}"#,
+    ];
+    assert_eq!(managers(&left), expected);
+}
+
+#[test]
 fn lists_keep_the_order_of_who_applies_last() {
     let check = |live: &[&str], applied: &[&str], expected: &[&str]| {
         let ty = NodeType::of_definition(kind_of("Pod").definition());
