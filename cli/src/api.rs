@@ -6,12 +6,15 @@ use anyhow::{Context as _, Result};
 use dunlin_link::rpc::{Method, RequestHead, ResponseHead, SWITCHING_PROTOCOLS};
 use serde_json::{Value, json};
 
+use self::watch::Watch;
 use crate::{
     client::{Body, Client, Conversation, Progress, Response},
     failure::ServerError,
     resource::Kind,
     terminal,
 };
+
+mod watch;
 
 /// Handle to the API; cheap to clone.
 #[derive(Clone, Debug)]
@@ -79,7 +82,7 @@ impl Api {
         let mut head = head(Method::Get, path, query);
         head.query.push(("watch".to_owned(), "true".to_owned()));
         accept.media_type().clone_into(&mut head.accept);
-        Ok(Watch { response: self.send(head, Body::Empty).await? })
+        Ok(Watch::new(self.send(head, Body::Empty).await?))
     }
 
     /// Creates an object.
@@ -87,9 +90,20 @@ impl Api {
         self.write(Method::Post, path, query, "application/json", object).await
     }
 
-    /// Changes an object by a JSON merge patch.
-    pub(crate) async fn merge_patch(&self, path: &str, query: Query<'_>, patch: &Value) -> Result<Value> {
-        self.write(Method::Patch, path, query, "application/merge-patch+json", patch).await
+    /// Replaces an object.
+    pub(crate) async fn replace(&self, path: &str, query: Query<'_>, object: &Value) -> Result<Value> {
+        self.write(Method::Put, path, query, "application/json", object).await
+    }
+
+    /// Changes an object.
+    pub(crate) async fn patch(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        how: Patch,
+        patch: &Value,
+    ) -> Result<Value> {
+        self.write(Method::Patch, path, query, how.media_type(), patch).await
     }
 
     /// Deletes an object; `options` are `metav1.DeleteOptions`.
@@ -204,6 +218,32 @@ async fn refused(response: Response) -> Result<ServerError> {
     Ok(ServerError::new(status))
 }
 
+/// How a patch is to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Patch {
+    /// Maps are merged, and lists as the schema says.
+    Strategic,
+    /// Maps are merged (RFC 7396).
+    Merge,
+    /// A list of operations (RFC 6902).
+    Json,
+    /// A configuration to be applied.
+    #[value(skip)]
+    Apply,
+}
+
+impl Patch {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Strategic => "application/strategic-merge-patch+json",
+            Self::Merge => "application/merge-patch+json",
+            Self::Json => "application/json-patch+json",
+            // JSON is YAML.
+            Self::Apply => "application/apply-patch+yaml",
+        }
+    }
+}
+
 /// How objects are to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accept {
@@ -218,29 +258,6 @@ impl Accept {
         match self {
             Self::Objects => "application/json",
             Self::Table => TABLE,
-        }
-    }
-}
-
-/// A running watch.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    response: Response,
-}
-
-impl Watch {
-    /// The next event as (type, object); `None` when the server ended the watch.
-    ///
-    /// # Errors
-    /// When the connection fails, or the event is of type ERROR.
-    pub(crate) async fn next(&mut self) -> Result<Option<(String, Value)>> {
-        let Some(line) = self.response.line().await? else { return Ok(None) };
-        let mut event: Value = serde_json::from_slice(&line).context("a watch event is not JSON")?;
-        let object = event["object"].take();
-        match event["type"].as_str() {
-            Some("ERROR") => Err(ServerError::new(object).into()),
-            Some(kind) => Ok(Some((kind.to_owned(), object))),
-            None => Err(anyhow::anyhow!("a watch event has no type")),
         }
     }
 }

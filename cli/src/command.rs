@@ -28,8 +28,10 @@ mod create;
 mod delete;
 mod describe;
 mod dev;
+mod diff;
 mod doctor;
 mod edge_node;
+mod edit;
 mod events;
 mod exec;
 mod explain;
@@ -40,9 +42,12 @@ mod local;
 mod logs;
 mod metadata;
 mod node;
+mod patch;
 mod push;
+mod replace;
 mod restore;
 mod runner;
+mod target;
 mod top;
 mod version;
 mod wait;
@@ -124,6 +129,8 @@ impl Command {
 pub(crate) enum ClientCommand {
     /// Create or change objects so that they are as manifests declare them.
     Apply(apply::Args),
+    /// Show what an apply would change.
+    Diff(diff::Args),
     /// Create objects from manifests or options; objects that exist are errors.
     Create(create::Args),
     /// Ask who you are to the coordinator, and what you may do.
@@ -132,6 +139,12 @@ pub(crate) enum ClientCommand {
     Get(get::Args),
     /// Show all about an object: its state, why it is so, and its events.
     Describe(describe::Args),
+    /// Change an object in an editor.
+    Edit(edit::Args),
+    /// Change fields of objects by a patch.
+    Patch(patch::Args),
+    /// Make objects be exactly as manifests say.
+    Replace(replace::Args),
     /// Delete objects by name, by label or by manifest.
     Delete(delete::Args),
     /// Print what containers wrote.
@@ -188,10 +201,14 @@ impl ClientCommand {
     fn run(self, connection: &ConnectionArgs) -> Result<()> {
         match self {
             Self::Apply(args) => session::run(connection, |session| apply::run(args, session)),
+            Self::Diff(args) => diff::run(args, connection),
             Self::Create(args) => session::run(connection, |session| create::run(args, session)),
             Self::Auth(args) => session::run(connection, |session| auth::run(args, session)),
             Self::Get(args) => session::run(connection, |session| get::run(args, session)),
             Self::Describe(args) => session::run(connection, |session| describe::run(args, session)),
+            Self::Edit(args) => session::run(connection, |session| edit::run(args, session)),
+            Self::Patch(args) => session::run(connection, |session| patch::run(args, session)),
+            Self::Replace(args) => session::run(connection, |session| replace::run(args, session)),
             Self::Delete(args) => session::run(connection, |session| delete::run(args, session)),
             Self::Logs(args) => session::run(connection, |session| logs::run(args, session)),
             Self::Exec(args) => session::run(connection, |session| exec::run(args, session)),

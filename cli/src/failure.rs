@@ -38,6 +38,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
+    if let Some(Ended(code)) = error.downcast_ref::<Ended>() {
+        return ExitCode::from(*code);
+    }
     if error.downcast_ref::<AlreadyReported>().is_none() {
         print(error);
     }
@@ -138,6 +141,18 @@ impl fmt::Display for AlreadyReported {
 
 impl Error for AlreadyReported {}
 
+/// The command is over with this exit code, and everything about it has been printed.
+#[derive(Debug)]
+pub(crate) struct Ended(pub(crate) u8);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended with exit code {}", self.0)
+    }
+}
+
+impl Error for Ended {}
+
 /// A command in a container ended with another exit code than 0, which is this command's too.
 #[derive(Debug)]
 pub(crate) struct GuestExit(pub(crate) i32);
@@ -207,6 +222,11 @@ impl ServerError {
         self.status["reason"].as_str().unwrap_or_default()
     }
 
+    /// What exactly is wrong, if the server says so one by one.
+    pub(crate) fn causes(&self) -> &[Value] {
+        self.status["details"]["causes"].as_array().map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn message(&self) -> &str {
         self.status["message"].as_str().unwrap_or("the server gave no reason")
     }
@@ -221,7 +241,6 @@ impl ServerError {
         if let Some(during) = &self.during {
             write!(f, " ({during})")?;
         }
-        let causes = details["causes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let cause = |cause: &Value| {
             let message = cause["message"].as_str().unwrap_or_default();
             match cause["field"].as_str() {
@@ -229,7 +248,7 @@ impl ServerError {
                 _ => message.to_owned(),
             }
         };
-        match causes {
+        match self.causes() {
             [] => Ok(()),
             [one] => write!(f, ": {}", cause(one)),
             several => several.iter().try_for_each(|one| write!(f, "\n* {}", cause(one))),

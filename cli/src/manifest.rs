@@ -98,6 +98,19 @@ fn read_files(args: &FileArgs, namespace: &str, given: NamespaceGiven) -> Result
     Ok(manifests)
 }
 
+/// The one value that a text in YAML or JSON holds; `file` names it in messages.
+///
+/// # Errors
+/// When it is malformed, or holds none or several.
+pub(crate) fn value(file: &str, text: &str) -> Result<Value> {
+    let mut documents = parse::documents(file, text).into_iter();
+    match (documents.next(), documents.next()) {
+        (Some((_, value)), None) => value,
+        (None, _) => Err(anyhow!("{file:?} is empty")),
+        (Some(_), Some((second, _))) => Err(anyhow!("{second}: only one document is expected")),
+    }
+}
+
 /// A kind that this cluster does not serve.
 #[derive(Debug)]
 struct UnknownKind(String);
@@ -249,8 +262,11 @@ fn descend(folder: &Path, depth: Depth, found: &mut Vec<PathBuf>) -> std::io::Re
     Ok(())
 }
 
-/// Reads a file up to the size limit, before anything looks into it.
-fn load(path: &Path) -> Result<String> {
+/// Reads a file, or stdin for `-`, up to the size limit, before anything looks into it.
+///
+/// # Errors
+/// When it cannot be read, is too large, or is no text.
+pub(crate) fn load(path: &Path) -> Result<String> {
     let name = shown(path);
     let reading = || format!("cannot read {name:?}");
     let mut bytes = Vec::new();

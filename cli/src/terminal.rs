@@ -20,6 +20,8 @@ pub(crate) enum Colour {
     Yellow,
     /// All is well.
     Green,
+    /// A place in a text.
+    Cyan,
 }
 
 /// Writes text to stdout as it is.
@@ -66,6 +68,7 @@ pub(crate) fn coloured(text: &str, colour: Colour) -> String {
         Colour::Red => 31,
         Colour::Yellow => 33,
         Colour::Green => 32,
+        Colour::Cyan => 36,
     };
     format!("\x1b[{code}m{text}\x1b[0m")
 }

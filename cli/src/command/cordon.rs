@@ -3,7 +3,13 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::{api, failure::Failures, resource, session::Session, terminal};
+use crate::{
+    api::{self, Patch},
+    failure::Failures,
+    resource,
+    session::Session,
+    terminal,
+};
 
 /// Options of `cordon`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +52,8 @@ pub(crate) async fn run(args: Args, wanted: Wanted, session: Session) -> Result<
                 Wanted::Schedulable => json!(null),
             };
             let patch = json!({"spec": {"unschedulable": unschedulable}});
-            let patched = session.api.merge_patch(&path, &[("fieldManager", "kubectl-cordon")], &patch).await;
+            let patched =
+                session.api.patch(&path, &[("fieldManager", "kubectl-cordon")], Patch::Merge, &patch).await;
             if failures.note(patched)?.is_none() {
                 continue;
             }

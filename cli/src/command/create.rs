@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     api,
     document::{self, text},
-    failure::{self, Failures},
+    failure::{self, Failures, UsageError},
     manifest::{self, FileArgs, Manifest},
     resource::{self, Kind},
     session::Session,
@@ -71,6 +71,13 @@ pub(crate) struct OutputArgs {
     pub(crate) output: Option<Format>,
 }
 
+impl OutputArgs {
+    /// Whether nothing is to be stored.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run != DryRun::None
+    }
+}
+
 /// Whether a command only says what it would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DryRun {
@@ -101,6 +108,20 @@ impl DryRun {
             query.push(("dryRun", "All"));
         }
         query
+    }
+
+    /// Refuses a dry run without the server, which alone can tell what becomes of `what`.
+    ///
+    /// # Errors
+    /// [`UsageError`] for [`DryRun::Client`].
+    pub(crate) fn needs_server(self, what: &str) -> Result<()> {
+        match self {
+            Self::Client => Err(UsageError(format!(
+                "only the server can tell what becomes of {what}; did you mean --dry-run=server?"
+            ))
+            .into()),
+            Self::None | Self::Server => Ok(()),
+        }
     }
 
     /// What is added to a line that says what happened.

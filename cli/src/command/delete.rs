@@ -15,7 +15,7 @@ use crate::{
     terminal,
 };
 
-use super::{create::DryRun, get::SelectArgs};
+use super::{create::DryRun, get::SelectArgs, target::Target};
 
 /// Options of `delete`.
 #[derive(Debug, clap::Args)]
@@ -76,18 +76,21 @@ enum Cascade {
     Orphan,
 }
 
-/// An object to delete.
-struct Target {
-    kind: &'static Kind,
-    namespace: String,
-    name: String,
-}
-
 /// An object that was deleted and may still be there for a while.
-struct Leaving {
+#[derive(Debug)]
+pub(super) struct Leaving {
     path: String,
     uid: String,
     reference: String,
+}
+
+impl Leaving {
+    /// What the answer to a deletion says of the object at `path`.
+    pub(super) fn new(kind: &Kind, name: &str, path: String, answer: &Value) -> Self {
+        // The answer is the object while it is still there, else a Status that says which it was.
+        let uid = [text(answer, &["metadata", "uid"]), text(answer, &["details", "uid"])].concat();
+        Self { path, uid, reference: resource::reference(kind, name) }
+    }
 }
 
 /// Deletes every object named; one that fails does not stop the others.
@@ -131,11 +134,7 @@ async fn targets(args: &Args, session: &Session, failures: &mut Failures) -> Res
         }
         let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
         for manifest in manifests {
-            targets.extend(failures.note(manifest)?.map(|manifest| Target {
-                kind: manifest.kind,
-                namespace: manifest.namespace,
-                name: manifest.name,
-            }));
+            targets.extend(failures.note(manifest)?.map(Target::from));
         }
         // Objects inside a namespace go before the namespace, or they would be gone by the time they are named.
         targets.reverse();
@@ -168,7 +167,7 @@ async fn targets(args: &Args, session: &Session, failures: &mut Failures) -> Res
 }
 
 async fn delete(args: &Args, target: &Target, session: &Session) -> Result<Option<Leaving>> {
-    let path = api::object(target.kind, &target.namespace, &target.name);
+    let path = target.path();
     let answer = if args.dry_run == DryRun::Client {
         session.api.get(&path, &[]).await
     } else {
@@ -184,9 +183,7 @@ async fn delete(args: &Args, target: &Target, session: &Session) -> Result<Optio
         if target.kind.namespaced { format!(" from {} namespace", target.namespace) } else { String::new() };
     let kind = resource::qualified_singular(target.kind);
     terminal::print(&format!("{kind} {:?} {how}{place}{}\n", target.name, args.dry_run.suffix()))?;
-    // The answer is the object while it is still there, else a Status that says which it was.
-    let uid = [text(&answer, &["metadata", "uid"]), text(&answer, &["details", "uid"])].concat();
-    Ok(Some(Leaving { path, uid, reference: resource::reference(target.kind, &target.name) }))
+    Ok(Some(Leaving::new(target.kind, &target.name, path, &answer)))
 }
 
 fn options(args: &Args) -> Value {
@@ -210,7 +207,15 @@ fn options(args: &Args) -> Value {
 }
 
 /// Waits until the object is gone or is another one of the same name.
-async fn gone(object: &Leaving, timeout: Duration, start: Instant, session: &Session) -> Result<()> {
+///
+/// # Errors
+/// When it is still there after `timeout`, if that is not zero, or cannot be asked for.
+pub(super) async fn gone(
+    object: &Leaving,
+    timeout: Duration,
+    start: Instant,
+    session: &Session,
+) -> Result<()> {
     loop {
         match session.api.get(&object.path, &[]).await {
             Err(error) if failure::is_reason(&error, "NotFound") => return Ok(()),

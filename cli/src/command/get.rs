@@ -210,7 +210,7 @@ async fn objects(args: &Args, output: &Output, selections: &[Selection], session
         }
     }
     if !args.show_managed_fields {
-        found.iter_mut().for_each(without_managed_fields);
+        found.iter_mut().for_each(document::without_managed_fields);
     }
     let mut all = Value::Array(found);
     if let Some(path) = &args.sort_by {
@@ -248,12 +248,6 @@ fn typed(item: &Value, selection: &Selection) -> Value {
     item["apiVersion"] = selection.kind.api_version().into();
     item["kind"] = selection.kind.kind.into();
     item
-}
-
-fn without_managed_fields(object: &mut Value) {
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
 }
 
 fn name_of(object: &Value) -> String {

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use serde_json::{Value, json};
 
 use crate::{
-    api,
+    api::{self, Patch},
     document::{entries, plain, text},
     failure::{Failures, UsageError},
     resource::{self, Kind},
@@ -121,7 +121,7 @@ async fn change(
     let changed = if args.dry_run == DryRun::Client || patch == json!({}) {
         object.clone()
     } else {
-        session.api.merge_patch(&path, &args.dry_run.query(map.manager()), &patch).await?
+        session.api.patch(&path, &args.dry_run.query(map.manager()), Patch::Merge, &patch).await?
     };
     let mut shown = String::new();
     if !changes.is_empty() {

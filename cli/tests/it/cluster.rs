@@ -177,8 +177,19 @@ impl Namespace {
 
 /// Runs `dunlin` in a folder with a configuration file.
 pub(crate) fn run(args: &[&str], stdin: &str, dir: &Path, config: &Path) -> Answer {
+    run_with(args, stdin, dir, config, &[])
+}
+
+/// As [`run`], with variables in the environment.
+pub(crate) fn run_with(
+    args: &[&str],
+    stdin: &str,
+    dir: &Path,
+    config: &Path,
+    variables: &[(&str, &str)],
+) -> Answer {
     let mut command = Command::new(BINARY);
-    command.args(args).current_dir(dir).env("DUNLIN_CONFIG", config);
+    command.args(args).current_dir(dir).env("DUNLIN_CONFIG", config).envs(variables.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A command that reads no stdin may be gone before it is written.

@@ -21,3 +21,4 @@ mod site;
 mod static_pods;
 mod survival;
 mod torture;
+mod writing;

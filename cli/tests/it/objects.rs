@@ -30,8 +30,8 @@ fn mistakes_name_their_place_and_change_nothing() {
         expected.iter().for_each(|part| assert!(answer.stderr.contains(part), "{part}: {}", answer.stderr));
     };
     check("a: b\n  c: d\n", &["\"STDIN\", document 1", "line 2"]);
-    check(&format!("{CONFIG}foo: 1\n"), &["\"STDIN\"", "strict decoding error: unknown field \"foo\""]);
-    check(&format!("{CONFIG}data: {{a: 1}}\n"), &["\"STDIN\"", "ConfigMap.data of type string"]);
+    check(&format!("{CONFIG}foo: 1\n"), &["\"STDIN\"", ".foo: field not declared in schema"]);
+    check(&format!("{CONFIG}data: {{a: 1}}\n"), &["\"STDIN\"", ".data.a: expected string"]);
     check(&format!("---\n---\n{CONFIG}data: [1]\n"), &["document 1, line 3"]);
     check(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: []}\n",

@@ -2,7 +2,7 @@
 
 use super::{
     Args, Output, Printer, Result, Rows, Selection, Session, UsageError, Value, document, items, name_of,
-    terminal, text, typed, without_managed_fields,
+    terminal, text, typed,
 };
 use crate::api::{self, Accept};
 
@@ -112,7 +112,7 @@ impl Follower<'_> {
     fn show(&mut self, object: &Value) -> Result<()> {
         let mut object = object.clone();
         if !self.args.show_managed_fields {
-            without_managed_fields(&mut object);
+            document::without_managed_fields(&mut object);
         }
         if let Some(rows) = &mut self.rows {
             return Ok(terminal::print(&rows.render(std::slice::from_ref(&object)))?);
