@@ -24,6 +24,7 @@ pub mod quantity;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod yaml;
 
 mod conform;
 mod meta;

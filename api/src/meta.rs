@@ -123,8 +123,20 @@ pub(crate) fn validate(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>
     }
 }
 
+/// Rules for the metadata of an object that is changed.
+///
+/// Kubernetes holds a change against its rules twice, once for all kinds and once in each kind's own, and lists as a cause what each
+/// finds; the message says it once.
+pub(crate) fn validate_change(kind: &Kind, new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    validate(kind, new, errors);
+    let mut found = Vec::new();
+    validate_update(new, old, &mut found);
+    errors.extend(found.iter().cloned());
+    errors.extend(found);
+}
+
 /// Rules for changes of metadata.
-pub(crate) fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     let (new, old) = (&new["metadata"], &old["metadata"]);
     let field = Path::new("metadata");
     if has(old, "deletionTimestamp") {
@@ -145,6 +157,10 @@ pub(crate) fn validate_update(new: &Value, old: &Value, errors: &mut Vec<FieldEr
             errors.push(FieldError::invalid(field.child(fixed), new[fixed].clone(), "field is immutable"));
         }
     }
+    validate_labels(new, "labels", &field, errors);
+    validate_annotations(new, &field.child("annotations"), errors);
+    validate_owners(new, &field.child("ownerReferences"), errors);
+    managed::validate(new, &field.child("managedFields"), errors);
 }
 
 /// Rules for a map of labels at `key` of `holder`.

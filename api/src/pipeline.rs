@@ -283,16 +283,14 @@ pub fn update(
             if is_new_generation(stored, &object, current) {
                 bump_generation(&mut object);
             }
-            meta::validate(stored, &object, &mut errors);
-            meta::validate_update(&object, current, &mut errors);
+            meta::validate_change(stored, &object, current, &mut errors);
             (stored.validate)(&object, &mut errors);
             (kind.validate_update)(&object, current, &mut errors);
         }
         Target::Status => {
             (stored.prepare_status)(&mut object, current);
             (stored.stamp_status)(&mut object, current, change.now);
-            meta::validate(stored, &object, &mut errors);
-            meta::validate_update(&object, current, &mut errors);
+            meta::validate_change(stored, &object, current, &mut errors);
             (stored.validate_status)(&object, current, &mut errors);
         }
     }
@@ -388,7 +386,8 @@ fn check_patched_identity(kind: &Kind, object: &Value, current: &Value) -> Resul
     }
     if !uid.is_empty() && uid != text(old, "uid") {
         let error = FieldError::invalid("metadata.uid", uid, "field is immutable");
-        return Err(Status::invalid(kind, name, &[error]));
+        // Kubernetes checks it twice and says it once.
+        return Err(Status::invalid(kind, name, &[error.clone(), error]));
     }
     Ok(())
 }

@@ -6,11 +6,9 @@ use anyhow::{Context as _, Result};
 use serde::Serialize as _;
 use serde_json::{Value, ser::PrettyFormatter};
 
-mod yaml;
-
 /// YAML with a final line end.
 pub(crate) fn yaml(value: &Value) -> String {
-    yaml::emit(value)
+    dunlin_api::yaml::emit(value)
 }
 
 /// JSON, indented by four, with a final line end.

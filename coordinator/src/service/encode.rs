@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dunlin_api::{
     Status,
     protobuf::{self, EncodeError, ListEncoder},
+    yaml,
 };
 use futures_util::stream;
 use serde_json::Value;
@@ -19,7 +20,7 @@ use super::{
 pub(super) fn encode(encoding: Encoding, status: u16, value: &Value) -> Result<Response, Status> {
     let body: Bytes = match encoding {
         Encoding::Json => return Ok(Response::json(status, value)),
-        Encoding::Yaml => serde_norway::to_string(value).map_err(Status::internal)?.into(),
+        Encoding::Yaml => yaml::emit(value).into(),
         Encoding::Protobuf => protobuf::encode(value).map_err(unencodable)?.into(),
     };
     Ok(Response::bytes(status, encoding.media_type(), body))

@@ -112,15 +112,11 @@ fn own_labels<'l>(uid: &'l str, name: &'l str) -> [(&'static str, &'l str); 4] {
 }
 
 fn validate(object: &Value, errors: &mut Vec<FieldError>) {
-    let (metadata, job, field) = (&object["metadata"], &object["spec"], Path::new("spec"));
+    let (metadata, job) = (&object["metadata"], &object["spec"]);
     if !is_true(job, "manualSelector") {
         check_generated_selector(metadata, job, errors);
     }
-    spec::check(job, &field, errors);
-    label_selector::check(&job["selector"], &field.child("selector"), errors);
-    if label_selector::selects(&job["selector"], workload::template_labels(job)) == Some(false) {
-        errors.push(workload::not_selected(job, &field));
-    }
+    check_spec(job, errors);
     let completions = job["completions"].as_i64().unwrap_or(0);
     if text(job, "completionMode") == "Indexed" && completions > 0 {
         let name = text(metadata, "name");
@@ -129,6 +125,15 @@ fn validate(object: &Value, errors: &mut Vec<FieldError>) {
             let detail = format!("will not able to create pod with invalid DNS label: {longest}");
             errors.push(FieldError::invalid("metadata.name", name, &detail));
         }
+    }
+}
+
+fn check_spec(job: &Value, errors: &mut Vec<FieldError>) {
+    let field = Path::new("spec");
+    spec::check(job, &field, errors);
+    label_selector::check(&job["selector"], &field.child("selector"), errors);
+    if label_selector::selects(&job["selector"], workload::template_labels(job)) == Some(false) {
+        errors.push(workload::not_selected(job, &field));
     }
 }
 

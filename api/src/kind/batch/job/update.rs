@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::is_condition_true;
+use super::{check_spec, is_condition_true};
 use crate::{
     field::{FieldError, Path},
     kind::label_selector,
@@ -11,6 +11,8 @@ use crate::{
 
 pub(super) fn check(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     let (job, before, field) = (&new["spec"], &old["spec"], Path::new("spec"));
+    // Once more: Kubernetes' rules for changes begin with those for the whole.
+    check_spec(job, errors);
     check_completions(job, before, &field.child("completions"), errors);
     if job["selector"] != before["selector"] {
         let shown = label_selector::shown(&job["selector"]);

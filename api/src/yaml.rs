@@ -1,10 +1,10 @@
-//! YAML as Kubernetes' tools write it: keys sorted, lists not indented below their key, and every string that any YAML parser,
-//! old ones included, could take for something else in double quotes.
+//! YAML as Kubernetes' server and tools write it: keys sorted, lists not indented below their key, every string that any YAML parser,
+//! old ones included, could take for something else in double quotes, and long lines broken at spaces.
 
 use serde_json::Value;
 
 /// The value as a YAML document.
-pub(super) fn emit(value: &Value) -> String {
+pub fn emit(value: &Value) -> String {
     let mut text = String::new();
     match value {
         Value::Object(map) if !map.is_empty() => entries(value, 0, &mut text),
@@ -69,7 +69,7 @@ fn elements(list: &[Value], indent: usize, text: &mut String) {
 fn scalar(value: &Value, indent: usize, text: &mut String) {
     match value {
         Value::String(string) if is_block(string) => block(string, indent, text),
-        Value::String(string) => text.push_str(&quoted(string)),
+        Value::String(string) => flow(string, indent, text),
         // Empty lists and maps, numbers, booleans and null are written as in JSON.
         other => text.push_str(&other.to_string()),
     }
@@ -100,6 +100,41 @@ fn block(string: &str, indent: usize, text: &mut String) {
         }
     }
     text.extend(std::iter::repeat_n('\n', ends.saturating_sub(1)));
+}
+
+/// A string in the quotes that it needs, broken at single spaces beyond the width of a line; the rest of it stands at `indent`.
+fn flow(string: &str, indent: usize, text: &mut String) {
+    let written = quoted(string);
+    let line = text.rfind('\n').map_or(0, |end| end + 1);
+    let mut column = text[line..].chars().count();
+    // A space at either end of the string stays where it is.
+    let quotes = usize::from(written.starts_with(['\'', '"']));
+    let inner = quotes + 1..written.len().saturating_sub(quotes + 1);
+    let is_escaping = written.starts_with('"');
+    let mut letters = written.char_indices().peekable();
+    let mut follows_space = false;
+    while let Some((at, letter)) = letters.next() {
+        let next_is_space = letters.peek().is_some_and(|(_, next)| *next == ' ');
+        let breaks = letter == ' '
+            && !follows_space
+            && column > WIDTH
+            && inner.contains(&at)
+            && (is_escaping || !next_is_space);
+        if breaks {
+            text.push('\n');
+            pad(indent, text);
+            column = indent;
+            if next_is_space {
+                // A line that is read on begins with its first letter; only an escape is one before a space.
+                text.push('\\');
+                column += 1;
+            }
+        } else {
+            text.push(letter);
+            column += 1;
+        }
+        follows_space = letter == ' ';
+    }
 }
 
 /// A string on one line, in the quotes that it needs.
@@ -169,9 +204,11 @@ fn pad(indent: usize, text: &mut String) {
     text.extend(std::iter::repeat_n(' ', indent));
 }
 
+/// A line is broken at the first space beyond this column.
+const WIDTH: usize = 80;
+
 #[cfg(test)]
 mod tests {
-    use expect_test::expect;
     use serde_json::{Value, json};
 
     use super::{emit, quoted};
@@ -185,35 +222,34 @@ mod tests {
             "items": [{"name": "a", "args": ["true", "-f", "x: y"]}, {"name": "b", "deep": {"k": [[1, 2], []]}}],
             "none": null,
         });
-        expect![[r#"
-            data:
-              a: b
-              bare: |-
-                x
-                y
-              text: |
-                one
-                  two
-            items:
-            - args:
-              - "true"
-              - -f
-              - 'x: y'
-              name: a
-            - deep:
-                k:
-                - - 1
-                  - 2
-                - []
-              name: b
-            kind: ConfigMap
-            metadata:
-              creationTimestamp: "2026-01-01T00:00:00Z"
-              labels: {}
-              resourceVersion: "8"
-            none: null
-        "#]]
-        .assert_eq(&emit(&object));
+        let expected = r#"data:
+  a: b
+  bare: |-
+    x
+    y
+  text: |
+    one
+      two
+items:
+- args:
+  - "true"
+  - -f
+  - 'x: y'
+  name: a
+- deep:
+    k:
+    - - 1
+      - 2
+    - []
+  name: b
+kind: ConfigMap
+metadata:
+  creationTimestamp: "2026-01-01T00:00:00Z"
+  labels: {}
+  resourceVersion: "8"
+none: null
+"#;
+        assert_eq!(emit(&object), expected);
     }
 
     #[test]
@@ -235,6 +271,35 @@ mod tests {
         check("it's", "it's");
         check("'it", "'''it'");
         check("- x", "'- x'");
+    }
+
+    #[test]
+    fn long_lines_are_broken_at_spaces() {
+        let words = "of so many words that a line of them all is longer than a line of any YAML may be, whatever it says";
+        let check = |value: Value, expected: &str| {
+            let text = emit(&value);
+            assert_eq!(text, expected);
+            assert_eq!(serde_norway::from_str::<Value>(&text).unwrap(), value);
+        };
+        check(
+            json!({"k": words}),
+            "k: of so many words that a line of them all is longer than a line of any YAML may\n  be, whatever it says\n",
+        );
+        check(
+            json!({"k": format!("{words}: {words}")}),
+            "k: 'of so many words that a line of them all is longer than a line of any YAML may\n  be, whatever it says: of so \
+             many words that a line of them all is longer than a\n  line of any YAML may be, whatever it says'\n",
+        );
+        check(
+            json!({"l": [format!("{words}\t")]}),
+            "l:\n- \"of so many words that a line of them all is longer than a line of any YAML may\n  be, whatever it says\\t\"\n",
+        );
+        // Two spaces are no place to break, but within double quotes.
+        let wide = "x".repeat(90);
+        check(json!({"k": format!("{wide}  y")}), &format!("k: {wide}  y\n"));
+        check(json!({"k": format!("{wide}  \t")}), &format!("k: \"{wide}\n  \\ \\t\"\n"));
+        check(json!({"k": format!("{wide}' ")}), &format!("k: '{wide}'' '\n"));
+        check(json!({(format!("{wide} {wide}")): 1}), &format!("{wide} {wide}: 1\n"));
     }
 
     #[test]
