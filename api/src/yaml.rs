@@ -17,6 +17,13 @@ pub fn emit(value: &Value) -> String {
     text
 }
 
+/// The value as an element of a list that is a document, or of one that a map of a document holds.
+pub fn emit_element(value: &Value) -> String {
+    let mut text = String::new();
+    elements(std::slice::from_ref(value), 0, &mut text);
+    text
+}
+
 /// The entries of a map, the first where the text stands, the others on lines of their own.
 fn entries(map: &Value, indent: usize, text: &mut String) {
     let mut entries: Vec<(&String, &Value)> = map.as_object().into_iter().flatten().collect();

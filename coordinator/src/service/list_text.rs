@@ -2,7 +2,7 @@
 //!
 //! All that stands before the items is known before the first of them, so that nothing has to be gathered.
 
-use dunlin_api::{Status, table};
+use dunlin_api::{Status, table, yaml};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -51,7 +51,7 @@ impl ListText {
             head.insert("apiVersion".to_owned(), version.into());
             head.insert("metadata".to_owned(), metadata.clone());
             head.extend(columns.map(|columns| ("columnDefinitions".to_owned(), columns)));
-            text.extend_from_slice(yaml(&Value::Object(head))?.as_bytes());
+            text.extend_from_slice(yaml::emit(&Value::Object(head)).as_bytes());
             text.extend_from_slice(format!("{items}:").as_bytes());
         } else {
             let head = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata}");
@@ -115,7 +115,7 @@ impl ListText {
                 self.items = Items::Some;
             }
             // A sequence of one: its lines go on with those of the one before.
-            text.extend_from_slice(yaml(std::slice::from_ref(item))?.as_bytes());
+            text.extend_from_slice(yaml::emit_element(item).as_bytes());
             return Ok(());
         }
         self.comma(text);
@@ -128,8 +128,4 @@ impl ListText {
             Items::Some => text.push(b','),
         }
     }
-}
-
-fn yaml(value: &(impl serde::Serialize + ?Sized)) -> Result<String, Status> {
-    serde_norway::to_string(value).map_err(Status::internal)
 }

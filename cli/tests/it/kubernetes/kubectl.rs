@@ -85,8 +85,13 @@ pub(super) fn kubeconfig(config: &Path, namespace: &str) -> String {
     let text = fs::read_to_string(config).unwrap();
     let mut config: Value = serde_norway::from_str(&text).unwrap();
     config["contexts"][0]["context"]["namespace"] = namespace.into();
+    config["contexts"][0]["name"] = CONTEXT.into();
+    config["current-context"] = CONTEXT.into();
     let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap().replace("quic://", "https://");
     config["clusters"][0]["cluster"]["server"] = server.into();
     // JSON is YAML.
     config.to_string()
 }
+
+/// What the context is called, as in the recordings.
+const CONTEXT: &str = "d";

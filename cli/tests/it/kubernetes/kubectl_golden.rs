@@ -1,12 +1,12 @@
 //! Replays recorded kubectl commands: what kubectl printed of a real Kubernetes 1.36 it must print of Dunlin.
 //!
 //! The recording had controllers and a node that only existed in the API. Here the node is the same, and what the recorded
-//! controllers made is not there until controllers for it are; such cases are listed in `docs/kubernetes-compat.md`.
+//! controllers did is done by hand in between ([`recorded`]). What differs is listed in `docs/kubernetes-compat.md`.
+
+mod controllers;
+mod recorded;
 
 use std::collections::BTreeSet;
-
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::{
     client::Client,
@@ -14,10 +14,8 @@ use super::{
     kubectl::Kubectl,
     matching::Bindings,
 };
-use crate::{
-    cluster::{Answer, wait_until},
-    site::Site,
-};
+use crate::{cluster::Answer, site::Site};
+use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,15 +41,16 @@ fn kubectl_prints_what_it_prints_of_kubernetes() {
         return;
     };
     let mut client = Client::new(&site.config(), &site.address());
-    prepare(&mut client);
+    recorded::prepare(&mut client);
     let text = std::fs::read_to_string(folder.join("kubectl.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
     let known = listed_differences(&["kubectl"]);
     let (mut differing, mut told, mut unlisted) = (BTreeSet::new(), String::new(), String::new());
     for case in &cases {
+        recorded::before(&mut client, &case.name);
         let answer = run(&kubectl, case);
         if answer.code == 0 {
-            after(&mut client, &case.name);
+            recorded::after(&mut client, &case.name);
         }
         let differences = compare(case, &answer, &site.address());
         if differences.is_empty() {
@@ -71,76 +70,6 @@ fn kubectl_prints_what_it_prints_of_kubernetes() {
     assert!(count == 0, "{count} commands differ and are not listed:\n{}", shortened(&unlisted));
     let stale: Vec<_> = known.difference(&differing).collect();
     assert!(stale.is_empty(), "listed as differing, but equal: {stale:#?}");
-}
-
-/// The namespaces and the node of the recording.
-fn prepare(client: &mut Client) {
-    create(client, "/api/v1/namespaces", &json!({"metadata": {"name": "kc"}}));
-    create(client, "/api/v1/namespaces/kc/serviceaccounts", &json!({"metadata": {"name": "default"}}));
-    let node = json!({"metadata": {
-        "name": "n1",
-        "labels": {"kubernetes.io/hostname": "n1"},
-        "annotations": {"node.alpha.kubernetes.io/ttl": "0"},
-    }});
-    create(client, "/api/v1/nodes", &node);
-    merge(client, "/api/v1/nodes/n1", &json!({"spec": {"taints": null}}));
-    let condition = |kind: &str, status: &str, reason: &str| {
-        let time = "2026-01-01T00:00:00Z";
-        json!({"type": kind, "status": status, "reason": reason, "lastHeartbeatTime": time, "lastTransitionTime": time})
-    };
-    let resources = json!({"cpu": "4", "memory": "8Gi", "pods": "110"});
-    let status = json!({"status": {
-        "capacity": resources,
-        "allocatable": resources,
-        "addresses": [{"type": "InternalIP", "address": "1.1.1.1"}],
-        "conditions": [
-            condition("MemoryPressure", "False", "KubeletHas"),
-            condition("DiskPressure", "False", "KubeletHas"),
-            condition("PIDPressure", "False", "KubeletHas"),
-            condition("Ready", "True", "KubeletReady"),
-        ],
-        "nodeInfo": {
-            "machineID": "", "systemUUID": "", "bootID": "", "kernelVersion": "6", "osImage": "x", "operatingSystem": "linux",
-            "architecture": "amd64", "containerRuntimeVersion": "containerd://2.1.9", "kubeletVersion": "v1.36.2",
-            "kubeProxyVersion": "",
-        },
-    }});
-    merge(client, "/api/v1/nodes/n1/status", &status);
-}
-
-/// What the recorded cluster's scheduler and node did to the pod that was run by itself.
-fn after(client: &mut Client, case: &str) {
-    if !case.starts_with("run rp --image") || case.contains("dry-run") {
-        return;
-    }
-    let binding = json!({"metadata": {"name": "rp"}, "target": {"kind": "Node", "name": "n1"}});
-    create(client, "/api/v1/namespaces/kc/pods/rp/binding", &binding);
-    let time = "2026-01-01T00:00:00Z";
-    let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time});
-    let kinds = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
-    let status = json!({"status": {
-        "phase": "Running", "podIP": "10.1.0.9", "podIPs": [{"ip": "10.1.0.9"}], "hostIP": "1.1.1.1", "startTime": time,
-        "conditions": kinds.map(condition),
-        "containerStatuses": [{
-            "name": "rp", "ready": true, "started": true, "restartCount": 0, "image": "busybox:1", "imageID": "",
-            "state": {"running": {"startedAt": time}},
-        }],
-    }});
-    merge(client, "/api/v1/namespaces/kc/pods/rp/status", &status);
-}
-
-fn create(client: &mut Client, path: &str, object: &Value) {
-    let headers = [("content-type", "application/json")];
-    wait_until(path, || {
-        let answer = client.send("POST", path, &headers, object.to_string().as_bytes());
-        if [201, 409].contains(&answer.status) { Ok(()) } else { Err(format!("{answer:?}")) }
-    });
-}
-
-fn merge(client: &mut Client, path: &str, patch: &Value) {
-    let headers = [("content-type", "application/merge-patch+json")];
-    let answer = client.send("PATCH", path, &headers, patch.to_string().as_bytes());
-    assert_eq!(answer.status, 200, "{path}: {answer:?}");
 }
 
 /// Runs a recorded command line; the only thing of a shell that they use is quotes, and once `| head -1`.
@@ -173,7 +102,12 @@ fn words(line: &str) -> Vec<String> {
             (None, ' ') => {}
             (None, '"' | '\'') => (quote, started) = (Some(character), true),
             (Some(open), character) if open == character => quote = None,
-            (None | Some('"'), '\\') => word.extend(characters.next()),
+            (None, '\\') => word.extend(characters.next()),
+            // Within double quotes only these need a backslash; it stays before all others.
+            (Some('"'), '\\') => match characters.next() {
+                Some(escaped @ ('"' | '\\' | '$' | '`')) => word.push(escaped),
+                other => word.extend(['\\'].into_iter().chain(other)),
+            },
             (_, character) => {
                 word.push(character);
                 started = true;
@@ -221,5 +155,5 @@ fn same(expected: &str, found: &str) -> bool {
 #[test]
 fn command_lines_are_split_as_a_shell_does() {
     let line = r#" patch cm -p '{"a": "b c"}' -o jsonpath="{.a}{'\n'}" "#;
-    assert_eq!(words(line), ["patch", "cm", "-p", r#"{"a": "b c"}"#, "-o", "jsonpath={.a}{'n'}"]);
+    assert_eq!(words(line), ["patch", "cm", "-p", r#"{"a": "b c"}"#, "-o", r"jsonpath={.a}{'\n'}"]);
 }
