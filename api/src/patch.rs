@@ -104,7 +104,7 @@ pub(crate) fn apply(
 }
 
 /// RFC 7386: objects merge, null removes, everything else replaces.
-fn merge(target: &mut Value, patch: Value) {
+pub fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

@@ -274,13 +274,13 @@ impl Control {
             let plan = self.reconciler.plan(&key, now);
             self.reconciler.keys.started(&key, plan.again_at);
             if plan.actions.is_empty() {
-                self.reconciler.keys.succeeded(&key);
+                self.reconciler.keys.succeeded(&key, Revision(0));
             } else {
                 let executor = Arc::clone(&self.executor);
-                let done = key.clone();
-                self.jobs.spawn(jobs::Lost::Key(key), async move {
+                let about = jobs::Lost::Key(key.clone());
+                self.jobs.spawn(about, async move {
                     let result = executor.carry_out(plan.actions, now).await;
-                    Done::Reconciled(done, result)
+                    Done::Reconciled { key, result, written: executor.revision() }
                 });
             }
         }
@@ -290,18 +290,25 @@ impl Control {
     fn finish(&mut self, done: Done) {
         let now = self.clock.now();
         match done {
-            Done::Reconciled(key, Ok(())) => {
+            Done::Reconciled { key, result: Ok(()), written } => {
                 self.figures.reconciliations.increment();
-                self.reconciler.keys.succeeded(&key);
+                self.reconciler.keys.succeeded(&key, written);
             }
-            Done::Reconciled(key, Err(status)) => {
+            Done::Reconciled { key, result: Err(status), written } => {
                 self.figures.failures.increment();
                 tracing::warn!(?key, error = status.message(), "reconciling failed, will be tried again");
-                self.reconciler.keys.failed(&key, now);
+                self.reconciler.keys.failed(&key, status.message(), written, now);
             }
             Done::Bound { key, node, result } => self.bound(&key, &node, result, now),
             Done::Told => {}
-            Done::Lost(jobs::Lost::Key(key)) => self.reconciler.keys.failed(&key, now),
+            Done::Lost(jobs::Lost::Key(key)) => {
+                self.reconciler.keys.failed(
+                    &key,
+                    "the controller's task panicked",
+                    self.store.revision(),
+                    now,
+                );
+            }
             Done::Lost(jobs::Lost::Pod(key)) => {
                 self.reconciler.view.unassume(&key, now);
                 self.reconciler.queue.retry(&key, now);

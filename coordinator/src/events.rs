@@ -9,6 +9,7 @@ mod expiry;
 mod ledger;
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -69,7 +70,7 @@ pub struct Occurrence {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Regarding {
     /// Its `apiVersion`.
-    pub api_version: &'static str,
+    pub api_version: Cow<'static, str>,
     /// Its kind.
     pub kind: &'static str,
     /// Its namespace; empty for a node.

@@ -283,7 +283,7 @@ pub(crate) fn occurrence(node: &NodeName, event: NodeEvent, clock_offset_ms: i64
     let at = Timestamp::from_millisecond(event.at.0.saturating_add(clock_offset_ms)).unwrap_or_default();
     let regarding = match event.pod {
         Some(pod) => Regarding {
-            api_version: "v1",
+            api_version: "v1".into(),
             kind: "Pod",
             namespace: pod.namespace,
             name: pod.name,
@@ -295,7 +295,7 @@ pub(crate) fn occurrence(node: &NodeName, event: NodeEvent, clock_offset_ms: i64
         },
         // Events about a node carry its name as uid, which is what `kubectl describe node` looks for.
         None => Regarding {
-            api_version: "v1",
+            api_version: "v1".into(),
             kind: "Node",
             namespace: String::new(),
             name: node.as_str().to_owned(),

@@ -186,6 +186,7 @@ impl Coordinator {
             expect_readable(process.sets.apply(&change));
         }
         process.sets.loaded(self.store.revision());
+        process.reconciler.keys.seen(self.store.revision());
         process.reconciler.keys.touch(Key::Pods);
         let nodes: Vec<NodeName> = process.sessions.values().map(|session| session.node.clone()).collect();
         self.tell_sessions(&nodes, context);
@@ -238,6 +239,7 @@ impl Coordinator {
         for change in &changes {
             process.fold(&change.key, json(change).as_ref(), now);
         }
+        process.reconciler.keys.seen(revision);
         self.tell_sessions(&changed, context);
         self.turn(context);
     }
@@ -263,7 +265,7 @@ impl Coordinator {
             let plan = process.reconciler.plan(&key, now);
             process.reconciler.keys.started(&key, plan.again_at);
             if plan.actions.is_empty() {
-                process.reconciler.keys.succeeded(&key);
+                process.reconciler.keys.succeeded(&key, Revision(0));
             } else {
                 planned.push((key, plan.actions));
             }

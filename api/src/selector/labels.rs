@@ -1,6 +1,6 @@
 //! Label selectors: the text form of queries, and the object form of specs (`matchLabels`, `matchExpressions`).
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value};
 
@@ -98,6 +98,12 @@ impl LabelSelector {
     /// Whether it selects an object with these `metadata.labels`.
     pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
         let value_of = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+        self.requirements.iter().all(|requirement| requirement.holds(value_of(&requirement.key)))
+    }
+
+    /// Whether it selects an object with these `metadata.labels`.
+    pub fn matches_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value_of = |key: &str| labels.get(key).map(String::as_str);
         self.requirements.iter().all(|requirement| requirement.holds(value_of(&requirement.key)))
     }
 

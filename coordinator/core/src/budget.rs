@@ -109,6 +109,11 @@ impl Budget {
         self.selector.as_ref().is_some_and(|selector| selector.matches(labels))
     }
 
+    /// The same.
+    pub fn guards_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
+    }
+
     fn of(shape: Shape) -> Self {
         let Shape { metadata, spec, status } = shape;
         let selector = Some(&spec.selector).filter(|selector| !selector.is_null());
@@ -130,7 +135,7 @@ impl Budget {
 }
 
 impl Amount {
-    fn of(value: &Value) -> Option<Self> {
+    pub(crate) fn of(value: &Value) -> Option<Self> {
         match value {
             Value::Number(count) => count.as_i64().map(Self::Count),
             Value::String(share) => share.strip_suffix('%')?.parse().ok().map(Self::Percent),
@@ -143,6 +148,14 @@ impl Amount {
         match self {
             Self::Count(count) => count,
             Self::Percent(percent) => percent.saturating_mul(all).saturating_add(99).div_euclid(100),
+        }
+    }
+
+    /// The same; a part of a pod counts as none.
+    pub fn of_all_rounded_down(self, all: i64) -> i64 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => percent.saturating_mul(all).div_euclid(100),
         }
     }
 }

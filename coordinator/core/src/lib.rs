@@ -7,6 +7,7 @@ pub mod account;
 pub mod amounts;
 pub mod authorizer;
 pub mod base64url;
+pub mod blueprint;
 pub mod budget;
 pub mod controllers;
 pub mod deletion;

@@ -5,6 +5,7 @@
 
 mod budgets;
 mod keys;
+mod workloads;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -18,7 +19,7 @@ use crate::{
     view::{DecodeError, Liveness, NodeInfo, ObjectId, PodInfo, Resource},
 };
 
-pub use self::keys::{Key, Keys};
+pub use self::keys::{Failure, Key, Keys};
 
 /// The view, the pods that wait for a node, and what controllers have to be asked about.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl Reconciler {
         let before = self.view.apply_pod(key, json, now)?;
         let Some(after) = self.view.pod(key).cloned() else { return Ok(Needs::Nothing) };
         let needs = self.enqueue(key, before.as_deref(), &after);
+        self.touch_controllers_of(key, before.as_deref(), Some(&after));
         if before.as_ref().is_some_and(|before| holds(before) && !holds(&after)) {
             self.queue.changed(Hint::PodGone);
         }
@@ -156,6 +158,7 @@ impl Reconciler {
         self.queue.remove(key);
         let Some(before) = self.view.delete_pod(key) else { return };
         self.touch_budgets(key, Some(&before), None);
+        self.touch_controllers_of(key, Some(&before), None);
         if holds(&before) {
             self.queue.changed(Hint::PodGone);
         }
@@ -213,6 +216,7 @@ impl Reconciler {
             Key::BootstrapTokens => controllers::bootstrap_token::reconcile(&self.view, now),
             Key::Budget(key) => controllers::disruption::reconcile(&self.view, key, now),
             Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
+            Key::Workload(id) => self.plan_workload(id, self.keys.failure(key), now),
         }
     }
 

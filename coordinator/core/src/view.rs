@@ -14,7 +14,7 @@ mod ownership;
 mod pod;
 mod resource;
 mod template;
-mod workload;
+pub mod workload;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -27,7 +27,7 @@ use std::{
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
-pub use affiliation::{Affiliation, Controller};
+pub use affiliation::{Affiliation, Controller, Labels};
 pub use bootstrap_token::BootstrapToken;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
@@ -36,7 +36,9 @@ pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
 pub use pod::{Deletion, Phase, PodInfo};
 pub use resource::Resource;
 pub use template::{HostPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
-pub use workload::Workload;
+pub use workload::{
+    Deployment, DeploymentStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
+};
 
 use crate::budget::Budget;
 
@@ -70,7 +72,9 @@ pub struct View {
     /// The same for labels and controllers.
     affiliations: HashSet<Arc<Affiliation>>,
     budgets: BTreeMap<ObjectKey, Budget>,
-    workloads: HashMap<ObjectId, Workload>,
+    /// Pods without controller, by namespace.
+    orphans: HashMap<Arc<str>, BTreeSet<ObjectKey>>,
+    workloads: Workloads,
     /// Pods that ended, oldest first, for the bound on how many are kept.
     finished: BTreeSet<(Timestamp, ObjectKey)>,
     /// Pods being deleted that no node holds.
@@ -118,7 +122,8 @@ impl View {
             templates: HashSet::new(),
             affiliations: HashSet::new(),
             budgets: BTreeMap::new(),
-            workloads: HashMap::new(),
+            orphans: HashMap::new(),
+            workloads: Workloads::default(),
             finished: BTreeSet::new(),
             unassigned_deleting: BTreeSet::new(),
             ownership: Ownership::default(),
@@ -276,6 +281,33 @@ impl View {
         self.bootstrap_tokens.remove(name);
     }
 
+    /// Objects that controllers look after, to fold changes in.
+    pub fn workloads_mut(&mut self) -> &mut Workloads {
+        &mut self.workloads
+    }
+
+    /// Objects that controllers look after.
+    pub fn workloads(&self) -> &Workloads {
+        &self.workloads
+    }
+
+    /// Pods whose controller is the object of this uid, by name.
+    pub fn pods_controlled_by<'a>(
+        &'a self,
+        uid: &'a str,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Arc<PodInfo>)> {
+        let dependents = self.ownership.dependents(uid).filter(|id| id.resource == PODS);
+        dependents.filter_map(|id| self.pods.get_key_value(&id.key)).filter(move |(_, pod)| {
+            pod.affiliation.controller.as_ref().is_some_and(|controller| controller.uid == uid)
+        })
+    }
+
+    /// Pods of a namespace that no controller looks after, by name.
+    pub fn orphans(&self, namespace: &str) -> impl Iterator<Item = (&ObjectKey, &Arc<PodInfo>)> {
+        let keys = self.orphans.get(namespace).into_iter().flatten();
+        keys.filter_map(|key| self.pods.get_key_value(key))
+    }
+
     /// Who owns whom, to fold changes in.
     pub fn ownership_mut(&mut self) -> &mut Ownership {
         &mut self.ownership
@@ -375,6 +407,9 @@ impl View {
         } else if pod.deletion.is_some() {
             self.unassigned_deleting.insert(key.clone());
         }
+        if pod.affiliation.controller.is_none() {
+            self.orphans.entry(Arc::clone(&key.namespace)).or_default().insert(key.clone());
+        }
         if pod.phase.finished() {
             self.finished.insert((pod.created, key.clone()));
         }
@@ -385,6 +420,12 @@ impl View {
         let pod = self.pods.remove(key)?;
         self.unassigned_deleting.remove(key);
         self.finished.remove(&(pod.created, key.clone()));
+        if let Some(orphans) = self.orphans.get_mut(&key.namespace) {
+            orphans.remove(key);
+            if orphans.is_empty() {
+                self.orphans.remove(&key.namespace);
+            }
+        }
         if let Some(node) = &pod.node
             && let Some(entry) = self.nodes.get_mut(node)
         {
@@ -408,6 +449,9 @@ fn intern<T: Eq + Hash>(known: &mut HashSet<Arc<T>>, value: Arc<T>) -> Arc<T> {
     known.insert(Arc::clone(&value));
     value
 }
+
+/// Plural of Pod.
+const PODS: Resource = Resource::core("pods");
 
 /// Plural of ServiceAccount.
 const SERVICE_ACCOUNTS: Resource = Resource::core("serviceaccounts");

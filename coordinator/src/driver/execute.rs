@@ -5,6 +5,7 @@
 mod budget;
 mod garbage;
 mod security;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use dunlin_coordinator_core::{
     node_status, pod_status,
     view::{Effect, Resource},
 };
-use dunlin_link::{NodeName, PodUid};
-use futures_util::{TryStreamExt, stream};
+use dunlin_link::{NodeName, PodUid, Revision};
+use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -76,11 +77,18 @@ impl Executor {
         Ok(changed)
     }
 
-    /// Carries out a plan, its independent actions together.
+    /// Carries out a plan, its independent actions together: one that fails keeps no other from being done.
     pub(super) async fn carry_out(&self, actions: Vec<Action>, now: Timestamp) -> Result<(), Status> {
-        stream::iter(actions.into_iter().map(Ok))
-            .try_for_each_concurrent(ACTIONS_AT_ONCE, |action| self.one(action, now))
+        stream::iter(actions)
+            .map(|action| self.one(action, now))
+            .buffer_unordered(ACTIONS_AT_ONCE)
+            .fold(Ok(()), |first: Result<(), Status>, next| ready(first.and(next)))
             .await
+    }
+
+    /// The store's revision: not before anything that was written here.
+    pub(super) fn revision(&self) -> Revision {
+        self.store.revision()
     }
 
     async fn one(&self, action: Action, now: Timestamp) -> Result<(), Status> {
@@ -124,6 +132,21 @@ impl Executor {
             Action::RemoveBootstrapToken { name, uid } => self.remove_bootstrap_token(&name, &uid).await,
             Action::UpdateBudget(update) => self.update_budget(*update, now).await,
             Action::AggregateRoles => self.aggregate_roles().await,
+            Action::Create(creation) => self.create_for(&creation, now).await,
+            Action::Patch { by, id, uid, subresource, patch } => {
+                self.merge(by, &id, &uid, subresource, &patch).await
+            }
+            Action::DeleteOwned { by, id, uid, owner, owner_uid } => {
+                self.delete_owned(by, &id, &uid, (&owner, &owner_uid), now).await
+            }
+            Action::Adopt { by, id, uid, owner, owner_uid } => {
+                self.adopt(by, &id, &uid, (&owner, &owner_uid)).await
+            }
+            Action::Release { by, id, uid, owner } => self.release(by, &id, &uid, &owner).await,
+            Action::Tell { by, about, uid, severity, reason, message } => {
+                self.tell(by, (&about, &uid), (severity, reason, message), now);
+                Ok(())
+            }
         };
         match result {
             // Gone, or another object by now: the plan was for one that no longer needs it.
@@ -160,7 +183,7 @@ impl Executor {
         self.recorder.record(Occurrence {
             user: node_controller(),
             regarding: Regarding {
-                api_version: "v1",
+                api_version: "v1".into(),
                 kind: "Pod",
                 namespace: key.namespace.to_string(),
                 name: key.name.to_string(),
@@ -261,7 +284,7 @@ impl Executor {
         now: Timestamp,
     ) {
         let regarding = Regarding {
-            api_version: "v1",
+            api_version: "v1".into(),
             kind: "Node",
             namespace: String::new(),
             name: node.as_str().to_owned(),

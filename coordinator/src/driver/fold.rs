@@ -8,7 +8,7 @@ use dunlin_coordinator_core::{
     controllers::root_ca,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
     reconciler::{Key, Needs, RootCa},
-    view::{DecodeError, ObjectId, Resource},
+    view::{DecodeError, Resource, workload},
 };
 use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
@@ -25,7 +25,6 @@ pub(super) enum Kept {
     /// Only when it expires.
     Event,
     Budget,
-    /// Only how many replicas it wants.
     Workload,
     /// Only what bound pods name, and what the system keeps in them.
     Config(ConfigKind),
@@ -47,7 +46,7 @@ impl Kept {
             ("", "events") => Self::Event,
             ("rbac.authorization.k8s.io", "clusterroles") => Self::ClusterRole,
             ("policy", "poddisruptionbudgets") => Self::Budget,
-            _ if kind.scale.is_some() => Self::Workload,
+            _ if workload::is_workload(kind) => Self::Workload,
             _ => Self::Nothing,
         }
     }
@@ -77,6 +76,7 @@ impl Control {
                 }
             }
         }
+        self.reconciler.keys.seen(revision);
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Control {
             Kept::Event => self.recorder.removed(key),
             Kept::Budget => self.reconciler.view.delete_budget(key),
             Kept::Workload => {
-                self.reconciler.forget_workload(&ObjectId { resource: Resource::of(kind), key: key.clone() })
+                self.reconciler.forget_workload(Resource::of(kind), key);
             }
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::Config(config) => self.fold_config(kind, config, key, None),
@@ -192,8 +192,7 @@ impl Control {
     }
 
     pub(super) fn fold_workload(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
-        let id = ObjectId { resource: Resource::of(kind), key: key.clone() };
-        let folded = self.reconciler.fold_workload(&id, json);
+        let folded = self.reconciler.fold_workload(Resource::of(kind), key, json);
         log_malformed(kind, key, folded);
     }
 

@@ -4,14 +4,21 @@ use std::collections::HashMap;
 
 use dunlin_api::Status;
 use dunlin_coordinator_core::{ObjectKey, reconciler::Key};
-use dunlin_link::NodeName;
+use dunlin_link::{NodeName, Revision};
 use tokio::task::{Id, JoinSet};
 
 /// How a job ended.
 #[derive(Debug)]
 pub(super) enum Done {
     /// A controller's plan.
-    Reconciled(Key, Result<(), Status>),
+    Reconciled {
+        /// What it was about.
+        key: Key,
+        /// Whether all of it was carried out.
+        result: Result<(), Status>,
+        /// A revision that is not before anything that it wrote.
+        written: Revision,
+    },
     /// A binding.
     Bound {
         /// The pod.

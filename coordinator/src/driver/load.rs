@@ -44,6 +44,7 @@ impl Control {
             loading.apply(&change);
         }
         self.dispatch.replace(loading, revision);
+        self.reconciler.keys.seen(revision);
         self.reconciler.keys.touch(Key::Pods);
         self.reconciler.keys.touch(Key::ClusterRoles);
         Ok(self.store.watch(EVERYTHING, revision).await?)

@@ -117,7 +117,7 @@ fn occurrence(
     now: Timestamp,
 ) -> Occurrence {
     let regarding = Regarding {
-        api_version: "v1",
+        api_version: "v1".into(),
         kind: "Pod",
         namespace: key.namespace.to_string(),
         name: key.name.to_string(),

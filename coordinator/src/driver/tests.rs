@@ -3,6 +3,7 @@
 mod budgets;
 mod mirrors;
 mod security;
+mod workloads;
 
 use std::{future::Future, time::Duration};
 

@@ -214,7 +214,7 @@ mod tests {
         Occurrence {
             user: User::scheduler(),
             regarding: Regarding {
-                api_version: "v1",
+                api_version: "v1".into(),
                 kind: "Pod",
                 namespace: "ns".into(),
                 name: "p".into(),

@@ -39,6 +39,23 @@ impl ApiService {
         served::serve(object.kind, patched.object)
     }
 
+    /// The same, by a strategic merge patch of the object itself.
+    ///
+    /// # Errors
+    /// The refusal, as clients see it.
+    pub async fn patch_strategically(
+        &self,
+        user: &User,
+        object: ObjectRef<'_>,
+        patch: &Value,
+    ) -> Result<Value, Status> {
+        let request = object.request(Verb::Patch, "");
+        let (kind, body) = (PatchKind::Strategic, patch.to_string());
+        let options = WriteOptions::internal(user);
+        let patched = self.patch_with(user, &request, kind, body.as_bytes(), &options).await?;
+        served::serve(object.kind, patched.object)
+    }
+
     pub(super) async fn patch_with(
         &self,
         user: &User,

@@ -182,7 +182,7 @@ impl Coordinator {
         if *left == 0
             && let Some((key, _)) = process.plans.remove(&plan)
         {
-            process.reconciler.keys.succeeded(&key);
+            process.reconciler.keys.succeeded(&key, self.store.revision());
         }
     }
 

@@ -32,7 +32,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::wide("Selector", "Which pods are its own."),
     ],
     scale: Some(Scale::LabelSelector),
-    inert: Some("no controller acts on it yet"),
+    inert: None,
     generation: Generation::CountsSpecChanges,
     default: defaults,
     prepare_create: |object, _| workload::reset_status(object),

@@ -33,7 +33,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::wide("Selector", "Which pods are its own."),
     ],
     scale: Some(Scale::LabelMap),
-    inert: Some("no controller acts on it yet"),
+    inert: None,
     generation: Generation::CountsSpecChanges,
     fields: FieldLabels::Named(&[FieldLabel {
         label: "status.replicas",

@@ -52,7 +52,7 @@ pub fn reconcile(view: &View, key: &ObjectKey, now: Timestamp) -> Plan {
     let Some(budget) = view.budget(key) else { return plan };
     let pods: Pods<'_> = view
         .pods_of(&key.namespace)
-        .filter(|(_, pod)| budget.guards(Some(&pod.affiliation.labels)))
+        .filter(|(_, pod)| budget.guards_labels(&pod.affiliation.labels))
         .map(|(key, pod)| (key, &**pod))
         .collect();
     let mut notices = Vec::new();
@@ -157,13 +157,13 @@ fn scale<'a>(
         return Err(Unexpected::Unscaled(group_resource(found)));
     }
     let key = ObjectKey { namespace: Arc::clone(namespace), name: name.as_str().into() };
-    let workload = view.workload(&ObjectId { resource: Resource::of(found), key });
-    let Some(workload) = workload.filter(|workload| workload.uid == *uid) else { return Ok(None) };
+    let workload = view.workloads().get(&ObjectId { resource: Resource::of(found), key });
+    let Some(workload) = workload.filter(|workload| *workload.meta().uid == **uid) else { return Ok(None) };
     // While a Deployment rolls, several ReplicaSets of it have pods, and none of them its scale.
-    let deployment = workload.controller.as_ref().filter(|owner| owner.kind == DEPLOYMENT);
+    let deployment = workload.meta().controller.as_ref().filter(|owner| owner.kind == DEPLOYMENT);
     let whole = deployment.filter(|_| found.kind == REPLICA_SET);
     let whole = whole.and_then(|owner| scale(view, namespace, owner).ok().flatten());
-    Ok(Some(whole.unwrap_or((&workload.uid, workload.replicas))))
+    Ok(Some(whole.unwrap_or((&*workload.meta().uid, workload.replicas().unwrap_or_default()))))
 }
 
 fn group_resource(kind: &Kind) -> String {

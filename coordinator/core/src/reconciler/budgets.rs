@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Key, Reconciler};
 use crate::{
     budget::{Amount, Limit},
-    view::{DecodeError, ObjectId, ObjectKey, PodInfo},
+    view::{DecodeError, ObjectKey, PodInfo},
 };
 
 impl Reconciler {
@@ -17,23 +17,6 @@ impl Reconciler {
         self.view.apply_budget(key, json)?;
         self.keys.touch(Key::Budget(key.clone()));
         Ok(())
-    }
-
-    /// Folds in an object of a kind that has a scale, as stored.
-    ///
-    /// # Errors
-    /// When it cannot be decoded; nothing changes then.
-    pub fn fold_workload(&mut self, id: &ObjectId, json: &[u8]) -> Result<(), DecodeError> {
-        if self.view.apply_workload(id, json)? {
-            self.touch_budgets_by_scale(&id.key.namespace);
-        }
-        Ok(())
-    }
-
-    /// Forgets such an object.
-    pub fn forget_workload(&mut self, id: &ObjectId) {
-        self.view.delete_workload(id);
-        self.touch_budgets_by_scale(&id.key.namespace);
     }
 
     /// Looks again at the budgets that a change of a pod concerns.
@@ -49,13 +32,13 @@ impl Reconciler {
         let Self { view, keys, .. } = self;
         let guarded = [before, after].map(|pod| pod.map(|pod| &pod.affiliation.labels));
         for (key, budget) in view.budgets_of(&key.namespace) {
-            if guarded.iter().flatten().any(|labels| budget.guards(Some(labels))) {
+            if guarded.iter().flatten().any(|labels| budget.guards_labels(labels)) {
                 keys.touch(Key::Budget(key.clone()));
             }
         }
     }
 
-    fn touch_budgets_by_scale(&mut self, namespace: &Arc<str>) {
+    pub(super) fn touch_budgets_by_scale(&mut self, namespace: &Arc<str>) {
         let Self { view, keys, .. } = self;
         for (key, budget) in view.budgets_of(namespace) {
             if matches!(

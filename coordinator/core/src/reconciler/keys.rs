@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_link::NodeName;
+use dunlin_link::{NodeName, Revision};
 use jiff::Timestamp;
 
 use crate::view::{ObjectId, ObjectKey};
@@ -31,6 +31,17 @@ pub enum Key {
     Budget(ObjectKey),
     /// An object with its owners and dependents.
     Object(ObjectId),
+    /// A workload and its pods.
+    Workload(ObjectId),
+}
+
+/// What went wrong when a plan was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// As the API said it.
+    pub message: String,
+    /// How often in a row.
+    pub times: u32,
 }
 
 /// The keys, by when they are due.
@@ -38,9 +49,13 @@ pub enum Key {
 pub struct Keys {
     touched: BTreeSet<Key>,
     running: BTreeSet<Key>,
+    /// Plans that are carried out, with the revision up to which the view has to come before their keys are asked about again.
+    written: BTreeSet<(Revision, Key)>,
+    /// How far the view has come.
+    seen: Revision,
     later: BTreeSet<(Timestamp, Key)>,
     later_at: HashMap<Key, Timestamp>,
-    failures: HashMap<Key, u32>,
+    failures: HashMap<Key, Failure>,
 }
 
 impl Keys {
@@ -72,26 +87,53 @@ impl Keys {
         }
     }
 
-    /// It was carried out.
-    pub fn succeeded(&mut self, key: &Key) {
-        self.running.remove(key);
+    /// It was carried out, and what it wrote is in the view once that has come to revision `written`: not before is the key asked
+    /// about again, so that no controller sees a world older than its own writes.
+    pub fn succeeded(&mut self, key: &Key, written: Revision) {
         self.failures.remove(key);
+        self.ended(key, written);
     }
 
-    /// It was not.
-    pub fn failed(&mut self, key: &Key, now: Timestamp) {
-        self.running.remove(key);
-        let failures = self.failures.entry(key.clone()).or_default();
-        *failures = failures.saturating_add(1);
-        let delay = (RETRY_FIRST * 2_u32.pow((*failures - 1).min(RETRY_DOUBLINGS_MAX))).min(RETRY_MAX);
+    /// It was not, or not all of it.
+    pub fn failed(&mut self, key: &Key, message: &str, written: Revision, now: Timestamp) {
+        self.ended(key, written);
+        let failure =
+            self.failures.entry(key.clone()).or_insert_with(|| Failure { message: String::new(), times: 0 });
+        failure.times = failure.times.saturating_add(1);
+        message.clone_into(&mut failure.message);
+        let delay = (RETRY_FIRST * 2_u32.pow((failure.times - 1).min(RETRY_DOUBLINGS_MAX))).min(RETRY_MAX);
         let at = self.later_at.get(key).map_or(now + delay, |known| (*known).min(now + delay));
         self.cancel(key);
         self.schedule(key, at);
     }
 
+    /// The view has come to this revision.
+    pub fn seen(&mut self, revision: Revision) {
+        self.seen = self.seen.max(revision);
+        while let Some((written, _)) = self.written.first()
+            && *written <= self.seen
+            && let Some((_, key)) = self.written.pop_first()
+        {
+            self.running.remove(&key);
+        }
+    }
+
+    /// What went wrong with a key's last plan.
+    pub fn failure(&self, key: &Key) -> Option<&Failure> {
+        self.failures.get(key)
+    }
+
     /// When a key becomes due although nothing changes.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.later.first().map(|(at, _)| *at)
+    }
+
+    fn ended(&mut self, key: &Key, written: Revision) {
+        if written <= self.seen {
+            self.running.remove(key);
+        } else {
+            self.written.insert((written, key.clone()));
+        }
     }
 
     fn schedule(&mut self, key: &Key, at: Timestamp) {
@@ -131,17 +173,35 @@ mod tests {
         keys.started(&Key::Pods, Some(at(5000)));
         keys.touch(Key::Pods);
         assert_eq!(keys.take_due(at(0)), []);
-        keys.succeeded(&Key::Pods);
+        keys.succeeded(&Key::Pods, Revision(0));
         assert_eq!(keys.take_due(at(0)), [Key::Pods]);
         keys.started(&Key::Pods, None);
         assert_eq!(keys.next_wake(), None, "the newer plan needs no waking");
         for (now, due) in [(0, 50), (50, 150), (150, 350)] {
-            keys.failed(&Key::Pods, at(now));
+            keys.failed(&Key::Pods, "no", Revision(0), at(now));
             assert_eq!(keys.next_wake(), Some(at(due)));
             assert_eq!(keys.take_due(at(due)), [Key::Pods]);
             keys.started(&Key::Pods, None);
         }
-        keys.succeeded(&Key::Pods);
+        assert_eq!(keys.failure(&Key::Pods), Some(&Failure { message: "no".to_owned(), times: 3 }));
+        keys.succeeded(&Key::Pods, Revision(0));
         assert_eq!(keys.next_wake(), None);
+        assert_eq!(keys.failure(&Key::Pods), None);
+    }
+
+    #[test]
+    fn a_key_waits_until_the_view_has_what_its_plan_wrote() {
+        let mut keys = Keys::default();
+        keys.seen(Revision(5));
+        keys.touch(Key::Pods);
+        keys.take_due(at(0));
+        keys.started(&Key::Pods, None);
+        keys.succeeded(&Key::Pods, Revision(7));
+        keys.touch(Key::Pods);
+        assert_eq!(keys.take_due(at(0)), []);
+        keys.seen(Revision(6));
+        assert_eq!(keys.take_due(at(0)), []);
+        keys.seen(Revision(7));
+        assert_eq!(keys.take_due(at(0)), [Key::Pods]);
     }
 }

@@ -1,8 +1,8 @@
-//! Budgets and workloads in the view.
+//! Budgets in the view.
 
 use std::sync::Arc;
 
-use super::{DecodeError, ObjectId, ObjectKey, View, Workload};
+use super::{DecodeError, ObjectKey, View};
 use crate::budget::Budget;
 
 impl View {
@@ -20,24 +20,6 @@ impl View {
         self.budgets.remove(key);
     }
 
-    /// Folds in an object of a kind that has a scale, as stored. Says whether that changes anything.
-    ///
-    /// # Errors
-    /// When `json` is no such object; the view is then unchanged.
-    pub fn apply_workload(&mut self, id: &ObjectId, json: &[u8]) -> Result<bool, DecodeError> {
-        let workload = Workload::decode(json)?;
-        let is_new = self.workloads.get(id) != Some(&workload);
-        if is_new {
-            self.workloads.insert(id.clone(), workload);
-        }
-        Ok(is_new)
-    }
-
-    /// Forgets a workload.
-    pub fn delete_workload(&mut self, id: &ObjectId) {
-        self.workloads.remove(id);
-    }
-
     /// A budget.
     pub fn budget(&self, key: &ObjectKey) -> Option<&Budget> {
         self.budgets.get(key)
@@ -47,10 +29,5 @@ impl View {
     pub fn budgets_of(&self, namespace: &Arc<str>) -> impl Iterator<Item = (&ObjectKey, &Budget)> {
         let first = ObjectKey { namespace: Arc::clone(namespace), name: "".into() };
         self.budgets.range(first..).take_while(|(key, _)| key.namespace == *namespace)
-    }
-
-    /// A workload.
-    pub fn workload(&self, id: &ObjectId) -> Option<&Workload> {
-        self.workloads.get(id)
     }
 }

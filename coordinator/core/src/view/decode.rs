@@ -32,6 +32,8 @@ pub(super) struct Meta {
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(default)]
     pub(super) creation_timestamp: Option<Timestamp>,
     #[serde(default)]
     pub(super) deletion_timestamp: Option<Timestamp>,
@@ -109,20 +111,31 @@ pub(super) struct PortShape {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct PodStatusShape {
-    #[serde(default)]
     pub(super) phase: Option<String>,
-    #[serde(default)]
     pub(super) conditions: Vec<ConditionShape>,
+    pub(super) container_statuses: Vec<ContainerStatusShape>,
+    pub(super) init_container_statuses: Vec<ContainerStatusShape>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContainerStatusShape {
+    #[serde(default)]
+    pub(super) restart_count: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ConditionShape {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) status: String,
     #[serde(default)]
     pub(super) reason: String,
+    #[serde(default)]
+    pub(super) last_transition_time: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]

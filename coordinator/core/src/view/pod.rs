@@ -1,6 +1,6 @@
 //! What the view holds of a pod itself, beside the template that it shares.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
@@ -17,6 +17,10 @@ pub struct PodInfo {
     pub uid: PodUid,
     /// `metadata.creationTimestamp`.
     pub created: Timestamp,
+    /// What its deletion costs beside others, by the annotation `controller.kubernetes.io/pod-deletion-cost`.
+    pub deletion_cost: i32,
+    /// How often its containers were restarted.
+    pub restarts: u32,
     /// Set once the pod is being deleted.
     pub deletion: Option<Deletion>,
     /// `spec.nodeName`, or the node that the scheduler chose and whose binding is under way.
@@ -27,6 +31,8 @@ pub struct PodInfo {
     pub phase: Phase,
     /// `status` of the condition `Ready` and its reason.
     pub ready: Option<(bool, String)>,
+    /// Since when the condition `Ready` is true.
+    pub ready_since: Option<Timestamp>,
     /// Whether the condition `ContainersReady` is true.
     pub containers_ready: bool,
     /// Whether `PodScheduled` already says that scheduling gates hold the pod.
@@ -66,15 +72,24 @@ impl PodInfo {
         let mut shape: PodShape = serde_json::from_slice(json)?;
         let affiliation = Arc::new(Affiliation::of(&mut shape.metadata));
         let condition = |kind: &str| shape.status.conditions.iter().find(|condition| condition.kind == kind);
+        let ready = condition("Ready");
+        let restarts = shape.status.container_statuses.iter().chain(&shape.status.init_container_statuses);
+        let deletion_cost =
+            shape.metadata.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0);
         let grace_seconds = shape.metadata.deletion_grace_period_seconds.unwrap_or(0);
         Ok(Self {
             uid: PodUid::new(shape.metadata.uid),
             created: shape.metadata.creation_timestamp.unwrap_or_default(),
+            deletion_cost,
+            restarts: restarts.map(|container| container.restart_count).fold(0, u32::saturating_add),
             deletion: shape.metadata.deletion_timestamp.map(|at| Deletion { at, grace_seconds }),
             node: (!shape.spec.node_name.is_empty()).then(|| NodeName::new(shape.spec.node_name.clone())),
             assumed: false,
             phase: Phase::parse(shape.status.phase.as_deref()),
-            ready: condition("Ready").map(|ready| (ready.status == "True", ready.reason.clone())),
+            ready: ready.map(|ready| (ready.status == "True", ready.reason.clone())),
+            ready_since: ready
+                .filter(|ready| ready.status == "True")
+                .map(|ready| ready.last_transition_time.unwrap_or_default()),
             containers_ready: condition("ContainersReady").is_some_and(|ready| ready.status == "True"),
             marked_gated: condition("PodScheduled")
                 .is_some_and(|scheduled| scheduled.reason == crate::scheduler::REASON_GATED),
@@ -82,6 +97,26 @@ impl PodInfo {
             affiliation,
             template: Arc::new(PodTemplate::of(shape.spec)),
         })
+    }
+
+    /// Whether it may still run and nobody has asked for its end.
+    pub fn is_active(&self) -> bool {
+        !self.phase.finished() && self.deletion.is_none()
+    }
+
+    /// Whether it serves: the condition `Ready` is true.
+    pub const fn is_ready(&self) -> bool {
+        self.ready_since.is_some()
+    }
+
+    /// When it has been ready for `min_ready`, if it stays so.
+    pub fn available_at(&self, min_ready: Duration) -> Option<Timestamp> {
+        self.ready_since.map(|since| if min_ready.is_zero() { since } else { since + min_ready })
+    }
+
+    /// Whether it has been ready for `min_ready`.
+    pub fn is_available(&self, min_ready: Duration, now: Timestamp) -> bool {
+        self.available_at(min_ready).is_some_and(|at| min_ready.is_zero() || at <= now)
     }
 
     /// Whether the scheduler of this name has to find a node for the pod.
@@ -108,3 +143,6 @@ impl Phase {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 }
+
+/// Pods with less of it are deleted first when a ReplicaSet shrinks.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";

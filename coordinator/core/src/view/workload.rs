@@ -1,34 +1,196 @@
-//! Workloads, as far as their number of replicas is concerned.
+//! Objects that controllers look after: the parts of their specs and statuses that decisions rest on, and where to find them.
+//!
+//! Templates of pods are held as digests: a controller asks whether two are the same, and objects are made from what is stored.
 
-use serde::Deserialize;
+mod deployment;
+mod meta;
+mod replica_set;
+mod template;
 
-use super::{
-    affiliation::Controller,
-    decode::{DecodeError, Meta},
+use std::{
+    borrow::Borrow,
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+    sync::Arc,
 };
 
-/// An object of a kind that has the subresource `scale`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workload {
-    /// `metadata.uid`.
-    pub uid: String,
-    /// How many pods there should be.
+use dunlin_api::{Kind, selector::LabelSelector};
+use serde::Deserialize;
+
+pub(crate) use self::meta::LAST_APPLIED;
+use self::meta::MetaShape;
+pub use self::{
+    deployment::{Deployment, DeploymentStatus, Strategy},
+    meta::{Condition, Meta},
+    replica_set::{ReplicaSet, ReplicaSetStatus},
+    template::{HASH_LABEL, TemplateDigest},
+};
+use super::{DecodeError, Labels, ObjectId, ObjectKey, Resource};
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Workload {
+    /// A Deployment.
+    Deployment(Arc<Deployment>),
+    /// A ReplicaSet or a ReplicationController.
+    ReplicaSet(Arc<ReplicaSet>),
+    /// Anything else that has a scale; no controller here looks after it.
+    Scaled(Arc<Scaled>),
+}
+
+/// An object that has the subresource `scale`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaled {
+    /// `metadata`.
+    pub meta: Meta,
+    /// `spec.replicas`.
     pub replicas: i64,
-    /// The workload that manages this one.
-    pub controller: Option<Controller>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Workloads {
+    objects: HashMap<ObjectId, Workload>,
+    /// By namespace, for the question whom a pod without controller belongs to.
+    by_namespace: HashMap<Arc<str>, BTreeSet<ObjectId>>,
+    /// By the uid of their controller.
+    controlled: HashMap<String, BTreeSet<ObjectId>>,
+}
+
+/// Whether objects of a kind are held here.
+pub fn is_workload(kind: &Kind) -> bool {
+    decoder(Resource::of(kind)).is_some()
 }
 
 impl Workload {
-    pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let Shape { mut metadata, spec } = serde_json::from_slice(json)?;
-        let controller = Controller::of(&mut metadata);
-        Ok(Self { uid: metadata.uid, replicas: spec.replicas, controller })
+    /// What all kinds have.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Deployment(deployment) => &deployment.meta,
+            Self::ReplicaSet(set) => &set.meta,
+            Self::Scaled(scaled) => &scaled.meta,
+        }
+    }
+
+    /// How many pods it wants; `None` for kinds that have no such number.
+    pub fn replicas(&self) -> Option<i64> {
+        Some(match self {
+            Self::Deployment(deployment) => deployment.replicas,
+            Self::ReplicaSet(set) => set.replicas,
+            Self::Scaled(scaled) => scaled.replicas,
+        })
+    }
+
+    /// Whether it takes ReplicaSets with these labels that have no controller.
+    pub fn adopts_sets_with(&self, labels: &Labels) -> bool {
+        match self {
+            Self::Deployment(deployment) => {
+                deployment.selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
+            }
+            Self::ReplicaSet(_) | Self::Scaled(_) => false,
+        }
+    }
+
+    /// The selector by which it takes pods that have no controller; `None` when it takes none.
+    pub fn adopts(&self) -> Option<&LabelSelector> {
+        match self {
+            Self::Deployment(_) | Self::Scaled(_) => None,
+            Self::ReplicaSet(set) => set.selector.as_ref(),
+        }
+    }
+}
+
+impl Workloads {
+    /// Folds in an object as stored; answers what was known before.
+    ///
+    /// # Errors
+    /// When `json` is not an object of the kind; nothing changes then.
+    pub fn apply(&mut self, id: &ObjectId, json: &[u8]) -> Result<Option<Workload>, DecodeError> {
+        let Some(decode) = decoder(id.resource) else { return Ok(None) };
+        let workload = decode(json)?;
+        let before = self.delete(id);
+        if let Some(controller) = &workload.meta().controller {
+            self.controlled.entry(controller.uid.clone()).or_default().insert(id.clone());
+        }
+        self.by_namespace.entry(Arc::clone(&id.key.namespace)).or_default().insert(id.clone());
+        self.objects.insert(id.clone(), workload);
+        Ok(before)
+    }
+
+    /// Forgets an object; answers what was known of it.
+    pub fn delete(&mut self, id: &ObjectId) -> Option<Workload> {
+        let before = self.objects.remove(id)?;
+        remove_from(&mut self.by_namespace, &id.key.namespace, id);
+        if let Some(controller) = &before.meta().controller {
+            remove_from(&mut self.controlled, &controller.uid, id);
+        }
+        Some(before)
+    }
+
+    /// One of them.
+    pub fn get(&self, id: &ObjectId) -> Option<&Workload> {
+        self.objects.get(id)
+    }
+
+    /// A Deployment.
+    pub fn deployment(&self, key: &ObjectKey) -> Option<&Arc<Deployment>> {
+        match self.get(&ObjectId { resource: DEPLOYMENTS, key: key.clone() })? {
+            Workload::Deployment(deployment) => Some(deployment),
+            _ => None,
+        }
+    }
+
+    /// A ReplicaSet or a ReplicationController.
+    pub fn replica_set(&self, id: &ObjectId) -> Option<&Arc<ReplicaSet>> {
+        match self.get(id)? {
+            Workload::ReplicaSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// Every one, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Workload)> {
+        self.objects.iter()
+    }
+
+    /// Those of a namespace, by kind and name.
+    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = (&ObjectId, &Workload)> {
+        let ids = self.by_namespace.get(namespace).into_iter().flatten();
+        ids.filter_map(|id| Some((id, self.objects.get(id)?)))
+    }
+
+    /// Those that the object of this uid controls, by kind and name.
+    pub fn controlled_by(&self, uid: &str) -> impl Iterator<Item = (&ObjectId, &Workload)> {
+        let ids = self.controlled.get(uid).into_iter().flatten();
+        ids.filter_map(|id| Some((id, self.objects.get(id)?)))
+    }
+}
+
+type Decode = fn(&[u8]) -> Result<Workload, DecodeError>;
+
+fn decoder(resource: Resource) -> Option<Decode> {
+    Some(match resource {
+        DEPLOYMENTS => |json| Ok(Workload::Deployment(Arc::new(Deployment::decode(json)?))),
+        REPLICA_SETS | REPLICATION_CONTROLLERS => {
+            |json| Ok(Workload::ReplicaSet(Arc::new(ReplicaSet::decode(json)?)))
+        }
+        other if other.kind()?.scale.is_some() => {
+            |json| Ok(Workload::Scaled(Arc::new(Scaled::decode(json)?)))
+        }
+        _ => return None,
+    })
+}
+
+impl Scaled {
+    fn decode(json: &[u8]) -> Result<Self, DecodeError> {
+        let Shape { metadata, spec } = serde_json::from_slice(json)?;
+        Ok(Self { meta: metadata.into(), replicas: spec.replicas })
     }
 }
 
 #[derive(Deserialize)]
 struct Shape {
-    metadata: Meta,
+    metadata: MetaShape,
     #[serde(default)]
     spec: SpecShape,
 }
@@ -38,3 +200,24 @@ struct SpecShape {
     #[serde(default)]
     replicas: i64,
 }
+
+fn remove_from<K>(map: &mut HashMap<K, BTreeSet<ObjectId>>, key: &str, id: &ObjectId)
+where
+    K: Eq + Hash + Borrow<str>,
+{
+    if let Some(ids) = map.get_mut(key) {
+        ids.remove(id);
+        if ids.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+/// Deployments.
+pub const DEPLOYMENTS: Resource = Resource { group: "apps", plural: "deployments" };
+
+/// ReplicaSets.
+pub const REPLICA_SETS: Resource = Resource { group: "apps", plural: "replicasets" };
+
+/// ReplicationControllers.
+pub const REPLICATION_CONTROLLERS: Resource = Resource::core("replicationcontrollers");

@@ -46,7 +46,7 @@ fn occurrence(
     at: Timestamp,
 ) -> Occurrence {
     let about_budget = || Regarding {
-        api_version: "policy/v1",
+        api_version: "policy/v1".into(),
         kind: "PodDisruptionBudget",
         namespace: budget.namespace.to_string(),
         name: budget.name.to_string(),
@@ -63,7 +63,7 @@ fn occurrence(
         ),
         Notice::NotDeleted(pod, uid) => {
             let about_pod = Regarding {
-                api_version: "v1",
+                api_version: "v1".into(),
                 kind: "Pod",
                 namespace: pod.namespace.to_string(),
                 name: pod.name.to_string(),

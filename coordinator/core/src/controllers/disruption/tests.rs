@@ -42,9 +42,9 @@ fn owned_by((version, kind, name): (&str, &str, &str)) -> Value {
 }
 
 fn set_workload(view: &mut View, plural: &'static str, name: &str, replicas: i64, owner: Value) {
-    let object = json!({"metadata": {"uid": name, "ownerReferences": owner}, "spec": {"replicas": replicas}});
+    let object = json!({"metadata": {"uid": name, "ownerReferences": owner}, "spec": {"replicas": replicas, "template": {}}});
     let id = ObjectId { resource: Resource { group: "apps", plural }, key: key(name) };
-    view.apply_workload(&id, object.to_string().as_bytes()).unwrap();
+    view.workloads_mut().apply(&id, object.to_string().as_bytes()).unwrap();
 }
 
 fn update(view: &View, now: i64) -> (BudgetUpdate, Option<Timestamp>) {

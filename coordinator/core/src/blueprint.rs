@@ -1,0 +1,147 @@
+//! Objects that controllers have made, from their owner as stored.
+
+use dunlin_api::Kind;
+use serde_json::{Map, Value, json};
+
+use crate::{controllers::create::Blueprint, view::workload::HASH_LABEL};
+
+/// One object to create: of which kind, and what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    /// `apiVersion` of its kind.
+    pub api_version: &'static str,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The object.
+    pub object: Value,
+}
+
+/// The objects that a blueprint means, made of `owner`, which is of kind `kind`. They are alike: names are made up by the API.
+pub fn build(kind: &Kind, owner: &Value, what: &Blueprint) -> Vec<Made> {
+    match what {
+        Blueprint::Pods { count } => {
+            let pod = pod(kind, owner);
+            vec![Made { api_version: "v1", kind: "Pod", object: pod }; *count]
+        }
+        Blueprint::ReplicaSet { name, hash, replicas, annotations } => {
+            let mut set = replica_set(kind, owner, hash);
+            set["metadata"]["name"] = name.as_str().into();
+            set["metadata"]["annotations"] = json!(annotations);
+            set["spec"]["replicas"] = (*replicas).into();
+            vec![Made { api_version: "apps/v1", kind: "ReplicaSet", object: set }]
+        }
+    }
+}
+
+/// What says in an object that `owner` controls it.
+pub fn controller_reference(kind: &Kind, name: &str, uid: &str) -> Value {
+    json!({
+        "apiVersion": kind.api_version(),
+        "kind": kind.kind,
+        "name": name,
+        "uid": uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+/// A pod of the owner's template.
+fn pod(kind: &Kind, owner: &Value) -> Value {
+    let (metadata, template) = (&owner["metadata"], &owner["spec"]["template"]);
+    let name = metadata["name"].as_str().unwrap_or_default();
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": format!("{name}-"),
+            "namespace": metadata["namespace"],
+            "ownerReferences": [owner_reference(kind, owner)],
+        },
+        "spec": template["spec"],
+    });
+    for field in ["labels", "annotations", "finalizers"] {
+        copy(&template["metadata"], &mut object["metadata"], field);
+    }
+    object
+}
+
+fn replica_set(kind: &Kind, deployment: &Value, hash: &str) -> Value {
+    let (metadata, spec) = (&deployment["metadata"], &deployment["spec"]);
+    let mut template = spec["template"].clone();
+    template["metadata"]["labels"][HASH_LABEL] = hash.into();
+    let mut selector = spec["selector"].clone();
+    selector["matchLabels"][HASH_LABEL] = hash.into();
+    let labels = template["metadata"]["labels"].clone();
+    let mut set = json!({
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "ownerReferences": [owner_reference(kind, deployment)],
+        },
+        "spec": { "selector": selector, "template": template },
+    });
+    copy(spec, &mut set["spec"], "minReadySeconds");
+    set
+}
+
+fn owner_reference(kind: &Kind, owner: &Value) -> Value {
+    let text = |field: &str| owner["metadata"][field].as_str().unwrap_or_default();
+    controller_reference(kind, text("name"), text("uid"))
+}
+
+/// Copies a field that is there.
+fn copy(from: &Value, to: &mut Value, field: &str) {
+    if let (Some(value), Some(to)) = (from.get(field), to.as_object_mut() as Option<&mut Map<_, _>>) {
+        to.insert(field.to_owned(), value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_api::kind;
+
+    use super::*;
+
+    #[test]
+    fn a_set_of_a_deployment_and_its_pods_tell_the_revision() {
+        let deployment = json!({
+            "metadata": {"name": "web", "namespace": "n", "uid": "u1"},
+            "spec": {
+                "minReadySeconds": 5,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}, "annotations": {"a": "b"}},
+                    "spec": {"containers": [{"name": "c", "image": "i"}]},
+                },
+            },
+        });
+        let what = Blueprint::ReplicaSet {
+            name: "web-x".to_owned(),
+            hash: "x".to_owned(),
+            replicas: 2,
+            annotations: [("deployment.kubernetes.io/revision".to_owned(), "1".to_owned())].into(),
+        };
+        let [set] = &build(kind::by_kind("apps/v1", "Deployment").unwrap(), &deployment, &what)[..] else {
+            panic!("one set is made")
+        };
+        let labels = json!({"app": "web", "pod-template-hash": "x"});
+        assert_eq!(set.object["metadata"]["labels"], labels);
+        assert_eq!(set.object["spec"]["selector"]["matchLabels"], labels);
+        assert_eq!(set.object["spec"]["template"]["metadata"]["labels"], labels);
+        assert_eq!(set.object["spec"]["minReadySeconds"], 5);
+        assert_eq!(set.object["metadata"]["ownerReferences"][0]["kind"], "Deployment");
+        let mut stored = set.object.clone();
+        stored["metadata"]["uid"] = "u2".into();
+        let pods =
+            build(kind::by_kind("apps/v1", "ReplicaSet").unwrap(), &stored, &Blueprint::Pods { count: 2 });
+        assert_eq!(pods.len(), 2);
+        let pod = &pods[0].object;
+        assert_eq!(pod["metadata"]["generateName"], "web-x-");
+        assert_eq!(pod["metadata"]["labels"], labels);
+        assert_eq!(pod["metadata"]["annotations"], json!({"a": "b"}));
+        assert_eq!(pod["metadata"]["ownerReferences"][0]["uid"], "u2");
+        assert_eq!(pod["spec"]["containers"][0]["image"], "i");
+    }
+}

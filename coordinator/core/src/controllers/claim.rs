@@ -1,0 +1,68 @@
+//! Which pods belong to a workload: those it controls and still selects, and those it selects that nobody controls.
+
+use std::sync::Arc;
+
+use dunlin_api::selector::LabelSelector;
+
+use super::{Action, tell::Component};
+use crate::{
+    ObjectKey,
+    view::{ObjectId, PodInfo, Resource, View, workload::Meta},
+};
+
+/// The pods of a workload, by name, and what has to be done so that they say so.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    /// Those that are its own, those about to be adopted included.
+    pub(super) pods: Vec<(ObjectKey, Arc<PodInfo>)>,
+    /// Adoptions and releases.
+    pub(super) actions: Vec<Action>,
+}
+
+/// Finds the pods of a workload. As `PodControllerRefManager` of Kubernetes.
+pub(super) fn pods(
+    view: &View,
+    id: &ObjectId,
+    meta: &Meta,
+    selector: Option<&LabelSelector>,
+    by: Component,
+) -> Claimed {
+    let mut claimed = Claimed { pods: Vec::new(), actions: Vec::new() };
+    let selects =
+        |pod: &PodInfo| selector.is_some_and(|selector| selector.matches_labels(&pod.affiliation.labels));
+    for (key, pod) in view.pods_controlled_by(&meta.uid) {
+        if selects(pod) {
+            claimed.pods.push((key.clone(), Arc::clone(pod)));
+        } else if !meta.deleting && pod.deletion.is_none() {
+            let (id, uid) = (pod_id(key), pod.uid.as_str().into());
+            claimed.actions.push(Action::Release { by, id, uid, owner: Arc::clone(&meta.uid) });
+        }
+    }
+    if !meta.deleting {
+        for (key, pod) in view.orphans(&id.key.namespace) {
+            if selects(pod) && pod.deletion.is_none() && !pod.phase.finished() {
+                let (owner, owner_uid) = (id.clone(), Arc::clone(&meta.uid));
+                let (id, uid) = (pod_id(key), pod.uid.as_str().into());
+                claimed.actions.push(Action::Adopt { by, id, uid, owner, owner_uid });
+                claimed.pods.push((key.clone(), Arc::clone(pod)));
+            }
+        }
+    }
+    claimed.pods.sort_by(|one, other| one.0.cmp(&other.0));
+    claimed
+}
+
+/// Deletes a pod of a workload, and says so at the workload.
+pub(super) fn delete(id: &ObjectId, meta: &Meta, by: Component, key: &ObjectKey, pod: &PodInfo) -> Action {
+    Action::DeleteOwned {
+        by,
+        id: pod_id(key),
+        uid: pod.uid.as_str().into(),
+        owner: id.clone(),
+        owner_uid: Arc::clone(&meta.uid),
+    }
+}
+
+fn pod_id(key: &ObjectKey) -> ObjectId {
+    ObjectId { resource: Resource::core("pods"), key: key.clone() }
+}

@@ -1,0 +1,43 @@
+//! Conditions of a status: set once per type, with the time at which their status last changed.
+
+use jiff::Timestamp;
+
+use crate::view::workload::Condition;
+
+/// Sets a condition; one that says the same keeps its times.
+pub(super) fn set(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    (status, reason, message): (&str, &str, &str),
+    now: Timestamp,
+) {
+    let known = conditions.iter().position(|condition| condition.kind == kind);
+    let old = known.map(|position| &conditions[position]);
+    // As Kubernetes: a message alone, in which names and numbers change all the time, is no change.
+    if old.is_some_and(|old| old.status == status && old.reason == reason) {
+        return;
+    }
+    let since = old.filter(|old| old.status == status).and_then(|old| old.last_transition_time);
+    let condition = Condition {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: Some(since.unwrap_or(now)),
+        last_update_time: Some(now),
+    };
+    match known {
+        Some(position) => conditions[position] = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// Takes a condition away.
+pub(super) fn remove(conditions: &mut Vec<Condition>, kind: &str) {
+    conditions.retain(|condition| condition.kind != kind);
+}
+
+/// A condition of this type.
+pub(super) fn get<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.kind == kind)
+}

@@ -1,0 +1,42 @@
+//! What controllers have made: named by what it is made of, so that a plan needs no templates.
+
+use std::sync::Arc;
+
+use super::tell::Component;
+use crate::view::ObjectId;
+
+/// Something to create for an owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// Who asks for it.
+    pub by: Component,
+    /// What it is made of, and belongs to.
+    pub owner: ObjectId,
+    /// The owner's uid.
+    pub uid: Arc<str>,
+    /// The owner's generation: of any other nothing is made.
+    pub generation: i64,
+    /// What.
+    pub what: Blueprint,
+}
+
+/// What is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blueprint {
+    /// Pods of the owner's template with names made up from its own.
+    Pods {
+        /// How many.
+        count: usize,
+    },
+    /// The ReplicaSet of a Deployment's current template.
+    ReplicaSet {
+        /// Its name.
+        name: String,
+        /// Its `pod-template-hash`.
+        hash: String,
+        /// How many pods it is to have.
+        replicas: i64,
+        /// Its annotations.
+        annotations: std::collections::BTreeMap<String, String>,
+    },
+}

@@ -1,0 +1,259 @@
+//! Deployments: one ReplicaSet per revision of the pod template, scaled so that the newest takes over as the strategy allows.
+//!
+//! `pkg/controller/deployment` of Kubernetes is the reference for every rule. A plan makes one step; what the step changes brings
+//! the next.
+
+mod history;
+mod progress;
+mod proportion;
+mod recreate;
+mod rolling;
+mod sets;
+mod status;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use self::sets::{Set, Sets};
+use super::{
+    Action, Plan,
+    create::{Blueprint, Creation},
+    tell::{Component, Severity},
+};
+use crate::{
+    ObjectKey,
+    reconciler::Failure,
+    view::{Deployment, ObjectId, Strategy, View, workload::DEPLOYMENTS},
+};
+
+/// What to do about a Deployment.
+pub fn reconcile(view: &View, key: &ObjectKey, failure: Option<&Failure>, now: Timestamp) -> Plan {
+    let Some(deployment) = view.workloads().deployment(key) else { return Plan::nothing() };
+    let id = ObjectId { resource: DEPLOYMENTS, key: key.clone() };
+    let mut rollout = Rollout::new(view, &id, deployment, failure, now);
+    if deployment.meta.deleting {
+        rollout.finish_status();
+        return rollout.plan;
+    }
+    if deployment.paused || rollout.sets.are_to_be_scaled(deployment) {
+        rollout.rescale();
+    } else if deployment.strategy == Strategy::Recreate {
+        rollout.recreate(view);
+    } else {
+        rollout.roll();
+    }
+    rollout.write_scales();
+    rollout.plan
+}
+
+/// One look at a Deployment, on its way to a plan.
+struct Rollout<'a> {
+    id: &'a ObjectId,
+    deployment: &'a Deployment,
+    sets: Sets,
+    failure: Option<&'a Failure>,
+    now: Timestamp,
+    plan: Plan,
+}
+
+impl<'a> Rollout<'a> {
+    fn new(
+        view: &View,
+        id: &'a ObjectId,
+        deployment: &'a Deployment,
+        failure: Option<&'a Failure>,
+        now: Timestamp,
+    ) -> Self {
+        let (sets, actions) = Sets::of(view, id, deployment);
+        Self { id, deployment, sets, failure, now, plan: Plan { actions, again_at: None } }
+    }
+
+    /// One step of a rolling update.
+    fn roll(&mut self) {
+        if !self.has_newest() {
+            return;
+        }
+        if !rolling::grow(self.deployment, &mut self.sets)
+            && !rolling::shrink(self.deployment, &mut self.sets)
+            && status::is_complete(self.deployment, &self.deployment.status)
+        {
+            self.forget_old();
+        }
+        self.finish_rollout_status();
+    }
+
+    /// One step of replacing all pods at once.
+    fn recreate(&mut self, view: &View) {
+        let is_waiting = recreate::shrink(&mut self.sets) || recreate::old_pods_are_there(view, &self.sets);
+        if !is_waiting {
+            if !self.has_newest() {
+                return;
+            }
+            recreate::grow(self.deployment, &mut self.sets);
+            if status::is_complete(self.deployment, &self.deployment.status) {
+                self.forget_old();
+            }
+        }
+        self.finish_rollout_status();
+    }
+
+    /// Brings the sets to a new size without a new revision: while paused, or because `replicas` changed.
+    fn rescale(&mut self) {
+        self.annotate_newest();
+        proportion::rescale(self.deployment, &mut self.sets);
+        if self.deployment.paused {
+            self.forget_old();
+        }
+        self.finish_status();
+    }
+
+    /// Whether the set of the current template is there and says of itself what it should. If not, that is seen to first.
+    fn has_newest(&mut self) -> bool {
+        if self.sets.newest.is_some() {
+            // Its revision has to be known before anything rests on it.
+            if self.annotate_newest() {
+                return false;
+            }
+            return true;
+        }
+        self.create_newest();
+        false
+    }
+
+    fn create_newest(&mut self) {
+        let collisions = self.deployment.status.collision_count.unwrap_or(0);
+        let hash = self.deployment.template.hash_label(collisions);
+        let name = format!("{}-{hash}", self.id.key.name);
+        if self.sets.is_taken(&name) {
+            let mut status = self.counted();
+            status.collision_count = Some(collisions + 1);
+            self.write_status(status);
+            return;
+        }
+        let replicas = rolling::size_of_new(self.deployment, &self.sets);
+        let annotations = history::of_new_set(self.deployment, &self.sets);
+        self.plan.actions.push(Action::Create(Creation {
+            by: BY,
+            owner: self.id.clone(),
+            uid: Arc::clone(&self.deployment.meta.uid),
+            generation: self.deployment.meta.generation,
+            what: Blueprint::ReplicaSet { name: name.clone(), hash, replicas, annotations },
+        }));
+        if replicas > 0 {
+            self.tell(format!("Scaled up replica set {name} from 0 to {replicas}"));
+        }
+        let mut status = self.counted();
+        progress::created(self.deployment, &name, self.failure, &mut status, self.now);
+        self.write_status(status);
+    }
+
+    /// Lets the newest set and the Deployment itself say which revision it is. True when the set did not yet.
+    fn annotate_newest(&mut self) -> bool {
+        let Some(newest) = &self.sets.newest else { return false };
+        let changes = history::changes_of_newest(self.deployment, &self.sets, newest);
+        let revision = changes.revision;
+        let min_ready = newest.info.min_ready_seconds != self.deployment.min_ready_seconds;
+        let changed = !changes.annotations.is_empty() || min_ready;
+        if changed {
+            let mut patch = json!({ "metadata": { "annotations": changes.annotations } });
+            if min_ready {
+                patch["spec"] = json!({ "minReadySeconds": self.deployment.min_ready_seconds });
+            }
+            let action = patch_of(&newest.id, &newest.info.meta.uid, "", patch);
+            self.plan.actions.push(action);
+        }
+        if self.deployment.meta.number(history::REVISION) != Some(revision) {
+            let patch = json!({ "metadata": { "annotations": { history::REVISION: revision.to_string() } } });
+            self.plan.actions.push(patch_of(self.id, &self.deployment.meta.uid, "", patch));
+        }
+        changed
+    }
+
+    /// Deletes sets of old revisions beyond those that are kept for a rollback.
+    fn forget_old(&mut self) {
+        let (id, meta) = (self.id, &self.deployment.meta);
+        let doomed = history::superfluous(self.deployment, &self.sets);
+        self.plan.actions.extend(doomed.into_iter().map(|set| Action::DeleteOwned {
+            by: BY,
+            id: set.id.clone(),
+            uid: Arc::clone(&set.info.meta.uid),
+            owner: id.clone(),
+            owner_uid: Arc::clone(&meta.uid),
+        }));
+    }
+
+    fn finish_rollout_status(&mut self) {
+        let mut status = self.counted();
+        progress::judge(self.deployment, &self.sets, &mut status, self.now);
+        if let Some(at) = progress::deadline(self.deployment, &status) {
+            self.plan.wake_at(at);
+        }
+        self.write_status(status);
+    }
+
+    fn finish_status(&mut self) {
+        let status = self.counted();
+        self.write_status(status);
+    }
+
+    fn counted(&self) -> crate::view::DeploymentStatus {
+        let mut status = status::counted(self.deployment, &self.sets, self.now);
+        progress::note_pause(self.deployment, &self.sets, &mut status, self.now);
+        status
+    }
+
+    fn write_status(&mut self, status: crate::view::DeploymentStatus) {
+        if status != self.deployment.status {
+            let patch = json!({ "status": status::written(&status) });
+            self.plan.actions.push(patch_of(self.id, &self.deployment.meta.uid, "status", patch));
+        }
+    }
+
+    /// Writes the sizes that were decided on.
+    fn write_scales(&mut self) {
+        let (desired, most) =
+            (self.deployment.replicas, self.deployment.replicas + self.deployment.max_surge());
+        let mut told = Vec::new();
+        for set in self.sets.all().filter(|set| set.is_decided) {
+            let Set { id, info, replicas, .. } = set;
+            let annotated = info.meta.number(history::DESIRED) == Some(desired)
+                && info.meta.number(history::MOST) == Some(most);
+            if *replicas == info.replicas && annotated {
+                continue;
+            }
+            let annotations =
+                json!({ history::DESIRED: desired.to_string(), history::MOST: most.to_string() });
+            let patch =
+                json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": replicas } });
+            self.plan.actions.push(patch_of(id, &info.meta.uid, "", patch));
+            if *replicas != info.replicas {
+                let way = if *replicas > info.replicas { "up" } else { "down" };
+                let (name, before) = (&id.key.name, info.replicas);
+                told.push(format!("Scaled {way} replica set {name} from {before} to {replicas}"));
+            }
+        }
+        told.into_iter().for_each(|message| self.tell(message));
+    }
+
+    fn tell(&mut self, message: String) {
+        self.plan.actions.push(Action::Tell {
+            by: BY,
+            about: self.id.clone(),
+            uid: Arc::clone(&self.deployment.meta.uid),
+            severity: Severity::Normal,
+            reason: "ScalingReplicaSet",
+            message,
+        });
+    }
+}
+
+fn patch_of(id: &ObjectId, uid: &Arc<str>, subresource: &'static str, patch: serde_json::Value) -> Action {
+    Action::Patch { by: BY, id: id.clone(), uid: Arc::clone(uid), subresource, patch }
+}
+
+const BY: Component = Component::Deployment;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! `status` of a Deployment: its sets' statuses together.
+
+use dunlin_api::time::format_time;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{super::conditions, sets::Sets};
+use crate::view::{Deployment, DeploymentStatus, workload::Condition};
+
+/// What the sets say together. Conditions about progress stay as they are.
+pub(super) fn counted(deployment: &Deployment, sets: &Sets, now: Timestamp) -> DeploymentStatus {
+    let sum = |count: fn(&crate::view::ReplicaSetStatus) -> i64| {
+        sets.all().map(|set| count(&set.info.status)).sum::<i64>()
+    };
+    let available = sum(|status| status.available_replicas);
+    let mut conditions = deployment.status.conditions.clone();
+    let (status, reason, message) = if available >= deployment.replicas - deployment.max_unavailable() {
+        ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+    } else {
+        ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+    };
+    conditions::set(&mut conditions, AVAILABLE, (status, reason, message), now);
+    DeploymentStatus {
+        observed_generation: deployment.meta.generation,
+        replicas: sum(|status| status.replicas),
+        updated_replicas: sets.newest.as_ref().map_or(0, |newest| newest.info.status.replicas),
+        ready_replicas: sum(|status| status.ready_replicas),
+        available_replicas: available,
+        unavailable_replicas: (sets.all().map(|set| set.info.replicas).sum::<i64>() - available).max(0),
+        terminating_replicas: Some(sum(|status| status.terminating_replicas.unwrap_or(0))),
+        collision_count: deployment.status.collision_count,
+        conditions,
+    }
+}
+
+/// Whether all pods are of the current revision and available, and no other is left.
+pub(super) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) -> bool {
+    status.updated_replicas == deployment.replicas
+        && status.replicas == deployment.replicas
+        && status.available_replicas == deployment.replicas
+        && status.observed_generation >= deployment.meta.generation
+}
+
+/// The fields as they are written; zero counts that Kubernetes leaves out are taken away.
+pub(super) fn written(status: &DeploymentStatus) -> Value {
+    let counted = |count: i64| if count == 0 { Value::Null } else { count.into() };
+    json!({
+        "observedGeneration": counted(status.observed_generation),
+        "replicas": counted(status.replicas),
+        "updatedReplicas": counted(status.updated_replicas),
+        "readyReplicas": counted(status.ready_replicas),
+        "availableReplicas": counted(status.available_replicas),
+        "unavailableReplicas": counted(status.unavailable_replicas),
+        "terminatingReplicas": status.terminating_replicas,
+        "collisionCount": status.collision_count,
+        "conditions": status.conditions.iter().map(condition).collect::<Vec<_>>(),
+    })
+}
+
+fn condition(condition: &Condition) -> Value {
+    let time = |at: Option<Timestamp>| at.map_or(Value::Null, |at| format_time(at).into());
+    json!({
+        "type": condition.kind,
+        "status": condition.status,
+        "lastUpdateTime": time(condition.last_update_time),
+        "lastTransitionTime": time(condition.last_transition_time),
+        "reason": condition.reason,
+        "message": condition.message,
+    })
+}
+
+/// Type of the condition that says whether enough pods are available.
+const AVAILABLE: &str = "Available";

@@ -1,0 +1,37 @@
+//! Who speaks: the component that an event names and the user that a controller writes as.
+
+/// A controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// Of Deployments.
+    Deployment,
+    /// Of ReplicaSets.
+    ReplicaSet,
+    /// Of ReplicationControllers.
+    ReplicationController,
+}
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// As it should be.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+impl Component {
+    /// Its name in events, and of the service account in `kube-system` whose rights it has.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment-controller",
+            Self::ReplicaSet => "replicaset-controller",
+            Self::ReplicationController => "replication-controller",
+        }
+    }
+
+    /// The service account in `kube-system`.
+    pub const fn account(self) -> &'static str {
+        self.name()
+    }
+}

@@ -1,0 +1,284 @@
+//! A small cluster for the tests of controllers: objects as JSON, folded into a real reconciler, whose plans are carried out at once.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use dunlin_api::{Kind, kind, patch::merge, time::format_time};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Action, create::Creation};
+use crate::{
+    ObjectKey, View, blueprint,
+    reconciler::{Key, Reconciler},
+    view::{ObjectId, Resource, workload},
+};
+
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) reconciler: Reconciler,
+    /// Everything there is.
+    pub(crate) objects: BTreeMap<ObjectId, Value>,
+    /// Reason and message of what was said.
+    pub(crate) told: Vec<(String, String)>,
+    /// Actions that did something.
+    pub(crate) writes: usize,
+    /// Refuses to create anything.
+    pub(crate) refuses: Option<&'static str>,
+    made: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        Self {
+            now,
+            reconciler: Reconciler::new(View::new(now, Duration::from_secs(40))),
+            objects: BTreeMap::new(),
+            told: Vec::new(),
+            writes: 0,
+            refuses: None,
+            made: 0,
+        }
+    }
+
+    /// Creates an object, or replaces its spec and metadata as a client does. Then everything comes to rest.
+    pub(crate) fn apply(&mut self, object: Value) {
+        let id = id_of(&object);
+        match self.objects.get(&id).cloned() {
+            None => self.create(object),
+            Some(mut known) => {
+                let patch = json!({
+                    "metadata": { "labels": object["metadata"]["labels"], "annotations": object["metadata"]["annotations"] },
+                    "spec": object["spec"],
+                });
+                merge(&mut known, patch.clone());
+                self.store(&id, known);
+            }
+        }
+        self.settle();
+    }
+
+    /// Changes an object by a merge patch, as a client does.
+    pub(crate) fn patch(&mut self, id: &ObjectId, patch: &Value) {
+        let mut object = self.objects[id].clone();
+        merge(&mut object, patch.clone());
+        self.store(id, object);
+        self.settle();
+    }
+
+    /// Removes an object, as if its time were over.
+    pub(crate) fn remove(&mut self, id: &ObjectId) {
+        self.forget(id);
+        self.settle();
+    }
+
+    /// Lets time pass, and does what is due.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.settle();
+    }
+
+    /// Asks the controllers until they want nothing more.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            let due = self.reconciler.keys.take_due(self.now);
+            let due: Vec<_> = due.into_iter().filter(|key| matches!(key, Key::Workload(_))).collect();
+            if due.is_empty() {
+                return;
+            }
+            for key in due {
+                self.turn(&key);
+            }
+        }
+        panic!("the controllers do not come to rest");
+    }
+
+    /// The pods whose names begin so, by name.
+    pub(crate) fn pods(&self, prefix: &str) -> Vec<Value> {
+        self.of("pods", prefix)
+    }
+
+    /// Objects of a kind whose names begin so, by name.
+    pub(crate) fn of(&self, plural: &str, prefix: &str) -> Vec<Value> {
+        let found = self.objects.iter().filter(|(id, _)| id.resource.plural == plural);
+        found.filter(|(id, _)| id.key.name.starts_with(prefix)).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Binds pods and makes them ready, `count` of those that are not.
+    pub(crate) fn run(&mut self, prefix: &str, count: usize) {
+        let waiting = self.pods(prefix).into_iter().filter(|pod| pod["status"]["phase"] != "Running");
+        for pod in waiting.take(count).collect::<Vec<_>>() {
+            let status = json!({
+                "phase": "Running",
+                "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": format_time(self.now) }],
+            });
+            let patch = json!({ "spec": { "nodeName": "n1" }, "status": status });
+            let mut new = pod.clone();
+            merge(&mut new, patch.clone());
+            self.store(&id_of(&pod), new);
+        }
+        self.settle();
+    }
+
+    /// Runs pods as they come, until nothing changes.
+    pub(crate) fn run_all(&mut self, prefix: &str) {
+        for _ in 0..TURNS_MAX {
+            let before = self.objects.clone();
+            self.run(prefix, usize::MAX);
+            if before == self.objects {
+                return;
+            }
+        }
+        panic!("pods come and go without an end");
+    }
+
+    /// Removes pods that are being deleted.
+    pub(crate) fn reap(&mut self) {
+        let ended = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        let ids: Vec<_> =
+            self.objects.iter().filter(|(_, object)| ended(object)).map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| self.forget(id));
+        self.settle();
+    }
+
+    fn turn(&mut self, key: &Key) {
+        let plan = self.reconciler.plan(key, self.now);
+        self.reconciler.keys.started(key, plan.again_at);
+        let mut refused = None;
+        for action in plan.actions {
+            if let Err(message) = self.carry_out(action) {
+                refused = Some(message);
+            }
+        }
+        let seen = dunlin_link::Revision(0);
+        match refused {
+            None => self.reconciler.keys.succeeded(key, seen),
+            Some(message) => self.reconciler.keys.failed(key, &message, seen, self.now),
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) -> Result<(), String> {
+        match action {
+            Action::Create(creation) => return self.make(&creation),
+            Action::Patch { id, uid, patch, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    merge(&mut object, patch.clone());
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            Action::DeleteOwned { id, uid, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    self.writes += 1;
+                    if id.resource.plural == "pods" {
+                        object["metadata"]["deletionTimestamp"] = format_time(self.now).into();
+                        self.store(&id, object);
+                    } else {
+                        self.forget(&id);
+                    }
+                }
+            }
+            Action::Adopt { id, uid, owner, owner_uid, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    let kind = owner.resource.kind().unwrap();
+                    let reference = blueprint::controller_reference(kind, &owner.key.name, &owner_uid);
+                    object["metadata"]["ownerReferences"] = json!([reference]);
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            Action::Release { id, uid, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    object["metadata"]["ownerReferences"] = json!([]);
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            Action::Tell { reason, message, .. } => self.told.push((reason.to_owned(), message)),
+            other => panic!("a controller of workloads wants {other:?}"),
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, creation: &Creation) -> Result<(), String> {
+        let Some(owner) = self.current(&creation.owner, &creation.uid) else { return Ok(()) };
+        assert_eq!(owner["metadata"]["generation"], creation.generation);
+        let kind = creation.owner.resource.kind().unwrap();
+        for made in blueprint::build(kind, &owner, &creation.what) {
+            if let Some(message) = self.refuses {
+                return Err(message.to_owned());
+            }
+            self.writes += 1;
+            self.create(made.object);
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, mut object: Value) {
+        self.made += 1;
+        let metadata = &mut object["metadata"];
+        if let Some(prefix) = metadata["generateName"].as_str().map(str::to_owned) {
+            metadata["name"] = format!("{prefix}{:05}", self.made).into();
+        }
+        metadata["uid"] = format!("uid-{}", self.made).into();
+        metadata["creationTimestamp"] = format_time(self.now).into();
+        metadata["generation"] = 1.into();
+        let id = id_of(&object);
+        assert!(!self.objects.contains_key(&id), "{id:?} exists");
+        self.store(&id, object);
+    }
+
+    fn store(&mut self, id: &ObjectId, mut object: Value) {
+        if let Some(known) = self.objects.get(id)
+            && known["spec"] != object["spec"]
+            && id.resource.plural != "pods"
+        {
+            let generation = known["metadata"]["generation"].as_i64().unwrap();
+            object["metadata"]["generation"] = (generation + 1).into();
+        }
+        let json = object.to_string();
+        self.objects.insert(id.clone(), object);
+        self.reconciler.fold_owners(id.resource, &id.key, json.as_bytes()).unwrap();
+        if id.resource.plural == "pods" {
+            self.reconciler.fold_pod(&id.key, json.as_bytes(), self.now).unwrap();
+        } else if workload::is_workload(kind_of(id.resource)) {
+            self.reconciler.fold_workload(id.resource, &id.key, json.as_bytes()).unwrap();
+        }
+    }
+
+    fn forget(&mut self, id: &ObjectId) {
+        let Some(last) = self.objects.remove(id) else { return };
+        self.reconciler.forget_owners(id.resource, &id.key, last.to_string().as_bytes()).unwrap();
+        if id.resource.plural == "pods" {
+            self.reconciler.forget_pod(&id.key);
+        } else {
+            self.reconciler.forget_workload(id.resource, &id.key);
+        }
+    }
+
+    fn current(&self, id: &ObjectId, uid: &Arc<str>) -> Option<Value> {
+        self.objects.get(id).filter(|object| object["metadata"]["uid"] == &**uid).cloned()
+    }
+}
+
+/// Names an object of the default namespace.
+pub(crate) fn id(api_version: &str, kind: &str, name: &str) -> ObjectId {
+    let kind = kind::by_kind(api_version, kind).unwrap();
+    ObjectId { resource: Resource::of(kind), key: ObjectKey::new("default", name) }
+}
+
+fn id_of(object: &Value) -> ObjectId {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut id = id(&text(&object["apiVersion"]), &text(&object["kind"]), &text(&object["metadata"]["name"]));
+    if let Some(namespace) = object["metadata"]["namespace"].as_str() {
+        id.key.namespace = namespace.into();
+    }
+    id
+}
+
+fn kind_of(resource: Resource) -> &'static Kind {
+    resource.kind().unwrap()
+}
+
+/// Turns after which something goes round in circles.
+const TURNS_MAX: usize = 200;

@@ -1,0 +1,115 @@
+//! Which workloads a change concerns.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Failure, Key, Reconciler};
+use crate::{
+    ObjectKey,
+    controllers::{self, Plan},
+    view::{
+        Controller, DecodeError, Labels, ObjectId, PodInfo, Resource, Workload,
+        workload::{DEPLOYMENTS, REPLICA_SETS, REPLICATION_CONTROLLERS},
+    },
+};
+
+impl Reconciler {
+    /// Folds in an object that a controller looks after.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; nothing changes then.
+    pub fn fold_workload(
+        &mut self,
+        resource: Resource,
+        key: &ObjectKey,
+        json: &[u8],
+    ) -> Result<(), DecodeError> {
+        let id = ObjectId { resource, key: key.clone() };
+        let before = self.view.workloads_mut().apply(&id, json)?;
+        let after = self.view.workloads().get(&id).cloned();
+        if before.as_ref().and_then(Workload::replicas) != after.as_ref().and_then(Workload::replicas) {
+            self.touch_budgets_by_scale(&key.namespace);
+        }
+        self.touch_owners_of(&id, before.as_ref(), after.as_ref());
+        self.keys.touch(Key::Workload(id));
+        Ok(())
+    }
+
+    /// Forgets an object that a controller looked after.
+    pub fn forget_workload(&mut self, resource: Resource, key: &ObjectKey) {
+        let id = ObjectId { resource, key: key.clone() };
+        let before = self.view.workloads_mut().delete(&id);
+        self.touch_owners_of(&id, before.as_ref(), None);
+        self.touch_budgets_by_scale(&key.namespace);
+    }
+
+    pub(super) fn plan_workload(&self, id: &ObjectId, failure: Option<&Failure>, now: Timestamp) -> Plan {
+        match id.resource {
+            DEPLOYMENTS => controllers::deployment::reconcile(&self.view, &id.key, failure, now),
+            REPLICA_SETS | REPLICATION_CONTROLLERS => {
+                controllers::replica_set::reconcile(&self.view, id, failure, now)
+            }
+            _ => Plan::nothing(),
+        }
+    }
+
+    /// A pod concerns whoever controls or controlled it; one that nobody controls, whoever selects it.
+    pub(super) fn touch_controllers_of(
+        &mut self,
+        key: &ObjectKey,
+        before: Option<&PodInfo>,
+        after: Option<&PodInfo>,
+    ) {
+        for pod in before.into_iter().chain(after) {
+            match &pod.affiliation.controller {
+                Some(controller) => self.touch_controller(&key.namespace, controller),
+                None => self.touch_adopters(&key.namespace, &pod.affiliation.labels),
+            }
+        }
+    }
+
+    /// The same for the ReplicaSets of Deployments.
+    fn touch_owners_of(&mut self, id: &ObjectId, before: Option<&Workload>, after: Option<&Workload>) {
+        if id.resource != REPLICA_SETS {
+            return;
+        }
+        for meta in before.into_iter().chain(after).map(Workload::meta) {
+            match &meta.controller {
+                Some(controller) => self.touch_controller(&id.key.namespace, controller),
+                None => {
+                    let deployments: Vec<_> = self
+                        .view
+                        .workloads()
+                        .in_namespace(&id.key.namespace)
+                        .filter(|(_, workload)| workload.adopts_sets_with(&meta.labels))
+                        .map(|(id, _)| id.clone())
+                        .collect();
+                    deployments.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
+                }
+            }
+        }
+    }
+
+    fn touch_controller(&mut self, namespace: &Arc<str>, controller: &Controller) {
+        let Some(resource) = controller.resource() else { return };
+        let key = ObjectKey { namespace: Arc::clone(namespace), name: controller.name.as_str().into() };
+        let id = ObjectId { resource, key };
+        if self.view.workloads().get(&id).is_some() {
+            self.keys.touch(Key::Workload(id));
+        }
+    }
+
+    fn touch_adopters(&mut self, namespace: &Arc<str>, labels: &Labels) {
+        let selects =
+            |workload: &Workload| workload.adopts().is_some_and(|selector| selector.matches_labels(labels));
+        let adopters: Vec<_> = self
+            .view
+            .workloads()
+            .in_namespace(namespace)
+            .filter(|(_, workload)| selects(workload))
+            .map(|(id, _)| id.clone())
+            .collect();
+        adopters.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
+    }
+}
