@@ -166,7 +166,8 @@ impl<'a> Rollout<'a> {
         }
         if self.deployment.meta.number(history::REVISION) != Some(revision) {
             let patch = json!({ "metadata": { "annotations": { history::REVISION: revision.to_string() } } });
-            self.plan.actions.push(patch_of(self.id, &self.deployment.meta.uid, "", patch));
+            // With the status, as Kubernetes: a change of annotations alone would count as a new generation.
+            self.plan.actions.push(patch_of(self.id, &self.deployment.meta.uid, "status", patch));
         }
         changed
     }

@@ -163,7 +163,7 @@ fn scale<'a>(
     let deployment = workload.meta().controller.as_ref().filter(|owner| owner.kind == DEPLOYMENT);
     let whole = deployment.filter(|_| found.kind == REPLICA_SET);
     let whole = whole.and_then(|owner| scale(view, namespace, owner).ok().flatten());
-    Ok(Some(whole.unwrap_or((&*workload.meta().uid, workload.replicas().unwrap_or_default()))))
+    Ok(Some(whole.unwrap_or_else(|| (&workload.meta().uid, workload.replicas().unwrap_or_default()))))
 }
 
 fn group_resource(kind: &Kind) -> String {

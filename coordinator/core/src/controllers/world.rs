@@ -257,7 +257,7 @@ impl World {
     }
 
     fn current(&self, id: &ObjectId, uid: &Arc<str>) -> Option<Value> {
-        self.objects.get(id).filter(|object| object["metadata"]["uid"] == &**uid).cloned()
+        self.objects.get(id).filter(|object| object["metadata"]["uid"] == **uid).cloned()
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn rescale(deployment: &Deployment, sets: &mut Sets) {
 fn active_or_latest(sets: &mut Sets) -> Option<&mut Set> {
     let active = sets.all().filter(|set| set.replicas > 0).count();
     match active {
-        0 => sets.newest.as_mut().or(sets.old.last_mut()),
+        0 => sets.newest.as_mut().or_else(|| sets.old.last_mut()),
         1 => sets.old.iter_mut().chain(&mut sets.newest).find(|set| set.replicas > 0),
         _ => None,
     }
