@@ -155,6 +155,7 @@ impl Coordinator {
         api.attach_network(config.service_network.clone());
         api.attach_account_keys(AccountKeys::open(&config.data_dir)?);
         api.bootstrap().await?;
+        api.publish_authority(pki.certificate_pem()).await?;
         let driver = Driver::new(DriverOptions {
             store: store.clone(),
             service: api.clone(),

@@ -1,8 +1,8 @@
-//! `cargo xtask policy`: makes the table of a new cluster's roles, bindings and priority classes that `coordinator/core` embeds, from
-//! the facts about what a fresh Kubernetes cluster has.
+//! `cargo xtask policy`: makes the table of a new cluster's roles, bindings, priority classes and flow control that
+//! `coordinator/core` embeds, from the facts about what a fresh Kubernetes cluster has.
 //!
 //! The table is one JSON object a line, so that a change in it reads as a diff. What all of them have in common (group, version, label
-//! and annotation of bootstrap policy) and what follows from others (rules that are aggregated) is left out; the reader puts it back.
+//! and annotation of bootstrap policy, status) and what follows from others (rules that are aggregated) is left out; the reader puts it back.
 
 use std::{fs, path::Path};
 
@@ -57,21 +57,27 @@ fn shortened(object: &Value) -> Value {
         }
     }
     let aggregated = fields.contains_key("aggregationRule");
-    let kept = |name: &str| name != "apiVersion" && name != "metadata" && !(aggregated && name == "rules");
+    let is_told_otherwise = |name: &str| match name {
+        "apiVersion" | "metadata" | "status" => true,
+        "rules" => aggregated,
+        _ => false,
+    };
     let mut short = json!({ "metadata": metadata });
-    for (name, value) in fields.into_iter().filter(|(name, _)| kept(name)) {
+    for (name, value) in fields.into_iter().filter(|(name, _)| !is_told_otherwise(name)) {
         short[name] = value;
     }
     short
 }
 
 /// What becomes part of the table, in this order.
-const RESOURCES: [&str; 5] = [
+const RESOURCES: [&str; 7] = [
     "rbac.authorization.k8s.io/v1/clusterroles",
     "rbac.authorization.k8s.io/v1/clusterrolebindings",
     "rbac.authorization.k8s.io/v1/roles",
     "rbac.authorization.k8s.io/v1/rolebindings",
     "scheduling.k8s.io/v1/priorityclasses",
+    "flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
+    "flowcontrol.apiserver.k8s.io/v1/flowschemas",
 ];
 
 /// What the server that the facts come from has beyond Kubernetes.

@@ -1,5 +1,6 @@
 //! What a cluster has from its first start.
 
+mod authority;
 mod network;
 mod policy;
 
@@ -24,14 +25,17 @@ pub enum BootstrapError {
     /// The range of addresses of Services, or the API's own Service.
     #[error("failed to create the Service of the API")]
     Network(#[source] Status),
-    /// Roles, bindings and priority classes.
+    /// Roles, bindings, priority classes and what is of flow control.
     #[error("failed to bring the default roles up to date")]
     Policy(#[source] Status),
+    /// The authority of users' certificates.
+    #[error("failed to publish the authority of certificates")]
+    Authority(#[source] Status),
 }
 
 impl ApiService {
-    /// Makes the system's namespaces with their `default` service accounts, roles, bindings and priority classes, and the API's own
-    /// Service, where they are missing, and brings roles and bindings of an older release up to date.
+    /// Makes the system's namespaces with their `default` service accounts, roles, bindings, priority classes, what is of flow control,
+    /// and the API's own Service, where they are missing, and brings what an older release made up to date.
     ///
     /// # Errors
     /// When the store fails.

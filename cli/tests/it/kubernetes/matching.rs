@@ -76,7 +76,7 @@ impl Bindings {
             return true;
         }
         let (expected, found) = (&told_apart(&with_ordered_fields(expected)), &with_ordered_fields(found));
-        let placeholders = Regex::new("<[a-zA-Z]+(-[0-9]+)?>|xxx[0-9]{2}").unwrap();
+        let placeholders = Regex::new("<[a-zA-Z]+(-[0-9]+)?>|<apiserver-address>|xxx[0-9]{2}").unwrap();
         let mut pattern = String::from("(?s)^");
         let mut keys = Vec::new();
         let mut end = 0;
@@ -195,7 +195,7 @@ fn form(placeholder: &str) -> Option<&'static str> {
         "time" => r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z",
         "digest" => "[0-9a-f]{64}",
         "rand" => "[a-z0-9]+",
-        "clusterIP" => "[0-9a-f:.]+",
+        "apiserver" | "clusterIP" => "[0-9a-f:.]+",
         "pem" | "host" => ".+",
         "age" => "[0-9]+[smhdy](?:[0-9]+[smhdy])?",
         "date" => "[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]+ [+-][0-9]{4}",

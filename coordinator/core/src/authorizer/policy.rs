@@ -1,4 +1,4 @@
-//! What a new cluster's roles, bindings and priority classes are, and how those of an older one come to have what is new.
+//! What a new cluster's roles, bindings, priority classes and flow control are, and how those of an older one come to have what is new.
 //!
 //! The facts are in `policy.jsonl`, made by `cargo xtask policy` from what a fresh Kubernetes cluster has. What all of them have in
 //! common is left out there and put back here.
@@ -21,22 +21,33 @@ pub fn objects() -> impl Iterator<Item = Value> {
     include_str!("policy.jsonl").lines().map(|line| {
         let mut object: Value =
             serde_json::from_str(line).expect("the table holds JSON; a test reads all of it");
-        if object["kind"] == "PriorityClass" {
-            object["apiVersion"] = "scheduling.k8s.io/v1".into();
-        } else {
-            object["apiVersion"] = format!("{}/v1", super::GROUP).into();
-            object["metadata"]["labels"][BOOTSTRAPPING] = "rbac-defaults".into();
-            object["metadata"]["annotations"] = json!({ AUTOUPDATE: "true" });
+        match object["kind"].as_str() {
+            Some("PriorityClass") => object["apiVersion"] = "scheduling.k8s.io/v1".into(),
+            Some("PriorityLevelConfiguration" | "FlowSchema") => {
+                object["apiVersion"] = "flowcontrol.apiserver.k8s.io/v1".into();
+                object["metadata"]["annotations"] = json!({ AUTOUPDATE_SPEC: "true" });
+            }
+            _ => {
+                object["apiVersion"] = format!("{}/v1", super::GROUP).into();
+                object["metadata"]["labels"][BOOTSTRAPPING] = "rbac-defaults".into();
+                object["metadata"]["annotations"] = json!({ AUTOUPDATE: "true" });
+            }
         }
         object
     })
 }
 
-/// What to do with `existing` where `expected` should be: rights, subjects and labels are added, and never taken. `None` when nothing
-/// is missing, or its annotation says that it is not to be touched.
+/// What to do with `existing` where `expected` should be: rights, subjects and labels are added, and never taken; flow control is put as
+/// it should be. `None` when nothing is missing, or its annotation says that it is not to be touched.
 pub fn reconciled(existing: &Value, expected: &Value) -> Option<Reconciled> {
     if existing["metadata"]["annotations"][AUTOUPDATE] == "false" || expected["kind"] == "PriorityClass" {
         return None;
+    }
+    if let Some(automatic) = expected["metadata"]["annotations"].get(AUTOUPDATE_SPEC) {
+        let mut new = existing.clone();
+        new["spec"] = expected["spec"].clone();
+        let is_ours = existing["metadata"]["annotations"][AUTOUPDATE_SPEC] == *automatic;
+        return (is_ours && new != *existing).then_some(Reconciled::Update(new));
     }
     let is_binding = expected.get("roleRef").is_some();
     if is_binding && existing["roleRef"] != expected["roleRef"] {
@@ -92,6 +103,9 @@ fn list(value: &Value) -> &[Value] {
 /// Says that a role or binding is brought up to date at each start, unless it is `false`.
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
+/// Says that an object of flow control is put as it should be at each start, while it is `true`.
+const AUTOUPDATE_SPEC: &str = "apf.kubernetes.io/autoupdate-spec";
+
 const BOOTSTRAPPING: &str = "kubernetes.io/bootstrapping";
 
 #[cfg(test)]
@@ -108,6 +122,7 @@ mod tests {
         assert_eq!(count("ClusterRole"), 69);
         assert_eq!(count("ClusterRoleBinding"), 50);
         assert_eq!((count("Role"), count("RoleBinding"), count("PriorityClass")), (7, 7, 2));
+        assert_eq!((count("PriorityLevelConfiguration"), count("FlowSchema")), (8, 11));
         let edit = find("ClusterRole", "edit");
         assert_eq!(edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"], "true");
         assert_eq!(edit["metadata"]["annotations"][AUTOUPDATE], "true");
@@ -134,6 +149,19 @@ mod tests {
         assert_eq!(new["metadata"]["labels"]["own"], "label");
         assert_eq!(reconciled(&new, &expected), None);
         existing["metadata"]["annotations"][AUTOUPDATE] = "false".into();
+        assert_eq!(reconciled(&existing, &expected), None);
+    }
+
+    #[test]
+    fn flow_control_is_put_right_until_somebody_takes_it_over() {
+        let expected = find("FlowSchema", "catch-all");
+        let mut existing = expected.clone();
+        existing["spec"]["matchingPrecedence"] = 7.into();
+        existing["status"] = json!({"conditions": []});
+        let Some(Reconciled::Update(new)) = reconciled(&existing, &expected) else { panic!("no update") };
+        assert_eq!(new["spec"], expected["spec"]);
+        assert_eq!(new["status"], existing["status"]);
+        existing["metadata"]["annotations"][AUTOUPDATE_SPEC] = "false".into();
         assert_eq!(reconciled(&existing, &expected), None);
     }
 

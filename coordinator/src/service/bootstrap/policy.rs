@@ -1,4 +1,4 @@
-//! Roles, bindings and priority classes: all that is missing or behind, in one write.
+//! Roles, bindings, priority classes and what is of flow control: all that is missing or behind, in one write.
 
 use std::collections::BTreeMap;
 
@@ -147,12 +147,14 @@ fn kind_of(api_version: &str, name: &str) -> Result<&'static Kind, Status> {
 }
 
 /// Kinds of the policy.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 7] = [
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     ("scheduling.k8s.io/v1", "PriorityClass"),
+    ("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration"),
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"),
 ];
 
 /// Roles made of roles made of roles: `admin` of `edit` of `view`, and one look that finds nothing to do. Deeper ones are the
