@@ -33,6 +33,7 @@ use dunlin_link::Revision;
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
+    interest::Watched,
     read::Extent,
     shared::Shared,
     writer::{Command, Request},
@@ -177,7 +178,16 @@ impl Store {
     /// [`StoreError::Compacted`] and [`StoreError::Future`] for a `from` outside of what is kept.
     #[expect(clippy::unused_async, reason = "a store that is reached over a network waits here")]
     pub async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, StoreError> {
-        Watch::start(&self.shared, prefix, from)
+        Watch::start(&self.shared, Watched::Prefix(prefix), from)
+    }
+
+    /// Changes of one key after `from`.
+    ///
+    /// # Errors
+    /// As [`Store::watch`].
+    #[expect(clippy::unused_async, reason = "as for a prefix")]
+    pub async fn watch_key(&self, key: &str, from: Revision) -> Result<Watch, StoreError> {
+        Watch::start(&self.shared, Watched::Key(key), from)
     }
 }
 

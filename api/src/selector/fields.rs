@@ -64,6 +64,14 @@ impl FieldSelector {
         self
     }
 
+    /// Leaves out what [`FieldSelector::exact`] says of `field`, for whoever looks only at objects of which it is true.
+    pub fn forget_exact(&mut self, field: &str) {
+        let term = |term: &Term| term.field == field && term.relation == Relation::Equal;
+        if let Some(place) = self.terms.iter().position(term) {
+            self.terms.remove(place);
+        }
+    }
+
     /// Whether it selects everything.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
@@ -176,6 +184,19 @@ mod tests {
         check("spec.nodeName=n1", "a,b", true);
         check("spec.nodeName=n2", "a,b", false);
         check("metadata.name=other", "a,b", false);
+    }
+
+    #[test]
+    fn what_is_known_need_not_be_looked_at() {
+        let kind = kind::by_kind("v1", "Pod").unwrap();
+        let check = |selector: &str, left: &str| {
+            let mut selector = FieldSelector::parse(kind, selector).unwrap();
+            selector.forget_exact("metadata.name");
+            assert_eq!(selector.to_string(), left);
+        };
+        check("metadata.name=a", "");
+        check("metadata.name!=a,spec.nodeName=n", "metadata.name!=a,spec.nodeName=n");
+        check("spec.nodeName=n,metadata.name=a,metadata.name=b", "spec.nodeName=n,metadata.name=b");
     }
 
     #[test]

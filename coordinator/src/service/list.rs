@@ -160,13 +160,14 @@ impl ApiService {
 }
 
 /// The keys in which to search: all of the collection, or one when the field selector names it.
-struct Range {
-    prefix: String,
-    is_one: bool,
+pub(super) struct Range {
+    /// Of the keys, or the one key.
+    pub(super) prefix: String,
+    pub(super) is_one: bool,
 }
 
 impl Range {
-    fn new(request: &ResourceRequest, selection: &Selection, prefix: String) -> Self {
+    pub(super) fn new(request: &ResourceRequest, selection: &Selection, prefix: String) -> Self {
         let is_placed = !request.kind.namespaced || !request.namespace.is_empty();
         match selection.fields.exact("metadata.name") {
             Some(name) if is_placed && !name.is_empty() => {

@@ -14,6 +14,7 @@ mod lists;
 mod metrics;
 mod nodes;
 mod openapi;
+mod pages;
 mod pods;
 mod reviews;
 mod services;
@@ -42,9 +43,15 @@ impl Fixture {
 
     /// A service that is told more before it makes its first objects.
     async fn start_with(attach: impl FnOnce(&ApiService)) -> Self {
+        Self::start_on(|_| {}, attach).await
+    }
+
+    /// The same on another store.
+    async fn start_on(change: impl FnOnce(&mut StoreOptions), attach: impl FnOnce(&ApiService)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = StoreOptions::new(folder.path());
         options.log_bytes = 1 << 20;
+        change(&mut options);
         let store = Store::open(&options).unwrap();
         let service = ApiService::new(store, Clock::new(|| NOW));
         attach(&service);

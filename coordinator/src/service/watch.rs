@@ -1,17 +1,19 @@
 //! Watches: changes as a stream of events.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dunlin_api::Status;
 use dunlin_link::Revision;
 use futures_util::stream;
 use rand::Rng as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     ApiService,
     event::EventShape,
+    list::Range,
     options::{Bookmarks, WatchRequest, WatchStart},
     path::ResourceRequest,
     response::ByteStream,
@@ -29,7 +31,7 @@ struct Watcher {
     request: ResourceRequest,
     options: WatchRequest,
     shape: EventShape,
-    prefix: String,
+    range: Range,
     changes: Option<Watch>,
     initial: Option<Initial>,
     /// Changes up to here are known to the caller.
@@ -40,6 +42,10 @@ struct Watcher {
     told: Option<Arc<Counter>>,
     ends_at: Instant,
     bookmark_at: Instant,
+    /// Until the end or the next bookmark. Kept over all events, of which each would else set a timer and cancel it.
+    alarm: Pin<Box<Sleep>>,
+    /// Until the coordinator is about to stop.
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
     /// Held as long as the watch is served.
     _seat: Seat,
@@ -84,12 +90,16 @@ impl ApiService {
     pub(super) async fn watch(
         &self,
         request: ResourceRequest,
-        options: WatchRequest,
+        mut options: WatchRequest,
         shape: EventShape,
         seat: Seat,
     ) -> Result<ByteStream, Status> {
         let kind = request.kind;
-        let prefix = stored::prefix(kind, &request.namespace);
+        let range = Range::new(&request, &options.selection, stored::prefix(kind, &request.namespace));
+        if range.is_one {
+            // The key says as much, and needs no object to be decoded.
+            options.selection.fields.forget_exact("metadata.name");
+        }
         let newest = self.store().revision();
         let (from, initial) = match options.start {
             WatchStart::Initial(asked) => {
@@ -107,7 +117,12 @@ impl ApiService {
             WatchStart::After(revision) => revision,
             WatchStart::Initial(_) | WatchStart::Now(_) => newest,
         };
-        let (changes, first_line) = match self.store().watch(&prefix, from).await {
+        let changes = if range.is_one {
+            self.store().watch_key(&range.prefix, from).await
+        } else {
+            self.store().watch(&range.prefix, from).await
+        };
+        let (changes, first_line) = match changes {
             Ok(changes) => (Some(changes), None),
             Err(error @ StoreError::Compacted { .. }) => {
                 (None, Some(shape.error(&too_old(from, newest, &error))))
@@ -115,19 +130,23 @@ impl ApiService {
             Err(error) => return Err(store_failed(error)),
         };
         let now = Instant::now();
+        let (ends_at, bookmark_at) =
+            (now + options.timeout.unwrap_or_else(default_timeout), now + BOOKMARK_INTERVAL);
         let watcher = Watcher {
             service: self.clone(),
             request,
             shape,
-            prefix,
+            range,
             is_over: changes.is_none(),
             changes,
             initial,
             seen,
             waiting: first_line.into_iter().map(Waiting::Line).collect(),
             told: self.inner.figures.watch_events(kind),
-            ends_at: now + options.timeout.unwrap_or_else(default_timeout),
-            bookmark_at: now + BOOKMARK_INTERVAL,
+            ends_at,
+            bookmark_at,
+            alarm: Box::pin(sleep_until(alarm_at(ends_at, bookmark_at, options.bookmarks))),
+            draining: Box::pin(self.inner.draining.clone().cancelled_owned()),
             options,
             _seat: seat,
         };
@@ -193,32 +212,37 @@ impl Watcher {
         };
         tokio::select! {
             biased;
-            () = sleep_until(self.ends_at) => self.is_over = true,
-            () = self.service.inner.draining.cancelled() => self.is_over = true,
+            () = self.alarm.as_mut() => {
+                if Instant::now() >= self.ends_at {
+                    self.is_over = true;
+                    return Ok(());
+                }
+                self.bookmark_at = Instant::now() + BOOKMARK_INTERVAL;
+                self.alarm.as_mut().reset(alarm_at(self.ends_at, self.bookmark_at, self.options.bookmarks));
+                let revision = changes.position().max(self.seen);
+                self.waiting.push_back(Waiting::Bookmark { revision, annotation: None });
+            }
+            () = self.draining.as_mut() => self.is_over = true,
             events = changes.next() => match events {
                 Some(Ok(events)) => self.tell_changes(events)?,
                 Some(Err(error)) => return Err(store_failed(error)),
                 None => self.is_over = true,
             },
-            () = sleep_until(self.bookmark_at), if self.options.bookmarks != Bookmarks::None => {
-                self.bookmark_at = Instant::now() + BOOKMARK_INTERVAL;
-                let revision = changes.position().max(self.seen);
-                self.waiting.push_back(Waiting::Bookmark { revision, annotation: None });
-            }
         }
         Ok(())
     }
 
     async fn tell_initial(&mut self, initial: Initial) -> Result<(), Status> {
         let options = ListOptions {
-            prefix: self.prefix.clone(),
+            prefix: self.range.prefix.clone(),
             after: initial.after,
             limit: Some(INITIAL_CHUNK),
             at: Some(initial.revision),
         };
         let page = self.service.store().list_part(options).await.map_err(store_failed)?;
         let after = page.items.last().map(|item| item.key.clone());
-        for item in page.items {
+        let range = &self.range;
+        for item in page.items.into_iter().filter(|item| !range.is_one || item.key == range.prefix) {
             if self.options.selection.matches_stored(self.request.kind, &item)? {
                 let KeyValue { value, mod_revision: revision, .. } = item;
                 self.waiting.push_back(Waiting::Object { what: EventKind::Added, value, revision });
@@ -259,6 +283,11 @@ impl Watcher {
         }
         Ok(())
     }
+}
+
+/// When a watch has to look at the clock.
+fn alarm_at(ends_at: Instant, bookmark_at: Instant, bookmarks: Bookmarks) -> Instant {
+    if bookmarks == Bookmarks::None { ends_at } else { ends_at.min(bookmark_at) }
 }
 
 fn too_old(asked: Revision, newest: Revision, error: &StoreError) -> Status {

@@ -7,11 +7,20 @@ use tokio::sync::Notify;
 
 use crate::store::WatchEvent;
 
-/// All watches of a store, by the folder of what they watch.
+/// All watches of a store, by the folder, or the key, of what they watch.
 #[derive(Debug, Default)]
 pub(super) struct Interests {
     folders: HashMap<Box<str>, HashMap<u64, Interest>>,
     next_id: u64,
+}
+
+/// What a watch is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched<'a> {
+    /// All keys under it.
+    Prefix(&'a str),
+    /// One key.
+    Key(&'a str),
 }
 
 /// A watch's place in [`Interests`].
@@ -35,9 +44,9 @@ struct Interest {
 }
 
 impl Interests {
-    /// Takes in a watch of the keys under `prefix`, which nothing concerns yet.
-    pub(super) fn enter(&mut self, prefix: &str) -> Place {
-        let place = Place { folder: folder(prefix).into(), id: self.next_id, woken: Arc::default() };
+    /// Takes in a watch, which nothing concerns yet.
+    pub(super) fn enter(&mut self, watched: Watched<'_>) -> Place {
+        let place = Place { folder: watched.folder().into(), id: self.next_id, woken: Arc::default() };
         self.next_id += 1;
         let interest = Interest { from: None, woken: Arc::clone(&place.woken) };
         self.folders.entry(place.folder.clone()).or_default().insert(place.id, interest);
@@ -103,14 +112,28 @@ impl Concerned {
     }
 }
 
-/// The folder that holds all keys under `prefix`: one that ends within a name is woken for its neighbours, too.
-fn folder(prefix: &str) -> &str {
-    prefix.rfind('/').map_or("", |slash| &prefix[..=slash])
+impl<'a> Watched<'a> {
+    /// The key, or what keys under the prefix start with.
+    pub(super) const fn prefix(self) -> &'a str {
+        match self {
+            Self::Prefix(text) | Self::Key(text) => text,
+        }
+    }
+
+    /// The folder that holds all keys under a prefix: one that ends within a name is woken for its neighbours, too. Keys are their own
+    /// folders here: none ends with a slash.
+    fn folder(self) -> &'a str {
+        match self {
+            Self::Prefix(prefix) => prefix.rfind('/').map_or("", |slash| &prefix[..=slash]),
+            Self::Key(key) => key,
+        }
+    }
 }
 
-/// All folders that a key is in.
+/// All folders that a key is in, and itself.
 fn folders(key: &str) -> impl Iterator<Item = &str> {
-    std::iter::once("").chain(key.match_indices('/').map(|(slash, _)| &key[..=slash]))
+    let folders = key.match_indices('/').map(|(slash, _)| &key[..=slash]);
+    std::iter::once("").chain(folders).chain(std::iter::once(key).filter(|key| !key.ends_with('/')))
 }
 
 #[cfg(test)]
@@ -125,18 +148,20 @@ mod tests {
     fn a_change_concerns_watches_of_its_folders_once() {
         let mut interests = Interests::default();
         let prefixes = ["", "/", "/a/", "/a/b/", "/a/b/x", "/c/", "/a/b/c/"];
-        let places = prefixes.map(|prefix| interests.enter(prefix));
+        let places = prefixes.map(|prefix| interests.enter(Watched::Prefix(prefix)));
+        let keys = ["/a/b/z", "/a/b"].map(|key| interests.enter(Watched::Key(key)));
         let concerned = interests.note(&[event("/a/b/xy", 3), event("/a/b/z", 4)]);
-        assert_eq!(concerned.0.len(), 5);
+        assert_eq!(concerned.0.len(), 6);
         assert_eq!(interests.note(&[event("/a/b/xy", 5)]).0.len(), 0, "they know already");
         let taken: Vec<_> = places.iter().map(|place| interests.take(place)).collect();
         let three = Some(Revision(3));
         assert_eq!(taken, [three, three, three, three, three, None, None]);
+        assert_eq!(keys.each_ref().map(|place| interests.take(place)), [Some(Revision(4)), None]);
         assert!(interests.is_quiet(&places[0]));
         assert_eq!(interests.note(&[event("/c/d", 6)]).0.len(), 3);
         assert!(!interests.is_quiet(&places[0]));
-        assert_eq!(interests.everyone().0.len(), places.len());
-        for place in &places {
+        assert_eq!(interests.everyone().0.len(), places.len() + keys.len());
+        for place in places.iter().chain(&keys) {
             interests.leave(place);
         }
         assert!(interests.folders.is_empty());

@@ -16,7 +16,7 @@ use crate::store::{
     ages::Ages,
     entry::Meta,
     figures::Figures,
-    interest::{Concerned, Interests, Place},
+    interest::{Concerned, Interests, Place, Watched},
     read::Snapshot,
     recent::{Changes, Recent},
 };
@@ -138,10 +138,10 @@ impl Shared {
         concerned
     }
 
-    /// A place for a watch of the keys under `prefix`, which will be woken for all changes after the revision that is answered.
-    pub(super) fn enter(&self, prefix: &str) -> (Place, Revision) {
+    /// A place for a watch, which will be woken for all changes after the revision that is answered.
+    pub(super) fn enter(&self, watched: Watched<'_>) -> (Place, Revision) {
         let mut state = self.lock();
-        (state.interests.enter(prefix), self.revision())
+        (state.interests.enter(watched), self.revision())
     }
 
     /// Gives a place back.

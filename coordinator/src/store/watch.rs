@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use dunlin_link::Revision;
 
-use crate::store::{StoreError, WatchEvent, interest::Place, recent::Changes, shared::Shared};
+use crate::store::{
+    StoreError, WatchEvent,
+    interest::{Place, Watched},
+    recent::Changes,
+    shared::Shared,
+};
 
 /// A stream of changes in revision order. Holds no queue of its own: it is a place in the store's history.
 #[derive(Debug)]
@@ -12,6 +17,8 @@ pub struct Watch {
     shared: Arc<Shared>,
     place: Place,
     prefix: String,
+    /// Whether the prefix is the one key that is watched.
+    is_key: bool,
     /// Everything up to here was told, or does not concern this watch.
     position: Revision,
     /// Between the position and this, changes may concern it.
@@ -20,7 +27,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(shared: &Arc<Shared>, prefix: &str, from: Revision) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        watched: Watched<'_>,
+        from: Revision,
+    ) -> Result<Self, StoreError> {
         if !shared.is_recent(from) {
             shared.check_kept(from)?;
         }
@@ -28,9 +39,9 @@ impl Watch {
         if from > newest {
             return Err(StoreError::Future { asked: from, newest });
         }
-        let (place, target) = shared.enter(prefix);
-        let prefix = prefix.to_owned();
-        Ok(Self { shared: Arc::clone(shared), place, prefix, position: from, target, ended: false })
+        let (place, target) = shared.enter(watched);
+        let (prefix, is_key) = (watched.prefix().to_owned(), matches!(watched, Watched::Key(_)));
+        Ok(Self { shared: Arc::clone(shared), place, prefix, is_key, position: from, target, ended: false })
     }
 
     /// The next changes: all of one revision or more, never part of one. `None` when the store closed, or after an error. Nothing
@@ -108,9 +119,17 @@ impl Watch {
     }
 
     async fn changes(&self) -> Result<Changes, StoreError> {
-        if let Some(changes) = self.shared.recent_changes(self.position, &self.prefix) {
-            return Ok(changes);
+        let mut changes = match self.shared.recent_changes(self.position, &self.prefix) {
+            Some(changes) => changes,
+            None => self.older_changes().await?,
+        };
+        if self.is_key {
+            changes.events.retain(|event| event.key == self.prefix);
         }
+        Ok(changes)
+    }
+
+    async fn older_changes(&self) -> Result<Changes, StoreError> {
         self.shared.check_kept(self.position)?;
         let (position, prefix) = (self.position, self.prefix.clone());
         self.shared.read(move |snapshot| snapshot.changes(position, &prefix)).await?.0
