@@ -80,7 +80,31 @@ const NO_REVISION: i64 = -1;
 
 #[cfg(test)]
 mod tests {
+    use proptest::{
+        option,
+        prelude::{prop_assert, prop_assert_eq, proptest},
+    };
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_place_round_trips(revision in option::of(1..=u64::MAX >> 1), after in r"[a-z0-9./-]{1,20}") {
+            let token = ContinueToken { revision: revision.map(Revision), after: format!("/r/pods/{after}") };
+            let read = ContinueToken::decode(&token.encode("/r/pods/"), "/r/pods/");
+            let leads_out = after.split('/').any(|part| part == "..");
+            prop_assert_eq!(read.ok(), (!leads_out).then_some(token));
+        }
+
+        #[test]
+        fn what_is_read_stays_under_its_prefix(text in r#"[{}":,a-z0-9./_-]{0,60}"#) {
+            for text in [base64url::encode(text.as_bytes()), text] {
+                if let Ok(token) = ContinueToken::decode(&text, "/r/pods/") {
+                    prop_assert!(token.after.starts_with("/r/pods/") && token.after.len() > "/r/pods/".len());
+                }
+            }
+        }
+    }
 
     #[test]
     fn tokens_round_trip() {

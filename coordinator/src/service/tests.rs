@@ -8,6 +8,7 @@ mod evictions;
 mod exec;
 mod golden;
 mod health;
+mod hostile;
 mod large;
 mod limits;
 mod lists;

@@ -1,5 +1,10 @@
 //! Paths, queries and tokens as clients write them, and as attackers do.
 
+use proptest::{
+    collection::vec,
+    prelude::{prop_assert, prop_assert_eq, proptest},
+};
+
 use super::{bearer, path, query};
 
 #[test]
@@ -65,4 +70,29 @@ fn a_bearer_token_is_what_follows_its_scheme() {
     check("Bearer", None);
     check("Bearer ", None);
     check("Basic YTpi", None);
+}
+
+proptest! {
+    #[test]
+    fn a_path_never_leads_out_of_itself(raw in r"(/|[a-z]|[.]|%2[eEfF]|%25|%00|%c3%a9|%|\\|\PC){0,24}") {
+        if let Ok(path) = path(&raw) {
+            prop_assert!(path.starts_with('/') && !path.contains("//") && !path.contains('\0'), "{path}");
+            prop_assert!(path.split('/').all(|segment| segment != "." && segment != ".."), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_escaped_is_read_back(parameters in vec((r"\PC{0,8}", r"\PC{0,8}"), 0..4)) {
+        let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let raw: Vec<String> =
+            parameters.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+        prop_assert_eq!(query(&raw.join("&")).unwrap(), parameters);
+    }
+
+    #[test]
+    fn no_query_is_too_strange(raw in r"([a-z&=+%]|%[0-9a-f]{2}|\PC){0,24}") {
+        if let Ok(parameters) = query(&raw) {
+            prop_assert!(parameters.len() <= raw.split('&').count());
+        }
+    }
 }

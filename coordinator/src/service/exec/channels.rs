@@ -203,7 +203,46 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use proptest::{
+        collection::vec,
+        prelude::{any, prop_assert, proptest},
+    };
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_message_is_read_or_left(bytes in vec(any::<u8>(), 0..40), text in r"[0-9/A-Za-z+=]{0,12}|\\PC{0,8}") {
+            for channels in [Channels::V5, Channels::V4, Channels::V4Base64] {
+                for message in [Message::binary(bytes.clone()), Message::text(text.clone())] {
+                    let length = message.len();
+                    let read = channels.content(message);
+                    prop_assert!(read.is_none_or(|(_, content)| content.len() < length));
+                }
+            }
+        }
+
+        /// Frames of any shape: the conversation ends, whatever came before.
+        #[test]
+        fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..200), masked in any::<bool>()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (mut client, server) = tokio::io::duplex(1 << 16);
+                let mut sent = bytes;
+                if masked && sent.len() > 1 {
+                    // What a client must do, so that its frames are looked into.
+                    sent[0] &= 0x8f;
+                    sent[1] |= 0x80;
+                }
+                client.write_all(&sent).await.unwrap();
+                drop(client);
+                let (_, mut incoming) = websocket::server(Box::new(server)).await.split();
+                while let Some(Ok(message)) = incoming.next().await {
+                    Channels::V5.content(message);
+                }
+            });
+        }
+    }
 
     #[test]
     fn messages_say_their_channel() {
