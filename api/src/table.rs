@@ -1,7 +1,7 @@
 //! `meta.k8s.io/v1` tables: what `get` shows.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{kind::Kind, value::text};
 
@@ -24,14 +24,15 @@ pub fn render<'a>(
     include: IncludeObject,
     now: Timestamp,
 ) -> Value {
-    let rows: Vec<Value> = objects.into_iter().map(|object| row(kind, object, include, now)).collect();
-    json!({
+    let mut table = json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {},
         "columnDefinitions": column_definitions(kind),
-        "rows": rows,
-    })
+    });
+    // Put in and not written out in the macro, which would copy them once more.
+    table["rows"] = objects.into_iter().map(|object| row(kind, object, include, now)).collect();
+    table
 }
 
 /// The `columnDefinitions` of the kind's tables.
@@ -51,12 +52,14 @@ fn column_definitions(kind: &Kind) -> Vec<Value> {
 
 /// An object's metadata, as a `PartialObjectMetadata`.
 pub fn partial_metadata(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+    let mut partial = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"});
+    partial["metadata"] = object["metadata"].clone();
+    partial
 }
 
 /// The row of an object, as of `now`.
 pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
-    let mut row = json!({"cells": (kind.row)(object, now)});
+    let mut row = Value::from(Map::from_iter([("cells".to_owned(), (kind.row)(object, now).into())]));
     match include {
         IncludeObject::None => {}
         IncludeObject::Metadata => row["object"] = partial_metadata(object),

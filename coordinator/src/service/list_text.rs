@@ -2,13 +2,17 @@
 //!
 //! All that stands before the items is known before the first of them, so that nothing has to be gathered.
 
-use dunlin_api::{Status, table, yaml};
-use serde_json::{Map, Value, json};
+use dunlin_api::{
+    Status,
+    table::{self, IncludeObject},
+    yaml,
+};
+use serde_json::{Map, Value};
 
 use super::{
-    media::{Encoding, Shape},
+    media::{Encoding, MetaVersion, Shape},
     served,
-    shape::{ITEM_EXTRA_BYTES, Shaper, partial, set_version, without_kind},
+    shape::{ITEM_EXTRA_BYTES, Shaper, partial, set_row_version, without_kind},
     stored,
 };
 use crate::store::KeyValue;
@@ -86,13 +90,18 @@ impl ListText {
                     self.item(&partial(&shaper.served(item)?, version), text)?;
                 }
             }
+            Shape::Table(version) if self.splices_rows() => {
+                for item in items {
+                    self.comma(text);
+                    self.row(item, version, text)?;
+                }
+            }
             Shape::Table(version) => {
                 for item in items {
                     let object = shaper.served(item)?;
-                    let row = table::row(shaper.kind, &object, shaper.include, shaper.now);
-                    let mut table = json!({ "rows": [row] });
-                    set_version(&mut table, version);
-                    self.item(&table["rows"][0], text)?;
+                    let mut row = table::row(shaper.kind, &object, shaper.include, shaper.now);
+                    set_row_version(&mut row, version);
+                    self.item(&row, text)?;
                 }
             }
         }
@@ -106,6 +115,31 @@ impl ListText {
             (Encoding::Yaml, Items::Some) => b"",
             (Encoding::Json | Encoding::Protobuf, _) => b"]}",
         });
+    }
+
+    /// Whether the metadata in rows can be copied as it is stored.
+    fn splices_rows(&self) -> bool {
+        let Shaper { accepted, include, kind, .. } = self.shaper;
+        accepted.encoding == Encoding::Json
+            && include == IncludeObject::Metadata
+            && served::is_as_stored(kind)
+    }
+
+    /// Writes a row: cells from what is decoded of an object, its metadata as it is stored.
+    fn row(&self, item: &KeyValue, version: MetaVersion, text: &mut Vec<u8>) -> Result<(), Status> {
+        let Shaper { kind, now, .. } = self.shaper;
+        let (object, metadata) =
+            stored::decode_for_row(&item.value, item.mod_revision).map_err(Status::internal)?;
+        let row = table::row(kind, &object, IncludeObject::None, now);
+        serde_json::to_writer(&mut *text, &row).map_err(Status::internal)?;
+        let closing = text.pop();
+        debug_assert_eq!(closing, Some(b'}'), "a row is an object with cells");
+        let (kind, version) = ("PartialObjectMetadata", version.api_version());
+        let head = format!(",\"object\":{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":");
+        text.extend_from_slice(head.as_bytes());
+        metadata.write(text);
+        text.extend_from_slice(b"}}");
+        Ok(())
     }
 
     fn item(&mut self, item: &Value, text: &mut Vec<u8>) -> Result<(), Status> {

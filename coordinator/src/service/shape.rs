@@ -193,11 +193,16 @@ pub(super) fn partial(object: &Value, version: MetaVersion) -> Value {
 pub(super) fn set_version(table: &mut Value, version: MetaVersion) {
     table["apiVersion"] = version.api_version().into();
     for row in table["rows"].as_array_mut().into_iter().flatten() {
-        // Indexing makes the null that a row without an object has.
-        let object = &mut row["object"];
-        if object["kind"] == "PartialObjectMetadata" {
-            object["apiVersion"] = version.api_version().into();
-        }
+        set_row_version(row, version);
+    }
+}
+
+/// The same for one row.
+pub(super) fn set_row_version(row: &mut Value, version: MetaVersion) {
+    // Indexing makes the null that a row without an object has.
+    let object = &mut row["object"];
+    if object["kind"] == "PartialObjectMetadata" {
+        object["apiVersion"] = version.api_version().into();
     }
 }
 

@@ -8,7 +8,10 @@ use dunlin_api::{
 use dunlin_link::Revision;
 use serde_json::{Map, Value};
 
+pub(super) use self::row_parts::StoredMetadata;
 use crate::store::{KeyValue, value::StoredObject};
+
+mod row_parts;
 
 /// All API objects are under this prefix.
 pub const REGISTRY_PREFIX: &str = "/registry/";
@@ -145,6 +148,18 @@ pub fn decode(value: &[u8], revision: Revision) -> Result<Value, MalformedObject
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut).ok_or(MalformedObject)?;
     metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
     Ok(object)
+}
+
+/// Decodes of a stored object what the cells of its row are made of, which is all but `managedFields`; beside it the metadata as text.
+///
+/// # Errors
+/// When the value is not one of ours.
+pub(super) fn decode_for_row(
+    value: &[u8],
+    revision: Revision,
+) -> Result<(Value, StoredMetadata<'_>), MalformedObject> {
+    let stored = StoredObject::from_value(value).map_err(|_| MalformedObject)?;
+    row_parts::read(stored.json(), revision).map_err(|_| MalformedObject)
 }
 
 /// The JSON of a stored object, without a resource version.
