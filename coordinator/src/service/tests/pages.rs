@@ -74,7 +74,11 @@ async fn list(fixture: &Fixture, random: &mut StdRng) -> Listed {
             request = request.with_query("labelSelector", &format!("colour={colour}"));
         }
         let page = fixture.expect(200, request).await;
-        assert_eq!(*moment.get_or_insert(revision(&page)), revision(&page), "a page of another moment");
+        assert_eq!(
+            *moment.get_or_insert_with(|| revision(&page)),
+            revision(&page),
+            "a page of another moment"
+        );
         let found = page["items"].as_array().unwrap();
         assert!(found.len() <= limit);
         items.extend(found.iter().cloned());
@@ -182,7 +186,7 @@ async fn a_list_that_history_has_left_behind_can_go_on_with_the_newest() {
     while let Some(next) = token {
         let page = fixture.expect(200, onward(&next)).await;
         // The rest is of one moment again, a later one.
-        assert_eq!(*moment.get_or_insert(revision(&page)), revision(&page));
+        assert_eq!(*moment.get_or_insert_with(|| revision(&page)), revision(&page));
         found.extend(page["items"].as_array().unwrap().iter().cloned());
         token = page["metadata"]["continue"].as_str().map(str::to_owned);
     }
