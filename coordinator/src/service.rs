@@ -44,6 +44,7 @@ mod openapi;
 mod options;
 mod patch;
 mod path;
+pub mod proxy;
 mod query;
 mod response;
 mod reviews;

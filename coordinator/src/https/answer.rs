@@ -53,7 +53,7 @@ pub(super) fn answer(
     }
     for (name, value) in headers {
         // What cannot be a header is a defect of ours and must not cost the answer.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_ref()), HeaderValue::try_from(value)) {
             answer_headers.append(name, value);
         }
     }

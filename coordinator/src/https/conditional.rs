@@ -38,7 +38,7 @@ mod tests {
         let response = Response::bytes(200, "application/json", "{}").with_header("etag", "\"AB\"");
         let answer = unless_known(&parts, response);
         assert_eq!(answer.head.status, expected, "{shown:?}");
-        assert_eq!(answer.headers, [("etag", "\"AB\"".to_owned())]);
+        assert_eq!(answer.headers, [("etag".into(), "\"AB\"".to_owned())]);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::sync::PoisonError;
 
 use dunlin_api::Status;
-use http::{Method, Request, Version};
-use hyper::body::Incoming;
+use http::{Method, Request, Version, request::Parts};
+use hyper::body::{Body as _, Incoming};
+use tokio::io::{Empty, empty};
+use tokio_util::either::Either;
 use tracing::debug;
 
 use super::{
@@ -18,7 +20,10 @@ use super::{
 };
 use crate::{
     authn::{Shown, Unauthenticated},
-    service::{Offer, Response},
+    service::{
+        Offer, Response,
+        proxy::{Passed, PassedBody, is_passed_on},
+    },
     tokens::KeyError,
 };
 
@@ -29,7 +34,7 @@ impl Shared {
         let upgraded = (request.version() == Version::HTTP_11).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let offer = upgraded.as_ref().map_or_else(Offer::none, |_| Offer::read(&parts.headers));
-        let response = self.respond(&parts, offer, BodyReader::new(body)).await;
+        let response = self.respond(&parts, offer, body).await;
         let (answer, upgrade) = answer(unless_known(&parts, response), Coding::asked(&parts), exchange);
         if let Some(leaving) = upgraded.zip(upgrade) {
             *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(leaving);
@@ -38,7 +43,7 @@ impl Shared {
         if parts.method == Method::HEAD { without_body(answer) } else { answer }
     }
 
-    async fn respond(&self, parts: &http::request::Parts, offer: Offer, body: BodyReader) -> Response {
+    async fn respond(&self, parts: &Parts, offer: Offer, body: Incoming) -> Response {
         if parts.headers.len() > HEADERS_MAX {
             return Status::failure(431, "", format!("the request has more than {HEADERS_MAX} headers"))
                 .into();
@@ -62,6 +67,7 @@ impl Shared {
             Ok(head) => head,
             Err(status) => return status.into(),
         };
+        let (offer, body) = with_request(parts, offer, body);
         match request::impersonation(parts) {
             Ok(None) => self.front.api.handle_offer(&user, head, offer, body).await,
             Ok(Some(other)) => match self.front.api.impersonate(&user, &other, &head.accept).await {
@@ -71,6 +77,20 @@ impl Shared {
             Err(refused) => refused,
         }
     }
+}
+
+/// Hands the whole request over where it is to be passed on; the API itself then finds no body.
+fn with_request(parts: &Parts, offer: Offer, body: Incoming) -> (Offer, Either<BodyReader, Empty>) {
+    if !is_passed_on(parts.uri.path()) {
+        return (offer, Either::Left(BodyReader::new(body)));
+    }
+    let passed = Passed {
+        method: parts.method.clone(),
+        uri: parts.uri.clone(),
+        headers: parts.headers.clone(),
+        body: (!body.is_end_stream()).then(|| PassedBody::new(BodyReader::new(body))),
+    };
+    (offer.with_request(passed), Either::Right(empty()))
 }
 
 /// The answer to whoever showed what is not good.

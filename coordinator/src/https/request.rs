@@ -6,6 +6,8 @@ use dunlin_api::Status;
 use dunlin_link::rpc::{Method, RequestHead};
 use http::{HeaderMap, header, request::Parts};
 
+use crate::service::proxy::is_passed_on;
+
 pub(super) use self::impersonation::impersonation;
 
 /// Reads the head of a request.
@@ -14,7 +16,11 @@ pub(super) use self::impersonation::impersonation;
 /// 400 and 405 for what is no request of this API.
 pub(super) fn head(parts: &Parts) -> Result<RequestHead, Status> {
     Ok(RequestHead {
-        method: method(&parts.method)?,
+        method: match &parts.method {
+            // The pod is asked for what was asked here.
+            &http::Method::HEAD if is_passed_on(parts.uri.path()) => Method::Get,
+            other => method(other)?,
+        },
         path: path(parts.uri.path())?,
         query: query(parts.uri.query().unwrap_or_default())?,
         content_type: text(&parts.headers, header::CONTENT_TYPE),

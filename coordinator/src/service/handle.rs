@@ -32,6 +32,7 @@ use super::{
     options::{ApplyOptions, ListRequest, WatchRequest, WriteOptions},
     patch,
     path::{self, ResourceRequest, Target, Verb},
+    proxy,
     query::Query,
     response::{Body, Response},
     routes::{self, Call},
@@ -92,7 +93,8 @@ impl ApiService {
         asked: &mut Asked,
         body: Source<'_>,
     ) -> Result<Response, Status> {
-        let query = Query::new(head.query).sent_by(head.user_agent);
+        let mut head = head;
+        let query = Query::new(std::mem::take(&mut head.query)).sent_by(head.user_agent.clone());
         let target = path::parse(head.method, &head.path, &query);
         *asked = match &target {
             Ok(Target::Resource(request)) => Asked::resource(request, &head.content_type),
@@ -114,6 +116,12 @@ impl ApiService {
                         .with_warnings(deprecation.map(str::to_owned).into_iter().collect())
                         .holding(lasting)
                 })
+            }
+            Target::Resource(request) if request.subresource == proxy::NAME => {
+                let seat = self.inner.seats.take(Work::Long, user).await?;
+                let lasting = self.inner.figures.lasting(*asked);
+                let served = self.serve_proxy(user, &request, (&head, &query), offer, body).await;
+                served.map(|response| response.holding((seat, lasting)))
             }
             Target::Resource(request) if exec::is_stream(&request) => {
                 let seat = self.inner.seats.take(Work::Long, user).await?;

@@ -3,7 +3,7 @@
 use dunlin_api::{FieldSelector, Kind, Status, kind};
 use dunlin_link::rpc::Method;
 
-use super::query::Query;
+use super::{proxy, query::Query};
 
 /// What a request asks of which resource; the attributes that authorization looks at.
 #[derive(Clone, Debug)]
@@ -111,6 +111,9 @@ pub(super) fn parse(method: Method, path: &str, query: &Query) -> Result<Target,
 
 /// Refuses what objects of a kind cannot be asked for.
 fn check_verb(kind: &Kind, place: &Place<'_>, verb: Verb) -> Result<(), Status> {
+    if place.subresource == proxy::NAME {
+        return if kind.has_subresource(proxy::NAME) { Ok(()) } else { Err(Status::no_such_resource()) };
+    }
     let is_served = !place.subresource.is_empty() || kind.verbs.contains(&verb.as_str());
     if is_served { Ok(()) } else { Err(Status::method_not_allowed()) }
 }
@@ -145,6 +148,11 @@ impl<'a> Place<'a> {
             ["namespaces", name, subresource @ ("status" | "finalize")] => {
                 place("", "namespaces", name, subresource)
             }
+            // What is asked of the other end is no part of it.
+            ["namespaces", namespace, plural, name, proxy::NAME, ..] => {
+                place(namespace, plural, name, proxy::NAME)
+            }
+            ["nodes", name, proxy::NAME, ..] => place("", "nodes", name, proxy::NAME),
             ["namespaces", namespace, plural] => place(namespace, plural, "", ""),
             ["namespaces", namespace, plural, name] => place(namespace, plural, name, ""),
             ["namespaces", namespace, plural, name, subresource] => {
@@ -180,7 +188,7 @@ fn verb(method: Method, place: &Place<'_>, query: &Query, legacy_watch: LegacyWa
         (Method::Post, true) if !place.subresource.is_empty() => Verb::Create,
         (Method::Put, true) => Verb::Update,
         (Method::Patch, true) => Verb::Patch,
-        (Method::Delete, true) if place.subresource.is_empty() => Verb::Delete,
+        (Method::Delete, true) if matches!(place.subresource, "" | proxy::NAME) => Verb::Delete,
         (Method::Delete, false) => Verb::DeleteCollection,
         _ => return Err(Status::method_not_allowed()),
     };

@@ -21,6 +21,11 @@ impl Query {
         Self { user_agent, ..self }
     }
 
+    /// All parameters.
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
     /// Who owns what the request changes: as it says, or as its program calls itself.
     pub(super) fn manager(&self) -> String {
         match self.text("fieldManager") {

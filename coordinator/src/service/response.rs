@@ -1,6 +1,7 @@
 //! Answers: a head, and a body that is either there or still coming.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     pin::Pin,
     task::{Context, Poll},
@@ -21,7 +22,7 @@ pub struct Response {
     /// Code, media type, warnings.
     pub head: ResponseHead,
     /// Further headers of HTTP, for which the front over QUIC has no place: nothing that an answer needs to be understood.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// What follows.
     pub body: Body,
 }
@@ -113,7 +114,8 @@ impl Response {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let headers = vec![("upgrade", protocol.to_owned()), ("connection", "Upgrade".to_owned())];
+        let headers =
+            vec![("upgrade".into(), protocol.to_owned()), ("connection".into(), "Upgrade".to_owned())];
         Self { head: head(101, ""), headers, body: Body::Upgrade(Upgrade::new(talk)) }
     }
 
@@ -145,7 +147,7 @@ impl Response {
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.headers.push((name.into(), value.into()));
         self
     }
 

@@ -17,6 +17,7 @@ mod nodes;
 mod openapi;
 mod pages;
 mod pods;
+mod proxy;
 mod reviews;
 mod services;
 mod versions;

@@ -5,11 +5,16 @@
 //! once the answer has been sent. Headers of the handshake are added with `with_header`. Whatever else it answers is a plain answer,
 //! and the connection goes on in HTTP. The talk is dropped when the coordinator stops or the client is expelled.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, header};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::proxy::Passed;
 
 /// Both directions of a connection that left HTTP.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,9 +22,11 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 /// What a client offers to go on with.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Offer {
     headers: HeaderMap,
+    /// The request itself, where it is to be handed on.
+    passed: Mutex<Option<Passed>>,
 }
 
 /// What is done with a connection that left HTTP.
@@ -33,7 +40,8 @@ impl Offer {
 
     /// An offer of this protocol alone.
     pub(crate) fn of(protocol: &'static str) -> Self {
-        Self { headers: HeaderMap::from_iter([(header::UPGRADE, http::HeaderValue::from_static(protocol))]) }
+        let headers = [(header::UPGRADE, http::HeaderValue::from_static(protocol))];
+        Self { headers: HeaderMap::from_iter(headers), passed: Mutex::default() }
     }
 
     /// Reads the headers of a request of HTTP/1.1. The offer keeps them when there is one, because handshakes have headers of their own.
@@ -43,7 +51,18 @@ impl Offer {
         let is_offer = headers.contains_key(header::UPGRADE)
             && connection
                 .any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")));
-        if is_offer { Self { headers: headers.clone() } } else { Self::none() }
+        if is_offer { Self { headers: headers.clone(), passed: Mutex::default() } } else { Self::none() }
+    }
+
+    /// Adds the whole request, for a path that leads through a proxy.
+    #[must_use]
+    pub fn with_request(self, passed: Passed) -> Self {
+        Self { passed: Mutex::new(Some(passed)), ..self }
+    }
+
+    /// The whole request, once.
+    pub(super) fn take_passed(&self) -> Option<Passed> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The protocol that is offered, for instance `websocket` or `SPDY/3.1`.

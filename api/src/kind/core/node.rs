@@ -17,7 +17,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     short_names: &["no"],
     namespaced: false,
     schema: "io.k8s.api.core.v1.Node",
-    subresources: &[Subresource::STATUS],
+    subresources: &[Subresource::proxy("NodeProxyOptions"), Subresource::STATUS],
     columns: &[
         Column::NAME,
         Column::shown("Status", "Whether it is ready and takes new pods."),

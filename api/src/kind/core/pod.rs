@@ -35,6 +35,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Subresource::created("eviction", "policy", "Eviction"),
         Subresource::stream("exec", "PodExecOptions"),
         Subresource { verbs: &["get"], ..Subresource::part("log") },
+        Subresource::proxy("PodProxyOptions"),
         Subresource::STATUS,
     ],
     columns: &[

@@ -33,7 +33,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     categories: &["all"],
     schema: "io.k8s.api.core.v1.Service",
     removed: Removed::LastState,
-    subresources: &[Subresource::STATUS],
+    subresources: &[Subresource::proxy("ServiceProxyOptions"), Subresource::STATUS],
     columns: &[
         Column::NAME,
         Column::shown("Type", "How it can be reached."),
