@@ -41,7 +41,7 @@ use dunlin_link::{
     bandwidth::Budget,
     exec::{AttachRequest, ExecRequest},
     health::{Health, OutboxState},
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     message::Epoch,
     moment::Moment,
     sealed::SealingPublicKey,
@@ -142,6 +142,7 @@ pub trait SessionHost: Send + Sync + 'static {
     fn open_log(
         &self,
         request: LogRequest,
+        streams: LogStreams,
     ) -> impl Future<Output = Result<Box<dyn AsyncRead + Send + Unpin>, String>> + Send;
 }
 

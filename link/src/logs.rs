@@ -4,6 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{PodUid, UnixMillis};
 
+/// Of which streams of the container lines are wanted; in the words of `PodLogOptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogStreams {
+    /// Of both, as they came.
+    #[default]
+    All,
+    /// Of standard output.
+    Stdout,
+    /// Of standard error.
+    Stderr,
+}
+
 /// Which lines of which log; fields as in `PodLogOptions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRequest {

@@ -11,7 +11,7 @@ use crate::{
     Digest, PodUid,
     exec::{AttachRequest, ExecRequest},
     frame::{Kind, Message},
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
 };
 
 /// Asks a node for a container's log.
@@ -21,7 +21,16 @@ pub struct LogOpen {
     pub request: LogRequest,
 }
 
-/// What a node answers to [`LogOpen`].
+/// Asks a node for some of a container's log. Since version 3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStreamsOpen {
+    /// Which log.
+    pub request: LogRequest,
+    /// Which of its lines.
+    pub streams: LogStreams,
+}
+
+/// What a node answers to [`LogOpen`] and [`LogStreamsOpen`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogAnswer {
     /// The log's bytes follow.
@@ -103,6 +112,10 @@ pub enum StreamRefusal {
 
 impl Message for LogOpen {
     const KIND: Kind = Kind(0x0301);
+}
+
+impl Message for LogStreamsOpen {
+    const KIND: Kind = Kind(0x0305);
 }
 
 impl Message for LogAnswer {

@@ -20,7 +20,7 @@ use dunlin_edge_node_core::{
 use dunlin_link::{
     ContainerId, PodUid, UnixMillis,
     assignment::{AssignmentChange, Refusal},
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     status::PodStatusReport,
 };
 use tokio::{io::AsyncRead, sync::Notify};
@@ -265,7 +265,11 @@ impl SessionHost for HollowHost {
         self.shown().unacked.iter().cloned().collect()
     }
 
-    async fn open_log(&self, _request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
+    async fn open_log(
+        &self,
+        _request: LogRequest,
+        _streams: LogStreams,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
         Err("a hollow node keeps no logs".into())
     }
 }

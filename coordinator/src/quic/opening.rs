@@ -11,8 +11,9 @@ use std::{
 use dunlin_link::{
     NodeName,
     frame::{Kind, Message},
+    logs::{LogRequest, LogStreams},
     message::Unsupported,
-    stream::{LogAnswer, LogOpen, StreamAnswer},
+    stream::{LogAnswer, LogOpen, LogStreamsOpen, StreamAnswer},
 };
 use quinn::{Connection, VarInt};
 use tokio::{
@@ -27,7 +28,7 @@ use super::{
     STREAM_RECEIVE_WINDOW,
     gate::{Gate, Waiting},
     link::RECEIVE_WINDOW,
-    stream::{read_frame, read_head, write_head},
+    stream::{read_frame, write_head},
 };
 use crate::sessions::{
     LogReader, NodeStream, OpenLog, OpenLogError, OpenStream, OpenStreamError, SessionEnd, StreamOpen, Wish,
@@ -48,10 +49,10 @@ pub(super) async fn serve(
                 let (room, node, gate) = (Arc::clone(&room), node.clone(), Arc::clone(gate));
                 opening.spawn(async move {
                     match *wish {
-                        Wish::Log(OpenLog { request, reply }) => {
-                            let opened = timeout(OPEN_TIMEOUT, open_log(&room.connection, LogOpen { request }));
+                        Wish::Log(OpenLog { request, streams, reply }) => {
+                            let opened = timeout(OPEN_TIMEOUT, open_log(&room.connection, request, streams));
                             let opened = match opened.await {
-                                Ok(Ok(opened)) => opened,
+                                Ok(Ok(opened)) => opened.map_err(|refused| refused.unwrap_or(OpenLogError::Unsupported(node))),
                                 _ => Err(OpenLogError::Failed(node)),
                             };
                             // Whoever asked may have left; the stream then ends with the reader.
@@ -78,14 +79,29 @@ pub(super) async fn serve(
     }
 }
 
-async fn open_log(connection: &Connection, open: LogOpen) -> io::Result<Result<LogReader, OpenLogError>> {
+/// `None` where the node does not know what it is asked.
+async fn open_log(
+    connection: &Connection,
+    request: LogRequest,
+    streams: LogStreams,
+) -> io::Result<Result<LogReader, Option<OpenLogError>>> {
     let (mut output, mut input) = connection.open_bi().await?;
     let _ = output.set_priority(LOG_PRIORITY);
-    write_head(&mut output, &open).await?;
+    match streams {
+        // Which every version knows.
+        LogStreams::All => write_head(&mut output, &LogOpen { request }).await?,
+        LogStreams::Stdout | LogStreams::Stderr => {
+            write_head(&mut output, &LogStreamsOpen { request, streams }).await?;
+        }
+    }
     output.finish().map_err(io::Error::other)?;
-    Ok(match read_head(&mut input).await.map_err(io::Error::other)? {
+    let answer = read_frame(&mut input).await.map_err(io::Error::other)?;
+    if answer.kind == Unsupported::KIND {
+        return Ok(Err(None));
+    }
+    Ok(match answer.decode().map_err(io::Error::other)? {
         LogAnswer::Opened => Ok(LogReader::new(input)),
-        LogAnswer::Refused(reason) => Err(OpenLogError::Refused(reason)),
+        LogAnswer::Refused(reason) => Err(Some(OpenLogError::Refused(reason))),
     })
 }
 

@@ -4,9 +4,16 @@ mod container;
 
 use std::fmt;
 
-use dunlin_api::{Status, field::FieldError, time::parse_time};
+use dunlin_api::{
+    Status,
+    field::{FieldError, aggregate},
+    time::parse_time,
+};
 use dunlin_coordinator_core::mirror;
-use dunlin_link::{NodeName, PodUid, UnixMillis, logs::LogRequest};
+use dunlin_link::{
+    NodeName, PodUid, UnixMillis,
+    logs::{LogRequest, LogStreams},
+};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -29,6 +36,7 @@ pub trait LogSource: fmt::Debug + Send + Sync {
         &'a self,
         node: &'a NodeName,
         request: LogRequest,
+        streams: LogStreams,
     ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>>;
 }
 
@@ -60,9 +68,10 @@ impl LogSource for Sessions {
         &'a self,
         node: &'a NodeName,
         request: LogRequest,
+        streams: LogStreams,
     ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>> {
         Box::pin(async move {
-            match self.open_log(node, request).await {
+            match self.open_log(node, request, streams).await {
                 Ok(reader) => Ok(Box::new(reader) as Box<dyn AsyncRead + Send + Unpin>),
                 Err(OpenLogError::Refused(why)) => Err(LogError::Refused(why)),
                 Err(OpenLogError::NotConnected(node)) => Err(LogError::NotConnected { node }),
@@ -101,10 +110,11 @@ impl ApiService {
         let source = self.inner.attached.logs.get();
         let source =
             source.ok_or_else(|| Status::service_unavailable("logs are not served by this coordinator"))?;
-        let reader = source.open(&NodeName::new(node), log).await.map_err(|error| match error {
-            LogError::Refused(why) => Status::bad_request(why),
-            error => Status::service_unavailable(error.to_string()),
-        })?;
+        let reader =
+            source.open(&NodeName::new(node), log, options.streams).await.map_err(|error| match error {
+                LogError::Refused(why) => Status::bad_request(why),
+                error => Status::service_unavailable(error.to_string()),
+            })?;
         Ok(Response::stream(TEXT, ByteStream::from_reader(reader)))
     }
 }
@@ -117,6 +127,7 @@ struct LogOptions {
     since: Option<UnixMillis>,
     tail_lines: Option<u64>,
     limit_bytes: Option<u64>,
+    streams: LogStreams,
 }
 
 impl LogOptions {
@@ -147,6 +158,19 @@ impl LogOptions {
                 "at most one of `sinceTime` or `sinceSeconds` may be specified",
             ));
         }
+        let streams = match query.text("stream") {
+            "" | "All" => Some(LogStreams::All),
+            "Stdout" => Some(LogStreams::Stdout),
+            "Stderr" => Some(LogStreams::Stderr),
+            other => {
+                errors.push(FieldError::not_supported("stream", other, &["All", "Stderr", "Stdout"]));
+                None
+            }
+        };
+        if streams != Some(LogStreams::All) && query.value("tailLines").is_some() {
+            let why = "`tailLines` and specific `stream` are mutually exclusive for now";
+            errors.push(FieldError::forbidden("", why));
+        }
         if !errors.is_empty() {
             return Err(invalid(pod, &errors));
         }
@@ -161,13 +185,13 @@ impl LogOptions {
             since: since.map(UnixMillis),
             tail_lines,
             limit_bytes,
+            streams: streams.unwrap_or_default(),
         })
     }
 }
 
 fn invalid(pod: &str, errors: &[FieldError]) -> Status {
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let message = format!("PodLogOptions \"{pod}\" is invalid: {}", texts.join(", "));
+    let message = format!("PodLogOptions \"{pod}\" is invalid: {}", aggregate(errors));
     let mut status = Status::failure(422, "Invalid", message);
     let causes: Vec<Value> = errors.iter().map(FieldError::cause).collect();
     status.0["details"] = json!({"name": pod, "kind": "PodLogOptions", "causes": causes});

@@ -13,7 +13,7 @@ use dunlin_link::{
     NodeName, PodUid,
     exec::{AttachRequest, ExecRequest},
     frame::{Kind, Message, encode},
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     session::protocol::Protocol,
     stream::{AttachOpen, ConnectOpen, ExecOpen, StreamRefusal},
     usage::UsageOpen,
@@ -38,6 +38,7 @@ pub(crate) enum Wish {
 #[derive(Debug)]
 pub(crate) struct OpenLog {
     pub(crate) request: LogRequest,
+    pub(crate) streams: LogStreams,
     pub(crate) reply: oneshot::Sender<Result<LogReader, OpenLogError>>,
 }
 
@@ -58,6 +59,9 @@ pub enum OpenLogError {
     /// The node has no session.
     #[error("node `{0}` is not connected")]
     NotConnected(NodeName),
+    /// Its version of the protocol cannot tell streams apart.
+    #[error("node `{0}` runs an earlier version of dunlin, which cannot tell streams apart; update it")]
+    Unsupported(NodeName),
     /// The node has too many log streams, or its connection broke.
     #[error("the connection to node `{0}` failed")]
     Failed(NodeName),
@@ -119,9 +123,14 @@ impl Sessions {
     ///
     /// # Errors
     /// When the node is not connected, does not answer, or has no such log.
-    pub async fn open_log(&self, node: &NodeName, request: LogRequest) -> Result<LogReader, OpenLogError> {
+    pub async fn open_log(
+        &self,
+        node: &NodeName,
+        request: LogRequest,
+        streams: LogStreams,
+    ) -> Result<LogReader, OpenLogError> {
         let (reply, answer) = oneshot::channel();
-        if !self.wish(node, Wish::Log(OpenLog { request, reply })).await {
+        if !self.wish(node, Wish::Log(OpenLog { request, streams, reply })).await {
             return Err(OpenLogError::NotConnected(node.clone()));
         }
         answer.await.unwrap_or_else(|_| Err(OpenLogError::Failed(node.clone())))

@@ -10,7 +10,7 @@ use dunlin_link::{
     PodUid,
     assignment::{AssignmentChange, Refusal},
     exec::{AttachRequest, ExecRequest},
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     status::PodStatusReport,
     usage::MachineUsage,
 };
@@ -127,7 +127,11 @@ impl SessionHost for AgentHost {
         Ok((usage::machine()?, self.open_usage_stream().await?))
     }
 
-    async fn open_log(&self, request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
+    async fn open_log(
+        &self,
+        request: LogRequest,
+        streams: LogStreams,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
         let locate = Locate {
             uid: request.uid.clone(),
             container: request.container.clone(),
@@ -137,7 +141,7 @@ impl SessionHost for AgentHost {
         let (reply, answer) = oneshot::channel();
         self.inputs.send(Input::Locate { locate, reply }).await.map_err(|_| gone())?;
         let Located { path, ended } = answer.await.map_err(|_| gone())??;
-        match logs::open(path, &request, ended).await {
+        match logs::open(path, (&request, streams), ended).await {
             Ok(reader) => Ok(Box::new(reader)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(format!("the log of container \"{}\" is not there any more", request.container))

@@ -10,7 +10,7 @@ use dunlin_link::{
     Bytes, ContainerId, Digest, MilliCpu, NodeName, PodUid, Revision, UnixMillis,
     assignment::{AssignmentChange, Tombstone},
     held::HeldSet,
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     pod::{
         ConfigKind, ConfigObject, ConfigRef, Container, EnvValue, EnvVar, Image, PodAssignment, PodSpec,
         PullPolicy, Resources, RestartPolicy,
@@ -229,7 +229,7 @@ impl Node {
             limit_bytes: None,
         };
         let mut text = String::new();
-        let mut reader = self.host().open_log(request).await.unwrap();
+        let mut reader = self.host().open_log(request, LogStreams::All).await.unwrap();
         reader.read_to_string(&mut text).await.unwrap();
         text
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_link::{UnixMillis, status::NodeFacts};
+use dunlin_link::{UnixMillis, logs::LogStreams, status::NodeFacts};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
@@ -108,7 +108,7 @@ async fn converse(desk: &Desk, stream: UnixStream) -> io::Result<()> {
             say(&mut writer, &Answer::Refused(why)).await
         }
         Ok(Ask::Log(request)) => {
-            let mut log = match desk.host.open_log(request).await {
+            let mut log = match desk.host.open_log(request, LogStreams::All).await {
                 Ok(log) => log,
                 Err(why) => return say(&mut writer, &Answer::Refused(why)).await,
             };

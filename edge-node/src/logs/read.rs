@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_link::logs::LogRequest;
+use dunlin_link::logs::{LogRequest, LogStreams};
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf},
     sync::watch,
@@ -30,7 +30,11 @@ pub(crate) type Ended = Option<watch::Receiver<bool>>;
 ///
 /// # Errors
 /// When there is no such log.
-pub(crate) async fn open(path: PathBuf, request: &LogRequest, ended: Ended) -> io::Result<LogReader> {
+pub(crate) async fn open(
+    path: PathBuf,
+    (request, streams): (&LogRequest, LogStreams),
+    ended: Ended,
+) -> io::Result<LogReader> {
     let request = request.clone();
     let ended = if request.follow { ended } else { None };
     let limit = request.limit_bytes.unwrap_or(u64::MAX);
@@ -38,7 +42,7 @@ pub(crate) async fn open(path: PathBuf, request: &LogRequest, ended: Ended) -> i
     let over = is_over(ended.as_ref());
     // Finding the first line can mean to read all files; from there on a turn is at most one buffer.
     let opened = tokio::task::spawn_blocking(move || {
-        let mut source = Source::open(path, &request)?;
+        let mut source = Source::open(path, &request, streams)?;
         let text = source.next_text()?;
         io::Result::Ok((source, Piece { text, over }))
     });
@@ -147,6 +151,7 @@ struct Source {
     /// A record without its newline yet.
     pending: Vec<u8>,
     request: LogRequest,
+    streams: LogStreams,
     /// The next record begins a line of output.
     at_line_start: bool,
     /// Lines to pass over to leave only the last ones.
@@ -154,7 +159,7 @@ struct Source {
 }
 
 impl Source {
-    fn open(path: PathBuf, request: &LogRequest) -> io::Result<Self> {
+    fn open(path: PathBuf, request: &LogRequest, streams: LogStreams) -> io::Result<Self> {
         let current = File::open(&path)?;
         let inode = current.metadata()?.ino();
         let mut files = VecDeque::from([BufReader::new(current)]);
@@ -173,6 +178,7 @@ impl Source {
             inode,
             pending: Vec::new(),
             request: request.clone(),
+            streams,
             at_line_start: true,
             skip: 0,
         };
@@ -194,7 +200,8 @@ impl Source {
     }
 
     fn put(&mut self, text: &mut String, line: Line<'_>) {
-        if self.request.since.is_some_and(|since| line.at().is_some_and(|at| at < since)) {
+        let is_old = self.request.since.is_some_and(|since| line.at().is_some_and(|at| at < since));
+        if is_old || !line.is_of(self.streams) {
             return;
         }
         let ends = line.tag == Tag::Full;
@@ -273,9 +280,10 @@ impl Source {
             while file.read_until(b'\n', &mut record)? > 0 {
                 let text = String::from_utf8_lossy(&record);
                 let line = Line::parse(text.trim_end_matches('\n'));
-                let wanted = line.filter(|line| line.tag == Tag::Full).is_some_and(|line| {
-                    self.request.since.is_none_or(|since| line.at().is_none_or(|at| at >= since))
-                });
+                let wanted =
+                    line.filter(|line| line.tag == Tag::Full && line.is_of(self.streams)).is_some_and(
+                        |line| self.request.since.is_none_or(|since| line.at().is_none_or(|at| at >= since)),
+                    );
                 count += u64::from(wanted);
                 record.clear();
             }

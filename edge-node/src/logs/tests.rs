@@ -2,7 +2,10 @@
 
 use std::{fs::OpenOptions, io::Write, time::Duration};
 
-use dunlin_link::{PodUid, UnixMillis, logs::LogRequest};
+use dunlin_link::{
+    PodUid, UnixMillis,
+    logs::{LogRequest, LogStreams},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::watch,
@@ -34,7 +37,12 @@ fn append(path: &Path, lines: &[(u32, &str)]) {
 
 async fn all(path: &Path, request: LogRequest) -> String {
     let mut text = String::new();
-    open(path.to_owned(), &request, None).await.unwrap().read_to_string(&mut text).await.unwrap();
+    open(path.to_owned(), (&request, LogStreams::All), None)
+        .await
+        .unwrap()
+        .read_to_string(&mut text)
+        .await
+        .unwrap();
     text
 }
 
@@ -57,8 +65,25 @@ async fn options_choose_lines() {
         all(&path, late).await,
         "2027-01-15T08:00:04.000000000Z \n2027-01-15T08:00:05.000000000Z five\n"
     );
-    assert!(open(dir.path().join("1.log"), &request(), None).await.is_err());
+    assert!(open(dir.path().join("1.log"), (&request(), LogStreams::All), None).await.is_err());
     assert_eq!(termination_message(&path), "three\n\nfive");
+}
+
+#[tokio::test]
+async fn lines_of_one_stream_alone_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0.log");
+    let lines = "2027-01-15T08:00:01.000000000Z stdout F one\n2027-01-15T08:00:02.000000000Z stderr F two\n";
+    fs::write(&path, lines).unwrap();
+    let check = async |streams, expected: &str| {
+        let mut text = String::new();
+        let mut reader = open(path.clone(), (&request(), streams), None).await.unwrap();
+        reader.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, expected);
+    };
+    check(LogStreams::All, "one\ntwo\n").await;
+    check(LogStreams::Stdout, "one\n").await;
+    check(LogStreams::Stderr, "two\n").await;
 }
 
 #[tokio::test]
@@ -68,7 +93,7 @@ async fn a_followed_log_goes_on_through_rotations_until_the_run_ends() {
     append(&path, &[(1, "F one")]);
     let (end, ended) = watch::channel(false);
     let follow = LogRequest { follow: true, ..request() };
-    let mut reader = open(path.clone(), &follow, Some(ended)).await.unwrap();
+    let mut reader = open(path.clone(), (&follow, LogStreams::All), Some(ended)).await.unwrap();
     assert_eq!(next(&mut reader, 4).await, "one\n");
     append(&path, &[(2, "F two")]);
     fs::rename(&path, rotated(&path, 1)).unwrap();
@@ -88,7 +113,7 @@ async fn a_reader_that_leaves_a_quiet_log_leaves_nothing_behind() {
     append(&path, &[(1, "F one")]);
     let (end, ended) = watch::channel(false);
     let follow = LogRequest { follow: true, ..request() };
-    let mut reader = open(path, &follow, Some(ended)).await.unwrap();
+    let mut reader = open(path, (&follow, LogStreams::All), Some(ended)).await.unwrap();
     assert_eq!(next(&mut reader, 4).await, "one\n");
     drop(reader);
     timeout(PATIENCE, end.closed()).await.unwrap();

@@ -13,8 +13,9 @@ use std::{
 
 use dunlin_link::{
     frame::{Kind, Message},
+    logs::LogStreams,
     message::Unsupported,
-    stream::{AttachOpen, ConnectOpen, ExecOpen, LogOpen, StreamAnswer},
+    stream::{AttachOpen, ConnectOpen, ExecOpen, LogOpen, LogStreamsOpen, StreamAnswer},
     usage::UsageOpen,
 };
 use quinn::{Connection, RecvStream, SendStream};
@@ -65,7 +66,11 @@ impl Stream<'_> {
         match head.kind {
             LogOpen::KIND => {
                 let LogOpen { request } = head.decode().map_err(io::Error::other)?;
-                self.send_log(host, request).await
+                self.send_log(host, request, LogStreams::All).await
+            }
+            LogStreamsOpen::KIND => {
+                let LogStreamsOpen { request, streams } = head.decode().map_err(io::Error::other)?;
+                self.send_log(host, request, streams).await
             }
             ExecOpen::KIND => {
                 let ExecOpen { request } = head.decode().map_err(io::Error::other)?;

@@ -5,7 +5,7 @@ use crate::{
     health::Health,
     message::{AssignmentSealed, Extension, PROTOCOL_VERSIONS},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
-    stream::{AttachOpen, ConnectOpen, ExecOpen},
+    stream::{AttachOpen, ConnectOpen, ExecOpen, LogStreamsOpen},
     usage::UsageOpen,
 };
 
@@ -64,7 +64,8 @@ const ADDED_IN_2: [u16; 5] = [
 ];
 
 /// Heads of streams that version 2 knows nothing of.
-const ADDED_IN_3: [u16; 4] = [ExecOpen::KIND.0, AttachOpen::KIND.0, ConnectOpen::KIND.0, UsageOpen::KIND.0];
+const ADDED_IN_3: [u16; 5] =
+    [ExecOpen::KIND.0, AttachOpen::KIND.0, ConnectOpen::KIND.0, UsageOpen::KIND.0, LogStreamsOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {

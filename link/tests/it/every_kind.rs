@@ -13,7 +13,8 @@ use dunlin_link::{
     rpc::{Impersonation, RequestHead, ResponseHead},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{
-        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, StreamAnswer,
+        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, LogStreamsOpen,
+        StreamAnswer,
     },
     usage::{ContainerUsages, MachineUsage, UsageOpen},
 };
@@ -56,6 +57,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         JoinRequest,
         Joined,
         LogOpen,
+        LogStreamsOpen,
         LogAnswer,
         ArtifactOpen,
         ArtifactAnswer,

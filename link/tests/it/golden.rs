@@ -12,7 +12,7 @@ use dunlin_link::{
     frame::{Decoder, Message, encode},
     health::{DiskWrites, Health, HeldPods, OutboxState, Sealing},
     join::{JoinRequest, JoinToken, Joined},
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     message::{
         AssignmentAck, AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
         AssignmentSealed, AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello, Probe,
@@ -23,8 +23,8 @@ use dunlin_link::{
     statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::NodeEvent,
     stream::{
-        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, StreamAnswer,
-        StreamRefusal,
+        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, LogStreamsOpen,
+        StreamAnswer, StreamRefusal,
     },
     usage::{ContainerUsage, ContainerUsages, MachineUsage, UsageOpen},
 };
@@ -201,6 +201,9 @@ impl Frames {
             self.add(&AttachOpen { request });
         }
         self.add(&ConnectOpen { uid: uid(1), port: 8080 });
+        for streams in [LogStreams::All, LogStreams::Stdout, LogStreams::Stderr] {
+            self.add(&LogStreamsOpen { request: full::log_request(), streams });
+        }
         self.add(&UsageOpen);
         self.add(&MachineUsage { uptime_us: 90_000_000, cpu_us: 7_000_000, memory: Bytes(1 << 30) });
         let usage = ContainerUsage {

@@ -187,6 +187,37 @@ fn pods_run_and_are_looked_into() {
 }
 
 #[test]
+fn pods_and_services_are_reached_through_the_server() {
+    let (namespace, kubectl) = tour!();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: {app: web}}\nspec:\n  containers:\n  - {name: c, image: dunlin.local/http-hello, ports: [{containerPort: 8080, name: http}]}\n";
+    kubectl.ok_with(&["create", "-f", "-"], pod);
+    kubectl.ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
+    let base = format!("/api/v1/namespaces/{}", namespace.name);
+    let found = kubectl.ok(&["get", "--raw", &format!("{base}/pods/web/proxy/some/path?a=b")]);
+    assert!(found.contains("/some/path?a=b"), "{found}");
+    kubectl.ok(&["get", "--raw", &format!("{base}/pods/http:web:8080/proxy/")]);
+    let body = kubectl.file("body", "said by kubectl");
+    let found = kubectl.ok(&["create", "--raw", &format!("{base}/pods/web/proxy/"), "-f", &body]);
+    assert!(found.contains("POST"), "{found}");
+    let refused = kubectl.fails(&["get", "--raw", &format!("{base}/pods/web:9/proxy/")]);
+    assert!(refused.contains("error trying to reach service"), "{refused}");
+
+    kubectl.ok(&["expose", "pod", "web", "--name=front", "--port=80", "--target-port=http"]);
+    let through = format!("{base}/services/front:80/proxy/x");
+    let refused = kubectl.fails(&["get", "--raw", &through]);
+    assert!(refused.contains("no endpoints available for service \"front:80\""), "{refused}");
+    let address = kubectl.ok(&["get", "pod", "web", "-o", "jsonpath={.status.podIP}"]);
+    let slice = format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: front-1, labels: {{kubernetes.io/service-name: front}}}}\n\
+         addressType: IPv4\nports: [{{port: 8080}}]\nendpoints:\n- addresses: [\"{address}\"]\n  targetRef: {{kind: Pod, name: web, namespace: {}}}\n",
+        namespace.name
+    );
+    kubectl.ok_with(&["create", "-f", "-"], &slice);
+    assert!(kubectl.ok(&["get", "--raw", &through]).contains("/x"));
+    kubectl.ok(&["delete", "pod/web", "service/front", "--grace-period=1"]);
+}
+
+#[test]
 fn what_is_used_is_shown() {
     let (namespace, kubectl) = tour!();
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: busy, labels: {app: busy}}\nspec:\n  containers:\n  - {name: c, image: dunlin.local/hog, args: [spin], resources: {limits: {cpu: 200m}}}\n";

@@ -16,7 +16,7 @@ use dunlin_link::{
     assignment::{AssignmentChange, Refusal},
     held::HeldSet,
     join::JoinToken,
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
     status::{NodeFacts, NodeResources, PodPhase, PodStatusReport},
 };
@@ -97,7 +97,11 @@ impl SessionHost for Agent {
         self.state.lock().unwrap().unacked.values().cloned().collect()
     }
 
-    async fn open_log(&self, request: LogRequest) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
+    async fn open_log(
+        &self,
+        request: LogRequest,
+        _streams: LogStreams,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, String> {
         if request.container == "none" {
             return Err("container \"none\" has no log".into());
         }

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use dunlin_link::{Digest, NodeName, PodUid, UnixMillis, logs::LogRequest, status::NodeEvent};
+use dunlin_link::{
+    Digest, NodeName, PodUid, UnixMillis,
+    logs::{LogRequest, LogStreams},
+    status::NodeEvent,
+};
 use tokio::io::AsyncReadExt;
 
 use super::{
@@ -103,13 +107,17 @@ async fn logs_flow_from_the_node_and_say_why_there_are_none() {
         limit_bytes: None,
     };
     let name = NodeName::new("n1");
-    let mut log = coordinator.sessions.open_log(&name, request("main")).await.unwrap();
+    let mut log = coordinator.sessions.open_log(&name, request("main"), LogStreams::All).await.unwrap();
     let mut text = Vec::new();
     log.read_to_end(&mut text).await.unwrap();
     assert_eq!(text.len(), 300_000);
-    let refused = coordinator.sessions.open_log(&name, request("none")).await.unwrap_err();
+    let refused = coordinator.sessions.open_log(&name, request("none"), LogStreams::All).await.unwrap_err();
     assert_eq!(refused.to_string(), "container \"none\" has no log");
-    let absent = coordinator.sessions.open_log(&NodeName::new("n9"), request("main")).await.unwrap_err();
+    let absent = coordinator
+        .sessions
+        .open_log(&NodeName::new("n9"), request("main"), LogStreams::All)
+        .await
+        .unwrap_err();
     assert_eq!(absent.to_string(), "node `n9` is not connected");
     node.stop().await;
 }

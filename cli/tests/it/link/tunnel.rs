@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use dunlin_edge_node::session::Transport;
-use dunlin_link::{Digest, NodeName, PodUid, logs::LogRequest};
+use dunlin_link::{
+    Digest, NodeName, PodUid,
+    logs::{LogRequest, LogStreams},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -42,7 +45,8 @@ async fn a_node_lives_over_tcp() {
         timestamps: false,
         limit_bytes: None,
     };
-    let mut log = coordinator.sessions.open_log(&NodeName::new("t1"), request).await.unwrap();
+    let mut log =
+        coordinator.sessions.open_log(&NodeName::new("t1"), request, LogStreams::All).await.unwrap();
     let mut text = Vec::new();
     log.read_to_end(&mut text).await.unwrap();
     assert_eq!(text.len(), 300_000);

@@ -32,19 +32,14 @@ pub(in crate::service) fn choose_container<'p>(pod: &'p Value, asked: &str) -> R
             Status::bad_request(format!("container {asked} is not valid for pod {pod_name}"))
         });
     }
-    let default = pod["metadata"]["annotations"][DEFAULT_CONTAINER].as_str();
     match containers.as_slice() {
         [only] => Ok(only),
-        several if default.is_some_and(|name| several.contains(&name)) => Ok(default.unwrap_or_default()),
-        several => {
-            let mut message = format!("a container name must be specified for pod {pod_name}");
-            if !several.is_empty() {
-                message = format!("{message}, choose one of: [{}]", several.join(" "));
-            }
-            if !init.is_empty() {
-                message = format!("{message} or one of the init containers: [{}]", init.join(" "));
-            }
-            Err(Status::bad_request(message))
+        [] => Err(Status::bad_request(format!("a container name must be specified for pod {pod_name}"))),
+        _ => {
+            let all = [init, containers, names("ephemeralContainers")].concat().join(" ");
+            Err(Status::bad_request(format!(
+                "a container name must be specified for pod {pod_name}, choose one of: [{all}]"
+            )))
         }
     }
 }
@@ -83,9 +78,6 @@ pub(super) fn check_started(pod: &Value, container: &str, run: Run) -> Result<()
     refuse(format_args!("container \"{container}\" in pod \"{pod_name}\" is waiting to start: {why}"))
 }
 
-/// Names the container that commands mean when they name none.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -110,8 +102,7 @@ mod tests {
         check("b", Ok("b"));
         check("i", Ok("i"));
         check("z", Err("container z is not valid for pod p"));
-        let message = "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]";
-        check("", Err(message));
+        check("", Err("a container name must be specified for pod p, choose one of: [i a b]"));
         let single = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "only"}]}});
         assert_eq!(choose_container(&single, "").unwrap(), "only");
     }

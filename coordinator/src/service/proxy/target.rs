@@ -64,8 +64,7 @@ impl ApiService {
                     ObjectRef { kind: request.kind, namespace: &request.namespace, name: named.name };
                 let pod = self.read(object).await?;
                 let port = if named.port.is_empty() { first_port(&pod) } else { port_number(named.port)? };
-                bound(&pod, port)
-                    .ok_or_else(|| super::unreachable(format!("pod {:?} is on no node", named.name)))
+                bound(&pod, port).ok_or_else(|| Status::bad_request("address not allowed"))
             }
             _ => self.service_target(request, &named).await,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_link::{
     Digest, NodeName,
     limits::{OBJECT_BYTES_MAX, REQUEST_BODY_BYTES_MAX},
-    logs::LogRequest,
+    logs::{LogRequest, LogStreams},
     rpc::{Method, RequestHead},
 };
 use futures_util::future::BoxFuture;
@@ -73,6 +73,7 @@ impl LogSource for Trap {
         &'a self,
         _node: &'a NodeName,
         _request: LogRequest,
+        _streams: LogStreams,
     ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>> {
         panic!("a trap")
     }

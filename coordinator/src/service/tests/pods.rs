@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use dunlin_api::Status;
 use dunlin_coordinator_core::dispatch::TOMBSTONES_PREFIX;
-use dunlin_link::{NodeName, assignment::Tombstone, logs::LogRequest, rpc::Method};
+use dunlin_link::{
+    NodeName,
+    assignment::Tombstone,
+    logs::{LogRequest, LogStreams},
+    rpc::Method,
+};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::io::AsyncRead;
@@ -129,9 +134,10 @@ impl LogSource for Parrot {
         &'a self,
         node: &'a NodeName,
         request: LogRequest,
+        streams: LogStreams,
     ) -> BoxFuture<'a, Result<Box<dyn AsyncRead + Send + Unpin>, LogError>> {
         Box::pin(async move {
-            let text = format!("{node} {} {:?}\n", request.container, request.tail_lines);
+            let text = format!("{node} {} {:?} {streams:?}\n", request.container, request.tail_lines);
             Ok(Box::new(std::io::Cursor::new(text)) as Box<dyn AsyncRead + Send + Unpin>)
         })
     }
@@ -153,7 +159,14 @@ async fn logs_come_from_the_pods_node() {
     };
     fixture.service.modify(&User::node(&NodeName::new("n1")), object, "status", None, running).await.unwrap();
     let body = fixture.send(log().with_query("tailLines", "5")).await.into_bytes().await.unwrap();
-    assert_eq!(body, "n1 c Some(5)\n");
+    assert_eq!(body, "n1 c Some(5) All\n");
+    let only = log().with_query("stream", "Stderr").with_query("insecureSkipTLSVerifyBackend", "true");
+    assert_eq!(fixture.send(only).await.into_bytes().await.unwrap(), "n1 c None Stderr\n");
+    let both = log().with_query("stream", "stdout").with_query("tailLines", "1");
+    let refused = fixture.expect(422, both).await;
+    let expected = "PodLogOptions \"p\" is invalid: [stream: Unsupported value: \"stdout\": supported values: \
+                    \"All\", \"Stderr\", \"Stdout\", : Forbidden: `tailLines` and specific `stream` are mutually exclusive for now]";
+    assert_eq!(refused["message"], expected);
     let refused = fixture.expect(422, log().with_query("tailLines", "-1")).await;
     let expected =
         "PodLogOptions \"p\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0";

@@ -2,17 +2,25 @@
 
 use std::io;
 
-use dunlin_link::{logs::LogRequest, stream::LogAnswer};
+use dunlin_link::{
+    logs::{LogRequest, LogStreams},
+    stream::LogAnswer,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{SessionHost, Shared, Stream, write_head};
 
 impl Stream<'_> {
-    pub(super) async fn send_log<H: SessionHost>(mut self, host: &H, request: LogRequest) -> io::Result<()> {
+    pub(super) async fn send_log<H: SessionHost>(
+        mut self,
+        host: &H,
+        request: LogRequest,
+        streams: LogStreams,
+    ) -> io::Result<()> {
         let output = &mut self.output;
         // Below the control stream, so that a log that floods the link holds up no status.
         let _ = output.set_priority(LOG_PRIORITY);
-        let mut log = match host.open_log(request).await {
+        let mut log = match host.open_log(request, streams).await {
             Ok(log) => log,
             Err(reason) => {
                 write_head(output, &LogAnswer::Refused(reason)).await?;
