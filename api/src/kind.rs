@@ -17,6 +17,7 @@ use crate::{
 
 mod column;
 mod conditions;
+mod described;
 mod field_labels;
 mod int_or_percent;
 mod label_selector;
@@ -50,6 +51,7 @@ pub(crate) use self::field_labels::{FieldLabel, FieldLabels};
 pub use self::{
     column::Column,
     core::{pod, service},
+    described::Described,
     policy::EVICTION,
     registry::{AddError, add, all, by_any_name, by_kind, by_resource, remove},
     scale::{SCALE, Scale},

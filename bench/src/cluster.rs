@@ -276,6 +276,7 @@ impl Cluster {
     fn start(&mut self, name: &str, args: &[&str]) -> Result<()> {
         let log = File::create(self.folder.path().join(format!("{name}.log")))?;
         let mut command = self.command(args);
+        command.env("DUNLIN_DEV_KUBE_CONTEXT", "none");
         command.current_dir(self.folder.path()).stdout(log.try_clone()?).stderr(log);
         self.children.push(command.spawn().with_context(|| format!("cannot start `dunlin {name}`"))?);
         Ok(())

@@ -12,6 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use self::kubeconfig::{Cluster, Context, Kubeconfig, Named, User};
 use crate::failure::UsageError;
 
+pub(crate) mod kube;
 pub(crate) mod kubeconfig;
 
 /// Everything a connection needs, of the selected context.
@@ -52,7 +53,7 @@ pub(crate) struct NewContext<'a> {
 /// # Errors
 /// When the file is not a configuration, or cannot be written.
 pub(crate) fn install(path: Option<&Path>, new: NewContext<'_>) -> Result<PathBuf> {
-    let path = locate(path)?;
+    let path = own(path)?;
     let mut config = if path.exists() { load(&path)? } else { Kubeconfig::default() };
     add(&mut config, new);
     save(&path, &config)?;
@@ -105,25 +106,40 @@ fn add(config: &mut Kubeconfig, new: NewContext<'_>) {
     config.current_context = name;
 }
 
-/// The file that holds contexts: the one asked for, else that of `DUNLIN_CONFIG`, else the user's own.
+/// The file to read contexts from: the one asked for, else that of `DUNLIN_CONFIG`, else the user's own, else kubectl's.
 ///
 /// # Errors
 /// When no file is named and the user has no home folder.
 pub(crate) fn locate(explicit: Option<&Path>) -> Result<PathBuf> {
+    let own = own(explicit)?;
+    if explicit.is_some() || variable("DUNLIN_CONFIG").is_some() || own.exists() {
+        return Ok(own);
+    }
+    Ok(kube::files().into_iter().find(|path| path.exists()).unwrap_or(own))
+}
+
+/// The file that holds contexts of this program: the one asked for, else that of `DUNLIN_CONFIG`, else the user's own.
+///
+/// # Errors
+/// When no file is named and the user has no home folder.
+pub(crate) fn own(explicit: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = explicit {
         return Ok(path.to_owned());
     }
-    let from = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(path) = from("DUNLIN_CONFIG") {
+    if let Some(path) = variable("DUNLIN_CONFIG") {
         return Ok(path);
     }
-    let base = from("XDG_CONFIG_HOME").or_else(|| from("HOME").map(|home| home.join(".config")));
+    let base = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
     let base = base.ok_or_else(|| {
         UsageError(
             "neither HOME nor XDG_CONFIG_HOME is set; name the client configuration with --config".to_owned(),
         )
     })?;
     Ok(base.join("dunlin/config"))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Reads the file.
@@ -143,9 +159,10 @@ pub(crate) fn load(path: &Path) -> Result<Kubeconfig> {
         }
         other => other.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    serde_norway::from_str(&text).map_err(|error| {
-        UsageError(format!("{} is not a client configuration: {error}", path.display())).into()
-    })
+    let mut config: Kubeconfig = serde_norway::from_str(&text)
+        .map_err(|error| UsageError(format!("{} is not a client configuration: {error}", path.display())))?;
+    config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(config)
 }
 
 /// Replaces the file in one step; it holds a private key, so that only its owner may read it.
@@ -188,21 +205,48 @@ pub(crate) fn access(config: &Kubeconfig, context: Option<&str>) -> Result<Acces
     })?;
     let user = kubeconfig::find(&config.users, &context.user)
         .ok_or_else(|| wrong(format!("context {name:?} names user {:?}, which is missing", context.user)))?;
-    let server = cluster.server.strip_prefix("quic://").ok_or_else(|| {
-        wrong(format!("server {:?} of context {name:?} is not of the form quic://HOST:PORT", cluster.server))
+    let server = address(&cluster.server).ok_or_else(|| {
+        let server = &cluster.server;
+        wrong(format!(
+            "server {server:?} of context {name:?} is not of the form quic://HOST:PORT or https://HOST:PORT"
+        ))
     })?;
-    let decode = |field: &str, value: &Option<String>| {
-        let value = value.as_ref().ok_or_else(|| wrong(format!("context {name:?} has no {field}")))?;
-        STANDARD.decode(value).map_err(|_| wrong(format!("{field} of context {name:?} is not base64")))
+    let pem = |field: &str, data: &Option<String>, file: &Option<PathBuf>| match (data, file) {
+        (Some(data), _) => STANDARD
+            .decode(data)
+            .map_err(|_| wrong(format!("{field}-data of context {name:?} is not base64"))),
+        (None, Some(file)) => {
+            let path = config.folder.join(file);
+            fs::read(&path)
+                .with_context(|| format!("cannot read {field} of context {name:?}, {}", path.display()))
+        }
+        (None, None) => Err(wrong(format!(
+            "context {name:?} has no {field}-data; dunlin shows a client certificate, and takes neither tokens nor plugins"
+        ))),
     };
     Ok(Access {
         context: name.to_owned(),
-        server: server.trim_end_matches('/').to_owned(),
-        authority_pem: decode("certificate-authority-data", &cluster.authority_data)?,
-        certificate_pem: decode("client-certificate-data", &user.certificate_data)?,
-        key_pem: decode("client-key-data", &user.key_data)?,
+        server,
+        authority_pem: pem("certificate-authority", &cluster.authority_data, &cluster.authority_file)?,
+        certificate_pem: pem("client-certificate", &user.certificate_data, &user.certificate_file)?,
+        key_pem: pem("client-key", &user.key_data, &user.key_file)?,
         namespace: context.namespace.clone().unwrap_or_else(|| "default".to_owned()),
     })
+}
+
+/// `host:port` of a server's URL. One for HTTPS will do: QUIC has the same port.
+fn address(server: &str) -> Option<String> {
+    let secure = server.strip_prefix("https://");
+    let authority = server.strip_prefix("quic://").or(secure)?.trim_end_matches('/');
+    if authority.is_empty() || authority.contains('/') {
+        return None;
+    }
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    match (has_port, secure) {
+        (true, _) => Some(authority.to_owned()),
+        (false, Some(_)) => Some(format!("{authority}:443")),
+        (false, None) => None,
+    }
 }
 
 impl std::fmt::Debug for Access {
@@ -290,8 +334,39 @@ mod tests {
         );
         check(
             "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], \
-             clusters: [{name: c, cluster: {server: 'https://x'}}], users: [{name: u, user: {}}]}",
-            "is not of the form quic://HOST:PORT",
+             clusters: [{name: c, cluster: {server: 'http://x'}}], users: [{name: u, user: {}}]}",
+            "is not of the form quic://HOST:PORT or https://HOST:PORT",
         );
+        check(
+            "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], \
+             clusters: [{name: c, cluster: {server: 'https://x', certificate-authority-data: YQ==}}], \
+             users: [{name: u, user: {token: t}}]}",
+            "has no client-certificate-data",
+        );
+    }
+
+    #[test]
+    fn a_file_of_kubectl_names_servers_and_files_its_own_way() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content) in [("ca.pem", "ca"), ("c.pem", "cert"), ("k.pem", "key")] {
+            std::fs::write(dir.path().join(name), content).unwrap();
+        }
+        let path = dir.path().join("config");
+        let text = "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], \
+             clusters: [{name: c, cluster: {server: 'https://x', certificate-authority: ca.pem}}], \
+             users: [{name: u, user: {client-certificate: c.pem, client-key: k.pem}}]}";
+        std::fs::write(&path, text).unwrap();
+        let access = access(&load(&path).unwrap(), None).unwrap();
+        assert_eq!((access.server.as_str(), access.key_pem.as_slice()), ("x:443", b"key".as_slice()));
+        for (server, expected) in [
+            ("https://h:6443/", Some("h:6443")),
+            ("quic://[::1]:7", Some("[::1]:7")),
+            ("https://[::1]", Some("[::1]:443")),
+            ("quic://h", None),
+            ("https://h:1/path", None),
+            ("h:1", None),
+        ] {
+            assert_eq!(super::address(server).as_deref(), expected, "{server}");
+        }
     }
 }

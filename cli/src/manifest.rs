@@ -10,8 +10,10 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
 use crate::{
+    document::text,
     failure::{self, AlreadyReported, UsageError},
     resource,
+    session::Session,
 };
 
 mod parse;
@@ -65,37 +67,57 @@ pub(crate) struct Manifest {
 /// # Errors
 /// [`UsageError`] when no file is named; [`AlreadyReported`] when any is missing, too large or malformed: all mistakes are
 /// printed.
-pub(crate) fn read(args: &FileArgs, namespace: &str, given: NamespaceGiven) -> Result<Vec<Result<Manifest>>> {
-    let manifests = read_files(args, namespace, given)?;
-    let mut errors = manifests.iter().filter_map(|manifest| manifest.as_ref().err());
-    if errors.all(|error| error.is::<UnknownKind>()) {
-        return Ok(manifests);
+pub(crate) async fn read(args: &FileArgs, session: &Session) -> Result<Vec<Result<Manifest>>> {
+    let objects = objects(args)?;
+    for (_, object) in objects.iter().filter_map(|object| object.as_ref().ok()) {
+        let (version, kind) = (text(object, &["apiVersion"]), text(object, &["kind"]));
+        if !version.is_empty() && resource::resolve_object(version, kind, &session.api).await?.is_none() {
+            // All that the server has is known now.
+            break;
+        }
     }
-    manifests.iter().filter_map(|manifest| manifest.as_ref().err()).for_each(failure::print);
-    Err(AlreadyReported.into())
+    checked(objects, &session.namespace, session.namespace_given())
 }
 
-/// Whatever the files hold, good or not.
-fn read_files(args: &FileArgs, namespace: &str, given: NamespaceGiven) -> Result<Vec<Result<Manifest>>> {
+/// Whatever the files hold, good or not, lists taken apart.
+fn objects(args: &FileArgs) -> Result<Vec<Result<(Source, Value)>>> {
     if args.filenames.is_empty() {
         return Err(
             UsageError("name a manifest with -f FILE, a folder, or `-f -` for stdin".to_owned()).into()
         );
     }
     let depth = if args.recursive { Depth::All } else { Depth::One };
-    let mut manifests = Vec::new();
+    let mut found = Vec::new();
     for path in &args.filenames {
         for file in files(path, depth)? {
             match load(&file) {
-                Ok(text) => read_text(&shown(&file), &text, namespace, given, &mut manifests),
-                Err(error) => manifests.push(Err(error)),
+                Ok(text) => objects_of_text(&shown(&file), &text, &mut found),
+                Err(error) => found.push(Err(error)),
             }
         }
     }
-    if manifests.is_empty() {
+    if found.is_empty() {
         return Err(anyhow!("no objects passed: the files hold none"));
     }
-    Ok(manifests)
+    Ok(found)
+}
+
+/// Objects that are fit to be sent.
+fn checked(
+    objects: Vec<Result<(Source, Value)>>,
+    namespace: &str,
+    given: NamespaceGiven,
+) -> Result<Vec<Result<Manifest>>> {
+    let manifests: Vec<Result<Manifest>> = objects
+        .into_iter()
+        .map(|object| object.and_then(|(source, object)| check(source, object, namespace, given)))
+        .collect();
+    let mut errors = manifests.iter().filter_map(|manifest| manifest.as_ref().err());
+    if errors.all(|error| error.is::<UnknownKind>()) {
+        return Ok(manifests);
+    }
+    manifests.iter().filter_map(|manifest| manifest.as_ref().err()).for_each(failure::print);
+    Err(AlreadyReported.into())
 }
 
 /// The one value that a text in YAML or JSON holds; `file` names it in messages.
@@ -133,25 +155,14 @@ pub(crate) enum NamespaceGiven {
 }
 
 /// Objects of one file's text, lists taken apart.
-fn read_text(
-    file: &str,
-    text: &str,
-    namespace: &str,
-    given: NamespaceGiven,
-    manifests: &mut Vec<Result<Manifest>>,
-) {
+fn objects_of_text(file: &str, text: &str, found: &mut Vec<Result<(Source, Value)>>) {
     for (source, object) in parse::documents(file, text) {
-        let object = match object {
-            Ok(Value::Null) => continue,
-            Ok(object) => object,
-            Err(error) => {
-                manifests.push(Err(error));
-                continue;
+        match object {
+            Ok(Value::Null) => {}
+            Ok(object) => {
+                found.extend(flatten(object).into_iter().map(|object| Ok((source.clone(), object))))
             }
-        };
-        for object in flatten(object) {
-            let manifest = check(source.clone(), object, namespace, given);
-            manifests.push(manifest);
+            Err(error) => found.push(Err(error)),
         }
     }
 }

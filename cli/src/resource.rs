@@ -4,7 +4,9 @@ use anyhow::Result;
 pub(crate) use dunlin_api::Kind;
 use dunlin_api::kind;
 
-use crate::failure::UsageError;
+use crate::{api::Api, failure::UsageError};
+
+mod learn;
 
 /// What a command is to work on: objects of one kind by name, or all of them.
 #[derive(Clone, Debug)]
@@ -13,6 +15,51 @@ pub(crate) struct Selection {
     pub(crate) kind: &'static Kind,
     /// Empty means all.
     pub(crate) names: Vec<String>,
+    /// Of an object that a manifest names; else the namespace in effect.
+    pub(crate) namespace: Option<String>,
+}
+
+/// As [`parse`], also of types that only the server knows, which is asked when a word means none that is known here.
+///
+/// # Errors
+/// As [`parse`], or when the server cannot be asked.
+pub(crate) async fn resolve(words: &[String], api: &Api) -> Result<Vec<Selection>> {
+    let slashed = words.iter().filter_map(|word| word.split_once('/')).map(|(typed, _)| typed);
+    let first = words.first().into_iter().filter(|word| !word.contains('/')).flat_map(|word| word.split(','));
+    learn_unless_known(slashed.chain(first), api).await?;
+    parse(words)
+}
+
+/// As [`find`], also of types that only the server knows.
+///
+/// # Errors
+/// As [`find`], or when the server cannot be asked.
+pub(crate) async fn resolve_one(word: &str, api: &Api) -> Result<&'static Kind> {
+    learn_unless_known([word], api).await?;
+    find(word)
+}
+
+async fn learn_unless_known(words: impl IntoIterator<Item = &str>, api: &Api) -> Result<()> {
+    let mut words = words.into_iter();
+    match words.any(|word| !word.is_empty() && kind::by_any_name(word).is_empty()) {
+        true => learn::kinds(api).await,
+        false => Ok(()),
+    }
+}
+
+/// The kind of an object with this `apiVersion` and `kind`, also one that only the server knows.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub(crate) async fn resolve_object(
+    api_version: &str,
+    name: &str,
+    api: &Api,
+) -> Result<Option<&'static Kind>> {
+    if kind::by_kind(api_version, name).is_none() {
+        learn::kinds(api).await?;
+    }
+    Ok(kind::by_kind(api_version, name))
 }
 
 /// Parses the words after a command: either `TYPE[,TYPE].. [NAME..]`, or `TYPE/NAME..`.
@@ -39,7 +86,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Vec<Selection>> {
     let mut selections = Vec::new();
     for word in first.split(',').filter(|word| !word.is_empty()) {
         for kind in kinds(word)? {
-            selections.push(Selection { kind, names: words[1..].to_vec() });
+            selections.push(Selection { kind, names: words[1..].to_vec(), namespace: None });
         }
     }
     Ok(selections)
@@ -59,7 +106,7 @@ fn slashed(words: &[String]) -> Result<Vec<Selection>> {
         let kind = find(kind)?;
         match selections.last_mut() {
             Some(last) if same(last.kind, kind) => last.names.push(name.to_owned()),
-            _ => selections.push(Selection { kind, names: vec![name.to_owned()] }),
+            _ => selections.push(Selection { kind, names: vec![name.to_owned()], namespace: None }),
         }
     }
     Ok(selections)

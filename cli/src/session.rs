@@ -12,8 +12,14 @@ use crate::{api::Api, client::Client, context, manifest::NamespaceGiven};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConnectionArgs {
     // The variable is read elsewhere: clap takes an option that it has found in the environment for one that was typed.
-    /// Client configuration file (default: $DUNLIN_CONFIG, else ~/.config/dunlin/config).
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    /// Client configuration file, a kubeconfig (default: $DUNLIN_CONFIG, else ~/.config/dunlin/config, else kubectl's).
+    #[arg(
+        long,
+        global = true,
+        visible_alias = "kubeconfig",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
     pub(crate) config: Option<PathBuf>,
     /// Context to use instead of the current one.
     #[arg(long, global = true, value_name = "NAME", help_heading = "Connection")]

@@ -1,9 +1,10 @@
 //! `attach`: what a container writes from now on, and its stdin if wanted.
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::{
-    command::container::{self, Wanted},
+    command::container::{self, NO_TERMINAL, StreamArgs},
     conversation::{self, Parts},
     failure::UsageError,
     session::Session,
@@ -18,21 +19,8 @@ Examples:
   dunlin attach -i listener                       and write to its stdin, which its spec must allow
   dunlin attach web -c sidecar")]
 pub(crate) struct Args {
-    /// POD or pod/POD.
-    #[arg(value_name = "POD")]
-    pod: String,
-    /// Container; by default the one that the pod names, or its first.
-    #[arg(long, short)]
-    container: Option<String>,
-    /// Pass stdin to the container.
-    #[arg(long, short = 'i')]
-    stdin: bool,
-    /// Stdin is a terminal, to be handed over.
-    #[arg(long, short = 't')]
-    tty: bool,
-    /// Say nothing but what the container says.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    streams: StreamArgs,
 }
 
 /// Stays attached until the container ends.
@@ -40,42 +28,35 @@ pub(crate) struct Args {
 /// # Errors
 /// Whatever kept it from being attached to.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
-    let (pod, path) = container::pod(&args.pod, &session).await?;
+    let streams = &args.streams;
+    let (pod, path) = container::pod(&streams.pod, &session).await?;
     container::check_runs(&pod, "cannot attach")?;
-    let wanted = Wanted { asked: args.container.as_deref(), quiet: args.quiet };
-    let container = container::choose(&pod, &wanted)?;
-    if args.stdin && !container::declares(&pod, &container, "stdin") {
+    let container = container::choose(&pod, &streams.wanted())?;
+    if streams.stdin && !container::declares(&pod, &container, "stdin") {
         return Err(UsageError(format!(
             "container {container} does not take stdin: its spec lacks `stdin: true`"
         ))
         .into());
     }
-    let tty = args.tty && has_terminal(&args, &pod, &container);
-    let mut query = vec![("container", container.as_str()), ("stdout", "true")];
-    query.extend(
-        [("stdin", args.stdin), ("stderr", !tty), ("tty", tty)]
-            .iter()
-            .filter(|flag| flag.1)
-            .map(|flag| (flag.0, "true")),
-    );
+    let tty = streams.tty && has_terminal(streams, &pod, &container);
+    let parts = Parts { stdin: streams.stdin, tty };
+    let query = StreamArgs::query(&container, &parts);
     let conversation = session.api.converse(&format!("{path}/attach"), &query).await?;
-    if args.stdin && !args.quiet {
+    if streams.stdin && !streams.quiet {
         terminal::remark("If you don't see a command prompt, try pressing enter.");
     }
-    conversation::run(conversation, Parts { stdin: args.stdin, tty }).await
+    conversation::run(conversation, parts).await
 }
 
 /// Whether both ends have a terminal; says which has none.
-fn has_terminal(args: &Args, pod: &serde_json::Value, container: &str) -> bool {
-    let missing = if !args.stdin || !raw::is_terminal() {
-        "input is not a terminal or the right kind of file".to_owned()
+fn has_terminal(streams: &StreamArgs, pod: &Value, container: &str) -> bool {
+    if !streams.stdin || !raw::is_terminal() {
+        streams.without_terminal(NO_TERMINAL);
+        false
     } else if !container::declares(pod, container, "tty") {
-        format!("container {container} did not allocate one")
+        streams.without_terminal(&format!("container {container} did not allocate one"));
+        false
     } else {
-        return true;
-    };
-    if !args.quiet {
-        terminal::remark(&format!("Unable to use a TTY - {missing}"));
+        true
     }
-    false
 }

@@ -5,12 +5,54 @@ use serde_json::Value;
 
 use crate::{
     api,
+    conversation::Parts,
     document::{items, text},
     failure::UsageError,
     resource,
     session::Session,
     terminal,
 };
+
+/// Options of commands whose streams are those of a container.
+#[derive(Debug, clap::Args)]
+pub(super) struct StreamArgs {
+    /// POD or pod/POD.
+    #[arg(value_name = "POD")]
+    pub(super) pod: String,
+    /// Container; by default the one that the pod names, or its first.
+    #[arg(long, short)]
+    pub(super) container: Option<String>,
+    /// Pass stdin on.
+    #[arg(long, short = 'i')]
+    pub(super) stdin: bool,
+    /// Stdin is a terminal, to be handed over.
+    #[arg(long, short = 't')]
+    pub(super) tty: bool,
+    /// Say nothing but what comes from the container.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+impl StreamArgs {
+    /// The container that is meant.
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted { asked: self.container.as_deref(), quiet: self.quiet }
+    }
+
+    /// The parameters of a request for the streams of `container`.
+    pub(super) fn query<'a>(container: &'a str, parts: &Parts) -> Vec<(&'static str, &'a str)> {
+        let flags = [("stdin", parts.stdin), ("stderr", !parts.tty), ("tty", parts.tty)];
+        let flags = flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| (name, "true"));
+        [("container", container), ("stdout", "true")].into_iter().chain(flags).collect()
+    }
+
+    /// Says that there is no terminal to hand over, and why.
+    pub(super) fn without_terminal(&self, why: &str) {
+        if !self.quiet {
+            terminal::remark(&format!("Unable to use a TTY - {why}"));
+        }
+    }
+}
 
 /// Which container is meant.
 #[derive(Debug)]
@@ -85,6 +127,9 @@ pub(super) fn declares(pod: &Value, container: &str, flag: &str) -> bool {
     let mut all = lists.iter().flat_map(|list| items(pod, &["spec", list]));
     all.any(|spec| spec["name"] == container && spec[flag] == true)
 }
+
+/// Why there is no terminal on this side.
+pub(super) const NO_TERMINAL: &str = "input is not a terminal or the right kind of file";
 
 /// Names the container that commands mean when they name none.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -139,7 +139,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     if let Some(what) = args.what {
         return create_one(what, &session).await;
     }
-    let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
+    let manifests = manifest::read(&args.files, &session).await?;
     let mut failures = Failures::default();
     let mut untried = manifests.len();
     for manifest in manifests {

@@ -132,7 +132,7 @@ async fn targets(args: &Args, session: &Session, failures: &mut Failures) -> Res
         if !args.resources.is_empty() {
             return Err(UsageError("name either objects or files, not both".to_owned()).into());
         }
-        let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
+        let manifests = manifest::read(&args.files, session).await?;
         for manifest in manifests {
             targets.extend(failures.note(manifest)?.map(Target::from));
         }
@@ -140,7 +140,7 @@ async fn targets(args: &Args, session: &Session, failures: &mut Failures) -> Res
         targets.reverse();
         return Ok(targets);
     }
-    for selection in resource::parse(&args.resources)? {
+    for selection in resource::resolve(&args.resources, &session.api).await? {
         if !selection.names.is_empty() {
             targets.extend(selection.names.into_iter().map(|name| Target {
                 kind: selection.kind,

@@ -47,7 +47,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     let mut failures = Failures::default();
     let mut printed = 0;
-    for selection in resource::parse(&args.resources)? {
+    for selection in resource::resolve(&args.resources, &session.api).await? {
         let mut objects = Vec::new();
         if selection.names.is_empty() {
             let path = api::collection(selection.kind, args.select.namespace(&session));

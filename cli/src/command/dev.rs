@@ -17,11 +17,15 @@ use dunlin_edge_node::{
 };
 
 use crate::{
-    context::{self, NewContext},
+    context::kube::Merged,
     daemon::{self, Signals},
     session::ConnectionArgs,
     static_pods, terminal,
 };
+
+use self::contexts::KubeContext;
+
+mod contexts;
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
@@ -45,6 +49,9 @@ pub(crate) struct Args {
         default_value = "dunlin-dev"
     )]
     context_name: String,
+    /// Whether kubectl's configuration ($KUBECONFIG, else ~/.kube/config) gets the context, too.
+    #[arg(long, env = "DUNLIN_DEV_KUBE_CONTEXT", value_enum, value_name = "WHAT", default_value = "add")]
+    kube_context: KubeContext,
 }
 
 const EXAMPLES: &str = "\
@@ -72,10 +79,11 @@ async fn serve(args: &Args, client_config: Option<&Path>) -> Result<()> {
     let _lock = lock(&state_dir)?;
 
     let mut coordinator = start_coordinator(&state_dir, args.port).await?;
-    let config_file = select_context(&coordinator, client_config, &args.context_name)?;
+    let config_file = contexts::select(&coordinator, client_config, &args.context_name)?;
     terminal::print(&format!("coordinator ready on {}\n", coordinator.address()))?;
+    let for_kubectl = contexts::add_for_kubectl(&coordinator, args, &config_file);
     let nodes = start_nodes(&state_dir, args.nodes, &coordinator).await?;
-    terminal::print(&welcome(args, &config_file))?;
+    terminal::print(&welcome(args, &config_file, for_kubectl.as_ref()))?;
     daemon::notify_ready();
 
     let failed = tokio::select! {
@@ -150,20 +158,6 @@ fn is_in_use(error: &StartError) -> bool {
     false
 }
 
-fn select_context(coordinator: &Coordinator, client_config: Option<&Path>, name: &str) -> Result<PathBuf> {
-    let access = coordinator.admin_access().context("cannot issue the client certificate")?;
-    context::install(
-        client_config,
-        NewContext {
-            name,
-            server: &format!("quic://{}", access.address),
-            authority_pem: &access.ca_pem,
-            certificate_pem: &access.credentials.certificate_pem,
-            key_pem: &access.credentials.key_pem,
-        },
-    )
-}
-
 async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
     let host = SharedHost::start(Compiler::this_program()).context("cannot start the WebAssembly host")?;
     let mut nodes = Vec::new();
@@ -205,12 +199,24 @@ fn node_config(
     args.validate(Machine::this(state_dir)).map_err(|error| daemon::usage(error.into()))
 }
 
-fn welcome(args: &Args, config_file: &Path) -> String {
+fn welcome(args: &Args, config_file: &Path, for_kubectl: Option<&Merged>) -> String {
     let nodes = args.nodes;
     let context = &args.context_name;
+    let kubectl = for_kubectl.map_or_else(String::new, |Merged { path, current }| {
+        let path = path.display();
+        if current == context {
+            format!("context \"{context}\" is kubectl's current one, in {path}\n")
+        } else {
+            format!(
+                "context \"{context}\" added to {path} for `kubectl --context {context}`; the current one there is still \
+                 \"{current}\"\n"
+            )
+        }
+    });
     format!(
         "{nodes} node(s) joined; state in {}\n\
-         context \"{context}\" selected in {}\n\n\
+         context \"{context}\" selected in {}\n\
+         {kubectl}\n\
          Try next, in another terminal:\n  \
            dunlin get nodes -o wide\n  \
            dunlin push FILE.wasm NAME\n  \

@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args, connection: &ConnectionArgs) -> Result<()> {
 }
 
 async fn compare(args: Args, session: Session) -> Result<()> {
-    let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
+    let manifests = manifest::read(&args.files, &session).await?;
     let applier = Applier::new(&session, &args.field_manager, DryRun::Server);
     let mut failures = Failures::default();
     let mut untried = manifests.len();

@@ -53,7 +53,7 @@ pub(crate) struct Args {
 /// Edits every object named, one after the other.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     let mut failures = Failures::default();
-    for target in target::named(&args.resources, &args.files, &session)? {
+    for target in target::named(&args.resources, &args.files, &session).await? {
         let Some(target) = failures.note(target)? else { continue };
         failures.note(edit(&args, &target, &session).await)?;
     }

@@ -46,6 +46,9 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     let kind = resource::find("events")?;
     let namespace = (!args.all_namespaces).then_some(session.namespace.as_str());
     let path = api::collection(kind, namespace);
+    if let Some((typed, _)) = args.about.as_deref().and_then(|about| about.split_once('/')) {
+        resource::resolve_one(typed, &session.api).await?;
+    }
     let selector = args.about.as_deref().map(field_selector).transpose()?;
     let query: Vec<(&str, &str)> =
         selector.iter().map(|selector| ("fieldSelector", selector.as_str())).collect();

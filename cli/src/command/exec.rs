@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use crate::{
-    command::container::{self, Wanted},
+    command::container::{self, NO_TERMINAL, StreamArgs},
     conversation::{self, Parts},
     failure::UsageError,
     session::Session,
-    terminal::{self, raw},
+    terminal::raw,
 };
 
 /// Options of `exec`.
@@ -20,21 +20,8 @@ Examples:
   dunlin exec -i store -- import < data           with data on its stdin
   dunlin exec reactor -- '#collect'               call an exported function of a WASM container")]
 pub(crate) struct Args {
-    /// POD or pod/POD.
-    #[arg(value_name = "POD")]
-    pod: String,
-    /// Container; by default the one that the pod names, or its first.
-    #[arg(long, short)]
-    container: Option<String>,
-    /// Pass stdin to the command.
-    #[arg(long, short = 'i')]
-    stdin: bool,
-    /// Stdin is a terminal, to be handed over.
-    #[arg(long, short = 't')]
-    tty: bool,
-    /// Say nothing but what the command says.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    streams: StreamArgs,
     /// The command and its arguments, after `--`.
     #[arg(value_name = "COMMAND", last = true, required = true)]
     command: Vec<String>,
@@ -45,28 +32,20 @@ pub(crate) struct Args {
 /// # Errors
 /// [`crate::failure::GuestExit`] when the command failed, and whatever kept it from running.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
-    let (pod, path) = container::pod(&args.pod, &session).await?;
+    let streams = &args.streams;
+    let (pod, path) = container::pod(&streams.pod, &session).await?;
     container::check_runs(&pod, "cannot exec into")?;
-    let wanted = Wanted { asked: args.container.as_deref(), quiet: args.quiet };
-    let container = container::choose(&pod, &wanted)?;
-    let tty = args.tty && {
-        if !args.stdin {
-            return Err(UsageError("-t hands the terminal over, which takes -i as well".to_owned()).into());
-        }
-        let is_terminal = raw::is_terminal();
-        if !is_terminal && !args.quiet {
-            terminal::remark("Unable to use a TTY - input is not a terminal or the right kind of file");
-        }
-        is_terminal
-    };
-    let mut query = vec![("container", container.as_str()), ("stdout", "true")];
+    let container = container::choose(&pod, &streams.wanted())?;
+    if streams.tty && !streams.stdin {
+        return Err(UsageError("-t hands the terminal over, which takes -i as well".to_owned()).into());
+    }
+    let tty = streams.tty && raw::is_terminal();
+    if streams.tty && !tty {
+        streams.without_terminal(NO_TERMINAL);
+    }
+    let parts = Parts { stdin: streams.stdin, tty };
+    let mut query = StreamArgs::query(&container, &parts);
     query.extend(args.command.iter().map(|word| ("command", word.as_str())));
-    query.extend(
-        [("stdin", args.stdin), ("stderr", !tty), ("tty", tty)]
-            .iter()
-            .filter(|flag| flag.1)
-            .map(|flag| (flag.0, "true")),
-    );
     let conversation = session.api.converse(&format!("{path}/exec"), &query).await?;
-    conversation::run(conversation, Parts { stdin: args.stdin, tty }).await
+    conversation::run(conversation, parts).await
 }

@@ -37,6 +37,8 @@ pub(crate) struct Args {
 
 /// Prints the page about a kind or field.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
+    let first = args.path.split('.').next().unwrap_or_default();
+    resource::resolve_one(first, &session.api).await?;
     let (kind, fields) = args.parse()?;
     let document = session.api.get(&document_of(kind), &[]).await?;
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api,
-    document::{self, items, plain, text},
+    document::{self, items, text},
     failure::{Failures, UsageError},
-    jsonpath::Template,
     links::Links,
+    manifest::FileArgs,
     resource::{self, Selection},
     session::Session,
     table::{Options, Printer},
@@ -19,10 +19,14 @@ use crate::{
 use self::{
     columns::{Columns, Rows},
     output::Output,
+    sort::sort,
 };
+use super::target;
 
 mod columns;
 mod output;
+mod raw;
+mod sort;
 mod watch;
 
 /// Options of `get`.
@@ -41,8 +45,17 @@ pub(crate) struct Args {
     #[arg(value_name = "RESOURCE")]
     resources: Vec<String>,
     #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
     select: SelectArgs,
-    /// wide, yaml, json, name, jsonpath=TEMPLATE or custom-columns=HEADER:JSONPATH,...
+    /// Show this part of the objects, for instance status or scale.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["watch", "watch_only"])]
+    subresource: Option<String>,
+    /// Print what the coordinator answers at this path, for instance /readyz?verbose.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["resources", "filenames", "output", "watch"])]
+    raw: Option<String>,
+    /// wide, yaml, json, name, jsonpath=TEMPLATE or custom-columns=HEADER:JSONPATH,...; jsonpath-as-json=TEMPLATE for a list, and
+    /// jsonpath-file=FILE or custom-columns-file=FILE for what a file holds.
     #[arg(long, short, value_name = "FORMAT")]
     output: Option<Output>,
     /// Show the objects and then every change.
@@ -51,6 +64,9 @@ pub(crate) struct Args {
     /// Show only changes from now on.
     #[arg(long)]
     watch_only: bool,
+    /// Show before each change what it is: ADDED, MODIFIED or DELETED.
+    #[arg(long)]
+    output_watch_events: bool,
     /// Leave out the row of column names.
     #[arg(long)]
     no_headers: bool,
@@ -108,7 +124,10 @@ impl SelectArgs {
 
 /// Shows what is asked for; an object that is missing does not hide the others.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
-    let selections = resource::parse(&args.resources)?;
+    if let Some(path) = &args.raw {
+        return raw::run(path, &session).await;
+    }
+    let selections = selections(&args, &session).await?;
     for selection in &selections {
         check(&args, selection)?;
     }
@@ -124,7 +143,26 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     }
 }
 
+/// What words or manifests name.
+async fn selections(args: &Args, session: &Session) -> Result<Vec<Selection>> {
+    if args.files.filenames.is_empty() {
+        return resource::resolve(&args.resources, &session.api).await;
+    }
+    let targets = target::named(&args.resources, &args.files, session).await?;
+    let targets = targets.into_iter().map(|target| {
+        target.map(|target| Selection {
+            kind: target.kind,
+            names: vec![target.name],
+            namespace: Some(target.namespace),
+        })
+    });
+    targets.collect()
+}
+
 fn check(args: &Args, selection: &Selection) -> Result<()> {
+    if args.subresource.is_some() && selection.names.is_empty() {
+        return Err(UsageError("--subresource is of an object; name one".to_owned()).into());
+    }
     if selection.names.is_empty() {
         return Ok(());
     }
@@ -150,7 +188,7 @@ async fn tables(args: &Args, selections: &[Selection], session: &Session) -> Res
             tables.extend(failures.note(session.api.list_table(&path, &args.table_query()).await)?);
         }
         for name in &selection.names {
-            let path = api::object(selection.kind, &session.namespace, name);
+            let path = args.path(selection, name, session);
             let table = tolerate(args, session.api.table(&path, &args.table_query()).await);
             tables.extend(failures.note(table)?.flatten());
         }
@@ -204,7 +242,7 @@ async fn objects(args: &Args, output: &Output, selections: &[Selection], session
             }
         }
         for name in &selection.names {
-            let path = api::object(selection.kind, &session.namespace, name);
+            let path = args.path(selection, name, session);
             let object = tolerate(args, session.api.get(&path, &[]).await);
             found.extend(failures.note(object)?.flatten());
         }
@@ -236,6 +274,9 @@ fn print(args: &Args, output: &Output, (whole, objects): (&Value, &[Value])) -> 
         Output::Name => objects.iter().map(|object| format!("{}\n", name_of(object))).collect(),
         Output::Json => document::json(whole)?,
         Output::Jsonpath(template) => template.render(whole),
+        Output::JsonpathAsJson(template) => {
+            document::json(&template.values(whole).into_iter().cloned().collect())?
+        }
         Output::CustomColumns(columns) => args.rows(columns).render(objects),
         Output::Yaml | Output::Wide => document::yaml(whole),
     };
@@ -266,25 +307,17 @@ fn tolerate(args: &Args, outcome: Result<Value>) -> Result<Option<Value>> {
     }
 }
 
-/// Orders a list by the value that a path finds in each element (below `inside`, if that is not empty).
-fn sort(list: &mut Value, path: &str, inside: &str) -> Result<()> {
-    let template = Template::parse(path)?;
-    let key = |element: &Value| {
-        let object = if inside.is_empty() { element } else { &element[inside] };
-        let value = template.values(object).first().copied().cloned().unwrap_or_default();
-        // Numbers by size, before texts by letters.
-        (value.as_f64().is_none(), value.as_f64().unwrap_or_default(), plain(&value))
-    };
-    if let Some(elements) = list.as_array_mut() {
-        elements.sort_by(|a, b| {
-            let (a, b) = (key(a), key(b));
-            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then_with(|| a.2.cmp(&b.2))
-        });
-    }
-    Ok(())
-}
-
 impl Args {
+    /// Where an object, or the part of it that is wanted, is.
+    fn path(&self, selection: &Selection, name: &str, session: &Session) -> String {
+        let namespace = selection.namespace.as_ref().unwrap_or(&session.namespace);
+        let object = api::object(selection.kind, namespace, name);
+        match &self.subresource {
+            Some(subresource) => format!("{object}/{subresource}"),
+            None => object,
+        }
+    }
+
     /// Selectors, and whole objects when sorting needs them.
     fn table_query(&self) -> Vec<(&str, &str)> {
         let mut query = self.select.query();
@@ -305,32 +338,23 @@ impl Args {
             show_labels: self.show_labels,
             label_columns: self.label_columns.clone(),
             with_namespace: self.select.all_namespaces && selection.kind.namespaced,
-            with_kind: self.show_kind || selections > 1 || self.resources[0].contains('/'),
+            with_kind: self.show_kind
+                || selections > 1
+                || self.resources.first().is_some_and(|word| word.contains('/')),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
-    use super::{name_of, sort, typed};
+    use super::{name_of, typed};
     use crate::resource;
 
     #[test]
     fn items_of_a_list_have_full_names() {
         let selections = resource::parse(&["pods".to_owned()]).unwrap();
         assert_eq!(name_of(&typed(&json!({"metadata": {"name": "foo"}}), &selections[0])), "pod/foo");
-    }
-
-    #[test]
-    fn sorting() {
-        let check = |mut list: Value, expected: Value| {
-            sort(&mut list, ".k", "").unwrap();
-            assert_eq!(list, expected);
-        };
-        check(json!([{"k": "b"}, {"k": "a"}]), json!([{"k": "a"}, {"k": "b"}]));
-        check(json!([{"k": 10}, {"k": 9}]), json!([{"k": 9}, {"k": 10}]));
-        check(json!([{"k": "a"}, {"k": 1}, {}]), json!([{"k": 1}, {}, {"k": "a"}]));
     }
 }

@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args, map: Map, session: Session) -> Result<()> {
         );
     }
     let mut failures = Failures::default();
-    for selection in resource::parse(objects)? {
+    for selection in resource::resolve(objects, &session.api).await? {
         let query = args.select.query();
         let namespace = args.select.namespace(&session);
         let targets: Vec<Value> = if selection.names.is_empty() {

@@ -56,7 +56,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     args.output.dry_run.needs_server("a patch")?;
     let patch = args.patch()?;
-    let targets = target::named(&args.resources, &args.files, &session)?;
+    let targets = target::named(&args.resources, &args.files, &session).await?;
     let mut failures = Failures::default();
     let mut untried = targets.len();
     for target in targets {

@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     if args.force && args.output.is_dry_run() {
         return Err(UsageError("--force and --dry-run cannot be combined".to_owned()).into());
     }
-    let manifests = manifest::read(&args.files, &session.namespace, session.namespace_given())?;
+    let manifests = manifest::read(&args.files, &session).await?;
     let mut failures = Failures::default();
     let mut untried = manifests.len();
     for manifest in manifests {

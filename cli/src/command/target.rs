@@ -51,16 +51,20 @@ impl From<Manifest> for Target {
 ///
 /// # Errors
 /// [`UsageError`] when they name none, or a type without a name; else as [`manifest::read`].
-pub(super) fn named(words: &[String], files: &FileArgs, session: &Session) -> Result<Vec<Result<Target>>> {
+pub(super) async fn named(
+    words: &[String],
+    files: &FileArgs,
+    session: &Session,
+) -> Result<Vec<Result<Target>>> {
     if !files.filenames.is_empty() {
         if !words.is_empty() {
             return Err(UsageError("name either objects or files, not both".to_owned()).into());
         }
-        let manifests = manifest::read(files, &session.namespace, session.namespace_given())?;
+        let manifests = manifest::read(files, session).await?;
         return Ok(manifests.into_iter().map(|manifest| manifest.map(Target::from)).collect());
     }
     let mut targets = Vec::new();
-    for selection in resource::parse(words)? {
+    for selection in resource::resolve(words, &session.api).await? {
         if selection.names.is_empty() {
             let plural = selection.kind.plural;
             return Err(UsageError(format!("which of the {plural}? Name one, or a file with -f")).into());

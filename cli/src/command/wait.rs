@@ -10,12 +10,16 @@ use crate::{
     document::{items, plain, text},
     failure::{self, Failures, UsageError},
     jsonpath::Template,
-    resource::{self, Kind},
+    manifest::FileArgs,
+    resource,
     session::{self, Session},
     terminal,
 };
 
-use super::get::SelectArgs;
+use super::{
+    get::SelectArgs,
+    target::{self, Target},
+};
 
 /// Options of `wait`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +28,8 @@ Examples:
   dunlin wait --for=condition=Ready pod/hello --timeout=60s
   dunlin wait --for=delete pod/hello
   dunlin wait --for=jsonpath='{.status.phase}'=Succeeded pod/hello
-  dunlin wait --for=condition=Ready nodes --all")]
+  dunlin wait --for=condition=Ready nodes --all
+  dunlin wait --for=create -f pod.yaml")]
 pub(crate) struct Args {
     /// TYPE NAME.., TYPE/NAME.., or TYPE with --all or -l.
     #[arg(value_name = "RESOURCE")]
@@ -37,8 +42,10 @@ pub(crate) struct Args {
     /// All objects of the type.
     #[arg(long)]
     all: bool,
-    /// How long to wait for each object.
-    #[arg(long, value_name = "TIME", value_parser = session::duration, default_value = "30s")]
+    #[command(flatten)]
+    files: FileArgs,
+    /// How long to wait for each object; 0 looks once, and a negative time means a week.
+    #[arg(long, value_name = "TIME", value_parser = patience, default_value = "30s", allow_hyphen_values = true)]
     timeout: Duration,
 }
 
@@ -53,69 +60,73 @@ enum State {
 /// Waits for every object named.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     let mut failures = Failures::default();
-    let mut found = false;
-    for mut selection in resource::parse(&args.resources)? {
-        if selection.names.is_empty() {
-            if !args.all && !args.select.selects() {
-                return Err(UsageError("name objects, or select them with -l or --all".to_owned()).into());
-            }
-            let path = api::collection(selection.kind, Some(&session.namespace));
-            let list = session.api.list(&path, &args.select.query()).await?;
-            let names =
-                items(&list, &["items"]).iter().map(|object| text(object, &["metadata", "name"]).to_owned());
-            selection.names.extend(names);
-        }
-        for name in &selection.names {
-            found = true;
-            failures.note(wait(&args, selection.kind, name, &session).await)?;
-        }
-    }
-    if !found && args.state != State::Deleted {
+    let targets = targets(&args, &session).await?;
+    if targets.is_empty() && args.state != State::Deleted {
         return Err(anyhow!("no matching resources found"));
+    }
+    for target in targets {
+        let Some(target) = failures.note(target)? else { continue };
+        failures.note(wait(&args, &target, &session).await)?;
     }
     failures.into_result()
 }
 
-async fn wait(args: &Args, kind: &Kind, name: &str, session: &Session) -> Result<()> {
-    let late = || anyhow!("timed out waiting for the condition on {}/{name}", resource_name(kind));
-    match tokio::time::timeout(args.timeout, follow(args, kind, name, session)).await {
-        Ok(outcome) => outcome?,
-        Err(_) => return Err(late()),
+/// The objects named, or all that there are now.
+async fn targets(args: &Args, session: &Session) -> Result<Vec<Result<Target>>> {
+    if !args.all && !args.select.selects() {
+        return target::named(&args.resources, &args.files, session).await;
     }
-    let reference = resource::reference(kind, name);
-    let met = if args.state == State::Deleted { "deleted" } else { "condition met" };
-    Ok(terminal::print(&format!("{reference} {met}\n"))?)
+    let mut targets = Vec::new();
+    for selection in resource::resolve(&args.resources, &session.api).await? {
+        if !selection.names.is_empty() {
+            return Err(UsageError("names cannot be combined with --all or selectors".to_owned()).into());
+        }
+        let path = api::collection(selection.kind, args.select.namespace(session));
+        let list = session.api.list(&path, &args.select.query()).await?;
+        targets.extend(items(&list, &["items"]).iter().map(|object| {
+            Ok(Target {
+                kind: selection.kind,
+                namespace: text(object, &["metadata", "namespace"]).to_owned(),
+                name: text(object, &["metadata", "name"]).to_owned(),
+            })
+        }));
+    }
+    Ok(targets)
+}
+
+async fn wait(args: &Args, target: &Target, session: &Session) -> Result<()> {
+    let mut seen = None;
+    let late = || anyhow!("timed out waiting for the condition on {}/{}", target.kind.plural, target.name);
+    if args.timeout.is_zero() {
+        // One look may take as long as it takes.
+        if look(&args.state, target, &mut seen, session).await?.is_some() {
+            return Err(late());
+        }
+    } else {
+        let following = follow(&args.state, target, &mut seen, session);
+        tokio::time::timeout(args.timeout, following).await.unwrap_or_else(|_| Err(late()))?;
+    }
+    if args.state == State::Deleted && seen.is_none() {
+        // It was gone before; kubectl says nothing of that.
+        return Ok(());
+    }
+    Ok(terminal::print(&format!("{} condition met\n", target.reference()))?)
 }
 
 /// Looks at the object as it is, then at each change, starting over when the watch ends.
-async fn follow(args: &Args, kind: &Kind, name: &str, session: &Session) -> Result<()> {
-    let collection = api::collection(kind, Some(&session.namespace));
-    let selector = format!("metadata.name={name}");
-    loop {
-        let list = session.api.list(&collection, &[("fieldSelector", &selector)]).await?;
-        let first = items(&list, &["items"]).first();
-        match (&args.state, first) {
-            (State::Deleted, None) => return Ok(()),
-            (State::Created, Some(_)) => return Ok(()),
-            (State::Deleted | State::Created, _) => {}
-            (_, None) => {
-                let path = api::object(kind, &session.namespace, name);
-                // The server's own words for what is missing.
-                session.api.get(&path, &[]).await?;
-            }
-            (state, Some(object)) if state.holds(object) => return Ok(()),
-            _ => {}
-        }
-        let version = text(&list, &["metadata", "resourceVersion"]);
-        let query = [("fieldSelector", selector.as_str()), ("resourceVersion", version)];
+async fn follow(state: &State, target: &Target, seen: &mut Option<String>, session: &Session) -> Result<()> {
+    let collection = api::collection(target.kind, Some(&target.namespace));
+    let selector = format!("metadata.name={}", target.name);
+    while let Some(version) = look(state, target, seen, session).await? {
+        let query = [("fieldSelector", selector.as_str()), ("resourceVersion", version.as_str())];
         let mut watch = session.api.watch(&collection, &query, Accept::Objects).await?;
         loop {
             match watch.next().await {
                 Ok(None) => break,
-                Ok(Some((change, object))) => match (&args.state, change.as_str()) {
+                Ok(Some((change, object))) => match (state, change.as_str()) {
                     (State::Deleted, "DELETED") | (State::Created, "ADDED") => return Ok(()),
                     (State::Deleted | State::Created, _) | (_, "BOOKMARK") => {}
-                    (_, "DELETED") => return Err(anyhow!("{} was deleted", resource::reference(kind, name))),
+                    (_, "DELETED") => return Err(anyhow!("{} was deleted", target.reference())),
                     (state, _) if state.holds(&object) => return Ok(()),
                     _ => {}
                 },
@@ -124,10 +135,43 @@ async fn follow(args: &Args, kind: &Kind, name: &str, session: &Session) -> Resu
             }
         }
     }
+    Ok(())
 }
 
-fn resource_name(kind: &Kind) -> String {
-    kind.group_resource()
+/// Looks once; answers the version to watch from when the state does not hold. `seen` is the uid of the object that was there first.
+async fn look(
+    state: &State,
+    target: &Target,
+    seen: &mut Option<String>,
+    session: &Session,
+) -> Result<Option<String>> {
+    let collection = api::collection(target.kind, Some(&target.namespace));
+    let selector = format!("metadata.name={}", target.name);
+    let list = session.api.list(&collection, &[("fieldSelector", &selector)]).await?;
+    let holds = match (state, items(&list, &["items"]).first()) {
+        (State::Deleted, None) | (State::Created, Some(_)) => true,
+        (State::Created, None) => false,
+        // Another object of the same name is not the one that was to go.
+        (State::Deleted, Some(object)) => {
+            let uid = text(object, &["metadata", "uid"]);
+            seen.get_or_insert_with(|| uid.to_owned()) != uid
+        }
+        (_, None) => {
+            // The server's own words for what is missing.
+            session.api.get(&target.path(), &[]).await?;
+            false
+        }
+        (state, Some(object)) => state.holds(object),
+    };
+    Ok((!holds).then(|| text(&list, &["metadata", "resourceVersion"]).to_owned()))
+}
+
+/// A time as kubectl takes it here: a negative one means a week.
+fn patience(text: &str) -> Result<Duration, String> {
+    match text.strip_prefix('-') {
+        Some(positive) => session::duration(positive).map(|_| WEEK),
+        None => session::duration(text),
+    }
 }
 
 impl State {
@@ -137,6 +181,7 @@ impl State {
                 items(object, &["status", "conditions"]).iter().any(|condition| {
                     text(condition, &["type"]).eq_ignore_ascii_case(name)
                         && text(condition, &["status"]).eq_ignore_ascii_case(status)
+                        && is_of_now(condition, object)
                 })
             }
             Self::Jsonpath { template, value } => {
@@ -150,6 +195,14 @@ impl State {
             Self::Deleted => false,
         }
     }
+}
+
+/// Whether a condition is about the object as it is wanted now, as far as its writer says.
+fn is_of_now(condition: &Value, object: &Value) -> bool {
+    let observed = [&condition["observedGeneration"], &object["status"]["observedGeneration"]];
+    let observed = observed.iter().find_map(|generation| generation.as_i64());
+    let wanted = object["metadata"]["generation"].as_i64();
+    observed.zip(wanted).is_none_or(|(observed, wanted)| observed >= wanted)
 }
 
 impl FromStr for State {
@@ -181,11 +234,13 @@ impl FromStr for State {
     }
 }
 
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::State;
+    use super::{State, patience};
 
     #[test]
     fn states() {
@@ -205,5 +260,32 @@ mod tests {
         check("jsonpath=.status.phase=Running", true);
         check("delete", false);
         assert!("ready".parse::<State>().is_err());
+    }
+
+    #[test]
+    fn a_condition_of_an_earlier_generation_is_none() {
+        let check = |generation: u32, condition: u32, status: u32, expected| {
+            let ready = json!({"type": "Ready", "status": "True", "observedGeneration": condition});
+            let mut object =
+                json!({"metadata": {"generation": generation}, "status": {"conditions": [ready]}});
+            object["status"]["observedGeneration"] = status.into();
+            assert_eq!("condition=Ready".parse::<State>().unwrap().holds(&object), expected);
+        };
+        check(2, 2, 1, true);
+        check(2, 1, 2, false);
+        let old = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 1, "conditions": [
+            {"type": "Ready", "status": "True"},
+        ]}});
+        assert!(!"condition=Ready".parse::<State>().unwrap().holds(&old));
+    }
+
+    #[test]
+    fn times() {
+        let check =
+            |text, seconds| assert_eq!(patience(text).ok().map(|time| time.as_secs()), seconds, "{text}");
+        check("90s", Some(90));
+        check("0", Some(0));
+        check("-1s", Some(604_800));
+        check("-x", None);
     }
 }

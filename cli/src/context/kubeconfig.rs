@@ -1,6 +1,6 @@
 //! The file format, which is kubeconfig's: named clusters, users, and contexts that pair them. Fields we do not know are kept.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -13,14 +13,20 @@ use serde_norway::Value;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub(crate) struct Kubeconfig {
+    /// The folder of the file, from which names of other files start.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
     #[serde(rename = "apiVersion")]
     api_version: String,
     kind: String,
     /// Servers and their authorities.
+    #[serde(deserialize_with = "or_empty")]
     pub(crate) clusters: Vec<Named<Cluster>>,
     /// Certificates and keys.
+    #[serde(deserialize_with = "or_empty")]
     pub(crate) users: Vec<Named<User>>,
     /// Pairs of the two.
+    #[serde(deserialize_with = "or_empty")]
     pub(crate) contexts: Vec<Named<Context>>,
     /// The context of commands that name none; may be empty.
     pub(crate) current_context: String,
@@ -39,6 +45,7 @@ impl Kubeconfig {
 impl Default for Kubeconfig {
     fn default() -> Self {
         Self {
+            folder: PathBuf::new(),
             api_version: "v1".to_owned(),
             kind: "Config".to_owned(),
             clusters: Vec::new(),
@@ -53,11 +60,15 @@ impl Default for Kubeconfig {
 /// Where the coordinator is and how it is recognised.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cluster {
-    /// `quic://host:port`.
+    /// `quic://host:port`, or `https://host:port`.
+    #[serde(default)]
     pub(crate) server: String,
     /// PEM in base64.
     #[serde(rename = "certificate-authority-data", skip_serializing_if = "Option::is_none")]
     pub(crate) authority_data: Option<String>,
+    /// A file of PEM.
+    #[serde(rename = "certificate-authority", skip_serializing_if = "Option::is_none")]
+    pub(crate) authority_file: Option<PathBuf>,
     /// Kept as they are.
     #[serde(flatten)]
     pub(crate) others: BTreeMap<String, Value>,
@@ -69,9 +80,15 @@ pub(crate) struct User {
     /// PEM in base64.
     #[serde(rename = "client-certificate-data", skip_serializing_if = "Option::is_none")]
     pub(crate) certificate_data: Option<String>,
+    /// A file of PEM.
+    #[serde(rename = "client-certificate", skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate_file: Option<PathBuf>,
     /// PEM in base64.
     #[serde(rename = "client-key-data", skip_serializing_if = "Option::is_none")]
     pub(crate) key_data: Option<String>,
+    /// A file of PEM.
+    #[serde(rename = "client-key", skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
     /// Kept as they are.
     #[serde(flatten)]
     pub(crate) others: BTreeMap<String, Value>,
@@ -81,8 +98,10 @@ pub(crate) struct User {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Context {
     /// Name of a cluster.
+    #[serde(default)]
     pub(crate) cluster: String,
     /// Name of a user.
+    #[serde(default)]
     pub(crate) user: String,
     /// `default` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +157,11 @@ impl<'de, T: Entry + DeserializeOwned> Deserialize<'de> for Named<T> {
             value: serde_norway::from_value(value).map_err(D::Error::custom)?,
         })
     }
+}
+
+/// kubectl writes null for a list of nothing.
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The value of an entry.

@@ -4,12 +4,25 @@ use std::fs;
 
 use expect_test::{Expect, expect};
 
-use super::{FileArgs, NamespaceGiven, read, read_files, read_text};
+use anyhow::Result;
+
+use super::{FileArgs, Manifest, NamespaceGiven, check as check_object, checked, objects, objects_of_text};
 use crate::failure::AlreadyReported;
 
+/// The manifests of a text, each for itself.
+fn manifests_of(text: &str, given: NamespaceGiven) -> Vec<Result<Manifest>> {
+    let mut found = Vec::new();
+    objects_of_text("f.yaml", text, &mut found);
+    let check = |(source, object)| check_object(source, object, "here", given);
+    found.into_iter().map(|object| object.and_then(check)).collect()
+}
+
+fn read(args: &FileArgs) -> Result<Vec<Result<Manifest>>> {
+    checked(objects(args)?, "here", NamespaceGiven::No)
+}
+
 fn check(text: &str, expected: &Expect) {
-    let mut manifests = Vec::new();
-    read_text("f.yaml", text, "here", NamespaceGiven::No, &mut manifests);
+    let manifests = manifests_of(text, NamespaceGiven::No);
     let lines = manifests.into_iter().map(|manifest| match manifest {
         Ok(manifest) => {
             format!(
@@ -87,14 +100,11 @@ fn bombs_end_early() {
         let before = format!("*a{}, ", level - 1).repeat(10);
         bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
     }
-    let mut manifests = Vec::new();
-    read_text("f.yaml", &bomb, "here", NamespaceGiven::No, &mut manifests);
-    let error = format!("{:#}", manifests.pop().unwrap().unwrap_err());
+    let error = format!("{:#}", manifests_of(&bomb, NamespaceGiven::No).pop().unwrap().unwrap_err());
     assert!(error.contains("repetition limit exceeded"), "{error}");
 
     let deep = "[".repeat(100_000);
-    read_text("f.yaml", &deep, "here", NamespaceGiven::No, &mut manifests);
-    assert!(manifests.pop().unwrap().is_err());
+    assert!(manifests_of(&deep, NamespaceGiven::No).pop().unwrap().is_err());
 }
 
 #[test]
@@ -108,7 +118,7 @@ fn folders_are_sorted_and_large_files_refused() {
     fs::write(dir.path().join("sub/c.yaml"), pod("c")).unwrap();
     let names = |recursive| {
         let args = FileArgs { filenames: vec![dir.path().to_owned()], recursive };
-        let manifests = read(&args, "here", NamespaceGiven::No).unwrap();
+        let manifests = read(&args).unwrap();
         manifests.into_iter().map(|manifest| manifest.unwrap().name).collect::<Vec<_>>()
     };
     assert_eq!(names(false), ["a", "b"]);
@@ -117,12 +127,11 @@ fn folders_are_sorted_and_large_files_refused() {
     let large = dir.path().join("large.yaml");
     fs::File::create(&large).unwrap().set_len(100 << 20).unwrap();
     let args = FileArgs { filenames: vec![large], recursive: false };
-    let error =
-        read_files(&args, "here", NamespaceGiven::No).unwrap().pop().unwrap().unwrap_err().to_string();
+    let error = objects(&args).unwrap().pop().unwrap().unwrap_err().to_string();
     assert!(error.contains("larger than 16 MiB"), "{error}");
 
     let args = FileArgs { filenames: vec!["/nope".into()], recursive: false };
-    let error = read(&args, "here", NamespaceGiven::No).unwrap_err().to_string();
+    let error = read(&args).unwrap_err().to_string();
     assert_eq!(error, "the path \"/nope\" does not exist");
 }
 
@@ -137,7 +146,7 @@ fn one_malformed_document_holds_back_all() {
         )
         .unwrap();
         let args = FileArgs { filenames: vec![dir.path().to_owned()], recursive: false };
-        let found = read(&args, "here", NamespaceGiven::No);
+        let found = read(&args);
         if let Err(error) = &found {
             assert!(error.is::<AlreadyReported>(), "{error:#}");
         }
@@ -151,9 +160,7 @@ fn one_malformed_document_holds_back_all() {
 
 #[test]
 fn a_namespace_on_the_command_line_must_agree() {
-    let mut manifests = Vec::new();
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: there}\n";
-    read_text("f.yaml", text, "here", NamespaceGiven::Yes, &mut manifests);
-    let error = manifests.pop().unwrap().unwrap_err().to_string();
+    let error = manifests_of(text, NamespaceGiven::Yes).pop().unwrap().unwrap_err().to_string();
     assert!(error.contains("does not match the namespace \"here\""), "{error}");
 }

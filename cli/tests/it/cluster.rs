@@ -58,6 +58,7 @@ impl Cluster {
             .args(["dev", "--nodes", "2"])
             .current_dir(dir.path())
             .env("DUNLIN_CONFIG", dir.path().join("config"));
+        at_home_in(&mut command, dir.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let cluster = Self { process: command.spawn().unwrap(), dir };
         wait_until("two Ready nodes", || {
@@ -87,6 +88,11 @@ impl Cluster {
     /// The administrator's configuration.
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("config")
+    }
+
+    /// The configuration that kubectl finds in the home folder of whoever started the cluster.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join(".kube/config")
     }
 
     fn log(&self) -> String {
@@ -189,7 +195,9 @@ pub(crate) fn run_with(
     variables: &[(&str, &str)],
 ) -> Answer {
     let mut command = Command::new(BINARY);
-    command.args(args).current_dir(dir).env("DUNLIN_CONFIG", config).envs(variables.iter().copied());
+    command.args(args).current_dir(dir).env("DUNLIN_CONFIG", config);
+    at_home_in(&mut command, dir);
+    command.envs(variables.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A command that reads no stdin may be gone before it is written.
@@ -200,6 +208,11 @@ pub(crate) fn run_with(
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// No test sees or writes the files of who runs it.
+pub(crate) fn at_home_in(command: &mut Command, dir: &Path) {
+    command.env("HOME", dir).env_remove("KUBECONFIG").env_remove("XDG_CONFIG_HOME");
 }
 
 /// Repeats an attempt until it succeeds, and fails with what it said last.

@@ -7,6 +7,8 @@ mod clients;
 mod golden;
 mod kubectl;
 mod kubectl_golden;
+mod kubectl_pods;
 mod kubectl_tour;
+mod kubectl_views;
 mod matching;
 mod tokens;

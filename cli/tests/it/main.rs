@@ -17,6 +17,7 @@ mod objects;
 mod offline;
 mod pods;
 mod reboot;
+mod showing;
 mod site;
 mod static_pods;
 mod survival;

@@ -8,6 +8,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use expect_test::{Expect, expect};
 
+use crate::cluster::at_home_in;
+
 struct Home {
     dir: tempfile::TempDir,
 }
@@ -21,6 +23,7 @@ impl Home {
     fn dunlin(&self, args: &[&str], stdin: &str) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(args).env("DUNLIN_CONFIG", self.dir.path().join("config")).current_dir(self.dir.path());
+        at_home_in(&mut command, self.dir.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A command that reads no stdin may be gone before it is written.

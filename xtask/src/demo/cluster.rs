@@ -34,7 +34,7 @@ impl Cluster {
         command.args(["dev", "--nodes", &NODES.to_string()]).current_dir(dir).process_group(0);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         if let Some(path) = client_config {
-            command.env("DUNLIN_CONFIG", path);
+            command.env("DUNLIN_CONFIG", path).env("DUNLIN_DEV_KUBE_CONTEXT", "none");
         }
         let process = command.spawn().context("cannot start `dunlin dev`")?;
         Ok(Self { process, client_config: client_config.map(Path::to_owned), log })

@@ -28,6 +28,27 @@ impl Columns {
         }
         text.split(',').map(column).collect::<Result<_, _>>().map(Self)
     }
+
+    /// Parses a file of two lines: headers, and a path below each.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub(crate) fn parse_file(text: &str) -> Result<Self, String> {
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty()).map(str::split_whitespace);
+        let (Some(headers), Some(paths), None) = (lines.next(), lines.next(), lines.next()) else {
+            return Err("a custom-columns-file has a line of headers and a line of paths".to_owned());
+        };
+        let (headers, paths): (Vec<&str>, Vec<&str>) = (headers.collect(), paths.collect());
+        if headers.len() != paths.len() {
+            return Err(format!(
+                "number of columns ({}) and paths ({}) don't match",
+                headers.len(),
+                paths.len()
+            ));
+        }
+        let columns = headers.iter().zip(paths).map(|(header, path)| column(&format!("{header}:{path}")));
+        columns.collect::<Result<_, _>>().map(Self)
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -160,5 +181,16 @@ mod tests {
         check("A:", "unexpected path string");
         check("A:{.a}{.b}", "unexpected path string");
         check("A:.a[", "");
+    }
+
+    #[test]
+    fn a_file_says_the_same_in_two_lines() {
+        let inline = Columns::parse("N:.metadata.name,APP:{.metadata.labels.app}").unwrap();
+        assert_eq!(
+            Columns::parse_file("N                APP\n.metadata.name {.metadata.labels.app}\n"),
+            Ok(inline)
+        );
+        assert!(Columns::parse_file("N A\n.metadata.name\n").unwrap_err().contains("don't match"));
+        assert!(Columns::parse_file("N\n").is_err());
     }
 }

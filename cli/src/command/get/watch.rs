@@ -83,7 +83,7 @@ impl Follower<'_> {
                         *version = seen;
                     }
                     if kind != "BOOKMARK" {
-                        self.show(&object)?;
+                        self.show_change(&kind, object)?;
                     }
                 }
                 Err(error) if gone(&error) => return Ok(Ended::VersionGone),
@@ -102,9 +102,29 @@ impl Follower<'_> {
     fn show_list(&mut self, list: &Value) -> Result<()> {
         match self.accept() {
             Accept::Table if items(list, &["rows"]).is_empty() => Ok(()),
-            Accept::Table => self.show(list),
-            Accept::Objects => {
-                items(list, &["items"]).iter().try_for_each(|item| self.show(&typed(item, self.selection)))
+            Accept::Table => self.show_change(ADDED, list.clone()),
+            Accept::Objects => items(list, &["items"])
+                .iter()
+                .try_for_each(|item| self.show_change(ADDED, typed(item, self.selection))),
+        }
+    }
+
+    fn show_change(&mut self, kind: &str, object: Value) -> Result<()> {
+        if !self.args.output_watch_events {
+            return self.show(&object);
+        }
+        match (self.accept(), &self.args.output) {
+            (Accept::Table, _) => {
+                let mut table = object;
+                with_event(&mut table, kind);
+                self.show(&table)
+            }
+            (_, Some(Output::Json | Output::Yaml)) => {
+                self.show(&serde_json::json!({"type": kind, "object": object}))
+            }
+            _ => {
+                terminal::print(&format!("{kind} "))?;
+                self.show(&object)
             }
         }
     }
@@ -123,10 +143,30 @@ impl Follower<'_> {
             Some(Output::Json) => document::json(&object)?,
             Some(Output::Yaml) => format!("---\n{}", document::yaml(&object)),
             Some(Output::Jsonpath(template)) => template.render(&object),
+            Some(Output::JsonpathAsJson(template)) => {
+                document::json(&template.values(&object).into_iter().cloned().collect())?
+            }
         };
         Ok(terminal::print(&shown)?)
     }
 }
+
+/// Puts a first column with the kind of change into a table.
+fn with_event(table: &mut Value, kind: &str) {
+    if let Some(definitions) = table["columnDefinitions"].as_array_mut()
+        && !definitions.is_empty()
+    {
+        definitions.insert(0, serde_json::json!({"name": "Event", "type": "string", "priority": 0}));
+    }
+    for row in table["rows"].as_array_mut().into_iter().flatten() {
+        if let Some(cells) = row["cells"].as_array_mut() {
+            cells.insert(0, kind.into());
+        }
+    }
+}
+
+/// What objects are that were there before.
+const ADDED: &str = "ADDED";
 
 /// The version of an event's object, which for a table is that of its row.
 fn newest(object: &Value) -> String {

@@ -4,12 +4,12 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
 
-use crate::cluster::{Answer, workloads};
+use crate::cluster::{Answer, Namespace, workloads};
 
 /// kubectl with a configuration and a cache of its own.
 #[derive(Debug)]
@@ -48,6 +48,14 @@ impl Kubectl {
         }
     }
 
+    /// Starts a command that goes on until it is killed, and whose stdin and stdout the test holds.
+    pub(super) fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = Command::new(&self.program);
+        command.args(args).current_dir(self.dir.path());
+        command.env("KUBECONFIG", self.dir.path().join("config")).env("HOME", self.dir.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Runs a command that must succeed, and answers its stdout.
     pub(super) fn ok(&self, args: &[&str]) -> String {
         self.ok_with(args, "")
@@ -78,6 +86,16 @@ impl Kubectl {
     fn editor(&self) -> String {
         format!("sed -i -f {}", self.dir.path().join("edit.sed").display())
     }
+}
+
+/// A namespace with kubectl in it; `None`, and a word about it, where kubectl is not installed.
+pub(super) fn tour() -> Option<(Namespace, Kubectl)> {
+    let namespace = Namespace::new();
+    let kubectl = Kubectl::new(&namespace.cluster.config(), &namespace.name);
+    if kubectl.is_none() {
+        println!("SKIPPED: there is no kubectl 1.36; `cargo xtask packages` installs it");
+    }
+    Some((namespace, kubectl?))
 }
 
 /// A client's configuration for HTTPS, in a namespace.

@@ -3,26 +3,12 @@
 
 use serde_json::Value;
 
-use super::kubectl::Kubectl;
-use crate::cluster::{Namespace, wait_until};
-
-/// A namespace with kubectl in it; `None`, and a word about it, where kubectl is not installed.
-macro_rules! tour {
-    () => {{
-        let namespace = Namespace::new();
-        match Kubectl::new(&namespace.cluster.config(), &namespace.name) {
-            Some(kubectl) => (namespace, kubectl),
-            None => {
-                println!("SKIPPED: there is no kubectl 1.36; `cargo xtask packages` installs it");
-                return;
-            }
-        }
-    }};
-}
+use super::kubectl::tour;
+use crate::cluster::wait_until;
 
 #[test]
 fn what_the_server_is_and_serves() {
-    let (_namespace, kubectl) = tour!();
+    let Some((_namespace, kubectl)) = tour() else { return };
     let version: Value = serde_json::from_str(&kubectl.ok(&["version", "-o", "json"])).unwrap();
     assert_eq!(version["serverVersion"]["minor"], "36");
     assert!(kubectl.ok(&["cluster-info"]).contains("control plane"));
@@ -42,7 +28,7 @@ fn what_the_server_is_and_serves() {
 
 #[test]
 fn objects_are_made_shown_and_changed() {
-    let (_namespace, kubectl) = tour!();
+    let Some((_namespace, kubectl)) = tour() else { return };
     kubectl.ok(&["create", "configmap", "c", "--from-literal=a=1", "--from-literal=b=2"]);
     for output in [
         "yaml",
@@ -81,7 +67,7 @@ fn objects_are_made_shown_and_changed() {
 
 #[test]
 fn apply_keeps_track_of_who_owns_what() {
-    let (_namespace, kubectl) = tour!();
+    let Some((_namespace, kubectl)) = tour() else { return };
     let manifest = |replicas: u32| {
         format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: {replicas}\n  \
@@ -118,7 +104,7 @@ fn apply_keeps_track_of_who_owns_what() {
 
 #[test]
 fn every_create_command_makes_its_object() {
-    let (namespace, kubectl) = tour!();
+    let Some((namespace, kubectl)) = tour() else { return };
     let unique = |name: &str| format!("{name}-{}", namespace.name);
     let commands: &[(&str, &[&str])] = &[
         ("deployment d", &["--image=hello"]),
@@ -163,7 +149,7 @@ fn every_create_command_makes_its_object() {
 
 #[test]
 fn pods_run_and_are_looked_into() {
-    let (namespace, kubectl) = tour!();
+    let Some((namespace, kubectl)) = tour() else { return };
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: t, labels: {app: t}}\nspec:\n  containers:\n  - {name: c, image: dunlin.local/ticker, args: [\"200\"]}\n";
     kubectl.ok_with(&["create", "-f", "-"], pod);
     kubectl.ok(&["wait", "--for=condition=Ready", "pod/t", "--timeout=60s"]);
@@ -219,7 +205,7 @@ fn pods_and_services_are_reached_through_the_server() {
 
 #[test]
 fn what_is_used_is_shown() {
-    let (namespace, kubectl) = tour!();
+    let Some((namespace, kubectl)) = tour() else { return };
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: busy, labels: {app: busy}}\nspec:\n  containers:\n  - {name: c, image: dunlin.local/hog, args: [spin], resources: {limits: {cpu: 200m}}}\n";
     kubectl.ok_with(&["create", "-f", "-"], pod);
     kubectl.ok(&["wait", "--for=condition=Ready", "pod/busy", "--timeout=60s"]);
@@ -249,7 +235,7 @@ fn what_is_used_is_shown() {
 
 #[test]
 fn nodes_are_cordoned_tainted_and_drained() {
-    let (_namespace, kubectl) = tour!();
+    let Some((_namespace, kubectl)) = tour() else { return };
     // A node of its own that only exists in the API, so that no other test loses its nodes.
     kubectl.ok_with(&["create", "-f", "-"], "apiVersion: v1\nkind: Node\nmetadata: {name: tour-node}\n");
     kubectl.ok(&["cordon", "tour-node"]);
@@ -264,7 +250,7 @@ fn nodes_are_cordoned_tainted_and_drained() {
 
 #[test]
 fn a_drain_honours_a_budget() {
-    let (namespace, kubectl) = tour!();
+    let Some((namespace, kubectl)) = tour() else { return };
     let node = format!("drained-{}", namespace.name);
     kubectl.ok_with(
         &["create", "-f", "-"],
@@ -294,7 +280,7 @@ fn a_drain_honours_a_budget() {
 
 #[test]
 fn owners_take_or_leave_their_dependents() {
-    let (_namespace, kubectl) = tour!();
+    let Some((_namespace, kubectl)) = tour() else { return };
     for (policy, stays) in [("background", false), ("foreground", false), ("orphan", true)] {
         kubectl.ok(&["create", "configmap", "owner"]);
         let uid = kubectl.ok(&["get", "cm", "owner", "-o", "jsonpath={.metadata.uid}"]);
@@ -319,7 +305,7 @@ fn owners_take_or_leave_their_dependents() {
 
 #[test]
 fn who_may_do_what_is_told() {
-    let (_namespace, kubectl) = tour!();
+    let Some((_namespace, kubectl)) = tour() else { return };
     assert_eq!(kubectl.ok(&["auth", "can-i", "delete", "nodes"]).trim(), "yes");
     assert!(kubectl.ok(&["auth", "can-i", "--list"]).contains("*.*"));
     let who = kubectl.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.groups}"]);
