@@ -88,7 +88,7 @@ fn is_block(string: &str) -> bool {
         && !string.starts_with([' ', '\n'])
         && !string.contains(" \n")
         && !string.ends_with(' ')
-        && string.chars().all(|letter| letter == '\n' || !letter.is_control())
+        && string.chars().all(|letter| letter == '\n' || !is_unseen(letter))
 }
 
 fn block(string: &str, indent: usize, text: &mut String) {
@@ -146,14 +146,29 @@ fn flow(string: &str, indent: usize, text: &mut String) {
 
 /// A string on one line, in the quotes that it needs.
 fn quoted(string: &str) -> String {
-    if string.is_empty() || means_something_else(string) || string.chars().any(char::is_control) {
-        // YAML's escapes are a superset of JSON's.
-        Value::String(string.to_owned()).to_string()
+    if string.is_empty() || means_something_else(string) || string.chars().any(is_unseen) {
+        escaped(string)
     } else if is_plain(string) {
         string.to_owned()
     } else {
         format!("'{}'", string.replace('\'', "''"))
     }
+}
+
+/// A string in double quotes. YAML's escapes are a superset of JSON's, and needed for more.
+fn escaped(string: &str) -> String {
+    let mut text = Value::String(string.to_owned()).to_string();
+    for unseen in ['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'] {
+        if text.contains(unseen) {
+            text = text.replace(unseen, &format!("\\u{:04x}", u32::from(unseen)));
+        }
+    }
+    text
+}
+
+/// Whether a letter controls something; for YAML more of them end a line, or a document's beginning.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 /// Whether a string has no character that means something where it stands.
@@ -358,10 +373,20 @@ none: null
             "x\n\ny\n",
             "=",
             "<<",
+            "a\u{2028}b",
+            "\u{feff}a\u{85}",
         ];
         let values: Vec<Value> =
             strings.iter().map(|string| json!({"k": string, "l": [string], *string: 1})).collect();
         let whole = Value::Array(values);
         assert_eq!(serde_norway::from_str::<Value>(&emit(&whole)).unwrap(), whole);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_back(text in "([a-z:#'\"\\\\\u{85}\u{2028}\u{e9}{,-]|[ \n\t]){0,400}", list in "[a-z ]{0,300}") {
+            let value = json!({"k": text, "l": [list, {"m": text}], "o": {"p": list}});
+            proptest::prop_assert_eq!(serde_norway::from_str::<Value>(&emit(&value)).unwrap(), value);
+        }
     }
 }

@@ -190,7 +190,6 @@ fn difference(case: &Case, outcome: &Result<Accepted, Status>) -> Option<String>
     };
     service::allocate(&expected, &mut found);
     for object in [&mut expected, &mut found] {
-        list_causes_once(object);
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
         }
@@ -211,19 +210,6 @@ fn difference(case: &Case, outcome: &Result<Accepted, Status>) -> Option<String>
     }
     (outcome.is_ok() && warnings != case.warnings)
         .then(|| format!("expected warnings {:?}\n   found {warnings:?}", case.warnings))
-}
-
-/// Kubernetes lists a cause as often as it comes across it, which says nothing; the message has each once anyway.
-fn list_causes_once(status: &mut Value) {
-    if let Some(causes) = status.pointer_mut("/details/causes").and_then(Value::as_array_mut) {
-        let mut seen = Vec::new();
-        causes.retain(|cause| {
-            !seen.contains(cause) && {
-                seen.push(cause.clone());
-                true
-            }
-        });
-    }
 }
 
 /// How warnings end that Kubernetes does not give: those that say what nothing acts on yet.
