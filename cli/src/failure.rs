@@ -234,8 +234,12 @@ impl ServerError {
     /// Words as kubectl has them for a refused object: one line for one cause, a list for several.
     fn invalid(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let details = &self.status["details"];
-        match (details["kind"].as_str().unwrap_or_default(), details["name"].as_str().unwrap_or_default()) {
-            ("", _) => return write!(f, "The request is invalid: {}", self.message()),
+        let text = |field: &str| details[field].as_str().unwrap_or_default();
+        match (text("kind"), text("name")) {
+            ("", "") if self.causes().is_empty() => {
+                return write!(f, "The request is invalid: {}", self.message());
+            }
+            ("", "") => f.write_str("The request is invalid")?,
             (kind, name) => write!(f, "The {kind} {name:?} is invalid")?,
         }
         if let Some(during) = &self.during {
@@ -345,6 +349,12 @@ mod tests {
             ServerError::new(two).during("p.yaml, line 3".to_owned()),
             "The Pod \"p\" is invalid (p.yaml, line 3)\n* a: Required value\n* b: Forbidden",
         );
+        let unnamed = json!({"reason": "Invalid", "message": " \"\" is invalid: patch: Invalid value", "details": {"causes": [
+            {"field": "patch", "message": "Invalid value"},
+        ]}});
+        check(ServerError::new(unnamed), "The request is invalid: patch: Invalid value");
+        let without_causes = json!({"reason": "Invalid", "message": "no", "details": {}});
+        check(ServerError::new(without_causes), "The request is invalid: no");
         check(ServerError::new(json!({})), "Error from server: the server gave no reason");
     }
 }

@@ -134,7 +134,7 @@ fn unknown(word: &str) -> anyhow::Error {
         kind::all().filter(|kind| distance(kind.plural, &lower) <= 2 || distance(kind.singular, &lower) <= 2);
     let hint = match near.next() {
         Some(near) => format!("did you mean {:?}?", near.plural),
-        None => format!("it has {}", kind::all().map(|kind| kind.plural).collect::<Vec<_>>().join(", ")),
+        None => "`dunlin api-resources` lists those it has".to_owned(),
     };
     UsageError(format!("the server doesn't have a resource type {word:?}; {hint}")).into()
 }
@@ -219,7 +219,7 @@ mod tests {
         };
         check("", "which resource?");
         check("pdos", "did you mean \"pods\"?");
-        check("gizmos", "it has ");
+        check("gizmos", "api-resources");
         check("pod/a b", "is not of the form TYPE/NAME");
         check("pod b/c", "cannot follow a type");
     }

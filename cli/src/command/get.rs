@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    api,
+    age, api,
     document::{self, items, text},
     failure::{Failures, UsageError},
     links::Links,
@@ -190,7 +190,7 @@ async fn tables(args: &Args, selections: &[Selection], session: &Session) -> Res
         for name in &selection.names {
             let path = args.path(selection, name, session);
             let table = tolerate(args, session.api.table(&path, &args.table_query()).await);
-            tables.extend(failures.note(table)?.flatten());
+            tables.extend(failures.note(table)?.flatten().map(as_table));
         }
         let Some(mut table) = join(tables) else { continue };
         if items(&table, &["rows"]).is_empty() {
@@ -215,6 +215,19 @@ async fn tables(args: &Args, selections: &[Selection], session: &Session) -> Res
         });
     }
     failures.into_result()
+}
+
+/// An object that the server does not show as a table, by its name and age.
+fn as_table(answer: Value) -> Value {
+    if answer["kind"] == "Table" {
+        return answer;
+    }
+    let metadata = &answer["metadata"];
+    let age = age::since(metadata["creationTimestamp"].as_str(), Timestamp::now());
+    json!({
+        "columnDefinitions": [{"name": "Name", "priority": 0}, {"name": "Age", "priority": 0}],
+        "rows": [{"cells": [metadata["name"], age], "object": answer}],
+    })
 }
 
 /// Tables of one kind as one.
@@ -349,8 +362,15 @@ impl Args {
 mod tests {
     use serde_json::json;
 
-    use super::{name_of, typed};
+    use super::{as_table, name_of, typed};
     use crate::resource;
+
+    #[test]
+    fn what_is_no_table_has_a_name() {
+        let table = as_table(json!({"kind": "Scale", "metadata": {"name": "web"}}));
+        assert_eq!(table["rows"][0]["cells"], json!(["web", "<unknown>"]));
+        assert_eq!(as_table(json!({"kind": "Table"})), json!({"kind": "Table"}));
+    }
 
     #[test]
     fn items_of_a_list_have_full_names() {

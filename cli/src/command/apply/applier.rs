@@ -154,7 +154,7 @@ impl<'a> Applier<'a> {
         };
         let made = entries.iter().any(|entry| MAKERS.iter().any(|name| is(entry, name, "Update")));
         let applied = |entry: &Value| is(entry, self.manager, "Apply") || is(entry, CLIENT_SIDE, "Update");
-        if made && !entries.iter().any(applied) {
+        if self.dry_run == DryRun::None && made && !entries.iter().any(applied) {
             terminal::warn(&format!(
                 "{} was not made by apply: what it has and the manifest does not declare stays",
                 resource::reference(manifest.kind, &manifest.name)

@@ -174,7 +174,7 @@ fn pods_run_and_are_looked_into() {
 
 #[test]
 fn pods_and_services_are_reached_through_the_server() {
-    let (namespace, kubectl) = tour!();
+    let Some((namespace, kubectl)) = tour() else { return };
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: {app: web}}\nspec:\n  containers:\n  - {name: c, image: dunlin.local/http-hello, ports: [{containerPort: 8080, name: http}]}\n";
     kubectl.ok_with(&["create", "-f", "-"], pod);
     kubectl.ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
