@@ -13,6 +13,7 @@ mod change;
 mod clock;
 mod cluster;
 mod companions;
+mod components;
 mod continue_token;
 mod create;
 mod delete;

@@ -1,5 +1,7 @@
 //! Kinds of the core group.
 
+mod binding;
+mod component_status;
 mod config_map;
 mod endpoints;
 pub(super) mod event;
@@ -20,6 +22,8 @@ use super::Kind;
 
 /// Kinds of this group, in the order of discovery.
 pub(super) static KINDS: &[&Kind] = &[
+    &binding::KIND,
+    &component_status::KIND,
     &config_map::KIND,
     &endpoints::KIND,
     &event::KIND,

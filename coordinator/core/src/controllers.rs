@@ -84,6 +84,15 @@ pub enum Action {
         /// The kind.
         resource: Resource,
     },
+    /// Once the plan's other actions are done, say in a namespace's status what is left of these kinds.
+    TellRemains {
+        /// The namespace.
+        name: Arc<str>,
+        /// Its uid.
+        uid: String,
+        /// The kinds.
+        resources: Vec<Resource>,
+    },
     /// Take the finalizer `kubernetes` from a namespace that is empty, which ends it.
     FinalizeNamespace {
         /// The namespace.

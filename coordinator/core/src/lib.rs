@@ -16,6 +16,7 @@ pub mod eviction;
 pub mod image;
 pub mod lower;
 pub mod mirror;
+pub mod namespace_status;
 pub mod node_identity;
 pub mod node_status;
 pub mod pod_status;

@@ -4,6 +4,7 @@
 
 mod budget;
 mod garbage;
+mod namespace;
 mod security;
 mod workloads;
 
@@ -77,8 +78,16 @@ impl Executor {
         Ok(changed)
     }
 
-    /// Carries out a plan, its independent actions together: one that fails keeps no other from being done.
+    /// Carries out a plan, its independent actions together: one that fails keeps no other from being done. What tells of their outcome
+    /// comes after them.
     pub(super) async fn carry_out(&self, actions: Vec<Action>, now: Timestamp) -> Result<(), Status> {
+        let (last, first): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| matches!(action, Action::TellRemains { .. }));
+        let done = self.together(first, now).await;
+        done.and(self.together(last, now).await)
+    }
+
+    async fn together(&self, actions: Vec<Action>, now: Timestamp) -> Result<(), Status> {
         stream::iter(actions)
             .map(|action| self.one(action, now))
             .buffer_unordered(ACTIONS_AT_ONCE)
@@ -116,6 +125,9 @@ impl Executor {
                 .await
             }
             Action::DeleteAll { namespace, resource } => self.delete_all(&namespace, resource).await,
+            Action::TellRemains { name, uid, resources } => {
+                self.tell_remains(&name, &uid, &resources, now).await
+            }
             Action::FinalizeNamespace { name, .. } => {
                 self.service.finalize_namespace(&User::controller(NAMESPACES), &name, &[]).await.map(drop)
             }

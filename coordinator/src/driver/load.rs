@@ -113,11 +113,21 @@ struct EventShape {
     last_timestamp: Option<Timestamp>,
     #[serde(default)]
     event_time: Option<Timestamp>,
+    #[serde(default)]
+    series: Option<SeriesShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SeriesShape {
+    #[serde(default)]
+    last_observed_time: Option<Timestamp>,
 }
 
 fn last_seen(json: &[u8]) -> Option<Timestamp> {
     let event: EventShape = serde_json::from_slice(json).ok()?;
-    event.last_timestamp.or(event.event_time)
+    let in_series = event.series.and_then(|series| series.last_observed_time);
+    [event.last_timestamp, in_series, event.event_time].into_iter().flatten().max()
 }
 
 /// The prefix of every key.

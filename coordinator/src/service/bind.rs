@@ -45,6 +45,27 @@ impl ApiService {
         options: &WriteOptions,
     ) -> Result<(), Status> {
         self.authorize(user, request).await?;
+        self.bind_granted(request, binding, options).await
+    }
+
+    /// Carries out a `Binding` of the pod that it names itself, which is granted.
+    pub(super) async fn bind_named(
+        &self,
+        request: &ResourceRequest,
+        binding: &Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let name = binding["metadata"]["name"].as_str().unwrap_or_default();
+        let pod = ObjectRef { kind: super::get::pod_kind(), namespace: &request.namespace, name };
+        self.bind_granted(&pod.request(Verb::Create, "binding"), binding, options).await
+    }
+
+    async fn bind_granted(
+        &self,
+        request: &ResourceRequest,
+        binding: &Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
         let target = check_binding(request, binding)?;
         let (now, now_text) = (self.clock().now(), self.clock().now_text());
         let object = request.object();

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 use super::{
     ApiService, Offer, User,
     body::{self, Source},
-    delete,
+    components, delete,
     delete_options::DeleteOptions,
     encode::refusal,
     event::EventShape,
@@ -88,12 +88,11 @@ impl ApiService {
     async fn answer(
         &self,
         user: &User,
-        head: RequestHead,
+        mut head: RequestHead,
         offer: &Offer,
         asked: &mut Asked,
         body: Source<'_>,
     ) -> Result<Response, Status> {
-        let mut head = head;
         let query = Query::new(std::mem::take(&mut head.query)).sent_by(head.user_agent.clone());
         let target = path::parse(head.method, &head.path, &query);
         *asked = match &target {
@@ -118,10 +117,9 @@ impl ApiService {
                 })
             }
             Target::Resource(request) if request.subresource == proxy::NAME => {
-                let seat = self.inner.seats.take(Work::Long, user).await?;
                 let lasting = self.inner.figures.lasting(*asked);
                 let served = self.serve_proxy(user, &request, (&head, &query), offer, body).await;
-                served.map(|response| response.holding((seat, lasting)))
+                served.map(|response| response.holding(lasting))
             }
             Target::Resource(request) if exec::is_stream(&request) => {
                 let seat = self.inner.seats.take(Work::Long, user).await?;
@@ -135,8 +133,8 @@ impl ApiService {
                 // What writes an object tells its warnings itself.
                 let reads = !matches!(request.verb, Verb::Create | Verb::Update | Verb::Patch);
                 let deprecation = request.kind.deprecation.filter(|_| reads);
-                let content_type = head.content_type;
-                let served = in_time(self.serve(user, request, &query, &head.accept, &content_type, body));
+                let (accept, content_type) = (&head.accept, &head.content_type);
+                let served = in_time(self.serve(user, request, &query, accept, content_type, body));
                 // An answer that is still being told counts on.
                 served.await.map(|response| {
                     response.with_warnings(deprecation.map(str::to_owned).into_iter().collect()).holding(seat)
@@ -222,6 +220,9 @@ impl ApiService {
         let now = self.clock().now();
         let shaper = Shaper { kind: request.kind, accepted, include: include_object(query)?, now };
         shaper.check()?;
+        if components::is_about(request.kind) {
+            return self.serve_components(user, &request, query, &shaper).await;
+        }
         if metrics::is_about(request.kind) {
             return self.serve_metrics(user, &request, query, &shaper).await;
         }
@@ -293,6 +294,11 @@ impl ApiService {
         let format = format_of(content_type)?;
         let body = body::read(source).await?;
         match request.subresource.as_str() {
+            "" if request.kind.kind == "Binding" => {
+                let binding = plain_object(&body, format)?;
+                self.bind_named(request, &binding, &options).await?;
+                shaper.plain(201, &success(201))
+            }
             "" if matches!(request.kind.storage, Storage::None) => {
                 let decoded = pipeline::decode(request.kind, &body, format, options.validation)?;
                 let reviewed = self.review(user, request, decoded.object).await;

@@ -20,7 +20,10 @@ use self::{
     place::Place,
     target::Target,
 };
-use super::{ApiService, Offer, User, body::Source, path::ResourceRequest, query::Query, response::Response};
+use super::{
+    ApiService, Offer, User, body::Source, path::ResourceRequest, query::Query, response::Response,
+    seats::Work,
+};
 use crate::sessions::StreamOpen;
 
 pub(super) use self::place::NAME;
@@ -49,6 +52,7 @@ impl ApiService {
         offer: &Offer,
         source: Source<'_>,
     ) -> Result<Response, Status> {
+        let seat = self.inner.seats.take(Work::Long, user).await?;
         self.authorize(user, request).await?;
         let (passed, upgrade) = match offer.take_passed() {
             Some(passed) => (passed, offer.protocol()),
@@ -64,7 +68,8 @@ impl ApiService {
         let stream = opened.map_err(|status| unreachable(status.message()))?;
         let (prefix, path) = (place.prefix.to_owned(), place.rest_or_root());
         let request = rewritten(passed, &path, &prefix, upgrade)?;
-        forward(stream, request, Forwarded { prefix, upgrade: upgrade.map(str::to_owned) }).await
+        let forwarded = Forwarded { prefix, upgrade: upgrade.map(str::to_owned) };
+        forward(stream, request, forwarded).await.map(|response| response.holding(seat))
     }
 }
 

@@ -12,10 +12,14 @@ pub fn reconcile(view: &View, name: &Arc<str>) -> Plan {
         return Plan::nothing();
     };
     let mut plan = Plan::nothing();
-    for (resource, _) in view.contents(name) {
-        plan.actions.push(Action::DeleteAll { namespace: Arc::clone(name), resource });
+    let resources: Vec<_> = view.contents(name).map(|(resource, _)| resource).collect();
+    for resource in &resources {
+        plan.actions.push(Action::DeleteAll { namespace: Arc::clone(name), resource: *resource });
     }
-    if plan.actions.is_empty() {
+    if !resources.is_empty() {
+        let uid = namespace.uid.clone();
+        plan.actions.push(Action::TellRemains { name: Arc::clone(name), uid, resources });
+    } else {
         plan.actions.push(Action::FinalizeNamespace { name: Arc::clone(name), uid: namespace.uid.clone() });
     }
     plan

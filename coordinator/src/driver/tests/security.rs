@@ -77,3 +77,32 @@ async fn bootstrap_tokens_go_when_their_time_is_over() {
     assert!(get("bootstrap-token-later0").await.is_ok());
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_says_what_holds_it() {
+    let cluster = Cluster::start().await;
+    cluster.create("Namespace", json!({ "metadata": { "name": "ns" } })).await;
+    let kind = kind_of("ConfigMap");
+    let map = json!({ "metadata": { "name": "held", "finalizers": ["x.example/hold"] } });
+    cluster.service.create(&admin(), kind, "ns", map).await.unwrap();
+    cluster.delete("Namespace", "ns", json!({})).await;
+    let message = |namespace: &Value, kind: &str| {
+        let conditions = namespace["status"]["conditions"].as_array().into_iter().flatten();
+        let found = conditions.into_iter().find(|condition| condition["type"] == kind);
+        found.map_or(Value::Null, |condition| condition["message"].clone())
+    };
+    let remaining = "Some resources are remaining: configmaps. has 1 resource instances";
+    let told = cluster
+        .until("Namespace", "ns", |namespace| message(namespace, "NamespaceContentRemaining") == remaining)
+        .await;
+    assert_eq!(
+        message(&told, "NamespaceFinalizersRemaining"),
+        "Some content in the namespace has finalizers remaining: x.example/hold in 1 resource instances"
+    );
+    assert_eq!(message(&told, "NamespaceDeletionDiscoveryFailure"), "All resources successfully discovered");
+    let held = ObjectRef { kind, namespace: "ns", name: "held" };
+    let free = json!({ "metadata": { "finalizers": null } });
+    cluster.service.patch(&admin(), held, "", &free).await.unwrap();
+    cluster.until_gone("Namespace", "ns").await;
+    cluster.stop().await;
+}

@@ -6,13 +6,14 @@ use dunlin_api::{
     Kind, Status,
     kind::{self, service::NoPool},
     pipeline::{self, Change, Ownership, Target},
+    time::format_time,
 };
 use dunlin_coordinator_core::authorizer::{
     aggregated_rules,
     policy::{self, Reconciled},
 };
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     service::{
@@ -93,7 +94,11 @@ impl ApiService {
         let key = stored::key(kind, &namespace, &name);
         let create = |object: Value| {
             let request = ResourceRequest::of_collection(Verb::Create, kind, &namespace);
-            self.prepare_owned(&request, object, Ownership::AsGiven)
+            let mut object = self.prepare_owned(&request, object, Ownership::AsGiven)?;
+            if kind.kind == "FlowSchema" {
+                object["status"] = found_level(&object, self.clock().now());
+            }
+            Ok::<_, Status>(object)
         };
         match planned.get_mut(&key) {
             None => {
@@ -110,6 +115,16 @@ impl ApiService {
         }
         Ok(())
     }
+}
+
+/// The status of a flow schema whose priority level is there, as all are that a cluster begins with.
+fn found_level(schema: &Value, now: Timestamp) -> Value {
+    let level = schema["spec"]["priorityLevelConfiguration"]["name"].as_str().unwrap_or_default();
+    let message = format!(
+        "This FlowSchema references the PriorityLevelConfiguration object named {level:?} and it exists"
+    );
+    json!({"conditions": [{"type": "Dangling", "status": "False", "lastTransitionTime": format_time(now),
+        "reason": "Found", "message": message}]})
 }
 
 /// Gives roles that are made of others their rules, those first that others are made of.

@@ -172,3 +172,33 @@ async fn logs_come_from_the_pods_node() {
         "PodLogOptions \"p\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0";
     assert_eq!(refused["message"], expected);
 }
+
+#[tokio::test]
+async fn a_binding_of_its_own_names_its_pod() {
+    let fixture = Fixture::start().await;
+    fixture.create(PODS, &pod("p")).await;
+    let path = "/api/v1/namespaces/default/bindings";
+    let binding = |name: &str| {
+        let target = json!({"kind": "Node", "name": "n1"});
+        let binding =
+            json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target});
+        Request::new(Method::Post, path).with_body(&binding)
+    };
+    assert_eq!(fixture.expect(201, binding("p")).await["status"], "Success");
+    assert_eq!(fixture.get(&format!("{PODS}/p")).await["spec"]["nodeName"], "n1");
+    fixture.expect(409, binding("p")).await;
+    fixture.expect(404, binding("absent")).await;
+    fixture.expect(405, Request::new(Method::Get, path)).await;
+}
+
+#[tokio::test]
+async fn components_are_well_as_long_as_they_answer() {
+    let fixture = Fixture::start().await;
+    let list = fixture.get("/api/v1/componentstatuses").await;
+    let names: Vec<_> =
+        list["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
+    assert_eq!(names, ["etcd-0", "controller-manager", "scheduler"]);
+    let one = fixture.get("/api/v1/componentstatuses/scheduler").await;
+    assert_eq!(one["conditions"], json!([{"type": "Healthy", "status": "True", "message": "ok"}]));
+    fixture.expect(404, Request::new(Method::Get, "/api/v1/componentstatuses/absent")).await;
+}

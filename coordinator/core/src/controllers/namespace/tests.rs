@@ -33,8 +33,10 @@ fn contents_go_first_then_the_finalizer() {
     let service = Resource { group: "networking.k8s.io", plural: "ingresses" };
     view.object_created(service, &ObjectKey::new("ns", "i"));
     let delete_all = |resource| Action::DeleteAll { namespace: Arc::clone(&name), resource };
-    let both = [delete_all(Resource::core("serviceaccounts")), delete_all(service)];
-    assert_eq!(reconcile(&view, &name).actions, both);
+    let accounts = Resource::core("serviceaccounts");
+    let tell =
+        Action::TellRemains { name: Arc::clone(&name), uid: "u".into(), resources: vec![accounts, service] };
+    assert_eq!(reconcile(&view, &name).actions, [delete_all(accounts), delete_all(service), tell]);
     view.object_deleted(service, &ObjectKey::new("ns", "i"));
     view.object_deleted(Resource::core("serviceaccounts"), &account);
     assert_eq!(service_account::reconcile(&view, &name).actions, [], "not while the namespace ends");
