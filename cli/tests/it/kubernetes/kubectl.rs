@@ -89,6 +89,7 @@ impl Kubectl {
 }
 
 /// A namespace with kubectl in it; `None`, and a word about it, where kubectl is not installed.
+#[expect(clippy::print_stdout, reason = "the output of a test says that it was skipped")]
 pub(super) fn tour() -> Option<(Namespace, Kubectl)> {
     let namespace = Namespace::new();
     let kubectl = Kubectl::new(&namespace.cluster.config(), &namespace.name);
