@@ -11,7 +11,8 @@ use dunlin_link::bandwidth::BytesPerSecond;
 use serde::Deserialize;
 
 use crate::{
-    backup::snapshots::SnapshotOptions, driver::Controllers, server_time::ClockTrust, service::ServiceNetwork,
+    backup::snapshots::SnapshotOptions, driver::Controllers, pki::ServingCertificate,
+    server_time::ClockTrust, service::ServiceNetwork,
 };
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `coordinator` section.
@@ -32,6 +33,12 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "DUNLIN_ADVERTISE", value_name = "HOST:PORT", value_delimiter = ',')]
     #[serde(default)]
     pub advertise: Vec<String>,
+
+    /// Further DNS name or address that clients know this coordinator by, put into its certificate; may be given several times. The
+    /// machine's own names and addresses and those of --advertise are in it anyway
+    #[arg(long, env = "DUNLIN_TLS_SAN", value_name = "NAME|ADDRESS", value_delimiter = ',')]
+    #[serde(default)]
+    pub tls_san: Vec<String>,
 
     /// Seconds without a word from a node until it counts as unreachable, 5 to 3600 [default: 50]
     #[arg(long, env = "DUNLIN_NODE_GRACE_SECONDS", value_name = "SECONDS")]
@@ -88,6 +95,8 @@ pub struct CoordinatorConfig {
     pub listen: SocketAddr,
     /// `HOST:PORT` addresses for join tokens; empty means "what the socket turned out to be".
     pub advertise: Vec<String>,
+    /// Further names and addresses for the certificate.
+    pub tls_names: Vec<String>,
     /// Silence after which a node is unreachable.
     pub node_grace: Duration,
     /// Scheduled backups of the store.
@@ -108,6 +117,9 @@ pub struct CoordinatorConfig {
 #[derive(Debug, thiserror::Error)]
 #[error("invalid coordinator options:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
+
+/// Names and addresses in a certificate beyond those that it has anyway: far more than a machine is known by, and a handshake stays short.
+const TLS_NAMES_MAX: usize = 64;
 
 /// The port of a Kubernetes API server; UDP for QUIC, TCP for HTTPS and tunnels.
 pub const DEFAULT_PORT: u16 = 6443;
@@ -143,6 +155,7 @@ impl CoordinatorArgs {
             data_dir: self.data_dir.or(file.data_dir),
             listen: self.listen.or(file.listen),
             advertise: if self.advertise.is_empty() { file.advertise } else { self.advertise },
+            tls_san: if self.tls_san.is_empty() { file.tls_san } else { self.tls_san },
             node_grace_seconds: self.node_grace_seconds.or(file.node_grace_seconds),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
             snapshot_keep: self.snapshot_keep.or(file.snapshot_keep),
@@ -174,6 +187,12 @@ impl CoordinatorArgs {
             if !is_host_port(address) {
                 problems.push(format!("advertise: `{address}` is not HOST:PORT"));
             }
+        }
+        for name in self.tls_san.iter().filter(|name| !ServingCertificate::takes(name)) {
+            problems.push(format!("tlsSan: `{name}` is neither a DNS name nor an address"));
+        }
+        if self.tls_san.len() > TLS_NAMES_MAX {
+            problems.push(format!("tlsSan: there are more than {TLS_NAMES_MAX}"));
         }
         let grace = self.node_grace_seconds.unwrap_or(NODE_GRACE_SECONDS);
         if !(5..=3600).contains(&grace) {
@@ -213,6 +232,7 @@ impl CoordinatorArgs {
             data_dir,
             listen,
             advertise: self.advertise,
+            tls_names: self.tls_san,
             node_grace: Duration::from_secs(grace),
             snapshots: SnapshotOptions { every, keep, folder },
             node_certificate_lifetime,
@@ -335,6 +355,7 @@ mod tests {
             CoordinatorArgs {
                 listen: Some("here".into()),
                 advertise: vec!["a:1".into(), "b".into(), "c:0".into()],
+                tls_san: vec!["*.example.org".into(), "2001:db8::2".into(), "a b".into(), "x:1".into()],
                 node_grace_seconds: Some(1),
                 snapshot_every: Some("6x".into()),
                 snapshot_keep: Some(0),
@@ -346,6 +367,8 @@ mod tests {
                 "`here`",
                 "`b`",
                 "`c:0`",
+                "tlsSan: `a b`",
+                "tlsSan: `x:1`",
                 "nodeGraceSeconds: 1",
                 "snapshotEvery: `6x`",
                 "snapshotKeep: 0",
@@ -353,6 +376,12 @@ mod tests {
                 "nodeBandwidth: `256`",
             ],
         );
+    }
+
+    #[test]
+    fn names_in_the_certificate_are_few() {
+        let tls_san = (0..=TLS_NAMES_MAX).map(|number| format!("n{number}.example.org")).collect();
+        check(CoordinatorArgs { tls_san, ..Default::default() }, &["tlsSan: there are more than 64"]);
     }
 
     #[test]

@@ -357,19 +357,19 @@ fn services(
 ) -> Result<Services, BindError> {
     let clock = api.clock().clone();
     let members = Members::new(pki.clone(), tokens.clone(), clock, config.node_certificate_lifetime);
-    let certificate = ServingCertificate::new(pki, &names(&config.advertise))?;
+    let certificate = ServingCertificate::new(pki, &names(&config.advertise, &config.tls_names))?;
     let authenticator = Authenticator::new(members.clone(), tokens.clone(), api.clone());
     Ok(Services::new(certificate, members, sessions, api, authenticator))
 }
 
-/// Names for the certificate of HTTPS: the machine's, and those by which nodes know it.
-fn names(advertised: &[String]) -> Vec<String> {
+/// Names for the certificate of HTTPS: the machine's, those by which nodes know it, and others that were asked for.
+fn names(advertised: &[String], others: &[String]) -> Vec<String> {
     let host = |address: &String| {
         let (host, _) = address.rsplit_once(':')?;
         Some(host.trim_start_matches('[').trim_end_matches(']').to_owned())
     };
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    std::iter::once(own).chain(advertised.iter().filter_map(host)).collect()
+    std::iter::once(own).chain(advertised.iter().filter_map(host)).chain(others.iter().cloned()).collect()
 }
 
 /// A wildcard is no address to connect to; the machine itself reaches the port by loopback.

@@ -38,13 +38,18 @@ impl ServingCertificate {
     pub fn new(pki: &Pki, names: &[String]) -> Result<Self, TlsError> {
         let mut all: Vec<String> = NAMES.map(str::to_owned).to_vec();
         for name in names {
-            if !all.contains(name) && (name.parse::<IpAddr>().is_ok() || is_dns_name(name)) {
+            if !all.contains(name) && Self::takes(name) {
                 all.push(name.clone());
             }
         }
         let addresses = BTreeSet::from(ADDRESSES);
         let certified = certify(pki, &all, &addresses)?;
         Ok(Self { pki: pki.clone(), names: all, current: RwLock::new(Current { addresses, certified }) })
+    }
+
+    /// Whether something can be in a certificate: a DNS name or an address.
+    pub(crate) fn takes(name: &str) -> bool {
+        name.parse::<IpAddr>().is_ok() || is_dns_name(name)
     }
 
     /// The authority that signs it.

@@ -16,6 +16,7 @@ pub(super) async fn start(folder: &std::path::Path) -> Coordinator {
     let args = CoordinatorArgs {
         listen: Some("127.0.0.1:0".to_owned()),
         advertise: vec!["coordinator.example:6443".to_owned(), "[2001:db8::1]:6443".to_owned()],
+        tls_san: vec!["*.edge.example".to_owned(), "192.0.2.7".to_owned()],
         ..CoordinatorArgs::default()
     };
     Coordinator::start(args.validate(folder.to_owned()).unwrap()).await.unwrap()
@@ -74,10 +75,14 @@ async fn the_certificate_has_every_name_of_the_coordinator() {
         "kubernetes.default.svc.cluster.local",
         "coordinator.example",
         "2001:db8::1",
+        "site1.edge.example",
+        "192.0.2.7",
     ] {
         assert!(connect(&coordinator, name, &["http/1.1"], None).await.is_ok(), "{name}");
     }
-    assert!(connect(&coordinator, "elsewhere.example", &["http/1.1"], None).await.is_err());
+    for name in ["elsewhere.example", "edge.example", "a.b.edge.example", "192.0.2.8"] {
+        assert!(connect(&coordinator, name, &["http/1.1"], None).await.is_err(), "{name}");
+    }
     coordinator.shutdown().await;
 }
 
