@@ -10,6 +10,7 @@ mod connection;
 mod exchange;
 mod figures;
 mod gzip;
+mod linger;
 mod request;
 mod vitals;
 

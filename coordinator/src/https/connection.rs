@@ -25,6 +25,7 @@ use tracing::{Instrument as _, debug, warn};
 
 use super::{
     HttpsFront,
+    linger::Lingering,
     vitals::{CHECK_INTERVAL, Condition, Vitals},
 };
 use crate::{authn::Expulsions, pki::Peer, service::Upgrade};
@@ -77,7 +78,7 @@ impl HttpsFront {
                 async move { Ok::<_, Infallible>(shared.answer(request).await) }
             })
         };
-        let stream = TokioIo::new(stream);
+        let stream = TokioIo::new(Lingering::new(stream));
         let ended = match version {
             Version::Http1 => {
                 let connection = pin!(http1().serve_connection(stream, service).with_upgrades());

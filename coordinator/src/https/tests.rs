@@ -93,6 +93,7 @@ impl Fixture {
             reader.read_to_end(&mut told)
         );
         read.unwrap();
+        drop((reader, writer));
         served.await.unwrap();
         String::from_utf8(told).unwrap()
     }

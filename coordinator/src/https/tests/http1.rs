@@ -172,6 +172,34 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     assert!(start.elapsed() < Duration::from_secs(70), "{:?}", start.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let site = Fixture::start().await;
+    // Silent after its first byte, or never silent for long and never done.
+    for (pause, code, seconds) in [(None, "400", 30..50), (Some(20), "504", 60..90)] {
+        let (client, served) = site.connect(Version::Http1, Some(site.admin()));
+        let start = Instant::now();
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let head = format!("POST {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{");
+        writer.write_all(head.as_bytes()).await.unwrap();
+        let drip = async {
+            while let Some(pause) = pause {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+                if writer.write_all(b" ").await.is_err() {
+                    return;
+                }
+            }
+        };
+        let mut told = String::new();
+        let hear = async { reader.read_to_string(&mut told).await.unwrap() };
+        tokio::join!(drip, hear);
+        assert_eq!(super::code(&told), code, "{told}");
+        assert!(seconds.contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        drop((reader, writer));
+        served.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn requests_follow_each_other_on_one_connection() {
     let site = Fixture::start().await;
