@@ -49,6 +49,7 @@ mod storage;
 
 pub(crate) use self::field_labels::{FieldLabel, FieldLabels};
 pub use self::{
+    certificates::CLIENT_SIGNER,
     column::Column,
     core::{pod, service},
     described::Described,
@@ -127,6 +128,8 @@ pub struct Kind {
     pub(crate) validate_update: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Rules for a change of status (old second); `validate` does not run.
     pub(crate) validate_status: fn(&Value, &Value, &mut Vec<FieldError>),
+    /// The same for its subresource `approval`, if it has one.
+    pub(crate) validate_approval: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Warnings about an object, in Kubernetes' words or naming fields that are not acted on.
     pub(crate) warnings: fn(&Value) -> Vec<String>,
     /// Which updates the warnings are given for.
@@ -199,6 +202,7 @@ impl Kind {
         validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         validate_status: |_, _, _| {},
+        validate_approval: |_, _, _| {},
         warnings: |_| Vec::new(),
         warns: Warns::OnEveryUpdate,
         row: |object, now| vec![text(&object["metadata"], "name").into(), age_cell(object, now)],

@@ -104,6 +104,8 @@ pub enum Target {
     Object,
     /// Its status, labels, annotations and finalizers.
     Status,
+    /// The same, of its status only the conditions: whether what it asks for is approved.
+    Approval,
 }
 
 impl Target {
@@ -112,6 +114,7 @@ impl Target {
         match self {
             Self::Object => "",
             Self::Status => "status",
+            Self::Approval => "approval",
         }
     }
 }
@@ -269,8 +272,13 @@ pub fn update(
     let stored = kind.stored_as();
     meta::prepare_update(stored, &mut object, current)?;
     let before = served(kind, current)?;
-    if change.target == Target::Status {
-        keep_all_but_status(&mut object, &before);
+    match change.target {
+        Target::Object => {}
+        Target::Status => keep_all_but_status(&mut object, &before),
+        Target::Approval => {
+            keep_all_but_status(&mut object, &before);
+            keep_all_but_conditions(&mut object, &before);
+        }
     }
     (kind.default)(&mut object);
     own_change(kind, change, &before, &mut object);
@@ -293,12 +301,17 @@ pub fn update(
             meta::validate_change(stored, &object, current, &mut errors);
             (stored.validate_status)(&object, current, &mut errors);
         }
+        Target::Approval => {
+            (stored.stamp_status)(&mut object, current, change.now);
+            meta::validate_change(stored, &object, current, &mut errors);
+            (stored.validate_approval)(&object, current, &mut errors);
+        }
     }
     let mut object = finish(stored, object, &errors)?;
     managed::keep_times(&mut object, current);
     let same_generation = object["metadata"]["generation"] == current["metadata"]["generation"];
     let warnings = match (change.target, stored.warns) {
-        (Target::Status, _) => kind.deprecation.map(str::to_owned).into_iter().collect(),
+        (Target::Status | Target::Approval, _) => kind.deprecation.map(str::to_owned).into_iter().collect(),
         (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
         (Target::Object, _) => warnings(kind, &object),
     };
@@ -481,6 +494,16 @@ fn keep_all_but_status(object: &mut Value, current: &Value) {
         }
     }
     put(object_mut(object, "metadata"), "ownerReferences", current["metadata"]["ownerReferences"].clone());
+}
+
+fn keep_all_but_conditions(object: &mut Value, current: &Value) {
+    let conditions = object["status"]["conditions"].clone();
+    put(object, "status", current["status"].clone());
+    if !conditions.is_null() {
+        put(object_mut(object, "status"), "conditions", conditions);
+    } else if let Some(status) = object["status"].as_object_mut() {
+        status.remove("conditions");
+    }
 }
 
 /// What the object says it is, with what the endpoint implies for what it does not say.

@@ -234,7 +234,7 @@ impl ClientCommand {
             Self::Version(args) => version::run(&args, connection),
             Self::ClusterInfo(args) => session::run(connection, |session| cluster_info::run(args, session)),
             Self::Config(args) => config::run(args, connection),
-            Self::Kubeconfig(args) => kubeconfig::run(&args, connection),
+            Self::Kubeconfig(args) => kubeconfig::run(args, connection),
             Self::Completion(args) => completion::run(&args),
         }
     }

@@ -162,7 +162,7 @@ impl Coordinator {
             clock: clock.clone(),
             node_grace: config.node_grace,
             content_key: pki.content_key(),
-            root_ca: pki.certificate_pem().into(),
+            pki: pki.clone(),
             controllers: config.controllers,
         });
         let tunables = tunables(config.node_grace);

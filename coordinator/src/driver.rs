@@ -30,6 +30,7 @@ use crate::{
     events::{Recorder, Writer},
     intake::{self, Intake},
     metrics::Collect,
+    pki::Pki,
     service::{ApiService, Clock},
     store::{Store, StoreError, Watch, WatchEvent},
 };
@@ -73,8 +74,8 @@ pub struct DriverOptions {
     pub node_grace: Duration,
     /// What ids of content on nodes are made with.
     pub content_key: ContentKey,
-    /// The authority's certificate as PEM, for every namespace.
-    pub root_ca: Arc<str>,
+    /// The authority: its certificate is for every namespace, and it signs those of users.
+    pub pki: Pki,
     /// Whether controllers and the scheduler act.
     pub controllers: Controllers,
 }
@@ -94,7 +95,8 @@ pub enum DriverError {
 impl Driver {
     /// A driver that has not read anything yet. Its handles work at once; sessions get assignments once it runs.
     pub fn new(options: DriverOptions) -> Self {
-        let DriverOptions { store, service, clock, node_grace, content_key, root_ca, controllers } = options;
+        let DriverOptions { store, service, clock, node_grace, content_key, pki, controllers } = options;
+        let root_ca: Arc<str> = pki.certificate_pem().into();
         let dispatch = Dispatch::new(content_key);
         let (recorder, events) = Recorder::new(service.clone(), clock.clone());
         let (sender, liveness) = mpsc::channel(LIVENESS_MAX);
@@ -108,7 +110,7 @@ impl Driver {
         });
         let figures = Arc::<Figures>::default();
         service.attach_figures(Arc::clone(&figures) as Arc<dyn Collect>);
-        let executor = Executor::new(store.clone(), service, recorder.clone(), Arc::clone(&root_ca));
+        let executor = Executor::new(store.clone(), service, recorder.clone(), pki);
         Self {
             store,
             clock,

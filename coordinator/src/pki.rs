@@ -7,6 +7,7 @@
 mod peer;
 mod serving;
 mod tls;
+mod user_request;
 
 #[cfg(test)]
 mod tests;
@@ -35,10 +36,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{folders, service::User};
 
+pub(crate) use self::user_request::{SigningError, UserRequest};
 pub use self::{
     peer::{Peer, PeerError},
     serving::ServingCertificate,
     tls::TlsError,
+    user_request::NewUserRequest,
 };
 
 /// The cluster's authority; cheap to clone.

@@ -9,6 +9,7 @@ mod bearer;
 mod bind;
 mod body;
 mod bootstrap;
+mod certificate_request;
 mod change;
 mod clock;
 mod cluster;

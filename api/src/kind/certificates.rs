@@ -2,6 +2,8 @@
 
 mod certificate_signing_request;
 
+pub use self::certificate_signing_request::CLIENT_SIGNER;
+
 use super::Kind;
 
 /// Kinds of this group, in the order of discovery.

@@ -17,6 +17,8 @@ pub(super) fn ignored(kind: &'static Kind, subresource: &str) -> Cow<'static, Fi
         // It also says in the status that the pod is bound.
         "binding" => Cow::Borrowed(&SYSTEM),
         "status" => but_status(kind),
+        // Who approves does not sign.
+        "approval" => Cow::Borrowed(&BUT_CONDITIONS),
         _ if kind.has_subresource("status") => Cow::Borrowed(&SYSTEM_AND_STATUS),
         _ => Cow::Borrowed(&SYSTEM),
     }
@@ -69,5 +71,8 @@ static SYSTEM: LazyLock<FieldSet> = LazyLock::new(|| {
 static BUT_STATUS: LazyLock<FieldSet> = LazyLock::new(|| {
     SYSTEM.union(&set(&[&["spec"], &["metadata", "ownerReferences"], &["metadata", "deletionTimestamp"]]))
 });
+
+static BUT_CONDITIONS: LazyLock<FieldSet> =
+    LazyLock::new(|| BUT_STATUS.union(&set(&[&["status", "certificate"]])));
 
 static SYSTEM_AND_STATUS: LazyLock<FieldSet> = LazyLock::new(|| SYSTEM.union(&set(&[&["status"]])));

@@ -4,6 +4,7 @@
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
 pub mod bootstrap_token;
+pub mod certificate_request;
 mod claim;
 mod conditions;
 pub mod create;
@@ -137,6 +138,20 @@ pub enum Action {
     /// Remove a bootstrap token whose time is over.
     RemoveBootstrapToken {
         /// Its Secret.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Sign an approved request for a certificate, or say why not.
+    SignCertificateRequest {
+        /// The request.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Remove a request for a certificate that is of no use any more.
+    RemoveCertificateRequest {
+        /// The request.
         name: String,
         /// Its uid.
         uid: String,

@@ -121,6 +121,15 @@ impl Reconciler {
         self.view.apply_bootstrap_token(name, json)
     }
 
+    /// Folds in a request for a certificate, as stored.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; it counts as none then.
+    pub fn fold_certificate_request(&mut self, name: &Arc<str>, json: &[u8]) -> Result<(), DecodeError> {
+        self.keys.touch(Key::CertificateRequest(Arc::clone(name)));
+        self.view.apply_certificate_request(name, json)
+    }
+
     /// Folds in who owns an object.
     ///
     /// # Errors
@@ -214,6 +223,9 @@ impl Reconciler {
             // What they are made of is looked at where they are stored: it is read only when one changes.
             Key::ClusterRoles => Plan { actions: vec![Action::AggregateRoles], again_at: None },
             Key::BootstrapTokens => controllers::bootstrap_token::reconcile(&self.view, now),
+            Key::CertificateRequest(name) => {
+                controllers::certificate_request::reconcile(&self.view, name, now)
+            }
             Key::Budget(key) => controllers::disruption::reconcile(&self.view, key, now),
             Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
             Key::Workload(id) => self.plan_workload(id, self.keys.failure(key), now),

@@ -7,6 +7,7 @@
 mod affiliation;
 mod bootstrap_token;
 mod budgets;
+mod certificate_request;
 mod decode;
 mod entry;
 mod node;
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 
 pub use affiliation::{Affiliation, Controller, Labels};
 pub use bootstrap_token::BootstrapToken;
+pub use certificate_request::CertificateRequest;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
 pub use node::{Condition, Effect, NodeInfo, Taint};
@@ -67,6 +69,7 @@ pub struct View {
     root_cas: HashSet<Arc<str>>,
     /// By the name of their Secret.
     bootstrap_tokens: BTreeMap<String, BootstrapToken>,
+    certificate_requests: BTreeMap<String, CertificateRequest>,
     /// One allocation per distinct pod template, however many pods were made from it.
     templates: HashSet<Arc<PodTemplate>>,
     /// The same for labels and controllers.
@@ -119,6 +122,7 @@ impl View {
             default_accounts: HashSet::new(),
             root_cas: HashSet::new(),
             bootstrap_tokens: BTreeMap::new(),
+            certificate_requests: BTreeMap::new(),
             templates: HashSet::new(),
             affiliations: HashSet::new(),
             budgets: BTreeMap::new(),
@@ -308,6 +312,21 @@ impl View {
         keys.filter_map(|key| self.pods.get_key_value(key))
     }
 
+    /// Folds in a request for a certificate.
+    ///
+    /// # Errors
+    /// When `json` is not one; the view then knows none of the name.
+    pub fn apply_certificate_request(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
+        self.certificate_requests.remove(name);
+        self.certificate_requests.insert(name.to_owned(), CertificateRequest::decode(json)?);
+        Ok(())
+    }
+
+    /// Forgets a request for a certificate.
+    pub fn delete_certificate_request(&mut self, name: &str) {
+        self.certificate_requests.remove(name);
+    }
+
     /// Who owns whom, to fold changes in.
     pub fn ownership_mut(&mut self) -> &mut Ownership {
         &mut self.ownership
@@ -377,6 +396,11 @@ impl View {
     /// All bootstrap tokens, by the name of their Secret.
     pub fn bootstrap_tokens(&self) -> impl Iterator<Item = (&String, &BootstrapToken)> {
         self.bootstrap_tokens.iter()
+    }
+
+    /// A request for a certificate.
+    pub fn certificate_request(&self, name: &str) -> Option<&CertificateRequest> {
+        self.certificate_requests.get(name)
     }
 
     /// Pods that ended, the oldest first.

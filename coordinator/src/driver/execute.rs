@@ -3,12 +3,11 @@
 //! Every write names the uid it was decided for, so that a stale one is refused; an object that is gone needs nothing any more.
 
 mod budget;
+mod certificates;
 mod garbage;
 mod namespace;
 mod security;
 mod workloads;
-
-use std::sync::Arc;
 
 use dunlin_api::{Kind, Status, kind};
 use dunlin_coordinator_core::{
@@ -24,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::{
     events::{Occurrence, Recorder, Regarding, Severity},
+    pki::Pki,
     service::{
         ApiService, ObjectRef, User,
         stored::{self, StoredKey},
@@ -36,8 +36,7 @@ pub(super) struct Executor {
     store: Store,
     service: ApiService,
     recorder: Recorder,
-    /// The authority's certificate as PEM.
-    root_ca: Arc<str>,
+    pki: Pki,
 }
 
 /// A pod's condition to set.
@@ -50,8 +49,8 @@ pub(super) struct Condition<'a> {
 }
 
 impl Executor {
-    pub(super) fn new(store: Store, service: ApiService, recorder: Recorder, root_ca: Arc<str>) -> Self {
-        Self { store, service, recorder, root_ca }
+    pub(super) fn new(store: Store, service: ApiService, recorder: Recorder, pki: Pki) -> Self {
+        Self { store, service, recorder, pki }
     }
 
     /// Binds a pod to a node.
@@ -143,6 +142,12 @@ impl Executor {
             Action::PublishRootCa { namespace } => self.publish_root_ca(&namespace).await,
             Action::RemoveBootstrapToken { name, uid } => self.remove_bootstrap_token(&name, &uid).await,
             Action::UpdateBudget(update) => self.update_budget(*update, now).await,
+            Action::SignCertificateRequest { name, uid } => {
+                self.sign_certificate_request(&name, &uid, now).await
+            }
+            Action::RemoveCertificateRequest { name, uid } => {
+                self.remove_certificate_request(&name, &uid).await
+            }
             Action::AggregateRoles => self.aggregate_roles().await,
             Action::Create(creation) => self.create_for(&creation, now).await,
             Action::Patch { by, id, uid, subresource, patch } => {

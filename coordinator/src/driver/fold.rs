@@ -30,6 +30,8 @@ pub(super) enum Kept {
     Config(ConfigKind),
     /// Only that there was a change.
     ClusterRole,
+    /// Only whether it is to be signed, and when it goes.
+    CertificateRequest,
     /// Only how many there are.
     Nothing,
 }
@@ -45,6 +47,7 @@ impl Kept {
             ("", "namespaces") => Self::Namespace,
             ("", "events") => Self::Event,
             ("rbac.authorization.k8s.io", "clusterroles") => Self::ClusterRole,
+            ("certificates.k8s.io", "certificatesigningrequests") => Self::CertificateRequest,
             ("policy", "poddisruptionbudgets") => Self::Budget,
             _ if workload::is_workload(kind) => Self::Workload,
             _ => Self::Nothing,
@@ -106,6 +109,7 @@ impl Control {
             Kept::Budget => self.fold_budget(kind, key, json),
             Kept::Workload => self.fold_workload(kind, key, json),
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
+            Kept::CertificateRequest => self.fold_certificate_request(kind, key, json),
             Kept::Config(config) => self.fold_config(kind, config, key, Some(json)),
             Kept::Nothing => {}
         }
@@ -122,6 +126,7 @@ impl Control {
                 self.reconciler.forget_workload(Resource::of(kind), key);
             }
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
+            Kept::CertificateRequest => self.reconciler.view.delete_certificate_request(&key.name),
             Kept::Config(config) => self.fold_config(kind, config, key, None),
             Kept::Nothing => {}
         }
@@ -193,6 +198,11 @@ impl Control {
 
     pub(super) fn fold_workload(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
         let folded = self.reconciler.fold_workload(Resource::of(kind), key, json);
+        log_malformed(kind, key, folded);
+    }
+
+    pub(super) fn fold_certificate_request(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let folded = self.reconciler.fold_certificate_request(&key.name, json);
         log_malformed(kind, key, folded);
     }
 

@@ -85,6 +85,7 @@ impl Control {
             }
             Kept::Node => self.fold_node(stored.kind, &object, &json),
             Kept::Namespace => self.fold_namespace(stored.kind, &object, &json),
+            Kept::CertificateRequest => self.fold_certificate_request(stored.kind, &object, &json),
             Kept::Event => self.recorder.stored(&object, last_seen(&json).unwrap_or(now)),
             Kept::Budget => self.fold_budget(stored.kind, &object, &json),
             Kept::Workload => self.fold_workload(stored.kind, &object, &json),

@@ -1,6 +1,7 @@
 //! The driver on a real store and a real service: what a user does at one end, a node sees at the other.
 
 mod budgets;
+mod certificates;
 mod mirrors;
 mod security;
 mod workloads;
@@ -28,6 +29,7 @@ use super::{Driver, DriverError, DriverOptions};
 use crate::{
     dispatch::Dispatch,
     intake::{Intake, Recorded},
+    pki::Pki,
     service::{ApiService, Clock, ObjectRef, User},
     store::{ListOptions, Store, StoreError, StoreOptions, Txn, Write, tests::disk::Disk},
 };
@@ -35,6 +37,7 @@ use crate::{
 /// A coordinator without its network.
 struct Cluster {
     folder: TempDir,
+    pki: Pki,
     store: Store,
     service: ApiService,
     dispatch: Dispatch,
@@ -57,20 +60,21 @@ impl Cluster {
     async fn start_on(store: Store, folder: TempDir, node_grace: Duration) -> Self {
         let service = ApiService::new(store.clone(), Clock::system());
         service.bootstrap().await.unwrap();
+        let pki = Pki::load(folder.path()).unwrap().unwrap_or_else(|| Pki::create(folder.path()).unwrap());
         let options = DriverOptions {
             store: store.clone(),
             service: service.clone(),
             clock: Clock::system(),
             node_grace,
             content_key: ContentKey::from_bytes([1; 32]),
-            root_ca: ROOT_CA.into(),
+            pki: pki.clone(),
             controllers: super::Controllers::Act,
         };
         let driver = Driver::new(options);
         let (dispatch, intake) = (driver.dispatch(), driver.intake());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(driver.run(shutdown.clone()));
-        let cluster = Self { folder, store, service, dispatch, intake, shutdown, running };
+        let cluster = Self { folder, pki, store, service, dispatch, intake, shutdown, running };
         // What is written because the cluster is new is not what tests ask about.
         eventually(async || (cluster.keys("/registry/configmaps/").await >= SYSTEM_NAMESPACES).then_some(()))
             .await;
@@ -574,6 +578,3 @@ async fn a_foreground_deletion_survives_a_restart() {
     cluster.until_gone("ConfigMap", "owner").await;
     cluster.stop().await;
 }
-
-/// Stands for the authority's certificate.
-const ROOT_CA: &str = "-----BEGIN CERTIFICATE-----";

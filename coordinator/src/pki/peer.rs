@@ -39,6 +39,9 @@ impl Peer {
             value.as_str().map(str::to_owned).map_err(|_| PeerError)
         };
         let name = subject.iter_common_name().next().map(text).ok_or(PeerError)??;
+        if name.is_empty() {
+            return Err(PeerError);
+        }
         let mut groups = Vec::new();
         for organization in subject.iter_organization() {
             groups.extend(text(organization)?.split(GROUP_SEPARATOR).map(str::to_owned));

@@ -7,6 +7,7 @@ mod access;
 mod guard;
 mod mirrors;
 mod node;
+mod signers;
 
 use std::fmt;
 
@@ -15,14 +16,33 @@ use dunlin_coordinator_core::authorizer::{Attributes, Target};
 use dunlin_link::{NodeName, labels::is_own_label};
 use serde_json::Value;
 
-pub(super) use self::{access::Decision, guard::RoleGuard};
+pub(super) use self::access::Decision;
+use self::{guard::RoleGuard, signers::SignerGuard};
 use super::{User, path::ResourceRequest};
 
 /// What a request is allowed, and what is still to be checked once its object is known.
 #[derive(Clone, Debug)]
 pub(super) struct Grant {
     scope: Scope,
-    guard: Option<RoleGuard>,
+    guard: Option<Guard>,
+}
+
+/// What is looked at in what is written, beyond that it may be.
+#[derive(Clone, Debug)]
+enum Guard {
+    /// That nobody hands out rights that they do not have.
+    Roles(RoleGuard),
+    /// That whoever decides on certificates may do so for their signer.
+    Signers(SignerGuard),
+}
+
+impl Guard {
+    fn check(&self, kind: &Kind, old: &Value, new: &Value) -> Result<(), Status> {
+        match self {
+            Self::Roles(guard) => guard.check(kind, old, new),
+            Self::Signers(guard) => guard.check(kind, old, new),
+        }
+    }
 }
 
 /// Which objects a request is allowed for.

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{
     ApiService, ObjectRef, User,
     authorize::{self, Grant, Scope},
+    certificate_request,
     change::with_version,
     companions::{Cause, Transition, Unmet},
     get::pod_kind,
@@ -181,7 +182,8 @@ impl ApiService {
         Err(status)
     }
 
-    /// Checks what a new object is beside: a node's event its pod, a node's mirror its Node, a default class other classes.
+    /// Checks what a new object is beside: a node's event its pod, a node's mirror its Node, a default class other classes;
+    /// and what is in a request for a certificate.
     async fn check_references(
         &self,
         user: &User,
@@ -196,6 +198,9 @@ impl ApiService {
         }
         if let Scope::OwnMirrors(node) = grant.scope() {
             self.check_owner(node, request, object).await?;
+        }
+        if certificate_request::is_request(request.kind) {
+            certificate_request::check_new(request.kind, object)?;
         }
         self.check_default_class(request, object).await
     }

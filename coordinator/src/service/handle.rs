@@ -375,7 +375,7 @@ fn reads_log(request: &ResourceRequest) -> bool {
 fn check_readable(request: &ResourceRequest) -> Result<(), Status> {
     match request.subresource.as_str() {
         "" => Ok(()),
-        "status" if request.kind.has_subresource("status") => Ok(()),
+        part @ ("status" | "approval") if request.kind.has_subresource(part) => Ok(()),
         known if request.kind.has_subresource(known) => Err(Status::method_not_allowed()),
         _ => Err(Status::no_such_resource()),
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod applies;
+mod approvals;
 
 mod content;
 mod evictions;

@@ -115,6 +115,7 @@ pub(super) fn target(request: &ResourceRequest) -> Result<Target, Status> {
     match request.subresource.as_str() {
         "" => Ok(Target::Object),
         "status" if request.kind.has_subresource("status") => Ok(Target::Status),
+        "approval" if request.kind.has_subresource("approval") => Ok(Target::Approval),
         _ => Err(Status::no_such_resource()),
     }
 }

@@ -1,4 +1,9 @@
 //! CertificateSigningRequest.
+//!
+//! Who asks writes the object once, who approves writes conditions by `approval`, who signs writes the certificate by `status`; none of
+//! them writes what is another's.
+
+use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -21,7 +26,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     short_names: &["csr"],
     namespaced: false,
     schema: "io.k8s.api.certificates.v1.CertificateSigningRequest",
-    subresources: &[Subresource::STATUS],
+    subresources: &[Subresource::part("approval"), Subresource::STATUS],
     columns: &[
         Column::NAME,
         Column::AGE,
@@ -31,17 +36,26 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::shown("Condition", "What became of it."),
     ],
     fields: FieldLabels::Named(&[FieldLabel::path("spec.signerName")]),
-    inert: Some("nothing signs it yet"),
     prepare_create,
     // What is asked for stays, and approvals come by a way of their own.
     prepare_update: |new, old| {
         put(new, "spec", old["spec"].clone());
         put(new, "status", old["status"].clone());
     },
-    prepare_status: keep_decisions,
+    prepare_status: |new, old| DECISIONS.iter().for_each(|kind| keep_instances(new, old, kind)),
     stamp_status: |new, old, now| stamp_conditions(new, old, now),
     validate,
-    validate_status: |new, _, errors| check_conditions(new, errors),
+    validate_status: |new, old, errors| {
+        check_conditions(new, errors);
+        check_kept(new, old, errors);
+        check_undecided(new, old, errors);
+        check_signed(new, old, errors);
+    },
+    validate_approval: |new, old, errors| {
+        check_conditions(new, errors);
+        check_kept(new, old, errors);
+    },
+    warnings,
     row,
     ..Kind::BASE
 };
@@ -61,17 +75,23 @@ fn prepare_create(object: &mut Value, creation: &Creation<'_>) {
     set(object, "status", json!({}));
 }
 
-/// Whoever signs does not approve or deny.
-fn keep_decisions(new: &mut Value, old: &Value) {
-    let is_decision = |condition: &Value| DECISIONS.contains(&text(condition, "type"));
-    let decided = list(&old["status"], "conditions").iter().filter(|condition| is_decision(condition));
-    let others = list(&new["status"], "conditions").iter().filter(|condition| !is_decision(condition));
-    let all: Vec<Value> = decided.chain(others).cloned().collect();
-    if !all.is_empty() {
-        set(object_mut(new, "status"), "conditions", all);
-    } else if has(new, "status") {
-        put(&mut new["status"], "conditions", Value::Null);
+/// Puts back the conditions of a type as they were, unless one was added or removed, which is refused.
+fn keep_instances(new: &mut Value, old: &Value, kind: &str) {
+    let before = of_type(old, kind);
+    if before.len() != of_type(new, kind).len() {
+        return;
     }
+    let mut before = before.into_iter().cloned();
+    let conditions = list_mut(&mut new["status"], "conditions").iter_mut();
+    for condition in conditions.filter(|condition| condition["type"] == kind) {
+        if let Some(before) = before.next() {
+            *condition = before;
+        }
+    }
+}
+
+fn of_type<'v>(object: &'v Value, kind: &str) -> Vec<&'v Value> {
+    list(&object["status"], "conditions").iter().filter(|condition| condition["type"] == kind).collect()
 }
 
 fn stamp_conditions(new: &mut Value, old: &Value, now: Timestamp) {
@@ -124,9 +144,7 @@ fn check_request(encoded: &str) -> Result<(), &'static str> {
     let pem = std::str::from_utf8(&pem).map_err(|_| wrong_block)?;
     let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE REQUEST-----").ok_or(wrong_block)?;
     let (body, _) = rest.split_once("-----END CERTIFICATE REQUEST-----").ok_or(wrong_block)?;
-    let body: String = body.chars().filter(|character| !character.is_whitespace()).collect();
-    let der = base64::decode(&body).map_err(|_| wrong_block)?;
-    if der.first() == Some(&ASN1_SEQUENCE) { Ok(()) } else { Err("asn1: syntax error: sequence truncated") }
+    check_der(body)
 }
 
 fn check_signer(name: &str, field: &Path, errors: &mut Vec<FieldError>) {
@@ -169,6 +187,84 @@ fn check_conditions(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// What was decided stays decided.
+fn check_kept(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    for kind in FINAL {
+        if of_type(new, kind).len() < of_type(old, kind).len() {
+            let detail = format!("updates may not remove a condition of type \"{kind}\"");
+            errors.push(FieldError::forbidden("status.conditions", &detail));
+        }
+    }
+}
+
+/// Who signs does not approve or deny.
+fn check_undecided(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    for kind in DECISIONS {
+        let (now, before) = (of_type(new, kind), of_type(old, kind));
+        let detail = match now.len().cmp(&before.len()) {
+            Ordering::Greater => format!("updates may not add a condition of type \"{kind}\""),
+            Ordering::Equal if now != before => {
+                format!("updates may not modify a condition of type \"{kind}\"")
+            }
+            Ordering::Equal | Ordering::Less => continue,
+        };
+        errors.push(FieldError::forbidden("status.conditions", &detail));
+    }
+}
+
+/// A certificate is written once.
+fn check_signed(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (new, old) = (text(&new["status"], "certificate"), text(&old["status"], "certificate"));
+    if new == old {
+        return;
+    }
+    if !old.is_empty() {
+        let detail = "updates may not modify existing certificate content";
+        errors.push(FieldError::forbidden("status.certificate", detail));
+    }
+    if let Err(why) = check_certificate(new) {
+        errors.push(FieldError::invalid("status.certificate", "<certificate data>", &why));
+    }
+}
+
+fn check_certificate(encoded: &str) -> Result<(), String> {
+    if encoded.is_empty() {
+        return Ok(());
+    }
+    let none = || "must contain one or more CERTIFICATE PEM blocks".to_owned();
+    let pem = base64::decode(encoded).ok().and_then(|pem| String::from_utf8(pem).ok()).ok_or_else(none)?;
+    let mut rest = pem.as_str();
+    let mut found = 0;
+    while let Some((_, start)) = rest.split_once("-----BEGIN ") {
+        let (label, body) = start.split_once("-----").ok_or_else(none)?;
+        let (body, after) = body.split_once(&format!("-----END {label}-----")).ok_or_else(none)?;
+        if label != "CERTIFICATE" {
+            return Err(format!("only CERTIFICATE PEM blocks are allowed, found \"{label}\""));
+        }
+        if body.contains(':') {
+            return Err("no PEM block headers are permitted".to_owned());
+        }
+        check_der(body).map_err(str::to_owned)?;
+        (rest, found) = (after, found + 1);
+    }
+    if found == 0 { Err(none()) } else { Ok(()) }
+}
+
+/// Whether the body of a block has something encoded by ASN.1 in it; who reads certificates reads more.
+fn check_der(body: &str) -> Result<(), &'static str> {
+    let malformed = "asn1: syntax error: sequence truncated";
+    let body: String = body.chars().filter(|character| !character.is_whitespace()).collect();
+    let der = base64::decode(&body).map_err(|_| malformed)?;
+    if der.first() == Some(&ASN1_SEQUENCE) { Ok(()) } else { Err(malformed) }
+}
+
+fn warnings(object: &Value) -> Vec<String> {
+    let signer = text(&object["spec"], "signerName");
+    let is_unknown = signer.starts_with("kubernetes.io/") && signer != CLIENT_SIGNER;
+    let warning = || format!("spec.signerName: nothing signs requests for \"{signer}\" yet");
+    is_unknown.then(warning).into_iter().collect()
+}
+
 fn row(object: &Value, now: Timestamp) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let duration = match spec["expirationSeconds"].as_i64() {
@@ -201,7 +297,10 @@ fn row(object: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
+/// The signer of certificates with which users show who they are; the coordinator is it.
+pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
+const FINAL: [&str; 3] = ["Approved", "Denied", "Failed"];
 const DURATION_SECONDS_MIN: i64 = 600;
 const ASN1_SEQUENCE: u8 = 0x30;
 
@@ -279,16 +378,77 @@ mod tests {
         );
     }
 
+    fn of_conditions(conditions: &[(&str, &str)]) -> Value {
+        let conditions: Vec<Value> = conditions
+            .iter()
+            .map(|(kind, reason)| json!({"type": kind, "status": "True", "reason": reason}))
+            .collect();
+        json!({"status": {"conditions": conditions}})
+    }
+
+    type Rules = fn(&Value, &Value, &mut Vec<FieldError>);
+
+    fn check_change(rules: Rules, old: &Value, new: &Value, expected: &[&str]) {
+        let mut errors = Vec::new();
+        rules(new, old, &mut errors);
+        let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{old} {new}");
+    }
+
     #[test]
-    fn decisions_stay() {
-        let old = json!({"status": {"conditions": [{"type": "Approved", "status": "True"}]}});
-        let mut new = json!({"status": {"conditions": [{"type": "Denied", "status": "True"}, {"type": "Failed", "status": "True"}]}});
-        keep_decisions(&mut new, &old);
+    fn decisions_stay_and_are_not_the_signers() {
+        let (status, approval) = (KIND.validate_status, KIND.validate_approval);
+        let (open, approved) = (of_conditions(&[]), of_conditions(&[("Approved", "a")]));
+        let denied = of_conditions(&[("Denied", "d")]);
+        check_change(approval, &open, &approved, &[]);
+        check_change(approval, &open, &denied, &[]);
+        let added = "status.conditions: Forbidden: updates may not add a condition of type \"Approved\"";
+        check_change(status, &open, &approved, &[added]);
+        let removed = "status.conditions: Forbidden: updates may not remove a condition of type \"Approved\"";
+        check_change(approval, &approved, &open, &[removed]);
+        check_change(status, &approved, &open, &[removed]);
+        let changed = of_conditions(&[("Approved", "b")]);
+        check_change(approval, &approved, &changed, &[]);
+        let modified =
+            "status.conditions: Forbidden: updates may not modify a condition of type \"Approved\"";
+        check_change(status, &approved, &changed, &[modified]);
+        let failed = of_conditions(&[("Approved", "a"), ("Failed", "f")]);
+        check_change(status, &approved, &failed, &[]);
+        let both = of_conditions(&[("Approved", "a"), ("Denied", "d")]);
+        let exclusive = "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive";
+        check_change(approval, &approved, &both, &[exclusive]);
+    }
+
+    #[test]
+    fn what_a_signer_says_of_decisions_does_not_count() {
+        let old = of_conditions(&[("Approved", "a")]);
+        let mut new = of_conditions(&[("Failed", "f"), ("Approved", "b")]);
+        (KIND.prepare_status)(&mut new, &old);
         stamp_conditions(&mut new, &old, Timestamp::UNIX_EPOCH);
         let conditions = new["status"]["conditions"].as_array().unwrap();
-        assert_eq!(conditions[0]["type"], "Approved");
-        assert_eq!(conditions[1]["lastTransitionTime"], "1970-01-01T00:00:00Z");
-        assert_eq!(conditions.len(), 2);
+        assert_eq!((&conditions[1]["reason"], &conditions[0]["reason"]), (&json!("a"), &json!("f")));
+        assert_eq!(conditions[0]["lastTransitionTime"], "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_certificate_is_written_once() {
+        let signed = |pem: &str| json!({"status": {"certificate": base64::encode(pem.as_bytes())}});
+        let block = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let status = KIND.validate_status;
+        check_change(status, &json!({}), &signed(block), &[]);
+        check_change(status, &json!({}), &signed(&block.repeat(2)), &[]);
+        let invalid = |why: &str| format!("status.certificate: Invalid value: \"<certificate data>\": {why}");
+        let other = block.replace("CERTIFICATE", "PRIVATE KEY");
+        for (pem, why) in [
+            ("x", "must contain one or more CERTIFICATE PEM blocks"),
+            (&other, "only CERTIFICATE PEM blocks are allowed, found \"PRIVATE KEY\""),
+            (&block.replace("MAA=", "a: b\n\nMAA="), "no PEM block headers are permitted"),
+            (&block.replace("MAA=", "AAAA"), "asn1: syntax error: sequence truncated"),
+        ] {
+            check_change(status, &json!({}), &signed(pem), &[&invalid(why)]);
+        }
+        let again = "status.certificate: Forbidden: updates may not modify existing certificate content";
+        check_change(status, &signed(block), &signed(&block.repeat(2)), &[again]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Key {
     ClusterRoles,
     /// All bootstrap tokens.
     BootstrapTokens,
+    /// A request for a certificate.
+    CertificateRequest(Arc<str>),
     /// A PodDisruptionBudget and the pods that it guards.
     Budget(ObjectKey),
     /// An object with its owners and dependents.

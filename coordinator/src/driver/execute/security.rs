@@ -11,7 +11,7 @@ impl Executor {
     /// Puts the authority's certificate into a namespace, or right there.
     pub(super) async fn publish_root_ca(&self, namespace: &str) -> Result<(), Status> {
         let (kind, user) = (by_kind("v1", "ConfigMap"), User::controller("root-ca-cert-publisher"));
-        let data = json!({ root_ca::KEY: &*self.root_ca });
+        let data = json!({ root_ca::KEY: self.pki.certificate_pem() });
         let map = json!({ "metadata": { "name": root_ca::NAME }, "data": data });
         match self.service.create(&user, kind, namespace, map).await {
             Err(status) if status.reason() == ALREADY_EXISTS => {

@@ -1,6 +1,6 @@
 //! The cluster's certificate in every namespace, roles made of others, bootstrap tokens.
 
-use super::{Cluster, Kind, ObjectRef, ROOT_CA, Status, Value, admin, eventually, json, kind, kind_of};
+use super::{Cluster, Kind, ObjectRef, Status, Value, admin, eventually, json, kind, kind_of};
 
 const NAME: &str = "kube-root-ca.crt";
 
@@ -19,7 +19,7 @@ async fn rules(cluster: &Cluster, role: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_namespace_knows_the_authority() {
     let cluster = Cluster::start().await;
-    let data = json!({ "ca.crt": ROOT_CA });
+    let data = json!({ "ca.crt": cluster.pki.certificate_pem() });
     cluster.until("ConfigMap", NAME, |map| map["data"] == data).await;
     cluster.delete("ConfigMap", NAME, json!({})).await;
     let map = cluster.until("ConfigMap", NAME, |map| map["data"] == data).await;

@@ -8,7 +8,7 @@ use dunlin_coordinator_core::{
 use dunlin_link::NodeName;
 
 use super::{
-    Grant, RoleGuard, Scope, no_relation,
+    Grant, Guard, RoleGuard, Scope, SignerGuard, no_relation,
     node::{self, Opinion},
     refuse, refuse_path,
 };
@@ -47,7 +47,9 @@ impl ApiService {
         if user.is_trusted() {
             return Ok(Grant::FULL);
         }
-        let guard = RoleGuard::new(user, request.kind, &request.namespace, &self.inner.roles);
+        let roles = &self.inner.roles;
+        let guard = RoleGuard::new(user, request.kind, &request.namespace, roles).map(Guard::Roles);
+        let guard = guard.or_else(|| SignerGuard::new(user, request, roles).map(Guard::Signers));
         if guard.is_some() {
             // The guard looks at the roles as they are now.
             self.with_roles(|_| ()).await?;
