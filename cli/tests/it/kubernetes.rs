@@ -2,6 +2,7 @@
 //! driven by real clients.
 
 mod bootstrap;
+mod certificates;
 mod client;
 mod clients;
 mod golden;

@@ -7,6 +7,7 @@ mod backup;
 mod cluster;
 mod describing;
 mod exec;
+mod https;
 mod identity;
 mod install;
 mod isolation;

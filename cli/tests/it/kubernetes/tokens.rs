@@ -48,6 +48,38 @@ fn a_token_has_the_rights_of_its_account_as_long_as_that_is_there() {
 }
 
 #[test]
+fn a_token_ends_with_what_it_is_bound_to_and_in_its_time() {
+    let mut site = Site::start();
+    let ask = |site: &Site, token: &str| {
+        let mut client = Client::nobody(&site.config(), &site.address());
+        let authorization = format!("Bearer {token}");
+        client.send("GET", "/api", &[("authorization", authorization.as_str())], b"").status
+    };
+    let pod = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bound"},
+        "spec": {"containers": [{"name": "c", "image": "dunlin.local/none"}]}}"#;
+    let secret = r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bound"}}"#;
+    for (kind, object) in [("Pod", pod), ("Secret", secret)] {
+        site.ok(&["create", "-f", "-"], object);
+        let bound = ["--bound-object-kind", kind, "--bound-object-name", "bound"];
+        let token = site.ok(&[&["create", "token", "default"], &bound[..]].concat(), "").trim().to_owned();
+        assert_eq!(ask(&site, &token), 200, "{kind}");
+        site.ok(&["delete", &kind.to_lowercase(), "bound"], "");
+        assert_eq!(ask(&site, &token), 401, "{kind}");
+        // Another one of the name is not what it was bound to.
+        site.ok(&["create", "-f", "-"], object);
+        assert_eq!(ask(&site, &token), 401, "{kind}");
+    }
+    let short = site.ok(&["create", "token", "default", "--duration", "10m"], "").trim().to_owned();
+    let long = site.ok(&["create", "token", "default", "--duration", "2h"], "").trim().to_owned();
+    assert_eq!([ask(&site, &short), ask(&site, &long)], [200, 200]);
+    site.kill_coordinator();
+    if site.set_clock(Some("+20m")) {
+        site.start_coordinator();
+        assert_eq!([ask(&site, &short), ask(&site, &long)], [401, 200]);
+    }
+}
+
+#[test]
 fn the_command_line_asks_who_it_is_and_what_it_may_do() {
     let site = Site::start();
     let who = site.ok(&["auth", "whoami"], "");
