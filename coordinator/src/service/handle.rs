@@ -108,13 +108,9 @@ impl ApiService {
             Target::Resource(request) if is_long(&request, &query) => {
                 let seat = self.inner.seats.take(Work::Long, user).await?;
                 let lasting = self.inner.figures.lasting(*asked);
-                let deprecation = request.kind.deprecation;
+                let warnings = request.kind.deprecation.map(str::to_owned).into_iter().collect();
                 let followed = self.follow(user, request, &query, &head.accept, seat).await;
-                followed.map(|response| {
-                    response
-                        .with_warnings(deprecation.map(str::to_owned).into_iter().collect())
-                        .holding(lasting)
-                })
+                followed.map(|response| response.with_warnings(warnings).holding(lasting))
             }
             Target::Resource(request) if request.subresource == proxy::NAME => {
                 let lasting = self.inner.figures.lasting(*asked);
