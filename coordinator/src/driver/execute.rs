@@ -142,12 +142,8 @@ impl Executor {
             Action::PublishRootCa { namespace } => self.publish_root_ca(&namespace).await,
             Action::RemoveBootstrapToken { name, uid } => self.remove_bootstrap_token(&name, &uid).await,
             Action::UpdateBudget(update) => self.update_budget(*update, now).await,
-            Action::SignCertificateRequest { name, uid } => {
-                self.sign_certificate_request(&name, &uid, now).await
-            }
-            Action::RemoveCertificateRequest { name, uid } => {
-                self.remove_certificate_request(&name, &uid).await
-            }
+            Action::SignCertificateRequest { name, uid } => self.sign_request(&name, &uid, now).await,
+            Action::RemoveCertificateRequest { name, uid } => self.remove_request(&name, &uid).await,
             Action::AggregateRoles => self.aggregate_roles().await,
             Action::Create(creation) => self.create_for(&creation, now).await,
             Action::Patch { by, id, uid, subresource, patch } => {

@@ -14,12 +14,7 @@ use crate::{
 
 impl Executor {
     /// Signs a request, or says in a condition why it cannot be.
-    pub(super) async fn sign_certificate_request(
-        &self,
-        name: &str,
-        uid: &str,
-        now: Timestamp,
-    ) -> Result<(), Status> {
+    pub(super) async fn sign_request(&self, name: &str, uid: &str, now: Timestamp) -> Result<(), Status> {
         let object = ObjectRef { kind: kind_of_requests(), namespace: "", name };
         let user = User::controller("certificate-controller");
         let request = self.service.get(&user, object).await?;
@@ -58,7 +53,7 @@ impl Executor {
     }
 
     /// Removes a request.
-    pub(super) async fn remove_certificate_request(&self, name: &str, uid: &str) -> Result<(), Status> {
+    pub(super) async fn remove_request(&self, name: &str, uid: &str) -> Result<(), Status> {
         let object = ObjectRef { kind: kind_of_requests(), namespace: "", name };
         let options = json!({ "preconditions": { "uid": uid } });
         self.service.delete(&User::controller("certificate-controller"), object, options).await.map(drop)
