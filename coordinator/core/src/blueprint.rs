@@ -3,7 +3,10 @@
 use dunlin_api::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::{controllers::create::Blueprint, view::workload::HASH_LABEL};
+use crate::{
+    controllers::create::{Blueprint, IndexedPod},
+    view::{job_pod, workload::HASH_LABEL},
+};
 
 /// One object to create: of which kind, and what.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,10 @@ pub fn build(kind: &Kind, owner: &Value, what: &Blueprint) -> Vec<Made> {
         Blueprint::Pods { count } => {
             let pod = pod(kind, owner);
             vec![Made { api_version: "v1", kind: "Pod", object: pod }; *count]
+        }
+        Blueprint::IndexedPods { pods } => {
+            let pods = pods.iter().map(|wanted| indexed_pod(kind, owner, wanted));
+            pods.map(|object| Made { api_version: "v1", kind: "Pod", object }).collect()
         }
         Blueprint::ReplicaSet { name, hash, replicas, annotations } => {
             let mut set = replica_set(kind, owner, hash);
@@ -62,6 +69,42 @@ fn pod(kind: &Kind, owner: &Value) -> Value {
     for field in ["labels", "annotations", "finalizers"] {
         copy(&template["metadata"], &mut object["metadata"], field);
     }
+    if kind.kind == "Job" {
+        let metadata = &mut object["metadata"];
+        let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
+        finalizers.push(job_pod::FINALIZER.into());
+        metadata["finalizers"] = finalizers.into();
+    }
+    object
+}
+
+/// A pod of an Indexed Job: its index is in its name, its host name, a label, an annotation and the environment of its containers.
+fn indexed_pod(kind: &Kind, job: &Value, wanted: &IndexedPod) -> Value {
+    let mut object = pod(kind, job);
+    let index = wanted.index.to_string();
+    let name = job["metadata"]["name"].as_str().unwrap_or_default();
+    let metadata = &mut object["metadata"];
+    metadata["generateName"] = format!("{name}-{index}-").into();
+    metadata["labels"][job_pod::INDEX] = index.as_str().into();
+    metadata["annotations"][job_pod::INDEX] = index.as_str().into();
+    if let Some(failures) = wanted.failures {
+        metadata["annotations"][job_pod::FAILURES] = failures.to_string().into();
+    }
+    if object["spec"]["hostname"].is_null() {
+        object["spec"]["hostname"] = format!("{name}-{index}").into();
+    }
+    let path = format!("metadata.annotations['{}']", job_pod::INDEX);
+    let variable = json!({ "name": INDEX_VARIABLE, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    for list in ["containers", "initContainers"] {
+        let containers = object["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let mut variables = container["env"].as_array().cloned().unwrap_or_default();
+            if !variables.iter().any(|known| known["name"] == INDEX_VARIABLE) {
+                variables.push(variable.clone());
+                container["env"] = variables.into();
+            }
+        }
+    }
     object
 }
 
@@ -97,6 +140,9 @@ fn copy(from: &Value, to: &mut Value, field: &str) {
         to.insert(field.to_owned(), value.clone());
     }
 }
+
+/// Tells a container of an Indexed Job its index.
+const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 
 #[cfg(test)]
 mod tests {

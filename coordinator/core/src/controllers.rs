@@ -11,6 +11,7 @@ pub mod create;
 pub mod deployment;
 pub mod disruption;
 pub mod garbage;
+pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
 pub mod pod_gc;
@@ -209,6 +210,15 @@ pub enum Action {
         uid: Arc<str>,
         /// The owner's uid.
         owner: Arc<str>,
+    },
+    /// Delete an object whose time is over, with what it owns.
+    DeleteExpired {
+        /// Who asks for it.
+        by: Component,
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
     },
     /// Say something about an object in an event.
     Tell {

@@ -10,6 +10,7 @@ mod budgets;
 mod certificate_request;
 mod decode;
 mod entry;
+pub mod job_pod;
 mod node;
 mod ownership;
 mod pod;
@@ -33,13 +34,14 @@ pub use bootstrap_token::BootstrapToken;
 pub use certificate_request::CertificateRequest;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
+pub use job_pod::JobPod;
 pub use node::{Condition, Effect, NodeInfo, Taint};
 pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
 pub use pod::{Deletion, Phase, PodInfo};
 pub use resource::Resource;
 pub use template::{HostPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
 pub use workload::{
-    Deployment, DeploymentStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
+    Deployment, DeploymentStatus, Job, JobStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
 };
 
 use crate::budget::Budget;

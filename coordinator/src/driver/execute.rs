@@ -106,23 +106,12 @@ impl Executor {
                 self.change_node(&node, "status", &uid, |node| node_status::mark_known(node, now)).await
             }
             Action::Taint { node, uid, add, remove } => self.taint(&node, &uid, &add, &remove, now).await,
-            Action::MarkPodLost(key, uid) => {
-                self.change_pod(&node_controller(), &key, &uid, |pod| pod_status::mark_node_lost(pod, now))
-                    .await
-            }
+            Action::MarkPodLost(key, uid) => self.mark_pod(&key, &uid, now, pod_status::mark_node_lost).await,
             Action::MarkPodFound(key, uid) => {
-                self.change_pod(&node_controller(), &key, &uid, |pod| pod_status::mark_node_found(pod, now))
-                    .await
+                self.mark_pod(&key, &uid, now, pod_status::mark_node_found).await
             }
             Action::Evict(key, uid) => self.evict(&key, &uid, now).await,
-            Action::Remove(key, uid) => {
-                self.delete_pod(
-                    &User::controller("pod-garbage-collector"),
-                    &key,
-                    json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid.as_str() } }),
-                )
-                .await
-            }
+            Action::Remove(key, uid) => self.remove_pod(&key, &uid).await,
             Action::DeleteAll { namespace, resource } => self.delete_all(&namespace, resource).await,
             Action::TellRemains { name, uid, resources } => {
                 self.tell_remains(&name, &uid, &resources, now).await
@@ -155,6 +144,7 @@ impl Executor {
             Action::Adopt { by, id, uid, owner, owner_uid } => {
                 self.adopt(by, &id, &uid, (&owner, &owner_uid)).await
             }
+            Action::DeleteExpired { by, id, uid } => self.delete_expired(by, &id, &uid).await,
             Action::Release { by, id, uid, owner } => self.release(by, &id, &uid, &owner).await,
             Action::Tell { by, about, uid, severity, reason, message } => {
                 self.tell(by, (&about, &uid), (severity, reason, message), now);
@@ -166,6 +156,22 @@ impl Executor {
             Err(status) if status.code() == NOT_FOUND || status.code() == CONFLICT => Ok(()),
             result => result,
         }
+    }
+
+    async fn mark_pod(
+        &self,
+        key: &ObjectKey,
+        uid: &PodUid,
+        now: Timestamp,
+        mark: fn(&mut Value, Timestamp) -> bool,
+    ) -> Result<(), Status> {
+        self.change_pod(&node_controller(), key, uid, |pod| mark(pod, now)).await
+    }
+
+    /// Removes a pod at once.
+    async fn remove_pod(&self, key: &ObjectKey, uid: &PodUid) -> Result<(), Status> {
+        let options = json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid.as_str() } });
+        self.delete_pod(&User::controller("pod-garbage-collector"), key, options).await
     }
 
     async fn mark_node_unknown(&self, node: &NodeName, uid: &str, now: Timestamp) -> Result<(), Status> {

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::Deserialize;
@@ -84,8 +85,7 @@ fn recorded_answers_are_given() {
     for file in FILES {
         for case in read(&folder.join(format!("{file}.json"))) {
             count += 1;
-            let differences = replay(&mut client, &case);
-            clean_up(&mut client, &case);
+            let differences = replay_within_a_second(&mut client, &case);
             let name = format!("{file}: {}", case.name);
             if differences.is_empty() {
                 continue;
@@ -108,6 +108,23 @@ fn recorded_answers_are_given() {
     let count = differing.difference(&known).count();
     assert!(count == 0, "{count} cases differ and are not listed:\n{}", shortened(&unlisted));
     assert!(stale.is_empty(), "listed as differing, but equal: {stale:#?}");
+}
+
+/// Replays a case again, a few times, when it differs and the clock's second changed meanwhile: Kubernetes lists managers by the
+/// second of their last write, then by name, and whoever recorded the cases was faster.
+fn replay_within_a_second(client: &mut Clients, case: &Case) -> Vec<String> {
+    let second = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    for _ in 1..REPLAYS_MAX {
+        let before = second();
+        let differences = replay(client, case);
+        clean_up(client, case);
+        if differences.is_empty() || second() == before {
+            return differences;
+        }
+    }
+    let differences = replay(client, case);
+    clean_up(client, case);
+    differences
 }
 
 /// Runs the requests of a case in order and tells what differs.
@@ -288,3 +305,6 @@ const RECORDED_USER: [(&str, &str); 3] =
 const FILES: [&str; 6] = ["defaulting", "validation", "patch", "apply", "listwatch", "delete"];
 
 const REPORT_BYTES: usize = 20_000;
+
+/// How often a case is replayed whose requests fall into different seconds.
+const REPLAYS_MAX: u32 = 4;

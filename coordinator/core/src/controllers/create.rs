@@ -28,6 +28,11 @@ pub enum Blueprint {
         /// How many.
         count: usize,
     },
+    /// Pods of an Indexed Job.
+    IndexedPods {
+        /// Which.
+        pods: Vec<IndexedPod>,
+    },
     /// The ReplicaSet of a Deployment's current template.
     ReplicaSet {
         /// Its name.
@@ -39,4 +44,13 @@ pub enum Blueprint {
         /// Its annotations.
         annotations: std::collections::BTreeMap<String, String>,
     },
+}
+
+/// A pod of an Indexed Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexedPod {
+    /// Its index.
+    pub index: u32,
+    /// How often the index has failed; only where that is limited.
+    pub failures: Option<i64>,
 }

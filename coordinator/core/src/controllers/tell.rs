@@ -9,6 +9,10 @@ pub enum Component {
     ReplicaSet,
     /// Of ReplicationControllers.
     ReplicationController,
+    /// Of Jobs.
+    Job,
+    /// Of what is removed some time after it has ended.
+    TtlAfterFinished,
 }
 
 /// How much an event matters.
@@ -27,6 +31,8 @@ impl Component {
             Self::Deployment => "deployment-controller",
             Self::ReplicaSet => "replicaset-controller",
             Self::ReplicationController => "replication-controller",
+            Self::Job => "job-controller",
+            Self::TtlAfterFinished => "ttl-after-finished-controller",
         }
     }
 

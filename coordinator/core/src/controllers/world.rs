@@ -132,9 +132,28 @@ impl World {
         panic!("pods come and go without an end");
     }
 
-    /// Removes pods that are being deleted.
+    /// Ends pods with this exit code, `count` of those that run or wait.
+    pub(crate) fn end(&mut self, prefix: &str, count: usize, code: i64) {
+        let is_open = |pod: &Value| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        let open = self.pods(prefix).into_iter().filter(|pod| is_open(pod));
+        for pod in open.take(count).collect::<Vec<_>>() {
+            let phase = if code == 0 { "Succeeded" } else { "Failed" };
+            let ended = json!({ "exitCode": code, "finishedAt": format_time(self.now) });
+            let container = json!({ "name": "c", "state": { "terminated": ended } });
+            let mut new = pod.clone();
+            new["status"] = json!({ "phase": phase, "containerStatuses": [container] });
+            self.store(&id_of(&pod), new);
+        }
+        self.settle();
+    }
+
+    /// Removes pods that are being deleted and held by nobody.
     pub(crate) fn reap(&mut self) {
-        let ended = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        let ended = |object: &Value| {
+            let metadata = &object["metadata"];
+            let is_held = metadata["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
+            !metadata["deletionTimestamp"].is_null() && !is_held
+        };
         let ids: Vec<_> =
             self.objects.iter().filter(|(_, object)| ended(object)).map(|(id, _)| id.clone()).collect();
         ids.iter().for_each(|id| self.forget(id));
@@ -193,6 +212,20 @@ impl World {
                     self.writes += 1;
                     self.store(&id, object);
                 }
+            }
+            Action::RemoveFinalizer { id, uid, finalizer } => {
+                if let Some(mut object) = self.current(&id, &uid.as_str().into()) {
+                    object["metadata"]["finalizers"]
+                        .as_array_mut()
+                        .unwrap()
+                        .retain(|known| known != finalizer);
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            Action::DeleteExpired { id, .. } => {
+                self.writes += 1;
+                self.forget(&id);
             }
             Action::Tell { reason, message, .. } => self.told.push((reason.to_owned(), message)),
             other => panic!("a controller of workloads wants {other:?}"),

@@ -10,7 +10,7 @@ use crate::{
     controllers::{self, Plan},
     view::{
         Controller, DecodeError, Labels, ObjectId, PodInfo, Resource, Workload,
-        workload::{DEPLOYMENTS, REPLICA_SETS, REPLICATION_CONTROLLERS},
+        workload::{DEPLOYMENTS, JOBS, REPLICA_SETS, REPLICATION_CONTROLLERS},
     },
 };
 
@@ -41,6 +41,9 @@ impl Reconciler {
         let id = ObjectId { resource, key: key.clone() };
         let before = self.view.workloads_mut().delete(&id);
         self.touch_owners_of(&id, before.as_ref(), None);
+        if resource == JOBS {
+            self.keys.touch(Key::Workload(id));
+        }
         self.touch_budgets_by_scale(&key.namespace);
     }
 
@@ -50,6 +53,7 @@ impl Reconciler {
             REPLICA_SETS | REPLICATION_CONTROLLERS => {
                 controllers::replica_set::reconcile(&self.view, id, failure, now)
             }
+            JOBS => controllers::job::reconcile(&self.view, &id.key, now),
             _ => Plan::nothing(),
         }
     }
@@ -95,7 +99,8 @@ impl Reconciler {
         let Some(resource) = controller.resource() else { return };
         let key = ObjectKey { namespace: Arc::clone(namespace), name: controller.name.as_str().into() };
         let id = ObjectId { resource, key };
-        if self.view.workloads().get(&id).is_some() {
+        // Pods of a Job that is gone have to be let go.
+        if resource == JOBS || self.view.workloads().get(&id).is_some() {
             self.keys.touch(Key::Workload(id));
         }
     }

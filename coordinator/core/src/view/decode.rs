@@ -34,6 +34,8 @@ pub(super) struct Meta {
     #[serde(default)]
     pub(super) annotations: BTreeMap<String, String>,
     #[serde(default)]
+    pub(super) finalizers: Vec<String>,
+    #[serde(default)]
     pub(super) creation_timestamp: Option<Timestamp>,
     #[serde(default)]
     pub(super) deletion_timestamp: Option<Timestamp>,
@@ -123,7 +125,26 @@ pub(super) struct PodStatusShape {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContainerStatusShape {
     #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
     pub(super) restart_count: u32,
+    #[serde(default)]
+    pub(super) state: ContainerStateShape,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct ContainerStateShape {
+    #[serde(default)]
+    pub(super) terminated: Option<TerminatedShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TerminatedShape {
+    #[serde(default)]
+    pub(super) exit_code: i64,
+    #[serde(default)]
+    pub(super) finished_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]

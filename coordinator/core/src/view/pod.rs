@@ -6,7 +6,7 @@ use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 
 use super::{
-    Affiliation, PodTemplate,
+    Affiliation, JobPod, PodTemplate,
     decode::{DecodeError, PodShape},
 };
 
@@ -41,6 +41,8 @@ pub struct PodInfo {
     pub gated: bool,
     /// Labels and controller.
     pub affiliation: Arc<Affiliation>,
+    /// What a Job looks at, of a pod of one.
+    pub job: Option<Arc<JobPod>>,
     /// The rest.
     pub template: Arc<PodTemplate>,
 }
@@ -70,6 +72,7 @@ pub enum Phase {
 impl PodInfo {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
         let mut shape: PodShape = serde_json::from_slice(json)?;
+        let job = JobPod::of(&shape);
         let affiliation = Arc::new(Affiliation::of(&mut shape.metadata));
         let condition = |kind: &str| shape.status.conditions.iter().find(|condition| condition.kind == kind);
         let ready = condition("Ready");
@@ -95,6 +98,7 @@ impl PodInfo {
                 .is_some_and(|scheduled| scheduled.reason == crate::scheduler::REASON_GATED),
             gated: !shape.spec.scheduling_gates.is_empty(),
             affiliation,
+            job,
             template: Arc::new(PodTemplate::of(shape.spec)),
         })
     }

@@ -3,6 +3,8 @@
 //! Templates of pods are held as digests: a controller asks whether two are the same, and objects are made from what is stored.
 
 mod deployment;
+mod indexes;
+mod job;
 mod meta;
 mod replica_set;
 mod template;
@@ -21,6 +23,8 @@ pub(crate) use self::meta::LAST_APPLIED;
 use self::meta::MetaShape;
 pub use self::{
     deployment::{Deployment, DeploymentStatus, Strategy},
+    indexes::Indexes,
+    job::{FailureRule, Job, JobStatus, OnExitCodes, OnPodCondition, SuccessRule},
     meta::{Condition, Meta},
     replica_set::{ReplicaSet, ReplicaSetStatus},
     template::{HASH_LABEL, TemplateDigest},
@@ -34,6 +38,8 @@ pub enum Workload {
     Deployment(Arc<Deployment>),
     /// A ReplicaSet or a ReplicationController.
     ReplicaSet(Arc<ReplicaSet>),
+    /// A Job.
+    Job(Arc<Job>),
     /// Anything else that has a scale; no controller here looks after it.
     Scaled(Arc<Scaled>),
 }
@@ -68,6 +74,7 @@ impl Workload {
         match self {
             Self::Deployment(deployment) => &deployment.meta,
             Self::ReplicaSet(set) => &set.meta,
+            Self::Job(job) => &job.meta,
             Self::Scaled(scaled) => &scaled.meta,
         }
     }
@@ -77,6 +84,7 @@ impl Workload {
         Some(match self {
             Self::Deployment(deployment) => deployment.replicas,
             Self::ReplicaSet(set) => set.replicas,
+            Self::Job(_) => return None,
             Self::Scaled(scaled) => scaled.replicas,
         })
     }
@@ -87,7 +95,7 @@ impl Workload {
             Self::Deployment(deployment) => {
                 deployment.selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
             }
-            Self::ReplicaSet(_) | Self::Scaled(_) => false,
+            Self::ReplicaSet(_) | Self::Job(_) | Self::Scaled(_) => false,
         }
     }
 
@@ -96,6 +104,7 @@ impl Workload {
         match self {
             Self::Deployment(_) | Self::Scaled(_) => None,
             Self::ReplicaSet(set) => set.selector.as_ref(),
+            Self::Job(job) => job.selector.as_ref(),
         }
     }
 }
@@ -148,6 +157,14 @@ impl Workloads {
         }
     }
 
+    /// A Job.
+    pub fn job(&self, key: &ObjectKey) -> Option<&Arc<Job>> {
+        match self.get(&ObjectId { resource: JOBS, key: key.clone() })? {
+            Workload::Job(job) => Some(job),
+            _ => None,
+        }
+    }
+
     /// Every one, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Workload)> {
         self.objects.iter()
@@ -174,6 +191,7 @@ fn decoder(resource: Resource) -> Option<Decode> {
         REPLICA_SETS | REPLICATION_CONTROLLERS => {
             |json| Ok(Workload::ReplicaSet(Arc::new(ReplicaSet::decode(json)?)))
         }
+        JOBS => |json| Ok(Workload::Job(Arc::new(Job::decode(json)?))),
         other if other.kind()?.scale.is_some() => {
             |json| Ok(Workload::Scaled(Arc::new(Scaled::decode(json)?)))
         }
@@ -215,6 +233,9 @@ where
 
 /// Deployments.
 pub const DEPLOYMENTS: Resource = Resource { group: "apps", plural: "deployments" };
+
+/// Jobs.
+pub const JOBS: Resource = Resource { group: "batch", plural: "jobs" };
 
 /// ReplicaSets.
 pub const REPLICA_SETS: Resource = Resource { group: "apps", plural: "replicasets" };

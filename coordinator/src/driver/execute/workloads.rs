@@ -98,6 +98,13 @@ impl Executor {
         Ok(())
     }
 
+    /// Deletes an object whose time is over; what it owns goes with it.
+    pub(super) async fn delete_expired(&self, by: Component, id: &ObjectId, uid: &str) -> Result<(), Status> {
+        let Some(object) = reference(id) else { return Ok(()) };
+        let options = json!({ "preconditions": { "uid": uid }, "propagationPolicy": "Foreground" });
+        self.service.delete(&user(by), object, options).await.map(drop)
+    }
+
     pub(super) async fn adopt(
         &self,
         by: Component,
@@ -175,12 +182,12 @@ impl Executor {
         now: Timestamp,
     ) {
         let told = match (outcome, what) {
-            (Ok(made), Blueprint::Pods { .. }) => {
+            (Ok(made), Blueprint::Pods { .. } | Blueprint::IndexedPods { .. }) => {
                 let name = made["metadata"]["name"].as_str().unwrap_or_default();
                 (tell::Severity::Normal, "SuccessfulCreate", format!("Created pod: {name}"))
             }
             (Ok(_), _) => return,
-            (Err(status), Blueprint::Pods { .. }) => {
+            (Err(status), Blueprint::Pods { .. } | Blueprint::IndexedPods { .. }) => {
                 (tell::Severity::Warning, "FailedCreate", format!("Error creating: {}", status.message()))
             }
             (Err(status), Blueprint::ReplicaSet { name, .. }) => {

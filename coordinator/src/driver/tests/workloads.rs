@@ -90,3 +90,40 @@ async fn a_deployment_gets_its_pods_and_rolls() {
         assert_eq!((&owner["kind"], &owner["controller"]), (&json!("ReplicaSet"), &json!(true)));
     }
 }
+
+/// Ends every pod that is open, until the Job says that it is over.
+async fn work_off(cluster: &Cluster) -> Value {
+    eventually(async || {
+        for pod in list(cluster, of("v1", "Pod")).await {
+            if pod["status"]["phase"] == "Pending" && pod["metadata"]["deletionTimestamp"].is_null() {
+                let terminated = json!({ "exitCode": 0, "reason": "Completed" });
+                let container = json!({ "name": "c", "state": { "terminated": terminated } });
+                let ended = json!({ "status": { "phase": "Succeeded", "containerStatuses": [container] } });
+                let name = pod["metadata"]["name"].as_str().unwrap();
+                cluster.service.patch(&admin(), reference("Pod", name), "status", &ended).await.unwrap();
+            }
+        }
+        let object = ObjectRef { kind: of("batch/v1", "Job"), namespace: "default", name: "j" };
+        let job = cluster.service.get(&admin(), object).await.unwrap();
+        let conditions = job["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|condition| condition["type"] == "Complete").then_some(job)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_counts_its_pods_and_ends() {
+    let cluster = Cluster::start().await;
+    let container = json!({ "name": "c", "image": "i" });
+    let template = json!({ "spec": { "restartPolicy": "Never", "containers": [container] } });
+    let spec =
+        json!({ "completions": 5, "parallelism": 2, "completionMode": "Indexed", "template": template });
+    let job = json!({ "metadata": { "name": "j" }, "spec": spec });
+    cluster.service.create(&admin(), of("batch/v1", "Job"), "default", job).await.unwrap();
+    let job = work_off(&cluster).await;
+    assert_eq!(job["status"]["succeeded"], 5);
+    assert_eq!(job["status"]["completedIndexes"], "0-4");
+    let pods = list(&cluster, of("v1", "Pod")).await;
+    assert_eq!(pods.len(), 5);
+    assert!(pods.iter().all(|pod| pod["metadata"]["finalizers"].is_null()), "{pods:#?}");
+}
