@@ -11,5 +11,6 @@ mod kubectl_golden;
 mod kubectl_pods;
 mod kubectl_tour;
 mod kubectl_views;
+mod kubectl_workloads;
 mod matching;
 mod tokens;
