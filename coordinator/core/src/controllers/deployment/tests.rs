@@ -1,3 +1,5 @@
+//! Rollouts in a small cluster: their bounds, deadline, history and what is told.
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Jobs in a small cluster: counting, indexes, backoff, policies and their end.
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! ReplicaSets in a small cluster: how many pods there are, which go first, and whose they are.
+
 use serde_json::{Value, json};
 
 use crate::controllers::world::{World, id};
