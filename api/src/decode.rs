@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
+};
 use serde_json::{Map, Number, Value};
 
 use crate::{
@@ -12,14 +15,19 @@ use crate::{
 };
 
 mod counts;
+mod key;
+mod merge;
 mod notes;
+mod scalar;
 
 pub use counts::{OBJECTS_LIMIT, TooMany, VALUES_LIMIT};
 
 pub(crate) use counts::Counts;
 pub(crate) use notes::{note, shown};
 
+use key::{Key, Name};
 use notes::Path;
+use scalar::Scalar;
 
 /// Notation of a request body or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +87,9 @@ pub fn document(
     if body.len() > BODY_LIMIT_BYTES {
         return Err(DecodeError::TooLarge);
     }
-    let mut notes = Notes::default();
+    // Windows editors leave a mark at the start.
+    let body = if format == Format::Yaml { body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body) } else { body };
+    let mut notes = Notes { yaml: (format == Format::Yaml).then_some(body), ..Notes::default() };
     let seed = |notes| Node { notes, schema: Schema::of(definition), path: Path::Root, depth: 0 };
     let parsed = match format {
         Format::Json => {
@@ -121,7 +131,9 @@ pub(crate) fn nested_json(json: &[u8], depth: usize, counts: &mut Counts) -> Res
 
 /// What is noted while parsing.
 #[derive(Default)]
-struct Notes {
+struct Notes<'s> {
+    /// The text, if it is YAML: what a scalar means depends on how it is written there.
+    yaml: Option<&'s [u8]>,
     duplicates: Vec<String>,
     unknown: Vec<String>,
     /// Bytes of text plus one per value so far. Without aliases a document never expands beyond its own size.
@@ -129,7 +141,7 @@ struct Notes {
     counts: Counts,
 }
 
-impl Notes {
+impl Notes<'_> {
     fn expand<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
         self.expanded_bytes = self.expanded_bytes.saturating_add(bytes);
         if self.expanded_bytes > BODY_LIMIT_BYTES {
@@ -194,14 +206,14 @@ impl Schema {
 }
 
 /// Parses one value at a path.
-struct Node<'n> {
-    notes: &'n mut Notes,
+struct Node<'n, 's> {
+    notes: &'n mut Notes<'s>,
     schema: Schema,
     path: Path<'n>,
     depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Node<'_> {
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -214,7 +226,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_> {
+impl<'de> Visitor<'de> for Node<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -242,16 +254,43 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+        let read = self.notes.yaml.and_then(|_| Scalar::Unsigned(value).value());
+        Ok(read.filter(|_| i64::try_from(value).is_err()).unwrap_or_else(|| value.into()))
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Value, E> {
+        self.visit_f64(value as f64)
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Value, E> {
+        self.visit_f64(value as f64)
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+        let read = match self.notes.yaml {
+            Some(_) => Scalar::Float(value).value(),
+            None => Number::from_f64(value).map(Value::Number),
+        };
+        read.ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, value: &'de str) -> Result<Value, E> {
+        match self.notes.yaml.map(|source| Scalar::at(source, value)) {
+            None | Some(Scalar::Text) => self.visit_str(value),
+            Some(scalar) => scalar.value().ok_or_else(|| E::custom("not a finite number")),
+        }
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
         self.notes.expand(value.len())?;
         Ok(value.into())
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        // A tag that nobody knows makes a text of any scalar.
+        let (IgnoredAny, tagged) = access.variant()?;
+        let text: String = tagged.newtype_variant()?;
+        self.visit_str(&text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
@@ -271,7 +310,13 @@ impl<'de> Visitor<'de> for Node<'_> {
         self.notes.counts.object().map_err(A::Error::custom)?;
         let own = self.schema.resolve();
         let mut object = Map::new();
-        while let Some(key) = access.next_key_seed(Key)? {
+        while let Some(name) = access.next_key_seed(Key { yaml: self.notes.yaml })? {
+            let Name::Field(key) = name else {
+                let (schema, path, depth) = (self.schema, self.path, self.depth + 1);
+                let node = Node { notes: &mut *self.notes, schema, path, depth };
+                merge::into(&mut object, access.next_value_seed(node)?).map_err(A::Error::custom)?;
+                continue;
+            };
             self.notes.expand(key.len())?;
             let path = Path::Field(&self.path, &key);
             let schema = own.at_key(&key).unwrap_or_else(|| {
@@ -286,49 +331,6 @@ impl<'de> Visitor<'de> for Node<'_> {
             object.insert(key, value);
         }
         Ok(Value::Object(object))
-    }
-}
-
-/// A map's key; YAML allows scalars of other types, which become their text.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field name")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<String, E> {
-        Ok(value.to_string())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<String, E> {
-        Ok(value.to_owned())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<String, E> {
-        Ok(value)
     }
 }
 
@@ -374,6 +376,9 @@ pub const BODY_LIMIT_BYTES: usize = 3 * 1024 * 1024;
 
 /// Deeper than any schema nests; below the parsers' own limit of 128.
 pub(crate) const DEPTH_LIMIT: usize = 100;
+
+/// What may precede a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What our parser says, and how Go says it.
 const JSON_CONTEXTS: &[(&str, &str)] = &[

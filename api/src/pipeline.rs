@@ -31,7 +31,7 @@ pub use self::{
     scale::{Scaling, scale},
 };
 
-use refusal::{not_an_object, unhandled, unreadable, wrong_kind};
+use refusal::{not_an_object, unconvertible, unhandled, unreadable, wrong_kind};
 
 /// `fieldValidation` of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -368,6 +368,8 @@ pub fn patch(
         PatchError::Failed(message) => Status::failure(500, "", message),
     })?;
     let mut object = patched.object;
+    check_patched_kind(kind, patch, &object)
+        .map_err(|detail| Status::invalid_patch(&patched.shown, &detail))?;
     managed::mark_reset(&mut object);
     let mut unknown = Vec::new();
     let outcome = conform(kind.definition(), &mut object, &mut unknown).map_err(|mismatch| match patch {
@@ -386,6 +388,16 @@ pub fn patch(
     set(&mut object, "kind", kind.kind);
     check_patched_identity(kind, &object, current)?;
     Ok(Accepted { object, warnings })
+}
+
+/// A patch makes no object of another kind. Kubernetes reads what a strategic merge patch makes as the kind it was, whatever it says.
+fn check_patched_kind(kind: &Kind, patch: PatchKind, object: &Value) -> Result<(), String> {
+    let (api_version, name) = identity(kind, object);
+    let is_same = (api_version.as_str(), name.as_str()) == (&kind.api_version(), kind.kind);
+    if is_same || patch == PatchKind::Strategic {
+        return Ok(());
+    }
+    Err(unconvertible(kind, &api_version, &name))
 }
 
 /// A patch makes no other object of one. Other than in a replacement, a uid is no precondition here.

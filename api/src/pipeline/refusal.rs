@@ -16,7 +16,12 @@ pub(super) fn unhandled(kind: &Kind, api_version: &str, name: &str, detail: &str
 }
 
 pub(super) fn wrong_kind(kind: &Kind, api_version: &str, name: &str) -> Status {
-    let detail = match kind::by_kind(api_version, name) {
+    unhandled(kind, api_version, name, &unconvertible(kind, api_version, name))
+}
+
+/// Why an object of another kind makes none of `kind`.
+pub(super) fn unconvertible(kind: &Kind, api_version: &str, name: &str) -> String {
+    match kind::by_kind(api_version, name) {
         Some(other) => format!(
             "converting ({}.{}) to ({}.{}): unknown conversion",
             other.version,
@@ -27,8 +32,7 @@ pub(super) fn wrong_kind(kind: &Kind, api_version: &str, name: &str) -> Status {
         None => format!(
             "no kind \"{name}\" is registered for version \"{api_version}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
         ),
-    };
-    unhandled(kind, api_version, name, &detail)
+    }
 }
 
 fn internal_package(kind: &Kind) -> &'static str {

@@ -3,6 +3,7 @@
 use dunlin_api::{
     decode::Format,
     kind,
+    patch::PatchKind,
     pipeline::{self, Change, FieldValidation, Ownership, Target},
 };
 use jiff::Timestamp;
@@ -50,6 +51,32 @@ fn truncated_bodies_are_refused_politely() {
             }
         }
     }
+}
+
+/// What a patch makes of an object is read as the kind that it says to be.
+#[test]
+fn patches_make_no_other_kind() {
+    let kind = kind::by_kind("v1", "ConfigMap").unwrap();
+    let current = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}});
+    let patched = |patch, body: &str| {
+        pipeline::patch(kind, &current, patch, body.as_bytes(), FieldValidation::Strict)
+            .map(|accepted| accepted.object["kind"].as_str().unwrap().to_owned())
+            .map_err(|status| format!("{} {status}", status.code()))
+    };
+    let check = |patch, body: &str, expected: &str| {
+        let error = patched(patch, body).unwrap_err();
+        assert!(error.starts_with("422 ") && error.contains(expected), "{error}");
+    };
+    let unknown = "converting (v1.Secret) to (core.ConfigMap): unknown conversion";
+    check(PatchKind::Merge, r#"{"kind":"Secret"}"#, unknown);
+    check(PatchKind::Json, r#"[{"op":"replace","path":"/kind","value":"Secret"}]"#, unknown);
+    check(
+        PatchKind::Merge,
+        r#"{"apiVersion":"v9"}"#,
+        r#"no kind "ConfigMap" is registered for version "v9""#,
+    );
+    assert_eq!(patched(PatchKind::Merge, r#"{"kind":null,"apiVersion":"v1"}"#).unwrap(), "ConfigMap");
+    assert_eq!(patched(PatchKind::Strategic, r#"{"kind":"Secret"}"#).unwrap(), "ConfigMap");
 }
 
 /// Writing an object as it is changes nothing: no generation, no defaults that came and went.
