@@ -130,10 +130,13 @@ pub(crate) fn find(word: &str) -> Result<&'static Kind> {
 
 fn unknown(word: &str) -> anyhow::Error {
     let lower = word.to_lowercase();
-    let mut near =
-        kind::all().filter(|kind| distance(kind.plural, &lower) <= 2 || distance(kind.singular, &lower) <= 2);
-    let hint = match near.next() {
-        Some(near) => format!("did you mean {:?}?", near.plural),
+    let distances = kind::all().flat_map(|kind| {
+        [kind.plural, kind.singular]
+            .map(|name| (distance(name, &lower), name.len().min(lower.len()), kind.plural))
+    });
+    let hint = match distances.filter(|(distance, length, _)| distance * LETTERS_PER_MISTAKE <= *length).min()
+    {
+        Some((_, _, near)) => format!("did you mean {near:?}?"),
         None => "`dunlin api-resources` lists those it has".to_owned(),
     };
     UsageError(format!("the server doesn't have a resource type {word:?}; {hint}")).into()
@@ -157,17 +160,26 @@ pub(crate) fn same(a: &Kind, b: &Kind) -> bool {
     a.kind == b.kind && a.group == b.group
 }
 
-/// Levenshtein's distance, for suggestions.
+/// Few enough mistakes for what is meant to be known: swapping two neighbours counts as one.
+const LETTERS_PER_MISTAKE: usize = 3;
+
+/// Levenshtein's distance, for suggestions, with neighbours that changed places as one mistake.
 fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let replaced = row[j] + usize::from(x != y);
+            let mut least = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                let swapped: usize = before[j - 1];
+                least = least.min(swapped + 1);
+            }
+            next.push(least);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
 }
@@ -219,14 +231,21 @@ mod tests {
         };
         check("", "which resource?");
         check("pdos", "did you mean \"pods\"?");
+        check("nodse", "did you mean \"nodes\"?");
+        check("deploymnet", "did you mean \"deployments\"?");
+        check("servcies", "did you mean \"services\"?");
         check("gizmos", "api-resources");
+        check("foo", "api-resources");
+        check("crd2", "api-resources");
+        check("xy", "api-resources");
         check("pod/a b", "is not of the form TYPE/NAME");
         check("pod b/c", "cannot follow a type");
     }
 
     #[test]
     fn distances() {
-        assert_eq!(distance("pods", "pdos"), 2);
+        assert_eq!(distance("pods", "pdos"), 1);
+        assert_eq!(distance("pods", "pdoss"), 2);
         assert_eq!(distance("", "ab"), 2);
         assert_eq!(distance("node", "node"), 0);
     }

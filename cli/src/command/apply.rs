@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     }
     args.output.dry_run.needs_server("an apply")?;
     let manifests = manifest::read(&args.files, &session).await?;
-    let applier = Applier::new(&session, &args.field_manager, args.output.dry_run);
+    let applier = Applier::new(&session, &args.field_manager, args.output.dry_run, "applying");
     let mut failures = Failures::default();
     let mut untried = manifests.len();
     let mut conflicts = 0;

@@ -66,7 +66,7 @@ pub(crate) fn run(args: Args, connection: &ConnectionArgs) -> Result<()> {
 
 async fn compare(args: Args, session: Session) -> Result<()> {
     let manifests = manifest::read(&args.files, &session).await?;
-    let applier = Applier::new(&session, &args.field_manager, DryRun::Server);
+    let applier = Applier::new(&session, &args.field_manager, DryRun::Server, "comparing");
     let mut failures = Failures::default();
     let mut untried = manifests.len();
     let mut differ = false;

@@ -1,6 +1,7 @@
 //! Text to documents: YAML divided by `---` lines, or JSON values one after the other.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
+use dunlin_api::decode::{self, DecodeError, Format};
 use serde_json::Value;
 
 use super::Source;
@@ -55,61 +56,25 @@ fn yaml(file: &str, text: &str) -> Vec<(Source, Result<Value>)> {
     documents
 }
 
-/// Parses one document by way of YAML's own values, which refuse a key that is given twice.
+/// Parses one document as the server does; nothing of it may be given twice.
 fn yaml_document(text: &str, source: &Source, first_line: usize) -> Result<Value> {
-    let located = |error: &serde_norway::Error| {
-        let message = error.to_string();
-        match error.location() {
-            // The parser counts lines from the document's start.
-            Some(location) => {
-                let suffix = format!(" at line {} column {}", location.line(), location.column());
-                // A second place in the message would count from the document's start.
-                let bare = message.replace(&suffix, "");
-                let bare = bare.split(", while").next().unwrap_or_default();
-                let place = Source { line: first_line - 1 + location.line(), ..source.clone() };
-                anyhow!("error parsing {place}, column {}: {bare}", location.column())
-            }
-            None => anyhow!("error parsing {source}: {message}"),
+    let document = decode::document(text.as_bytes(), Format::Yaml, None).map_err(|error| match error {
+        // The parser counts lines from the document's start.
+        DecodeError::Syntax { message, line, column } if line > 0 => {
+            let bare = message.strip_prefix("yaml: ").unwrap_or(&message);
+            let bare = bare.strip_prefix(&format!("line {line}: ")).unwrap_or(bare);
+            let place = Source { line: first_line - 1 + line, ..source.clone() };
+            // A second place in the message would count from the document's start, too.
+            anyhow!(
+                "error parsing {place}, column {column}: {}",
+                bare.split(", while").next().unwrap_or_default()
+            )
         }
-    };
-    let mut value: serde_norway::Value = serde_norway::from_str(text).map_err(|error| located(&error))?;
-    value.apply_merge().map_err(|error| located(&error))?;
-    to_json(value).with_context(|| format!("error parsing {source}"))
-}
-
-/// YAML's values as JSON's: keys become strings, tags are refused.
-fn to_json(value: serde_norway::Value) -> Result<Value> {
-    use serde_norway::Value as Yaml;
-    Ok(match value {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(value) => value.into(),
-        Yaml::String(value) => value.into(),
-        Yaml::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(integer), _, _) => integer.into(),
-            (_, Some(integer), _) => integer.into(),
-            (_, _, Some(float)) if float.is_finite() => float.into(),
-            _ => return Err(anyhow!("the number {number} cannot be written in JSON")),
-        },
-        Yaml::Sequence(items) => items.into_iter().map(to_json).collect::<Result<Vec<_>>>()?.into(),
-        Yaml::Mapping(mapping) => {
-            let mut map = serde_json::Map::new();
-            for (key, value) in mapping {
-                map.insert(key_text(key)?, to_json(value)?);
-            }
-            Value::Object(map)
-        }
-        Yaml::Tagged(tagged) => {
-            return Err(anyhow!("the YAML tag {} has no meaning in a manifest", tagged.tag));
-        }
-    })
-}
-
-fn key_text(key: serde_norway::Value) -> Result<String> {
-    match key {
-        serde_norway::Value::String(text) => Ok(text),
-        serde_norway::Value::Bool(value) => Ok(value.to_string()),
-        serde_norway::Value::Number(number) => Ok(number.to_string()),
-        _ => Err(anyhow!("a key must be a string")),
+        error => anyhow!("error parsing {source}: {error}"),
+    })?;
+    match document.duplicates.is_empty() {
+        true => Ok(document.value),
+        false => Err(anyhow!("error parsing {source}: {}", document.duplicates.join(", "))),
     }
 }
 

@@ -39,11 +39,11 @@ fn check(text: &str, expected: &Expect) {
 fn objects_of_all_shapes() {
     check(
         "# a comment\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\n\n---\n\
-         {apiVersion: v1, kind: Node, metadata: {name: n}}\n--- \napiVersion: v1\nkind: List\nitems:\n\
+         {apiVersion: v1, kind: Node, metadata: {name: o}}\n--- \napiVersion: v1\nkind: List\nitems:\n\
          - {apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: there}}\n",
         &expect![[r#"
             pods here/a at "f.yaml", document 1, line 3
-            nodes /n at "f.yaml", document 2, line 9
+            nodes /o at "f.yaml", document 2, line 9
             configmaps there/c at "f.yaml", document 3, line 11
         "#]],
     );
@@ -72,7 +72,7 @@ fn a_mistake_names_its_place_and_spares_the_others() {
     check(
         "a: 1\nb: 2\na: 3\n",
         &expect![[r#"
-            error parsing "f.yaml", document 1, line 1, column 1: duplicate entry with key "a"
+            error parsing "f.yaml", document 1, line 1: duplicate field "a"
         "#]],
     );
     check(
@@ -91,6 +91,14 @@ fn a_mistake_names_its_place_and_spares_the_others() {
             error validating "f.yaml", document 4, line 9: metadata.name: Required value: name or generateName is required
         "#]],
     );
+}
+
+#[test]
+fn scalars_mean_what_they_do_to_kubernetes() {
+    let text = "a: yes\nb: 0644\nc: 1_0\nd: &d {e: 'no'}\nf: {<<: *d, on: off}\n";
+    let expected =
+        serde_json::json!({"a": true, "b": 420, "c": 10, "d": {"e": "no"}, "f": {"e": "no", "true": false}});
+    assert_eq!(super::value("f.yaml", text).unwrap(), expected);
 }
 
 #[test]
@@ -142,7 +150,7 @@ fn one_malformed_document_holds_back_all() {
         fs::write(dir.path().join("a.yaml"), "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n").unwrap();
         fs::write(
             dir.path().join("b.yaml"),
-            format!("apiVersion: v1\nkind: Node\nmetadata: {{name: n}}\n---\n{last}"),
+            format!("apiVersion: v1\nkind: Node\nmetadata: {{name: o}}\n---\n{last}"),
         )
         .unwrap();
         let args = FileArgs { filenames: vec![dir.path().to_owned()], recursive: false };

@@ -26,6 +26,8 @@ pub(crate) struct Applier<'a> {
     session: &'a Session,
     manager: &'a str,
     dry_run: DryRun,
+    /// What messages say is being done, for instance `applying`.
+    verb: &'static str,
 }
 
 /// What an apply found and what it left.
@@ -48,8 +50,13 @@ enum Takes {
 
 impl<'a> Applier<'a> {
     /// Applies under the name of `manager`.
-    pub(crate) const fn new(session: &'a Session, manager: &'a str, dry_run: DryRun) -> Self {
-        Self { session, manager, dry_run }
+    pub(crate) const fn new(
+        session: &'a Session,
+        manager: &'a str,
+        dry_run: DryRun,
+        verb: &'static str,
+    ) -> Self {
+        Self { session, manager, dry_run, verb }
     }
 
     /// Applies a manifest, unless that changes what others manage.
@@ -110,14 +117,14 @@ impl<'a> Applier<'a> {
             self.session.api.patch(&path, &query, Patch::Apply, object).await
         };
         if takes == Takes::All {
-            return send(&manifest.object, "true").await.map_err(|error| during(error, "applying", manifest));
+            return send(&manifest.object, "true").await.map_err(|error| during(error, self.verb, manifest));
         }
         let error = match send(&manifest.object, "false").await {
             Ok(applied) => return Ok(applied),
             Err(error) => error,
         };
         let Some(conflict) = Conflict::of(&error, manifest, before) else {
-            return Err(during(error, "applying", manifest));
+            return Err(during(error, self.verb, manifest));
         };
         let Some(live) = before.filter(|_| conflict.is_only_with(is_forerunner)) else {
             return Err(conflict.into());
@@ -127,7 +134,7 @@ impl<'a> Applier<'a> {
         if !names_version(&object) {
             object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
         }
-        send(&object, "true").await.map_err(|error| during(error, "applying", manifest))
+        send(&object, "true").await.map_err(|error| during(error, self.verb, manifest))
     }
 
     /// Makes what earlier writes of the manifest declared be what this manager declared, so that what is taken out of it is removed.
