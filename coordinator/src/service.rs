@@ -53,6 +53,7 @@ mod reviews;
 mod routes;
 mod scale;
 mod seats;
+mod serve;
 mod served;
 mod shape;
 mod size;

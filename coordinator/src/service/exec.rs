@@ -19,6 +19,7 @@ use self::{
 };
 use super::{
     ApiService, Offer, User,
+    authorize::Grant,
     path::{ResourceRequest, Verb},
     query::Query,
     response::Response,
@@ -30,6 +31,7 @@ impl ApiService {
     pub(super) async fn serve_exec(
         &self,
         user: &User,
+        grant: &Grant,
         request: &ResourceRequest,
         query: &Query,
         offer: &Offer,
@@ -38,12 +40,11 @@ impl ApiService {
         if !matches!(request.verb, Verb::Get | Verb::Create) {
             return Err(Status::method_not_allowed());
         }
-        let grant = self.authorize(user, request).await?;
         if request.verb == Verb::Get {
             // A WebSocket begins with a GET, and does as much as the POST of other protocols.
             self.authorize(user, &ResourceRequest { verb: Verb::Create, ..request.clone() }).await?;
         }
-        let pod = self.get_granted(user, request, &grant).await?;
+        let pod = self.get_granted(user, request, grant).await?;
         let options = StreamOptions::parse(action, query)?;
         let target = Target::find(&pod, &options)?;
         let way = Way::choose(offer)?;

@@ -23,6 +23,7 @@ pub(super) use self::container::choose_container;
 use self::container::{Run, check_started};
 use super::{
     ApiService, User,
+    authorize::Grant,
     path::ResourceRequest,
     query::Query,
     response::{ByteStream, Response, TEXT},
@@ -85,11 +86,11 @@ impl ApiService {
     pub(super) async fn serve_log(
         &self,
         user: &User,
+        grant: &Grant,
         request: &ResourceRequest,
         query: &Query,
     ) -> Result<Response, Status> {
-        let grant = self.authorize(user, request).await?;
-        let pod = self.get_granted(user, request, &grant).await?;
+        let pod = self.get_granted(user, request, grant).await?;
         let options = LogOptions::parse(&request.name, query, self.clock().now())?;
         let container = choose_container(&pod, query.text("container"))?;
         let Some(node) = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty()) else {

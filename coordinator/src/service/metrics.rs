@@ -23,11 +23,11 @@ use serde_json::{Value, json};
 use self::usages::Known;
 pub(super) use self::usages::Usages;
 use super::{
-    ApiService, ObjectRef, User,
+    ApiService, ObjectRef,
     options::{At, ListRequest, Selection},
     path::{ResourceRequest, Verb},
-    query::Query,
     response::Response,
+    serve::Admitted,
     served,
     shape::Shaper,
     stored,
@@ -41,15 +41,14 @@ pub(super) fn is_about(kind: &Kind) -> bool {
 impl ApiService {
     pub(super) async fn serve_metrics(
         &self,
-        user: &User,
+        admitted: &Admitted<'_>,
         request: &ResourceRequest,
-        query: &Query,
         shaper: &Shaper,
     ) -> Result<Response, Status> {
         if !request.subresource.is_empty() {
             return Err(Status::no_such_resource());
         }
-        let grant = self.authorize(user, request).await?;
+        let Admitted { user, grant, query, .. } = *admitted;
         match request.verb {
             Verb::Get => {
                 let object = match self.about(request).read(self, request).await? {

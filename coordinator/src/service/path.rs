@@ -1,8 +1,11 @@
 //! From method, path and query to what is asked: which verb on which resource.
 
+mod attributes;
+
 use dunlin_api::{FieldSelector, Kind, Status, kind};
 use dunlin_link::rpc::Method;
 
+pub(super) use self::attributes::attributes;
 use super::{proxy, query::Query};
 
 /// What a request asks of which resource; the attributes that authorization looks at.

@@ -20,10 +20,7 @@ use self::{
     place::Place,
     target::Target,
 };
-use super::{
-    ApiService, Offer, User, body::Source, path::ResourceRequest, query::Query, response::Response,
-    seats::Work,
-};
+use super::{ApiService, Offer, body::Source, path::ResourceRequest, query::Query, response::Response};
 use crate::sessions::StreamOpen;
 
 pub(super) use self::place::NAME;
@@ -46,14 +43,11 @@ impl ApiService {
     /// Hands a request on and answers what comes back.
     pub(super) async fn serve_proxy(
         &self,
-        user: &User,
         request: &ResourceRequest,
         (head, query): (&RequestHead, &Query),
         offer: &Offer,
         source: Source<'_>,
     ) -> Result<Response, Status> {
-        let seat = self.inner.seats.take(Work::Long, user).await?;
-        self.authorize(user, request).await?;
         let (passed, upgrade) = match offer.take_passed() {
             Some(passed) => (passed, offer.protocol()),
             None => (quic::passed(head, query, source).await?, None),
@@ -69,7 +63,7 @@ impl ApiService {
         let (prefix, path) = (place.prefix.to_owned(), place.rest_or_root());
         let request = rewritten(passed, &path, &prefix, upgrade)?;
         let forwarded = Forwarded { prefix, upgrade: upgrade.map(str::to_owned) };
-        forward(stream, request, forwarded).await.map(|response| response.holding(seat))
+        forward(stream, request, forwarded).await
     }
 }
 

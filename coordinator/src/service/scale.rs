@@ -13,12 +13,11 @@ use super::{
     body::{self, Source},
     change::Decision,
     delete::settle,
-    handle::format_of,
     options::{ApplyOptions, DryRun, Owner, WriteOptions},
     patch,
     path::{ResourceRequest, Verb},
-    query::Query,
     response::Response,
+    serve::{Admitted, format_of},
     shape::Shaper,
     size,
     update::{check_version, updated},
@@ -27,18 +26,16 @@ use super::{
 impl ApiService {
     pub(super) async fn serve_scale(
         &self,
-        user: &User,
+        admitted: &Admitted<'_>,
         request: &ResourceRequest,
-        query: &Query,
-        content_type: &str,
         source: Source<'_>,
         shaper: &Shaper,
     ) -> Result<Response, Status> {
-        let grant = self.authorize(user, request).await?;
+        let Admitted { user, grant, query, content_type, .. } = *admitted;
         let (object, warnings) = match request.verb {
             Verb::Get => {
                 self.check_get_version(query)?;
-                (self.get_granted(user, request, &grant).await?, Vec::new())
+                (self.get_granted(user, request, grant).await?, Vec::new())
             }
             Verb::Update => {
                 let options = WriteOptions::parse(OptionsKind::Update, query)?;

@@ -19,6 +19,7 @@ mod openapi;
 mod pages;
 mod pods;
 mod proxy;
+mod refusals;
 mod reviews;
 mod services;
 mod versions;

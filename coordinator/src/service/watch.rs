@@ -48,7 +48,7 @@ struct Watcher {
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
     /// Held as long as the watch is served.
-    _seat: Seat,
+    _seat: Option<Seat>,
 }
 
 /// Something that is to be told.
@@ -92,7 +92,7 @@ impl ApiService {
         request: ResourceRequest,
         mut options: WatchRequest,
         shape: EventShape,
-        seat: Seat,
+        seat: Option<Seat>,
     ) -> Result<ByteStream, Status> {
         let kind = request.kind;
         let range = Range::new(&request, &options.selection, stored::prefix(kind, &request.namespace));

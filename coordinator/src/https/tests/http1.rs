@@ -21,17 +21,21 @@ async fn whoever_shows_nothing_may_ask_for_health_and_version_only() {
     {
         assert_eq!(code(&site.say_as(None, get(path)).await), expected, "{path}");
     }
-    let paths =
-        ["/", "/api", "/apis/apps/v1", "/nowhere", "/dunlin/v1/cluster", "/api/v1/nothing", "/livezz"];
+    let paths = ["/", "/api", "/apis/apps/v1", "/nowhere", "/dunlin/v1/cluster", "/livezz"];
     for path in paths {
         let answer = site.say_as(None, get(path)).await;
         assert_eq!(code(&answer), "403", "{answer}");
         let message = format!("forbidden: User \"system:anonymous\" cannot get path \"{path}\"");
         assert_eq!(json_body(&answer)["message"], message);
     }
-    let answer = site.say_as(None, get("/api/v1/pods")).await;
-    let message = "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" at the cluster scope";
-    assert_eq!(json_body(&answer)["message"], message);
+    for resource in ["pods", "nothing"] {
+        let answer = site.say_as(None, get(&format!("/api/v1/{resource}"))).await;
+        let message = format!(
+            "{resource} is forbidden: User \"system:anonymous\" cannot list resource \"{resource}\" in API group \"\" at the cluster \
+             scope"
+        );
+        assert_eq!(json_body(&answer)["message"], message);
+    }
 }
 
 #[tokio::test]
@@ -78,11 +82,15 @@ async fn bodies_come_in_any_form() {
 #[tokio::test]
 async fn a_refusal_that_needs_no_body_asks_for_none() {
     let site = Fixture::start().await;
-    let ask = format!(
-        "POST {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
-    );
-    let answer = site.say_as(None, ask).await;
-    assert_eq!(code(&answer), "403", "{answer}");
+    let one = format!("{CONFIG_MAPS}/a");
+    let asks =
+        [("POST", CONFIG_MAPS), ("PUT", &one), ("PATCH", &one), ("DELETE", &one), ("DELETE", CONFIG_MAPS)];
+    for (method, path) in asks {
+        let expected = "Content-Length: 4194304\r\nExpect: 100-continue";
+        let ask = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{expected}\r\n\r\n");
+        let answer = site.say_as(None, ask).await;
+        assert_eq!(code(&answer), "403", "{method}: {answer}");
+    }
 }
 
 #[tokio::test]

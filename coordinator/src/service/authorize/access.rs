@@ -10,7 +10,7 @@ use dunlin_link::NodeName;
 use super::{
     Grant, Guard, RoleGuard, Scope, SignerGuard, no_relation,
     node::{self, Opinion},
-    refuse, refuse_path,
+    refuse, refuse_path, refuse_right,
 };
 use crate::{
     service::{
@@ -57,6 +57,21 @@ impl ApiService {
         match self.decide(user, &request.attributes()).await? {
             Decision::Allowed(scope, _) => Ok(Grant { scope, guard }),
             Decision::Refused(why) => Err(refuse(user, request, &why)),
+        }
+    }
+
+    /// Decides on what a path asks for that is not served.
+    ///
+    /// # Errors
+    /// 403 with Kubernetes' message.
+    pub(in crate::service) async fn authorize_unserved(
+        &self,
+        user: &User,
+        asked: Attributes<'_>,
+    ) -> Result<(), Status> {
+        match self.decide(user, &asked).await? {
+            Decision::Allowed(..) => Ok(()),
+            Decision::Refused(why) => Err(refuse_right(user, asked, &why)),
         }
     }
 
