@@ -160,6 +160,9 @@ pub(crate) enum Generation {
     CountsSpecAndAnnotationChanges,
 }
 
+/// How warnings end that are about what is stored and not acted on.
+pub(crate) const NO_EFFECT: &str = "has no effect yet";
+
 /// Which updates of an object are answered with warnings about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Warns {

@@ -14,7 +14,7 @@ use crate::{
     conform::conform,
     decode::{self as parse, Document, Format},
     field::FieldError,
-    kind::{Generation, Kind, Warns, service::Pool},
+    kind::{Generation, Kind, NO_EFFECT, Warns, service::Pool},
     managed::{self, Scope},
     meta,
     patch::{self as patches, PatchError, PatchKind},
@@ -313,7 +313,7 @@ pub fn update(
     let warnings = match (change.target, stored.warns) {
         (Target::Status | Target::Approval, _) => kind.deprecation.map(str::to_owned).into_iter().collect(),
         (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
-        (Target::Object, _) => warnings(kind, &object),
+        (Target::Object, _) => new_warnings(kind, current, &object),
     };
     Ok(Accepted { object, warnings })
 }
@@ -478,6 +478,15 @@ pub fn track(
 fn warnings(kind: &'static Kind, object: &Value) -> Vec<String> {
     let about_kind = kind.deprecation.map(str::to_owned);
     about_kind.into_iter().chain((kind.stored_as().warnings)(object)).collect()
+}
+
+/// Warnings about a change. What has no effect yet is told when it comes, and not again as long as it stays; all else as Kubernetes
+/// repeats it.
+fn new_warnings(kind: &'static Kind, current: &Value, object: &Value) -> Vec<String> {
+    let known = warnings(kind, current);
+    let mut found = warnings(kind, object);
+    found.retain(|warning| !(warning.ends_with(NO_EFFECT) && known.contains(warning)));
+    found
 }
 
 /// Counts a change of what is wanted, on objects that count them.

@@ -1,8 +1,9 @@
 //! `scale`: the number of replicas of an object, read and written as a Scale of `autoscaling/v1`.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Kind;
+use super::{Column, Kind, age_cell, workload::name_cell};
 use crate::{
     selector::LabelSelector,
     value::{entries, object_mut, set},
@@ -25,6 +26,13 @@ pub static SCALE: Kind = Kind {
     singular: "scale",
     schema: "io.k8s.api.autoscaling.v1.Scale",
     verbs: &[],
+    columns: &[
+        Column::NAME,
+        Column::integer("Desired", "How many there should be."),
+        Column::integer("Available", "How many there are."),
+        Column::AGE,
+    ],
+    row,
     ..Kind::BASE
 };
 
@@ -62,6 +70,11 @@ impl Kind {
     pub fn set_replicas(&self, object: &mut Value, replicas: i64) {
         set(object_mut(object, "spec"), "replicas", replicas);
     }
+}
+
+fn row(scale: &Value, now: Timestamp) -> Vec<Value> {
+    let count = |part: &str| Value::from(scale[part]["replicas"].as_i64().unwrap_or_default());
+    vec![name_cell(scale), count("spec"), count("status"), age_cell(scale, now)]
 }
 
 fn label_map(spec: &Value) -> String {

@@ -66,8 +66,9 @@ impl ApiService {
             }
             _ => return Err(Status::method_not_allowed()),
         };
-        let scale = request.kind.scale_of(&object).ok_or_else(Status::no_such_resource)?;
-        Ok(shaper.plain(200, &scale)?.with_warnings_first(warnings))
+        let object = request.kind.scale_of(&object).ok_or_else(Status::no_such_resource)?;
+        // It is shown as what it is, not as what it is a part of.
+        Shaper { kind: &SCALE, ..*shaper }.object(200, Accepted { object, warnings })
     }
 
     /// Writes the Scale of an object; answers the object.

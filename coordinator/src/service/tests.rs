@@ -23,6 +23,7 @@ mod refusals;
 mod reviews;
 mod services;
 mod versions;
+mod warnings;
 mod watches;
 
 use dunlin_link::rpc::{Method, RequestHead};

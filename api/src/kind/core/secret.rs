@@ -6,7 +6,7 @@ use super::config_map::{SIZE_LIMIT_BYTES, check_immutable};
 use crate::{
     base64, decode,
     field::{FieldError, Path},
-    kind::{Column, FieldLabel, FieldLabels, Kind, age_cell, report},
+    kind::{Column, FieldLabel, FieldLabels, Kind, NO_EFFECT, age_cell, report},
     names,
     value::{default_text, entries, has, object_mut, remove, set, text},
 };
@@ -112,10 +112,8 @@ fn warnings(object: &Value) -> Vec<String> {
     let certificate = object["data"]["tls.crt"].as_str().map(|text| base64::decode(text).unwrap_or_default());
     match (text(object, "type"), certificate) {
         ("kubernetes.io/service-account-token", _) if !has(&object["data"], "token") => {
-            vec![
-                "type: kubernetes.io/service-account-token: no token is put into it, so it has no effect yet"
-                    .to_owned(),
-            ]
+            let why = "no token is put into it";
+            vec![format!("type: kubernetes.io/service-account-token: {why}, so it {NO_EFFECT}")]
         }
         ("kubernetes.io/tls", Some(bytes)) if !contains(&bytes, b"-----BEGIN ") => {
             vec!["tls: failed to find any PEM data in certificate input".to_owned()]

@@ -6,6 +6,7 @@ use super::CONTAINER_LISTS;
 use crate::{
     admission::is_access_volume,
     field::Path,
+    kind::NO_EFFECT,
     value::{has, list, text},
 };
 
@@ -34,7 +35,7 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
     let annotations = field.child("metadata").child("annotations");
     let set = UNSUPPORTED_ANNOTATIONS.iter().filter(|name| has(&pod["metadata"]["annotations"], name));
     found.extend(set.map(|name| annotations.key(name)));
-    found.into_iter().map(|path| format!("{path}: accepted, but has no effect yet")).collect()
+    found.into_iter().map(|path| format!("{path}: accepted, but {NO_EFFECT}")).collect()
 }
 
 /// Fields without effect. `[]` after a name stands for every element of the list; `a|b` for either name. Empty values do not

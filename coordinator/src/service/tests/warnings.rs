@@ -1,0 +1,63 @@
+//! Warnings of changes.
+
+use dunlin_link::rpc::Method;
+use serde_json::{Value, json};
+
+use super::{Fixture, Request};
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+fn deployment() -> Value {
+    let container =
+        json!({"name": "c", "image": "dunlin.local/hello", "livenessProbe": {"exec": {"command": ["x"]}}});
+    json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [container], "hostNetwork": true},
+            },
+        },
+    })
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_told_when_it_comes() {
+    let fixture = Fixture::start().await;
+    let of = async |request: Request| {
+        let response = fixture.send(request).await;
+        assert!(response.head.status < 300, "{}", response.head.status);
+        response.head.warnings
+    };
+    let warnings = of(Request::new(Method::Post, DEPLOYMENTS).with_body(&deployment())).await;
+    assert!(warnings.iter().any(|warning| warning.contains("hostNetwork")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("livenessProbe")), "{warnings:?}");
+
+    let path = format!("{DEPLOYMENTS}/web");
+    let patch = |spec: Value| {
+        let patch = Request::new(Method::Patch, &path).of_type("application/merge-patch+json");
+        patch.with_body(&json!({"spec": spec}))
+    };
+    assert_eq!(of(patch(json!({"replicas": 2}))).await, [""; 0]);
+    let warnings = of(patch(json!({"template": {"spec": {"subdomain": "x"}}}))).await;
+    assert_eq!(warnings, ["spec.template.spec.subdomain: accepted, but has no effect yet"]);
+    // Who puts the whole object brings nothing new, either.
+    let mut whole = fixture.get(&path).await;
+    whole["spec"]["replicas"] = json!(3);
+    assert_eq!(of(Request::new(Method::Put, &path).with_body(&whole)).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_a_scale() {
+    let fixture = Fixture::start().await;
+    fixture.create(DEPLOYMENTS, &deployment()).await;
+    let mut ask = Request::new(Method::Get, &format!("{DEPLOYMENTS}/web/scale"));
+    ask.accept = "application/json;as=Table;v=v1;g=meta.k8s.io".to_owned();
+    let table = fixture.expect(200, ask).await;
+    assert_eq!(table["kind"], "Table");
+    let columns = table["columnDefinitions"].as_array().unwrap().iter().map(|column| &column["name"]);
+    assert_eq!(columns.collect::<Vec<_>>(), ["Name", "Desired", "Available", "Age"]);
+    let cells = table["rows"][0]["cells"].as_array().unwrap();
+    assert_eq!(cells[..3], [json!("web"), json!(1), json!(0)]);
+}
