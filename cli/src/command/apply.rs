@@ -34,7 +34,8 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     files: FileArgs,
-    /// Name under which the manifests' fields are managed.
+    /// Name under which the manifests' fields are managed. Under the default, an apply goes on from what `create`, `replace`, `run`,
+    /// `expose` and client-side apply of kubectl set; under any other name their fields are conflicts.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_MANAGER)]
     field_manager: String,
     /// Take over fields that other managers have, instead of failing.

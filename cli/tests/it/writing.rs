@@ -121,6 +121,18 @@ fn what_the_client_applied_is_gone_on_with() {
         "jsonpath={.metadata.managedFields[*].manager}",
     ]);
     assert!(!managers.contains("client-side"), "{managers}");
+    // A client-side apply later on still knows what was applied last.
+    let kept = namespace.ok(&["get", "cm", "cm", "-o", "jsonpath={.metadata.annotations}"]);
+    assert!(kept.contains(r#"\"data\":{\"a\":\"2\"}"#), "{kept}");
+}
+
+#[test]
+fn who_applies_under_another_name_takes_over_nothing() {
+    let namespace = Namespace::new();
+    namespace.dunlin_with(&["create", "-f", "-"], &config("a: \"1\""));
+    let refused = namespace.apply_with(&["--field-manager=me"], &config("a: \"2\""));
+    assert!(refused.code == 1 && refused.stderr.contains("kubectl-create"), "{refused:?}");
+    assert_eq!(namespace.data(), r#"{"a":"1"}"#);
 }
 
 #[test]

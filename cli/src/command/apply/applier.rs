@@ -126,7 +126,9 @@ impl<'a> Applier<'a> {
         let Some(conflict) = Conflict::of(&error, manifest, before) else {
             return Err(during(error, self.verb, manifest));
         };
-        let Some(live) = before.filter(|_| conflict.is_only_with(is_forerunner)) else {
+        let Some(live) =
+            before.filter(|_| self.manager == DEFAULT_MANAGER && conflict.is_only_with(is_forerunner))
+        else {
             return Err(conflict.into());
         };
         // Only what was seen may be taken over: should the object have changed since, it is looked at again.
@@ -170,7 +172,8 @@ impl<'a> Applier<'a> {
     }
 }
 
-/// Whether a manager is one of the commands that wrote the manifest before it was applied.
+/// Whether a manager is one of the commands that wrote the manifest before it was applied by the default manager. Who applies under a
+/// name of its own is somebody else.
 fn is_forerunner(manager: &str) -> bool {
     MAKERS.contains(&manager) || manager == CLIENT_SIDE
 }

@@ -26,7 +26,11 @@ pub(super) fn patch(live: &Value, manager: &str) -> Option<Value> {
 fn take_client_side(entries: &mut Vec<Value>, manager: &str) -> Option<()> {
     let Some(at) = entries.iter().position(|entry| is(entry, CLIENT_SIDE, "Update")) else { return Some(()) };
     let mut client = entries.remove(at);
-    let declared = fields(&client)?.difference(&annotation());
+    let all = fields(&client)?;
+    let declared = all.difference(&annotation());
+    if declared != all {
+        keep_annotation(entries, text(&client, &["apiVersion"]));
+    }
     let same_version = |entry: &&mut Value| {
         is(entry, manager, "Apply") && text(entry, &["apiVersion"]) == text(&client, &["apiVersion"])
     };
@@ -40,6 +44,24 @@ fn take_client_side(entries: &mut Vec<Value>, manager: &str) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// The annotation gets a manager of its own, as kubectl gives it one, or the first apply would remove it. The server then makes it say
+/// what is applied, so that a later client-side apply knows what to remove.
+fn keep_annotation(entries: &mut Vec<Value>, version: &str) {
+    if entries.iter().any(|entry| is(entry, LAST_APPLIED_MANAGER, "Apply")) {
+        return;
+    }
+    entries.insert(
+        0,
+        json!({
+            "manager": LAST_APPLIED_MANAGER,
+            "operation": "Apply",
+            "apiVersion": version,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": annotation().to_fields_v1(),
+        }),
+    );
 }
 
 /// What `manager` applied is no longer of those who made the object, or taking it out of the manifest would leave it. `None` when a
@@ -88,6 +110,9 @@ pub(super) const MAKERS: &[&str] = &["kubectl-create", "kubectl-replace", "kubec
 /// The manager of client-side applies.
 pub(super) const CLIENT_SIDE: &str = "kubectl-client-side-apply";
 
+/// The manager that keeps the annotation of client-side apply.
+const LAST_APPLIED_MANAGER: &str = "kubectl-last-applied";
+
 /// Where client-side apply keeps what it applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -114,14 +139,18 @@ mod tests {
         let other = entry("kubectl-label", "Update", &json!({"f:metadata": {"f:labels": {"f:x": {}}}}));
         let kept = json!({"f:data": {"f:a": {}}, "f:metadata": {"f:annotations": {}}});
 
+        let annotation = json!({"f:metadata": {"f:annotations": {format!("f:{LAST_APPLIED}"): {}}}});
+        let mut keeper = entry("kubectl-last-applied", "Apply", &annotation);
+        keeper["fieldsType"] = "FieldsV1".into();
+
         let alone = patch(&live(&[other.clone(), client.clone()]), "kubectl").unwrap();
-        assert_eq!(alone[0]["value"], json!([entry("kubectl", "Apply", &kept), other]));
+        assert_eq!(alone[0]["value"], json!([entry("kubectl", "Apply", &kept), keeper, other]));
         assert_eq!(alone[1]["value"], "7");
 
         let own = entry("kubectl", "Apply", &json!({"f:data": {"f:b": {}}}));
         let both = patch(&live(&[own, client]), "kubectl").unwrap();
         let union = json!({"f:data": {"f:a": {}, "f:b": {}}, "f:metadata": {"f:annotations": {}}});
-        assert_eq!(both[0]["value"], json!([entry("kubectl", "Apply", &union)]));
+        assert_eq!(both[0]["value"], json!([keeper, entry("kubectl", "Apply", &union)]));
     }
 
     #[test]

@@ -118,3 +118,33 @@ async fn many_who_apply_at_once_all_get_their_part() {
     let map = fixture.get(&path).await;
     assert_eq!((map["data"].as_object().unwrap().len(), managers(&map).len()), (8, 8));
 }
+
+#[tokio::test]
+async fn an_annotation_that_its_own_manager_keeps_follows_what_kubectl_applies() {
+    let fixture = Fixture::start().await;
+    let last_applied = "kubectl.kubernetes.io/last-applied-configuration";
+    let config = |data: &Value| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data}).to_string()
+    };
+    let annotation = config(&json!({"a": "1", "b": "1"}));
+    // As a migration from client-side apply leaves it.
+    let entry = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
+    let keeps = json!({"f:metadata": {"f:annotations": {format!("f:{last_applied}"): {}}}});
+    let applied =
+        json!({"f:data": {".": {}, "f:a": {}, "f:b": {}}, "f:metadata": {"f:annotations": {".": {}}}});
+    let managed = [entry("kubectl-last-applied", keeps), entry("kubectl", applied)];
+    let map = json!({
+        "metadata": {"name": "c", "annotations": {last_applied: annotation}, "managedFields": managed},
+        "data": {"a": "1", "b": "1"},
+    });
+    fixture.create(CONFIG_MAPS, &map).await;
+    let path = format!("{CONFIG_MAPS}/c");
+    let mut patch = Request::new(Method::Patch, &path)
+        .with_body(&json!([{"op": "replace", "path": "/metadata/managedFields", "value": managed}]));
+    patch.content_type = "application/json-patch+json".to_owned();
+    fixture.expect(200, patch).await;
+    let map = fixture.expect(200, apply(&path, "kubectl", &config(&json!({"a": "2"})))).await;
+    assert_eq!(map["data"], json!({"a": "2"}));
+    let now = map["metadata"]["annotations"][last_applied].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(now).unwrap()["data"], json!({"a": "2"}), "{map}");
+}
