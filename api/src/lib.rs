@@ -21,6 +21,7 @@ pub mod base64;
 pub mod field;
 pub mod ip;
 pub mod quantity;
+pub mod schedule;
 pub mod selector;
 pub mod status;
 pub mod time;
@@ -29,6 +30,7 @@ pub mod yaml;
 mod conform;
 mod meta;
 mod names;
+mod time_zone;
 mod value;
 
 pub use kind::Kind;

@@ -3,8 +3,6 @@
 mod cron_job;
 mod indexes;
 mod job;
-mod schedule;
-mod time_zone;
 
 use super::Kind;
 

@@ -4,7 +4,10 @@ use dunlin_api::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    controllers::create::{Blueprint, IndexedPod},
+    controllers::{
+        create::{Blueprint, IndexedPod},
+        cron_job,
+    },
     view::{job_pod, workload::HASH_LABEL},
 };
 
@@ -29,6 +32,12 @@ pub fn build(kind: &Kind, owner: &Value, what: &Blueprint) -> Vec<Made> {
         Blueprint::IndexedPods { pods } => {
             let pods = pods.iter().map(|wanted| indexed_pod(kind, owner, wanted));
             pods.map(|object| Made { api_version: "v1", kind: "Pod", object }).collect()
+        }
+        Blueprint::Job { name, scheduled_at } => {
+            let mut job = job(kind, owner);
+            job["metadata"]["name"] = name.as_str().into();
+            job["metadata"]["annotations"][cron_job::SCHEDULED] = scheduled_at.as_str().into();
+            vec![Made { api_version: "batch/v1", kind: "Job", object: job }]
         }
         Blueprint::ReplicaSet { name, hash, replicas, annotations } => {
             let mut set = replica_set(kind, owner, hash);
@@ -106,6 +115,24 @@ fn indexed_pod(kind: &Kind, job: &Value, wanted: &IndexedPod) -> Value {
         }
     }
     object
+}
+
+/// The Job of a CronJob's template.
+fn job(kind: &Kind, cron: &Value) -> Value {
+    let template = &cron["spec"]["jobTemplate"];
+    let mut job = json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "namespace": cron["metadata"]["namespace"],
+            "ownerReferences": [owner_reference(kind, cron)],
+        },
+        "spec": template["spec"],
+    });
+    for field in ["labels", "annotations"] {
+        copy(&template["metadata"], &mut job["metadata"], field);
+    }
+    job
 }
 
 fn replica_set(kind: &Kind, deployment: &Value, hash: &str) -> Value {

@@ -8,6 +8,7 @@ pub mod certificate_request;
 mod claim;
 mod conditions;
 pub mod create;
+pub mod cron_job;
 pub mod deployment;
 pub mod disruption;
 pub mod garbage;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{job, schedule, time_zone};
+use super::job;
 use crate::{
     field::{FieldError, Path},
     kind::{
@@ -11,7 +11,8 @@ use crate::{
         pod::template,
         workload::{self, CONTAINER_COLUMNS, check_counts, container_cells, name_cell},
     },
-    time,
+    schedule::Schedule,
+    time, time_zone,
     value::{default, default_text, has, is_true, list, object_mut, text},
 };
 
@@ -36,7 +37,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         CONTAINER_COLUMNS[1],
         Column::wide("Selector", "Which pods its jobs select."),
     ],
-    inert: Some("no controller acts on it yet"),
+    inert: None,
     generation: Generation::CountsSpecChanges,
     default: defaults,
     prepare_create: |object, _| workload::reset_status(object),
@@ -97,7 +98,7 @@ fn check_schedule(schedule: &str, field: &Path, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required(field, ""));
         return;
     }
-    if let Err(error) = schedule::check(schedule) {
+    if let Err(error) = Schedule::parse(schedule) {
         errors.push(FieldError::invalid(field, schedule, &error.to_string()));
     }
     if schedule.contains("TZ") {

@@ -101,3 +101,25 @@ fn a_job_runs_to_its_end() {
     assert_eq!(kubectl.ok(&["get", "job", "f", "-o", reason]), "1 BackoffLimitExceeded");
     kubectl.ok(&["delete", "job", "f"]);
 }
+
+#[test]
+fn a_cron_job_fires() {
+    let Some((_namespace, kubectl)) = tour() else { return };
+    let cron = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: c}\nspec:\n  schedule: \"@every 1s\"\n  \
+                jobTemplate:\n    metadata: {labels: {from: c}}\n    spec:\n      template:\n        spec:\n          \
+                restartPolicy: Never\n          containers: [{name: c, image: dunlin.local/toolbox, args: [echo, now]}]\n";
+    kubectl.ok_with(&["apply", "-f", "-"], cron);
+    let fired = || {
+        let jobs = kubectl.ok(&["get", "jobs", "-l", "from=c", "-o", "name"]);
+        jobs.lines().next().map(str::to_owned).ok_or_else(|| "no job".to_owned())
+    };
+    let job = wait_until("job", fired);
+    kubectl.ok(&["patch", "cronjob", "c", "--type=merge", "-p", "{\"spec\": {\"suspend\": true}}"]);
+    kubectl.ok(&["wait", "--for=condition=Complete", &job, "--timeout=60s"]);
+    assert_eq!(kubectl.ok(&["logs", &job]), "now\n");
+    kubectl.ok(&["wait", "--for=jsonpath={.status.lastSuccessfulTime}", "cronjob/c", "--timeout=30s"]);
+    kubectl.ok(&["create", "job", "by-hand", "--from=cronjob/c"]);
+    kubectl.ok(&["wait", "--for=condition=Complete", "job/by-hand", "--timeout=60s"]);
+    assert!(kubectl.ok(&["describe", "cronjob", "c"]).contains("SuccessfulCreate"));
+    kubectl.ok(&["delete", "cronjob", "c"]);
+}

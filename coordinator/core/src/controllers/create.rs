@@ -33,6 +33,13 @@ pub enum Blueprint {
         /// Which.
         pods: Vec<IndexedPod>,
     },
+    /// The Job of a CronJob for one time.
+    Job {
+        /// Its name.
+        name: String,
+        /// The time, as its annotation says it.
+        scheduled_at: String,
+    },
     /// The ReplicaSet of a Deployment's current template.
     ReplicaSet {
         /// Its name.

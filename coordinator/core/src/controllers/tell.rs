@@ -11,6 +11,8 @@ pub enum Component {
     ReplicationController,
     /// Of Jobs.
     Job,
+    /// Of CronJobs.
+    CronJob,
     /// Of what is removed some time after it has ended.
     TtlAfterFinished,
 }
@@ -32,6 +34,7 @@ impl Component {
             Self::ReplicaSet => "replicaset-controller",
             Self::ReplicationController => "replication-controller",
             Self::Job => "job-controller",
+            Self::CronJob => "cronjob-controller",
             Self::TtlAfterFinished => "ttl-after-finished-controller",
         }
     }

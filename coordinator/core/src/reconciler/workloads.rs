@@ -10,7 +10,7 @@ use crate::{
     controllers::{self, Plan},
     view::{
         Controller, DecodeError, Labels, ObjectId, PodInfo, Resource, Workload,
-        workload::{DEPLOYMENTS, JOBS, REPLICA_SETS, REPLICATION_CONTROLLERS},
+        workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS, REPLICATION_CONTROLLERS},
     },
 };
 
@@ -53,6 +53,7 @@ impl Reconciler {
             REPLICA_SETS | REPLICATION_CONTROLLERS => {
                 controllers::replica_set::reconcile(&self.view, id, failure, now)
             }
+            CRON_JOBS => controllers::cron_job::reconcile(&self.view, &id.key, now),
             JOBS => controllers::job::reconcile(&self.view, &id.key, now),
             _ => Plan::nothing(),
         }
@@ -75,12 +76,13 @@ impl Reconciler {
 
     /// The same for the ReplicaSets of Deployments.
     fn touch_owners_of(&mut self, id: &ObjectId, before: Option<&Workload>, after: Option<&Workload>) {
-        if id.resource != REPLICA_SETS {
+        if ![REPLICA_SETS, JOBS].contains(&id.resource) {
             return;
         }
         for meta in before.into_iter().chain(after).map(Workload::meta) {
             match &meta.controller {
                 Some(controller) => self.touch_controller(&id.key.namespace, controller),
+                None if id.resource == JOBS => {}
                 None => {
                     let deployments: Vec<_> = self
                         .view

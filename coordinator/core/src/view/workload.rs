@@ -2,6 +2,7 @@
 //!
 //! Templates of pods are held as digests: a controller asks whether two are the same, and objects are made from what is stored.
 
+mod cron_job;
 mod deployment;
 mod indexes;
 mod job;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 pub(crate) use self::meta::LAST_APPLIED;
 use self::meta::MetaShape;
 pub use self::{
+    cron_job::{Concurrency, CronJob, CronJobStatus},
     deployment::{Deployment, DeploymentStatus, Strategy},
     indexes::Indexes,
     job::{FailureRule, Job, JobStatus, OnExitCodes, OnPodCondition, SuccessRule},
@@ -40,6 +42,8 @@ pub enum Workload {
     ReplicaSet(Arc<ReplicaSet>),
     /// A Job.
     Job(Arc<Job>),
+    /// A CronJob.
+    CronJob(Arc<CronJob>),
     /// Anything else that has a scale; no controller here looks after it.
     Scaled(Arc<Scaled>),
 }
@@ -75,6 +79,7 @@ impl Workload {
             Self::Deployment(deployment) => &deployment.meta,
             Self::ReplicaSet(set) => &set.meta,
             Self::Job(job) => &job.meta,
+            Self::CronJob(cron) => &cron.meta,
             Self::Scaled(scaled) => &scaled.meta,
         }
     }
@@ -84,7 +89,7 @@ impl Workload {
         Some(match self {
             Self::Deployment(deployment) => deployment.replicas,
             Self::ReplicaSet(set) => set.replicas,
-            Self::Job(_) => return None,
+            Self::Job(_) | Self::CronJob(_) => return None,
             Self::Scaled(scaled) => scaled.replicas,
         })
     }
@@ -95,14 +100,14 @@ impl Workload {
             Self::Deployment(deployment) => {
                 deployment.selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
             }
-            Self::ReplicaSet(_) | Self::Job(_) | Self::Scaled(_) => false,
+            Self::ReplicaSet(_) | Self::Job(_) | Self::CronJob(_) | Self::Scaled(_) => false,
         }
     }
 
     /// The selector by which it takes pods that have no controller; `None` when it takes none.
     pub fn adopts(&self) -> Option<&LabelSelector> {
         match self {
-            Self::Deployment(_) | Self::Scaled(_) => None,
+            Self::Deployment(_) | Self::CronJob(_) | Self::Scaled(_) => None,
             Self::ReplicaSet(set) => set.selector.as_ref(),
             Self::Job(job) => job.selector.as_ref(),
         }
@@ -165,6 +170,14 @@ impl Workloads {
         }
     }
 
+    /// A CronJob.
+    pub fn cron_job(&self, key: &ObjectKey) -> Option<&Arc<CronJob>> {
+        match self.get(&ObjectId { resource: CRON_JOBS, key: key.clone() })? {
+            Workload::CronJob(cron) => Some(cron),
+            _ => None,
+        }
+    }
+
     /// Every one, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Workload)> {
         self.objects.iter()
@@ -191,6 +204,7 @@ fn decoder(resource: Resource) -> Option<Decode> {
         REPLICA_SETS | REPLICATION_CONTROLLERS => {
             |json| Ok(Workload::ReplicaSet(Arc::new(ReplicaSet::decode(json)?)))
         }
+        CRON_JOBS => |json| Ok(Workload::CronJob(Arc::new(CronJob::decode(json)?))),
         JOBS => |json| Ok(Workload::Job(Arc::new(Job::decode(json)?))),
         other if other.kind()?.scale.is_some() => {
             |json| Ok(Workload::Scaled(Arc::new(Scaled::decode(json)?)))
@@ -233,6 +247,9 @@ where
 
 /// Deployments.
 pub const DEPLOYMENTS: Resource = Resource { group: "apps", plural: "deployments" };
+
+/// CronJobs.
+pub const CRON_JOBS: Resource = Resource { group: "batch", plural: "cronjobs" };
 
 /// Jobs.
 pub const JOBS: Resource = Resource { group: "batch", plural: "jobs" };

@@ -186,9 +186,16 @@ impl Executor {
                 let name = made["metadata"]["name"].as_str().unwrap_or_default();
                 (tell::Severity::Normal, "SuccessfulCreate", format!("Created pod: {name}"))
             }
-            (Ok(_), _) => return,
+            (Ok(made), Blueprint::Job { .. }) => {
+                let name = made["metadata"]["name"].as_str().unwrap_or_default();
+                (tell::Severity::Normal, "SuccessfulCreate", format!("Created job {name}"))
+            }
+            (Ok(_), Blueprint::ReplicaSet { .. }) => return,
             (Err(status), Blueprint::Pods { .. } | Blueprint::IndexedPods { .. }) => {
                 (tell::Severity::Warning, "FailedCreate", format!("Error creating: {}", status.message()))
+            }
+            (Err(status), Blueprint::Job { .. }) => {
+                (tell::Severity::Warning, "FailedCreate", format!("Error creating job: {}", status.message()))
             }
             (Err(status), Blueprint::ReplicaSet { name, .. }) => {
                 let message = format!("Failed to create new replica set \"{name}\": {}", status.message());
@@ -213,6 +220,7 @@ fn noun(kind: &Kind) -> &'static str {
     match kind.kind {
         "Pod" => "pod",
         "ReplicaSet" => "replica set",
+        "Job" => "job",
         other => other,
     }
 }

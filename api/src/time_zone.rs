@@ -2,7 +2,7 @@
 
 /// Why a text names no time zone; the message is Kubernetes' own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TimeZoneError {
+pub(crate) enum TimeZoneError {
     #[error("timeZone must be nil or non-empty string")]
     Empty,
     #[error("unknown time zone {0}")]
@@ -12,7 +12,7 @@ pub(super) enum TimeZoneError {
 }
 
 /// Whether a text names a time zone of the IANA database.
-pub(super) fn check(name: &str) -> Result<(), TimeZoneError> {
+pub(crate) fn check(name: &str) -> Result<(), TimeZoneError> {
     if name.is_empty() {
         return Err(TimeZoneError::Empty);
     }
