@@ -14,8 +14,7 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes of a text. There is one text for any bytes: what encodes no byte has to be zero (RFC 4648, section 3.5), so that nobody
-/// makes a second token of one that was given out.
+/// The bytes of a text; bits that encode no byte are not looked at, as in Go.
 ///
 /// # Errors
 /// Where the first bad character is.
@@ -30,11 +29,8 @@ pub fn decode(text: &str) -> Result<Vec<u8>, usize> {
         if chunk.len() == 1 {
             return Err(position * 4);
         }
-        let group = (group << (6 * (4 - chunk.len()))).to_be_bytes();
-        if group[chunk.len()..].iter().any(|byte| *byte != 0) {
-            return Err(position * 4 + chunk.len() - 1);
-        }
-        bytes.extend_from_slice(&group[1..chunk.len()]);
+        let group = group << (6 * (4 - chunk.len()));
+        bytes.extend_from_slice(&group.to_be_bytes()[1..chunk.len()]);
     }
     Ok(bytes)
 }
@@ -53,8 +49,6 @@ mod tests {
         }
         assert_eq!(decode("a*"), Err(1));
         assert_eq!(decode("YWJjZ"), Err(4));
-        assert_eq!(decode("YQ").unwrap(), b"a");
-        assert_eq!(decode("YR"), Err(1), "another text for the same byte");
-        assert_eq!(decode("YWJjYWK"), Err(6));
+        assert_eq!(decode("YR").unwrap(), b"a", "another text for the same byte");
     }
 }
