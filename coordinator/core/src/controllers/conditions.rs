@@ -1,6 +1,8 @@
 //! Conditions of a status: set once per type, with the time at which their status last changed.
 
+use dunlin_api::time::format_time;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::view::workload::Condition;
 
@@ -40,4 +42,22 @@ pub(super) fn remove(conditions: &mut Vec<Condition>, kind: &str) {
 /// A condition of this type.
 pub(super) fn get<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.kind == kind)
+}
+
+/// A condition as it is written.
+pub(super) fn written(condition: &Condition) -> Value {
+    let Condition { kind, status, reason, message, last_transition_time, .. } = condition;
+    let mut value =
+        json!({ "type": kind, "status": status, "lastTransitionTime": time(*last_transition_time) });
+    for (field, text) in [("reason", reason), ("message", message)] {
+        if !text.is_empty() {
+            value[field] = text.as_str().into();
+        }
+    }
+    value
+}
+
+/// A time as it is written.
+pub(super) fn time(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| format_time(at).into())
 }

@@ -113,10 +113,7 @@ impl<'a> Rollout<'a> {
     fn has_newest(&mut self) -> bool {
         if self.sets.newest.is_some() {
             // Its revision has to be known before anything rests on it.
-            if self.annotate_newest() {
-                return false;
-            }
-            return true;
+            return !self.annotate_newest();
         }
         self.create_newest();
         false

@@ -178,11 +178,6 @@ impl Workloads {
         }
     }
 
-    /// Every one, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &Workload)> {
-        self.objects.iter()
-    }
-
     /// Those of a namespace, by kind and name.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = (&ObjectId, &Workload)> {
         let ids = self.by_namespace.get(namespace).into_iter().flatten();

@@ -1,6 +1,5 @@
 //! `status` of a Deployment: its sets' statuses together.
 
-use dunlin_api::time::format_time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -58,15 +57,9 @@ pub(super) fn written(status: &DeploymentStatus) -> Value {
 }
 
 fn condition(condition: &Condition) -> Value {
-    let time = |at: Option<Timestamp>| at.map_or(Value::Null, |at| format_time(at).into());
-    json!({
-        "type": condition.kind,
-        "status": condition.status,
-        "lastUpdateTime": time(condition.last_update_time),
-        "lastTransitionTime": time(condition.last_transition_time),
-        "reason": condition.reason,
-        "message": condition.message,
-    })
+    let mut value = conditions::written(condition);
+    value["lastUpdateTime"] = conditions::time(condition.last_update_time);
+    value
 }
 
 /// Type of the condition that says whether enough pods are available.

@@ -11,8 +11,6 @@ pub(super) struct Count {
     pub(super) succeeded: i64,
     /// Pods that failed, likewise.
     pub(super) failed: i64,
-    /// Whether any of the failed ones was not known before.
-    pub(super) has_new_failure: bool,
     /// Indexes that succeeded.
     pub(super) completed: Indexes,
     /// Indexes that failed for good.
@@ -44,7 +42,6 @@ impl Count {
         Self {
             succeeded,
             failed: status.failed + length(&status.uncounted_failed) + i64::try_from(new_failed).unwrap_or(0),
-            has_new_failure: new_failed > 0,
             completed,
             failed_indexes,
             counted: (status.succeeded, status.failed),

@@ -110,12 +110,7 @@ fn failing_pod(job: &Job, pods: &[Pod]) -> Option<String> {
 }
 
 fn has_too_many_failures(job: &Job, pods: &[Pod], count: &Count) -> bool {
-    let active = i64::try_from(pods.iter().filter(|(_, pod)| pod.is_active()).count()).unwrap_or(i64::MAX);
-    if count.has_new_failure && active != job.parallelism && count.failed > job.backoff_limit {
-        return true;
-    }
-    // The failure was counted before, and the plan that should have acted on it was lost.
-    if count.failed > job.backoff_limit && !count.has_new_failure {
+    if count.failed > job.backoff_limit {
         return true;
     }
     if !job.restarts_on_failure {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use dunlin_api::time::format_time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -125,15 +124,14 @@ fn note_suspension(plan: &mut Plan, id: &ObjectId, job: &Job, status: &mut JobSt
 
 fn written(status: &JobStatus) -> Value {
     let counted = |count: i64| if count == 0 { Value::Null } else { count.into() };
-    let time = |at: Option<Timestamp>| at.map_or(Value::Null, |at| format_time(at).into());
     let uids = |uids: &std::collections::BTreeSet<String>| {
         if uids.is_empty() { Value::Null } else { json!(uids) }
     };
     let indexes = status.completed_indexes.to_string();
     let conditions: Vec<Value> = status.conditions.iter().map(condition).collect();
     json!({
-        "startTime": time(status.started),
-        "completionTime": time(status.completed),
+        "startTime": conditions::time(status.started),
+        "completionTime": conditions::time(status.completed),
         "active": counted(status.active),
         "ready": status.ready,
         "terminating": status.terminating,
@@ -150,17 +148,7 @@ fn written(status: &JobStatus) -> Value {
 }
 
 fn condition(condition: &Condition) -> Value {
-    let time = |at: Option<Timestamp>| at.map_or(Value::Null, |at| format_time(at).into());
-    let mut value = json!({
-        "type": condition.kind,
-        "status": condition.status,
-        "lastProbeTime": time(condition.last_transition_time),
-        "lastTransitionTime": time(condition.last_transition_time),
-    });
-    for (field, text) in [("reason", &condition.reason), ("message", &condition.message)] {
-        if !text.is_empty() {
-            value[field] = text.as_str().into();
-        }
-    }
+    let mut value = conditions::written(condition);
+    value["lastProbeTime"] = conditions::time(condition.last_transition_time);
     value
 }

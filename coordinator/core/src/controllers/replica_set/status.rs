@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dunlin_api::time::format_time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -74,7 +73,7 @@ fn with_failure(set: &ReplicaSet, have: i64, failure: Option<&Failure>, now: Tim
 fn written(status: &ReplicaSetStatus) -> Value {
     // Zero counts that Kubernetes leaves out are taken away by a null.
     let counted = |count: i64| if count == 0 { Value::Null } else { count.into() };
-    let conditions: Vec<Value> = status.conditions.iter().map(condition).collect();
+    let conditions: Vec<Value> = status.conditions.iter().map(conditions::written).collect();
     let mut value = json!({
         "observedGeneration": counted(status.observed_generation),
         "replicas": status.replicas,
@@ -87,17 +86,6 @@ fn written(status: &ReplicaSetStatus) -> Value {
         value["terminatingReplicas"] = terminating.into();
     }
     value
-}
-
-fn condition(condition: &Condition) -> Value {
-    let since = condition.last_transition_time.map_or(Value::Null, |at| format_time(at).into());
-    json!({
-        "type": condition.kind,
-        "status": condition.status,
-        "lastTransitionTime": since,
-        "reason": condition.reason,
-        "message": condition.message,
-    })
 }
 
 /// Type of the condition that says that pods cannot be made or removed.
