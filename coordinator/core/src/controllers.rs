@@ -20,6 +20,7 @@ pub mod replica_set;
 pub mod root_ca;
 pub mod service_account;
 pub mod tell;
+mod workload_action;
 #[cfg(test)]
 pub(crate) mod world;
 
@@ -27,12 +28,9 @@ use std::sync::Arc;
 
 use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
-use serde_json::Value;
 
-use self::{
-    create::Creation,
-    tell::{Component, Severity},
-};
+use self::tell::Component;
+pub use self::workload_action::WorkloadAction;
 use crate::view::{Effect, ObjectId, ObjectKey, Resource};
 
 /// What a controller wants done.
@@ -160,82 +158,8 @@ pub enum Action {
     },
     /// Give ClusterRoles that are made of others the rules of those.
     AggregateRoles,
-    /// Create something for an owner, and say so at the owner.
-    Create(Creation),
-    /// Change an object by a merge patch.
-    Patch {
-        /// Who asks for it.
-        by: Component,
-        /// The object.
-        id: ObjectId,
-        /// Its uid.
-        uid: Arc<str>,
-        /// `status`, or empty.
-        subresource: &'static str,
-        /// The patch.
-        patch: Value,
-    },
-    /// Delete an object that belongs to an owner, and say so at the owner.
-    DeleteOwned {
-        /// Who asks for it.
-        by: Component,
-        /// The object.
-        id: ObjectId,
-        /// Its uid.
-        uid: Arc<str>,
-        /// Its owner.
-        owner: ObjectId,
-        /// The owner's uid.
-        owner_uid: Arc<str>,
-    },
-    /// Make an object that has no controller the owner's.
-    Adopt {
-        /// Who asks for it.
-        by: Component,
-        /// The object.
-        id: ObjectId,
-        /// Its uid.
-        uid: Arc<str>,
-        /// The owner.
-        owner: ObjectId,
-        /// The owner's uid.
-        owner_uid: Arc<str>,
-    },
-    /// Take the owner from an object that it no longer selects.
-    Release {
-        /// Who asks for it.
-        by: Component,
-        /// The object.
-        id: ObjectId,
-        /// Its uid.
-        uid: Arc<str>,
-        /// The owner's uid.
-        owner: Arc<str>,
-    },
-    /// Delete an object whose time is over, with what it owns.
-    DeleteExpired {
-        /// Who asks for it.
-        by: Component,
-        /// The object.
-        id: ObjectId,
-        /// Its uid.
-        uid: Arc<str>,
-    },
-    /// Say something about an object in an event.
-    Tell {
-        /// Who says it.
-        by: Component,
-        /// The object.
-        about: ObjectId,
-        /// Its uid.
-        uid: Arc<str>,
-        /// How much it matters.
-        severity: Severity,
-        /// Why, in one word.
-        reason: &'static str,
-        /// What happened.
-        message: String,
-    },
+    /// Do something for a controller of workloads.
+    Workload(Component, WorkloadAction),
     /// Create the `default` ServiceAccount of a namespace.
     CreateDefaultAccount {
         /// The namespace.

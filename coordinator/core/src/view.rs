@@ -11,6 +11,7 @@ mod certificate_request;
 mod decode;
 mod entry;
 pub mod job_pod;
+mod namespaces;
 mod node;
 mod ownership;
 mod pod;
@@ -35,6 +36,8 @@ pub use certificate_request::CertificateRequest;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
 pub use job_pod::JobPod;
+pub(crate) use namespaces::DEFAULT_ACCOUNT;
+pub use namespaces::NamespaceInfo;
 pub use node::{Condition, Effect, NodeInfo, Taint};
 pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
 pub use pod::{Deletion, Phase, PodInfo};
@@ -85,17 +88,6 @@ pub struct View {
     /// Pods being deleted that no node holds.
     unassigned_deleting: BTreeSet<ObjectKey>,
     ownership: Ownership,
-}
-
-/// A namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamespaceInfo {
-    /// `metadata.uid`.
-    pub uid: String,
-    /// Whether it has a deletion timestamp.
-    pub deleting: bool,
-    /// Whether `spec.finalizers` still holds `kubernetes`.
-    pub finalizer: bool,
 }
 
 impl ObjectKey {
@@ -220,73 +212,6 @@ impl View {
         self.entry(name).liveness = liveness;
     }
 
-    /// Folds in a namespace as stored.
-    ///
-    /// # Errors
-    /// When `json` is not a namespace; the view is then unchanged.
-    pub fn apply_namespace(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
-        let info = NamespaceInfo::decode(json)?;
-        self.namespaces.insert(name.into(), info);
-        Ok(())
-    }
-
-    /// Forgets a namespace.
-    pub fn delete_namespace(&mut self, name: &str) {
-        self.namespaces.remove(name);
-        self.contents.remove(name);
-    }
-
-    /// Counts an object that came to be in a namespace.
-    pub fn object_created(&mut self, resource: Resource, key: &ObjectKey) {
-        let kinds = self.contents.entry(Arc::clone(&key.namespace)).or_default();
-        *kinds.entry(resource).or_default() += 1;
-        if resource == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
-            self.default_accounts.insert(Arc::clone(&key.namespace));
-        }
-    }
-
-    /// Counts an object that is gone from a namespace.
-    pub fn object_deleted(&mut self, resource: Resource, key: &ObjectKey) {
-        if let Some(kinds) = self.contents.get_mut(&key.namespace)
-            && let Some(count) = kinds.get_mut(&resource)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                kinds.remove(&resource);
-            }
-        }
-        if resource == SERVICE_ACCOUNTS && &*key.name == DEFAULT_ACCOUNT {
-            self.default_accounts.remove(&key.namespace);
-        }
-    }
-
-    /// Notes that the ConfigMap with the cluster's certificate is there, as it should be.
-    pub fn root_ca_right(&mut self, namespace: &Arc<str>) {
-        self.root_cas.insert(Arc::clone(namespace));
-    }
-
-    /// Notes that it is not there, or not as it should be.
-    pub fn root_ca_wrong(&mut self, namespace: &str) {
-        self.root_cas.remove(namespace);
-    }
-
-    /// Folds in a Secret in the namespace of bootstrap tokens, which may be one.
-    ///
-    /// # Errors
-    /// When `json` is not a Secret; the view then knows no token of the name.
-    pub fn apply_bootstrap_token(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
-        self.bootstrap_tokens.remove(name);
-        if let Some(token) = BootstrapToken::decode(json)? {
-            self.bootstrap_tokens.insert(name.to_owned(), token);
-        }
-        Ok(())
-    }
-
-    /// Forgets a bootstrap token, if there was one of this name.
-    pub fn delete_bootstrap_token(&mut self, name: &str) {
-        self.bootstrap_tokens.remove(name);
-    }
-
     /// Objects that controllers look after, to fold changes in.
     pub fn workloads_mut(&mut self) -> &mut Workloads {
         &mut self.workloads
@@ -312,21 +237,6 @@ impl View {
     pub fn orphans(&self, namespace: &str) -> impl Iterator<Item = (&ObjectKey, &Arc<PodInfo>)> {
         let keys = self.orphans.get(namespace).into_iter().flatten();
         keys.filter_map(|key| self.pods.get_key_value(key))
-    }
-
-    /// Folds in a request for a certificate.
-    ///
-    /// # Errors
-    /// When `json` is not one; the view then knows none of the name.
-    pub fn apply_certificate_request(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
-        self.certificate_requests.remove(name);
-        self.certificate_requests.insert(name.to_owned(), CertificateRequest::decode(json)?);
-        Ok(())
-    }
-
-    /// Forgets a request for a certificate.
-    pub fn delete_certificate_request(&mut self, name: &str) {
-        self.certificate_requests.remove(name);
     }
 
     /// Who owns whom, to fold changes in.
@@ -368,41 +278,6 @@ impl View {
     /// Every node and every name that pods are bound to, by name.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &NodeEntry)> {
         self.nodes.iter()
-    }
-
-    /// A namespace.
-    pub fn namespace(&self, name: &str) -> Option<&NamespaceInfo> {
-        self.namespaces.get(name)
-    }
-
-    /// Every namespace, by name.
-    pub fn namespaces(&self) -> impl Iterator<Item = (&Arc<str>, &NamespaceInfo)> {
-        self.namespaces.iter()
-    }
-
-    /// The kinds that a namespace holds objects of, with their numbers.
-    pub fn contents(&self, namespace: &str) -> impl Iterator<Item = (Resource, usize)> {
-        self.contents.get(namespace).into_iter().flatten().map(|(resource, count)| (*resource, *count))
-    }
-
-    /// Whether a namespace has its `default` ServiceAccount.
-    pub fn has_default_account(&self, namespace: &str) -> bool {
-        self.default_accounts.contains(namespace)
-    }
-
-    /// Whether a namespace has the cluster's certificate.
-    pub fn has_root_ca(&self, namespace: &str) -> bool {
-        self.root_cas.contains(namespace)
-    }
-
-    /// All bootstrap tokens, by the name of their Secret.
-    pub fn bootstrap_tokens(&self) -> impl Iterator<Item = (&String, &BootstrapToken)> {
-        self.bootstrap_tokens.iter()
-    }
-
-    /// A request for a certificate.
-    pub fn certificate_request(&self, name: &str) -> Option<&CertificateRequest> {
-        self.certificate_requests.get(name)
     }
 
     /// Pods that ended, the oldest first.
@@ -478,9 +353,3 @@ fn intern<T: Eq + Hash>(known: &mut HashSet<Arc<T>>, value: Arc<T>) -> Arc<T> {
 
 /// Plural of Pod.
 const PODS: Resource = Resource::core("pods");
-
-/// Plural of ServiceAccount.
-const SERVICE_ACCOUNTS: Resource = Resource::core("serviceaccounts");
-
-/// Name of the ServiceAccount that every namespace has.
-pub(crate) const DEFAULT_ACCOUNT: &str = "default";

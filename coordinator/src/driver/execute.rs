@@ -134,22 +134,7 @@ impl Executor {
             Action::SignCertificateRequest { name, uid } => self.sign_request(&name, &uid, now).await,
             Action::RemoveCertificateRequest { name, uid } => self.remove_request(&name, &uid).await,
             Action::AggregateRoles => self.aggregate_roles().await,
-            Action::Create(creation) => self.create_for(&creation, now).await,
-            Action::Patch { by, id, uid, subresource, patch } => {
-                self.merge(by, &id, &uid, subresource, &patch).await
-            }
-            Action::DeleteOwned { by, id, uid, owner, owner_uid } => {
-                self.delete_owned(by, &id, &uid, (&owner, &owner_uid), now).await
-            }
-            Action::Adopt { by, id, uid, owner, owner_uid } => {
-                self.adopt(by, &id, &uid, (&owner, &owner_uid)).await
-            }
-            Action::DeleteExpired { by, id, uid } => self.delete_expired(by, &id, &uid).await,
-            Action::Release { by, id, uid, owner } => self.release(by, &id, &uid, &owner).await,
-            Action::Tell { by, about, uid, severity, reason, message } => {
-                self.tell(by, (&about, &uid), (severity, reason, message), now);
-                Ok(())
-            }
+            Action::Workload(by, action) => self.do_for_workload(by, action, now).await,
         };
         match result {
             // Gone, or another object by now: the plan was for one that no longer needs it.

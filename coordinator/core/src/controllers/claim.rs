@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin_api::selector::LabelSelector;
 
-use super::{Action, tell::Component};
+use super::{Action, WorkloadAction, tell::Component};
 use crate::{
     ObjectKey,
     view::{ObjectId, PodInfo, Resource, View, workload::Meta},
@@ -35,7 +35,10 @@ pub(super) fn pods(
             claimed.pods.push((key.clone(), Arc::clone(pod)));
         } else if !meta.deleting && pod.deletion.is_none() {
             let (id, uid) = (pod_id(key), pod.uid.as_str().into());
-            claimed.actions.push(Action::Release { by, id, uid, owner: Arc::clone(&meta.uid) });
+            claimed.actions.push(Action::Workload(
+                by,
+                WorkloadAction::Release { id, uid, owner: Arc::clone(&meta.uid) },
+            ));
         }
     }
     if !meta.deleting {
@@ -43,7 +46,9 @@ pub(super) fn pods(
             if selects(pod) && pod.deletion.is_none() && !pod.phase.finished() {
                 let (owner, owner_uid) = (id.clone(), Arc::clone(&meta.uid));
                 let (id, uid) = (pod_id(key), pod.uid.as_str().into());
-                claimed.actions.push(Action::Adopt { by, id, uid, owner, owner_uid });
+                claimed
+                    .actions
+                    .push(Action::Workload(by, WorkloadAction::Adopt { id, uid, owner, owner_uid }));
                 claimed.pods.push((key.clone(), Arc::clone(pod)));
             }
         }
@@ -54,13 +59,15 @@ pub(super) fn pods(
 
 /// Deletes a pod of a workload, and says so at the workload.
 pub(super) fn delete(id: &ObjectId, meta: &Meta, by: Component, key: &ObjectKey, pod: &PodInfo) -> Action {
-    Action::DeleteOwned {
+    Action::Workload(
         by,
-        id: pod_id(key),
-        uid: pod.uid.as_str().into(),
-        owner: id.clone(),
-        owner_uid: Arc::clone(&meta.uid),
-    }
+        WorkloadAction::DeleteOwned {
+            id: pod_id(key),
+            uid: pod.uid.as_str().into(),
+            owner: id.clone(),
+            owner_uid: Arc::clone(&meta.uid),
+        },
+    )
 }
 
 fn pod_id(key: &ObjectKey) -> ObjectId {

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use super::tell::Component;
 use crate::view::ObjectId;
 
 /// Something to create for an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Creation {
-    /// Who asks for it.
-    pub by: Component,
     /// What it is made of, and belongs to.
     pub owner: ObjectId,
     /// The owner's uid.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use self::due::Due;
 use super::{
-    Action, Plan,
+    Action, Plan, WorkloadAction,
     create::{Blueprint, Creation},
     tell::{Component, Severity},
 };
@@ -83,13 +83,15 @@ fn start(plan: &mut Plan, view: &View, id: &ObjectId, cron: &CronJob, jobs: &[Ma
         Concurrency::Forbid => {}
         Concurrency::Replace => plan.actions.extend(running().map(|made| delete(id, cron, made))),
     }
-    plan.actions.push(Action::Create(Creation {
-        by: BY,
-        owner: id.clone(),
-        uid: Arc::clone(&cron.meta.uid),
-        generation: cron.meta.generation,
-        what: Blueprint::Job { name, scheduled_at: due::shown(cron, at) },
-    }));
+    plan.actions.push(Action::Workload(
+        BY,
+        WorkloadAction::Create(Creation {
+            owner: id.clone(),
+            uid: Arc::clone(&cron.meta.uid),
+            generation: cron.meta.generation,
+            what: Blueprint::Job { name, scheduled_at: due::shown(cron, at) },
+        }),
+    ));
 }
 
 /// The Jobs that belong to a CronJob, by name.
@@ -155,29 +157,33 @@ fn write_status(plan: &mut Plan, id: &ObjectId, cron: &CronJob, jobs: &[Made]) {
         "lastScheduleTime": time(last_scheduled),
         "lastSuccessfulTime": time(last_successful),
     });
-    plan.actions.push(Action::Patch {
-        by: BY,
-        id: id.clone(),
-        uid: Arc::clone(&cron.meta.uid),
-        subresource: "status",
-        patch: json!({ "status": status }),
-    });
+    plan.actions.push(Action::Workload(
+        BY,
+        WorkloadAction::Patch {
+            id: id.clone(),
+            uid: Arc::clone(&cron.meta.uid),
+            subresource: "status",
+            patch: json!({ "status": status }),
+        },
+    ));
 }
 
 fn delete(id: &ObjectId, cron: &CronJob, (job_id, job): &Made) -> Action {
     debug_assert_eq!(job_id.resource, JOBS);
-    Action::DeleteOwned {
-        by: BY,
-        id: job_id.clone(),
-        uid: Arc::clone(&job.meta.uid),
-        owner: id.clone(),
-        owner_uid: Arc::clone(&cron.meta.uid),
-    }
+    Action::Workload(
+        BY,
+        WorkloadAction::DeleteOwned {
+            id: job_id.clone(),
+            uid: Arc::clone(&job.meta.uid),
+            owner: id.clone(),
+            owner_uid: Arc::clone(&cron.meta.uid),
+        },
+    )
 }
 
 fn tell(id: &ObjectId, cron: &CronJob, severity: Severity, reason: &'static str, message: String) -> Action {
     let uid = Arc::clone(&cron.meta.uid);
-    Action::Tell { by: BY, about: id.clone(), uid, severity, reason, message }
+    Action::Workload(BY, WorkloadAction::Tell { about: id.clone(), uid, severity, reason, message })
 }
 
 /// Which time a Job was made for.

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::sets::{Set, Sets};
 use super::{
-    Action, Plan,
+    Action, Plan, WorkloadAction,
     create::{Blueprint, Creation},
     tell::{Component, Severity},
 };
@@ -131,13 +131,15 @@ impl<'a> Rollout<'a> {
         }
         let replicas = rolling::size_of_new(self.deployment, &self.sets);
         let annotations = history::of_new_set(self.deployment, &self.sets);
-        self.plan.actions.push(Action::Create(Creation {
-            by: BY,
-            owner: self.id.clone(),
-            uid: Arc::clone(&self.deployment.meta.uid),
-            generation: self.deployment.meta.generation,
-            what: Blueprint::ReplicaSet { name: name.clone(), hash, replicas, annotations },
-        }));
+        self.plan.actions.push(Action::Workload(
+            BY,
+            WorkloadAction::Create(Creation {
+                owner: self.id.clone(),
+                uid: Arc::clone(&self.deployment.meta.uid),
+                generation: self.deployment.meta.generation,
+                what: Blueprint::ReplicaSet { name: name.clone(), hash, replicas, annotations },
+            }),
+        ));
         if replicas > 0 {
             self.tell(format!("Scaled up replica set {name} from 0 to {replicas}"));
         }
@@ -173,12 +175,16 @@ impl<'a> Rollout<'a> {
     fn forget_old(&mut self) {
         let (id, meta) = (self.id, &self.deployment.meta);
         let doomed = history::superfluous(self.deployment, &self.sets);
-        self.plan.actions.extend(doomed.into_iter().map(|set| Action::DeleteOwned {
-            by: BY,
-            id: set.id.clone(),
-            uid: Arc::clone(&set.info.meta.uid),
-            owner: id.clone(),
-            owner_uid: Arc::clone(&meta.uid),
+        self.plan.actions.extend(doomed.into_iter().map(|set| {
+            Action::Workload(
+                BY,
+                WorkloadAction::DeleteOwned {
+                    id: set.id.clone(),
+                    uid: Arc::clone(&set.info.meta.uid),
+                    owner: id.clone(),
+                    owner_uid: Arc::clone(&meta.uid),
+                },
+            )
         }));
     }
 
@@ -236,19 +242,21 @@ impl<'a> Rollout<'a> {
     }
 
     fn tell(&mut self, message: String) {
-        self.plan.actions.push(Action::Tell {
-            by: BY,
-            about: self.id.clone(),
-            uid: Arc::clone(&self.deployment.meta.uid),
-            severity: Severity::Normal,
-            reason: "ScalingReplicaSet",
-            message,
-        });
+        self.plan.actions.push(Action::Workload(
+            BY,
+            WorkloadAction::Tell {
+                about: self.id.clone(),
+                uid: Arc::clone(&self.deployment.meta.uid),
+                severity: Severity::Normal,
+                reason: "ScalingReplicaSet",
+                message,
+            },
+        ));
     }
 }
 
 fn patch_of(id: &ObjectId, uid: &Arc<str>, subresource: &'static str, patch: serde_json::Value) -> Action {
-    Action::Patch { by: BY, id: id.clone(), uid: Arc::clone(uid), subresource, patch }
+    Action::Workload(BY, WorkloadAction::Patch { id: id.clone(), uid: Arc::clone(uid), subresource, patch })
 }
 
 const BY: Component = Component::Deployment;

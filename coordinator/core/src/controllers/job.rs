@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use self::{count::Count, end::End};
 use super::{
-    Action, Plan,
+    Action, Plan, WorkloadAction,
     claim::{self, Claimed},
     tell::{Component, Severity},
 };
@@ -74,14 +74,16 @@ fn stop(plan: &mut Plan, id: &ObjectId, job: &Job, pods: &[Pod], end: &End) {
     stop_active(plan, id, job, pods);
     if job.condition(end.first_condition()).is_none() && end.is_failure() {
         let (uid, message) = (Arc::clone(&job.meta.uid), end.message.clone());
-        plan.actions.push(Action::Tell {
-            by: BY,
-            about: id.clone(),
-            uid,
-            severity: Severity::Warning,
-            reason: end.reason,
-            message,
-        });
+        plan.actions.push(Action::Workload(
+            BY,
+            WorkloadAction::Tell {
+                about: id.clone(),
+                uid,
+                severity: Severity::Warning,
+                reason: end.reason,
+                message,
+            },
+        ));
     }
 }
 
@@ -116,11 +118,10 @@ fn remove_when_over(plan: &mut Plan, id: &ObjectId, job: &Job, now: Timestamp) {
         plan.wake_at(at);
         return;
     }
-    plan.actions.push(Action::DeleteExpired {
-        by: Component::TtlAfterFinished,
-        id: id.clone(),
-        uid: Arc::clone(&job.meta.uid),
-    });
+    plan.actions.push(Action::Workload(
+        Component::TtlAfterFinished,
+        WorkloadAction::DeleteExpired { id: id.clone(), uid: Arc::clone(&job.meta.uid) },
+    ));
 }
 
 fn release(key: &ObjectKey, pod: &PodInfo) -> Action {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Action, Plan,
+    Action, Plan, WorkloadAction,
     claim::{self, Claimed},
     create::{Blueprint, Creation},
     tell::Component,
@@ -50,13 +50,15 @@ fn scale(
     let have = i64::try_from(active.len()).unwrap_or(i64::MAX);
     if have < set.replicas {
         let count = usize::try_from(set.replicas - have).unwrap_or(usize::MAX).min(BURST);
-        return vec![Action::Create(Creation {
+        return vec![Action::Workload(
             by,
-            owner: id.clone(),
-            uid: Arc::clone(&set.meta.uid),
-            generation: set.meta.generation,
-            what: Blueprint::Pods { count },
-        })];
+            WorkloadAction::Create(Creation {
+                owner: id.clone(),
+                uid: Arc::clone(&set.meta.uid),
+                generation: set.meta.generation,
+                what: Blueprint::Pods { count },
+            }),
+        )];
     }
     let excess = usize::try_from(have - set.replicas).unwrap_or(0).min(BURST);
     let doomed = rank::first_to_go(view, set, active, excess);

@@ -6,7 +6,7 @@ use dunlin_api::{Kind, kind, patch::merge, time::format_time};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Action, create::Creation};
+use super::{Action, WorkloadAction, create::Creation};
 use crate::{
     ObjectKey, View, blueprint,
     reconciler::{Key, Reconciler},
@@ -178,41 +178,7 @@ impl World {
 
     fn carry_out(&mut self, action: Action) -> Result<(), String> {
         match action {
-            Action::Create(creation) => return self.make(&creation),
-            Action::Patch { id, uid, patch, .. } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    merge(&mut object, patch.clone());
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
-            }
-            Action::DeleteOwned { id, uid, .. } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    self.writes += 1;
-                    if id.resource.plural == "pods" {
-                        object["metadata"]["deletionTimestamp"] = format_time(self.now).into();
-                        self.store(&id, object);
-                    } else {
-                        self.forget(&id);
-                    }
-                }
-            }
-            Action::Adopt { id, uid, owner, owner_uid, .. } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    let kind = owner.resource.kind().unwrap();
-                    let reference = blueprint::controller_reference(kind, &owner.key.name, &owner_uid);
-                    object["metadata"]["ownerReferences"] = json!([reference]);
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
-            }
-            Action::Release { id, uid, .. } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    object["metadata"]["ownerReferences"] = json!([]);
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
-            }
+            Action::Workload(_, action) => return self.carry_out_for_workload(action),
             Action::RemoveFinalizer { id, uid, finalizer } => {
                 if let Some(mut object) = self.current(&id, &uid.as_str().into()) {
                     object["metadata"]["finalizers"]
@@ -223,12 +189,53 @@ impl World {
                     self.store(&id, object);
                 }
             }
-            Action::DeleteExpired { id, .. } => {
+            other => panic!("a controller of workloads wants {other:?}"),
+        }
+        Ok(())
+    }
+
+    fn carry_out_for_workload(&mut self, action: WorkloadAction) -> Result<(), String> {
+        match action {
+            WorkloadAction::Create(creation) => return self.make(&creation),
+            WorkloadAction::Patch { id, uid, patch, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    merge(&mut object, patch.clone());
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            WorkloadAction::DeleteOwned { id, uid, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    self.writes += 1;
+                    if id.resource.plural == "pods" {
+                        object["metadata"]["deletionTimestamp"] = format_time(self.now).into();
+                        self.store(&id, object);
+                    } else {
+                        self.forget(&id);
+                    }
+                }
+            }
+            WorkloadAction::Adopt { id, uid, owner, owner_uid, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    let kind = owner.resource.kind().unwrap();
+                    let reference = blueprint::controller_reference(kind, &owner.key.name, &owner_uid);
+                    object["metadata"]["ownerReferences"] = json!([reference]);
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            WorkloadAction::Release { id, uid, .. } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    object["metadata"]["ownerReferences"] = json!([]);
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            WorkloadAction::DeleteExpired { id, .. } => {
                 self.writes += 1;
                 self.forget(&id);
             }
-            Action::Tell { reason, message, .. } => self.told.push((reason.to_owned(), message)),
-            other => panic!("a controller of workloads wants {other:?}"),
+            WorkloadAction::Tell { reason, message, .. } => self.told.push((reason.to_owned(), message)),
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::decode::DecodeError;
+use super::{View, decode::DecodeError};
 
 /// A Secret that is a bootstrap token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,30 @@ impl BootstrapToken {
 fn end(encoded: &str) -> Option<Timestamp> {
     let bytes = dunlin_api::base64::decode(encoded).ok()?;
     String::from_utf8(bytes).ok()?.parse().ok()
+}
+
+impl View {
+    /// Folds in a Secret in the namespace of bootstrap tokens, which may be one.
+    ///
+    /// # Errors
+    /// When `json` is not a Secret; the view then knows no token of the name.
+    pub fn apply_bootstrap_token(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
+        self.bootstrap_tokens.remove(name);
+        if let Some(token) = BootstrapToken::decode(json)? {
+            self.bootstrap_tokens.insert(name.to_owned(), token);
+        }
+        Ok(())
+    }
+
+    /// Forgets a bootstrap token, if there was one of this name.
+    pub fn delete_bootstrap_token(&mut self, name: &str) {
+        self.bootstrap_tokens.remove(name);
+    }
+
+    /// All bootstrap tokens, by the name of their Secret.
+    pub fn bootstrap_tokens(&self) -> impl Iterator<Item = (&String, &BootstrapToken)> {
+        self.bootstrap_tokens.iter()
+    }
 }
 
 #[derive(Deserialize)]

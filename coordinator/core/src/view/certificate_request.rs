@@ -6,7 +6,7 @@ use dunlin_api::kind::CLIENT_SIGNER;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::decode::DecodeError;
+use super::{View, decode::DecodeError};
 
 /// A request for a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,28 @@ impl CertificateRequest {
         let is_ours = spec.signer_name == CLIENT_SIGNER;
         let awaits_signature = is_ours && approved.is_some() && refused.is_none() && !is_issued;
         Ok(Self { uid: metadata.uid, awaits_signature, ends })
+    }
+}
+
+impl View {
+    /// Folds in a request for a certificate.
+    ///
+    /// # Errors
+    /// When `json` is not one; the view then knows none of the name.
+    pub fn apply_certificate_request(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
+        self.certificate_requests.remove(name);
+        self.certificate_requests.insert(name.to_owned(), CertificateRequest::decode(json)?);
+        Ok(())
+    }
+
+    /// Forgets a request for a certificate.
+    pub fn delete_certificate_request(&mut self, name: &str) {
+        self.certificate_requests.remove(name);
+    }
+
+    /// A request for a certificate.
+    pub fn certificate_request(&self, name: &str) -> Option<&CertificateRequest> {
+        self.certificate_requests.get(name)
     }
 }
 

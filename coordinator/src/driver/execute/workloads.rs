@@ -4,6 +4,7 @@ use dunlin_api::{Kind, Status, kind, patch};
 use dunlin_coordinator_core::{
     blueprint::{self, Made},
     controllers::{
+        WorkloadAction,
         create::{Blueprint, Creation},
         tell::{self, Component},
     },
@@ -20,10 +21,37 @@ use crate::{
 };
 
 impl Executor {
+    /// Does what a controller of workloads wants.
+    pub(super) async fn do_for_workload(
+        &self,
+        by: Component,
+        action: WorkloadAction,
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        match action {
+            WorkloadAction::Create(creation) => self.create_for(by, &creation, now).await,
+            WorkloadAction::Patch { id, uid, subresource, patch } => {
+                self.merge(by, &id, &uid, subresource, &patch).await
+            }
+            WorkloadAction::DeleteOwned { id, uid, owner, owner_uid } => {
+                self.delete_owned(by, &id, &uid, (&owner, &owner_uid), now).await
+            }
+            WorkloadAction::Adopt { id, uid, owner, owner_uid } => {
+                self.adopt(by, &id, &uid, (&owner, &owner_uid)).await
+            }
+            WorkloadAction::DeleteExpired { id, uid } => self.delete_expired(by, &id, &uid).await,
+            WorkloadAction::Release { id, uid, owner } => self.release(by, &id, &uid, &owner).await,
+            WorkloadAction::Tell { about, uid, severity, reason, message } => {
+                self.tell(by, (&about, &uid), (severity, reason, message), now);
+                Ok(())
+            }
+        }
+    }
+
     /// Creates what a controller asks for, unless the owner is another by now.
-    pub(super) async fn create_for(&self, creation: &Creation, now: Timestamp) -> Result<(), Status> {
-        let Creation { by, owner, uid, generation, what } = creation;
-        let (Some(object), user) = (reference(owner), user(*by)) else { return Ok(()) };
+    async fn create_for(&self, by: Component, creation: &Creation, now: Timestamp) -> Result<(), Status> {
+        let Creation { owner, uid, generation, what } = creation;
+        let (Some(object), user) = (reference(owner), user(by)) else { return Ok(()) };
         let stored = self.service.get(&user, object).await?;
         let metadata = &stored["metadata"];
         let is_meant = metadata["uid"] == **uid
@@ -42,7 +70,7 @@ impl Executor {
                 .collect::<Vec<_>>()
                 .await;
             for outcome in made {
-                self.tell_creation(*by, (owner, uid), what, &outcome, now);
+                self.tell_creation(by, (owner, uid), what, &outcome, now);
                 outcome?;
             }
             at_once = (2 * at_once).min(CREATED_AT_ONCE);
@@ -51,7 +79,7 @@ impl Executor {
     }
 
     /// Merges a patch into an object; one that changes nothing is not written.
-    pub(super) async fn merge(
+    async fn merge(
         &self,
         by: Component,
         id: &ObjectId,
@@ -69,7 +97,7 @@ impl Executor {
         changed.map(drop).map_err(Status::from)
     }
 
-    pub(super) async fn delete_owned(
+    async fn delete_owned(
         &self,
         by: Component,
         id: &ObjectId,
@@ -99,13 +127,13 @@ impl Executor {
     }
 
     /// Deletes an object whose time is over; what it owns goes with it.
-    pub(super) async fn delete_expired(&self, by: Component, id: &ObjectId, uid: &str) -> Result<(), Status> {
+    async fn delete_expired(&self, by: Component, id: &ObjectId, uid: &str) -> Result<(), Status> {
         let Some(object) = reference(id) else { return Ok(()) };
         let options = json!({ "preconditions": { "uid": uid }, "propagationPolicy": "Foreground" });
         self.service.delete(&user(by), object, options).await.map(drop)
     }
 
-    pub(super) async fn adopt(
+    async fn adopt(
         &self,
         by: Component,
         id: &ObjectId,
@@ -118,13 +146,7 @@ impl Executor {
         self.patch_owners(by, id, &patch).await
     }
 
-    pub(super) async fn release(
-        &self,
-        by: Component,
-        id: &ObjectId,
-        uid: &str,
-        owner: &str,
-    ) -> Result<(), Status> {
+    async fn release(&self, by: Component, id: &ObjectId, uid: &str, owner: &str) -> Result<(), Status> {
         let gone = json!({ "$patch": "delete", "uid": owner });
         let patch = json!({ "metadata": { "uid": uid, "ownerReferences": [gone] } });
         self.patch_owners(by, id, &patch).await
@@ -136,7 +158,7 @@ impl Executor {
     }
 
     /// Says something about an object.
-    pub(super) fn tell(
+    fn tell(
         &self,
         by: Component,
         (about, uid): (&ObjectId, &str),

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{super::Action, BY, history};
+use super::{
+    super::{Action, WorkloadAction},
+    BY, history,
+};
 use crate::view::{
     Deployment, ObjectId, ReplicaSet, View,
     workload::{REPLICA_SETS, Workload},
@@ -50,13 +53,16 @@ impl Sets {
             if is_own && !selected {
                 if may_change {
                     let owner = Arc::clone(&meta.uid);
-                    actions.push(Action::Release { by: BY, id: set_id, uid, owner });
+                    actions.push(Action::Workload(BY, WorkloadAction::Release { id: set_id, uid, owner }));
                 }
                 continue;
             }
             if set.meta.controller.is_none() && selected && may_change {
                 let (owner, owner_uid) = (id.clone(), Arc::clone(&meta.uid));
-                actions.push(Action::Adopt { by: BY, id: set_id.clone(), uid, owner, owner_uid });
+                actions.push(Action::Workload(
+                    BY,
+                    WorkloadAction::Adopt { id: set_id.clone(), uid, owner, owner_uid },
+                ));
             } else if !is_own {
                 continue;
             }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        Action, Plan, claim,
+        Action, Plan, WorkloadAction, claim,
         create::{Blueprint, Creation, IndexedPod},
         replica_set::BURST,
     },
@@ -41,13 +41,15 @@ pub(super) fn pods(plan: &mut Plan, id: &ObjectId, job: &Job, pods: &[Pod], coun
         return;
     }
     let create = |what| {
-        Action::Create(Creation {
-            by: BY,
-            owner: id.clone(),
-            uid: Arc::clone(&job.meta.uid),
-            generation: job.meta.generation,
-            what,
-        })
+        Action::Workload(
+            BY,
+            WorkloadAction::Create(Creation {
+                owner: id.clone(),
+                uid: Arc::clone(&job.meta.uid),
+                generation: job.meta.generation,
+                what,
+            }),
+        )
     };
     if job.backoff_limit_per_index.is_none()
         && let Some(at) = not_before(job, pods).filter(|at| *at > now)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Action, Plan, conditions, tell::Severity},
+    super::{Action, Plan, WorkloadAction, conditions, tell::Severity},
     BY, Count, End, Pod,
     count::has_failed,
     end::Outcome,
@@ -49,13 +49,15 @@ pub(super) fn update(
         None => note_suspension(plan, id, job, &mut status, now),
     }
     if status != job.status {
-        plan.actions.push(Action::Patch {
-            by: BY,
-            id: id.clone(),
-            uid: Arc::clone(&job.meta.uid),
-            subresource: "status",
-            patch: json!({ "status": written(&status) }),
-        });
+        plan.actions.push(Action::Workload(
+            BY,
+            WorkloadAction::Patch {
+                id: id.clone(),
+                uid: Arc::clone(&job.meta.uid),
+                subresource: "status",
+                patch: json!({ "status": written(&status) }),
+            },
+        ));
     }
 }
 
@@ -90,14 +92,10 @@ fn note_end(
         }
         Outcome::Failed => return,
     };
-    plan.actions.push(Action::Tell {
-        by: BY,
-        about: id.clone(),
-        uid: Arc::clone(&job.meta.uid),
-        severity,
-        reason,
-        message,
-    });
+    plan.actions.push(Action::Workload(
+        BY,
+        WorkloadAction::Tell { about: id.clone(), uid: Arc::clone(&job.meta.uid), severity, reason, message },
+    ));
 }
 
 fn note_suspension(plan: &mut Plan, id: &ObjectId, job: &Job, status: &mut JobStatus, now: Timestamp) {
@@ -109,14 +107,16 @@ fn note_suspension(plan: &mut Plan, id: &ObjectId, job: &Job, status: &mut JobSt
     };
     if let Some((state, reason, message, event)) = said {
         conditions::set(&mut status.conditions, "Suspended", (state, reason, message), now);
-        plan.actions.push(Action::Tell {
-            by: BY,
-            about: id.clone(),
-            uid: Arc::clone(&job.meta.uid),
-            severity: Severity::Normal,
-            reason: event,
-            message: message.to_owned(),
-        });
+        plan.actions.push(Action::Workload(
+            BY,
+            WorkloadAction::Tell {
+                about: id.clone(),
+                uid: Arc::clone(&job.meta.uid),
+                severity: Severity::Normal,
+                reason: event,
+                message: message.to_owned(),
+            },
+        ));
     }
     // What is suspended has not started; the deadline counts anew when it goes on.
     status.started = if job.is_suspended { None } else { status.started.or(Some(now)) };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Action, Plan, conditions},
+    super::{Action, Plan, WorkloadAction, conditions},
     component,
 };
 use crate::{
@@ -48,13 +48,15 @@ pub(super) fn update(
         conditions: with_failure(set, count(active().count()), failure, now),
     };
     if status != set.status {
-        plan.actions.push(Action::Patch {
-            by: component(id),
-            id: id.clone(),
-            uid: Arc::clone(&set.meta.uid),
-            subresource: "status",
-            patch: json!({ "status": written(&status) }),
-        });
+        plan.actions.push(Action::Workload(
+            component(id),
+            WorkloadAction::Patch {
+                id: id.clone(),
+                uid: Arc::clone(&set.meta.uid),
+                subresource: "status",
+                patch: json!({ "status": written(&status) }),
+            },
+        ));
     }
 }
 

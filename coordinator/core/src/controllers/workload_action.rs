@@ -1,0 +1,77 @@
+//! What controllers of workloads want done: each in the name, and with the rights, of one [`Component`](super::tell::Component).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{create::Creation, tell::Severity};
+use crate::view::ObjectId;
+
+/// One change of a workload, or of what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkloadAction {
+    /// Create something for an owner, and say so at the owner.
+    Create(Creation),
+    /// Change an object by a merge patch.
+    Patch {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// `status`, or empty.
+        subresource: &'static str,
+        /// The patch.
+        patch: Value,
+    },
+    /// Delete an object that belongs to an owner, and say so at the owner.
+    DeleteOwned {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// Its owner.
+        owner: ObjectId,
+        /// The owner's uid.
+        owner_uid: Arc<str>,
+    },
+    /// Make an object that has no controller the owner's.
+    Adopt {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// The owner.
+        owner: ObjectId,
+        /// The owner's uid.
+        owner_uid: Arc<str>,
+    },
+    /// Take the owner from an object that it no longer selects.
+    Release {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// The owner's uid.
+        owner: Arc<str>,
+    },
+    /// Delete an object whose time is over, with what it owns.
+    DeleteExpired {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+    },
+    /// Say something about an object in an event.
+    Tell {
+        /// The object.
+        about: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// How much it matters.
+        severity: Severity,
+        /// Why, in one word.
+        reason: &'static str,
+        /// What happened.
+        message: String,
+    },
+}
