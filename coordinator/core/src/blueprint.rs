@@ -1,14 +1,19 @@
 //! Objects that controllers have made, from their owner as stored.
 
+mod stateful;
+
+use std::sync::Arc;
+
 use dunlin_api::Kind;
 use serde_json::{Map, Value, json};
 
+pub use self::stateful::with_template_of;
 use crate::{
     controllers::{
         create::{Blueprint, IndexedPod},
         cron_job,
     },
-    view::{job_pod, workload::HASH_LABEL},
+    view::{ObjectId, job_pod, workload::HASH_LABEL},
 };
 
 /// One object to create: of which kind, and what.
@@ -20,33 +25,48 @@ pub struct Made {
     pub kind: &'static str,
     /// The object.
     pub object: Value,
+    /// What has to be there before it.
+    pub needs: Vec<Self>,
 }
 
-/// The objects that a blueprint means, made of `owner`, which is of kind `kind`. They are alike: names are made up by the API.
+/// The objects that a blueprint means, made of `owner`, which is of kind `kind`. Those without a name get one from the API.
 pub fn build(kind: &Kind, owner: &Value, what: &Blueprint) -> Vec<Made> {
     match what {
         Blueprint::Pods { count } => {
             let pod = pod(kind, owner);
-            vec![Made { api_version: "v1", kind: "Pod", object: pod }; *count]
+            vec![made("v1", "Pod", pod); *count]
         }
         Blueprint::IndexedPods { pods } => {
             let pods = pods.iter().map(|wanted| indexed_pod(kind, owner, wanted));
-            pods.map(|object| Made { api_version: "v1", kind: "Pod", object }).collect()
+            pods.map(|object| made("v1", "Pod", object)).collect()
         }
         Blueprint::Job { name, scheduled_at } => {
             let mut job = job(kind, owner);
             job["metadata"]["name"] = name.as_str().into();
             job["metadata"]["annotations"][cron_job::SCHEDULED] = scheduled_at.as_str().into();
-            vec![Made { api_version: "batch/v1", kind: "Job", object: job }]
+            vec![made("batch/v1", "Job", job)]
         }
         Blueprint::ReplicaSet { name, hash, replicas, annotations } => {
             let mut set = replica_set(kind, owner, hash);
             set["metadata"]["name"] = name.as_str().into();
             set["metadata"]["annotations"] = json!(annotations);
             set["spec"]["replicas"] = (*replicas).into();
-            vec![Made { api_version: "apps/v1", kind: "ReplicaSet", object: set }]
+            vec![made("apps/v1", "ReplicaSet", set)]
+        }
+        Blueprint::StatefulPods { revision, pods, .. } => {
+            pods.iter().map(|wanted| stateful::stateful_pod(kind, owner, revision, wanted)).collect()
+        }
+        Blueprint::Claims { claims } => {
+            claims.iter().filter_map(|wanted| stateful::claim(kind, owner, wanted)).collect()
+        }
+        Blueprint::Revision { name, label: (label, hash), number } => {
+            vec![stateful::revision(kind, owner, name, (label, hash), *number)]
         }
     }
+}
+
+fn made(api_version: &'static str, kind: &'static str, object: Value) -> Made {
+    Made { api_version, kind, object, needs: Vec::new() }
 }
 
 /// What says in an object that `owner` controls it.
@@ -59,6 +79,18 @@ pub fn controller_reference(kind: &Kind, name: &str, uid: &str) -> Value {
         "controller": true,
         "blockOwnerDeletion": true,
     })
+}
+
+/// Takes owners from an object and gives it another as its controller.
+pub fn reown(object: &mut Value, gone: &[Arc<str>], owner: Option<(&ObjectId, &str)>) {
+    let mut owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+    owners.retain(|known| !gone.iter().any(|uid| known["uid"] == **uid));
+    if let Some((id, uid)) = owner
+        && let Some(kind) = id.resource.kind()
+    {
+        owners.push(controller_reference(kind, &id.key.name, uid));
+    }
+    object["metadata"]["ownerReferences"] = owners.into();
 }
 
 /// A pod of the owner's template.

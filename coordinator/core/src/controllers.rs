@@ -12,6 +12,7 @@ pub mod cron_job;
 pub mod deployment;
 pub mod disruption;
 pub mod garbage;
+mod history;
 pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
@@ -19,6 +20,7 @@ pub mod pod_gc;
 pub mod replica_set;
 pub mod root_ca;
 pub mod service_account;
+pub mod stateful_set;
 pub mod tell;
 mod workload_action;
 #[cfg(test)]

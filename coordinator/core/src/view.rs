@@ -8,6 +8,7 @@ mod affiliation;
 mod bootstrap_token;
 mod budgets;
 mod certificate_request;
+mod claim;
 mod decode;
 mod entry;
 pub mod job_pod;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 pub use affiliation::{Affiliation, Controller, Labels};
 pub use bootstrap_token::BootstrapToken;
 pub use certificate_request::CertificateRequest;
+pub use claim::{Claim, ClaimOwner};
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
 pub use job_pod::JobPod;
@@ -80,6 +82,8 @@ pub struct View {
     /// The same for labels and controllers.
     affiliations: HashSet<Arc<Affiliation>>,
     budgets: BTreeMap<ObjectKey, Budget>,
+    /// PersistentVolumeClaims.
+    claims: HashMap<ObjectKey, Claim>,
     /// Pods without controller, by namespace.
     orphans: HashMap<Arc<str>, BTreeSet<ObjectKey>>,
     workloads: Workloads,
@@ -120,6 +124,7 @@ impl View {
             templates: HashSet::new(),
             affiliations: HashSet::new(),
             budgets: BTreeMap::new(),
+            claims: HashMap::new(),
             orphans: HashMap::new(),
             workloads: Workloads::default(),
             finished: BTreeSet::new(),

@@ -25,6 +25,7 @@ pub(super) enum Kept {
     /// Only when it expires.
     Event,
     Budget,
+    Claim,
     Workload,
     /// Only what bound pods name, and what the system keeps in them.
     Config(ConfigKind),
@@ -49,6 +50,7 @@ impl Kept {
             ("rbac.authorization.k8s.io", "clusterroles") => Self::ClusterRole,
             ("certificates.k8s.io", "certificatesigningrequests") => Self::CertificateRequest,
             ("policy", "poddisruptionbudgets") => Self::Budget,
+            ("", "persistentvolumeclaims") => Self::Claim,
             _ if workload::is_workload(kind) => Self::Workload,
             _ => Self::Nothing,
         }
@@ -107,6 +109,7 @@ impl Control {
             Kept::Namespace => self.fold_namespace(kind, key, json),
             Kept::Event => self.recorder.stored(key, now),
             Kept::Budget => self.fold_budget(kind, key, json),
+            Kept::Claim => self.fold_claim(kind, key, json),
             Kept::Workload => self.fold_workload(kind, key, json),
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::CertificateRequest => self.fold_certificate_request(kind, key, json),
@@ -122,6 +125,7 @@ impl Control {
             Kept::Namespace => self.reconciler.view.delete_namespace(&key.name),
             Kept::Event => self.recorder.removed(key),
             Kept::Budget => self.reconciler.view.delete_budget(key),
+            Kept::Claim => self.reconciler.forget_claim(key),
             Kept::Workload => {
                 self.reconciler.forget_workload(Resource::of(kind), key);
             }
@@ -193,6 +197,11 @@ impl Control {
 
     pub(super) fn fold_budget(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
         let folded = self.reconciler.fold_budget(key, json);
+        log_malformed(kind, key, folded);
+    }
+
+    pub(super) fn fold_claim(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let folded = self.reconciler.fold_claim(key, json);
         log_malformed(kind, key, folded);
     }
 

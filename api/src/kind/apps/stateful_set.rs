@@ -32,7 +32,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         CONTAINER_COLUMNS[1],
     ],
     scale: Some(Scale::LabelSelector),
-    inert: Some("no controller acts on it yet"),
+    inert: None,
     name_rule: NameRule::Label,
     generation: Generation::CountsSpecChanges,
     default: defaults,

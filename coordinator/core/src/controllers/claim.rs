@@ -19,7 +19,28 @@ pub(super) struct Claimed {
     pub(super) actions: Vec<Action>,
 }
 
-/// Finds the pods of a workload. As `PodControllerRefManager` of Kubernetes.
+/// How a workload finds its pods.
+pub(super) struct Claiming<'a> {
+    /// By their labels; `None` is no pod.
+    pub(super) selector: Option<&'a LabelSelector>,
+    /// By their names.
+    pub(super) includes: &'a dyn Fn(&ObjectKey) -> bool,
+    /// Whether it takes pods that have ended and that nobody controls.
+    pub(super) ended: Ended,
+    /// Who asks.
+    pub(super) by: Component,
+}
+
+/// What becomes of pods that have ended and that nobody controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// They are left alone.
+    Left,
+    /// They are adopted as any others, and then replaced.
+    Adopted,
+}
+
+/// Finds the pods of a workload that looks at their labels only.
 pub(super) fn pods(
     view: &View,
     id: &ObjectId,
@@ -27,11 +48,21 @@ pub(super) fn pods(
     selector: Option<&LabelSelector>,
     by: Component,
 ) -> Claimed {
+    let claiming = Claiming { selector, includes: &|_| true, ended: Ended::Left, by };
+    pods_by(view, id, meta, &claiming)
+}
+
+/// Finds the pods of a workload. As `PodControllerRefManager` of Kubernetes.
+pub(super) fn pods_by(view: &View, id: &ObjectId, meta: &Meta, claiming: &Claiming<'_>) -> Claimed {
+    let Claiming { selector, includes, ended, by } = *claiming;
     let mut claimed = Claimed { pods: Vec::new(), actions: Vec::new() };
-    let selects =
-        |pod: &PodInfo| selector.is_some_and(|selector| selector.matches_labels(&pod.affiliation.labels));
+    let selects = |key: &ObjectKey, pod: &PodInfo| {
+        selector.is_some_and(|selector| selector.matches_labels(&pod.affiliation.labels)) && includes(key)
+    };
+    let may_be_adopted =
+        |pod: &PodInfo| pod.deletion.is_none() && (ended == Ended::Adopted || !pod.phase.finished());
     for (key, pod) in view.pods_controlled_by(&meta.uid) {
-        if selects(pod) {
+        if selects(key, pod) {
             claimed.pods.push((key.clone(), Arc::clone(pod)));
         } else if !meta.deleting && pod.deletion.is_none() {
             let (id, uid) = (pod_id(key), pod.uid.as_str().into());
@@ -43,7 +74,7 @@ pub(super) fn pods(
     }
     if !meta.deleting {
         for (key, pod) in view.orphans(&id.key.namespace) {
-            if selects(pod) && pod.deletion.is_none() && !pod.phase.finished() {
+            if selects(key, pod) && may_be_adopted(pod) {
                 let (owner, owner_uid) = (id.clone(), Arc::clone(&meta.uid));
                 let (id, uid) = (pod_id(key), pod.uid.as_str().into());
                 claimed

@@ -37,6 +37,29 @@ pub enum Blueprint {
         /// The time, as its annotation says it.
         scheduled_at: String,
     },
+    /// Pods of a StatefulSet, each after the claims that it lacks.
+    StatefulPods {
+        /// Their revision.
+        revision: Arc<str>,
+        /// The ControllerRevision that keeps their template; `None` when it is the owner's own.
+        template: Option<ObjectId>,
+        /// Which.
+        pods: Vec<StatefulPod>,
+    },
+    /// Claims of a StatefulSet's pods that are there already.
+    Claims {
+        /// Which.
+        claims: Vec<ClaimOf>,
+    },
+    /// The ControllerRevision of the owner's current template.
+    Revision {
+        /// Its name.
+        name: String,
+        /// The label that holds its hash, and that hash.
+        label: (&'static str, String),
+        /// Its place in the history.
+        number: i64,
+    },
     /// The ReplicaSet of a Deployment's current template.
     ReplicaSet {
         /// Its name.
@@ -48,6 +71,34 @@ pub enum Blueprint {
         /// Its annotations.
         annotations: std::collections::BTreeMap<String, String>,
     },
+}
+
+/// A pod of a StatefulSet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatefulPod {
+    /// Its number.
+    pub ordinal: i64,
+    /// Which of its claims are to be made first, by the names of their templates.
+    pub claims: Vec<String>,
+}
+
+/// A claim of a StatefulSet's pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimOf {
+    /// The pod's number.
+    pub ordinal: i64,
+    /// Name of the template that it is made of.
+    pub template: String,
+}
+
+impl Blueprint {
+    /// The object that keeps the pod template, when it is not the owner's own.
+    pub fn template_from(&self) -> Option<&ObjectId> {
+        match self {
+            Self::StatefulPods { template, .. } => template.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// A pod of an Indexed Job.

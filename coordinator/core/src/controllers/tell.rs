@@ -13,6 +13,8 @@ pub enum Component {
     Job,
     /// Of CronJobs.
     CronJob,
+    /// Of StatefulSets.
+    StatefulSet,
     /// Of what is removed some time after it has ended.
     TtlAfterFinished,
 }
@@ -35,6 +37,7 @@ impl Component {
             Self::ReplicationController => "replication-controller",
             Self::Job => "job-controller",
             Self::CronJob => "cronjob-controller",
+            Self::StatefulSet => "statefulset-controller",
             Self::TtlAfterFinished => "ttl-after-finished-controller",
         }
     }

@@ -54,6 +54,24 @@ pub enum WorkloadAction {
         /// The owner's uid.
         owner: Arc<str>,
     },
+    /// Delete an object of which nobody needs to hear.
+    Discard {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+    },
+    /// Take owners from an object, and give it another as its controller.
+    Reown {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// Uids of the owners to take.
+        gone: Vec<Arc<str>>,
+        /// The new one and its uid.
+        owner: Option<(ObjectId, Arc<str>)>,
+    },
     /// Delete an object whose time is over, with what it owns.
     DeleteExpired {
         /// The object.

@@ -231,9 +231,16 @@ impl World {
                     self.store(&id, object);
                 }
             }
-            WorkloadAction::DeleteExpired { id, .. } => {
+            WorkloadAction::DeleteExpired { id, .. } | WorkloadAction::Discard { id, .. } => {
                 self.writes += 1;
                 self.forget(&id);
+            }
+            WorkloadAction::Reown { id, uid, gone, owner } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    blueprint::reown(&mut object, &gone, owner.as_ref().map(|(id, uid)| (id, &**uid)));
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
             }
             WorkloadAction::Tell { reason, message, .. } => self.told.push((reason.to_owned(), message)),
         }
@@ -244,12 +251,18 @@ impl World {
         let Some(owner) = self.current(&creation.owner, &creation.uid) else { return Ok(()) };
         assert_eq!(owner["metadata"]["generation"], creation.generation);
         let kind = creation.owner.resource.kind().unwrap();
+        let owner = match creation.what.template_from() {
+            Some(id) => blueprint::with_template_of(owner, &self.objects[id]),
+            None => owner,
+        };
         for made in blueprint::build(kind, &owner, &creation.what) {
             if let Some(message) = self.refuses {
                 return Err(message.to_owned());
             }
-            self.writes += 1;
-            self.create(made.object);
+            for object in made.needs.into_iter().map(|made| made.object).chain([made.object]) {
+                self.writes += 1;
+                self.create(object);
+            }
         }
         Ok(())
     }
@@ -281,6 +294,8 @@ impl World {
         self.reconciler.fold_owners(id.resource, &id.key, json.as_bytes()).unwrap();
         if id.resource.plural == "pods" {
             self.reconciler.fold_pod(&id.key, json.as_bytes(), self.now).unwrap();
+        } else if id.resource == CLAIMS {
+            self.reconciler.fold_claim(&id.key, json.as_bytes()).unwrap();
         } else if workload::is_workload(kind_of(id.resource)) {
             self.reconciler.fold_workload(id.resource, &id.key, json.as_bytes()).unwrap();
         }
@@ -291,6 +306,8 @@ impl World {
         self.reconciler.forget_owners(id.resource, &id.key, last.to_string().as_bytes()).unwrap();
         if id.resource.plural == "pods" {
             self.reconciler.forget_pod(&id.key);
+        } else if id.resource == CLAIMS {
+            self.reconciler.forget_claim(&id.key);
         } else {
             self.reconciler.forget_workload(id.resource, &id.key);
         }
@@ -319,6 +336,8 @@ fn id_of(object: &Value) -> ObjectId {
 fn kind_of(resource: Resource) -> &'static Kind {
     resource.kind().unwrap()
 }
+
+const CLAIMS: Resource = Resource::core("persistentvolumeclaims");
 
 /// Turns after which something goes round in circles.
 const TURNS_MAX: usize = 200;

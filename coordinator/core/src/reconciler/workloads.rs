@@ -10,7 +10,10 @@ use crate::{
     controllers::{self, Plan},
     view::{
         Controller, DecodeError, Labels, ObjectId, PodInfo, Resource, Workload,
-        workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS, REPLICATION_CONTROLLERS},
+        workload::{
+            CONTROLLER_REVISIONS, CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS, REPLICATION_CONTROLLERS,
+            STATEFUL_SETS,
+        },
     },
 };
 
@@ -53,6 +56,7 @@ impl Reconciler {
             REPLICA_SETS | REPLICATION_CONTROLLERS => {
                 controllers::replica_set::reconcile(&self.view, id, failure, now)
             }
+            STATEFUL_SETS => controllers::stateful_set::reconcile(&self.view, &id.key, now),
             CRON_JOBS => controllers::cron_job::reconcile(&self.view, &id.key, now),
             JOBS => controllers::job::reconcile(&self.view, &id.key, now),
             _ => Plan::nothing(),
@@ -74,9 +78,25 @@ impl Reconciler {
         }
     }
 
-    /// The same for the ReplicaSets of Deployments.
+    /// Folds in a PersistentVolumeClaim.
+    ///
+    /// # Errors
+    /// When it cannot be decoded; nothing changes then.
+    pub fn fold_claim(&mut self, key: &ObjectKey, json: &[u8]) -> Result<(), DecodeError> {
+        self.view.apply_claim(key, json)?;
+        self.touch_claimants(key);
+        Ok(())
+    }
+
+    /// Forgets a claim.
+    pub fn forget_claim(&mut self, key: &ObjectKey) {
+        self.view.delete_claim(key);
+        self.touch_claimants(key);
+    }
+
+    /// The same for what Deployments, StatefulSets and CronJobs are made up of.
     fn touch_owners_of(&mut self, id: &ObjectId, before: Option<&Workload>, after: Option<&Workload>) {
-        if ![REPLICA_SETS, JOBS].contains(&id.resource) {
+        if ![REPLICA_SETS, CONTROLLER_REVISIONS, JOBS].contains(&id.resource) {
             return;
         }
         for meta in before.into_iter().chain(after).map(Workload::meta) {
@@ -84,14 +104,14 @@ impl Reconciler {
                 Some(controller) => self.touch_controller(&id.key.namespace, controller),
                 None if id.resource == JOBS => {}
                 None => {
-                    let deployments: Vec<_> = self
+                    let adopters: Vec<_> = self
                         .view
                         .workloads()
                         .in_namespace(&id.key.namespace)
-                        .filter(|(_, workload)| workload.adopts_sets_with(&meta.labels))
+                        .filter(|(_, workload)| workload.adopts_part(id.resource, &meta.labels))
                         .map(|(id, _)| id.clone())
                         .collect();
-                    deployments.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
+                    adopters.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
                 }
             }
         }
@@ -105,6 +125,15 @@ impl Reconciler {
         if resource == JOBS || self.view.workloads().get(&id).is_some() {
             self.keys.touch(Key::Workload(id));
         }
+    }
+
+    /// StatefulSets whose claim one of this name may be: their pods may have waited for its end.
+    fn touch_claimants(&mut self, key: &ObjectKey) {
+        let sets = self.view.workloads().of_kind(&key.namespace, STATEFUL_SETS);
+        let claims = |id: &ObjectId, workload: &Workload| matches!(workload, Workload::StatefulSet(set) if set.may_claim(&id.key.name, &key.name));
+        let claimants: Vec<_> =
+            sets.filter(|(id, workload)| claims(id, workload)).map(|(id, _)| id.clone()).collect();
+        claimants.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
     }
 
     fn touch_adopters(&mut self, namespace: &Arc<str>, labels: &Labels) {

@@ -8,6 +8,8 @@ mod indexes;
 mod job;
 mod meta;
 mod replica_set;
+mod revision;
+mod stateful_set;
 mod template;
 
 use std::{
@@ -20,7 +22,6 @@ use std::{
 use dunlin_api::{Kind, selector::LabelSelector};
 use serde::Deserialize;
 
-pub(crate) use self::meta::LAST_APPLIED;
 use self::meta::MetaShape;
 pub use self::{
     cron_job::{Concurrency, CronJob, CronJobStatus},
@@ -29,7 +30,13 @@ pub use self::{
     job::{FailureRule, Job, JobStatus, OnExitCodes, OnPodCondition, SuccessRule},
     meta::{Condition, Meta},
     replica_set::{ReplicaSet, ReplicaSetStatus},
-    template::{HASH_LABEL, TemplateDigest},
+    revision::Revision,
+    stateful_set::{Order, Retention, StatefulSet, StatefulSetStatus, UpdateStrategy},
+    template::{HASH_LABEL, RevisionHash, TemplateDigest},
+};
+pub(crate) use self::{
+    meta::LAST_APPLIED,
+    template::{kept, restored},
 };
 use super::{DecodeError, Labels, ObjectId, ObjectKey, Resource};
 
@@ -44,6 +51,10 @@ pub enum Workload {
     Job(Arc<Job>),
     /// A CronJob.
     CronJob(Arc<CronJob>),
+    /// A StatefulSet.
+    StatefulSet(Arc<StatefulSet>),
+    /// A ControllerRevision: part of a StatefulSet or DaemonSet.
+    Revision(Arc<Revision>),
     /// Anything else that has a scale; no controller here looks after it.
     Scaled(Arc<Scaled>),
 }
@@ -80,6 +91,8 @@ impl Workload {
             Self::ReplicaSet(set) => &set.meta,
             Self::Job(job) => &job.meta,
             Self::CronJob(cron) => &cron.meta,
+            Self::StatefulSet(set) => &set.meta,
+            Self::Revision(revision) => &revision.meta,
             Self::Scaled(scaled) => &scaled.meta,
         }
     }
@@ -89,25 +102,27 @@ impl Workload {
         Some(match self {
             Self::Deployment(deployment) => deployment.replicas,
             Self::ReplicaSet(set) => set.replicas,
-            Self::Job(_) | Self::CronJob(_) => return None,
+            Self::StatefulSet(set) => set.replicas,
+            Self::Job(_) | Self::CronJob(_) | Self::Revision(_) => return None,
             Self::Scaled(scaled) => scaled.replicas,
         })
     }
 
-    /// Whether it takes ReplicaSets with these labels that have no controller.
-    pub fn adopts_sets_with(&self, labels: &Labels) -> bool {
-        match self {
-            Self::Deployment(deployment) => {
-                deployment.selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
-            }
-            Self::ReplicaSet(_) | Self::Job(_) | Self::CronJob(_) | Self::Scaled(_) => false,
-        }
+    /// Whether it takes objects of this kind, that it is made up of, with these labels, when they have no controller.
+    pub fn adopts_part(&self, part: Resource, labels: &Labels) -> bool {
+        let selector = match (self, part) {
+            (Self::Deployment(deployment), REPLICA_SETS) => &deployment.selector,
+            (Self::StatefulSet(set), CONTROLLER_REVISIONS) => &set.selector,
+            _ => return false,
+        };
+        selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
     }
 
     /// The selector by which it takes pods that have no controller; `None` when it takes none.
     pub fn adopts(&self) -> Option<&LabelSelector> {
         match self {
-            Self::Deployment(_) | Self::CronJob(_) | Self::Scaled(_) => None,
+            Self::Deployment(_) | Self::CronJob(_) | Self::Revision(_) | Self::Scaled(_) => None,
+            Self::StatefulSet(set) => set.selector.as_ref(),
             Self::ReplicaSet(set) => set.selector.as_ref(),
             Self::Job(job) => job.selector.as_ref(),
         }
@@ -178,6 +193,35 @@ impl Workloads {
         }
     }
 
+    /// A StatefulSet.
+    pub fn stateful_set(&self, key: &ObjectKey) -> Option<&Arc<StatefulSet>> {
+        match self.get(&ObjectId { resource: STATEFUL_SETS, key: key.clone() })? {
+            Workload::StatefulSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// A ControllerRevision.
+    pub fn revision(&self, key: &ObjectKey) -> Option<&Arc<Revision>> {
+        match self.get(&ObjectId { resource: CONTROLLER_REVISIONS, key: key.clone() })? {
+            Workload::Revision(revision) => Some(revision),
+            _ => None,
+        }
+    }
+
+    /// Those of one kind in a namespace, by name.
+    pub fn of_kind(
+        &self,
+        namespace: &str,
+        resource: Resource,
+    ) -> impl Iterator<Item = (&ObjectId, &Workload)> {
+        let first = ObjectId { resource, key: ObjectKey::new(namespace, "") };
+        let ids =
+            self.by_namespace.get(namespace).into_iter().flat_map(move |ids| ids.range(first.clone()..));
+        let ids = ids.take_while(move |id| id.resource == resource);
+        ids.filter_map(|id| Some((id, self.objects.get(id)?)))
+    }
+
     /// Those of a namespace, by kind and name.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = (&ObjectId, &Workload)> {
         let ids = self.by_namespace.get(namespace).into_iter().flatten();
@@ -200,6 +244,8 @@ fn decoder(resource: Resource) -> Option<Decode> {
             |json| Ok(Workload::ReplicaSet(Arc::new(ReplicaSet::decode(json)?)))
         }
         CRON_JOBS => |json| Ok(Workload::CronJob(Arc::new(CronJob::decode(json)?))),
+        STATEFUL_SETS => |json| Ok(Workload::StatefulSet(Arc::new(StatefulSet::decode(json)?))),
+        CONTROLLER_REVISIONS => |json| Ok(Workload::Revision(Arc::new(Revision::decode(json)?))),
         JOBS => |json| Ok(Workload::Job(Arc::new(Job::decode(json)?))),
         other if other.kind()?.scale.is_some() => {
             |json| Ok(Workload::Scaled(Arc::new(Scaled::decode(json)?)))
@@ -242,6 +288,12 @@ where
 
 /// Deployments.
 pub const DEPLOYMENTS: Resource = Resource { group: "apps", plural: "deployments" };
+
+/// StatefulSets.
+pub const STATEFUL_SETS: Resource = Resource { group: "apps", plural: "statefulsets" };
+
+/// ControllerRevisions.
+pub const CONTROLLER_REVISIONS: Resource = Resource { group: "apps", plural: "controllerrevisions" };
 
 /// CronJobs.
 pub const CRON_JOBS: Resource = Resource { group: "batch", plural: "cronjobs" };

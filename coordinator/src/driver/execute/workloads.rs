@@ -1,6 +1,10 @@
 //! What controllers of workloads want made, changed and told.
 
-use dunlin_api::{Kind, Status, kind, patch};
+mod told;
+
+use std::sync::Arc;
+
+use dunlin_api::{Status, kind, patch};
 use dunlin_coordinator_core::{
     blueprint::{self, Made},
     controllers::{
@@ -14,7 +18,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Executor, NOT_FOUND};
+use super::{ALREADY_EXISTS, Executor, NOT_FOUND};
 use crate::{
     events::{Occurrence, Regarding, Severity},
     service::{ObjectRef, User},
@@ -40,6 +44,11 @@ impl Executor {
                 self.adopt(by, &id, &uid, (&owner, &owner_uid)).await
             }
             WorkloadAction::DeleteExpired { id, uid } => self.delete_expired(by, &id, &uid).await,
+            WorkloadAction::Discard { id, uid } => self.discard(by, &id, &uid).await,
+            WorkloadAction::Reown { id, uid, gone, owner } => {
+                let owner = owner.as_ref().map(|(id, uid)| (id, &**uid));
+                self.reown(by, &id, &uid, &gone, owner).await
+            }
             WorkloadAction::Release { id, uid, owner } => self.release(by, &id, &uid, &owner).await,
             WorkloadAction::Tell { about, uid, severity, reason, message } => {
                 self.tell(by, (&about, &uid), (severity, reason, message), now);
@@ -60,19 +69,21 @@ impl Executor {
         if !is_meant {
             return Ok(());
         }
+        let stored = match what.template_from().and_then(reference) {
+            Some(revision) => blueprint::with_template_of(stored, &self.service.get(&user, revision).await?),
+            None => stored,
+        };
+        let asked = Asked { by, owner, uid, what, user: &user, now };
         let mut left = blueprint::build(object.kind, &stored, what);
         let mut at_once = 1;
         while !left.is_empty() {
             let batch: Vec<Made> = left.drain(..at_once.min(left.len())).collect();
             let made = stream::iter(batch)
-                .map(|made| self.create_one(&user, &owner.key.namespace, made))
+                .map(|made| self.create_one(&asked, made))
                 .buffer_unordered(CREATED_AT_ONCE)
                 .collect::<Vec<_>>()
                 .await;
-            for outcome in made {
-                self.tell_creation(by, (owner, uid), what, &outcome, now);
-                outcome?;
-            }
+            made.into_iter().collect::<Result<(), _>>()?;
             at_once = (2 * at_once).min(CREATED_AT_ONCE);
         }
         Ok(())
@@ -107,23 +118,46 @@ impl Executor {
     ) -> Result<(), Status> {
         let Some(object) = reference(id) else { return Ok(()) };
         let options = json!({ "preconditions": { "uid": uid }, "propagationPolicy": "Background" });
-        let what = noun(object.kind);
-        let told = match self.service.delete(&user(by), object, options).await {
+        let name = object.name;
+        match self.service.delete(&user(by), object, options).await {
             Ok(_) => {
-                Ok((tell::Severity::Normal, "SuccessfulDelete", format!("Deleted {what}: {}", object.name)))
+                let told = told::of_deletion(by, &owner.0.key.name, (object.kind, name), Ok(()));
+                self.tell(by, owner, told, now);
             }
-            Err(status) if status.code() == NOT_FOUND => return Ok(()),
-            Err(status) => Err(status),
-        };
-        match told {
-            Ok(told) => self.tell(by, owner, told, now),
+            Err(status) if status.code() == NOT_FOUND => {}
             Err(status) => {
-                let message = format!("Error deleting: {}", status.message());
-                self.tell(by, owner, (tell::Severity::Warning, "FailedDelete", message), now);
+                let outcome = Err(status.message());
+                let told = told::of_deletion(by, &owner.0.key.name, (object.kind, name), outcome);
+                self.tell(by, owner, told, now);
                 return Err(status);
             }
         }
         Ok(())
+    }
+
+    /// Deletes an object without a word.
+    async fn discard(&self, by: Component, id: &ObjectId, uid: &str) -> Result<(), Status> {
+        let Some(object) = reference(id) else { return Ok(()) };
+        let options = json!({ "preconditions": { "uid": uid } });
+        self.service.delete(&user(by), object, options).await.map(drop)
+    }
+
+    async fn reown(
+        &self,
+        by: Component,
+        id: &ObjectId,
+        uid: &str,
+        gone: &[Arc<str>],
+        owner: Option<(&ObjectId, &str)>,
+    ) -> Result<(), Status> {
+        let Some(object) = reference(id) else { return Ok(()) };
+        let change = |object: &mut Value| {
+            let before = object["metadata"]["ownerReferences"].clone();
+            blueprint::reown(object, gone, owner);
+            object["metadata"]["ownerReferences"] != before
+        };
+        let changed = self.service.modify(&user(by), object, "", Some(uid), change).await;
+        changed.map(drop).map_err(Status::from)
     }
 
     /// Deletes an object whose time is over; what it owns goes with it.
@@ -188,44 +222,60 @@ impl Executor {
         });
     }
 
-    async fn create_one(&self, user: &User, namespace: &str, made: Made) -> Result<Value, Status> {
-        let kind =
-            kind::by_kind(made.api_version, made.kind).expect("the registry has what controllers make");
-        self.service.create(user, kind, namespace, made.object).await
+    /// Creates an object after what it needs, and says so at its owner.
+    async fn create_one(&self, asked: &Asked<'_>, made: Made) -> Result<(), Status> {
+        for need in made.needs {
+            let name = name_of(&need.object).to_owned();
+            if let Err(status) = self.create_and_tell(asked, need.api_version, need.kind, need.object).await {
+                let why = format!("failed to create PVC {name}: {}", status.message());
+                self.tell_creation(asked, (made.kind, name_of(&made.object)), Err(&why));
+                return Err(status);
+            }
+        }
+        self.create_and_tell(asked, made.api_version, made.kind, made.object).await
     }
 
-    /// Pods are told of one by one; what else is made, its controller tells of.
-    fn tell_creation(
+    async fn create_and_tell(
         &self,
-        by: Component,
-        (owner, uid): (&ObjectId, &str),
-        what: &Blueprint,
-        outcome: &Result<Value, Status>,
-        now: Timestamp,
-    ) {
-        let told = match (outcome, what) {
-            (Ok(made), Blueprint::Pods { .. } | Blueprint::IndexedPods { .. }) => {
-                let name = made["metadata"]["name"].as_str().unwrap_or_default();
-                (tell::Severity::Normal, "SuccessfulCreate", format!("Created pod: {name}"))
+        asked: &Asked<'_>,
+        api_version: &str,
+        kind: &str,
+        object: Value,
+    ) -> Result<(), Status> {
+        let meant = name_of(&object).to_owned();
+        let found = kind::by_kind(api_version, kind).expect("the registry has what controllers make");
+        match self.service.create(asked.user, found, &asked.owner.key.namespace, object).await {
+            Ok(made) => self.tell_creation(asked, (kind, name_of(&made)), Ok(())),
+            // The owner's pod or claim of this name; or somebody else's, which its controller sees.
+            Err(status) if !meant.is_empty() && status.reason() == ALREADY_EXISTS => {}
+            Err(status) => {
+                self.tell_creation(asked, (kind, &meant), Err(status.message()));
+                return Err(status);
             }
-            (Ok(made), Blueprint::Job { .. }) => {
-                let name = made["metadata"]["name"].as_str().unwrap_or_default();
-                (tell::Severity::Normal, "SuccessfulCreate", format!("Created job {name}"))
-            }
-            (Ok(_), Blueprint::ReplicaSet { .. }) => return,
-            (Err(status), Blueprint::Pods { .. } | Blueprint::IndexedPods { .. }) => {
-                (tell::Severity::Warning, "FailedCreate", format!("Error creating: {}", status.message()))
-            }
-            (Err(status), Blueprint::Job { .. }) => {
-                (tell::Severity::Warning, "FailedCreate", format!("Error creating job: {}", status.message()))
-            }
-            (Err(status), Blueprint::ReplicaSet { name, .. }) => {
-                let message = format!("Failed to create new replica set \"{name}\": {}", status.message());
-                (tell::Severity::Warning, "ReplicaSetCreateError", message)
-            }
-        };
-        self.tell(by, (owner, uid), told, now);
+        }
+        Ok(())
     }
+
+    fn tell_creation(&self, asked: &Asked<'_>, (kind, name): (&str, &str), outcome: Result<(), &str>) {
+        let owner = &asked.owner.key.name;
+        if let Some(told) = told::of_creation(asked.by, owner, asked.what, (kind, name), outcome) {
+            self.tell(asked.by, (asked.owner, asked.uid), told, asked.now);
+        }
+    }
+}
+
+/// What something is created for.
+struct Asked<'a> {
+    by: Component,
+    owner: &'a ObjectId,
+    uid: &'a str,
+    what: &'a Blueprint,
+    user: &'a User,
+    now: Timestamp,
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 fn user(by: Component) -> User {
@@ -235,16 +285,6 @@ fn user(by: Component) -> User {
 /// The object meant; `None` when its kind is served no more.
 fn reference(id: &ObjectId) -> Option<ObjectRef<'_>> {
     Some(ObjectRef { kind: id.resource.kind()?, namespace: &id.key.namespace, name: &id.key.name })
-}
-
-/// What events call an object of a kind.
-fn noun(kind: &Kind) -> &'static str {
-    match kind.kind {
-        "Pod" => "pod",
-        "ReplicaSet" => "replica set",
-        "Job" => "job",
-        other => other,
-    }
 }
 
 /// Objects of one plan created at once.

@@ -2,7 +2,7 @@
 
 use super::{Cluster, Kind, ObjectRef, Value, admin, eventually, json, kind, reference};
 
-fn of(version: &str, name: &str) -> &'static Kind {
+pub(super) fn of(version: &str, name: &str) -> &'static Kind {
     kind::by_kind(version, name).unwrap()
 }
 
@@ -20,13 +20,34 @@ fn deployment(replicas: i64, image: &str) -> Value {
     })
 }
 
-async fn list(cluster: &Cluster, kind: &'static Kind) -> Vec<Value> {
+pub(super) async fn list(cluster: &Cluster, kind: &'static Kind) -> Vec<Value> {
     cluster.service.list(&admin(), kind, "default", Default::default()).await.unwrap().0
 }
 
+/// Something of the group `apps`.
+pub(super) fn reference_of<'a>(kind: &str, name: &'a str) -> ObjectRef<'a> {
+    ObjectRef { kind: of("apps/v1", kind), namespace: "default", name }
+}
+
+pub(super) async fn get(cluster: &Cluster, kind: &str, name: &str) -> Value {
+    cluster.service.get(&admin(), reference_of(kind, name)).await.unwrap()
+}
+
+pub(super) async fn patch(cluster: &Cluster, kind: &str, name: &str, patch: &Value) {
+    cluster.service.patch(&admin(), reference_of(kind, name), "", patch).await.unwrap();
+}
+
 async fn stored(cluster: &Cluster) -> Value {
-    let object = ObjectRef { kind: of("apps/v1", "Deployment"), namespace: "default", name: "web" };
-    cluster.service.get(&admin(), object).await.unwrap()
+    get(cluster, "Deployment", "web").await
+}
+
+/// Runs every pod that waits.
+pub(super) async fn run_pending(cluster: &Cluster) {
+    for pod in list(cluster, of("v1", "Pod")).await {
+        if pod["status"]["phase"] == "Pending" {
+            run(cluster, &pod).await;
+        }
+    }
 }
 
 async fn run(cluster: &Cluster, pod: &Value) {
@@ -42,11 +63,7 @@ async fn run(cluster: &Cluster, pod: &Value) {
 /// Runs pods as they come until the Deployment says that it is through.
 async fn complete(cluster: &Cluster, replicas: i64) -> Value {
     eventually(async || {
-        for pod in list(cluster, of("v1", "Pod")).await {
-            if pod["status"]["phase"] == "Pending" {
-                run(cluster, &pod).await;
-            }
-        }
+        run_pending(cluster).await;
         let stored = stored(cluster).await;
         let status = &stored["status"];
         let is_through = status["observedGeneration"] == stored["metadata"]["generation"]
@@ -66,9 +83,7 @@ async fn a_deployment_gets_its_pods_and_rolls() {
     created.unwrap();
     let stored = complete(&cluster, 3).await;
     assert_eq!(stored["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "1");
-    let object = ObjectRef { kind: of("apps/v1", "Deployment"), namespace: "default", name: "web" };
-    let patch = json!({ "spec": deployment(3, "i:2")["spec"] });
-    cluster.service.patch(&admin(), object, "", &patch).await.unwrap();
+    patch(&cluster, "Deployment", "web", &json!({ "spec": deployment(3, "i:2")["spec"] })).await;
     complete(&cluster, 3).await;
     let sets = list(&cluster, of("apps/v1", "ReplicaSet")).await;
     let mut sizes: Vec<i64> = sets.iter().map(|set| set["spec"]["replicas"].as_i64().unwrap()).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dunlin_link::Digest;
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 /// Says whether two pod templates are the same, apart from the label that a Deployment adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +17,23 @@ impl TemplateDigest {
         if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
             labels.remove(HASH_LABEL);
         }
-        let digest = Digest::of(template.to_string().as_bytes());
+        Self::of_text(&template.to_string())
+    }
+
+    /// That of a template with all its labels, as revisions keep it.
+    pub fn whole(template: &Value) -> Self {
+        Self::of_text(&template.to_string())
+    }
+
+    /// That of the template that a revision keeps as a patch; `None` when it is no template.
+    pub(super) fn of_kept(template: &RawValue) -> Option<Self> {
+        let mut template: Value = serde_json::from_str(template.get()).ok()?;
+        let patch = template.as_object_mut()?.remove(PATCH);
+        (patch? == REPLACE).then(|| Self::whole(&template))
+    }
+
+    fn of_text(text: &str) -> Self {
+        let digest = Digest::of(text.as_bytes());
         let (half, _) = digest.as_bytes().split_at(16);
         Self(half.try_into().unwrap_or_default())
     }
@@ -35,9 +51,53 @@ impl TemplateDigest {
             .iter()
             .chain(salt)
             .fold(FNV_OFFSET, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(FNV_PRIME));
-        hash.to_string().bytes().map(|digit| char::from(SAFE[usize::from(digit) % SAFE.len()])).collect()
+        safe(hash)
     }
 }
+
+impl RevisionHash {
+    /// That of a template as stored, whose fields are in the order of their names.
+    pub(super) fn of(template: Value) -> Self {
+        let data = kept(template).to_string();
+        // As Go writes JSON, so that the name is that which Kubernetes gives.
+        let data = data.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+        Self(fnv(FNV_OFFSET, data.as_bytes()))
+    }
+
+    /// What tells revisions apart in names. `collisions` is how often it met one already.
+    pub fn label(self, collisions: i64) -> String {
+        safe(fnv(self.0, collisions.to_string().as_bytes()))
+    }
+}
+
+/// How a revision keeps a template: as a patch of its owner.
+pub(crate) fn kept(mut template: Value) -> Value {
+    template[PATCH] = REPLACE.into();
+    json!({ "spec": { "template": template } })
+}
+
+/// The template that a revision keeps.
+pub(crate) fn restored(revision: &Value) -> Value {
+    let mut template = revision["data"]["spec"]["template"].clone();
+    if let Some(fields) = template.as_object_mut() {
+        fields.remove(PATCH);
+    }
+    template
+}
+
+/// A hash in Kubernetes' alphabet for what goes into names.
+fn safe(hash: u32) -> String {
+    hash.to_string().bytes().map(|digit| char::from(SAFE[usize::from(digit) % SAFE.len()])).collect()
+}
+
+/// FNV-1 of 32 bits, continued.
+fn fnv(hash: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(hash, |hash, byte| hash.wrapping_mul(FNV_PRIME) ^ u32::from(*byte))
+}
+
+/// What names of a StatefulSet's revisions are made of: Kubernetes' hash of what such a revision keeps, but for the collisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevisionHash(u32);
 
 #[derive(Deserialize)]
 pub(super) struct LabelsShape {
@@ -63,14 +123,16 @@ pub const HASH_LABEL: &str = "pod-template-hash";
 /// Kubernetes' alphabet for what goes into names: no vowels, nothing that looks like another.
 const SAFE: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// FNV-1a of 32 bits.
+/// Says in a patch how it is meant.
+const PATCH: &str = "$patch";
+const REPLACE: &str = "replace";
+
+/// Of FNV of 32 bits.
 const FNV_OFFSET: u32 = 0x811c_9dc5;
 const FNV_PRIME: u32 = 0x0100_0193;
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -84,6 +146,30 @@ mod tests {
         assert_eq!(TemplateDigest::of_raw(&raw(&labelled)).unwrap(), TemplateDigest::of(&plain));
         let other = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"image": "j"}]}});
         assert_ne!(TemplateDigest::of(&plain), TemplateDigest::of(&other));
+    }
+
+    #[test]
+    fn a_revision_is_named_as_kubernetes_names_it() {
+        let container = json!({
+            "image": "test", "imagePullPolicy": "Always", "name": "test", "resources": {},
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+        });
+        let template = json!({
+            "metadata": {"annotations": {"test": "value"}, "labels": {"app": "foo"}},
+            "spec": {
+                "containers": [container], "dnsPolicy": "ClusterFirst", "restartPolicy": "Always",
+                "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30,
+            },
+        });
+        let hash = RevisionHash::of(template.clone());
+        assert_eq!(hash.label(0), "776999688b");
+        assert_ne!(hash.label(1), hash.label(0));
+        let revision = json!({ "data": kept(template.clone()) });
+        assert_eq!(restored(&revision), template);
+        let raw = RawValue::from_string(revision["data"]["spec"]["template"].to_string()).unwrap();
+        assert_eq!(TemplateDigest::of_kept(&raw), Some(TemplateDigest::whole(&template)));
+        let raw = RawValue::from_string(template.to_string()).unwrap();
+        assert_eq!(TemplateDigest::of_kept(&raw), None, "what does not replace is not the whole template");
     }
 
     #[test]

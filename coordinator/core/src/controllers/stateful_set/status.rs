@@ -1,0 +1,80 @@
+//! `status` of a StatefulSet: how many pods there are, of which revision, and how many of them serve.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{Action, WorkloadAction},
+    BY, Look, is_ready, revision_of,
+};
+use crate::view::{
+    ObjectId, PodInfo,
+    workload::{StatefulSet, StatefulSetStatus, UpdateStrategy},
+};
+
+/// What the pods say together.
+pub(super) fn counted(look: &Look<'_>) -> StatefulSetStatus {
+    let count = |counts: &dyn Fn(&PodInfo) -> bool| {
+        i64::try_from(look.pods().filter(|(_, pod)| counts(pod)).count()).unwrap_or(i64::MAX)
+    };
+    let is_of = |pod: &PodInfo, revision: &str| pod.deletion.is_none() && revision_of(pod) == revision;
+    let (current, update) = (&look.revisions.current, &look.revisions.update);
+    StatefulSetStatus {
+        observed_generation: look.set.meta.generation,
+        replicas: count(&|_| true),
+        ready_replicas: count(&is_ready),
+        current_replicas: count(&|pod| is_of(pod, current)),
+        updated_replicas: count(&|pod| is_of(pod, update)),
+        available_replicas: count(&|pod| is_ready(pod) && pod.is_available(look.min_ready(), look.now)),
+        current_revision: current.to_string(),
+        update_revision: update.to_string(),
+        collision_count: Some(look.revisions.collisions),
+        conditions: look.set.status.conditions.clone(),
+    }
+}
+
+/// Writes the status if it changed, and notes when a pod becomes available by time alone.
+pub(super) fn finish(look: &mut Look<'_>, mut status: StatefulSetStatus) {
+    let times = look.pods().filter_map(|(_, pod)| pod.available_at(look.min_ready()));
+    if let Some(at) = times.filter(|at| *at > look.now).min() {
+        look.plan.wake_at(at);
+    }
+    let replicas = look.set.replicas;
+    let is_through = [status.updated_replicas, status.ready_replicas, status.replicas] == [replicas; 3];
+    if is_through && look.set.update != UpdateStrategy::OnDelete {
+        status.current_replicas = status.updated_replicas;
+        status.current_revision.clone_from(&status.update_revision);
+    }
+    if status != look.set.status {
+        let action = patch(look.id, look.set, json!({ "status": written(&status) }));
+        look.plan.actions.push(action);
+    }
+}
+
+/// Notes how many other templates had the name that the newest revision was to get.
+pub(super) fn note_collisions(id: &ObjectId, set: &StatefulSet, collisions: i64) -> Option<Action> {
+    let is_known = set.status.collision_count.unwrap_or(0) == collisions;
+    (!is_known).then(|| patch(id, set, json!({ "status": { "collisionCount": collisions } })))
+}
+
+fn patch(id: &ObjectId, set: &StatefulSet, patch: Value) -> Action {
+    let (id, uid) = (id.clone(), Arc::clone(&set.meta.uid));
+    Action::Workload(BY, WorkloadAction::Patch { id, uid, subresource: "status", patch })
+}
+
+/// The fields as they are written; zero counts that Kubernetes leaves out are taken away.
+fn written(status: &StatefulSetStatus) -> Value {
+    let counted = |count: i64| if count == 0 { Value::Null } else { count.into() };
+    json!({
+        "observedGeneration": counted(status.observed_generation),
+        "replicas": status.replicas,
+        "readyReplicas": counted(status.ready_replicas),
+        "currentReplicas": counted(status.current_replicas),
+        "updatedReplicas": counted(status.updated_replicas),
+        "availableReplicas": status.available_replicas,
+        "currentRevision": status.current_revision,
+        "updateRevision": status.update_revision,
+        "collisionCount": status.collision_count,
+    })
+}
