@@ -3,6 +3,7 @@
 //! None of them knows what woke it. An [`Action`] leaves no choice to whoever carries it out, and carrying out a stale one is
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
+pub(crate) mod auto_rollback;
 pub mod bootstrap_token;
 pub mod certificate_request;
 mod claim;
@@ -16,6 +17,7 @@ mod history;
 pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
+mod offline;
 pub mod pod_gc;
 pub mod replica_set;
 pub mod root_ca;

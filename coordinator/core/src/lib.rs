@@ -21,6 +21,7 @@ pub mod node_identity;
 pub mod node_status;
 pub mod pod_status;
 pub mod reconciler;
+pub mod restore;
 pub mod scheduler;
 pub mod usage;
 pub mod view;

@@ -83,7 +83,11 @@ impl Reconciler {
     /// # Errors
     /// When it cannot be decoded; nothing changes then.
     pub fn fold_node(&mut self, node: &NodeName, json: &[u8]) -> Result<(), DecodeError> {
+        let was_offline = self.view.is_offline(node);
         let before = self.view.apply_node(node, json)?;
+        if was_offline != self.view.is_offline(node) {
+            self.touch_rollouts();
+        }
         let after = self.view.node(node).and_then(|entry| entry.info.clone());
         if let Some(hint) = after.and_then(|after| node_hint(before.as_deref(), &after)) {
             self.queue.changed(hint);
@@ -175,7 +179,11 @@ impl Reconciler {
 
     /// Forgets a node.
     pub fn forget_node(&mut self, node: &NodeName, now: Timestamp) {
+        let was_offline = self.view.is_offline(node);
         self.view.delete_node(node, now);
+        if was_offline {
+            self.touch_rollouts();
+        }
         self.keys.touch(Key::Node(node.clone()));
     }
 

@@ -67,6 +67,8 @@ pub struct View {
     node_grace: Duration,
     pods: BTreeMap<ObjectKey, Arc<PodInfo>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
+    /// Those of them whose object says that nothing is heard of them.
+    offline: BTreeSet<NodeName>,
     namespaces: BTreeMap<Arc<str>, NamespaceInfo>,
     /// Objects per namespace and kind, so that a namespace's end is known without holding them.
     contents: HashMap<Arc<str>, BTreeMap<Resource, usize>>,
@@ -115,6 +117,7 @@ impl View {
             node_grace,
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            offline: BTreeSet::new(),
             namespaces: BTreeMap::new(),
             contents: HashMap::new(),
             default_accounts: HashSet::new(),
@@ -195,6 +198,11 @@ impl View {
     /// When `json` is not a node; the view is then unchanged.
     pub fn apply_node(&mut self, name: &NodeName, json: &[u8]) -> Result<Option<Arc<NodeInfo>>, DecodeError> {
         let info = NodeInfo::decode(name.clone(), json)?;
+        if info.is_offline() {
+            self.offline.insert(name.clone());
+        } else {
+            self.offline.remove(name);
+        }
         let entry = self.entry(name);
         entry.missing_since = None;
         Ok(entry.info.replace(Arc::new(info)))
@@ -202,6 +210,7 @@ impl View {
 
     /// Forgets a node; its pods stay, bound to a name without a node since `now`.
     pub fn delete_node(&mut self, name: &NodeName, now: Timestamp) -> Option<Arc<NodeInfo>> {
+        self.offline.remove(name);
         let entry = self.nodes.get_mut(name)?;
         let before = entry.info.take();
         if !entry.pods.is_empty() {
@@ -283,6 +292,21 @@ impl View {
     /// Every node and every name that pods are bound to, by name.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &NodeEntry)> {
         self.nodes.iter()
+    }
+
+    /// Whether a node's object says that nothing is heard of it.
+    pub fn is_offline(&self, name: &NodeName) -> bool {
+        self.offline.contains(name)
+    }
+
+    /// Whether that is so of any node.
+    pub fn has_offline_nodes(&self) -> bool {
+        !self.offline.is_empty()
+    }
+
+    /// The nodes of which it is so, by name.
+    pub fn offline_nodes(&self) -> impl Iterator<Item = &NodeName> {
+        self.offline.iter()
     }
 
     /// Pods that ended, the oldest first.

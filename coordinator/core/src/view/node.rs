@@ -108,6 +108,11 @@ impl NodeInfo {
             .map(|condition| condition.status.as_str())
     }
 
+    /// Whether nothing is heard of the node, by its own object.
+    pub fn is_offline(&self) -> bool {
+        self.condition("Ready") == Some("Unknown")
+    }
+
     /// Whether the node is not Ready because its key was revoked.
     pub fn is_revoked(&self) -> bool {
         let revoked = |condition: &Condition| condition.kind == "Ready" && condition.reason == REASON_REVOKED;
