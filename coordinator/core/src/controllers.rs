@@ -80,8 +80,10 @@ pub enum Action {
     MarkPodFound(ObjectKey, PodUid),
     /// Delete a pod because of a taint, after a condition `DisruptionTarget` that says so.
     Evict(ObjectKey, PodUid),
+    /// Say that the eviction of a pod is off: the taint is gone.
+    CancelEviction(ObjectKey, PodUid),
     /// Remove a pod that no node will ever report on, at once.
-    Remove(ObjectKey, PodUid),
+    Remove(ObjectKey, PodUid, pod_gc::Removal),
     /// Delete every object of a kind in a namespace.
     DeleteAll {
         /// The namespace.

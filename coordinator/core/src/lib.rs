@@ -18,6 +18,7 @@ pub mod lower;
 pub mod mirror;
 pub mod namespace_status;
 pub mod node_identity;
+pub mod node_lease;
 pub mod node_status;
 pub mod pod_status;
 pub mod reconciler;

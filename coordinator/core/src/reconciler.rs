@@ -88,6 +88,11 @@ impl Reconciler {
         if was_offline != self.view.is_offline(node) {
             self.touch_rollouts();
         }
+        // Whoever is the next of its zone to be given up may be now.
+        let info = self.view.node(node).and_then(|entry| entry.info.as_ref());
+        if let Some(next) = info.and_then(|info| self.view.zones().of(info).next()) {
+            self.keys.touch(Key::Node(next.clone()));
+        }
         let after = self.view.node(node).and_then(|entry| entry.info.clone());
         if let Some(hint) = after.and_then(|after| node_hint(before.as_deref(), &after)) {
             self.queue.changed(hint);

@@ -19,6 +19,7 @@ mod pod;
 mod resource;
 mod template;
 pub mod workload;
+pub mod zones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -49,6 +50,7 @@ pub use workload::{
     Deployment, DeploymentStatus, Job, JobStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
 };
 
+use self::zones::Zones;
 use crate::budget::Budget;
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
@@ -67,6 +69,7 @@ pub struct View {
     node_grace: Duration,
     pods: BTreeMap<ObjectKey, Arc<PodInfo>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
+    zones: Zones,
     /// Those of them whose object says that nothing is heard of them.
     offline: BTreeSet<NodeName>,
     namespaces: BTreeMap<Arc<str>, NamespaceInfo>,
@@ -117,6 +120,7 @@ impl View {
             node_grace,
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            zones: Zones::default(),
             offline: BTreeSet::new(),
             namespaces: BTreeMap::new(),
             contents: HashMap::new(),
@@ -203,15 +207,19 @@ impl View {
         } else {
             self.offline.remove(name);
         }
-        let entry = self.entry(name);
-        entry.missing_since = None;
-        Ok(entry.info.replace(Arc::new(info)))
+        let mut before = None;
+        self.change_entry(name, |entry| {
+            entry.missing_since = None;
+            before = entry.info.replace(Arc::new(info));
+        });
+        Ok(before)
     }
 
     /// Forgets a node; its pods stay, bound to a name without a node since `now`.
     pub fn delete_node(&mut self, name: &NodeName, now: Timestamp) -> Option<Arc<NodeInfo>> {
         self.offline.remove(name);
         let entry = self.nodes.get_mut(name)?;
+        self.zones.remove(name, entry);
         let before = entry.info.take();
         if !entry.pods.is_empty() {
             entry.missing_since = Some(now);
@@ -223,7 +231,7 @@ impl View {
 
     /// Sets what is known of a node's session.
     pub fn set_liveness(&mut self, name: &NodeName, liveness: Liveness) {
-        self.entry(name).liveness = liveness;
+        self.change_entry(name, |entry| entry.liveness = liveness);
     }
 
     /// Objects that controllers look after, to fold changes in.
@@ -294,6 +302,11 @@ impl View {
         self.nodes.iter()
     }
 
+    /// Nodes by zone.
+    pub fn zones(&self) -> &Zones {
+        &self.zones
+    }
+
     /// Whether a node's object says that nothing is heard of it.
     pub fn is_offline(&self, name: &NodeName) -> bool {
         self.offline.contains(name)
@@ -317,6 +330,15 @@ impl View {
     /// Pods being deleted that were never bound.
     pub fn unassigned_deleting(&self) -> impl Iterator<Item = &ObjectKey> {
         self.unassigned_deleting.iter()
+    }
+
+    /// Changes what is known of a node itself, in step with what is known of its zone.
+    fn change_entry(&mut self, name: &NodeName, change: impl FnOnce(&mut NodeEntry)) {
+        let started = self.started;
+        let entry = self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::unverified(started));
+        self.zones.remove(name, entry);
+        change(entry);
+        self.zones.add(name, entry);
     }
 
     fn entry(&mut self, name: &NodeName) -> &mut NodeEntry {

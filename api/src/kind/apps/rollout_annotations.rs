@@ -33,8 +33,9 @@ pub(super) fn warnings(object: &Value) -> Option<String> {
     let is_asked = ["deadline", "true"].contains(&text(&object["metadata"]["annotations"], AUTO_ROLLBACK));
     let is_endless = object["spec"]["progressDeadlineSeconds"].as_i64() == Some(i64::from(i32::MAX));
     let field = field(AUTO_ROLLBACK);
-    (is_asked && is_endless)
-        .then(|| format!("{field}: nothing is rolled back, because spec.progressDeadlineSeconds sets no deadline"))
+    (is_asked && is_endless).then(|| {
+        format!("{field}: nothing is rolled back, because spec.progressDeadlineSeconds sets no deadline")
+    })
 }
 
 fn field(key: &str) -> Path {

@@ -211,7 +211,7 @@ impl Executor {
 
     async fn patch_owners(&self, by: Component, id: &ObjectId, patch: &Value) -> Result<(), Status> {
         let Some(object) = reference(id) else { return Ok(()) };
-        self.service.patch_strategically(&user(by), object, patch).await.map(drop)
+        self.service.patch_strategically(&user(by), object, "", patch).await.map(drop)
     }
 
     /// Says something about an object.

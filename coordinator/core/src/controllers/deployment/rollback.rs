@@ -123,13 +123,16 @@ fn hold(rollout: &mut Rollout<'_>, newest: &Set, stable: &Set) {
 
 fn restore(rollout: &mut Rollout<'_>, stable: &Set) -> Next {
     let meta = &rollout.deployment.meta;
-    rollout.plan.actions.push(Action::Workload(BY, WorkloadAction::RestoreTemplate {
-        id: rollout.id.clone(),
-        uid: Arc::clone(&meta.uid),
-        generation: meta.generation,
-        from: stable.id.clone(),
-        from_uid: Arc::clone(&stable.info.meta.uid),
-    }));
+    rollout.plan.actions.push(Action::Workload(
+        BY,
+        WorkloadAction::RestoreTemplate {
+            id: rollout.id.clone(),
+            uid: Arc::clone(&meta.uid),
+            generation: meta.generation,
+            from: stable.id.clone(),
+            from_uid: Arc::clone(&stable.info.meta.uid),
+        },
+    ));
     Next::Wait
 }
 
