@@ -3,7 +3,6 @@
 //! None of them knows what woke it. An [`Action`] leaves no choice to whoever carries it out, and carrying out a stale one is
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
-pub(crate) mod auto_rollback;
 pub mod bootstrap_token;
 pub mod certificate_request;
 mod claim;
@@ -12,12 +11,12 @@ pub mod create;
 pub mod cron_job;
 pub mod deployment;
 pub mod disruption;
+pub mod endpoints;
 pub mod garbage;
 mod history;
 pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
-mod offline;
 pub mod pod_gc;
 pub mod replica_set;
 pub mod root_ca;
@@ -80,10 +79,8 @@ pub enum Action {
     MarkPodFound(ObjectKey, PodUid),
     /// Delete a pod because of a taint, after a condition `DisruptionTarget` that says so.
     Evict(ObjectKey, PodUid),
-    /// Say that the eviction of a pod is off: the taint is gone.
-    CancelEviction(ObjectKey, PodUid),
     /// Remove a pod that no node will ever report on, at once.
-    Remove(ObjectKey, PodUid, pod_gc::Removal),
+    Remove(ObjectKey, PodUid),
     /// Delete every object of a kind in a namespace.
     DeleteAll {
         /// The namespace.

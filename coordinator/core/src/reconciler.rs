@@ -5,6 +5,7 @@
 
 mod budgets;
 mod keys;
+mod services;
 mod workloads;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -75,6 +76,7 @@ impl Reconciler {
             self.keys.touch(Key::Pods);
         }
         self.touch_budgets(key, before.as_deref(), Some(&after));
+        self.touch_services_of(key, before.as_deref(), Some(&after));
         Ok(needs)
     }
 
@@ -83,17 +85,9 @@ impl Reconciler {
     /// # Errors
     /// When it cannot be decoded; nothing changes then.
     pub fn fold_node(&mut self, node: &NodeName, json: &[u8]) -> Result<(), DecodeError> {
-        let was_offline = self.view.is_offline(node);
         let before = self.view.apply_node(node, json)?;
-        if was_offline != self.view.is_offline(node) {
-            self.touch_rollouts();
-        }
-        // Whoever is the next of its zone to be given up may be now.
-        let info = self.view.node(node).and_then(|entry| entry.info.as_ref());
-        if let Some(next) = info.and_then(|info| self.view.zones().of(info).next()) {
-            self.keys.touch(Key::Node(next.clone()));
-        }
         let after = self.view.node(node).and_then(|entry| entry.info.clone());
+        self.touch_services_on(node, before.as_deref(), after.as_deref());
         if let Some(hint) = after.and_then(|after| node_hint(before.as_deref(), &after)) {
             self.queue.changed(hint);
         }
@@ -177,6 +171,7 @@ impl Reconciler {
         let Some(before) = self.view.delete_pod(key) else { return };
         self.touch_budgets(key, Some(&before), None);
         self.touch_controllers_of(key, Some(&before), None);
+        self.touch_services_of(key, Some(&before), None);
         if holds(&before) {
             self.queue.changed(Hint::PodGone);
         }
@@ -184,11 +179,8 @@ impl Reconciler {
 
     /// Forgets a node.
     pub fn forget_node(&mut self, node: &NodeName, now: Timestamp) {
-        let was_offline = self.view.is_offline(node);
-        self.view.delete_node(node, now);
-        if was_offline {
-            self.touch_rollouts();
-        }
+        let before = self.view.delete_node(node, now);
+        self.touch_services_on(node, before.as_deref(), None);
         self.keys.touch(Key::Node(node.clone()));
     }
 
@@ -240,6 +232,9 @@ impl Reconciler {
                 controllers::certificate_request::reconcile(&self.view, name, now)
             }
             Key::Budget(key) => controllers::disruption::reconcile(&self.view, key, now),
+            Key::Service(service) => {
+                controllers::endpoints::reconcile(&self.view, service, self.keys.failure(key))
+            }
             Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
             Key::Workload(id) => self.plan_workload(id, self.keys.failure(key), now),
         }

@@ -15,7 +15,7 @@ use dunlin_link::NodeName;
 pub use explain::{GATED_MESSAGE, Reason, Unschedulable};
 pub use queue::{Hint, Queue};
 
-use crate::view::{NodeInfo, PodInfo, PodTemplate, Usage, View};
+use crate::view::{NodeInfo, PodInfo, Usage, View};
 
 /// `spec.schedulerName` of the pods that this scheduler places.
 pub const NAME: &str = "default-scheduler";
@@ -31,11 +31,6 @@ pub const REASON_GATED: &str = "SchedulingGated";
 pub(crate) struct Candidate<'a> {
     pub(crate) node: &'a NodeInfo,
     pub(crate) usage: &'a Usage,
-}
-
-/// Whether a pod's node selector and required node affinity admit a node, whatever else keeps the pod off it now.
-pub(crate) fn is_admitted(template: &PodTemplate, node: &NodeInfo) -> bool {
-    affinity::required_matches(template, node)
 }
 
 /// Chooses a node for `pod`.

@@ -17,9 +17,9 @@ mod node;
 mod ownership;
 mod pod;
 mod resource;
+pub mod services;
 mod template;
 pub mod workload;
-pub mod zones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -43,14 +43,13 @@ pub(crate) use namespaces::DEFAULT_ACCOUNT;
 pub use namespaces::NamespaceInfo;
 pub use node::{Condition, Effect, NodeInfo, Taint};
 pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
-pub use pod::{Deletion, Phase, PodInfo};
+pub use pod::{Deletion, HostName, Phase, PodInfo};
 pub use resource::Resource;
-pub use template::{HostPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
+pub use template::{HostPort, NamedPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
 pub use workload::{
     Deployment, DeploymentStatus, Job, JobStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
 };
 
-use self::zones::Zones;
 use crate::budget::Budget;
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
@@ -69,9 +68,6 @@ pub struct View {
     node_grace: Duration,
     pods: BTreeMap<ObjectKey, Arc<PodInfo>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
-    zones: Zones,
-    /// Those of them whose object says that nothing is heard of them.
-    offline: BTreeSet<NodeName>,
     namespaces: BTreeMap<Arc<str>, NamespaceInfo>,
     /// Objects per namespace and kind, so that a namespace's end is known without holding them.
     contents: HashMap<Arc<str>, BTreeMap<Resource, usize>>,
@@ -92,6 +88,7 @@ pub struct View {
     /// Pods without controller, by namespace.
     orphans: HashMap<Arc<str>, BTreeSet<ObjectKey>>,
     workloads: Workloads,
+    services: services::Services,
     /// Pods that ended, oldest first, for the bound on how many are kept.
     finished: BTreeSet<(Timestamp, ObjectKey)>,
     /// Pods being deleted that no node holds.
@@ -120,8 +117,6 @@ impl View {
             node_grace,
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
-            zones: Zones::default(),
-            offline: BTreeSet::new(),
             namespaces: BTreeMap::new(),
             contents: HashMap::new(),
             default_accounts: HashSet::new(),
@@ -134,6 +129,7 @@ impl View {
             claims: HashMap::new(),
             orphans: HashMap::new(),
             workloads: Workloads::default(),
+            services: services::Services::default(),
             finished: BTreeSet::new(),
             unassigned_deleting: BTreeSet::new(),
             ownership: Ownership::default(),
@@ -202,24 +198,14 @@ impl View {
     /// When `json` is not a node; the view is then unchanged.
     pub fn apply_node(&mut self, name: &NodeName, json: &[u8]) -> Result<Option<Arc<NodeInfo>>, DecodeError> {
         let info = NodeInfo::decode(name.clone(), json)?;
-        if info.is_offline() {
-            self.offline.insert(name.clone());
-        } else {
-            self.offline.remove(name);
-        }
-        let mut before = None;
-        self.change_entry(name, |entry| {
-            entry.missing_since = None;
-            before = entry.info.replace(Arc::new(info));
-        });
-        Ok(before)
+        let entry = self.entry(name);
+        entry.missing_since = None;
+        Ok(entry.info.replace(Arc::new(info)))
     }
 
     /// Forgets a node; its pods stay, bound to a name without a node since `now`.
     pub fn delete_node(&mut self, name: &NodeName, now: Timestamp) -> Option<Arc<NodeInfo>> {
-        self.offline.remove(name);
         let entry = self.nodes.get_mut(name)?;
-        self.zones.remove(name, entry);
         let before = entry.info.take();
         if !entry.pods.is_empty() {
             entry.missing_since = Some(now);
@@ -231,7 +217,7 @@ impl View {
 
     /// Sets what is known of a node's session.
     pub fn set_liveness(&mut self, name: &NodeName, liveness: Liveness) {
-        self.change_entry(name, |entry| entry.liveness = liveness);
+        self.entry(name).liveness = liveness;
     }
 
     /// Objects that controllers look after, to fold changes in.
@@ -242,6 +228,16 @@ impl View {
     /// Objects that controllers look after.
     pub fn workloads(&self) -> &Workloads {
         &self.workloads
+    }
+
+    /// Services and their endpoints, to fold changes in.
+    pub fn services_mut(&mut self) -> &mut services::Services {
+        &mut self.services
+    }
+
+    /// Services and their endpoints.
+    pub fn services(&self) -> &services::Services {
+        &self.services
     }
 
     /// Pods whose controller is the object of this uid, by name.
@@ -302,26 +298,6 @@ impl View {
         self.nodes.iter()
     }
 
-    /// Nodes by zone.
-    pub fn zones(&self) -> &Zones {
-        &self.zones
-    }
-
-    /// Whether a node's object says that nothing is heard of it.
-    pub fn is_offline(&self, name: &NodeName) -> bool {
-        self.offline.contains(name)
-    }
-
-    /// Whether that is so of any node.
-    pub fn has_offline_nodes(&self) -> bool {
-        !self.offline.is_empty()
-    }
-
-    /// The nodes of which it is so, by name.
-    pub fn offline_nodes(&self) -> impl Iterator<Item = &NodeName> {
-        self.offline.iter()
-    }
-
     /// Pods that ended, the oldest first.
     pub fn finished(&self) -> &BTreeSet<(Timestamp, ObjectKey)> {
         &self.finished
@@ -330,15 +306,6 @@ impl View {
     /// Pods being deleted that were never bound.
     pub fn unassigned_deleting(&self) -> impl Iterator<Item = &ObjectKey> {
         self.unassigned_deleting.iter()
-    }
-
-    /// Changes what is known of a node itself, in step with what is known of its zone.
-    fn change_entry(&mut self, name: &NodeName, change: impl FnOnce(&mut NodeEntry)) {
-        let started = self.started;
-        let entry = self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::unverified(started));
-        self.zones.remove(name, entry);
-        change(entry);
-        self.zones.add(name, entry);
     }
 
     fn entry(&mut self, name: &NodeName) -> &mut NodeEntry {

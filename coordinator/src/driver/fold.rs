@@ -26,6 +26,9 @@ pub(super) enum Kept {
     Event,
     Budget,
     Claim,
+    Service,
+    Slice,
+    Endpoints,
     Workload,
     /// Only what bound pods name, and what the system keeps in them.
     Config(ConfigKind),
@@ -51,6 +54,9 @@ impl Kept {
             ("certificates.k8s.io", "certificatesigningrequests") => Self::CertificateRequest,
             ("policy", "poddisruptionbudgets") => Self::Budget,
             ("", "persistentvolumeclaims") => Self::Claim,
+            ("", "services") => Self::Service,
+            ("", "endpoints") => Self::Endpoints,
+            ("discovery.k8s.io", "endpointslices") => Self::Slice,
             _ if workload::is_workload(kind) => Self::Workload,
             _ => Self::Nothing,
         }
@@ -110,6 +116,7 @@ impl Control {
             Kept::Event => self.recorder.stored(key, now),
             Kept::Budget => self.fold_budget(kind, key, json),
             Kept::Claim => self.fold_claim(kind, key, json),
+            Kept::Service | Kept::Slice | Kept::Endpoints => self.fold_of_service(kind, key, json),
             Kept::Workload => self.fold_workload(kind, key, json),
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::CertificateRequest => self.fold_certificate_request(kind, key, json),
@@ -126,6 +133,9 @@ impl Control {
             Kept::Event => self.recorder.removed(key),
             Kept::Budget => self.reconciler.view.delete_budget(key),
             Kept::Claim => self.reconciler.forget_claim(key),
+            Kept::Service => self.reconciler.forget_service(key),
+            Kept::Slice => self.reconciler.forget_slice(key),
+            Kept::Endpoints => self.reconciler.forget_endpoints(key),
             Kept::Workload => {
                 self.reconciler.forget_workload(Resource::of(kind), key);
             }
@@ -202,6 +212,16 @@ impl Control {
 
     pub(super) fn fold_claim(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
         let folded = self.reconciler.fold_claim(key, json);
+        log_malformed(kind, key, folded);
+    }
+
+    /// Folds in a Service, or what is written of the pods behind one.
+    pub(super) fn fold_of_service(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let folded = match Kept::of(kind) {
+            Kept::Service => self.reconciler.fold_service(key, json),
+            Kept::Slice => self.reconciler.fold_slice(key, json),
+            _ => self.reconciler.fold_endpoints(key, json),
+        };
         log_malformed(kind, key, folded);
     }
 

@@ -89,6 +89,9 @@ impl Control {
             Kept::Event => self.recorder.stored(&object, last_seen(&json).unwrap_or(now)),
             Kept::Budget => self.fold_budget(stored.kind, &object, &json),
             Kept::Claim => self.fold_claim(stored.kind, &object, &json),
+            Kept::Service | Kept::Slice | Kept::Endpoints => {
+                self.fold_of_service(stored.kind, &object, &json);
+            }
             Kept::Workload => self.fold_workload(stored.kind, &object, &json),
             // Content for nodes is read below when a pod turns out to name it.
             Kept::Config(config) => self.fold_config(stored.kind, config, &object, Some(&json[..])),

@@ -4,6 +4,7 @@ mod budgets;
 mod certificates;
 mod mirrors;
 mod security;
+mod services;
 mod stateful_sets;
 mod workloads;
 

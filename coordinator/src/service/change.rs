@@ -50,8 +50,7 @@ impl ApiService {
     /// The current object.
     pub(super) async fn read(&self, object: ObjectRef<'_>) -> Result<Value, Status> {
         let found = self.read_value(object).await?;
-        let mut found = found.ok_or_else(|| Status::not_found(object.kind, object.name))?;
-        self.renew_lease(object.kind, &mut found);
+        let found = found.ok_or_else(|| Status::not_found(object.kind, object.name))?;
         decode(&found)
     }
 

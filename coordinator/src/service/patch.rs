@@ -47,10 +47,9 @@ impl ApiService {
         &self,
         user: &User,
         object: ObjectRef<'_>,
-        subresource: &str,
         patch: &Value,
     ) -> Result<Value, Status> {
-        let request = object.request(Verb::Patch, subresource);
+        let request = object.request(Verb::Patch, "");
         let (kind, body) = (PatchKind::Strategic, patch.to_string());
         let options = WriteOptions::internal(user);
         let patched = self.patch_with(user, &request, kind, body.as_bytes(), &options).await?;

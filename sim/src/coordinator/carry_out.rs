@@ -118,7 +118,7 @@ fn act(action: Action, then: Then, now: Timestamp) -> Op {
             let wish = wish(None, Some(uid), Stop::Ordered);
             Op::new(keys::pod(&key), then, move |current| delete(current, &wish, now))
         }
-        Action::Remove(key, uid, _) => {
+        Action::Remove(key, uid) => {
             let wish = wish(Some(0), Some(uid), Stop::Ordered);
             Op::new(keys::pod(&key), then, move |current| delete(current, &wish, now))
         }

@@ -190,16 +190,25 @@ fn pods_and_services_are_reached_through_the_server() {
 
     kubectl.ok(&["expose", "pod", "web", "--name=front", "--port=80", "--target-port=http"]);
     let through = format!("{base}/services/front:80/proxy/x");
-    let refused = kubectl.fails(&["get", "--raw", &through]);
-    assert!(refused.contains("no endpoints available for service \"front:80\""), "{refused}");
-    let address = kubectl.ok(&["get", "pod", "web", "-o", "jsonpath={.status.podIP}"]);
-    let slice = format!(
-        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: front-1, labels: {{kubernetes.io/service-name: front}}}}\n\
-         addressType: IPv4\nports: [{{port: 8080}}]\nendpoints:\n- addresses: [\"{address}\"]\n  targetRef: {{kind: Pod, name: web, namespace: {}}}\n",
-        namespace.name
-    );
-    kubectl.ok_with(&["create", "-f", "-"], &slice);
+    wait_until("endpoint", || {
+        let endpoints = kubectl.ok(&["get", "endpointslices", "-l", "kubernetes.io/service-name=front"]);
+        if endpoints.contains("8080") { Ok(()) } else { Err(endpoints) }
+    });
     assert!(kubectl.ok(&["get", "--raw", &through]).contains("/x"));
+    // Nobody is behind a service whose pods are not there.
+    kubectl.ok(&[
+        "patch",
+        "service",
+        "front",
+        "--type=merge",
+        "-p",
+        "{\"spec\": {\"selector\": {\"app\": \"none\"}}}",
+    ]);
+    wait_until("service without endpoints", || {
+        let answer = kubectl.run(&["get", "--raw", &through], "");
+        let is_refused = answer.stderr.contains("no endpoints available for service \"front:80\"");
+        if is_refused { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
     kubectl.ok(&["delete", "pod/web", "service/front", "--grace-period=1"]);
 }
 

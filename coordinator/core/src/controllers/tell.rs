@@ -17,6 +17,12 @@ pub enum Component {
     StatefulSet,
     /// Of what is removed some time after it has ended.
     TtlAfterFinished,
+    /// Of EndpointSlices of pods.
+    EndpointSlice,
+    /// Of EndpointSlices of Endpoints.
+    EndpointSliceMirroring,
+    /// Of Endpoints.
+    Endpoints,
 }
 
 /// How much an event matters.
@@ -29,7 +35,7 @@ pub enum Severity {
 }
 
 impl Component {
-    /// Its name in events, and of the service account in `kube-system` whose rights it has.
+    /// Its name in events.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Deployment => "deployment-controller",
@@ -39,11 +45,18 @@ impl Component {
             Self::CronJob => "cronjob-controller",
             Self::StatefulSet => "statefulset-controller",
             Self::TtlAfterFinished => "ttl-after-finished-controller",
+            Self::EndpointSlice => "endpoint-slice-controller",
+            Self::EndpointSliceMirroring => "endpoint-slice-mirroring-controller",
+            Self::Endpoints => "endpoint-controller",
         }
     }
 
-    /// The service account in `kube-system`.
+    /// The service account in `kube-system` whose rights it has.
     pub const fn account(self) -> &'static str {
-        self.name()
+        match self {
+            Self::EndpointSlice => "endpointslice-controller",
+            Self::EndpointSliceMirroring => "endpointslicemirroring-controller",
+            other => other.name(),
+        }
     }
 }

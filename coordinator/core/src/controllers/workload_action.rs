@@ -5,13 +5,22 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{create::Creation, tell::Severity};
-use crate::view::ObjectId;
+use crate::view::{ObjectId, Resource};
 
 /// One change of a workload, or of what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkloadAction {
     /// Create something for an owner, and say so at the owner.
     Create(Creation),
+    /// Create an object that says all of itself.
+    CreateObject {
+        /// Its kind.
+        resource: Resource,
+        /// Its namespace.
+        namespace: Arc<str>,
+        /// The object.
+        object: Value,
+    },
     /// Change an object by a merge patch.
     Patch {
         /// The object.
@@ -53,19 +62,6 @@ pub enum WorkloadAction {
         uid: Arc<str>,
         /// The owner's uid.
         owner: Arc<str>,
-    },
-    /// Give an object the pod template of an earlier revision, unless it was changed meanwhile.
-    RestoreTemplate {
-        /// The object.
-        id: ObjectId,
-        /// Its uid.
-        uid: Arc<str>,
-        /// Its generation.
-        generation: i64,
-        /// What keeps the revision.
-        from: ObjectId,
-        /// The uid of that.
-        from_uid: Arc<str>,
     },
     /// Delete an object of which nobody needs to hear.
     Discard {

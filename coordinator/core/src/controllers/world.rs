@@ -82,7 +82,8 @@ impl World {
     pub(crate) fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             let due = self.reconciler.keys.take_due(self.now);
-            let due: Vec<_> = due.into_iter().filter(|key| matches!(key, Key::Workload(_))).collect();
+            let due: Vec<_> =
+                due.into_iter().filter(|key| matches!(key, Key::Workload(_) | Key::Service(_))).collect();
             if due.is_empty() {
                 return;
             }
@@ -118,22 +119,6 @@ impl World {
             self.store(&id_of(&pod), new);
         }
         self.settle();
-    }
-
-    /// Adds a node, or changes what its condition `Ready` says.
-    pub(crate) fn node(&mut self, name: &str, ready: &str) {
-        let node = json!({
-            "metadata": { "name": name, "uid": name, "labels": { "kubernetes.io/hostname": name } },
-            "spec": {},
-            "status": { "conditions": [{ "type": "Ready", "status": ready }] },
-        });
-        self.reconciler.fold_node(&dunlin_link::NodeName::new(name), node.to_string().as_bytes()).unwrap();
-        self.settle();
-    }
-
-    /// Changes a pod by a merge patch, as its node does.
-    pub(crate) fn patch_pod(&mut self, name: &str, patch: &Value) {
-        self.patch(&id("v1", "Pod", name), patch);
     }
 
     /// Runs pods as they come, until nothing changes.
@@ -247,14 +232,12 @@ impl World {
                     self.store(&id, object);
                 }
             }
-            WorkloadAction::RestoreTemplate { id, uid, generation, from, from_uid } => {
-                let from = self.current(&from, &from_uid);
-                if let (Some(mut object), Some(from)) = (self.current(&id, &uid), from) {
-                    assert_eq!(object["metadata"]["generation"], generation);
-                    assert!(crate::restore::restore(&mut object, &from));
-                    self.writes += 1;
-                    self.store(&id, object);
+            WorkloadAction::CreateObject { object, .. } => {
+                if let Some(message) = self.refuses {
+                    return Err(message.to_owned());
                 }
+                self.writes += 1;
+                self.create(object);
             }
             WorkloadAction::DeleteExpired { id, .. } | WorkloadAction::Discard { id, .. } => {
                 self.writes += 1;
@@ -317,24 +300,34 @@ impl World {
         let json = object.to_string();
         self.objects.insert(id.clone(), object);
         self.reconciler.fold_owners(id.resource, &id.key, json.as_bytes()).unwrap();
-        if id.resource.plural == "pods" {
-            self.reconciler.fold_pod(&id.key, json.as_bytes(), self.now).unwrap();
-        } else if id.resource == CLAIMS {
-            self.reconciler.fold_claim(&id.key, json.as_bytes()).unwrap();
-        } else if workload::is_workload(kind_of(id.resource)) {
-            self.reconciler.fold_workload(id.resource, &id.key, json.as_bytes()).unwrap();
+        let (reconciler, json) = (&mut self.reconciler, json.as_bytes());
+        match id.resource.plural {
+            "pods" => drop(reconciler.fold_pod(&id.key, json, self.now).unwrap()),
+            "nodes" => reconciler.fold_node(&dunlin_link::NodeName::new(&*id.key.name), json).unwrap(),
+            "services" => reconciler.fold_service(&id.key, json).unwrap(),
+            "endpoints" => reconciler.fold_endpoints(&id.key, json).unwrap(),
+            "endpointslices" => reconciler.fold_slice(&id.key, json).unwrap(),
+            _ if id.resource == CLAIMS => reconciler.fold_claim(&id.key, json).unwrap(),
+            _ if workload::is_workload(kind_of(id.resource)) => {
+                reconciler.fold_workload(id.resource, &id.key, json).unwrap();
+            }
+            _ => {}
         }
     }
 
     fn forget(&mut self, id: &ObjectId) {
         let Some(last) = self.objects.remove(id) else { return };
         self.reconciler.forget_owners(id.resource, &id.key, last.to_string().as_bytes()).unwrap();
-        if id.resource.plural == "pods" {
-            self.reconciler.forget_pod(&id.key);
-        } else if id.resource == CLAIMS {
-            self.reconciler.forget_claim(&id.key);
-        } else {
-            self.reconciler.forget_workload(id.resource, &id.key);
+        match id.resource.plural {
+            "pods" => self.reconciler.forget_pod(&id.key),
+            "nodes" => {
+                self.reconciler.forget_node(&dunlin_link::NodeName::new(&*id.key.name), self.now);
+            }
+            "services" => self.reconciler.forget_service(&id.key),
+            "endpoints" => self.reconciler.forget_endpoints(&id.key),
+            "endpointslices" => self.reconciler.forget_slice(&id.key),
+            _ if id.resource == CLAIMS => self.reconciler.forget_claim(&id.key),
+            _ => self.reconciler.forget_workload(id.resource, &id.key),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The shapes in which the view reads stored JSON: only the fields that somebody looks at; serde skips the rest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -50,6 +50,10 @@ pub(super) struct Meta {
 pub(super) struct PodSpecShape {
     #[serde(default)]
     pub(super) node_name: String,
+    #[serde(default)]
+    pub(super) hostname: String,
+    #[serde(default)]
+    pub(super) subdomain: String,
     #[serde(default)]
     pub(super) node_selector: BTreeMap<String, String>,
     #[serde(default)]
@@ -103,6 +107,8 @@ pub(super) struct ResourcesShape {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PortShape {
+    #[serde(default)]
+    pub(super) name: String,
     pub(super) container_port: u16,
     #[serde(default)]
     pub(super) host_port: u16,
@@ -116,9 +122,30 @@ pub(super) struct PortShape {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodStatusShape {
     pub(super) phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pub(super) pod_ip: String,
+    #[serde(rename = "podIPs")]
+    pub(super) pod_ips: Vec<AddressShape>,
     pub(super) conditions: Vec<ConditionShape>,
     pub(super) container_statuses: Vec<ContainerStatusShape>,
     pub(super) init_container_statuses: Vec<ContainerStatusShape>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AddressShape {
+    pub(super) ip: String,
+}
+
+impl PodStatusShape {
+    /// Where the pod can be reached; what is no address is left out.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let listed = self.pod_ips.iter().filter_map(|address| address.ip.parse().ok());
+        let mut addresses: Vec<IpAddr> = listed.collect();
+        if addresses.is_empty() {
+            addresses.extend(self.pod_ip.parse::<IpAddr>());
+        }
+        addresses
+    }
 }
 
 #[derive(Deserialize)]
@@ -135,15 +162,7 @@ pub(super) struct ContainerStatusShape {
 #[derive(Default, Deserialize)]
 pub(super) struct ContainerStateShape {
     #[serde(default)]
-    pub(super) waiting: Option<WaitingShape>,
-    #[serde(default)]
     pub(super) terminated: Option<TerminatedShape>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct WaitingShape {
-    #[serde(default)]
-    pub(super) reason: String,
 }
 
 #[derive(Deserialize)]

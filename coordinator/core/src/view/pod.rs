@@ -1,13 +1,13 @@
 //! What the view holds of a pod itself, beside the template that it shares.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 
 use super::{
     Affiliation, JobPod, PodTemplate,
-    decode::{DecodeError, PodShape, PodStatusShape},
+    decode::{DecodeError, PodShape, PodSpecShape},
 };
 
 /// The parts of a pod that differ between pods of one template.
@@ -31,10 +31,14 @@ pub struct PodInfo {
     pub phase: Phase,
     /// `status` of the condition `Ready` and its reason.
     pub ready: Option<(bool, String)>,
+    /// When the status of the condition `Ready` last changed.
+    pub ready_changed_at: Option<Timestamp>,
     /// Since when the condition `Ready` is true.
     pub ready_since: Option<Timestamp>,
-    /// What keeps it from being ready, in one word: why a container waits, or that no node fits.
-    pub trouble: Option<Arc<str>>,
+    /// `status.podIPs`.
+    pub addresses: Vec<IpAddr>,
+    /// Its own name within the Service that `spec.subdomain` names, if it has both.
+    pub host_name: Option<Box<HostName>>,
     /// Whether the condition `ContainersReady` is true.
     pub containers_ready: bool,
     /// Whether `PodScheduled` already says that scheduling gates hold the pod.
@@ -47,6 +51,15 @@ pub struct PodInfo {
     pub job: Option<Arc<JobPod>>,
     /// The rest.
     pub template: Arc<PodTemplate>,
+}
+
+/// The name of a pod within a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName {
+    /// `spec.hostname`.
+    pub name: String,
+    /// `spec.subdomain`: the Service.
+    pub service: String,
 }
 
 /// A pod's deletion, under way.
@@ -92,10 +105,12 @@ impl PodInfo {
             assumed: false,
             phase: Phase::parse(shape.status.phase.as_deref()),
             ready: ready.map(|ready| (ready.status == "True", ready.reason.clone())),
+            ready_changed_at: ready.and_then(|ready| ready.last_transition_time),
             ready_since: ready
                 .filter(|ready| ready.status == "True")
                 .map(|ready| ready.last_transition_time.unwrap_or_default()),
-            trouble: trouble(&shape.status),
+            addresses: shape.status.addresses(),
+            host_name: HostName::of(&shape.spec),
             containers_ready: condition("ContainersReady").is_some_and(|ready| ready.status == "True"),
             marked_gated: condition("PodScheduled")
                 .is_some_and(|scheduled| scheduled.reason == crate::scheduler::REASON_GATED),
@@ -135,6 +150,13 @@ impl PodInfo {
     }
 }
 
+impl HostName {
+    fn of(spec: &PodSpecShape) -> Option<Box<Self>> {
+        let is_named = !spec.hostname.is_empty() && !spec.subdomain.is_empty();
+        is_named.then(|| Box::new(Self { name: spec.hostname.clone(), service: spec.subdomain.clone() }))
+    }
+}
+
 impl Phase {
     fn parse(text: Option<&str>) -> Self {
         match text {
@@ -150,23 +172,6 @@ impl Phase {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 }
-
-fn trouble(status: &PodStatusShape) -> Option<Arc<str>> {
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
-    let waiting = containers.filter_map(|container| container.state.waiting.as_ref());
-    let mut reasons = waiting.map(|waiting| waiting.reason.as_str());
-    let unscheduled = || {
-        let conditions = &mut status.conditions.iter();
-        let found =
-            conditions.find(|condition| condition.kind == "PodScheduled" && condition.status == "False");
-        found.map(|condition| condition.reason.as_str())
-    };
-    let reason = reasons.find(|reason| !UNDER_WAY.contains(reason)).or_else(unscheduled);
-    reason.filter(|reason| !reason.is_empty()).map(Into::into)
-}
-
-/// Why containers wait while all is well.
-const UNDER_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// Pods with less of it are deleted first when a ReplicaSet shrinks.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";

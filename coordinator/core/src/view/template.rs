@@ -22,6 +22,8 @@ pub struct PodTemplate {
     pub assumed_memory: u64,
     /// Ports on the node's own addresses.
     pub host_ports: Vec<HostPort>,
+    /// Ports that containers which keep running give a name, in their order.
+    pub named_ports: Vec<NamedPort>,
     /// `spec.nodeSelector`.
     pub node_selector: Vec<(String, String)>,
     /// Required node affinity: one of these terms must match. `None` means any node does.
@@ -47,6 +49,17 @@ pub struct HostPort {
     pub protocol: Protocol,
     /// The one address it is taken on; `None` is all.
     pub address: Option<IpAddr>,
+}
+
+/// A port of a container that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NamedPort {
+    /// `name`.
+    pub name: String,
+    /// `containerPort`.
+    pub port: u16,
+    /// `protocol`.
+    pub protocol: String,
 }
 
 /// A node selector term: all requirements must hold. One without any matches nothing.
@@ -106,12 +119,14 @@ impl PodTemplate {
         let requests = requests(&spec, |amounts| amounts);
         let assumed = requests_or_assumed(&spec);
         let host_ports = host_ports(&spec);
+        let named_ports = named_ports(&spec);
         let (required, preferred) = node_affinity(spec.affinity.node_affinity);
         Self {
             requests,
             assumed_cpu: assumed.cpu.0,
             assumed_memory: assumed.memory.0,
             host_ports,
+            named_ports,
             node_selector: spec.node_selector.into_iter().collect(),
             required,
             preferred,
@@ -168,6 +183,21 @@ impl Requirement {
         };
         Self { key: requirement.key, operator, values: requirement.values.unwrap_or_default() }
     }
+}
+
+/// Those of containers come before those of sidecars, as they are looked for.
+fn named_ports(spec: &PodSpecShape) -> Vec<NamedPort> {
+    let sidecars =
+        spec.init_containers.iter().filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
+    ports
+        .filter(|port| !port.name.is_empty())
+        .map(|port| NamedPort {
+            name: port.name.clone(),
+            port: port.container_port,
+            protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+        })
+        .collect()
 }
 
 fn node_affinity(affinity: Option<v1::NodeAffinity>) -> (Option<Vec<NodeTerm>>, Vec<(i32, NodeTerm)>) {

@@ -22,7 +22,7 @@ use std::{
 use dunlin_api::{Kind, selector::LabelSelector};
 use serde::Deserialize;
 
-use self::meta::MetaShape;
+pub(super) use self::meta::MetaShape;
 pub use self::{
     cron_job::{Concurrency, CronJob, CronJobStatus},
     deployment::{Deployment, DeploymentStatus, Strategy},
@@ -35,7 +35,6 @@ pub use self::{
     template::{HASH_LABEL, RevisionHash, TemplateDigest},
 };
 pub(crate) use self::{
-    deployment::DEFERRED,
     meta::LAST_APPLIED,
     template::{kept, restored},
 };
@@ -117,14 +116,6 @@ impl Workload {
             _ => return false,
         };
         selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
-    }
-
-    /// Whether it has to be looked at when a node goes offline or comes back, although nothing else changes.
-    fn looks_at_nodes(&self) -> bool {
-        match self {
-            Self::Deployment(deployment) => deployment.looks_at_nodes(),
-            _ => false,
-        }
     }
 
     /// The selector by which it takes pods that have no controller; `None` when it takes none.
@@ -229,11 +220,6 @@ impl Workloads {
             self.by_namespace.get(namespace).into_iter().flat_map(move |ids| ids.range(first.clone()..));
         let ids = ids.take_while(move |id| id.resource == resource);
         ids.filter_map(|id| Some((id, self.objects.get(id)?)))
-    }
-
-    /// Those that have to be looked at when a node goes offline or comes back, in no order.
-    pub fn looking_at_nodes(&self) -> impl Iterator<Item = &ObjectId> {
-        self.objects.iter().filter(|(_, workload)| workload.looks_at_nodes()).map(|(id, _)| id)
     }
 
     /// Those of a namespace, by kind and name.

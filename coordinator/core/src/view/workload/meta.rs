@@ -52,7 +52,7 @@ pub struct Condition {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct MetaShape {
+pub(in super::super) struct MetaShape {
     uid: String,
     generation: i64,
     creation_timestamp: Option<Timestamp>,
