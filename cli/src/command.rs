@@ -17,6 +17,7 @@ mod api_versions;
 mod apply;
 mod attach;
 mod auth;
+mod autoscale;
 mod backup;
 mod cluster_info;
 mod completion;
@@ -30,11 +31,13 @@ mod describe;
 mod dev;
 mod diff;
 mod doctor;
+mod drain;
 mod edge_node;
 mod edit;
 mod events;
 mod exec;
 mod explain;
+mod expose;
 mod get;
 mod kubeconfig;
 mod label;
@@ -44,9 +47,15 @@ mod metadata;
 mod node;
 mod patch;
 mod push;
+mod reasons;
 mod replace;
 mod restore;
+mod rollout;
+mod run;
 mod runner;
+mod scale;
+mod set;
+mod taint;
 mod target;
 mod top;
 mod version;
@@ -147,6 +156,18 @@ pub(crate) enum ClientCommand {
     Replace(replace::Args),
     /// Delete objects by name, by label or by manifest.
     Delete(delete::Args),
+    /// Run a pod of an image, and stay with it if wanted.
+    Run(run::Args),
+    /// Make a Service of the pods of a workload.
+    Expose(expose::Args),
+    /// Set how many pods a workload is to have.
+    Scale(scale::Args),
+    /// Set images, resources, variables and more of a workload's pods.
+    Set(set::Args),
+    /// Let the number of a workload's pods follow their load.
+    Autoscale(autoscale::Args),
+    /// See, hold, repeat and take back rollouts.
+    Rollout(rollout::Args),
     /// Print what containers wrote.
     Logs(logs::Args),
     /// Run a command in a container.
@@ -163,6 +184,10 @@ pub(crate) enum ClientCommand {
     Cordon(cordon::Args),
     /// Let pods onto a node again.
     Uncordon(cordon::Args),
+    /// Close nodes and move their pods elsewhere.
+    Drain(drain::Args),
+    /// Set or remove taints of nodes.
+    Taint(taint::Args),
     /// Set or remove labels of objects.
     Label(label::Args),
     /// Set or remove annotations of objects.
@@ -210,6 +235,14 @@ impl ClientCommand {
             Self::Patch(args) => session::run(connection, |session| patch::run(args, session)),
             Self::Replace(args) => session::run(connection, |session| replace::run(args, session)),
             Self::Delete(args) => session::run(connection, |session| delete::run(args, session)),
+            Self::Run(args) => session::run(connection, |session| run::run(args, session)),
+            Self::Expose(args) => session::run(connection, |session| expose::run(args, session)),
+            Self::Set(args) => session::run(connection, |session| set::run(args, session)),
+            Self::Drain(args) => session::run(connection, |session| drain::run(args, session)),
+            Self::Taint(args) => session::run(connection, |session| taint::run(args, session)),
+            Self::Scale(args) => session::run(connection, |session| scale::run(args, session)),
+            Self::Autoscale(args) => session::run(connection, |session| autoscale::run(args, session)),
+            Self::Rollout(args) => session::run(connection, |session| rollout::run(args, session)),
             Self::Logs(args) => session::run(connection, |session| logs::run(args, session)),
             Self::Exec(args) => session::run(connection, |session| exec::run(args, session)),
             Self::Attach(args) => session::run(connection, |session| attach::run(args, session)),

@@ -227,7 +227,8 @@ impl ServerError {
         self.status["details"]["causes"].as_array().map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn message(&self) -> &str {
+    /// The server's own words.
+    pub(crate) fn message(&self) -> &str {
         self.status["message"].as_str().unwrap_or("the server gave no reason")
     }
 

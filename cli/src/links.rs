@@ -148,8 +148,12 @@ fn revision(link: &Value) -> String {
 
 fn revision_in_words(link: &Value) -> String {
     let (applied, wanted) = (number(&link["appliedRevision"]), number(&link["wantedRevision"]));
-    let verdict = if is_true(&link["inStep"]) { "in step" } else { "behind" };
-    format!("{applied} applied, {wanted} wanted ({verdict})")
+    if is_true(&link["inStep"]) {
+        // What was wanted since may be of other nodes alone.
+        format!("{wanted} (in step)")
+    } else {
+        format!("{applied} applied, {wanted} wanted (behind)")
+    }
 }
 
 fn clock(link: &Value) -> String {
@@ -326,7 +330,7 @@ mod tests {
             Transport: quic from 10.0.0.7:4000, 3.2 ms round trip
             Bytes: 51KiB in, 1.0MiB out
             Protocol: version 2
-            Revision: 512 applied, 512 wanted (in step)
+            Revision: 512 (in step)
             Clock Offset: -12ms
             Certificate: ends in 30d
             Uptime: 25h

@@ -9,6 +9,7 @@ use clap::Parser as _;
 mod age;
 mod amount;
 mod api;
+mod builder;
 mod client;
 mod command;
 mod context;
@@ -26,6 +27,7 @@ mod static_pods;
 mod table;
 mod tabs;
 mod terminal;
+mod workload;
 
 fn main() -> ExitCode {
     let arguments = match command::Arguments::try_parse() {

@@ -1,6 +1,9 @@
 //! Resources as they are named on the command line: `pods`, `po,nodes`, `pod/x`, `events.events.k8s.io`.
 
+use std::ffi::OsStr;
+
 use anyhow::Result;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 pub(crate) use dunlin_api::Kind;
 use dunlin_api::kind;
 
@@ -17,6 +20,31 @@ pub(crate) struct Selection {
     pub(crate) names: Vec<String>,
     /// Of an object that a manifest names; else the namespace in effect.
     pub(crate) namespace: Option<String>,
+}
+
+/// Takes any word of a command line; shells complete it with the types that are known here.
+#[derive(Clone, Debug)]
+pub(crate) struct TypeWords;
+
+impl TypedValueParser for TypeWords {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let mut names: Vec<&'static str> = kind::all().map(|kind| kind.plural).collect();
+        names.sort_unstable();
+        // Some are in several groups.
+        names.dedup();
+        Some(Box::new(names.into_iter().map(PossibleValue::new)))
+    }
 }
 
 /// As [`parse`], also of types that only the server knows, which is asked when a word means none that is known here.

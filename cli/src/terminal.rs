@@ -1,5 +1,6 @@
 //! What the terminal shows: output that survives a closed pipe, colours only where somebody sees them, warnings, logging.
 
+pub(crate) mod progress;
 pub(crate) mod raw;
 
 use std::io::{self, IsTerminal as _, Write as _};

@@ -10,13 +10,13 @@ use crate::{
     failure::UsageError,
     resource,
     session::Session,
-    terminal,
+    terminal, workload,
 };
 
 /// Options of commands whose streams are those of a container.
 #[derive(Debug, clap::Args)]
 pub(super) struct StreamArgs {
-    /// POD or pod/POD.
+    /// POD or pod/POD; or TYPE/NAME of a workload, for one of its pods.
     #[arg(value_name = "POD")]
     pub(super) pod: String,
     /// Container; by default the one that the pod names, or its first.
@@ -63,19 +63,51 @@ pub(super) struct Wanted<'a> {
     pub(super) quiet: bool,
 }
 
-/// Reads a pod named `POD` or `pod/POD`; answers it and its path.
+/// Reads a pod named `POD` or `pod/POD`, or the best one of a workload named `TYPE/NAME`; answers it and its path.
 ///
 /// # Errors
 /// When there is none.
 pub(super) async fn pod(named: &str, session: &Session) -> Result<(Value, String)> {
     let kind = resource::find("pods")?;
-    let name = match named.split_once('/') {
-        None => named,
-        Some((typed, name)) if resource::same(resource::find(typed)?, kind) => name,
-        Some(_) => return Err(UsageError(format!("{named:?} is no pod")).into()),
+    let pod = match named.split_once('/') {
+        None => session.api.get(&api::object(kind, &session.namespace, named), &[]).await?,
+        Some((typed, name)) => match pods(typed, name, session).await? {
+            pods if pods.is_empty() => {
+                return Err(anyhow!("error finding pods of {named}: it has none"));
+            }
+            pods => pods.into_iter().next().unwrap_or_default(),
+        },
     };
-    let path = api::object(kind, &session.namespace, name);
-    Ok((session.api.get(&path, &[]).await?, path))
+    let path = api::object(kind, &session.namespace, text(&pod, &["metadata", "name"]));
+    Ok((pod, path))
+}
+
+/// The pods that `TYPE/NAME` means: the pod itself, or those that a workload or Service selects, the best one first.
+///
+/// # Errors
+/// When there is no such object, or it is of a kind without pods.
+pub(super) async fn pods(typed: &str, name: &str, session: &Session) -> Result<Vec<Value>> {
+    let kind = resource::resolve_one(typed, &session.api).await?;
+    let object = session.api.get(&api::object(kind, &session.namespace, name), &[]).await?;
+    if kind.kind == "Pod" {
+        return Ok(vec![object]);
+    }
+    let selector = workload::pod_selector(&object);
+    let has_pods = workload::pod_spec_path(kind.kind).is_some() && kind.kind != "CronJob";
+    if selector.is_empty() || !has_pods && kind.kind != "Service" {
+        return Err(UsageError(format!("{typed}/{name} is no pod, and nothing that has pods")).into());
+    }
+    let path = api::collection(resource::find("pods")?, Some(&session.namespace));
+    let list = session.api.list(&path, &[("labelSelector", &selector)]).await?;
+    let mut pods = items(&list, &["items"]).to_vec();
+    // A pod that is there to be talked to comes first; of equal ones the oldest.
+    pods.sort_by_key(|pod| {
+        let leaves = pod["metadata"]["deletionTimestamp"].is_string();
+        let runs = text(pod, &["status", "phase"]) == "Running";
+        let ready = workload::condition(pod, "Ready").is_some_and(|ready| text(ready, &["status"]) == "True");
+        (leaves, !runs, !ready, text(pod, &["metadata", "creationTimestamp"]).to_owned())
+    });
+    Ok(pods)
 }
 
 /// Refuses a pod that is over; `what` begins the sentence.
@@ -100,13 +132,13 @@ pub(super) fn choose(pod: &Value, wanted: &Wanted<'_>) -> Result<String> {
         items(pod, &["spec", field]).iter().map(|container| text(container, &["name"])).collect()
     };
     let main = names("containers");
-    let all = || [main.clone(), names("initContainers"), names("ephemeralContainers")].concat();
+    let all = || [main.clone(), names("ephemeralContainers"), names("initContainers")].concat();
     let pod_name = text(pod, &["metadata", "name"]);
     if let Some(asked) = wanted.asked {
         return match all().contains(&asked) {
             true => Ok(asked.to_owned()),
             false => {
-                Err(anyhow!("container {asked} is not valid for pod {pod_name} out of: {}", all().join(", ")))
+                Err(anyhow!("container {asked} is not valid for pod {pod_name} out of: {}", all_names(pod)))
             }
         };
     }
@@ -116,9 +148,18 @@ pub(super) fn choose(pod: &Value, wanted: &Wanted<'_>) -> Result<String> {
     }
     let first = main.first().ok_or_else(|| anyhow!("pod {pod_name} has no containers"))?;
     if all().len() > 1 && !wanted.quiet {
-        terminal::remark(&format!("Defaulted container {first:?} out of: {}", all().join(", ")));
+        terminal::remark(&format!("Defaulted container {first:?} out of: {}", all_names(pod)));
     }
     Ok((*first).to_owned())
+}
+
+/// All containers of a pod in words, with what those are that it is not for.
+pub(super) fn all_names(pod: &Value) -> String {
+    let lists = [("containers", ""), ("ephemeralContainers", " (ephem)"), ("initContainers", " (init)")];
+    let names = lists.iter().flat_map(|(field, what)| {
+        items(pod, &["spec", field]).iter().map(move |spec| format!("{}{what}", text(spec, &["name"])))
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a container's spec sets a flag.
@@ -152,7 +193,7 @@ mod tests {
         };
         check(&pod, None, Ok("a"));
         check(&pod, Some("i"), Ok("i"));
-        check(&pod, Some("z"), Err("container z is not valid for pod p out of: a, b, i"));
+        check(&pod, Some("z"), Err("container z is not valid for pod p out of: a, b, i (init)"));
         assert!(declares(&pod, "b", "stdin") && !declares(&pod, "a", "stdin") && !declares(&pod, "b", "tty"));
         pod["metadata"]["annotations"] = json!({DEFAULT_CONTAINER: "b"});
         check(&pod, None, Ok("b"));

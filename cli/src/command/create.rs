@@ -1,7 +1,11 @@
 //! `create`: sends objects as they are in manifests, or as options make them. Also holds what all commands that write manifests share: dry runs and `-o`.
 
 mod access;
+mod content;
+mod policy;
+mod service;
 mod token;
+mod workload;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -24,6 +28,8 @@ use crate::{
     after_help = "\
 Examples:
   dunlin create -f pod.yaml
+  dunlin create deployment web --image=dunlin.local/http-hello --replicas=3
+  dunlin create configmap settings --from-literal=mode=fast
   dunlin create role reader --verb=get,list --resource=pods
   dunlin create rolebinding joe --role=reader --user=joe
   dunlin create token builder --duration 10m
@@ -43,6 +49,13 @@ pub(crate) struct Args {
 enum What {
     /// Ask for a token of a service account.
     Token(token::Args),
+    #[command(flatten)]
+    Object(ObjectOf),
+}
+
+/// Objects that options make.
+#[derive(Debug, clap::Subcommand)]
+enum ObjectOf {
     /// Create a role with a rule.
     Role(access::RoleArgs),
     /// Create a role of the cluster with a rule, or one made of others.
@@ -57,6 +70,37 @@ enum What {
     /// Create a service account.
     #[command(name = "serviceaccount", visible_alias = "sa")]
     ServiceAccount(access::ServiceAccountArgs),
+    /// Create a Deployment of an image.
+    #[command(visible_alias = "deploy")]
+    Deployment(workload::DeploymentArgs),
+    /// Create a Job of an image, or as a CronJob would make it.
+    Job(workload::JobArgs),
+    /// Create a CronJob of an image.
+    #[command(name = "cronjob", visible_alias = "cj")]
+    CronJob(workload::CronJobArgs),
+    /// Create a Service.
+    #[command(visible_alias = "svc")]
+    Service(service::Args),
+    /// Create a ConfigMap from words and files.
+    #[command(name = "configmap", visible_alias = "cm")]
+    ConfigMap(content::ConfigMapArgs),
+    /// Create a Secret.
+    Secret(content::SecretArgs),
+    /// Create a namespace.
+    #[command(visible_alias = "ns")]
+    Namespace(policy::NamespaceArgs),
+    /// Create a quota of a namespace.
+    #[command(visible_alias = "resourcequota")]
+    Quota(policy::QuotaArgs),
+    /// Create a budget of how many pods may be missing at once.
+    #[command(name = "poddisruptionbudget", visible_alias = "pdb")]
+    PodDisruptionBudget(policy::BudgetArgs),
+    /// Create a class of priority.
+    #[command(name = "priorityclass", visible_alias = "pc")]
+    PriorityClass(policy::PriorityClassArgs),
+    /// Create an Ingress.
+    #[command(visible_alias = "ing")]
+    Ingress(policy::IngressArgs),
 }
 
 /// How writing commands act and answer.
@@ -155,24 +199,77 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
 }
 
 async fn create_one(what: What, session: &Session) -> Result<()> {
-    let ((kind, mut object), output) = match what {
+    let what = match what {
         What::Token(args) => return token::run(&args, session).await,
-        What::Role(args) => (args.object()?, args.output),
-        What::ClusterRole(args) => (args.object()?, args.output),
-        What::RoleBinding(args) => (args.object()?, args.output),
-        What::ClusterRoleBinding(args) => (args.object()?, args.output),
-        What::ServiceAccount(args) => (args.object()?, args.output),
+        What::Object(what) => what,
     };
+    let (kind, object) = what.object(session).await?;
+    let created = create_object(kind, object, what.output().dry_run, "kubectl-create", session).await?;
+    print_outcome(what.output(), kind, &created, "created")
+}
+
+/// Creates an object that options made; a dry run of the client answers it as it would be sent.
+///
+/// # Errors
+/// Whatever the server refuses it for.
+pub(super) async fn create_object(
+    kind: &Kind,
+    mut object: Value,
+    dry_run: DryRun,
+    manager: &str,
+    session: &Session,
+) -> Result<Value> {
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.into();
-    let created = match output.dry_run {
-        DryRun::Client => object,
-        dry_run => {
-            let path = api::collection(kind, Some(&session.namespace));
-            session.api.create(&path, &dry_run.query("kubectl-create"), &object).await?
+    if dry_run == DryRun::Client {
+        return Ok(object);
+    }
+    let path = api::collection(kind, Some(&session.namespace));
+    session.api.create(&path, &dry_run.query(manager), &object).await
+}
+
+impl ObjectOf {
+    async fn object(&self, session: &Session) -> Result<(&'static Kind, Value)> {
+        match self {
+            Self::Role(args) => args.object(),
+            Self::ClusterRole(args) => args.object(),
+            Self::RoleBinding(args) => args.object(),
+            Self::ClusterRoleBinding(args) => args.object(),
+            Self::ServiceAccount(args) => args.object(),
+            Self::Deployment(args) => args.object(),
+            Self::Job(args) => args.object(session).await,
+            Self::CronJob(args) => args.object(),
+            Self::Service(args) => args.object(),
+            Self::ConfigMap(args) => args.object(),
+            Self::Secret(args) => args.object(),
+            Self::Namespace(args) => args.object(),
+            Self::Quota(args) => args.object(),
+            Self::PodDisruptionBudget(args) => args.object(),
+            Self::PriorityClass(args) => args.object(),
+            Self::Ingress(args) => args.object(),
         }
-    };
-    print_outcome(&output, kind, &created, "created")
+    }
+
+    const fn output(&self) -> &OutputArgs {
+        match self {
+            Self::Role(args) => &args.output,
+            Self::ClusterRole(args) => &args.output,
+            Self::RoleBinding(args) => &args.output,
+            Self::ClusterRoleBinding(args) => &args.output,
+            Self::ServiceAccount(args) => &args.output,
+            Self::Deployment(args) => &args.output,
+            Self::Job(args) => &args.output,
+            Self::CronJob(args) => &args.output,
+            Self::Service(args) => args.output(),
+            Self::ConfigMap(args) => &args.output,
+            Self::Secret(args) => args.output(),
+            Self::Namespace(args) => &args.output,
+            Self::Quota(args) => &args.output,
+            Self::PodDisruptionBudget(args) => &args.output,
+            Self::PriorityClass(args) => &args.output,
+            Self::Ingress(args) => &args.output,
+        }
+    }
 }
 
 async fn create(manifest: &Manifest, dry_run: DryRun, session: &Session) -> Result<Value> {

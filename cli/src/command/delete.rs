@@ -27,7 +27,7 @@ Examples:
   dunlin delete pod stuck --grace-period=0 --force")]
 pub(crate) struct Args {
     /// TYPE NAME.., or TYPE/NAME..
-    #[arg(value_name = "RESOURCE")]
+    #[arg(value_name = "RESOURCE", value_parser = resource::TypeWords, hide_possible_values = true)]
     resources: Vec<String>,
     #[command(flatten)]
     files: FileArgs,

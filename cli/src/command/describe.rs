@@ -17,11 +17,16 @@ use crate::{
 
 use super::{events, get::SelectArgs};
 
+mod autoscaler;
 mod container;
+mod job;
 mod node;
 mod objects;
 mod pod;
+mod policy;
+mod template;
 mod volume;
+mod workload;
 
 /// Options of `describe`.
 #[derive(Debug, clap::Args)]
@@ -29,11 +34,12 @@ mod volume;
 Examples:
   dunlin describe pod hello
   dunlin describe node node-1
+  dunlin describe deployment web
   dunlin describe pods -l app=web
   dunlin describe configmap/settings")]
 pub(crate) struct Args {
     /// TYPE [NAME..], or TYPE/NAME..
-    #[arg(value_name = "RESOURCE")]
+    #[arg(value_name = "RESOURCE", value_parser = resource::TypeWords, hide_possible_values = true)]
     resources: Vec<String>,
     #[command(flatten)]
     select: SelectArgs,
@@ -84,8 +90,10 @@ struct Facts {
     events: Option<Vec<Value>>,
     /// Of a pod: where its ports can be reached on its node's machine.
     endpoints: Vec<Value>,
-    /// Of a node: pods that have not ended.
+    /// Of a node: pods that have not ended. Of a workload: those that its selector selects.
     pods: Vec<Value>,
+    /// Of a Deployment: ReplicaSets that its selector selects.
+    related: Vec<Value>,
     /// Of a node: how it is connected.
     link: Option<Value>,
 }
@@ -112,10 +120,25 @@ impl Facts {
                 facts.pods = items(&list, &["items"]).to_vec();
                 facts.link = Links::fetch(session).await.link(name).cloned();
             }
+            "Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet" => {
+                facts.pods = selected("pods", object, session).await?;
+                if kind.kind == "Deployment" {
+                    facts.related = selected("replicasets", object, session).await?;
+                }
+            }
             _ => {}
         }
         Ok(facts)
     }
+}
+
+/// Objects of a type that the selector of a workload selects.
+async fn selected(plural: &str, workload: &Value, session: &Session) -> Result<Vec<Value>> {
+    let selector = crate::workload::pod_selector(workload);
+    let namespace = text(workload, &["metadata", "namespace"]);
+    let path = api::collection(resource::find(plural)?, Some(namespace));
+    let list = session.api.list(&path, &[("labelSelector", &selector)]).await?;
+    Ok(items(&list, &["items"]).to_vec())
 }
 
 async fn events_of(object: &Value, kind: &Kind, session: &Session) -> Result<Vec<Value>> {
@@ -142,6 +165,13 @@ pub(crate) fn pod(pod: &Value, endpoints: Vec<Value>, now: Timestamp) -> String 
     tabs::align(&sheet.text, Layout::DESCRIPTION)
 }
 
+/// A pod template, as a revision or a workload has it.
+pub(crate) fn template(template: &Value) -> String {
+    let mut sheet = Sheet::default();
+    template::describe(&mut sheet, template);
+    tabs::align(&sheet.text, Layout::DESCRIPTION)
+}
+
 /// The description as aligned text.
 fn describe(kind: &Kind, object: &Value, facts: &Facts) -> String {
     let mut sheet = Sheet::default();
@@ -153,7 +183,18 @@ fn describe(kind: &Kind, object: &Value, facts: &Facts) -> String {
         "Secret" => objects::secret(&mut sheet, object),
         "ServiceAccount" => objects::service_account(&mut sheet, object),
         "Event" => objects::event(&mut sheet, object),
+        "Deployment" => workload::deployment(&mut sheet, object, facts),
+        "ReplicaSet" | "ReplicationController" => workload::replica_set(&mut sheet, object, facts),
+        "StatefulSet" => workload::stateful_set(&mut sheet, object, facts),
+        "DaemonSet" => workload::daemon_set(&mut sheet, object, facts),
+        "Job" => job::job(&mut sheet, object),
+        "CronJob" => job::cron_job(&mut sheet, object),
+        "HorizontalPodAutoscaler" => autoscaler::describe(&mut sheet, object),
+        "PodDisruptionBudget" => policy::disruption_budget(&mut sheet, object),
         _ => objects::other(&mut sheet, object),
+    }
+    if matches!(kind.kind, "Deployment" | "StatefulSet" | "DaemonSet") {
+        workload::rollout(&mut sheet, kind, object, facts);
     }
     // kubectl shows none for these two.
     if let Some(events) = facts.events.as_ref().filter(|_| !matches!(kind.kind, "Namespace" | "Secret")) {

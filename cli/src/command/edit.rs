@@ -32,7 +32,7 @@ Examples:
 The editor is $KUBE_EDITOR, else $EDITOR, else vi.")]
 pub(crate) struct Args {
     /// TYPE NAME.., or TYPE/NAME..; several are edited one after the other.
-    #[arg(value_name = "RESOURCE")]
+    #[arg(value_name = "RESOURCE", value_parser = crate::resource::TypeWords, hide_possible_values = true)]
     resources: Vec<String>,
     #[command(flatten)]
     files: FileArgs,

@@ -42,7 +42,7 @@ Examples:
   dunlin get pods -o custom-columns=NAME:.metadata.name,NODE:.spec.nodeName")]
 pub(crate) struct Args {
     /// TYPE or TYPE,TYPE, then names; or TYPE/NAME. Types by any of their names, for instance po or configmaps.
-    #[arg(value_name = "RESOURCE")]
+    #[arg(value_name = "RESOURCE", value_parser = resource::TypeWords, hide_possible_values = true)]
     resources: Vec<String>,
     #[command(flatten)]
     files: FileArgs,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     api,
     client::Response,
+    command::container,
     document::{items, text},
     failure::{Failures, UsageError},
     resource,
@@ -23,9 +24,10 @@ Examples:
   dunlin logs ticker -f --tail=10
   dunlin logs crasher --previous                  of the run before the current one
   dunlin logs web -c sidecar --since=5m --timestamps
+  dunlin logs deployment/web --all-pods -f        of all its pods, each line with its pod's name
   dunlin logs -l app=web --prefix --all-containers")]
 pub(crate) struct Args {
-    /// POD or pod/POD, optionally followed by the container.
+    /// POD, pod/POD, or TYPE/NAME of a workload for one of its pods; optionally followed by the container.
     #[arg(value_name = "POD", num_args = 0..=2)]
     pod: Vec<String>,
     /// Container, needed when the pod has several.
@@ -58,9 +60,15 @@ pub(crate) struct Args {
     /// All pods with these labels.
     #[arg(long, short = 'l', value_name = "LABELS", conflicts_with = "pod")]
     selector: Option<String>,
+    /// All pods of a workload, with their names before each line.
+    #[arg(long, conflicts_with = "selector")]
+    all_pods: bool,
     /// Put pod and container before each line.
     #[arg(long)]
     prefix: bool,
+    /// Go on with the other logs when one cannot be read.
+    #[arg(long)]
+    ignore_errors: bool,
     /// Pods followed at once at most.
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     max_log_requests: usize,
@@ -100,7 +108,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
         while let Some(ended) = tasks.join_next().await {
             failures.note(ended.unwrap_or_else(|error| Err(error.into())))?;
         }
-        return failures.into_result();
+        return args.outcome(failures);
     }
     for log in logs {
         let query = args.query(&log);
@@ -111,7 +119,7 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
         };
         failures.note(printed)?;
     }
-    failures.into_result()
+    args.outcome(failures)
 }
 
 /// Finds the pods and their containers.
@@ -126,14 +134,10 @@ async fn logs(args: &Args, session: &Session) -> Result<Vec<Log>> {
             }
             items(&list, &["items"]).to_vec()
         }
-        (None, Some(name)) => {
-            let name = match name.split_once('/') {
-                None => name,
-                Some((typed, name)) if resource::same(resource::find(typed)?, kind) => name,
-                Some(_) => return Err(UsageError(format!("{name:?} is no pod; only pods have logs")).into()),
-            };
-            vec![session.api.get(&api::object(kind, &session.namespace, name), &[]).await?]
-        }
+        (None, Some(name)) => match name.split_once('/') {
+            None => vec![session.api.get(&api::object(kind, &session.namespace, name), &[]).await?],
+            Some((typed, name)) => of_workload(args, typed, name, session).await?,
+        },
         (None, None) => {
             return Err(UsageError("which pod? Name one, or select pods with -l".to_owned()).into());
         }
@@ -144,12 +148,32 @@ async fn logs(args: &Args, session: &Session) -> Result<Vec<Log>> {
         for container in containers(args, pod)? {
             logs.push(Log {
                 path: format!("{}/log", api::object(kind, &session.namespace, name)),
-                prefix: if args.prefix { format!("[pod/{name}/{container}] ") } else { String::new() },
+                prefix: if args.prefix || args.all_pods {
+                    format!("[pod/{name}/{container}] ")
+                } else {
+                    String::new()
+                },
                 container,
             });
         }
     }
     Ok(logs)
+}
+
+/// The pod that is meant by `TYPE/NAME`, or all its pods if they are asked for.
+async fn of_workload(args: &Args, typed: &str, name: &str, session: &Session) -> Result<Vec<Value>> {
+    let mut pods = container::pods(typed, name, session).await?;
+    if pods.is_empty() {
+        return Err(anyhow!("error finding pods of {typed}/{name}: it has none"));
+    }
+    if !args.all_pods {
+        if pods.len() > 1 {
+            let (count, first) = (pods.len(), text(&pods[0], &["metadata", "name"]));
+            terminal::remark(&format!("Found {count} pods, using pod/{first}"));
+        }
+        pods.truncate(1);
+    }
+    Ok(pods)
 }
 
 /// The containers of a pod to read: the one named, all, or the only one there is.
@@ -168,8 +192,8 @@ fn containers(args: &Args, pod: &Value) -> Result<Vec<String>> {
     }
     if let Some(container) = args.container.as_ref().or_else(|| args.pod.get(1)) {
         if !all().contains(container) {
-            let known = all().join(", ");
-            return Err(anyhow!("container {container} is not valid for pod {name}; it has {known}"));
+            let known = container::all_names(pod);
+            return Err(anyhow!("container {container} is not valid for pod {name} out of: {known}"));
         }
         return Ok(vec![container.clone()]);
     }
@@ -178,7 +202,7 @@ fn containers(args: &Args, pod: &Value) -> Result<Vec<String>> {
         [one] => Ok(vec![one.clone()]),
         several if several.iter().any(|container| container == default) => Ok(vec![default.to_owned()]),
         [first, ..] => {
-            terminal::remark(&format!("Defaulted container {first:?} out of: {}", all().join(", ")));
+            terminal::remark(&format!("Defaulted container {first:?} out of: {}", container::all_names(pod)));
             Ok(vec![first.clone()])
         }
         [] => Err(anyhow!("pod {name} has no containers")),
@@ -200,6 +224,11 @@ async fn copy(mut response: Response, prefix: &str) -> Result<()> {
 }
 
 impl Args {
+    /// Errors have been told; whether they also count.
+    fn outcome(&self, failures: Failures) -> Result<()> {
+        if self.ignore_errors { Ok(()) } else { failures.into_result() }
+    }
+
     fn query(&self, log: &Log) -> Vec<(&'static str, String)> {
         let mut query = vec![("container", log.container.clone())];
         let flags = [("follow", self.follow), ("previous", self.previous), ("timestamps", self.timestamps)];

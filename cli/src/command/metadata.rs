@@ -20,7 +20,7 @@ use super::get::SelectArgs;
 #[group(skip)]
 pub(crate) struct Args {
     /// TYPE NAME.. or TYPE/NAME.., then KEY=VALUE to set and KEY- to remove.
-    #[arg(required = true, value_name = "OBJECT|CHANGE")]
+    #[arg(required = true, value_name = "OBJECT|CHANGE", value_parser = resource::TypeWords, hide_possible_values = true)]
     words: Vec<String>,
     #[command(flatten)]
     select: SelectArgs,

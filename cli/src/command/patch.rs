@@ -29,7 +29,7 @@ Examples:
   dunlin patch deploy web --subresource=scale --type=merge -p '{\"spec\":{\"replicas\":2}}'")]
 pub(crate) struct Args {
     /// TYPE NAME.., or TYPE/NAME..
-    #[arg(value_name = "RESOURCE")]
+    #[arg(value_name = "RESOURCE", value_parser = crate::resource::TypeWords, hide_possible_values = true)]
     resources: Vec<String>,
     #[command(flatten)]
     files: FileArgs,

@@ -1,9 +1,11 @@
 //! Objects that a command works on one by one: named by words, or by manifests.
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::{
     api,
+    document::{items, text},
     failure::UsageError,
     manifest::{self, FileArgs, Manifest},
     resource::{self, Kind},
@@ -39,6 +41,41 @@ impl Target {
     pub(super) fn reference(&self) -> String {
         resource::reference(self.kind, &self.name)
     }
+}
+
+/// An object that was read, by which it is changed.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Where it is.
+    pub(super) target: Target,
+    /// As it was.
+    pub(super) object: Value,
+}
+
+/// Which objects, beside those that are named.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ObjectArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// All objects of the type with these labels.
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    selector: Option<String>,
+}
+
+impl ObjectArgs {
+    /// Files alone, for a command whose `-l` means something else.
+    pub(super) const fn of_files(files: FileArgs) -> Self {
+        Self { files, selector: None }
+    }
+}
+
+/// What a type without a name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    /// All objects of the type in the namespace.
+    All,
+    /// A mistake.
+    Refused,
 }
 
 impl From<Manifest> for Target {
@@ -77,4 +114,62 @@ pub(super) async fn named(
         );
     }
     Ok(targets)
+}
+
+/// Reads the objects that words, files or a selector mean; one that cannot be read is an error of its own.
+///
+/// # Errors
+/// [`UsageError`] when they mean none, or a type without a name that needs one; else as [`manifest::read`].
+pub(super) async fn found(
+    words: &[String],
+    args: &ObjectArgs,
+    unnamed: Unnamed,
+    session: &Session,
+) -> Result<Vec<Result<Found>>> {
+    let mut all = Vec::new();
+    if words.is_empty() && args.files.filenames.is_empty() {
+        return Err(UsageError("required resource not specified".to_owned()).into());
+    }
+    let whole_types =
+        args.files.filenames.is_empty() && !words.iter().any(|word| word.contains('/')) && words.len() == 1;
+    if !whole_types {
+        if args.selector.is_some() {
+            return Err(UsageError("names and selectors cannot be combined".to_owned()).into());
+        }
+        for target in named(words, &args.files, session).await? {
+            all.push(match target {
+                Ok(target) => read(target, session).await,
+                Err(error) => Err(error),
+            });
+        }
+        return Ok(all);
+    }
+    if unnamed == Unnamed::Refused && args.selector.is_none() {
+        return Err(UsageError("resource(s) were provided, but no name was specified".to_owned()).into());
+    }
+    let query: Vec<(&str, &str)> =
+        args.selector.as_deref().map(|selector| ("labelSelector", selector)).into_iter().collect();
+    for selection in resource::resolve(words, &session.api).await? {
+        let path = api::collection(selection.kind, Some(&session.namespace));
+        let list = session.api.list(&path, &query).await?;
+        all.extend(items(&list, &["items"]).iter().map(|object| {
+            let mut object = object.clone();
+            // Entries of a list do not say what they are.
+            object["apiVersion"] = selection.kind.api_version().into();
+            object["kind"] = selection.kind.kind.into();
+            let target = Target {
+                kind: selection.kind,
+                namespace: text(&object, &["metadata", "namespace"]).to_owned(),
+                name: text(&object, &["metadata", "name"]).to_owned(),
+            };
+            Ok(Found { target, object })
+        }));
+    }
+    Ok(all)
+}
+
+/// Reads one object.
+async fn read(target: Target, session: &Session) -> Result<Found> {
+    let object = session.api.get(&target.path(), &[]).await?;
+    Ok(Found { target, object })
 }

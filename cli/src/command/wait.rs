@@ -32,7 +32,7 @@ Examples:
   dunlin wait --for=create -f pod.yaml")]
 pub(crate) struct Args {
     /// TYPE NAME.., TYPE/NAME.., or TYPE with --all or -l.
-    #[arg(value_name = "RESOURCE")]
+    #[arg(value_name = "RESOURCE", value_parser = resource::TypeWords, hide_possible_values = true)]
     resources: Vec<String>,
     /// condition=NAME[=STATUS], jsonpath=TEMPLATE[=VALUE], create or delete.
     #[arg(long = "for", value_name = "STATE")]

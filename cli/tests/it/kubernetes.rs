@@ -1,6 +1,7 @@
 //! The Kubernetes API as its clients meet it: the built coordinator over HTTPS, held against what a real 1.36 server answered, and
 //! driven by real clients.
 
+mod beside;
 mod bootstrap;
 mod certificates;
 mod client;

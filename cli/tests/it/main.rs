@@ -6,6 +6,7 @@
 mod backup;
 mod cluster;
 mod describing;
+mod draining;
 mod exec;
 mod https;
 mod identity;
@@ -18,6 +19,7 @@ mod objects;
 mod offline;
 mod pods;
 mod reboot;
+mod rolling;
 mod showing;
 mod site;
 mod static_pods;

@@ -5,18 +5,58 @@ use serde_json::Value;
 use super::{Sheet, time};
 use crate::document::{at, entries, items, plain, text};
 
+/// Which containers of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Containers {
+    /// Those that run before the others.
+    Init,
+    /// Those that the pod is for.
+    Main,
+}
+
+/// Whose containers or volumes they are, which decides how far they are indented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A pod.
+    Pod,
+    /// A template of pods.
+    Template,
+}
+
+impl Place {
+    /// Before the title.
+    pub(super) const fn outer(self) -> &'static str {
+        match self {
+            Self::Pod => "",
+            Self::Template => "  ",
+        }
+    }
+
+    /// Before a name, which is by less than a level deeper in a template.
+    pub(super) const fn inner(self) -> &'static str {
+        match self {
+            Self::Pod => "",
+            Self::Template => " ",
+        }
+    }
+}
+
 /// Describes one list of containers, if the pod has it.
-pub(super) fn describe(sheet: &mut Sheet, title: &str, pod: &Value, field: &str, statuses: &str) {
+pub(super) fn describe(sheet: &mut Sheet, pod: &Value, which: Containers, place: Place) {
+    let (title, field, statuses) = match which {
+        Containers::Init => ("Init Containers", "initContainers", "initContainerStatuses"),
+        Containers::Main => ("Containers", "containers", "containerStatuses"),
+    };
     let containers = items(pod, &["spec", field]);
     if containers.is_empty() {
         return;
     }
-    sheet.line(0, format!("{title}:"));
+    sheet.line(0, format!("{}{title}:", place.outer()));
     for container in containers {
         let name = text(container, &["name"]);
         let statuses = items(pod, &["status", statuses]);
         let status = statuses.iter().find(|status| text(status, &["name"]) == name);
-        sheet.line(1, format!("{name}:"));
+        sheet.line(1, format!("{}{name}:", place.inner()));
         basics(sheet, container, status);
         words(sheet, "Command", items(container, &["command"]));
         words(sheet, "Args", items(container, &["args"]));

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Facts, Sheet, container, pairs, time, volume};
+use super::{
+    Facts, Sheet,
+    container::{self, Containers, Place},
+    pairs, time, volume,
+};
 use crate::{
     age,
     document::{at, items, text},
@@ -17,10 +21,10 @@ pub(super) fn describe(sheet: &mut Sheet, pod: &Value, facts: &Facts) {
         }
     }
     sheet.field_if_any(0, "NominatedNodeName", text(pod, &["status", "nominatedNodeName"]));
-    container::describe(sheet, "Init Containers", pod, "initContainers", "initContainerStatuses");
-    container::describe(sheet, "Containers", pod, "containers", "containerStatuses");
+    container::describe(sheet, pod, Containers::Init, Place::Pod);
+    container::describe(sheet, pod, Containers::Main, Place::Pod);
     conditions(sheet, pod);
-    volume::describe(sheet, pod);
+    volume::describe(sheet, pod, Place::Pod);
     sheet.field_if_any(0, "QoS Class", text(pod, &["status", "qosClass"]));
     sheet.list(0, "Node-Selectors", &pairs(pod, &["spec", "nodeSelector"], "="));
     let tolerations: Vec<String> = items(pod, &["spec", "tolerations"]).iter().map(toleration).collect();
@@ -102,7 +106,7 @@ fn conditions(sheet: &mut Sheet, pod: &Value) {
     }
 }
 
-fn toleration(toleration: &Value) -> String {
+pub(super) fn toleration(toleration: &Value) -> String {
     let mut shown = text(toleration, &["key"]).to_owned();
     let value = text(toleration, &["value"]);
     if !value.is_empty() {

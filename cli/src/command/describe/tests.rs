@@ -216,3 +216,67 @@ fn small_kinds() {
     "#]],
     );
 }
+
+#[test]
+fn a_deployment_that_rolls_tells_what_it_waits_for() {
+    let template = |image: &str| json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": image}]}});
+    let set = |name: &str, image: &str, replicas: i64| {
+        let owner = json!([{"kind": "Deployment", "name": "web", "uid": "u", "controller": true}]);
+        json!({"metadata": {"name": name, "ownerReferences": owner},
+               "spec": {"replicas": replicas, "template": template(image)}, "status": {"replicas": replicas}})
+    };
+    let deployment = json!({
+        "metadata": {"name": "web", "namespace": "n", "uid": "u", "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z",
+                     "annotations": {"deployment.kubernetes.io/revision": "2"}},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("new"),
+                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}},
+        "status": {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "availableReplicas": 2, "unavailableReplicas": 1,
+                   "conditions": [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]},
+    });
+    let pod = json!({"metadata": {"name": "web-b-1"}, "status": {"phase": "Pending", "containerStatuses": [
+        {"name": "c", "state": {"waiting": {"reason": "ErrImagePull", "message": "nothing was pushed as new"}}},
+    ]}});
+    let facts = Facts {
+        pods: vec![pod],
+        related: vec![set("web-a", "old", 2), set("web-b", "new", 1)],
+        ..facts(&[])
+    };
+    check(
+        "deployments",
+        &deployment,
+        &facts,
+        &expect![[r#"
+            Name:                   web
+            Namespace:              n
+            CreationTimestamp:      Thu, 01 Jan 2026 00:00:00 +0000
+            Labels:                 <none>
+            Annotations:            deployment.kubernetes.io/revision: 2
+            Selector:               app=web
+            Replicas:               2 desired | 1 updated | 3 total | 2 available | 1 unavailable
+            StrategyType:           RollingUpdate
+            MinReadySeconds:        0
+            RollingUpdateStrategy:  0 max unavailable, 25% max surge
+            Pod Template:
+              Labels:  app=web
+              Containers:
+               c:
+                Image:         new
+                Port:          <none>
+                Host Port:     <none>
+                Environment:   <none>
+                Mounts:        <none>
+              Volumes:         <none>
+              Node-Selectors:  <none>
+              Tolerations:     <none>
+            Conditions:
+              Type           Status  Reason
+              ----           ------  ------
+              Progressing    True    ReplicaSetUpdated
+            OldReplicaSets:  web-a (2/2 replicas created)
+            NewReplicaSet:   web-b (1/1 replicas created)
+            Rollout:         Waiting for deployment "web" rollout to finish: 1 out of 2 new replicas have been updated...
+                             web-b-1: c: ErrImagePull: nothing was pushed as new
+            Events:          <none>
+        "#]],
+    );
+}

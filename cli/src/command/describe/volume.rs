@@ -2,19 +2,20 @@
 
 use serde_json::Value;
 
-use super::Sheet;
+use super::{Sheet, container::Place};
 use crate::document::{items, plain, text};
 
 /// Describes all volumes.
-pub(super) fn describe(sheet: &mut Sheet, pod: &Value) {
+pub(super) fn describe(sheet: &mut Sheet, pod: &Value, place: Place) {
     let volumes = items(pod, &["spec", "volumes"]);
+    let title = format!("{}Volumes", place.outer());
     if volumes.is_empty() {
-        sheet.field(0, "Volumes", "<none>");
+        sheet.field(0, &title, "<none>");
         return;
     }
-    sheet.line(0, "Volumes:");
+    sheet.line(0, format!("{title}:"));
     for volume in volumes {
-        sheet.line(1, format!("{}:", text(volume, &["name"])));
+        sheet.line(1, format!("{}{}:", place.inner(), text(volume, &["name"])));
         source(sheet, volume);
     }
 }
