@@ -10,6 +10,7 @@ mod golden;
 mod kubectl;
 mod kubectl_golden;
 mod kubectl_pods;
+mod kubectl_sets;
 mod kubectl_tour;
 mod kubectl_views;
 mod kubectl_workloads;

@@ -1,5 +1,6 @@
 //! Objects that controllers have made, from their owner as stored.
 
+mod daemon;
 mod stateful;
 
 use std::sync::Arc;
@@ -55,6 +56,10 @@ pub fn build(kind: &Kind, owner: &Value, what: &Blueprint) -> Vec<Made> {
         }
         Blueprint::StatefulPods { revision, pods, .. } => {
             pods.iter().map(|wanted| stateful::stateful_pod(kind, owner, revision, wanted)).collect()
+        }
+        Blueprint::DaemonPods { nodes, hash, template_generation } => {
+            let pod = |node: &String| daemon::daemon_pod(kind, owner, node, hash, *template_generation);
+            nodes.iter().map(|node| made("v1", "Pod", pod(node))).collect()
         }
         Blueprint::Claims { claims } => {
             claims.iter().filter_map(|wanted| stateful::claim(kind, owner, wanted)).collect()

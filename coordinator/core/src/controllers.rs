@@ -9,6 +9,7 @@ mod claim;
 mod conditions;
 pub mod create;
 pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;

@@ -4,6 +4,7 @@
 //! from [`Keys`], ask [`Reconciler::plan`] about each, and place what the [`Queue`] pops. Carrying out is the caller's.
 
 mod budgets;
+mod daemons;
 mod keys;
 mod services;
 mod workloads;
@@ -65,6 +66,7 @@ impl Reconciler {
         let before = self.view.apply_pod(key, json, now)?;
         let Some(after) = self.view.pod(key).cloned() else { return Ok(Needs::Nothing) };
         let needs = self.enqueue(key, before.as_deref(), &after);
+        self.note_daemon_failure(key, before.as_deref(), &after, now);
         self.touch_controllers_of(key, before.as_deref(), Some(&after));
         if before.as_ref().is_some_and(|before| holds(before) && !holds(&after)) {
             self.queue.changed(Hint::PodGone);
@@ -88,9 +90,10 @@ impl Reconciler {
         let before = self.view.apply_node(node, json)?;
         let after = self.view.node(node).and_then(|entry| entry.info.clone());
         self.touch_services_on(node, before.as_deref(), after.as_deref());
-        if let Some(hint) = after.and_then(|after| node_hint(before.as_deref(), &after)) {
+        if let Some(hint) = after.as_ref().and_then(|after| node_hint(before.as_deref(), after)) {
             self.queue.changed(hint);
         }
+        self.touch_daemon_sets(before.as_deref(), after.as_deref());
         self.keys.touch(Key::Node(node.clone()));
         Ok(())
     }
@@ -181,6 +184,7 @@ impl Reconciler {
     pub fn forget_node(&mut self, node: &NodeName, now: Timestamp) {
         let before = self.view.delete_node(node, now);
         self.touch_services_on(node, before.as_deref(), None);
+        self.forget_daemons_of(node, before.as_deref());
         self.keys.touch(Key::Node(node.clone()));
     }
 

@@ -5,6 +5,7 @@
 //! where Kubernetes draws lots. The order of pods and when to try one again is the [`Queue`]'s.
 
 mod affinity;
+mod eligibility;
 mod explain;
 mod filter;
 mod queue;
@@ -12,6 +13,7 @@ mod score;
 
 use dunlin_link::NodeName;
 
+pub(crate) use eligibility::{Eligibility, eligibility, target};
 pub use explain::{GATED_MESSAGE, Reason, Unschedulable};
 pub use queue::{Hint, Queue};
 

@@ -9,6 +9,7 @@ mod bootstrap_token;
 mod budgets;
 mod certificate_request;
 mod claim;
+mod daemon_failures;
 mod decode;
 mod entry;
 pub mod job_pod;
@@ -36,6 +37,7 @@ pub use affiliation::{Affiliation, Controller, Labels};
 pub use bootstrap_token::BootstrapToken;
 pub use certificate_request::CertificateRequest;
 pub use claim::{Claim, ClaimOwner};
+pub use daemon_failures::DaemonFailures;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
 pub use job_pod::JobPod;
@@ -83,6 +85,7 @@ pub struct View {
     /// The same for labels and controllers.
     affiliations: HashSet<Arc<Affiliation>>,
     budgets: BTreeMap<ObjectKey, Budget>,
+    daemon_failures: DaemonFailures,
     /// PersistentVolumeClaims.
     claims: HashMap<ObjectKey, Claim>,
     /// Pods without controller, by namespace.
@@ -126,6 +129,7 @@ impl View {
             templates: HashSet::new(),
             affiliations: HashSet::new(),
             budgets: BTreeMap::new(),
+            daemon_failures: DaemonFailures::default(),
             claims: HashMap::new(),
             orphans: HashMap::new(),
             workloads: Workloads::default(),
@@ -238,6 +242,16 @@ impl View {
     /// Services and their endpoints.
     pub fn services(&self) -> &services::Services {
         &self.services
+    }
+
+    /// Failures of DaemonSets' pods, to note more.
+    pub fn daemon_failures_mut(&mut self) -> &mut DaemonFailures {
+        &mut self.daemon_failures
+    }
+
+    /// Failures of DaemonSets' pods.
+    pub fn daemon_failures(&self) -> &DaemonFailures {
+        &self.daemon_failures
     }
 
     /// Pods whose controller is the object of this uid, by name.

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod certificates;
+mod daemon_sets;
 mod mirrors;
 mod security;
 mod services;

@@ -37,7 +37,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         CONTAINER_COLUMNS[1],
         Column::wide("Selector", "Which pods are its own."),
     ],
-    inert: Some("no controller acts on it yet"),
+    inert: None,
     generation: Generation::CountsSpecChanges,
     default: defaults,
     prepare_create: |object, _| {

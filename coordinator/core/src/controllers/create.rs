@@ -46,6 +46,15 @@ pub enum Blueprint {
         /// Which.
         pods: Vec<StatefulPod>,
     },
+    /// Pods of a DaemonSet.
+    DaemonPods {
+        /// One for each of these nodes.
+        nodes: Vec<String>,
+        /// Hash of the template.
+        hash: String,
+        /// How often the template has changed.
+        template_generation: Option<i64>,
+    },
     /// Claims of a StatefulSet's pods that are there already.
     Claims {
         /// Which.

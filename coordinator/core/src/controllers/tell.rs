@@ -13,6 +13,8 @@ pub enum Component {
     Job,
     /// Of CronJobs.
     CronJob,
+    /// Of DaemonSets.
+    DaemonSet,
     /// Of StatefulSets.
     StatefulSet,
     /// Of what is removed some time after it has ended.
@@ -38,6 +40,7 @@ impl Component {
     /// Its name in events.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::DaemonSet => "daemonset-controller",
             Self::Deployment => "deployment-controller",
             Self::ReplicaSet => "replicaset-controller",
             Self::ReplicationController => "replication-controller",
@@ -56,6 +59,7 @@ impl Component {
         match self {
             Self::EndpointSlice => "endpointslice-controller",
             Self::EndpointSliceMirroring => "endpointslicemirroring-controller",
+            Self::DaemonSet => "daemon-set-controller",
             other => other.name(),
         }
     }

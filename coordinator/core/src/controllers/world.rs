@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dunlin_api::{Kind, kind, patch::merge, time::format_time};
+use dunlin_link::NodeName;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -113,7 +114,10 @@ impl World {
                 "phase": "Running",
                 "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": format_time(self.now) }],
             });
-            let patch = json!({ "spec": { "nodeName": "n1" }, "status": status });
+            let terms = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+            let pinned = pod.pointer(&format!("{terms}/0/matchFields/0/values/0"));
+            let node = pinned.cloned().unwrap_or_else(|| "n1".into());
+            let patch = json!({ "spec": { "nodeName": node }, "status": status });
             let mut new = pod.clone();
             merge(&mut new, patch.clone());
             self.store(&id_of(&pod), new);
@@ -303,7 +307,7 @@ impl World {
         let (reconciler, json) = (&mut self.reconciler, json.as_bytes());
         match id.resource.plural {
             "pods" => drop(reconciler.fold_pod(&id.key, json, self.now).unwrap()),
-            "nodes" => reconciler.fold_node(&dunlin_link::NodeName::new(&*id.key.name), json).unwrap(),
+            "nodes" => reconciler.fold_node(&NodeName::new(&*id.key.name), json).unwrap(),
             "services" => reconciler.fold_service(&id.key, json).unwrap(),
             "endpoints" => reconciler.fold_endpoints(&id.key, json).unwrap(),
             "endpointslices" => reconciler.fold_slice(&id.key, json).unwrap(),
@@ -321,7 +325,7 @@ impl World {
         match id.resource.plural {
             "pods" => self.reconciler.forget_pod(&id.key),
             "nodes" => {
-                self.reconciler.forget_node(&dunlin_link::NodeName::new(&*id.key.name), self.now);
+                self.reconciler.forget_node(&NodeName::new(&*id.key.name), self.now);
             }
             "services" => self.reconciler.forget_service(&id.key),
             "endpoints" => self.reconciler.forget_endpoints(&id.key),

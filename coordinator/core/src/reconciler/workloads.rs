@@ -11,8 +11,8 @@ use crate::{
     view::{
         Controller, DecodeError, Labels, ObjectId, PodInfo, Resource, Workload,
         workload::{
-            CONTROLLER_REVISIONS, CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS, REPLICATION_CONTROLLERS,
-            STATEFUL_SETS,
+            CONTROLLER_REVISIONS, CRON_JOBS, DAEMON_SETS, DEPLOYMENTS, JOBS, REPLICA_SETS,
+            REPLICATION_CONTROLLERS, STATEFUL_SETS,
         },
     },
 };
@@ -46,6 +46,8 @@ impl Reconciler {
         self.touch_owners_of(&id, before.as_ref(), None);
         if resource == JOBS {
             self.keys.touch(Key::Workload(id));
+        } else if let Some(Workload::DaemonSet(set)) = &before {
+            self.view.daemon_failures_mut().forget_set(&set.meta.uid);
         }
         self.touch_budgets_by_scale(&key.namespace);
     }
@@ -57,6 +59,7 @@ impl Reconciler {
                 controllers::replica_set::reconcile(&self.view, id, failure, now)
             }
             STATEFUL_SETS => controllers::stateful_set::reconcile(&self.view, &id.key, now),
+            DAEMON_SETS => controllers::daemon_set::reconcile(&self.view, &id.key, now),
             CRON_JOBS => controllers::cron_job::reconcile(&self.view, &id.key, now),
             JOBS => controllers::job::reconcile(&self.view, &id.key, now),
             _ => Plan::nothing(),

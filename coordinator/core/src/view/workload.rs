@@ -3,6 +3,7 @@
 //! Templates of pods are held as digests: a controller asks whether two are the same, and objects are made from what is stored.
 
 mod cron_job;
+mod daemon_set;
 mod deployment;
 mod indexes;
 mod job;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 pub(super) use self::meta::MetaShape;
 pub use self::{
     cron_job::{Concurrency, CronJob, CronJobStatus},
+    daemon_set::{DaemonSet, DaemonSetStatus, Rolling},
     deployment::{Deployment, DeploymentStatus, Strategy},
     indexes::Indexes,
     job::{FailureRule, Job, JobStatus, OnExitCodes, OnPodCondition, SuccessRule},
@@ -35,6 +37,7 @@ pub use self::{
     template::{HASH_LABEL, RevisionHash, TemplateDigest},
 };
 pub(crate) use self::{
+    daemon_set::{Network, tolerations},
     meta::LAST_APPLIED,
     template::{kept, restored},
 };
@@ -53,6 +56,8 @@ pub enum Workload {
     CronJob(Arc<CronJob>),
     /// A StatefulSet.
     StatefulSet(Arc<StatefulSet>),
+    /// A DaemonSet.
+    DaemonSet(Arc<DaemonSet>),
     /// A ControllerRevision: part of a StatefulSet or DaemonSet.
     Revision(Arc<Revision>),
     /// Anything else that has a scale; no controller here looks after it.
@@ -76,6 +81,8 @@ pub struct Workloads {
     by_namespace: HashMap<Arc<str>, BTreeSet<ObjectId>>,
     /// By the uid of their controller.
     controlled: HashMap<String, BTreeSet<ObjectId>>,
+    /// Those that a change of a node may concern.
+    daemon_sets: BTreeSet<ObjectId>,
 }
 
 /// Whether objects of a kind are held here.
@@ -92,6 +99,7 @@ impl Workload {
             Self::Job(job) => &job.meta,
             Self::CronJob(cron) => &cron.meta,
             Self::StatefulSet(set) => &set.meta,
+            Self::DaemonSet(set) => &set.meta,
             Self::Revision(revision) => &revision.meta,
             Self::Scaled(scaled) => &scaled.meta,
         }
@@ -103,7 +111,7 @@ impl Workload {
             Self::Deployment(deployment) => deployment.replicas,
             Self::ReplicaSet(set) => set.replicas,
             Self::StatefulSet(set) => set.replicas,
-            Self::Job(_) | Self::CronJob(_) | Self::Revision(_) => return None,
+            Self::Job(_) | Self::CronJob(_) | Self::DaemonSet(_) | Self::Revision(_) => return None,
             Self::Scaled(scaled) => scaled.replicas,
         })
     }
@@ -113,6 +121,7 @@ impl Workload {
         let selector = match (self, part) {
             (Self::Deployment(deployment), REPLICA_SETS) => &deployment.selector,
             (Self::StatefulSet(set), CONTROLLER_REVISIONS) => &set.selector,
+            (Self::DaemonSet(set), CONTROLLER_REVISIONS) => &set.selector,
             _ => return false,
         };
         selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
@@ -123,6 +132,7 @@ impl Workload {
         match self {
             Self::Deployment(_) | Self::CronJob(_) | Self::Revision(_) | Self::Scaled(_) => None,
             Self::StatefulSet(set) => set.selector.as_ref(),
+            Self::DaemonSet(set) => set.selector.as_ref(),
             Self::ReplicaSet(set) => set.selector.as_ref(),
             Self::Job(job) => job.selector.as_ref(),
         }
@@ -142,6 +152,9 @@ impl Workloads {
             self.controlled.entry(controller.uid.clone()).or_default().insert(id.clone());
         }
         self.by_namespace.entry(Arc::clone(&id.key.namespace)).or_default().insert(id.clone());
+        if id.resource == DAEMON_SETS {
+            self.daemon_sets.insert(id.clone());
+        }
         self.objects.insert(id.clone(), workload);
         Ok(before)
     }
@@ -150,6 +163,7 @@ impl Workloads {
     pub fn delete(&mut self, id: &ObjectId) -> Option<Workload> {
         let before = self.objects.remove(id)?;
         remove_from(&mut self.by_namespace, &id.key.namespace, id);
+        self.daemon_sets.remove(id);
         if let Some(controller) = &before.meta().controller {
             remove_from(&mut self.controlled, &controller.uid, id);
         }
@@ -201,6 +215,22 @@ impl Workloads {
         }
     }
 
+    /// A DaemonSet.
+    pub fn daemon_set(&self, key: &ObjectKey) -> Option<&Arc<DaemonSet>> {
+        match self.get(&ObjectId { resource: DAEMON_SETS, key: key.clone() })? {
+            Workload::DaemonSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// All DaemonSets of all namespaces.
+    pub fn daemon_sets(&self) -> impl Iterator<Item = (&ObjectId, &Arc<DaemonSet>)> {
+        self.daemon_sets.iter().filter_map(|id| match self.objects.get(id)? {
+            Workload::DaemonSet(set) => Some((id, set)),
+            _ => None,
+        })
+    }
+
     /// A ControllerRevision.
     pub fn revision(&self, key: &ObjectKey) -> Option<&Arc<Revision>> {
         match self.get(&ObjectId { resource: CONTROLLER_REVISIONS, key: key.clone() })? {
@@ -245,6 +275,7 @@ fn decoder(resource: Resource) -> Option<Decode> {
         }
         CRON_JOBS => |json| Ok(Workload::CronJob(Arc::new(CronJob::decode(json)?))),
         STATEFUL_SETS => |json| Ok(Workload::StatefulSet(Arc::new(StatefulSet::decode(json)?))),
+        DAEMON_SETS => |json| Ok(Workload::DaemonSet(Arc::new(DaemonSet::decode(json)?))),
         CONTROLLER_REVISIONS => |json| Ok(Workload::Revision(Arc::new(Revision::decode(json)?))),
         JOBS => |json| Ok(Workload::Job(Arc::new(Job::decode(json)?))),
         other if other.kind()?.scale.is_some() => {
@@ -291,6 +322,9 @@ pub const DEPLOYMENTS: Resource = Resource { group: "apps", plural: "deployments
 
 /// StatefulSets.
 pub const STATEFUL_SETS: Resource = Resource { group: "apps", plural: "statefulsets" };
+
+/// DaemonSets.
+pub const DAEMON_SETS: Resource = Resource { group: "apps", plural: "daemonsets" };
 
 /// ControllerRevisions.
 pub const CONTROLLER_REVISIONS: Resource = Resource { group: "apps", plural: "controllerrevisions" };

@@ -50,7 +50,7 @@ pub(super) async fn run_pending(cluster: &Cluster) {
     }
 }
 
-async fn run(cluster: &Cluster, pod: &Value) {
+pub(super) async fn run(cluster: &Cluster, pod: &Value) {
     let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
     let name = pod["metadata"]["name"].as_str().unwrap();
     let patched = cluster.service.patch(&admin(), reference("Pod", name), "status", &ready).await;

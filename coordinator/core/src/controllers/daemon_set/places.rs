@@ -1,0 +1,85 @@
+//! The places of a DaemonSet: every node, with what it means to the set and the pods that are there or meant to be.
+
+use std::collections::BTreeMap;
+
+use dunlin_link::NodeName;
+
+use super::{
+    super::{
+        Plan,
+        claim::{self, Claiming, Ended},
+    },
+    BY, Pod,
+};
+use crate::{
+    scheduler::{self, Eligibility},
+    view::{ObjectId, View, workload::DaemonSet},
+};
+
+/// All places by the name of their node, in one pass over nodes and pods.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) by_node: BTreeMap<NodeName, Place>,
+}
+
+/// One node.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// What it means to the set; `None` when there is no such node.
+    pub(super) eligibility: Option<Eligibility>,
+    /// The pods there, the first to keep first.
+    pub(super) pods: Vec<Pod>,
+    /// Pods that have ended and only wait for somebody to let them go.
+    pub(super) ended: Vec<Pod>,
+}
+
+impl Places {
+    /// Finds them, and adds to the plan what has to be done so that pods say whose they are.
+    pub(super) fn of(view: &View, id: &ObjectId, set: &DaemonSet, plan: &mut Plan) -> Self {
+        let selector = set.selector.as_ref();
+        let claiming = Claiming { selector, includes: &|_| true, ended: Ended::Adopted, by: BY };
+        let claimed = claim::pods_by(view, id, &set.meta, &claiming);
+        plan.actions.extend(claimed.actions);
+        let mut by_node = BTreeMap::new();
+        for (name, entry) in view.nodes() {
+            if let Some(info) = &entry.info {
+                by_node.insert(name.clone(), Place::new(Some(set.eligibility(info))));
+            }
+        }
+        for pod in claimed.pods {
+            let Some(node) = scheduler::target(&pod.1) else { continue };
+            let place = by_node.entry(NodeName::new(node)).or_insert_with(|| Place::new(None));
+            let has_ended = pod.1.phase.finished() && pod.1.deletion.is_some();
+            if has_ended { &mut place.ended } else { &mut place.pods }.push(pod);
+        }
+        for place in by_node.values_mut() {
+            place.pods.sort_by(|(key, pod), (other_key, other)| {
+                let rank = |pod: &crate::view::PodInfo| (pod.node.is_none() || pod.assumed, pod.created);
+                rank(pod).cmp(&rank(other)).then_with(|| key.cmp(other_key))
+            });
+        }
+        Self { by_node }
+    }
+
+    /// How many nodes should have a pod.
+    pub(super) fn desired(&self) -> i64 {
+        let desired = self.by_node.values().filter(|place| place.runs()).count();
+        i64::try_from(desired).unwrap_or(i64::MAX)
+    }
+
+    /// All pods, those that ended included.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.by_node.values().flat_map(|place| place.pods.iter().chain(&place.ended))
+    }
+}
+
+impl Place {
+    fn new(eligibility: Option<Eligibility>) -> Self {
+        Self { eligibility, pods: Vec::new(), ended: Vec::new() }
+    }
+
+    /// Whether a pod should run there.
+    pub(super) fn runs(&self) -> bool {
+        self.eligibility == Some(Eligibility::Runs)
+    }
+}

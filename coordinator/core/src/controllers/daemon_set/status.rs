@@ -1,0 +1,80 @@
+//! `status` of a DaemonSet: on how many nodes its pods should be, are, and serve.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{Action, WorkloadAction},
+    BY, Look,
+    places::Places,
+};
+use crate::view::{
+    ObjectId,
+    workload::{DaemonSet, DaemonSetStatus},
+};
+
+/// Writes the status if it changed, and notes when a pod becomes available by time alone.
+pub(super) fn write(look: &mut Look<'_>, places: &Places, collisions: i64) {
+    let times = places.pods().filter_map(|(_, pod)| pod.available_at(look.min_ready()));
+    if let Some(at) = times.filter(|at| *at > look.now).min() {
+        look.plan.wake_at(at);
+    }
+    let status = counted(look, places, collisions);
+    if status != look.set.status {
+        let action = patch(look.id, look.set, json!({ "status": written(&status) }));
+        look.plan.actions.push(action);
+    }
+}
+
+/// Notes how many other templates had the name that the newest revision was to get.
+pub(super) fn note_collisions(id: &ObjectId, set: &DaemonSet, collisions: i64) -> Option<Action> {
+    let is_known = set.status.collision_count.unwrap_or(0) == collisions;
+    (!is_known).then(|| patch(id, set, json!({ "status": { "collisionCount": collisions } })))
+}
+
+fn counted(look: &Look<'_>, places: &Places, collisions: i64) -> DaemonSetStatus {
+    let known = &look.set.status;
+    let mut status = DaemonSetStatus {
+        observed_generation: look.set.meta.generation,
+        desired_number_scheduled: places.desired(),
+        // It is said only once there was one.
+        collision_count: if collisions > 0 { Some(collisions) } else { known.collision_count },
+        conditions: known.conditions.clone(),
+        ..DaemonSetStatus::default()
+    };
+    for place in places.by_node.values().filter(|place| place.eligibility.is_some()) {
+        let Some((_, pod)) = place.pods.first() else { continue };
+        if !place.runs() {
+            status.number_misscheduled += 1;
+            continue;
+        }
+        status.current_number_scheduled += 1;
+        status.number_ready += i64::from(pod.is_ready());
+        status.number_available += i64::from(look.is_available(pod));
+        status.updated_number_scheduled += i64::from(look.is_updated(pod));
+    }
+    status.number_unavailable = status.desired_number_scheduled - status.number_available;
+    status
+}
+
+fn patch(id: &ObjectId, set: &DaemonSet, patch: Value) -> Action {
+    let (id, uid) = (id.clone(), Arc::clone(&set.meta.uid));
+    Action::Workload(BY, WorkloadAction::Patch { id, uid, subresource: "status", patch })
+}
+
+/// The fields as they are written; zero counts that Kubernetes leaves out are taken away.
+fn written(status: &DaemonSetStatus) -> Value {
+    let counted = |count: i64| if count == 0 { Value::Null } else { count.into() };
+    json!({
+        "observedGeneration": counted(status.observed_generation),
+        "desiredNumberScheduled": status.desired_number_scheduled,
+        "currentNumberScheduled": status.current_number_scheduled,
+        "updatedNumberScheduled": counted(status.updated_number_scheduled),
+        "numberMisscheduled": status.number_misscheduled,
+        "numberReady": status.number_ready,
+        "numberAvailable": counted(status.number_available),
+        "numberUnavailable": counted(status.number_unavailable),
+        "collisionCount": status.collision_count,
+    })
+}

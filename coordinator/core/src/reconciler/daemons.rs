@@ -1,0 +1,53 @@
+//! What nodes and failed pods mean to DaemonSets.
+
+use dunlin_link::NodeName;
+use jiff::Timestamp;
+
+use super::{Key, Reconciler};
+use crate::{
+    ObjectKey,
+    scheduler::Eligibility,
+    view::{NodeInfo, Phase, PodInfo, workload::DAEMON_SETS},
+};
+
+impl Reconciler {
+    /// Looks again at DaemonSets to which a node means something else than before. Most changes of nodes concern none.
+    pub(super) fn touch_daemon_sets(&mut self, before: Option<&NodeInfo>, after: Option<&NodeInfo>) {
+        let Self { view, keys, .. } = self;
+        for (id, set) in view.workloads().daemon_sets() {
+            let meaning =
+                |node: Option<&NodeInfo>| node.map_or(Eligibility::Leaves, |node| set.eligibility(node));
+            if meaning(before) != meaning(after) {
+                keys.touch(Key::Workload(id.clone()));
+            }
+        }
+    }
+
+    /// Notes when a pod of a DaemonSet has failed, so that the next does not come at once every time.
+    pub(super) fn note_daemon_failure(
+        &mut self,
+        key: &ObjectKey,
+        before: Option<&PodInfo>,
+        after: &PodInfo,
+        now: Timestamp,
+    ) {
+        let is_known = before.is_some_and(|before| before.uid == after.uid && before.phase == Phase::Failed);
+        if is_known || after.phase != Phase::Failed {
+            return;
+        }
+        let (Some(node), Some(owner)) = (&after.node, &after.affiliation.controller) else { return };
+        if owner.resource() != Some(DAEMON_SETS) {
+            return;
+        }
+        let set = ObjectKey { namespace: key.namespace.clone(), name: owner.name.as_str().into() };
+        let set = self.view.workloads().daemon_set(&set).filter(|set| *set.meta.uid == *owner.uid);
+        let Some(generation) = set.map(|set| set.status.observed_generation) else { return };
+        self.view.daemon_failures_mut().note(&owner.uid, generation, node, now);
+    }
+
+    /// Forgets what happened on a node that is gone.
+    pub(super) fn forget_daemons_of(&mut self, node: &NodeName, before: Option<&NodeInfo>) {
+        self.view.daemon_failures_mut().forget_node(node);
+        self.touch_daemon_sets(before, None);
+    }
+}
