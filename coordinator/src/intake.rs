@@ -13,6 +13,7 @@ use dunlin_coordinator_core::{
 use dunlin_link::{
     NodeName, PodUid,
     assignment::Refusal,
+    node_state::NodeState,
     session::registry::CloneNews,
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
@@ -71,6 +72,17 @@ impl Intake {
         self.tell(node, Liveness::Live).await;
         if let Err(status) = self.inner.register(node, &facts).await {
             tracing::error!(%node, error = status.message(), "a node cannot be registered");
+        }
+    }
+
+    /// The node tells what it runs short of, whether it goes down, and which images it has.
+    pub async fn state(&self, node: &NodeName, state: NodeState) {
+        let object = ObjectRef { kind: node_kind(), namespace: "", name: node.as_str() };
+        let now = self.inner.clock.now();
+        let merge = |stored: &mut Value| node_status::merge_state(stored, &state, now);
+        let merged = self.inner.service.modify(&User::node(node), object, "status", None, merge).await;
+        if let Err(error @ ModifyError::Refused(_)) = merged {
+            tracing::warn!(%node, %error, "a node's state cannot be stored");
         }
     }
 

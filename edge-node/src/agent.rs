@@ -22,7 +22,9 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
-    node::{ChangeTicket, NodeCore, Told, WriteTicket},
+    check::Outcome,
+    node::{ChangeTicket, CheckKey, Look, NodeCore, Told, WriteTicket},
+    pressure::Signals,
     reasons,
     sandbox::{Request, State},
 };
@@ -54,6 +56,7 @@ use self::{
 use crate::{
     local::Local,
     modules::{Fetched, Modules},
+    prober::Prober,
     sandbox::Addressed,
     session::SessionHandle,
     statics::Scan,
@@ -70,6 +73,9 @@ pub(crate) struct Agent {
     session: SessionHandle,
     shared: Arc<Shared>,
     requests: Requests,
+    prober: Prober,
+    /// Looks at containers that are under way, or wait for their turn: at most three for each.
+    checks: JoinSet<(CheckKey, Outcome)>,
     fetches: JoinSet<Fetched>,
     writes: FuturesUnordered<BoxFuture<'static, (WriteTicket, io::Result<()>)>>,
     /// Who waits for a change to be durable.
@@ -77,6 +83,8 @@ pub(crate) struct Agent {
     changes: u64,
     /// Whether the last write to the local state failed.
     is_state_failing: bool,
+    /// Who waits for the end of the node's pods, because the machine goes down.
+    shutting_down: Vec<oneshot::Sender<()>>,
     /// Who follows the log of a container that runs.
     followers: HashMap<ContainerId, watch::Sender<bool>>,
     /// What the manifests of static pods hold, for the coordinator to show.
@@ -104,6 +112,8 @@ enum Input {
     LiveContainer { uid: PodUid, container: String, reply: oneshot::Sender<Result<ContainerId, String>> },
     Endpoint { uid: PodUid, port: u16, reply: oneshot::Sender<Result<SocketAddr, String>> },
     Inspect(inspect::Inspect),
+    IsShort { signals: Signals, reply: oneshot::Sender<bool> },
+    Looked(Box<Look>),
 }
 
 /// What the loop waits for besides the store, files and fetches.
@@ -119,6 +129,7 @@ impl Agent {
         loop {
             self.carry();
             self.requests.flush();
+            self.tell_of_shutdown();
             let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
             tokio::select! {
                 biased;
@@ -136,6 +147,10 @@ impl Agent {
                 Some(fetched) = self.fetches.join_next(), if !self.fetches.is_empty() => match fetched {
                     Ok(fetched) => self.handle_fetched(fetched),
                     Err(error) => tracing::error!(%error, "a fetch ended without an answer"),
+                },
+                Some(checked) = self.checks.join_next(), if !self.checks.is_empty() => match checked {
+                    Ok((key, outcome)) => self.core.handle_checked(&key, outcome, self.clock.now()),
+                    Err(error) => tracing::error!(%error, "a look at a container ended without an answer"),
                 },
                 permit = self.requests.channel.clone().reserve_owned(), if !self.requests.outbox.is_empty() => {
                     if let Ok(permit) = permit {
@@ -221,6 +236,13 @@ impl Agent {
                 let _ = reply.send(self.core.endpoint(&uid, port));
             }
             Input::Inspect(inspect) => self.handle_inspect(inspect),
+            Input::IsShort { signals, reply } => {
+                let _ = reply.send(self.core.wants_usages(&signals, self.clock.now()));
+            }
+            Input::Looked(mut look) => {
+                look.modules = self.modules.sizes();
+                self.core.handle_look(*look, self.clock.now());
+            }
         }
     }
 

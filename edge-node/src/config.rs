@@ -2,7 +2,10 @@
 
 use std::{ops::RangeInclusive, path::PathBuf};
 
-use dunlin_edge_node_core::address::{BLOCKS, BlockRange, Loopback};
+use dunlin_edge_node_core::{
+    address::{BLOCKS, BlockRange, Loopback},
+    pressure::Thresholds,
+};
 use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use serde::Deserialize;
 
@@ -81,6 +84,12 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_LOGS_MAX_MIB", value_name = "MIB")]
     pub logs_max_mib: Option<u64>,
 
+    /// Below what the node ends pods: signals memory.available, nodefs.available, nodefs.inodesFree and pid.available, with amounts like
+    /// 100Mi or 10%; empty for never
+    /// [default: memory.available<5%, at most 100Mi; nodefs.available<10%, at most 1Gi; nodefs.inodesFree<5%; pid.available<5%]
+    #[arg(long, env = "DUNLIN_EVICTION_HARD", value_name = "SIGNAL<AMOUNT,...")]
+    pub eviction_hard: Option<String>,
+
     /// Blocks of 64 pod addresses in 10.42.0.0/16 that belong to this node, 0 to 1023
     /// [default: 16 blocks chosen by the node's name]
     #[arg(long, env = "DUNLIN_ADDRESS_BLOCKS", value_name = "FIRST[+COUNT]")]
@@ -118,6 +127,8 @@ pub struct EdgeNodeConfig {
     pub reserved: NodeResources,
     /// Upper bound on the logs of all pods together; `None` for what the disk can spare.
     pub logs_max: Option<Bytes>,
+    /// Below which pods are ended.
+    pub thresholds: Thresholds,
     /// Where pod addresses come from. Two nodes on one machine need ranges that do not overlap.
     pub blocks: BlockRange,
     /// How pods are reached on the machine.
@@ -214,6 +225,7 @@ impl EdgeNodeArgs {
             reserved_milli_cpu: self.reserved_milli_cpu.or(file.reserved_milli_cpu),
             reserved_memory_mib: self.reserved_memory_mib.or(file.reserved_memory_mib),
             logs_max_mib: self.logs_max_mib.or(file.logs_max_mib),
+            eviction_hard: self.eviction_hard.or(file.eviction_hard),
             address_blocks: self.address_blocks.or(file.address_blocks),
             loopback: self.loopback.or(file.loopback),
         }
@@ -264,6 +276,7 @@ impl EdgeNodeArgs {
             let (least, most) = (LOGS_MIB.start(), LOGS_MIB.end());
             problems.list.push(format!("logs max `{mib}` MiB: {least} to {most}"));
         }
+        let thresholds = problems.thresholds(self.eviction_hard.as_deref());
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
             (None, file) => file.map(JoinSource::File),
@@ -288,6 +301,7 @@ impl EdgeNodeArgs {
                 ..NodeResources::default()
             },
             logs_max: self.logs_max_mib.map(|mib| Bytes(mib << 20)),
+            thresholds,
             blocks,
             loopback: Loopback { octet, first_port: crate::facts::first_port() },
         })
@@ -313,6 +327,18 @@ impl Problems {
             self.list.push(format!("node name `{node_name}`: {form}"));
         }
         node_name
+    }
+
+    /// The thresholds of evictions that were asked for.
+    fn thresholds(&mut self, text: Option<&str>) -> Thresholds {
+        match text.map(str::parse) {
+            None => Thresholds::default(),
+            Some(Ok(thresholds)) => thresholds,
+            Some(Err(error)) => {
+                self.list.push(format!("eviction hard: {error}"));
+                Thresholds::none()
+            }
+        }
     }
 
     fn parsed<T>(
@@ -460,6 +486,7 @@ mod tests {
             address_blocks: Some("1020+9".to_owned()),
             loopback: Some(0),
             logs_max_mib: Some(9),
+            eviction_hard: Some("swap<1".to_owned()),
             ..EdgeNodeArgs::default()
         };
         let text = args.validate(machine()).unwrap_err().to_string();
@@ -474,6 +501,7 @@ mod tests {
             "1020+9",
             "loopback `0`",
             "`9` MiB",
+            "`swap<1` is no threshold",
         ];
         for part in parts {
             assert!(text.contains(part), "{part} is missing in {text}");

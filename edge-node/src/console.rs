@@ -37,6 +37,13 @@ pub enum Ask {
         /// The container; `None` for all.
         container: Option<String>,
     },
+    /// End all pods, because the machine goes down; answered when that is done.
+    Shutdown {
+        /// What all pods have together.
+        grace_seconds: u32,
+        /// What of it is kept for critical ones.
+        critical_seconds: u32,
+    },
 }
 
 /// What the agent answers.

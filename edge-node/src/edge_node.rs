@@ -19,6 +19,7 @@ use crate::{
     health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
     logs::LogKeeper,
+    lookout::Lookout,
     modules::Modules,
     runner,
     sandbox::{RunnerProcess, Sandbox},
@@ -150,10 +151,12 @@ impl EdgeNode {
             blocks: config.blocks,
             loopback: config.loopback,
             seal,
+            thresholds: config.thresholds.clone(),
             door: sandbox.door(),
         };
         let (parts, host) = AgentParts::new(options, opened, modules);
         let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
+        let lookout = Lookout { state_dir: config.state_dir.clone() };
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let desk = Desk {
             host: host.clone(),
@@ -169,6 +172,7 @@ impl EdgeNode {
             spawn(&over, console::serve(desk, shutdown.clone())),
             spawn(&over, link(session, host.clone(), shutdown.clone())),
             spawn(&over, watcher.run(host.clone(), shutdown.clone())),
+            spawn(&over, lookout.run(host.clone(), shutdown.clone())),
             spawn(&over, watch(folder, host.clone(), shutdown.clone())),
             spawn(&over, keeper.run(shutdown.clone())),
             spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone())),

@@ -66,6 +66,11 @@ impl Modules {
         self.present.contains_key(digest)
     }
 
+    /// The modules that are here, with their sizes.
+    pub(crate) fn sizes(&self) -> Vec<(Digest, u64)> {
+        self.present.iter().map(|(digest, kept)| (*digest, kept.bytes)).collect()
+    }
+
     /// The file of a module, there or not.
     pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!("{}{SUFFIX}", digest.hex()))

@@ -44,6 +44,7 @@ use dunlin_link::{
     logs::{LogRequest, LogStreams},
     message::Epoch,
     moment::Moment,
+    node_state::NodeState,
     sealed::SealingPublicKey,
     session::node::{NodeConfig, NodeOutput, NodeSession},
     statics::{StaticPod, StaticPodName},
@@ -527,6 +528,12 @@ impl SessionHandle {
     /// Answers what a static pod is.
     pub fn static_pod(&self, pod: StaticPod) {
         self.shared.machine().static_pod(pod);
+        self.shared.bells.write.notify_one();
+    }
+
+    /// The node's state as a whole; sent when a session opens, and when it changed.
+    pub(crate) fn state(&self, state: NodeState) {
+        self.shared.machine().state(state);
         self.shared.bells.write.notify_one();
     }
 

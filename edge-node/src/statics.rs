@@ -275,7 +275,10 @@ const MANIFESTS_MAX: usize = 250;
 
 #[cfg(test)]
 mod tests {
-    use dunlin_link::pod::{PodSpec, RestartPolicy};
+    use dunlin_link::{
+        care::PodCare,
+        pod::{PodSpec, RestartPolicy},
+    };
 
     use super::*;
 
@@ -296,7 +299,15 @@ mod tests {
             service_account_name: String::new(),
         };
         let (uid, namespace) = (PodUid::new(""), "default".to_owned());
-        let pod = PodAssignment { uid, namespace, name, generation: 1, spec, config: Vec::new() };
+        let pod = PodAssignment {
+            uid,
+            namespace,
+            name,
+            generation: 1,
+            spec,
+            config: Vec::new(),
+            care: PodCare::default(),
+        };
         Ok(ParsedManifest { pod, object: bytes.to_vec() })
     }
 

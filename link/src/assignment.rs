@@ -55,6 +55,8 @@ pub struct Tombstone {
 pub struct AssignmentChange {
     /// The restore of the cluster that its revisions belong to; it is the session's, which the receiving side fills in.
     pub restore_generation: u64,
+    /// The version of the protocol that it came by; it is the session's, which the receiving side fills in.
+    pub protocol: u16,
     /// `None` for a snapshot; otherwise the revision that the node must hold for this delta to apply.
     pub base: Option<Revision>,
     /// The revision that the node holds afterwards.

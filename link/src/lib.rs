@@ -8,6 +8,7 @@
 pub mod assignment;
 pub mod backoff;
 pub mod bandwidth;
+pub mod care;
 pub mod codec;
 pub mod digest;
 pub mod exec;
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod logs;
 pub mod message;
 pub mod moment;
+pub mod node_state;
 pub mod pod;
 pub mod restore;
 pub mod rpc;

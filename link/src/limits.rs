@@ -57,6 +57,15 @@ pub const STATIC_POD_BYTES_MAX: usize = 192 << 10;
 /// Most static pods that the coordinator asks a node about at a time, so that answers take little memory.
 pub const STATIC_PODS_ASKED_MAX: usize = 8;
 
+/// Most modules that a node tells of: as many images as a kubelet does.
+pub const NODE_IMAGES_MAX: usize = 50;
+
+/// Most names of a module that a node tells: as many as a kubelet does.
+pub const NODE_IMAGE_NAMES_MAX: usize = 5;
+
+/// Longest name of a module that a node tells, in bytes.
+pub const NODE_IMAGE_NAME_BYTES_MAX: usize = 512;
+
 /// Most received frames whose content the coordinator has not taken yet, and most answers that the node has not taken; beyond it the
 /// session stops reading. A node ends a session whose coordinator leaves so many answers unread.
 pub const SESSION_QUEUE_MAX: usize = 64;

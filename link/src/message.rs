@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{Refusal, Tombstone},
+    care::PodCare,
     frame::{Kind, Message},
     pod::{ConfigObject, PodAssignment},
     sealed::Sealed,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// The protocol versions that this build speaks, lowest and highest.
-pub const PROTOCOL_VERSIONS: (u16, u16) = (1, 3);
+pub const PROTOCOL_VERSIONS: (u16, u16) = (1, 4);
 
 /// Orders the sessions of a node: `term` rises with each start of the coordinator, `counter` with each session in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,6 +44,13 @@ pub struct Extension {
     /// Encoded as the tag says.
     pub bytes: Vec<u8>,
 }
+
+/// Tag of the extension of [`Hello`] that names the version by which the node was told what it holds, as an encoded `u16`: what an older
+/// one does not carry is missing there. Left out below [`TOLD_BY_FIRST`].
+pub const TOLD_BY_TAG: u16 = 2;
+
+/// The first version that [`TOLD_BY_TAG`] names.
+pub const TOLD_BY_FIRST: u16 = 4;
 
 /// The node opens a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +179,13 @@ pub struct AssignmentSealed {
     pub objects: Vec<(Digest, Sealed)>,
 }
 
+/// How the containers of pods that follow in the same change are looked after; of those only that ask for anything. Since version 4.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignmentCare {
+    /// By pod.
+    pub care: Vec<(PodUid, PodCare)>,
+}
+
 /// Completes a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignmentEnd {
@@ -269,6 +284,7 @@ kinds! {
     AssignmentAck = 0x0116,
     Resync = 0x0117,
     AssignmentSealed = 0x0118,
+    AssignmentCare = 0x0119,
     StatusBatch = 0x0120,
     StatusAck = 0x0121,
     Events = 0x0122,

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Digest, MilliCpu, PodUid};
+use crate::{Bytes, Digest, MilliCpu, PodUid, care::PodCare};
 
 /// One pod that a node must run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct PodAssignment {
     pub spec: PodSpec,
     /// ConfigMaps and Secrets that the spec names, by content.
     pub config: Vec<ConfigRef>,
+    /// How its containers are looked after. No part of this struct's encoding: it travels, and is stored, beside it.
+    #[serde(skip)]
+    pub care: PodCare,
 }
 
 /// The parts of `spec` and `metadata` that a node acts on.

@@ -14,6 +14,7 @@ use dunlin_edge_node_core::{
     clock::{Mono, Now},
     content::Seal,
     node::{Batch, Loaded, NodeCore, NodeOptions, WriteTicket},
+    pressure::Thresholds,
 };
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid, UnixMillis,
@@ -170,6 +171,7 @@ impl Node {
             blocks: BlockRange::new(0, BLOCKS).expect("all blocks are a range"),
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal: Arc::new(Seal { key, place }),
+            thresholds: Thresholds::none(),
         };
         let core = NodeCore::boot(options, self.disk.clone(), self.now(context.now));
         self.agent = Some(Agent::new(session, core));

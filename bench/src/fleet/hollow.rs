@@ -19,6 +19,7 @@ use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
     content::Seal,
     node::NodeOptions,
+    pressure::Thresholds,
 };
 use dunlin_link::{
     BootId, Bytes, MilliCpu, NodeName,
@@ -217,6 +218,7 @@ impl Hollow {
             blocks: BlockRange::new(0, 1).context("the range has a first block")?,
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal: Arc::new(Seal { key, place }),
+            thresholds: Thresholds::none(),
         }));
         let session = Session::new(identity, options).over(machine.socket.clone());
         let handle = session.handle();

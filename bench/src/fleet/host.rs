@@ -10,6 +10,7 @@ use std::{
 
 use dunlin_edge_node::session::{Applied, SessionHandle, SessionHost};
 use dunlin_edge_node_core::{
+    check::Outcome,
     clock::{Mono, Now},
     node::{
         ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Prepared, Presence, Told as Heard,
@@ -182,6 +183,8 @@ impl HollowHost {
                 let files = Prepared::Ready { module: String::new(), log: String::new() };
                 state.core.handle_prepared(preparation.run, files, now);
             }
+            // Whoever runs nothing finds it well.
+            Output::Check(order) => state.core.handle_checked(&order.key, Outcome::Success, now),
             Output::Report(report) => {
                 self.shown().unacked.reported((*report).clone());
                 self.say(|session| session.report(*report));
@@ -193,6 +196,9 @@ impl HollowHost {
             // There is no module to fetch or to drop and no manifest, nobody asks for health, and nobody reads a log.
             Output::Fetch(_)
             | Output::Sweep(_)
+            | Output::Reclaim(_)
+            | Output::DropLogs(_)
+            | Output::State(_)
             | Output::StaticPods(_)
             | Output::Pods(_)
             | Output::Notice(_) => {}

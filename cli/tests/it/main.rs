@@ -18,6 +18,8 @@ mod link;
 mod objects;
 mod offline;
 mod pods;
+mod pressure;
+mod probes;
 mod reboot;
 mod rolling;
 mod showing;

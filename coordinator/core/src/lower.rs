@@ -4,6 +4,7 @@
 //! resolves them. Content of ConfigMaps and Secrets is named here and carried by digest. Fields that are not carried are either
 //! refused on the node because ignoring them would weaken security, or named in a warning by the API when the pod is written.
 
+mod care;
 mod config;
 mod security;
 
@@ -45,6 +46,7 @@ pub fn lower(
     let lower_all = |containers: Vec<v1::Container>| -> Vec<Container> {
         containers.into_iter().map(|container| lower_container(container, &refused, resolve)).collect()
     };
+    let care = care::pod_care(&spec);
     let init_containers = lower_all(spec.init_containers.unwrap_or_default());
     let containers = lower_all(spec.containers);
     let config = config_refs(init_containers.iter().chain(&containers));
@@ -70,6 +72,7 @@ pub fn lower(
         },
         name,
         config,
+        care,
     })
 }
 

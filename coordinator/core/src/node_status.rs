@@ -5,6 +5,7 @@
 use dunlin_api::{Quantity, time::format_time};
 use dunlin_link::{
     NodeName,
+    node_state::{NodeImage, NodeState},
     status::{NodeFacts, NodeResources},
 };
 use jiff::Timestamp;
@@ -70,11 +71,41 @@ pub fn merge_status(node: &mut Value, facts: &NodeFacts, now: Timestamp) -> bool
     changed
 }
 
+/// Sets what a node tells of its state as a whole: pressures, whether it goes down, and its images. Says whether anything changed.
+pub fn merge_state(node: &mut Value, state: &NodeState, now: Timestamp) -> bool {
+    let Some(status) = object_at(node, "status") else { return false };
+    let short = [state.memory_pressure, state.disk_pressure, state.pid_pressure];
+    let mut wanted = WELL;
+    for ((well, short), is_short) in wanted.iter_mut().zip(SHORT).zip(short) {
+        if is_short {
+            *well = short;
+        }
+    }
+    if state.shutting_down {
+        wanted[READY] = SHUTTING_DOWN;
+    }
+    let fresh = [
+        ("conditions", conditions_of(status.get("conditions"), &wanted, now)),
+        ("images", images(&state.images)),
+    ];
+    let mut changed = false;
+    for (field, value) in fresh {
+        if status.get(field).unwrap_or(&Value::Null) != &value {
+            match value {
+                Value::Null => status.remove(field),
+                value => status.insert(field.to_owned(), value),
+            };
+            changed = true;
+        }
+    }
+    changed
+}
+
 /// Makes every condition that a node owns unknown, because nothing is heard of it. Says whether anything changed.
 pub fn mark_unknown(node: &mut Value, now: Timestamp) -> bool {
     let mut changed = false;
     for condition in node["status"]["conditions"].as_array_mut().into_iter().flatten() {
-        let known = WELL.iter().any(|(kind, ..)| condition["type"] == *kind);
+        let known = WELL.iter().any(|well| condition["type"] == well.kind);
         if known && condition["status"] != "Unknown" {
             condition["status"] = json!("Unknown");
             condition["reason"] = json!("NodeStatusUnknown");
@@ -167,15 +198,33 @@ fn node_info(facts: &NodeFacts) -> Value {
     })
 }
 
+fn images(images: &[NodeImage]) -> Value {
+    let images = images.iter().map(|image| json!({ "names": image.names, "sizeBytes": image.size.0 }));
+    let images: Vec<Value> = images.collect();
+    if images.is_empty() { Value::Null } else { images.into() }
+}
+
 fn addresses(facts: &NodeFacts) -> Value {
     let addresses = facts.addresses.iter().map(|address| json!({ "type": "InternalIP", "address": address }));
     addresses.chain([json!({ "type": "Hostname", "address": facts.hostname })]).collect()
 }
 
+/// The conditions of a node whose session is open. What it runs short of, it tells apart: a shortage that was told stands until then.
 fn merged_conditions(stored: Option<&Value>, now: Timestamp) -> Value {
+    let mut wanted = WELL;
+    let known = stored.and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
+    for (well, short) in wanted.iter_mut().zip(SHORT) {
+        if known.iter().any(|condition| condition["type"] == short.kind && condition["status"] == "True") {
+            *well = short;
+        }
+    }
+    conditions_of(stored, &wanted, now)
+}
+
+fn conditions_of(stored: Option<&Value>, wanted: &[Condition; 4], now: Timestamp) -> Value {
     let stored = stored.and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
     let find = |kind: &str| stored.iter().find(|condition| condition["type"] == kind);
-    let own = WELL.iter().map(|(kind, status, reason, message)| {
+    let own = wanted.iter().map(|Condition { kind, status, reason, message }| {
         let known = find(kind);
         if let Some(same) = known.filter(|known| {
             known["status"] == *status && known["reason"] == *reason && known["message"] == *message
@@ -194,7 +243,7 @@ fn merged_conditions(stored: Option<&Value>, now: Timestamp) -> Value {
             "lastTransitionTime": transition.unwrap_or(&time),
         })
     });
-    let foreign = stored.iter().filter(|condition| WELL.iter().all(|(kind, ..)| condition["type"] != *kind));
+    let foreign = stored.iter().filter(|condition| WELL.iter().all(|well| condition["type"] != well.kind));
     own.chain(foreign.cloned()).collect()
 }
 
@@ -212,13 +261,54 @@ pub(crate) fn seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
-/// Type, status, reason and message of every condition of a node that is well, in kubelet's order and words.
-const WELL: [(&str, &str, &str, &str); 4] = [
-    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+/// A condition as a node has it.
+#[derive(Clone, Copy)]
+struct Condition {
+    kind: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: &'static str,
+}
+
+impl Condition {
+    const fn new(kind: &'static str, [status, reason, message]: [&'static str; 3]) -> Self {
+        Self { kind, status, reason, message }
+    }
+}
+
+/// Every condition of a node that is well, in kubelet's order and words.
+const WELL: [Condition; 4] = [
+    Condition::new(
+        "MemoryPressure",
+        ["False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"],
+    ),
+    Condition::new("DiskPressure", ["False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"]),
+    Condition::new(
+        "PIDPressure",
+        ["False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"],
+    ),
+    Condition::new("Ready", ["True", "KubeletReady", "kubelet is posting ready status"]),
 ];
+
+/// The same of one that runs short of something.
+const SHORT: [Condition; 3] = [
+    Condition::new(
+        "MemoryPressure",
+        ["True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"],
+    ),
+    Condition::new("DiskPressure", ["True", "KubeletHasDiskPressure", "kubelet has disk pressure"]),
+    Condition::new(
+        "PIDPressure",
+        ["True", "KubeletHasInsufficientPID", "kubelet has insufficient PID available"],
+    ),
+];
+
+/// `Ready` of one that goes down.
+const SHUTTING_DOWN: Condition =
+    Condition::new("Ready", ["False", "KubeletNotReady", "node is shutting down"]);
+
+/// The place of `Ready` among the conditions.
+const READY: usize = 3;
 
 #[cfg(test)]
 mod tests;

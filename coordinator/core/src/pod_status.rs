@@ -4,10 +4,15 @@
 //! status stays. A report that says nothing new changes nothing, so that nothing is written.
 
 mod containers;
+mod gates;
+
+use std::borrow::Cow;
 
 use dunlin_link::status::{PodCondition, PodConditionKind, PodPhase, PodStatusReport};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+
+pub use self::gates::settle as settle_gates;
 
 use self::containers::{Clock, container_status};
 use crate::node_status::seconds;
@@ -25,7 +30,7 @@ pub fn merge(pod: &mut Value, report: &PodStatusReport, clock_offset_ms: i64) ->
     set(&mut status, "phase", Some(json!(phase(report.phase))));
     set(&mut status, "reason", text(&report.reason));
     set(&mut status, "message", text(&report.message));
-    set(&mut status, "conditions", Some(conditions(stored.get("conditions"), report, clock)));
+    set(&mut status, "conditions", Some(conditions(pod, stored.get("conditions"), report, clock)));
     set(&mut status, "hostIP", text(&report.host_ip));
     set(&mut status, "hostIPs", addresses(&report.host_ip));
     set(&mut status, "podIP", text(&report.pod_ip));
@@ -41,7 +46,16 @@ pub fn merge(pod: &mut Value, report: &PodStatusReport, clock_offset_ms: i64) ->
             containers.iter().map(|container| container_status(container, known, clock)).collect();
         set(&mut status, field, (!list.is_empty()).then_some(Value::Array(list)));
     }
-    store(pod, stored, status)
+    let merged = store(pod, stored, status);
+    // In the order of the conditions that others set: after the node's own.
+    merged | mark_disrupted(pod, report, clock)
+}
+
+/// A pod that its node ended before its time says so, for whoever counts failures.
+fn mark_disrupted(pod: &mut Value, report: &PodStatusReport, clock: Clock) -> bool {
+    let is_ended = report.phase == PodPhase::Failed && ENDED_BY_NODE.contains(&report.reason.as_str());
+    let words = ("True", "TerminationByKubelet", report.message.as_str());
+    is_ended && set_condition(pod, "DisruptionTarget", words, clock.latest(report))
 }
 
 /// Marks a pod Failed that its node refused to run. Says whether the pod changed.
@@ -116,7 +130,13 @@ pub fn mark_node_found(pod: &mut Value, now: Timestamp) -> bool {
             .any(|condition| condition["type"] == "Ready" && condition["reason"] == REASON_NODE_LOST)
     });
     let well = condition_status(pod, "ContainersReady").is_some_and(|ready| ready == "True");
-    lost && well && set_condition(pod, "Ready", ("True", "", ""), now)
+    if !(lost && well) {
+        return false;
+    }
+    let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let (ready, reason, message) = gates::verdict(pod, &conditions);
+    let status = if ready { "True" } else { "False" };
+    set_condition(pod, "Ready", (status, &reason, &message), now)
 }
 
 fn condition_status<'a>(pod: &'a Value, kind: &str) -> Option<&'a str> {
@@ -165,18 +185,30 @@ fn phase(phase: PodPhase) -> &'static str {
 }
 
 /// The node's conditions in kubelet's order, then all that are not the node's in their stored order.
-fn conditions(stored: Option<&Value>, report: &PodStatusReport, clock: Clock) -> Value {
+fn conditions(pod: &Value, stored: Option<&Value>, report: &PodStatusReport, clock: Clock) -> Value {
     let stored = stored.and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
     let mut list = Vec::with_capacity(stored.len() + report.conditions.len());
     for (kind, name) in OWNED {
         if let Some(fresh) = report.conditions.iter().find(|condition| condition.kind == kind) {
             let known = stored.iter().find(|condition| condition["type"] == name);
-            list.push(condition(fresh, name, known, report.observed_generation, clock));
+            let fresh = gated(fresh, pod, stored);
+            list.push(condition(&fresh, name, known, report.observed_generation, clock));
         }
     }
     let foreign = stored.iter().filter(|condition| OWNED.iter().all(|(_, name)| condition["type"] != *name));
     list.extend(foreign.cloned());
     Value::Array(list)
+}
+
+/// The condition as the node tells it; `Ready` waits for the pod's gates besides.
+fn gated<'a>(fresh: &'a PodCondition, pod: &Value, stored: &[Value]) -> Cow<'a, PodCondition> {
+    if fresh.kind != PodConditionKind::Ready || !fresh.status {
+        return Cow::Borrowed(fresh);
+    }
+    match gates::verdict(pod, stored) {
+        (true, ..) => Cow::Borrowed(fresh),
+        (status, reason, message) => Cow::Owned(PodCondition { status, reason, message, ..fresh.clone() }),
+    }
 }
 
 fn condition(
@@ -213,6 +245,9 @@ const OWNED: [(PodConditionKind, &str); 5] = [
     (PodConditionKind::ContainersReady, "ContainersReady"),
     (PodConditionKind::FieldsIgnored, "dunlin.dev/FieldsIgnored"),
 ];
+
+/// Reasons of pods that failed because their node ended them.
+const ENDED_BY_NODE: [&str; 2] = ["Evicted", "Terminated"];
 
 /// Reason of `Ready` on pods whose node is not heard of.
 pub(crate) const REASON_NODE_LOST: &str = "NodeStatusUnknown";

@@ -5,7 +5,7 @@ use dunlin_api::{
     kind::service::Pool,
     pipeline::{self, Accepted, Change, Ownership, Target},
 };
-use dunlin_coordinator_core::mirror;
+use dunlin_coordinator_core::{mirror, pod_status};
 use serde_json::Value;
 
 use super::{
@@ -129,6 +129,9 @@ pub(super) fn updated(
     numbers: &mut dyn Pool,
 ) -> Result<Accepted, Status> {
     let mut updated = pipeline::update(request.kind, current, new, change, numbers)?;
+    if change.target == Target::Status && (request.kind.group, request.kind.plural) == ("", "pods") {
+        pod_status::settle_gates(&mut updated.object, change.now);
+    }
     updated.object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
     grant.check_change(request, current, &updated.object)?;
     Ok(updated)

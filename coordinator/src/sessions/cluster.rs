@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
+    node_state::NodeState,
     session::{coordinator::Recorded, registry::CloneNews},
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
@@ -31,6 +32,9 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
 
     /// See [`Intake::connected`]; also called when a node's facts change.
     async fn connected(&self, node: &NodeName, facts: NodeFacts);
+
+    /// See [`Intake::state`].
+    async fn state(&self, node: &NodeName, state: NodeState);
 
     /// See [`Intake::disconnected`].
     async fn disconnected(&self, node: &NodeName);
@@ -97,6 +101,10 @@ impl Cluster for ConnectedCluster {
 
     async fn connected(&self, node: &NodeName, facts: NodeFacts) {
         self.intake.connected(node, facts).await;
+    }
+
+    async fn state(&self, node: &NodeName, state: NodeState) {
+        self.intake.state(node, state).await;
     }
 
     async fn disconnected(&self, node: &NodeName) {

@@ -310,6 +310,7 @@ impl Run<'_> {
                     link.health(health);
                 }
             }
+            CoordinatorOutput::State(state) => cluster.state(node, state).await,
             CoordinatorOutput::StaticPods(pods) => cluster.static_pods(node, pods).await,
             CoordinatorOutput::StaticPod(pod) => cluster.static_pod(node, pod).await,
             CoordinatorOutput::Refused(refusals) => cluster.refused(node, refusals).await,

@@ -7,6 +7,7 @@ use dunlin_link::{
     BootId, Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
     message::{Attempt, Tunables},
+    node_state::NodeState,
     session::{
         coordinator::Recorded,
         registry::{Caller, CloneNews},
@@ -41,6 +42,8 @@ impl Cluster for Door {
     }
 
     async fn connected(&self, _node: &NodeName, _facts: NodeFacts) {}
+
+    async fn state(&self, _node: &NodeName, _state: NodeState) {}
 
     async fn disconnected(&self, _node: &NodeName) {
         tokio::task::yield_now().await;

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod admission;
 pub mod backoff;
+pub mod check;
 pub mod clock;
 pub mod content;
 pub mod doctor;
@@ -15,6 +16,7 @@ pub mod launch;
 pub mod memory;
 pub mod node;
 pub mod pod;
+pub mod pressure;
 pub mod reasons;
 pub mod sandbox;
 pub mod termination;

@@ -12,6 +12,18 @@ pub struct PodMemory {
     pub containers: Vec<ContainerMemory>,
     /// How the pod ended, once nothing of it will run again.
     pub end: Option<End>,
+    /// Why the node made it fail, if it did. No part of this struct's encoding: it is stored beside it.
+    #[serde(skip)]
+    pub failure: Option<Failure>,
+}
+
+/// Why a node ended a pod before its time; `status.reason` and `status.message` of the pod, which is `Failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `Evicted` for instance.
+    pub reason: String,
+    /// For a person.
+    pub message: String,
 }
 
 /// One container of it.
@@ -70,6 +82,6 @@ impl PodMemory {
         for container in &mut timeless.containers {
             container.backoff = container.backoff.map(|(delay_ms, _)| (delay_ms, UnixMillis(0)));
         }
-        Facts { digest: Digest::of(&dunlin_link::codec::encode(&timeless)), end: self.end }
+        Facts { digest: Digest::of(&dunlin_link::codec::encode(&(&timeless, &self.failure))), end: self.end }
     }
 }

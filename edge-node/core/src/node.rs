@@ -21,10 +21,12 @@ mod change;
 mod inspect;
 mod log;
 mod output;
+mod pressure;
 mod records;
 mod remember;
 mod sandbox;
 mod set;
+mod shutdown;
 mod statics;
 mod stream;
 mod timers;
@@ -45,17 +47,18 @@ use dunlin_link::{
 };
 
 use self::{
-    change::Committing, remember::ToRemember, sandbox::SandboxView, statics::Statics, timers::Timers,
-    turn::PodsPulling,
+    change::Committing, pressure::Machine, remember::ToRemember, sandbox::SandboxView, statics::Statics,
+    timers::Timers, turn::PodsPulling,
 };
 pub use self::{
     change::stopped_report,
     inspect::Inspected,
     log::{LogPlace, WhichRun},
     output::{
-        Arrived, ChangeError, ChangeTicket, Notice, Output, Preparation, Prepared, Presence, RunKey, Told,
-        WriteTicket,
+        Arrived, ChangeError, ChangeTicket, CheckKey, CheckOrder, Notice, Output, Preparation, Prepared,
+        Presence, RunKey, Told, WriteTicket,
     },
+    pressure::Look,
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},
     statics::{Origin, static_pod},
     unacked::Unacked,
@@ -66,6 +69,7 @@ use crate::{
     content::{Contents, Seal},
     memory::End,
     pod::Pod,
+    pressure::{Pressures, Thresholds},
 };
 
 /// What a node is told of itself.
@@ -81,6 +85,8 @@ pub struct NodeOptions {
     pub loopback: Loopback,
     /// What its Secrets are sealed to.
     pub seal: Arc<Seal>,
+    /// Below which it ends pods.
+    pub thresholds: Thresholds,
 }
 
 /// The owner of all pods of a node; see the module.
@@ -99,6 +105,7 @@ pub struct NodeCore {
     remembering: Option<(WriteTicket, Vec<PodUid>)>,
     next_write: u64,
     statics: Statics,
+    machine: Machine,
     desk: Desk,
 }
 
@@ -154,6 +161,7 @@ impl NodeCore {
                 revision: loaded.applied.revision,
                 restore_generation: loaded.applied.restore_generation,
                 state_digest: held.digest(),
+                protocol: loaded.protocol,
             },
             held,
             addresses: AddressPool::new(options.blocks, taken),
@@ -163,6 +171,7 @@ impl NodeCore {
             remembering: None,
             next_write: 0,
             statics: Statics::default(),
+            machine: Machine::new(Pressures::new(options.thresholds)),
             desk: Desk {
                 node: NodeSelf {
                     name: options.name,
@@ -207,6 +216,7 @@ impl NodeCore {
             self.with_pod(&uid, now, |pod, now| pod.handle_timeout(now));
         }
         self.desk.to_remember.handle_timeout(now.mono);
+        self.continue_shutdown(now);
     }
 
     /// The agent is to end: what has to survive is written with the next outputs.
@@ -217,6 +227,7 @@ impl NodeCore {
     /// What to do next. When nothing is left, memories that are due are put into one batch.
     pub fn poll_output(&mut self, now: Now) -> Option<Output> {
         if self.desk.outputs.is_empty() {
+            self.continue_shutdown(now);
             self.write_statics(now);
             self.write_memories(now);
             self.tell_of_recovered();
@@ -227,7 +238,14 @@ impl NodeCore {
     /// When to call [`NodeCore::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Mono> {
         let memories = if self.remembering.is_none() { self.desk.to_remember.due() } else { None };
-        self.desk.timers.next().into_iter().chain(memories).chain(self.statics_due()).min()
+        self.desk
+            .timers
+            .next()
+            .into_iter()
+            .chain(memories)
+            .chain(self.statics_due())
+            .chain(self.shutdown_due())
+            .min()
     }
 
     /// What the node holds durably: of the last change that was committed.

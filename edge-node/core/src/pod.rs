@@ -4,14 +4,19 @@
 //! [`Pod::poll_command`], take [`Pod::poll_report`], and call [`Pod::handle_timeout`] no later than [`Pod::poll_timeout`] says.
 //! Within a run a container's states only move forward, and so do the pod's stages; neither depends on who called.
 
+mod asking;
 mod command;
 mod conditions;
 mod decide;
+mod failure;
+mod hooks;
 mod order;
 mod phase;
+mod probing;
 mod pulls;
 mod remember;
 mod status;
+mod stopping;
 mod worker;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
@@ -34,7 +39,7 @@ use self::{
 use crate::{
     address::PodAddress,
     clock::{Mono, Now},
-    memory::{End, Facts, PodMemory},
+    memory::{End, Facts, Failure, PodMemory},
     reasons, sandbox, termination,
 };
 
@@ -50,6 +55,12 @@ pub struct Pod {
     /// Init containers, then containers, each in the order of the spec.
     workers: Vec<Worker>,
     deadline: Option<Mono>,
+    /// Why the node ends the pod before its time, if it does.
+    failure: Option<Failure>,
+    /// How many looks at containers were asked for.
+    checks: u64,
+    /// Until then what an earlier agent knew of runs may be missing.
+    catching_up_until: Option<Mono>,
     conditions: Conditions,
     commands: VecDeque<Command>,
     sequence: u64,
@@ -136,6 +147,9 @@ impl Pod {
             synced: false,
             workers,
             deadline,
+            failure: memory.failure.clone(),
+            checks: 0,
+            catching_up_until: None,
             conditions: Conditions::default(),
             commands: VecDeque::new(),
             sequence,
@@ -260,6 +274,7 @@ impl Pod {
         if !self.synced {
             self.become_synced();
             self.lose(now, |worker| !worker.seen);
+            self.begin_catching_up(now);
         }
         self.settle(now);
     }
@@ -306,7 +321,7 @@ impl Pod {
 
     /// The pod's status, if it differs from the last one taken. An end that must not be taken back waits until it is durable.
     pub fn poll_report(&mut self, now: Now) -> Option<PodStatusReport> {
-        if !self.synced || self.is_end_volatile() {
+        if !self.synced || self.is_end_volatile() || self.is_catching_up(now) {
             return None;
         }
         let mut report = self.report(now);
@@ -326,9 +341,13 @@ impl Pod {
 
     /// When to call [`Pod::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Mono> {
+        if !self.synced || self.is_over() {
+            return None;
+        }
+        let looks = self.asks_at().into_iter().chain(self.hooks_end_at()).chain(self.catching_up_until);
         let waits = self.workers.iter().filter_map(Worker::wakes_at);
-        let deadline = self.deadline;
-        if self.stage == Stage::Active && self.synced { waits.chain(deadline).min() } else { None }
+        let waits = waits.chain(self.deadline).filter(|_| self.stage == Stage::Active);
+        looks.chain(waits).min()
     }
 
     /// What the pod runs.

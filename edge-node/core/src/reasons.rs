@@ -56,6 +56,13 @@ pub const UNSUPPORTED_FIELDS: &str = "UnsupportedFields";
 /// Pod: no address is left in the node's blocks.
 pub const OUT_OF_ADDRESSES: &str = "OutOfaddresses";
 
+/// Pod, and event: the machine was short of something.
+pub const EVICTED: &str = "Evicted";
+/// Pod: the machine went down.
+pub const TERMINATED: &str = "Terminated";
+/// Pod: the machine is going down.
+pub const NODE_SHUTDOWN: &str = "NodeShutdown";
+
 /// Event: a pull began.
 pub const PULLING: &str = "Pulling";
 /// Event: the image is here.
@@ -68,6 +75,14 @@ pub const STARTED: &str = "Started";
 pub const BACK_OFF: &str = "BackOff";
 /// Event: the container is being stopped.
 pub const KILLING: &str = "Killing";
+/// Event: a probe failed or could not be asked.
+pub const UNHEALTHY: &str = "Unhealthy";
+/// Event: a probe went well, but for something that a person should know.
+pub const PROBE_WARNING: &str = "ProbeWarning";
+/// Event: the hook after the start failed.
+pub const FAILED_POST_START_HOOK: &str = "FailedPostStartHook";
+/// Event: the hook before the stop failed.
+pub const FAILED_PRE_STOP_HOOK: &str = "FailedPreStopHook";
 /// Event: a step failed.
 pub const FAILED: &str = "Failed";
 /// Event: the image's name could not be read.

@@ -10,6 +10,7 @@ use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
     content::Seal,
     node::{Loaded, NodeCore, NodeOptions, Told},
+    pressure::Thresholds,
 };
 use dunlin_link::status::NodeFacts;
 use futures_util::stream::FuturesUnordered;
@@ -21,6 +22,7 @@ use crate::{
     local::Local,
     logs::Logs,
     modules::Modules,
+    prober::Prober,
     sandbox::{self, Door, Sandbox},
     session::SessionHandle,
     statics::Scan,
@@ -34,6 +36,7 @@ pub(crate) struct AgentParts {
     local: Local,
     modules: Modules,
     logs: Logs,
+    prober: Prober,
     shared: Arc<Shared>,
     inputs: mpsc::Receiver<super::Input>,
 }
@@ -47,6 +50,8 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) blocks: BlockRange,
     pub(crate) loopback: Loopback,
     pub(crate) seal: Arc<Seal>,
+    /// Below which it ends pods.
+    pub(crate) thresholds: Thresholds,
     /// Where streams into containers are opened.
     pub(crate) door: Door,
 }
@@ -58,15 +63,16 @@ impl AgentParts {
         (local, loaded): (Local, Loaded),
         modules: Modules,
     ) -> (Self, AgentHost) {
-        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, door } = options;
+        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, thresholds, door } = options;
         let clock = Clock::start();
-        let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal };
+        let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal, thresholds };
         let core = NodeCore::boot(node, loaded, clock.now());
         let shared = Arc::new(Shared::new(core.applied()));
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
+        let prober = Prober::new(door.clone());
         let host = AgentHost::new(sender, Arc::clone(&shared), door);
         let logs = Logs::new(state_dir.join("logs"));
-        (Self { core, clock, local, modules, logs, shared, inputs }, host)
+        (Self { core, clock, local, modules, logs, prober, shared, inputs }, host)
     }
 
     /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
@@ -98,7 +104,7 @@ impl AgentParts {
         requests: mpsc::Sender<sandbox::Addressed>,
         told: mpsc::Receiver<Told>,
     ) -> (Agent, Ears) {
-        let Self { core, clock, local, modules, logs, shared, inputs } = self;
+        let Self { core, clock, local, modules, logs, prober, shared, inputs } = self;
         let agent = Agent {
             core,
             clock,
@@ -108,11 +114,14 @@ impl AgentParts {
             session,
             shared,
             requests: Requests::new(requests),
+            prober,
+            checks: JoinSet::new(),
             fetches: JoinSet::new(),
             writes: FuturesUnordered::new(),
             replies: HashMap::new(),
             changes: 0,
             is_state_failing: false,
+            shutting_down: Vec::new(),
             followers: HashMap::new(),
             manifests: BTreeMap::new(),
         };

@@ -45,6 +45,9 @@ impl Agent {
             Output::Fetch(digest) => {
                 self.fetches.spawn(self.modules.fetch(digest, self.session.clone()));
             }
+            Output::Check(order) => {
+                self.checks.spawn(self.prober.clone().look(*order));
+            }
             Output::Prepare(preparation) => {
                 let module = preparation.run.module.map(|digest| self.modules.path(&digest));
                 self.clerk.prepare(preparation, module.unwrap_or_default());
@@ -58,6 +61,9 @@ impl Agent {
                 self.clerk.remove_logs(pod.iter().map(Arc::clone));
             }
             Output::Sweep(named) => self.modules.sweep(&named, IDLE_BYTES_MAX),
+            Output::Reclaim(named) => self.modules.sweep(&named, 0),
+            Output::DropLogs(pod) => self.clerk.remove_logs(std::iter::once(pod)),
+            Output::State(state) => self.session.state(*state),
             Output::StartOver => {
                 tracing::warn!("content cannot be opened with this node's sealing key; asking for it again");
                 self.session.start_over();

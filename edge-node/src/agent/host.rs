@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use dunlin_edge_node_core::{
-    node::{LogPlace, WhichRun},
+    node::{LogPlace, Look, WhichRun},
+    pressure::Signals,
     sandbox::stream::{AttachStart, ExecStart},
 };
 use dunlin_link::{
@@ -76,6 +77,20 @@ impl AgentHost {
     /// Waits until there are more or fewer pods than at the last call.
     pub(crate) async fn counted(&self) {
         self.shared.counted().await;
+    }
+
+    /// Whether something of this is short.
+    pub(crate) async fn is_short(&self, signals: Signals) -> Result<bool, oneshot::error::RecvError> {
+        let (reply, answer) = oneshot::channel();
+        // An agent that is gone drops the reply with the question.
+        let _ = self.inputs.send(Input::IsShort { signals, reply }).await;
+        answer.await
+    }
+
+    /// Tells what a look at the machine found.
+    pub(crate) async fn looked(&self, look: Look) {
+        // An agent that is shutting down needs it no more.
+        let _ = self.inputs.send(Input::Looked(Box::new(look))).await;
     }
 
     /// What the node's health says of its pods and reports.

@@ -1,6 +1,6 @@
 //! What a person on the machine asks the agent, see [`crate::console`].
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use dunlin_edge_node_core::node::{Inspected, Origin};
 use dunlin_link::{PodUid, assignment::Tombstone};
@@ -15,6 +15,7 @@ pub(super) enum Inspect {
     Pods { reply: oneshot::Sender<Vec<PodView>> },
     InnerLife { reply: oneshot::Sender<InnerLife> },
     Restart { pod: PodUid, container: Option<String>, reply: oneshot::Sender<Result<Vec<String>, String>> },
+    Shutdown { grace: Duration, critical: Duration, reply: oneshot::Sender<()> },
 }
 
 /// What only the agent's task knows.
@@ -45,6 +46,11 @@ impl AgentHost {
         self.inspect(|reply| Inspect::Restart { pod, container, reply }).await?
     }
 
+    /// Ends the node's pods, because the machine goes down; answers when that is done.
+    pub(crate) async fn end_pods(&self, grace: Duration, critical: Duration) -> Result<(), String> {
+        self.inspect(|reply| Inspect::Shutdown { grace, critical, reply }).await
+    }
+
     async fn inspect<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Inspect) -> Result<T, String> {
         let gone = || "the node is shutting down".to_owned();
         let (reply, answer) = oneshot::channel();
@@ -62,6 +68,21 @@ impl Agent {
             Inspect::Restart { pod, container, reply } => {
                 let now = self.clock.now();
                 drop(reply.send(self.core.handle_restart(&pod, container.as_deref(), now)));
+            }
+            Inspect::Shutdown { grace, critical, reply } => {
+                let millis = |of: Duration| u64::try_from(of.as_millis()).unwrap_or(u64::MAX);
+                self.core.handle_node_shutdown(millis(grace), millis(critical), self.clock.now());
+                self.shutting_down.push(reply);
+            }
+        }
+    }
+
+    /// Tells who waits for it that the pods have ended.
+    pub(super) fn tell_of_shutdown(&mut self) {
+        if !self.shutting_down.is_empty() && self.core.is_shut_down(self.clock.now()) {
+            for waiting in self.shutting_down.drain(..) {
+                // Who asked may have left.
+                let _ = waiting.send(());
             }
         }
     }

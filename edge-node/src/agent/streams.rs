@@ -43,7 +43,7 @@ impl AgentHost {
     }
 
     /// Has the sandbox tell what containers use; `None` where none has run yet and there is no sandbox.
-    pub(super) async fn open_usage_stream(&self) -> Result<Option<ByteStream>, StreamRefused> {
+    pub(crate) async fn open_usage_stream(&self) -> Result<Option<ByteStream>, StreamRefused> {
         let opened = timeout(SANDBOX_TIMEOUT, self.begin_if_there(&UsageStart)).await;
         opened.unwrap_or_else(|_late| Err(failed("the sandbox does not answer".to_owned())))
     }

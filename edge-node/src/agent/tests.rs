@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, fs, process::ExitCode, sync::Arc, time::Duratio
 use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
     content::Seal,
+    pressure::Thresholds,
 };
 use dunlin_link::{
     Bytes, ContainerId, Digest, MilliCpu, NodeName, PodUid, Revision, UnixMillis,
     assignment::{AssignmentChange, Tombstone},
+    care::PodCare,
     held::HeldSet,
     logs::{LogRequest, LogStreams},
     pod::{
@@ -110,6 +112,7 @@ impl Node {
             blocks: BlockRange::new(0, 1).unwrap(),
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal,
+            thresholds: Thresholds::none(),
             door: sandbox.door(),
         };
         let (parts, host) = AgentParts::new(options, opened, Modules::open(dir.join("modules")).unwrap());
@@ -151,6 +154,7 @@ impl Node {
     async fn change(&mut self, fill: impl FnOnce(&mut AssignmentChange)) {
         let mut change = AssignmentChange {
             restore_generation: 0,
+            protocol: 4,
             base: Some(self.held.revision),
             revision: Revision(self.held.revision.0 + 1),
             upserts: Vec::new(),
@@ -357,6 +361,7 @@ async fn changes_that_do_not_fit_leave_the_state_as_it_was() {
     let applied = node.host().applied();
     let change = |base, revision, state_digest| AssignmentChange {
         restore_generation: 0,
+        protocol: 4,
         base,
         revision: Revision(revision),
         upserts: Vec::new(),
@@ -480,6 +485,7 @@ impl Node {
         let revision = Revision(self.held.revision.0 + 1);
         let mut change = AssignmentChange {
             restore_generation: 0,
+            protocol: 4,
             base: Some(self.held.revision),
             revision,
             upserts: vec![(revision, pod)],
@@ -589,6 +595,7 @@ fn assignment(name: &str, restart_policy: RestartPolicy, digest: Digest) -> PodA
             service_account_name: "default".to_owned(),
         },
         config: Vec::new(),
+        care: PodCare::default(),
     }
 }
 

@@ -96,6 +96,18 @@ impl Console {
         }
     }
 
+    /// Ends all pods, because the machine goes down, and waits for that.
+    ///
+    /// # Errors
+    /// When no agent answers.
+    pub async fn shut_down(&self, grace_seconds: u32, critical_seconds: u32) -> Result<(), ConsoleError> {
+        let mut stream = self.ask(&Ask::Shutdown { grace_seconds, critical_seconds }).await?;
+        match self.answer(&mut stream).await? {
+            Answer::End => Ok(()),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// Opens a container's log.
     ///
     /// # Errors

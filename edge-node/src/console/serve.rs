@@ -138,9 +138,26 @@ async fn answers(desk: &Desk, ask: Ask) -> Vec<Answer> {
         Ask::Restart { pod, container } => {
             desk.host.restart(pod, container).await.map(|containers| vec![Answer::Restarted(containers)])
         }
+        Ask::Shutdown { grace_seconds, critical_seconds } => {
+            let seconds = |count: u32| Duration::from_secs(u64::from(count));
+            shut_down(desk, seconds(grace_seconds), seconds(critical_seconds)).await
+        }
         Ask::Log(_) => Ok(Vec::new()),
     };
     answered.unwrap_or_else(|why| vec![Answer::Refused(why)])
+}
+
+/// Ends the pods, and gives the coordinator a moment to hear of it.
+async fn shut_down(desk: &Desk, grace: Duration, critical: Duration) -> Result<Vec<Answer>, String> {
+    desk.host.end_pods(grace, critical).await?;
+    let told = async {
+        while desk.watcher.session.is_connected() && !desk.host.unreported().is_empty() {
+            tokio::time::sleep(REPORT_POLL).await;
+        }
+    };
+    // Who cannot be told now is told at the next start.
+    let _ = tokio::time::timeout(REPORT_WAIT_MAX, told).await;
+    Ok(vec![Answer::End])
 }
 
 async fn node(desk: &Desk) -> Result<NodeView, String> {
@@ -181,6 +198,12 @@ const CONVERSATIONS_MAX: usize = 32;
 
 /// From the connection to the ask.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the coordinator may take to record how pods ended before the machine goes down.
+const REPORT_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How often that is looked at.
+const REPORT_POLL: Duration = Duration::from_millis(50);
 
 /// Before a connection is accepted again after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

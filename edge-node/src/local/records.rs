@@ -1,8 +1,14 @@
 //! How records are stored: a kind, then an encoding. The records themselves are values of the node's core.
 
-use dunlin_edge_node_core::content::Seal;
+use dunlin_edge_node_core::{
+    content::Seal,
+    memory::{Failure, PodMemory},
+    node::PodRecord,
+};
 use dunlin_link::{
-    Digest, codec,
+    Digest,
+    care::PodCare,
+    codec,
     pod::{ConfigKind, ConfigObject},
     sealed::{Content, Sealed},
 };
@@ -49,6 +55,41 @@ pub(super) fn decode_content(
     }
 }
 
+/// The value of a pod. One for whose care nothing is asked is of the first kind, which every version can read.
+pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
+    let care = &record.assignment.care;
+    if care.is_default() { encode(record) } else { encode_as(KIND_WITH_MORE, &(record, care)) }
+}
+
+/// The pod of a value.
+pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result<PodRecord, MalformedRecord> {
+    let Some((&KIND_WITH_MORE, body)) = value.split_first() else { return decode(table, key, value) };
+    let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: Some(KIND_WITH_MORE) };
+    let (mut record, care): (PodRecord, PodCare) = codec::decode(body).map_err(malformed)?;
+    record.assignment.care = care;
+    Ok(record)
+}
+
+/// The value of a memory. That of a pod which the node did not make fail is of the first kind, which every version can read.
+pub(super) fn encode_memory(memory: &PodMemory) -> Vec<u8> {
+    match &memory.failure {
+        None => encode(memory),
+        Some(failure) => encode_as(KIND_WITH_MORE, &(memory, failure)),
+    }
+}
+
+/// The memory of a value.
+pub(super) fn decode_memory(
+    table: &'static str,
+    key: &str,
+    value: &[u8],
+) -> Result<PodMemory, MalformedRecord> {
+    let Some((&KIND_WITH_MORE, body)) = value.split_first() else { return decode(table, key, value) };
+    let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: Some(KIND_WITH_MORE) };
+    let (memory, failure): (PodMemory, Failure) = codec::decode(body).map_err(malformed)?;
+    Ok(PodMemory { failure: Some(failure), ..memory })
+}
+
 fn encode_as<T: Serialize>(kind: u8, record: &T) -> Vec<u8> {
     let mut value = vec![kind];
     value.extend(codec::encode(record));
@@ -71,5 +112,64 @@ pub(super) fn decode<T: DeserializeOwned>(
 /// The first kind of every table.
 const KIND: u8 = 1;
 
+/// A record with a second one after it: a pod with its care, a memory with its failure.
+const KIND_WITH_MORE: u8 = 2;
+
 /// Sealed content; Secrets were of the first kind once.
 const KIND_SEALED: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use dunlin_edge_node_core::memory::End;
+    use dunlin_link::{
+        PodUid, Revision, UnixMillis,
+        pod::{PodAssignment, PodSpec, RestartPolicy},
+    };
+
+    use super::*;
+
+    fn record(care: PodCare) -> PodRecord {
+        let spec = PodSpec {
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            restart_policy: RestartPolicy::Always,
+            termination_grace_seconds: 30,
+            active_deadline_seconds: None,
+            init_containers: Vec::new(),
+            containers: Vec::new(),
+            host_network: false,
+            hostname: "p".to_owned(),
+            service_account_name: String::new(),
+        };
+        let (uid, namespace, name) = (PodUid::new("u"), "ns".to_owned(), "p".to_owned());
+        let assignment =
+            PodAssignment { uid, namespace, name, generation: 1, spec, config: Vec::new(), care };
+        PodRecord {
+            revision: Some(Revision(3)),
+            assignment,
+            slot: Some(1),
+            start_time: UnixMillis(5),
+            refusal: None,
+        }
+    }
+
+    #[test]
+    fn what_is_stored_beside_a_record_comes_back_with_it() {
+        for care in [PodCare::default(), PodCare { priority: 7, ..PodCare::default() }] {
+            let (record, is_plain) = (record(care.clone()), care.is_default());
+            let value = encode_pod(&record);
+            assert_eq!(value[0] == KIND, is_plain, "earlier versions read what holds nothing new");
+            assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
+        }
+        let failure = Failure { reason: "Evicted".to_owned(), message: "m".to_owned() };
+        for failure in [None, Some(failure)] {
+            let is_plain = failure.is_none();
+            let memory = PodMemory { end: Some(End::Finished), failure, ..PodMemory::default() };
+            let value = encode_memory(&memory);
+            assert_eq!(value[0] == KIND, is_plain);
+            assert_eq!(decode_memory("memories", "u", &value).unwrap(), memory);
+        }
+        assert!(decode_pod("pods", "u", &[KIND_WITH_MORE, 1]).is_err());
+        assert!(decode_memory("memories", "u", &[9]).is_err());
+    }
+}

@@ -16,11 +16,13 @@ use dunlin_link::{Digest, PodUid, UnixMillis, pod::ConfigKind, sealed::Content};
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableHandle,
 };
-use serde::de::DeserializeOwned;
 
 use super::{
     OpenError,
-    records::{MalformedRecord, decode, decode_content, encode, encode_content},
+    records::{
+        MalformedRecord, decode, decode_content, decode_memory, decode_pod, encode, encode_content,
+        encode_memory, encode_pod,
+    },
 };
 use crate::folders;
 
@@ -78,6 +80,9 @@ fn open_verified(
     let meta = rows(META)?;
     let applied = meta.iter().find(|(key, _)| key == APPLIED);
     let applied = applied.map(|(key, value)| decode("meta", key, value)).transpose().map_err(malformed)?;
+    let protocol = meta.iter().find(|(key, _)| key == PROTOCOL);
+    // A damaged one means that everything is sent again.
+    let protocol = protocol.and_then(|(key, value)| decode("meta", key, value).ok()).unwrap_or(0);
     let time = meta.iter().find(|(key, _)| key == SERVER_TIME);
     // A damaged one is no reason not to start: it is learned again.
     let server_time = time.and_then(|(key, value)| decode("meta", key, value).ok());
@@ -90,10 +95,11 @@ fn open_verified(
     let loaded = Loaded {
         starts,
         applied: applied.unwrap_or_default(),
-        pods: by_uid("pods", rows(PODS)?).map_err(malformed)?,
-        statics: by_uid("statics", rows(STATICS)?).map_err(malformed)?,
-        memories: by_uid("memories", rows(MEMORIES)?).map_err(malformed)?,
-        tombstones: by_uid("tombstones", rows(TOMBSTONES)?).map_err(malformed)?,
+        protocol,
+        pods: by_uid("pods", rows(PODS)?, decode_pod).map_err(malformed)?,
+        statics: by_uid("statics", rows(STATICS)?, decode_pod).map_err(malformed)?,
+        memories: by_uid("memories", rows(MEMORIES)?, decode_memory).map_err(malformed)?,
+        tombstones: by_uid("tombstones", rows(TOMBSTONES)?, decode).map_err(malformed)?,
         objects,
     };
     Ok((database, loaded, server_time))
@@ -240,9 +246,12 @@ pub(super) fn commit<'a>(
         if let Some(applied) = batch.applied {
             to.write(META, &[(APPLIED, Change::Put(applied))], |_, applied| encode(applied))?;
         }
-        to.write(PODS, &batch.pods, |_, record| encode(record))?;
-        to.write(STATICS, &batch.statics, |_, record| encode(record))?;
-        to.write(MEMORIES, &batch.memories, |_, record| encode(record))?;
+        if let Some(protocol) = batch.protocol {
+            to.write(META, &[(PROTOCOL, Change::Put(protocol))], |_, protocol| encode(protocol))?;
+        }
+        to.write(PODS, &batch.pods, |_, record| encode_pod(record))?;
+        to.write(STATICS, &batch.statics, |_, record| encode_pod(record))?;
+        to.write(MEMORIES, &batch.memories, |_, memory| encode_memory(memory))?;
         to.write(TOMBSTONES, &batch.tombstones, |_, record| encode(record))?;
         to.write(OBJECTS, &batch.objects, |id, content| encode_content(id, content, seal))?;
     }
@@ -309,9 +318,10 @@ fn read_rows(database: &Database, table: Table) -> Result<Vec<(String, Vec<u8>)>
     Ok(rows)
 }
 
-fn by_uid<T: DeserializeOwned>(
+fn by_uid<T>(
     table: &'static str,
     rows: Vec<(String, Vec<u8>)>,
+    decode: impl Fn(&'static str, &str, &[u8]) -> Result<T, MalformedRecord>,
 ) -> Result<BTreeMap<PodUid, T>, MalformedRecord> {
     rows.into_iter().map(|(key, value)| Ok((PodUid::new(&*key), decode(table, &key, &value)?))).collect()
 }
@@ -328,6 +338,7 @@ const OBJECTS: Table = TableDefinition::new("objects");
 const STARTS: &str = "starts";
 const APPLIED: &str = "applied";
 const SERVER_TIME: &str = "server_time";
+const PROTOCOL: &str = "protocol";
 
 #[cfg(test)]
 pub(super) mod tests {

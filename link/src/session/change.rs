@@ -1,28 +1,37 @@
 //! Assignment changes as frames: cutting one into parts, and putting it together again.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
-    Revision,
+    PodUid, Revision,
     assignment::AssignmentChange,
+    care::PodCare,
     codec,
     frame::{self, Frame, HEADER_BYTES, Kind, Message},
     limits::{ASSIGNMENT_BYTES_MAX, BATCH_BYTES_SOFT, CONTROL_FRAME_BYTES_MAX},
     message::{
-        AssignmentBegin, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
+        AssignmentBegin, AssignmentCare, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
         AssignmentSealed, AssignmentTombstones,
     },
     sealed::Content,
     session::{
         SessionError,
+        protocol::Protocol,
         sealer::{Divided, Sealer},
     },
 };
 
 /// The frames that carry `change`, in order.
-pub(super) fn split(change: AssignmentChange, sealer: &mut Sealer) -> Result<Vec<Vec<u8>>, SessionError> {
+pub(super) fn split(
+    change: AssignmentChange,
+    protocol: Protocol,
+    sealer: &mut Sealer,
+) -> Result<Vec<Vec<u8>>, SessionError> {
     let AssignmentChange {
         restore_generation: _,
+        protocol: _,
         base,
         revision,
         upserts,
@@ -36,6 +45,11 @@ pub(super) fn split(change: AssignmentChange, sealer: &mut Sealer) -> Result<Vec
     let Divided { clear, sealed } = sealer.divide(objects)?;
     frames.extend(batches(clear).map(|objects| frame::encode(&AssignmentObjects { objects })));
     frames.extend(batches(sealed).map(|objects| frame::encode(&AssignmentSealed { objects })));
+    if protocol.sends(AssignmentCare::KIND) {
+        let cared = upserts.iter().filter(|(_, pod)| !pod.care.is_default());
+        let care = cared.map(|(_, pod)| (pod.uid.clone(), pod.care.clone())).collect();
+        frames.extend(batches(care).map(|care| frame::encode(&AssignmentCare { care })));
+    }
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
     frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
@@ -69,6 +83,8 @@ pub(super) fn batches<T: Serialize>(items: Vec<T>) -> impl Iterator<Item = Vec<T
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     change: Option<AssignmentChange>,
+    /// Of pods that are still to come.
+    care: BTreeMap<PodUid, PodCare>,
     bytes: usize,
 }
 
@@ -77,6 +93,7 @@ impl Assembler {
     pub(super) const fn takes(kind: Kind) -> bool {
         kind.0 >= AssignmentBegin::KIND.0 && kind.0 <= AssignmentEnd::KIND.0
             || kind.0 == AssignmentSealed::KIND.0
+            || kind.0 == AssignmentCare::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -90,7 +107,14 @@ impl Assembler {
             return Err(SessionError::ChangeTooLarge(change.revision));
         }
         match frame.kind {
-            AssignmentPods::KIND => change.upserts.extend(frame.decode::<AssignmentPods>()?.upserts),
+            AssignmentPods::KIND => {
+                let upserts = frame.decode::<AssignmentPods>()?.upserts.into_iter();
+                change.upserts.extend(upserts.map(|(revision, mut pod)| {
+                    pod.care = self.care.remove(&pod.uid).unwrap_or_default();
+                    (revision, pod)
+                }));
+            }
+            AssignmentCare::KIND => self.care.extend(frame.decode::<AssignmentCare>()?.care),
             AssignmentTombstones::KIND => {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
             }
@@ -120,8 +144,10 @@ impl Assembler {
             return Err(SessionError::Change("a delta to a revision below its base"));
         }
         self.bytes = 0;
+        self.care.clear();
         self.change = Some(AssignmentChange {
             restore_generation: 0,
+            protocol: 0,
             base: begin.base,
             revision: begin.revision,
             upserts: Vec::new(),

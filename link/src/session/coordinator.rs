@@ -12,18 +12,22 @@ use crate::{
     BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{Desired, Refusal},
     bandwidth::BytesPerSecond,
+    codec,
     frame::{self, Decoder, Frame, FrameError, Message},
     health::Health,
     held::HeldSet,
     limits::{
-        EXTENSIONS_MAX, REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX, STATIC_NAME_BYTES_MAX,
-        STATIC_POD_BYTES_MAX, STATIC_PODS_ASKED_MAX, STATIC_PODS_MAX,
+        EXTENSIONS_MAX, NODE_IMAGE_NAME_BYTES_MAX, NODE_IMAGE_NAMES_MAX, NODE_IMAGES_MAX,
+        REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX, STATIC_NAME_BYTES_MAX, STATIC_POD_BYTES_MAX,
+        STATIC_PODS_ASKED_MAX, STATIC_PODS_MAX,
     },
     message::{
-        AssignmentAck, Attempt, Epoch, Events, Extension, Facts, Hello, PROTOCOL_VERSIONS, Probe, Refused,
-        Renew, Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
+        AssignmentAck, AssignmentCare, Attempt, Epoch, Events, Extension, Facts, Hello, PROTOCOL_VERSIONS,
+        Probe, Refused, Renew, Renewed, Resync, StatusAck, StatusBatch, TOLD_BY_FIRST, TOLD_BY_TAG, Tunables,
+        Unsupported, Welcome,
     },
     moment::Moment,
+    node_state::NodeState,
     restore::SignedRestore,
     sealed::{SealingPlace, SealingPublicKey},
     session::{
@@ -81,6 +85,8 @@ pub enum CoordinatorOutput {
     Facts(NodeFacts),
     /// How the node fares.
     Health(Health),
+    /// The node's state as a whole.
+    State(NodeState),
     /// The node will not run these pods.
     Refused(Vec<Refusal>),
     /// The node has forgotten these pods.
@@ -450,12 +456,14 @@ impl CoordinatorSession {
             return Err(self.end(SessionError::OlderGeneration { offered, seen }));
         }
         self.sealer.greet(protocol, &hello.extensions)?;
-        let Hello { last_applied_revision, state_digest, facts, boot_id, attempt, .. } = hello;
+        let Hello { last_applied_revision, state_digest, facts, boot_id, attempt, extensions, .. } = hello;
         // What the node holds is of before a restore: whatever it is, it needs all of the set, but not before that is read.
         let (revision, state_digest) = if seen < offered {
             (self.restore.as_ref().map_or_else(Revision::default, |restore| restore.record.revision), None)
         } else {
-            (last_applied_revision, Some(state_digest))
+            // What the node holds came by a version that carries less: it needs all of it again.
+            let is_whole = !protocol.sends(AssignmentCare::KIND) || told_by(&extensions) >= protocol.number();
+            (last_applied_revision, is_whole.then_some(state_digest))
         };
         self.protocol = protocol;
         self.phase = Phase::Greeted { revision, state_digest };
@@ -477,6 +485,15 @@ impl CoordinatorSession {
                 self.outputs.push_back(CoordinatorOutput::Facts(frame.decode::<Facts>()?.facts));
             }
             Health::KIND => self.outputs.push_back(CoordinatorOutput::Health(frame.decode()?)),
+            NodeState::KIND if self.protocol.sends(NodeState::KIND) => {
+                let mut state: NodeState = frame.decode()?;
+                state.images.truncate(NODE_IMAGES_MAX);
+                for image in &mut state.images {
+                    image.names.truncate(NODE_IMAGE_NAMES_MAX);
+                    image.names.retain(|name| name.len() <= NODE_IMAGE_NAME_BYTES_MAX);
+                }
+                self.outputs.push_back(CoordinatorOutput::State(state));
+            }
             StaticPods::KIND if self.protocol.sends(StaticPods::KIND) => {
                 self.handle_static_pods(frame.decode()?)?;
             }
@@ -606,7 +623,7 @@ impl CoordinatorSession {
             return Ok(());
         };
         let forget = change.forget.clone();
-        let frames = change::split(change, &mut self.sealer)?;
+        let frames = change::split(change, self.protocol, &mut self.sealer)?;
         let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
         *in_flight = Some(InFlight { after, forget, bytes, deadline: now + ack_timeout(bytes) });
         self.change.extend(frames);
@@ -632,6 +649,12 @@ impl CoordinatorSession {
 }
 
 /// What a greeting tells about the node's set.
+/// The version that the node says what it holds came by.
+fn told_by(extensions: &[Extension]) -> u16 {
+    let told = extensions.iter().find(|extension| extension.tag == TOLD_BY_TAG);
+    told.and_then(|told| codec::decode(&told.bytes).ok()).unwrap_or(TOLD_BY_FIRST - 1)
+}
+
 fn known_from_greeting(revision: Revision, digest: Option<Digest>, target: &HeldSet) -> Known {
     let Some(digest) = digest else { return Known::Revision(revision) };
     if revision <= target.revision && digest == target.digest() {

@@ -14,14 +14,16 @@ use crate::{
     BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{AssignmentChange, Refusal},
     backoff::{self, Backoff},
+    codec,
     frame::{self, Decoder, Frame, FrameError, Message},
     health::{Health, OutboxState},
     limits::{CONTROL_FRAME_BYTES_MAX, EXTENSIONS_MAX, SESSION_QUEUE_MAX},
     message::{
         AssignmentAck, Attempt, Busy, Epoch, Extension, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew,
-        Renewed, Resync, StatusAck, Tunables, Unsupported, Welcome,
+        Renewed, Resync, StatusAck, TOLD_BY_FIRST, TOLD_BY_TAG, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
+    node_state::NodeState,
     restore::{RestoreAuthority, SignedRestore},
     sealed::{SEALING_KEY_TAG, SealingPublicKey},
     session::{
@@ -41,6 +43,8 @@ pub struct Applied {
     pub restore_generation: u64,
     /// [`crate::assignment::state_digest`] of the local state.
     pub state_digest: Digest,
+    /// The lowest version of the protocol by which the node was told of what it holds; 0 when it holds nothing.
+    pub protocol: u16,
 }
 
 /// Who the node is.
@@ -85,6 +89,9 @@ pub struct NodeSession {
     /// What the coordinator heard last in this session.
     health_told: Option<Health>,
     statics: Statics,
+    state: Option<NodeState>,
+    /// Whether the coordinator has heard of the state as it is now, in this session.
+    state_told: bool,
     outbox: Outbox,
     backoff: Backoff,
     /// Changes in a row that the caller could not commit.
@@ -169,6 +176,8 @@ impl NodeSession {
             health: None,
             health_told: None,
             statics: Statics::default(),
+            state: None,
+            state_told: false,
             outbox: Outbox::default(),
             backoff: Backoff::new(backoff::MAX),
             uncommitted: 0,
@@ -202,6 +211,7 @@ impl NodeSession {
         }
         self.facts_changed = false;
         self.health_told = None;
+        self.state_told = false;
         self.statics.handle_connected();
         self.connections += 1;
         // Who says that it holds nothing is sent everything.
@@ -217,6 +227,8 @@ impl NodeSession {
             .config
             .sealing_key
             .map(|key| Extension { tag: SEALING_KEY_TAG, bytes: key.as_bytes().to_vec() });
+        let told_by = (claimed.protocol >= TOLD_BY_FIRST)
+            .then(|| Extension { tag: TOLD_BY_TAG, bytes: codec::encode(&claimed.protocol) });
         let hello = Hello {
             node: self.config.node.clone(),
             boot_id: self.config.boot_id,
@@ -227,7 +239,7 @@ impl NodeSession {
             state_digest: claimed.state_digest,
             sent_at: wall,
             facts: self.facts.clone(),
-            extensions: key.into_iter().collect(),
+            extensions: key.into_iter().chain(told_by).collect(),
         };
         let stage = Stage::Greeting { deadline: now + GREETING_TIMEOUT };
         self.phase = Phase::Connected(Connection::beginning(&hello, applied, stage));
@@ -323,6 +335,12 @@ impl NodeSession {
         self.health = Some(health);
     }
 
+    /// The node's state as a whole now; sent when it changed.
+    pub fn state(&mut self, state: NodeState) {
+        self.state_told &= self.state.as_ref() == Some(&state);
+        self.state = Some(state);
+    }
+
     /// All static pods that there are; until this is called nothing is said of them.
     pub fn static_pods(&mut self, pods: Vec<StaticPodName>) {
         self.statics.state(pods);
@@ -395,6 +413,9 @@ impl NodeSession {
         } else {
             self.outbox.drop_reports_of(self.statics.uids());
         }
+        if let Some(state) = self.next_state() {
+            return Some(frame::encode(&state));
+        }
         if let Some(health) = self.next_health() {
             return Some(frame::encode(&health));
         }
@@ -452,6 +473,16 @@ impl NodeSession {
     /// What the coordinator asked for in the last welcome.
     pub const fn tunables(&self) -> Option<Tunables> {
         self.tunables
+    }
+
+    /// The node's state, if the coordinator understands it and has not heard of it.
+    fn next_state(&mut self) -> Option<NodeState> {
+        let Phase::Connected(connection) = &self.phase else { return None };
+        if self.state_told || !connection.protocol.sends(NodeState::KIND) {
+            return None;
+        }
+        self.state_told = self.state.is_some();
+        self.state.clone()
     }
 
     /// The node's health, if the coordinator understands it and should hear of it.
@@ -583,6 +614,7 @@ impl Connection {
         }
         let held = if is_restored { Revision::default() } else { self.applied.revision };
         change.restore_generation = self.restore_generation;
+        change.protocol = self.protocol.number();
         if change.revision < held {
             return Err(SessionError::OlderRevision { sent: change.revision, held });
         }

@@ -130,6 +130,7 @@ fn carry(
     let pods = upserts.iter().filter_map(|uid| desired.pods.get(uid));
     AssignmentChange {
         restore_generation: 0,
+        protocol: 0,
         base: None,
         revision: after.revision,
         upserts: pods.map(|pod| (pod.revision, (*pod.assignment).clone())).collect(),

@@ -3,7 +3,8 @@
 use crate::{
     frame::{Kind, Message},
     health::Health,
-    message::{AssignmentSealed, Extension, PROTOCOL_VERSIONS},
+    message::{AssignmentCare, AssignmentSealed, Extension, PROTOCOL_VERSIONS},
+    node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, ExecOpen, LogStreamsOpen},
     usage::UsageOpen,
@@ -50,6 +51,7 @@ fn added_in(kind: Kind) -> u16 {
     match kind.0 {
         kind if ADDED_IN_2.contains(&kind) => 2,
         kind if ADDED_IN_3.contains(&kind) => 3,
+        kind if ADDED_IN_4.contains(&kind) => 4,
         _ => 1,
     }
 }
@@ -67,6 +69,9 @@ const ADDED_IN_2: [u16; 5] = [
 const ADDED_IN_3: [u16; 5] =
     [ExecOpen::KIND.0, AttachOpen::KIND.0, ConnectOpen::KIND.0, UsageOpen::KIND.0, LogStreamsOpen::KIND.0];
 
+/// What version 3 knows nothing of.
+const ADDED_IN_4: [u16; 2] = [AssignmentCare::KIND.0, NodeState::KIND.0];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,9 +83,9 @@ mod tests {
         };
         check((1, 1), Some(1));
         check((1, 2), Some(2));
-        check((2, 9), Some(3));
-        check((3, 9), Some(3));
-        check((4, 9), None);
+        check((2, 9), Some(4));
+        check((4, 9), Some(4));
+        check((5, 9), None);
         check((0, 0), None);
         check((2, 1), None);
         check((u16::MAX, 0), None);
@@ -88,7 +93,7 @@ mod tests {
 
     #[test]
     fn older_versions_are_sent_nothing_newer() {
-        let (one, two, three) = (Protocol(1), Protocol(2), Protocol::of(3));
+        let (one, two, three, four) = (Protocol(1), Protocol(2), Protocol::of(3), Protocol::of(4));
         for kind in [0x0101, 0x0114, 0x0131] {
             assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
         }
@@ -97,6 +102,9 @@ mod tests {
         }
         for kind in ADDED_IN_3 {
             assert!(!two.sends(Kind(kind)) && three.sends(Kind(kind)), "{kind:#x}");
+        }
+        for kind in ADDED_IN_4 {
+            assert!(!three.sends(Kind(kind)) && four.sends(Kind(kind)), "{kind:#x}");
         }
         let extensions = vec![Extension { tag: 1, bytes: Vec::new() }];
         assert_eq!(one.extensions(extensions.clone()), []);

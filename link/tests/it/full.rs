@@ -1,22 +1,36 @@
 //! Messages with every field filled, which together hold every variant of every enum.
 
+mod care;
 mod pod;
 mod status;
 
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid, Revision, UnixMillis,
     bandwidth::BytesPerSecond,
+    codec,
     health::{DiskWrites, Health, HeldPods, OutboxState, Sealing},
     logs::LogRequest,
-    message::{Attempt, Epoch, Events, Extension, Hello, Tunables, Welcome},
+    message::{Attempt, Epoch, Events, Extension, Hello, TOLD_BY_TAG, Tunables, Welcome},
+    node_state::{NodeImage, NodeState},
     restore::{RestoreRecord, SignedRestore},
     rpc::{Method, RequestHead},
     sealed::{SEALING_KEY_TAG, SealingPublicKey},
     status::{EventPod, NodeEvent, NodeFacts, NodeResources},
 };
 
+pub(crate) use care::care;
 pub(crate) use pod::pods;
 pub(crate) use status::reports;
+
+pub(crate) fn node_state() -> NodeState {
+    NodeState {
+        memory_pressure: true,
+        disk_pressure: true,
+        pid_pressure: true,
+        shutting_down: true,
+        images: vec![NodeImage { names: vec!["hello@sha256:00".into(), "hello:1".into()], size: Bytes(300) }],
+    }
+}
 
 pub(crate) fn events() -> Events {
     let pod = EventPod {
@@ -75,6 +89,12 @@ pub(crate) fn hello() -> Hello {
         facts: facts(),
         extensions: vec![Extension { tag: SEALING_KEY_TAG, bytes: key.as_bytes().to_vec() }],
     }
+}
+
+/// With the version by which its set was told.
+pub(crate) fn hello_of_version_four() -> Hello {
+    let extensions = vec![Extension { tag: TOLD_BY_TAG, bytes: codec::encode(&4_u16) }];
+    Hello { protocol: (1, 4), extensions, ..hello() }
 }
 
 /// With the record of a restore and a cap.

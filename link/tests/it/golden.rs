@@ -48,6 +48,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.filled();
     frames.version_three();
     frames.impersonation();
+    frames.version_four();
     frames.0
 }
 
@@ -231,6 +232,13 @@ impl Frames {
         for end in [ExecEnd::Exited(-1), ExecEnd::Detached, ExecEnd::Failed("no".into())] {
             self.add(&end);
         }
+    }
+
+    /// Kinds that version 4 added.
+    fn version_four(&mut self) {
+        self.add(&full::care());
+        self.add(&full::node_state());
+        self.add(&full::hello_of_version_four());
     }
 
     /// What a client may say before its request.

@@ -38,7 +38,12 @@ struct Agent {
 
 impl Agent {
     fn applied(&self) -> Applied {
-        Applied { revision: self.held.revision, restore_generation: 0, state_digest: self.held.digest() }
+        Applied {
+            revision: self.held.revision,
+            restore_generation: 0,
+            protocol: 4,
+            state_digest: self.held.digest(),
+        }
     }
 
     /// Applies a change, unless it leads to another set than the coordinator means; answers the reports that it causes.

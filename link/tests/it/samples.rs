@@ -3,6 +3,7 @@
 use dunlin_link::{
     Bytes, Digest, MilliCpu, PodUid, UnixMillis,
     assignment::Tombstone,
+    care::PodCare,
     pod::{
         ConfigKind, ConfigObject, ConfigRef, Container, Image, PodAssignment, PodSpec, PullPolicy, Resources,
         RestartPolicy,
@@ -32,6 +33,7 @@ pub(crate) fn pod(uid: &PodUid, generation: i64, config: Option<Digest>) -> PodA
             hostname: "pod".into(),
             service_account_name: "default".into(),
         },
+        care: PodCare::default(),
         config: config
             .map(|digest| ConfigRef { kind: ConfigKind::ConfigMap, name: "c".into(), digest: Some(digest) })
             .into_iter()

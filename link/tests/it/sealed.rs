@@ -57,7 +57,8 @@ fn node(sealing_key: Option<SealingPublicKey>) -> NodeSession {
 }
 
 fn connect(node: &mut NodeSession, held: &HeldSet) -> Vec<u8> {
-    let applied = Applied { revision: held.revision, restore_generation: 0, state_digest: held.digest() };
+    let applied =
+        Applied { revision: held.revision, restore_generation: 0, protocol: 4, state_digest: held.digest() };
     node.handle_connected(NOW, UnixMillis(0), applied, Vec::new());
     node.poll_transmit(UnixMillis(0)).unwrap()
 }
@@ -178,8 +179,12 @@ fn a_node_that_lost_its_key_is_sent_everything_again_and_keeps_its_pods() {
         assert_eq!((change.base, change.objects.len()), (None, 2));
         assert_eq!(held.apply(&change), [], "no pod is held or stopped by it");
         if counter == 3 {
-            let applied =
-                Applied { revision: held.revision, restore_generation: 0, state_digest: held.digest() };
+            let applied = Applied {
+                revision: held.revision,
+                restore_generation: 0,
+                protocol: 4,
+                state_digest: held.digest(),
+            };
             node.committed(applied, Vec::new());
             session.handle_bytes(NOW, UnixMillis(0), &node.poll_transmit(UnixMillis(0)).unwrap()).unwrap();
             assert_eq!(session.acknowledged(), Some(Revision(5)));
@@ -211,7 +216,8 @@ fn a_node_that_cannot_write_lets_its_coordinator_wait_for_longer_each_time() {
     let change = hear(&mut node, &frames(&mut session)).unwrap();
     let mut held = HeldSet::default();
     held.apply(&change);
-    let applied = Applied { revision: held.revision, restore_generation: 0, state_digest: held.digest() };
+    let applied =
+        Applied { revision: held.revision, restore_generation: 0, protocol: 4, state_digest: held.digest() };
     node.committed(applied, Vec::new());
     assert!(wait(&mut node) <= 1, "a change that is durable ends that");
     let mut session = welcomed(&connect(&mut node, &HeldSet::default()), 10);

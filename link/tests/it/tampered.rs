@@ -36,7 +36,12 @@ struct Holder {
 
 impl Holder {
     fn applied(&self) -> Applied {
-        Applied { revision: self.held.revision, restore_generation: 0, state_digest: self.held.digest() }
+        Applied {
+            revision: self.held.revision,
+            restore_generation: 0,
+            protocol: 4,
+            state_digest: self.held.digest(),
+        }
     }
 
     /// Applies a change that leads to the set which it names; answers the reports that it causes.

@@ -62,7 +62,7 @@ impl Node {
 
     fn applied(&self) -> Applied {
         let state_digest = self.held.digest();
-        Applied { revision: self.held.revision, restore_generation: 2, state_digest }
+        Applied { revision: self.held.revision, restore_generation: 2, protocol: 0, state_digest }
     }
 
     fn connect(&mut self) {
@@ -211,6 +211,7 @@ impl Coordinator {
             CoordinatorOutput::Events { .. } => "events",
             CoordinatorOutput::Facts(_) => "facts",
             CoordinatorOutput::Health(_) => "health",
+            CoordinatorOutput::State(_) => "state",
             CoordinatorOutput::Refused(_) => "refused",
             CoordinatorOutput::Resynced(_) => "resynced",
             CoordinatorOutput::StaticPods(_) | CoordinatorOutput::StaticPod(_) => "static pods",

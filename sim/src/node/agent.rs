@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use dunlin_edge_node_core::{
+    check::Outcome,
     node::{
         Arrived, ChangeTicket, NodeCore, Notice, Output, Preparation, Prepared, Presence, Unacked,
         WriteTicket,
@@ -277,6 +278,8 @@ impl Node {
             }
             Output::Fetch(digest) => self.fetch(digest, context),
             Output::Prepare(preparation) => self.prepare(preparation, context),
+            // Every guest here is well.
+            Output::Check(order) => agent.core.handle_checked(&order.key, Outcome::Success, now),
             Output::StartOver => agent.session.start_over(),
             Output::Event(event) => agent.session.event(event),
             Output::Facts(facts) => agent.session.facts(*facts),
@@ -284,7 +287,13 @@ impl Node {
                 context.oracle.violate(format!("the machine of {uid} on {} panicked", self.name));
             }
             // No node here has manifests of its own.
-            Output::Sweep(_) | Output::StaticPods(_) | Output::Pods(_) | Output::Notice(_) => {}
+            Output::Sweep(_)
+            | Output::Reclaim(_)
+            | Output::DropLogs(_)
+            | Output::State(_)
+            | Output::StaticPods(_)
+            | Output::Pods(_)
+            | Output::Notice(_) => {}
         }
     }
 

@@ -100,6 +100,7 @@ const ONE_MODULE: &[(&str, &str, &str)] = &[
     ("coordinator", "redb", "store"),
     ("edge-node", "quinn", "session"),
     ("edge-node", "redb", "local"),
+    ("edge-node", "hyper", "prober"),
 ];
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use dunlin_link::{
     assignment::{AssignedPod, Desired, Refusal, Tombstone},
     join::JoinToken,
     message::Tunables,
+    node_state::NodeState,
     pod::PodAssignment,
     session::{coordinator::Recorded, registry::CloneNews},
     statics::{StaticPod, StaticPodName},
@@ -108,6 +109,8 @@ impl Cluster for Played {
     async fn connected(&self, node: &NodeName, _facts: NodeFacts) {
         self.say(format!("connected {node}"));
     }
+
+    async fn state(&self, _node: &NodeName, _state: NodeState) {}
 
     async fn disconnected(&self, node: &NodeName) {
         self.say(format!("disconnected {node}"));

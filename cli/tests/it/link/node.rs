@@ -14,6 +14,7 @@ use dunlin_edge_node::session::{
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid,
     assignment::{AssignmentChange, Refusal},
+    care::PodCare,
     held::HeldSet,
     join::JoinToken,
     logs::{LogRequest, LogStreams},
@@ -54,7 +55,12 @@ impl Agent {
 impl SessionHost for Agent {
     fn applied(&self) -> Applied {
         let state = self.state.lock().unwrap();
-        Applied { revision: state.held.revision, restore_generation: 0, state_digest: state.held.digest() }
+        Applied {
+            revision: state.held.revision,
+            restore_generation: 0,
+            protocol: 4,
+            state_digest: state.held.digest(),
+        }
     }
 
     async fn commit(&self, change: AssignmentChange) -> io::Result<Vec<Refusal>> {
@@ -231,6 +237,7 @@ pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
             service_account_name: "default".into(),
         },
         config: Vec::new(),
+        care: PodCare::default(),
     }
 }
 

@@ -97,6 +97,13 @@ fn mark(info: &NodeInfo, health: Health, plan: &mut Plan) {
             }
         }
     }
+    for (condition, key) in PRESSURES {
+        match (info.condition(condition) == Some("True"), info.tainted(key, Effect::NoSchedule)) {
+            (true, false) => add.push((key, Effect::NoSchedule)),
+            (false, true) => remove.push((key, Effect::NoSchedule)),
+            _ => {}
+        }
+    }
     if !add.is_empty() || !remove.is_empty() {
         plan.actions.push(Action::Taint { node: info.name.clone(), uid: info.uid.clone(), add, remove });
     }
@@ -191,6 +198,13 @@ fn pool_is_silent(view: &View, info: &NodeInfo, now: Timestamp) -> bool {
     }
     total >= POOL_MIN && silent * 100 >= total * POOL_SILENT_PERCENT
 }
+
+/// What a node runs short of, and the taint that keeps pods away meanwhile.
+const PRESSURES: [(&str, &str); 3] = [
+    ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
+    ("DiskPressure", "node.kubernetes.io/disk-pressure"),
+    ("PIDPressure", "node.kubernetes.io/pid-pressure"),
+];
 
 /// How long after the coordinator's start nodes may take to be heard of: as long as the longest reconnect delay, and some.
 const RESTART_GRACE: Duration = Duration::from_secs(90);

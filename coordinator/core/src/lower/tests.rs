@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     Bytes, Digest, MilliCpu,
+    care::{Action, ContainerCare, PortName, Scheme},
     pod::{ConfigKind, ConfigRef, EnvFrom, EnvValue, Protocol, PullPolicy, RestartPolicy},
 };
 use serde_json::{Value, json};
@@ -148,4 +149,44 @@ fn configuration_is_decoded_and_sorted() {
         &[("a", &[0, 255]), ("b", b"text")],
     );
     check(ConfigKind::Secret, json!({ "metadata": {}, "data": { "k": "dg==" } }), &[("k", b"v")]);
+}
+
+#[test]
+fn what_a_container_asks_for_while_it_runs_is_carried_beside_it() {
+    let bare = lowered(json!({ "containers": [{ "name": "c", "image": "known" }] }));
+    assert!(bare.care.is_default());
+    let assignment = lowered(json!({
+        "priority": 7,
+        "tolerations": [{ "key": "node.kubernetes.io/memory-pressure", "operator": "Exists" }],
+        "initContainers": [
+            { "name": "side", "image": "known", "restartPolicy": "Always" },
+            { "name": "once", "image": "known", "restartPolicy": "Never" },
+        ],
+        "containers": [{
+            "name": "c", "image": "known", "restartPolicy": "Never",
+            "restartPolicyRules": [{ "action": "Restart", "exitCodes": { "operator": "NotIn", "values": [3] } }],
+            "livenessProbe": { "httpGet": { "port": "80", "path": "/x", "scheme": "HTTPS" }, "periodSeconds": 5 },
+            "readinessProbe": { "tcpSocket": { "port": "web", "host": "h" }, "terminationGracePeriodSeconds": null },
+            "startupProbe": { "grpc": { "port": 9, "service": "s" }, "failureThreshold": 30 },
+            "lifecycle": { "preStop": { "sleep": { "seconds": 3 } }, "postStart": { "exec": { "command": ["a"] } } },
+        }],
+    }));
+    let care = assignment.care;
+    assert_eq!((care.priority, care.tolerates_memory_pressure, care.containers.len()), (7, true, 3));
+    assert_eq!(care.of(0), Some(&ContainerCare::default()), "a sidecar is told apart");
+    assert_eq!(care.of(1).unwrap().restart_policy, Some(RestartPolicy::Never));
+    let main = care.of(2).unwrap();
+    let liveness = main.liveness.as_deref().unwrap();
+    let Action::HttpGet(get) = &liveness.action else { panic!("{liveness:?}") };
+    assert_eq!((get.scheme, &get.port, &*get.path), (Scheme::Https, &PortName::Number(80), "/x"));
+    let numbers = (liveness.period_seconds, liveness.timeout_seconds, liveness.failure_threshold);
+    assert_eq!((numbers, liveness.success_threshold), ((5, 1, 3), 1));
+    let tcp = Action::TcpSocket { host: "h".into(), port: PortName::Name("web".into()) };
+    assert_eq!(main.readiness.as_deref().unwrap().action, tcp);
+    let startup = main.startup.as_deref().unwrap();
+    assert_eq!(startup.action, Action::Grpc { port: 9, service: "s".into() });
+    assert_eq!((startup.failure_threshold, startup.period_seconds), (30, 10));
+    assert_eq!(main.pre_stop.as_deref(), Some(&Action::Sleep { seconds: 3 }));
+    assert_eq!(main.post_start.as_deref(), Some(&Action::Exec { command: vec!["a".into()] }));
+    assert!(main.restart_rules[0].fits(1) && !main.restart_rules[0].fits(3));
 }

@@ -2,12 +2,13 @@
 
 use dunlin_link::{
     Bytes, MilliCpu, NodeName,
+    node_state::{NodeImage, NodeState},
     status::{NodeFacts, NodeResources},
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{merge_labels, merge_status, new_node};
+use super::{mark_known, mark_unknown, merge_labels, merge_state, merge_status, new_node};
 
 fn facts() -> NodeFacts {
     let amounts = NodeResources {
@@ -77,4 +78,35 @@ fn only_what_differs_is_changed() {
     assert_eq!(node["status"]["conditions"][3]["status"], "True");
     assert_eq!(node["status"]["conditions"][3]["lastTransitionTime"], "1970-01-01T00:01:00Z");
     assert_eq!(node["status"]["conditions"][0]["lastTransitionTime"], "1970-01-01T00:00:00Z");
+}
+
+#[test]
+fn a_node_says_what_it_runs_short_of_until_it_says_otherwise() {
+    let condition = |node: &Value, kind: &str| {
+        let conditions = node["status"]["conditions"].as_array().unwrap();
+        let found = conditions.iter().find(|condition| condition["type"] == kind).unwrap();
+        (found["status"].as_str().unwrap().to_owned(), found["reason"].as_str().unwrap().to_owned())
+    };
+    let (name, now) = (NodeName::new("n1"), Timestamp::UNIX_EPOCH);
+    let mut node = new_node(&name, &NodeFacts::default(), now);
+    let image = NodeImage { names: vec!["hello:1".into()], size: Bytes(7) };
+    let state = NodeState { memory_pressure: true, images: vec![image], ..NodeState::default() };
+    assert!(merge_state(&mut node, &state, now));
+    assert!(!merge_state(&mut node, &state, now));
+    let short = ("True".to_owned(), "KubeletHasInsufficientMemory".to_owned());
+    assert_eq!(condition(&node, "MemoryPressure"), short);
+    assert_eq!(condition(&node, "Ready").0, "True");
+    assert_eq!(node["status"]["images"], json!([{ "names": ["hello:1"], "sizeBytes": 7 }]));
+    // A session that opens says nothing of it; neither does silence for good.
+    assert!(!merge_status(&mut node, &NodeFacts::default(), now));
+    assert_eq!(condition(&node, "MemoryPressure"), short);
+    mark_unknown(&mut node, now);
+    assert!(mark_known(&mut node, now));
+    assert_eq!(condition(&node, "MemoryPressure").0, "False");
+    let going = NodeState { shutting_down: true, ..NodeState::default() };
+    assert!(merge_state(&mut node, &going, now));
+    assert_eq!(condition(&node, "Ready"), ("False".to_owned(), "KubeletNotReady".to_owned()));
+    assert!(node["status"].get("images").is_none());
+    assert!(merge_state(&mut node, &NodeState::default(), now));
+    assert_eq!(condition(&node, "Ready"), ("True".to_owned(), "KubeletReady".to_owned()));
 }

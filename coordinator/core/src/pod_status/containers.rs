@@ -2,7 +2,7 @@
 
 use dunlin_link::{
     ContainerId, Digest, UnixMillis,
-    status::{ContainerState, ContainerStatus, Terminated},
+    status::{ContainerState, ContainerStatus, PodStatusReport, Terminated},
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -93,6 +93,13 @@ pub(super) struct Clock {
 impl Clock {
     fn timestamp(self, time: UnixMillis) -> Timestamp {
         Timestamp::from_millisecond(time.0.saturating_add(self.offset_ms)).unwrap_or_default()
+    }
+
+    /// The latest time that a report tells.
+    pub(super) fn latest(self, report: &PodStatusReport) -> Timestamp {
+        let times = report.conditions.iter().map(|condition| condition.last_transition);
+        let times = times.chain(report.start_time);
+        self.timestamp(times.max().unwrap_or_default())
     }
 
     /// A time as Kubernetes writes it; a node that knows of none says 0.

@@ -202,3 +202,46 @@ fn an_image_id_has_no_tag() {
     check("dunlin.local:5000/hello:v1", "dunlin.local:5000/hello");
     check(&format!("hello@{digest}"), "hello");
 }
+
+fn condition<'a>(pod: &'a Value, kind: &str) -> &'a Value {
+    let conditions = pod["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
+}
+
+#[test]
+fn a_pod_with_gates_is_ready_only_when_its_node_and_its_gates_say_so() {
+    let mut pod = pod();
+    pod["spec"] = json!({ "readinessGates": [{ "conditionType": "x.example/y" }] });
+    assert!(merge(&mut pod, &report(), 0));
+    assert_eq!(condition(&pod, "ContainersReady")["status"], "True");
+    assert_eq!(condition(&pod, "Ready")["status"], "False");
+    assert_eq!(condition(&pod, "Ready")["reason"], "ReadinessGatesNotReady");
+    assert!(!merge(&mut pod, &report(), 0), "a repeated report changes nothing");
+    assert!(set_condition(&mut pod, "x.example/y", ("True", "", ""), NOW));
+    assert!(merge(&mut pod, &report(), 0));
+    assert_eq!(condition(&pod, "Ready")["status"], "True");
+    // Whoever comes back from silence finds the gates as they are.
+    assert!(mark_node_lost(&mut pod, NOW));
+    assert!(set_condition(&mut pod, "x.example/y", ("False", "", ""), NOW));
+    assert!(mark_node_found(&mut pod, NOW));
+    assert_eq!(condition(&pod, "Ready")["reason"], "ReadinessGatesNotReady");
+}
+
+#[test]
+fn a_pod_that_its_node_ended_says_that_it_was_disrupted() {
+    let mut pod = pod();
+    let evicted = PodStatusReport {
+        phase: PodPhase::Failed,
+        reason: "Evicted".into(),
+        message: "The node was low on resource: memory. ".into(),
+        ..report()
+    };
+    assert!(merge(&mut pod, &evicted, 0));
+    let target = condition(&pod, "DisruptionTarget");
+    assert_eq!((&target["status"], &target["reason"]), (&json!("True"), &json!("TerminationByKubelet")));
+    assert!(!merge(&mut pod, &evicted, 0), "a repeated report changes nothing");
+    let deadline = PodStatusReport { reason: "DeadlineExceeded".into(), ..evicted };
+    let mut other = self::pod();
+    assert!(merge(&mut other, &deadline, 0));
+    assert!(condition(&other, "DisruptionTarget").is_null());
+}

@@ -8,8 +8,7 @@ use super::{Fixture, Request};
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
 fn deployment() -> Value {
-    let container =
-        json!({"name": "c", "image": "dunlin.local/hello", "livenessProbe": {"exec": {"command": ["x"]}}});
+    let container = json!({"name": "c", "image": "dunlin.local/hello", "volumeDevices": [{"name": "v", "devicePath": "/d"}]});
     json!({
         "metadata": {"name": "web"},
         "spec": {
@@ -32,7 +31,7 @@ async fn what_has_no_effect_is_told_when_it_comes() {
     };
     let warnings = of(Request::new(Method::Post, DEPLOYMENTS).with_body(&deployment())).await;
     assert!(warnings.iter().any(|warning| warning.contains("hostNetwork")), "{warnings:?}");
-    assert!(warnings.iter().any(|warning| warning.contains("livenessProbe")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("volumeDevices")), "{warnings:?}");
 
     let path = format!("{DEPLOYMENTS}/web");
     let patch = |spec: Value| {

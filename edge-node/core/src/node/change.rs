@@ -182,6 +182,11 @@ impl NodeCore {
             revision: change.revision,
             restore_generation: change.restore_generation,
             state_digest: change.state_digest,
+            protocol: match change.base {
+                // What was held before goes on as it was told.
+                Some(_) => change.protocol.min(self.applied.protocol),
+                None => change.protocol,
+            },
         };
         let tombstones = change.tombstones;
         Ok(Some(Plan {
@@ -244,7 +249,8 @@ impl NodeCore {
         now: Now,
     ) -> PodRecord {
         let verdict = usage.admit(&assignment, &self.desk.node.facts.allocatable);
-        let mut refusal = verdict.err().map(|refusal| (refusal.reason, refusal.message));
+        let machine = if revision.is_some() { self.refused_by_machine(&assignment, now) } else { None };
+        let mut refusal = verdict.err().or(machine).map(|refusal| (refusal.reason, refusal.message));
         let mut slot = None;
         if refusal.is_none() && !assignment.spec.host_network {
             slot = self.addresses.take();
@@ -295,9 +301,10 @@ impl NodeCore {
     }
 
     fn batch(&self, plan: &Plan) -> Batch {
-        let Applied { revision, restore_generation, .. } = plan.applied;
-        let mut batch =
-            Batch { applied: Some(AppliedRecord { revision, restore_generation }), ..Batch::default() };
+        let Applied { revision, restore_generation, protocol, .. } = plan.applied;
+        let applied = Some(AppliedRecord { revision, restore_generation });
+        let protocol = (protocol != self.applied.protocol).then_some(protocol);
+        let mut batch = Batch { applied, protocol, ..Batch::default() };
         for record in &plan.pods {
             batch.pods.push((record.assignment.uid.clone(), Change::Put(record.clone())));
         }

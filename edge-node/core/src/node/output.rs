@@ -6,6 +6,7 @@ use dunlin_link::{
     ContainerId, Digest, PodUid, Revision,
     assignment::Refusal,
     health::HeldPods,
+    node_state::NodeState,
     pod::PodAssignment,
     statics::StaticPodName,
     status::{NodeEvent, NodeFacts, PodStatusReport},
@@ -13,6 +14,7 @@ use dunlin_link::{
 
 use super::records::Batch;
 use crate::{
+    check::{Check, CheckTicket},
     pod::ContainerIndex,
     sandbox::{Owner, Request, State},
 };
@@ -51,6 +53,8 @@ pub enum Output {
     Fetch(Digest),
     /// Make room for a run's log and name its files; answered by [`super::NodeCore::handle_prepared`].
     Prepare(Preparation),
+    /// Look at a container; answered by [`super::NodeCore::handle_checked`], unless the run ends before.
+    Check(Box<CheckOrder>),
     /// Report a pod's status; kept until it is acked, and sent at the start of a session until then (see [`super::Unacked`]).
     Report(Box<PodStatusReport>),
     /// A pod is forgotten: its reports and logs go. `None` for a pod that never was here.
@@ -62,6 +66,12 @@ pub enum Output {
     },
     /// Modules that no pod names may go.
     Sweep(BTreeSet<Digest>),
+    /// Modules that no pod names go at once, all of them: the disk is short.
+    Reclaim(BTreeSet<Digest>),
+    /// The logs of a pod that was evicted for want of disk go.
+    DropLogs(Arc<PodAssignment>),
+    /// The node's state as a whole changed.
+    State(Box<NodeState>),
     /// Content cannot be opened: have everything sent again.
     StartOver,
     /// Tell the coordinator.
@@ -74,6 +84,28 @@ pub enum Output {
     Pods(HeldPods),
     /// For the log.
     Notice(Notice),
+}
+
+/// A look at a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckOrder {
+    /// Whose.
+    pub key: CheckKey,
+    /// The run, as the sandbox knows it.
+    pub id: ContainerId,
+    /// What to do.
+    pub check: Check,
+}
+
+/// Names a look for the answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckKey {
+    /// The pod.
+    pub uid: PodUid,
+    /// Which container of it.
+    pub container: ContainerIndex,
+    /// Which look.
+    pub ticket: CheckTicket,
 }
 
 /// A run that is about to begin.

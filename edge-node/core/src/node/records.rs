@@ -40,6 +40,8 @@ pub struct AppliedRecord {
 pub struct Batch {
     /// The revision that the node holds afterwards.
     pub applied: Option<AppliedRecord>,
+    /// The version of the link's protocol by which the set was told, when it is another one than before.
+    pub protocol: Option<u16>,
     /// Assigned pods.
     pub pods: Vec<(PodUid, Change<PodRecord>)>,
     /// Static pods; they have no revision.
@@ -68,6 +70,8 @@ pub struct Loaded {
     pub starts: u64,
     /// What the node has applied.
     pub applied: AppliedRecord,
+    /// The version of the link's protocol by which the set was told; 0 when that is not known.
+    pub protocol: u16,
     /// Assigned pods.
     pub pods: BTreeMap<PodUid, PodRecord>,
     /// Static pods.
@@ -85,6 +89,9 @@ impl Loaded {
     pub fn apply(&mut self, batch: Batch) {
         if let Some(applied) = batch.applied {
             self.applied = applied;
+        }
+        if let Some(protocol) = batch.protocol {
+            self.protocol = protocol;
         }
         change_all(&mut self.pods, batch.pods);
         change_all(&mut self.statics, batch.statics);

@@ -1,9 +1,9 @@
 //! What a durable change does to the pods, and how a node's set comes up from disk.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use dunlin_link::{
-    PodUid,
+    Digest, PodUid,
     assignment::{Refusal, Tombstone},
     health::HeldPods,
     held::HeldSet,
@@ -204,10 +204,15 @@ impl NodeCore {
     }
 
     pub(super) fn sweep(&mut self) {
+        let named = self.named_modules();
+        self.desk.outputs.push_back(Output::Sweep(named));
+    }
+
+    /// The modules that pods name.
+    pub(super) fn named_modules(&self) -> BTreeSet<Digest> {
         let specs = self.pods.values().map(|entry| &entry.pod.assignment().spec);
         let containers = specs.flat_map(|spec| spec.init_containers.iter().chain(&spec.containers));
-        let named = containers.filter_map(|container| container.image.digest).collect();
-        self.desk.outputs.push_back(Output::Sweep(named));
+        containers.filter_map(|container| container.image.digest).collect()
     }
 }
 

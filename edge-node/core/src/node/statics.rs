@@ -64,7 +64,12 @@ pub enum Origin {
 /// A manifest's pod as this node's own: named `NAME-NODE`, with a uid that follows from its content, its file and the node.
 pub fn static_pod(mut pod: PodAssignment, file: &str, node: &str) -> PodAssignment {
     pod.uid = PodUid::new("");
-    let content = Digest::of(&codec::encode(&(&pod, file, node))).hex();
+    let mut content = codec::encode(&(&pod, file, node));
+    if !pod.care.is_default() {
+        // Beside the rest, so that manifests which ask for nothing keep the uids that they had.
+        content.extend(codec::encode(&pod.care));
+    }
+    let content = Digest::of(&content).hex();
     let uid = &content[..UID_HEX];
     let known = |name: &String| [CONFIG_SOURCE, CONFIG_HASH].contains(&name.as_str());
     pod.spec.annotations.retain(|(name, _)| !known(name));

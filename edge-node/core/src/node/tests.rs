@@ -1,6 +1,7 @@
 //! A node on a disk that is a value and a sandbox that answers at once: what crashes, failed writes and stale news do to it.
 
 mod harness;
+mod machine;
 
 use dunlin_link::{Digest, Revision, status::PodPhase};
 

@@ -9,8 +9,12 @@ use std::{
 
 use dunlin_link::{ContainerId, Digest, PodUid};
 
-use super::{Arrived, Desk, Entry, NodeCore, Notice, Output, Preparation, Prepared, Presence, RunKey};
+use super::{
+    Arrived, CheckKey, CheckOrder, Desk, Entry, NodeCore, Notice, Output, Preparation, Prepared, Presence,
+    RunKey,
+};
 use crate::{
+    check::Outcome,
     clock::Now,
     content::NoContent,
     env::Surroundings,
@@ -97,6 +101,11 @@ impl NodeCore {
         }
     }
 
+    /// A look at a container has ended.
+    pub fn handle_checked(&mut self, key: &CheckKey, outcome: Outcome, now: Now) {
+        self.with_pod(&key.uid, now, |pod, now| pod.handle_checked(key.container, key.ticket, outcome, now));
+    }
+
     /// Lets a pod hear something and take its steps. A panic on the way is this pod's failure: it keeps what it got to.
     pub(super) fn with_pod(&mut self, uid: &PodUid, now: Now, hear: impl FnOnce(&mut Pod, Now)) {
         let Some(entry) = self.pods.get_mut(uid) else { return };
@@ -170,6 +179,10 @@ impl Desk {
             }
             Command::Create { container, id, attempt } => self.prepare(pod, container, id, attempt),
             Command::Stop { id, grace_ms } => self.ask(Request::Stop { id, grace_ms }),
+            Command::Check { container, id, ticket, check } => {
+                let key = CheckKey { uid: pod.uid().clone(), container, ticket };
+                self.outputs.push_back(Output::Check(Box::new(CheckOrder { key, id, check })));
+            }
             Command::Remove { id } => self.ask(Request::Remove { id }),
             Command::Event(event) => {
                 if entry.is_static() {

@@ -2,6 +2,8 @@
 
 use dunlin_link::{ContainerId, Digest, status::NodeEvent};
 
+use crate::check::{Check, CheckTicket};
+
 /// The place of a container in its pod: init containers first, then containers, in the order of the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerIndex(pub usize);
@@ -34,6 +36,17 @@ pub enum Command {
         id: ContainerId,
         /// Milliseconds until it is interrupted.
         grace_ms: u64,
+    },
+    /// Look at a container that runs; answered by `handle_checked`, unless the run ends before.
+    Check {
+        /// Which container.
+        container: ContainerIndex,
+        /// Its run.
+        id: ContainerId,
+        /// To be given back with the answer.
+        ticket: CheckTicket,
+        /// What to do.
+        check: Check,
     },
     /// Have the sandbox forget a container that has ended.
     Remove {

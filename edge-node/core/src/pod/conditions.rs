@@ -122,7 +122,7 @@ impl Pod {
         Finding::no(reasons::CONTAINERS_NOT_INITIALIZED, message)
     }
 
-    /// `Ready` and `ContainersReady` agree as long as nodes know no readiness gates.
+    /// `Ready` and `ContainersReady` agree here: readiness gates are the coordinator's affair.
     fn ready(&self, seen: &Seen<'_>) -> Finding {
         match seen.phase {
             PodPhase::Succeeded => return Finding::no(reasons::POD_COMPLETED, String::new()),

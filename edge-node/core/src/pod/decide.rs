@@ -1,9 +1,15 @@
 //! What happens next: start, restart, stop, or end. [`Pod::settle`] is the one place that decides; it is run after every input.
 
-use dunlin_link::{ContainerId, pod::RestartPolicy, status::Terminated};
+use dunlin_link::{
+    ContainerId,
+    care::ContainerCare,
+    pod::{PodAssignment, RestartPolicy},
+    status::Terminated,
+};
 
 use super::{
     Command, ContainerIndex, Deletion, InPending, Pod, Severity, Stage,
+    asking::Asking,
     worker::{Next, Pull, Run, Then, Worker},
 };
 use crate::{
@@ -22,7 +28,10 @@ impl Pod {
             for index in self.indexes() {
                 self.decide_next(index, now);
             }
-            if self.deadline.is_some_and(|deadline| deadline <= now.mono) {
+            self.run_post_starts(now);
+            if self.failure.is_some() {
+                self.end(End::Finished, self.grace_end(now), now);
+            } else if self.deadline.is_some_and(|deadline| deadline <= now.mono) {
                 let message = "Pod was active on the node longer than the specified deadline".to_owned();
                 self.push(
                     now,
@@ -37,12 +46,15 @@ impl Pod {
                 self.run_containers(now);
             }
         }
+        self.signal_due(now);
         if let Stage::Ending { why, until } = self.stage {
             self.stop_containers(until, now);
             if self.workers.iter().all(|worker| worker.live_id().is_none()) {
                 self.stage = Stage::Ended(why);
             }
         }
+        self.catching_up_until = self.catching_up_until.filter(|until| now.mono < *until);
+        self.ask_due(now);
         if self.deletion == Deletion::Void && self.stage == Stage::Ended(End::Deleted) {
             self.deletion = Deletion::No;
             self.stage = Stage::Active;
@@ -69,22 +81,6 @@ impl Pod {
         }
     }
 
-    /// The container's image changed: its run is stopped, and the next begins at once.
-    pub(super) fn replace(&mut self, index: ContainerIndex, now: Now) {
-        let Some(id) = self.worker(index).live_id().cloned() else { return };
-        if matches!(self.worker(index).run, Run::Stopping { .. }) {
-            return;
-        }
-        let name = self.container(index).name.clone();
-        self.push_event(
-            now,
-            index,
-            (Severity::Normal, reasons::KILLING),
-            format!("Container {name} definition changed, will be restarted"),
-        );
-        self.stop(index, id, self.grace_ms(), Then::Replace);
-    }
-
     /// Takes over what the sandbox told of a container.
     pub(super) fn container_told(
         &mut self,
@@ -107,6 +103,7 @@ impl Pod {
             }
             worker.attempt = attempt;
             worker.run = Run::Starting { id: id.clone() };
+            worker.asking = Asking::default();
             worker.digest =
                 worker.digest.or_else(|| super::container_at(&self.assignment, index).image.digest);
         }
@@ -115,6 +112,7 @@ impl Pod {
         match state {
             sandbox::State::Starting => {}
             sandbox::State::Running { started_at } => {
+                self.note_start(index, started_at, now);
                 if self.worker_mut(index).advance(Run::Running { id: id.clone(), started_at }) && self.synced
                 {
                     self.announce_start(index, now);
@@ -172,9 +170,9 @@ impl Pod {
         for index in self.indexes() {
             if self.is_sidecar(index) {
                 self.step(index, now);
-                let worker = self.worker(index);
-                let started = matches!(worker.run, Run::Running { .. }) || worker.last.is_some();
-                if !initialized && !started {
+                // One that fails once the next has begun holds up nothing that has begun.
+                let is_passed = self.indexes().any(|later| later > index && self.worker(later).has_begun());
+                if !is_passed && !self.is_started(index) {
                     return;
                 }
             } else if self.is_init(index) {
@@ -187,6 +185,9 @@ impl Pod {
                 }
             } else {
                 self.step(index, now);
+                if self.post_start_goes_on(index) {
+                    return;
+                }
             }
         }
     }
@@ -234,7 +235,7 @@ impl Pod {
         let failed = now.mono_at(how.finished_at);
         let next = if then == Then::Replace {
             Next::Retry { shown_until: now.mono, at: now.mono, delay_ms: 0 }
-        } else if !self.restarts(index, &how) {
+        } else if !self.restarts(index, &how, then) {
             Next::Nothing
         } else {
             let delay_ms = self.worker(index).crashes.delay_after(failed).unwrap_or(0);
@@ -245,16 +246,22 @@ impl Pod {
         self.worker_mut(index).run = Run::Terminated { how, next };
     }
 
-    fn restarts(&self, index: ContainerIndex, how: &Terminated) -> bool {
-        let policy = self.assignment.spec.restart_policy;
-        if self.is_sidecar(index) {
+    /// Whether another run follows an end: by the first rule of the container that fits, by its own policy, or by the pod's.
+    fn restarts(&self, index: ContainerIndex, how: &Terminated, then: Then) -> bool {
+        let fits = |care: &ContainerCare| care.restart_rules.iter().any(|rule| rule.fits(how.exit_code));
+        if self.is_sidecar(index) || self.care(index).is_some_and(fits) {
             return true;
         }
-        match policy {
+        match restart_policy(&self.assignment, index) {
             RestartPolicy::Always if !self.is_init(index) => true,
-            RestartPolicy::Always | RestartPolicy::OnFailure => how.exit_code != 0,
+            RestartPolicy::Always | RestartPolicy::OnFailure => how.exit_code != 0 || then == Then::Restart,
             RestartPolicy::Never => false,
         }
+    }
+
+    /// Whether a run that the node gives up is followed by another.
+    pub(super) fn restarts_at_all(&self, index: ContainerIndex) -> bool {
+        self.is_sidecar(index) || restart_policy(&self.assignment, index) != RestartPolicy::Never
     }
 
     fn restart(&mut self, index: ContainerIndex, how: &Terminated, now: Now) {
@@ -287,66 +294,12 @@ impl Pod {
         self.worker_mut(index).advance(Run::Terminated { how, next: Next::Undecided(then) });
         self.remembered.ended.push((id.clone(), InPending::No));
     }
+}
 
-    /// Stops containers together, then sidecars one after the other, the last started first.
-    fn stop_containers(&mut self, until: Mono, now: Now) {
-        for index in self.indexes().filter(|index| !self.is_sidecar(*index)).collect::<Vec<_>>() {
-            self.stop_live(index, until.millis_after(now.mono), now);
-        }
-        let main_alive =
-            self.indexes().any(|index| !self.is_sidecar(index) && self.worker(index).live_id().is_some());
-        if main_alive {
-            return;
-        }
-        let last = self
-            .indexes()
-            .filter(|index| self.is_sidecar(*index) && self.worker(*index).live_id().is_some())
-            .last();
-        if let Some(index) = last {
-            self.stop_live(index, until.millis_after(now.mono), now);
-        }
-    }
-
-    fn stop_live(&mut self, index: ContainerIndex, grace_ms: u64, now: Now) {
-        let Some(id) = self.worker(index).live_id().cloned() else { return };
-        if matches!(self.worker(index).run, Run::Stopping { .. }) {
-            return;
-        }
-        let name = self.container(index).name.clone();
-        self.push_event(
-            now,
-            index,
-            (Severity::Normal, reasons::KILLING),
-            format!("Stopping container {name}"),
-        );
-        self.stop(index, id, grace_ms, Then::Policy);
-    }
-
-    pub(super) fn stop(&mut self, index: ContainerIndex, id: ContainerId, grace_ms: u64, then: Then) {
-        let started_at = match self.worker(index).run {
-            Run::Running { started_at, .. } => Some(started_at),
-            _ => None,
-        };
-        self.commands.push_back(Command::Stop { id: id.clone(), grace_ms });
-        self.worker_mut(index).advance(Run::Stopping { id, started_at, then });
-    }
-
-    fn shorten_grace(&mut self, until: Mono, now: Now) {
-        let grace_ms = until.millis_after(now.mono);
-        for worker in &self.workers {
-            if let Run::Stopping { id, .. } = &worker.run {
-                self.commands.push_back(Command::Stop { id: id.clone(), grace_ms });
-            }
-        }
-    }
-
-    pub(super) fn grace_ms(&self) -> u64 {
-        u64::from(self.assignment.spec.termination_grace_seconds) * 1000
-    }
-
-    fn grace_end(&self, now: Now) -> Mono {
-        now.mono.plus_millis(self.grace_ms())
-    }
+/// The policy that holds for a container: its own, or the pod's.
+pub(super) fn restart_policy(pod: &PodAssignment, index: ContainerIndex) -> RestartPolicy {
+    let own = pod.care.of(index.0).and_then(|care| care.restart_policy);
+    own.unwrap_or(pod.spec.restart_policy)
 }
 
 /// How long a failure itself is shown before its backoff is: the time the kubelet takes to come round again.

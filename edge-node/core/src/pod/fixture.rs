@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     Digest, PodUid,
+    care::PodCare,
     pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
 };
 
@@ -48,5 +49,6 @@ pub(crate) fn pod(containers: Vec<Container>) -> PodAssignment {
             service_account_name: "default".to_owned(),
         },
         config: Vec::new(),
+        care: PodCare::default(),
     }
 }

@@ -94,7 +94,7 @@ impl Pod {
                 let id = id.clone();
                 let message = format!("Container {name} is restarted by an order on the node");
                 self.push_event(now, index, (Severity::Normal, reasons::KILLING), message);
-                self.stop(index, id, grace_ms, Then::Replace);
+                self.stop(index, id, (grace_ms, Then::Replace), now);
             }
             Run::Terminated { next, .. } => {
                 *next = Next::Retry { shown_until: now.mono, at: now.mono, delay_ms: 0 };

@@ -1,9 +1,11 @@
 //! `status.phase`, from container statuses, as the kubelet derives it.
 
 use dunlin_link::{
-    pod::{PodSpec, RestartPolicy},
+    pod::{PodAssignment, RestartPolicy},
     status::{ContainerState, ContainerStatus, PodPhase},
 };
+
+use super::{ContainerIndex, decide::restart_policy};
 
 /// Whether a pod still has something to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +18,17 @@ pub(super) enum Life {
 
 /// The phase of a pod with these statuses.
 pub(super) fn phase(
-    spec: &PodSpec,
+    pod: &PodAssignment,
     init: &[ContainerStatus],
     containers: &[ContainerStatus],
     life: Life,
 ) -> PodPhase {
     let mut init_pending = false;
-    for (status, container) in init.iter().zip(&spec.init_containers) {
+    for (index, (status, container)) in init.iter().zip(&pod.spec.init_containers).enumerate() {
         let progress = progress(status);
         let failed = matches!(progress, Progress::Stopped { code } if code != 0);
-        if failed && !container.sidecar && spec.restart_policy == RestartPolicy::Never {
+        let policy = restart_policy(pod, ContainerIndex(index));
+        if failed && !container.sidecar && policy == RestartPolicy::Never {
             return if life == Life::Over { PodPhase::Failed } else { PodPhase::Pending };
         }
         init_pending |= match progress {

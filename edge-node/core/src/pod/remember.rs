@@ -83,6 +83,6 @@ impl Pod {
             Stage::Ended(why) => Some(why),
             _ => None,
         };
-        PodMemory { containers: containers.collect(), end }
+        PodMemory { containers: containers.collect(), end, failure: self.failure.clone() }
     }
 }

@@ -23,10 +23,9 @@ impl Pod {
         };
         let phase = match self.stage {
             Stage::Refused { .. } | Stage::Ended(End::Deadline) => PodPhase::Failed,
-            Stage::Ended(_) => phase(&self.assignment.spec, &init, &containers, Life::Over),
-            Stage::Active | Stage::Ending { .. } => {
-                phase(&self.assignment.spec, &init, &containers, Life::Open)
-            }
+            Stage::Ended(_) if self.failure.is_some() => PodPhase::Failed,
+            Stage::Ended(_) => phase(&self.assignment, &init, &containers, Life::Over),
+            Stage::Active | Stage::Ending { .. } => phase(&self.assignment, &init, &containers, Life::Open),
         };
         let refused = matches!(self.stage, Stage::Refused { .. });
         let conditions = if refused {
@@ -75,6 +74,9 @@ impl Pod {
     }
 
     fn reason_and_message(&self) -> (String, String) {
+        if let (Stage::Ending { .. } | Stage::Ended(_), Some(failure)) = (&self.stage, &self.failure) {
+            return (failure.reason.clone(), failure.message.clone());
+        }
         match &self.stage {
             Stage::Refused { reason, message } => (reason.clone(), format!("Pod was rejected: {message}")),
             Stage::Ending { why: End::Deadline, .. } | Stage::Ended(End::Deadline) => (
@@ -98,8 +100,8 @@ impl Pod {
             image: container.image.reference.clone(),
             image_digest: worker.digest,
             container_id: id.or_else(|| worker.last.as_ref().and_then(|end| end.container_id.clone())),
-            ready: if is_plain_init { completed } else { running },
-            started: running,
+            ready: if is_plain_init { completed } else { running && self.is_ready(index) },
+            started: if is_plain_init { running } else { running && self.is_started(index) },
             // A run counts once it exists, as a container does for the kubelet.
             restart_count: worker.begun_attempt().unwrap_or(0),
             state,

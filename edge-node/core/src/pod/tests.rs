@@ -1,7 +1,10 @@
 //! The lifecycles of pods, as tables, and what must never happen, as properties.
 
 mod bench;
+mod failures;
+mod hooks;
 mod lifecycle;
 mod orders;
+mod probes;
 mod properties;
 mod restarts;

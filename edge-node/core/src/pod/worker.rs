@@ -2,8 +2,10 @@
 
 use dunlin_link::{ContainerId, Digest, UnixMillis, status::Terminated};
 
+use super::asking::Asking;
 use crate::{
     backoff::Backoff,
+    check::CheckTicket,
     clock::{Mono, Now},
     memory::{ContainerMemory, RunMemory},
 };
@@ -22,6 +24,8 @@ pub(super) struct Worker {
     pub(super) seen: bool,
     /// Whether the run is an earlier agent's, of which the sandbox has not told yet.
     pub(super) inherited: bool,
+    /// What is known of the run by asking it.
+    pub(super) asking: Asking,
     pub(super) crashes: Backoff,
     pub(super) pulls: Backoff,
 }
@@ -41,7 +45,7 @@ pub(super) enum Run {
     /// It runs.
     Running { id: ContainerId, started_at: UnixMillis },
     /// It was told to stop.
-    Stopping { id: ContainerId, started_at: Option<UnixMillis>, then: Then },
+    Stopping { id: ContainerId, started_at: Option<UnixMillis>, then: Then, signal: Signal },
     /// It ended.
     Terminated { how: Terminated, next: Next },
 }
@@ -66,11 +70,30 @@ pub(super) enum Create {
     Failed(String),
 }
 
+/// How far the order to stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// The sandbox was told.
+    Sent,
+    /// It is told when the container's hook has ended, at `wakes` at the latest.
+    AfterHook {
+        /// The answer that is waited for; none for a sleep.
+        ticket: Option<CheckTicket>,
+        /// The end of the grace.
+        ends: Mono,
+        wakes: Mono,
+        /// What is left of the grace at least.
+        floor_ms: u64,
+    },
+}
+
 /// What follows the end of a stopped run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// What the restart policy says.
     Policy,
+    /// The same, and the end counts as a failure, whatever the exit code: the node gave the run up.
+    Restart,
     /// Another run at once: the container's definition changed.
     Replace,
 }
@@ -101,8 +124,13 @@ impl Worker {
         let crashes = memory.backoff.map_or_else(Backoff::default, |(delay_ms, updated)| {
             Backoff::restored(delay_ms, now.mono_at(updated))
         });
+        let asking = match &memory.run {
+            RunMemory::Live { started_at: Some(at), .. } => Asking::inherited(now.mono_at(*at)),
+            _ => Asking::default(),
+        };
         Self {
             inherited: matches!(memory.run, RunMemory::Live { .. }),
+            asking,
             run,
             attempt: memory.attempt,
             last: memory.last.clone(),
@@ -128,6 +156,7 @@ impl Worker {
             self.attempt += 1;
             self.seen = false;
             self.inherited = false;
+            self.asking = Asking::default();
         }
     }
 
@@ -205,7 +234,19 @@ impl Worker {
     }
 }
 
+impl Signal {
+    /// Whether this answer is waited for.
+    pub(super) fn awaits(&self, answer: CheckTicket) -> bool {
+        matches!(self, Self::AfterHook { ticket: Some(ticket), .. } if *ticket == answer)
+    }
+}
+
 impl Run {
+    /// Whether the guest runs, on its way to an end or not.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Stopping { started_at: Some(_), .. })
+    }
+
     /// Whether the sandbox knows of it.
     pub(super) fn has_begun(&self) -> bool {
         self.rank() >= STARTING

@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     Bytes, Digest, MilliCpu, PodUid, Revision,
+    care::PodCare,
     pod::{
         ConfigKind, ConfigRef, Container, ContainerPort, EnvFrom, EnvValue, EnvVar, Image, PodAssignment,
         PodSpec, Protocol, PullPolicy, Resources, RestartPolicy,
@@ -33,6 +34,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
             hostname: "h".into(),
             service_account_name: "sa".into(),
         },
+        care: PodCare::default(),
         config: vec![
             config(ConfigKind::ConfigMap, "m", Some(Digest::from_bytes([6; 32]))),
             config(ConfigKind::Secret, "s", None),

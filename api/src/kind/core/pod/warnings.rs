@@ -53,9 +53,10 @@ const UNSUPPORTED: &[&str] = &[
      supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
     "spec.securityContext.appArmorProfile|seccompProfile.type",
     "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|imagePullSecrets|os|\
-     readinessGates|resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
-    "spec.containers|initContainers[].livenessProbe|readinessProbe|startupProbe|lifecycle|volumeMounts|volumeDevices|\
-     resizePolicy|restartPolicyRules|terminationMessagePath",
+     resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
+    "spec.containers|initContainers[].volumeMounts|volumeDevices|resizePolicy|terminationMessagePath",
+    "spec.containers|initContainers[].lifecycle.stopSignal",
+    "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
     "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|privileged|procMount|runAsGroup|runAsUser|\
      seLinuxOptions|windowsOptions",
     "spec.containers|initContainers[].securityContext.capabilities.add",
@@ -63,7 +64,6 @@ const UNSUPPORTED: &[&str] = &[
     "spec.containers|initContainers[].resources.limits.ephemeral-storage",
     "spec.automountServiceAccountToken",
     "spec.containers|initContainers[].securityContext.appArmorProfile|seccompProfile.type",
-    "spec.containers[].restartPolicy",
 ];
 
 /// Values that ask for what happens anyway.
@@ -218,7 +218,7 @@ mod tests {
     fn fields_without_effect_are_named() {
         let pod = json!({"spec": {
             "containers": [
-                {"name": "a", "livenessProbe": {"exec": {}}, "securityContext": {"runAsUser": 7}, "tty": true, "stdin": true},
+                {"name": "a", "volumeMounts": [{"name": "v"}], "securityContext": {"runAsUser": 7}, "tty": true, "stdin": true},
                 {"name": "b", "terminationMessagePath": "/dev/termination-log", "env": [{"name": "x"}]},
             ],
             "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "nodeSelector": {"a": "b"},
@@ -229,7 +229,7 @@ mod tests {
             "spec.volumes[0]",
             "spec.affinity.podAffinity",
             "spec.hostNetwork",
-            "spec.containers[0].livenessProbe",
+            "spec.containers[0].volumeMounts",
             "spec.containers[0].securityContext.runAsUser",
         ];
         assert_eq!(

@@ -177,3 +177,31 @@ fn a_mirror_outlives_any_taint() {
         .collect();
     assert_eq!(evicted, ["plain"]);
 }
+
+#[test]
+fn what_a_node_runs_short_of_keeps_pods_away() {
+    let mut view = cluster(1);
+    let set = |view: &mut View, short: &str, taints: Value| {
+        let node = json!({
+            "metadata": { "uid": "n0" },
+            "spec": { "taints": taints },
+            "status": { "conditions": [
+                { "type": "Ready", "status": "True" },
+                { "type": "MemoryPressure", "status": "False" },
+                { "type": "DiskPressure", "status": short },
+            ] },
+        });
+        view.apply_node(&NodeName::new("n0"), node.to_string().as_bytes()).unwrap();
+    };
+    let taint = ("node.kubernetes.io/disk-pressure", Effect::NoSchedule);
+    let changed = |plan: Plan| match plan.actions.as_slice() {
+        [Action::Taint { add, remove, .. }] => (add.clone(), remove.clone()),
+        other => panic!("{other:?}"),
+    };
+    set(&mut view, "True", json!([]));
+    assert_eq!(changed(run(&view, 0)), (vec![taint], vec![]));
+    set(&mut view, "True", json!([{ "key": taint.0, "effect": "NoSchedule" }]));
+    assert!(run(&view, 0).actions.is_empty());
+    set(&mut view, "False", json!([{ "key": taint.0, "effect": "NoSchedule" }]));
+    assert_eq!(changed(run(&view, 0)), (vec![], vec![taint]));
+}

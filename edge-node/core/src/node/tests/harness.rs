@@ -9,10 +9,11 @@ use dunlin_link::{
     ContainerId, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{AssignmentChange, Refusal, Tombstone},
     held::HeldSet,
+    node_state::NodeState,
     pod::{PodAssignment, RestartPolicy},
     sealed::{SealingKey, SealingPlace},
     statics::StaticPodName,
-    status::{NodeFacts, NodeResources, PodStatusReport},
+    status::{NodeEvent, NodeFacts, NodeResources, PodStatusReport},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -28,6 +29,7 @@ use crate::{
     clock::{Mono, Now},
     content::Seal,
     pod::fixture,
+    pressure::Thresholds,
     sandbox::{Exit, ExitCause, Owner, Request, State},
 };
 
@@ -53,6 +55,10 @@ pub(super) struct Node {
     pub(super) hold_preparations: bool,
     pub(super) held_preparations: Vec<Preparation>,
     pub(super) trace: Vec<String>,
+    pub(super) state: Option<NodeState>,
+    pub(super) events: Vec<NodeEvent>,
+    /// Pods whose logs went for want of disk.
+    pub(super) dropped_logs: Vec<String>,
 }
 
 impl Node {
@@ -76,6 +82,9 @@ impl Node {
             hold_preparations: false,
             held_preparations: Vec::new(),
             trace: Vec::new(),
+            state: None,
+            events: Vec::new(),
+            dropped_logs: Vec::new(),
         };
         node.account();
         node
@@ -86,6 +95,7 @@ impl Node {
         let revision = Revision(self.wanted.revision.0 + 1);
         let draft = fill(Draft(AssignmentChange {
             restore_generation: self.core.applied().restore_generation,
+            protocol: 4,
             base: Some(self.wanted.revision),
             revision,
             upserts: Vec::new(),
@@ -285,9 +295,13 @@ impl Node {
             }
             Output::Fetch(_) => panic!("every module is here"),
             Output::StaticPods(pods) => self.stated = pods,
+            Output::DropLogs(pod) => self.dropped_logs.push(pod.name.clone()),
+            Output::State(state) => self.state = Some(*state),
+            Output::Event(event) => self.events.push(event),
             Output::StartOver
+            | Output::Check(_)
             | Output::Sweep(_)
-            | Output::Event(_)
+            | Output::Reclaim(_)
             | Output::Facts(_)
             | Output::Pods(_)
             | Output::Notice(_) => {}
@@ -332,6 +346,11 @@ pub(super) struct Draft(AssignmentChange);
 impl Draft {
     pub(super) fn assign(mut self, name: &str) -> Self {
         self.0.upserts.push((self.0.revision, assignment(name)));
+        self
+    }
+
+    pub(super) fn assign_pod(mut self, pod: PodAssignment) -> Self {
+        self.0.upserts.push((self.0.revision, pod));
         self
     }
 
@@ -398,5 +417,6 @@ fn options() -> NodeOptions {
             key: SealingKey::generate(&mut StdRng::seed_from_u64(1)),
             place: SealingPlace { cluster_id: "c".to_owned(), node: NodeName::new("n1") },
         }),
+        thresholds: Thresholds::default(),
     }
 }

@@ -1,6 +1,9 @@
 //! A pod on a test bench: a clock that the test turns, a sandbox and a module cache that the test plays.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use dunlin_link::{
     ContainerId, PodUid, UnixMillis,
@@ -11,9 +14,10 @@ use dunlin_link::{
 
 use crate::{
     address::{AddressPool, BlockRange, Loopback, PodAddress},
+    check::{Check, CheckTicket, Outcome, What},
     clock::{Mono, Now},
     memory::PodMemory,
-    pod::{Command, Place, Pod, Pulled, Recording},
+    pod::{Command, ContainerIndex, Place, Pod, Pulled, Recording},
     sandbox::{Exit, ExitCause, Owner, State},
 };
 
@@ -31,6 +35,8 @@ pub(super) struct Bench {
     pub(super) config_errors: BTreeMap<String, String>,
     /// Answers to `Pull`; present by default.
     pub(super) pulls: BTreeMap<String, Pulled>,
+    /// Looks that nobody has answered yet, oldest first.
+    pub(super) checks: VecDeque<(ContainerIndex, CheckTicket, Check)>,
 }
 
 impl Bench {
@@ -60,6 +66,7 @@ impl Bench {
             memory,
             config_errors: BTreeMap::new(),
             pulls: BTreeMap::new(),
+            checks: VecDeque::new(),
         }
     }
 
@@ -105,6 +112,11 @@ impl Bench {
             Command::Stop { id, grace_ms } => {
                 let name = self.name_of(&id);
                 self.log.push(format!("stop {name} {grace_ms}"));
+            }
+            Command::Check { container, ticket, check, .. } => {
+                let name = self.pod.container(container).name.clone();
+                self.log.push(format!("check {name} {}", in_short(&check)));
+                self.checks.push_back((container, ticket, check));
             }
             Command::Remove { id } => {
                 let name = self.name_of(&id);
@@ -164,6 +176,23 @@ impl Bench {
         self.now_ms = end;
     }
 
+    /// The oldest look that waits ends.
+    pub(super) fn answer(&mut self, outcome: Outcome) {
+        let (container, ticket, _) = self.checks.pop_front().expect("somebody looks");
+        self.pod.handle_checked(container, ticket, outcome, self.now());
+        self.turn();
+    }
+
+    /// Lets time pass second by second, with every look answered like this.
+    pub(super) fn pass_answering(&mut self, seconds: i64, outcome: &Outcome) {
+        for _ in 0..seconds {
+            self.pass(1_000);
+            while !self.checks.is_empty() {
+                self.answer(outcome.clone());
+            }
+        }
+    }
+
     pub(super) fn delete(&mut self, grace_seconds: u32) {
         let tombstone = Tombstone {
             uid: PodUid::new("u1"),
@@ -219,6 +248,16 @@ impl Bench {
         let log = std::mem::take(&mut self.log);
         log.into_iter().filter(|line| line.starts_with(|first: char| first.is_uppercase())).collect()
     }
+}
+
+fn in_short(check: &Check) -> String {
+    let what = match &check.what {
+        What::Http(http) => format!("{:?} {}{} {:?}", http.scheme, http.target.shown, http.path, http.accept),
+        What::Tcp(target) => format!("tcp {}", target.shown),
+        What::Grpc { target, service } => format!("grpc {} {service}", target.shown),
+        What::Exec { command, .. } => format!("exec {}", command.join(" ")),
+    };
+    format!("{what} {}", check.timeout_ms)
 }
 
 const EPOCH_MS: i64 = 1_800_000_000_000;

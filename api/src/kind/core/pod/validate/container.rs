@@ -26,6 +26,7 @@ pub(super) fn check(spec: &Value, field: &Path, volumes: &BTreeSet<&str>, errors
         probes::check(container, &field, errors);
         check_unique_name(container, &field, &mut names, errors);
         check_choice(container, "restartPolicy", &field, &["Always", "OnFailure", "Never"], errors);
+        check_restart_rules(container, &field, errors);
         check_host_ports(container, &field, &mut host_ports, errors);
     }
     if is_true(spec, "hostNetwork") {
@@ -37,6 +38,7 @@ pub(super) fn check(spec: &Value, field: &Path, volumes: &BTreeSet<&str>, errors
         let field = field.child("initContainers").index(position);
         check_common(container, &field, volumes, errors);
         check_unique_name(container, &field, &mut names, errors);
+        check_restart_rules(container, &field, errors);
         if is_sidecar(container) {
             probes::check(container, &field, errors);
         } else {
@@ -101,6 +103,35 @@ fn check_plain_init(container: &Value, field: &Path, errors: &mut Vec<FieldError
         }
     }
     check_choice(container, "restartPolicy", field, &["Always", "OnFailure", "Never"], errors);
+}
+
+/// Exit codes after which a container runs again, whatever its policy says.
+fn check_restart_rules(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let rules = list(container, "restartPolicyRules");
+    if !rules.is_empty() && !has(container, "restartPolicy") {
+        let detail = "must specify restartPolicy when restart rules are used";
+        errors.push(FieldError::required(field.child("restartPolicy"), detail));
+    }
+    if rules.len() > RESTART_RULES_MAX {
+        errors.push(FieldError::too_many(field.child("restartPolicyRules"), rules.len(), RESTART_RULES_MAX));
+        return;
+    }
+    for (position, rule) in rules.iter().enumerate() {
+        let field = field.child("restartPolicyRules").index(position);
+        check_required(rule, "action", &field, errors);
+        check_choice(rule, "action", &field, &["Restart"], errors);
+        let codes = field.child("exitCodes");
+        if !has(rule, "exitCodes") {
+            errors.push(FieldError::required(codes, "must be specified"));
+            continue;
+        }
+        check_required(&rule["exitCodes"], "operator", &codes, errors);
+        check_choice(&rule["exitCodes"], "operator", &codes, &["In", "NotIn"], errors);
+        let values = list(&rule["exitCodes"], "values").len();
+        if values > EXIT_CODES_MAX {
+            errors.push(FieldError::too_many(codes.child("values"), values, EXIT_CODES_MAX));
+        }
+    }
 }
 
 fn check_ports(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
@@ -174,3 +205,9 @@ fn check_resize(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
         }
     }
 }
+
+/// Kubernetes' bound on rules of a container.
+const RESTART_RULES_MAX: usize = 20;
+
+/// Kubernetes' bound on exit codes of a rule.
+const EXIT_CODES_MAX: usize = 255;

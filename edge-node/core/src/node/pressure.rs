@@ -1,0 +1,306 @@
+//! What the node does when its machine runs short: it says so, takes fewer pods, and ends one after the other, in the kubelet's order.
+
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+
+use dunlin_link::{
+    Bytes, Digest, PodUid,
+    assignment::Refusal,
+    limits::{NODE_IMAGE_NAME_BYTES_MAX, NODE_IMAGE_NAMES_MAX, NODE_IMAGES_MAX},
+    node_state::{NodeImage, NodeState},
+    pod::PodAssignment,
+    status::{EventPod, NodeEvent},
+    usage::ContainerUsage,
+};
+
+use super::{Entry, NodeCore, Output, shutdown::Shutdown};
+use crate::{
+    clock::Now,
+    memory::Failure,
+    pressure::{Pressure, Pressures, Shortage, Signal, Signals, binary},
+    reasons,
+};
+
+/// What is known of the machine as a whole, and what was told of it.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) pressures: Pressures,
+    pub(super) shutdown: Option<Shutdown>,
+    /// As it was told last; `None` before the first look.
+    told: Option<NodeState>,
+    images: Vec<(Digest, u64)>,
+    /// Evicted pods whose logs go once they have stopped: the disk is short.
+    logs_owed: BTreeSet<PodUid>,
+}
+
+impl Machine {
+    pub(super) fn new(pressures: Pressures) -> Self {
+        Self { pressures, shutdown: None, told: None, images: Vec::new(), logs_owed: BTreeSet::new() }
+    }
+}
+
+/// What one look at the machine found.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// What there is.
+    pub signals: Signals,
+    /// Memory of containers, where it was asked.
+    pub memory: Vec<ContainerUsage>,
+    /// Bytes of disk that each pod's logs take, where it was asked.
+    pub logs: Vec<(PodUid, u64)>,
+    /// The modules that are here, with their sizes.
+    pub modules: Vec<(Digest, u64)>,
+}
+
+/// One pod that may have to go.
+struct Candidate {
+    uid: PodUid,
+    priority: i32,
+    usage: u64,
+    request: u64,
+    containers: String,
+}
+
+impl NodeCore {
+    /// Whether a look should tell what pods use: something is short.
+    pub fn wants_usages(&mut self, signals: &Signals, now: Now) -> bool {
+        !self.machine.pressures.observe(signals, now.mono).is_empty()
+    }
+
+    /// Takes note of a look at the machine, and acts on what it shows.
+    pub fn handle_look(&mut self, look: Look, now: Now) {
+        let before = self.machine.pressures.holding(now.mono);
+        let short = self.machine.pressures.observe(&look.signals, now.mono);
+        self.machine.images.clone_from(&look.modules);
+        for pressure in self.machine.pressures.holding(now.mono) {
+            if !before.contains(&pressure) {
+                self.desk.tell_of_pressure(pressure, Held::Begins, now);
+            }
+        }
+        self.drop_owed_logs();
+        if let Some(shortage) = short.first() {
+            self.relieve(shortage, &look, now);
+        }
+        self.tell_state(now);
+    }
+
+    /// Tells the node's state if it is another than before.
+    pub(super) fn tell_state(&mut self, now: Now) {
+        let holds = |pressure| self.machine.pressures.holds(pressure, now.mono);
+        let state = NodeState {
+            memory_pressure: holds(Pressure::Memory),
+            disk_pressure: holds(Pressure::Disk),
+            pid_pressure: holds(Pressure::Pids),
+            shutting_down: self.machine.shutdown.is_some(),
+            images: self.images(),
+        };
+        if self.machine.told.as_ref() == Some(&state) {
+            return;
+        }
+        if let Some(told) = self.machine.told.replace(state.clone()) {
+            let ended = [
+                (Pressure::Memory, told.memory_pressure && !state.memory_pressure),
+                (Pressure::Disk, told.disk_pressure && !state.disk_pressure),
+                (Pressure::Pids, told.pid_pressure && !state.pid_pressure),
+            ];
+            for (pressure, _) in ended.into_iter().filter(|(_, has_ended)| *has_ended) {
+                self.desk.tell_of_pressure(pressure, Held::Ends, now);
+            }
+        }
+        self.desk.outputs.push_back(Output::State(Box::new(state)));
+    }
+
+    /// Whether the node takes no new pod like this for now.
+    pub(super) fn refused_by_machine(&self, pod: &PodAssignment, now: Now) -> Option<Refusal> {
+        let refuse = |reason: &str, message: String| {
+            Some(Refusal { uid: pod.uid.clone(), reason: reason.to_owned(), message })
+        };
+        if self.machine.shutdown.is_some() {
+            return refuse(
+                reasons::NODE_SHUTDOWN,
+                "Pod was rejected as the node is shutting down.".to_owned(),
+            );
+        }
+        if pod.care.priority >= CRITICAL_PRIORITY {
+            return None;
+        }
+        let held = self.machine.pressures.holding(now.mono);
+        let spared = pod.care.tolerates_memory_pressure || !is_best_effort(pod);
+        if held.is_empty() || held == [Pressure::Memory] && spared {
+            return None;
+        }
+        let names: Vec<_> = held.iter().map(|pressure| pressure.condition()).collect();
+        refuse(reasons::EVICTED, format!("The node had condition: [{}]. ", names.join(" ")))
+    }
+
+    /// First what no pod needs, then one pod; the next look tells whether that was enough.
+    fn relieve(&mut self, shortage: &Shortage, look: &Look, now: Now) {
+        if shortage.signal.pressure() == Pressure::Disk {
+            let named = self.named_modules();
+            self.desk.outputs.push_back(Output::Reclaim(named));
+        }
+        // Guests are no processes: ending one gives no process id back.
+        let is_leaving = |entry: &Entry| entry.pod.failure().is_some() && !entry.pod.is_over();
+        if shortage.signal == Signal::Pids || self.pods.values().any(is_leaving) {
+            return;
+        }
+        let mut candidates: Vec<_> =
+            self.pods.values().filter_map(|entry| candidate(entry, shortage.signal, look)).collect();
+        candidates.sort_by_key(|candidate| {
+            let Candidate { usage, request, .. } = candidate;
+            let exceeds = usage > request;
+            (
+                Reverse(exceeds),
+                candidate.priority,
+                Reverse(usage.saturating_sub(*request)),
+                candidate.uid.clone(),
+            )
+        });
+        let Some(victim) = candidates.into_iter().next() else { return };
+        let Shortage { signal, available, threshold } = *shortage;
+        let message = format!(
+            "The node was low on resource: {}. Threshold quantity: {}, available: {}. {}",
+            signal.resource(),
+            signal.quantity(threshold),
+            signal.quantity(available),
+            victim.containers,
+        );
+        if signal.pressure() == Pressure::Disk {
+            self.machine.logs_owed.insert(victim.uid.clone());
+        }
+        self.evict(&victim.uid, message, now);
+    }
+
+    fn evict(&mut self, uid: &PodUid, message: String, now: Now) {
+        let Some(entry) = self.pods.get(uid) else { return };
+        let pod = event_pod(entry.pod.assignment());
+        let event = NodeEvent {
+            pod: Some(pod),
+            warning: true,
+            reason: reasons::EVICTED.to_owned(),
+            message: message.clone(),
+            at: now.wall,
+        };
+        self.desk.outputs.push_back(Output::Event(event));
+        let failure = Failure { reason: reasons::EVICTED.to_owned(), message };
+        self.with_pod(uid, now, |pod, now| pod.handle_failure(failure, EVICTION_GRACE_MS, now));
+    }
+
+    /// The logs of pods that were evicted for want of disk go when the pods have stopped.
+    fn drop_owed_logs(&mut self) {
+        let pods = &self.pods;
+        let stopped = |uid: &PodUid| pods.get(uid).is_none_or(|entry| entry.pod.is_over());
+        let (done, owed): (BTreeSet<_>, _) =
+            std::mem::take(&mut self.machine.logs_owed).into_iter().partition(stopped);
+        self.machine.logs_owed = owed;
+        for entry in done.iter().filter_map(|uid| self.pods.get(uid)) {
+            self.desk.outputs.push_back(Output::DropLogs(Arc::clone(entry.pod.assignment())));
+        }
+    }
+
+    /// The largest modules that pods name, with what they call them.
+    fn images(&self) -> Vec<NodeImage> {
+        let mut images = self.machine.images.clone();
+        images.sort_by_key(|(digest, bytes)| (Reverse(*bytes), *digest));
+        let named = images.into_iter().filter_map(|(digest, bytes)| {
+            let names = self.names_of(digest);
+            (!names.is_empty()).then_some(NodeImage { names, size: Bytes(bytes) })
+        });
+        named.take(NODE_IMAGES_MAX).collect()
+    }
+
+    fn names_of(&self, digest: Digest) -> Vec<String> {
+        let specs = self.pods.values().map(|entry| &entry.pod.assignment().spec);
+        let containers = specs.flat_map(|spec| spec.init_containers.iter().chain(&spec.containers));
+        let references = containers
+            .filter(|container| container.image.digest == Some(digest))
+            .map(|container| container.image.reference.as_str());
+        let mut pinned = BTreeSet::new();
+        let mut tagged = BTreeSet::new();
+        for reference in references {
+            let name = reference.split('@').next().unwrap_or(reference);
+            let path = name.rfind('/').map_or(0, |slash| slash + 1);
+            let end = name[path..].find(':').map_or(name.len(), |colon| path + colon);
+            pinned.insert(format!("{}@{digest}", &name[..end]));
+            if !reference.contains('@') {
+                tagged.insert(reference.to_owned());
+            }
+        }
+        let names = pinned.into_iter().chain(tagged);
+        names.filter(|name| name.len() <= NODE_IMAGE_NAME_BYTES_MAX).take(NODE_IMAGE_NAMES_MAX).collect()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Held {
+    Begins,
+    Ends,
+}
+
+impl super::Desk {
+    fn tell_of_pressure(&mut self, pressure: Pressure, held: Held, now: Now) {
+        let reason = match (pressure, held) {
+            (Pressure::Memory, Held::Begins) => "NodeHasInsufficientMemory",
+            (Pressure::Memory, Held::Ends) => "NodeHasSufficientMemory",
+            (Pressure::Disk, Held::Begins) => "NodeHasDiskPressure",
+            (Pressure::Disk, Held::Ends) => "NodeHasNoDiskPressure",
+            (Pressure::Pids, Held::Begins) => "NodeHasInsufficientPID",
+            (Pressure::Pids, Held::Ends) => "NodeHasSufficientPID",
+        };
+        let message = format!("Node {} status is now: {reason}", self.node.name);
+        let (pod, reason, at) = (None, reason.to_owned(), now.wall);
+        self.outputs.push_back(Output::Event(NodeEvent { pod, warning: false, reason, message, at }));
+    }
+}
+
+/// A pod that may be evicted for want of something: none that is critical, and no static one.
+fn candidate(entry: &Entry, signal: Signal, look: &Look) -> Option<Candidate> {
+    let pod = &entry.pod;
+    let assignment = pod.assignment();
+    let priority = assignment.care.priority;
+    if !pod.is_active() || entry.is_static() || priority >= CRITICAL_PRIORITY {
+        return None;
+    }
+    let uid = pod.uid().clone();
+    if signal != Signal::Memory {
+        let usage = look.logs.iter().find(|(of, _)| *of == uid).map_or(0, |(_, bytes)| *bytes);
+        return Some(Candidate { uid, priority, usage, request: 0, containers: String::new() });
+    }
+    let (mut usage, mut request, mut containers) = (0_u64, 0_u64, String::new());
+    for container in assignment.spec.init_containers.iter().chain(&assignment.spec.containers) {
+        let asked = container.resources.memory_request.map_or(0, |bytes| bytes.0);
+        let used = look.memory.iter().filter(|used| used.uid == uid && used.container == container.name);
+        let Some(used) = used.map(|used| used.memory.0).max() else { continue };
+        usage = usage.saturating_add(used);
+        request = request.saturating_add(asked);
+        if used > asked {
+            containers += &format!(
+                "Container {} was using {}, request is {}, has larger consumption of memory. ",
+                container.name,
+                binary(used),
+                binary(asked)
+            );
+        }
+    }
+    Some(Candidate { uid, priority, usage, request, containers })
+}
+
+fn event_pod(pod: &PodAssignment) -> EventPod {
+    EventPod {
+        uid: pod.uid.clone(),
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        container: String::new(),
+    }
+}
+
+/// Quality of service `BestEffort`: nothing is asked for and nothing is bounded.
+fn is_best_effort(pod: &PodAssignment) -> bool {
+    let mut all = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    all.all(|container| container.resources == dunlin_link::pod::Resources::default())
+}
+
+/// What a pod has to stop by itself when the machine is short: the kubelet's number for hard thresholds.
+const EVICTION_GRACE_MS: u64 = 1_000;
+
+/// Pods of at least this priority are never evicted by their node: those of the system's own classes.
+pub(super) const CRITICAL_PRIORITY: i32 = 2_000_000_000;

@@ -1,0 +1,55 @@
+//! Pods that the node ends before their time.
+
+use dunlin_link::pod::RestartPolicy;
+
+use super::bench::Bench;
+use crate::{
+    memory::Failure,
+    pod::fixture::{container, pod},
+    sandbox::ExitCause,
+};
+
+fn evicted() -> Failure {
+    Failure { reason: "Evicted".to_owned(), message: "The node was low on resource: memory. ".to_owned() }
+}
+
+#[test]
+fn an_evicted_pod_has_failed_for_good() {
+    let mut assignment = pod(vec![container("a"), container("b")]);
+    assignment.spec.restart_policy = RestartPolicy::OnFailure;
+    let mut bench = Bench::new(assignment.clone());
+    bench.running("a");
+    bench.running("b");
+    bench.exited("b", ExitCause::Code(0));
+    bench.acts();
+    bench.pod.handle_failure(evicted(), 0, bench.now());
+    bench.turn();
+    assert_eq!(bench.acts().first().map(String::as_str), Some("stop a 0"));
+    bench.exited("a", ExitCause::Code(0));
+    assert_eq!(bench.status(), "Failed a-Completed(0)/0 b-Completed(0)/0");
+    let report = bench.report.clone().unwrap();
+    assert_eq!((report.reason, report.message), (evicted().reason, evicted().message));
+
+    // Also after a restart of the agent.
+    let mut after = Bench::unsynced(assignment, bench.memory.clone(), bench.now_ms + 1);
+    after.pod.handle_synced(after.now());
+    after.turn();
+    assert!(after.acts().is_empty());
+    let report = after.report.clone().unwrap();
+    assert_eq!((report.reason.as_str(), after.pod.is_over()), ("Evicted", true));
+}
+
+#[test]
+fn an_agent_that_starts_in_between_goes_on_with_it() {
+    let assignment = pod(vec![container("a")]);
+    let mut bench = Bench::new(assignment.clone());
+    bench.running("a");
+    bench.pod.handle_failure(evicted(), 5_000, bench.now());
+    bench.turn();
+    let mut after = Bench::unsynced(assignment, bench.memory.clone(), bench.now_ms + 1);
+    after.pod.handle_sandbox_lost(after.now());
+    after.turn();
+    assert!(!after.acts().contains(&"start a".to_owned()));
+    assert!(after.pod.is_over());
+    assert_eq!(after.report.unwrap().reason, "Evicted");
+}

@@ -1,0 +1,181 @@
+//! Looks at what the machine has left, and tells the agent; the core decides what that means.
+//!
+//! A look reads a few small files of the kernel and writes nothing. What pods use is asked only when something is short.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use dunlin_edge_node_core::{
+    node::Look,
+    pressure::{Level, Signals},
+};
+use dunlin_link::{
+    PodUid,
+    limits::HEAD_FRAME_BYTES_MAX,
+    usage::{ContainerUsage, ContainerUsages},
+};
+use tokio::{task::spawn_blocking, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{agent::AgentHost, frames::read_frame};
+
+/// Who looks.
+#[derive(Debug)]
+pub(crate) struct Lookout {
+    /// Whose disk counts, and where logs are.
+    pub(crate) state_dir: PathBuf,
+}
+
+impl Lookout {
+    /// Looks once in [`LOOK_INTERVAL`] until `shutdown`.
+    pub(crate) async fn run(self, host: AgentHost, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = shutdown.cancelled() => return,
+            }
+            let signals = signals(&self.state_dir);
+            let mut look = Look { signals, ..Look::default() };
+            // An agent that is shutting down needs no looks.
+            let Ok(is_short) = host.is_short(signals).await else { continue };
+            if is_short {
+                look.memory = memory_of_containers(&host).await;
+                let logs = self.state_dir.join("logs");
+                look.logs = spawn_blocking(move || bytes_of_logs(&logs)).await.unwrap_or_default();
+            }
+            host.looked(look).await;
+        }
+    }
+}
+
+/// What there is now.
+fn signals(state_dir: &Path) -> Signals {
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let machine = memory(&text("/proc/meminfo"));
+    let group = group_memory(&text(GROUP_MAX), &text(GROUP_CURRENT), &text(GROUP_STAT));
+    let (disk, inodes) = disk(state_dir);
+    Signals {
+        memory: group.filter(|group| group.available < machine.available).unwrap_or(machine),
+        disk,
+        inodes,
+        pids: pids(&text("/proc/sys/kernel/pid_max"), &text("/proc/loadavg")),
+    }
+}
+
+fn memory(meminfo: &str) -> Level {
+    let bytes = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    };
+    match (bytes("MemAvailable:"), bytes("MemTotal:")) {
+        (Some(available), Some(total)) => Level { available, total },
+        _ => Level::default(),
+    }
+}
+
+/// What the control group leaves, where it has a bound: caches that can be dropped count as free.
+fn group_memory(max: &str, current: &str, stat: &str) -> Option<Level> {
+    let total = max.trim().parse::<u64>().ok()?;
+    let used = current.trim().parse::<u64>().ok()?;
+    let cached =
+        stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok());
+    let used = used.saturating_sub(cached.unwrap_or(0));
+    Some(Level { available: total.saturating_sub(used), total })
+}
+
+fn disk(dir: &Path) -> (Level, Level) {
+    let Ok(stat) = rustix::fs::statvfs(dir) else { return Default::default() };
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    let disk = Level { available: bytes(stat.f_bavail), total: bytes(stat.f_blocks) };
+    // Some file systems make files as they need them, and count none.
+    (disk, Level { available: stat.f_favail, total: stat.f_files })
+}
+
+/// From the largest id there is, and `/proc/loadavg`, whose fourth field is running and existing threads.
+fn pids(max: &str, loadavg: &str) -> Level {
+    let total = max.trim().parse::<u64>().unwrap_or(0);
+    let used =
+        loadavg.split_whitespace().nth(3).and_then(|field| field.split_once('/')?.1.parse::<u64>().ok());
+    match used {
+        Some(used) if total > 0 => Level { available: total.saturating_sub(used), total },
+        _ => Level::default(),
+    }
+}
+
+/// As far as the sandbox tells.
+async fn memory_of_containers(host: &AgentHost) -> Vec<ContainerUsage> {
+    let mut containers = Vec::new();
+    let Ok(Some(mut stream)) = host.open_usage_stream().await else { return containers };
+    while containers.len() < CONTAINERS_MAX
+        && let Ok(Some(frame)) = read_frame(&mut stream, HEAD_FRAME_BYTES_MAX).await
+    {
+        let Ok(usages) = frame.decode::<ContainerUsages>() else { break };
+        containers.extend(usages.containers);
+    }
+    containers
+}
+
+/// The bytes of each pod's folder of logs, whose name ends in the pod's uid.
+fn bytes_of_logs(dir: &Path) -> Vec<(PodUid, u64)> {
+    let pods = fs::read_dir(dir).into_iter().flatten().flatten();
+    pods.filter_map(|pod| {
+        let name = pod.file_name();
+        let uid = PodUid::new(name.to_string_lossy().rsplit('_').next()?);
+        let containers = fs::read_dir(pod.path()).into_iter().flatten().flatten();
+        let files =
+            containers.flat_map(|container| fs::read_dir(container.path()).into_iter().flatten().flatten());
+        Some((uid, files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()))
+    })
+    .collect()
+}
+
+/// As often as a kubelet looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// More containers than a machine can run are not listened to.
+const CONTAINERS_MAX: usize = 16_384;
+
+const GROUP_MAX: &str = "/sys/fs/cgroup/memory.max";
+const GROUP_CURRENT: &str = "/sys/fs/cgroup/memory.current";
+const GROUP_STAT: &str = "/sys/fs/cgroup/memory.stat";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_words_are_read() {
+        let level = |available, total| Level { available, total };
+        assert_eq!(memory("MemTotal: 4 kB\nMemAvailable:  2 kB\n"), level(2048, 4096));
+        assert_eq!(memory("MemTotal: 4 kB\n"), Level::default());
+        assert_eq!(group_memory("1000\n", "700\n", "anon 5\ninactive_file 100\n"), Some(level(400, 1000)));
+        assert_eq!(group_memory("max\n", "700\n", ""), None);
+        assert_eq!(pids("32768\n", "0.1 0.2 0.3 2/768 4242\n"), level(32_000, 32_768));
+        assert_eq!(pids("", ""), Level::default());
+    }
+
+    #[test]
+    fn logs_are_counted_by_pod() {
+        let dir = tempfile::tempdir().unwrap();
+        let container = dir.path().join("ns_p_u-1").join("c");
+        fs::create_dir_all(&container).unwrap();
+        fs::write(container.join("0.log"), [0; 7]).unwrap();
+        fs::write(container.join("1.log"), [0; 5]).unwrap();
+        assert_eq!(bytes_of_logs(dir.path()), [(PodUid::new("u-1"), 12)]);
+        assert_eq!(bytes_of_logs(&dir.path().join("none")), []);
+    }
+
+    #[test]
+    fn this_machine_has_something_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let Signals { memory, disk, pids, .. } = signals(dir.path());
+        for level in [memory, disk, pids] {
+            assert!(level.available > 0 && level.available <= level.total, "{level:?}");
+        }
+    }
+}
