@@ -134,12 +134,15 @@ end_processes() {
 
 uninstall() {
     if has_systemd; then
-        for unit in dunlin-edge-node dunlin-coordinator; do
+        # The agent first: nobody ends pods in order that are removed for good.
+        for unit in dunlin-edge-node dunlin-edge-node-shutdown dunlin-coordinator; do
             systemctl disable --now "$unit.service" 2>/dev/null || true
         done
     fi
     [ -n "$root" ] || end_processes
     rm -f "$root$units/dunlin-edge-node.service" "$root$units/dunlin-coordinator.service" \
+        "$root$units/dunlin-edge-node-shutdown.service" \
+        "$root$units/multi-user.target.wants/dunlin-edge-node-shutdown.service" \
         "$root$units/multi-user.target.wants/dunlin-edge-node.service" \
         "$root$units/multi-user.target.wants/dunlin-coordinator.service" "$root$program" "$root$program.new"
     if [ -z "$keep_state" ]; then
@@ -189,8 +192,10 @@ fi
 
 [ -f "$binary" ] || fail "there is no binary at $binary; name it with --binary"
 unit=dunlin-coordinator.service
+extra=
 if [ "$mode" = node ]; then
     unit=dunlin-edge-node.service
+    extra=dunlin-edge-node-shutdown.service
     [ -z "$join" ] || check_token "$join" "what --join was given"
     if [ -n "$join_file" ]; then
         [ -r "$join_file" ] || fail "cannot read $join_file"
@@ -201,19 +206,25 @@ if [ "$mode" = node ]; then
         fail "a node needs --join TOKEN or --join-file FILE the first time"
     fi
 fi
-[ -f "$here/$unit" ] || fail "$unit is missing beside this script"
+for file in $unit $extra; do
+    [ -f "$here/$file" ] || fail "$file is missing beside this script"
+done
 if [ -z "$root" ]; then
     "$binary" version --client >/dev/null || fail "$binary does not run on this machine; is it for another processor?"
 fi
 
 place "$binary" 0755 "$program"
-place "$here/$unit" 0644 "$units/$unit"
+for file in $unit $extra; do
+    place "$here/$file" 0644 "$units/$file"
+done
 write_config
 
 if has_systemd; then
     systemctl daemon-reload
-    systemctl enable "$unit"
+    # shellcheck disable=SC2086 # a list of units
+    systemctl enable $unit $extra
     systemctl restart --no-block "$unit"
+    [ -z "$extra" ] || systemctl start --no-block "$extra"
     echo "installed; follow it with: journalctl -fu $unit"
     if [ "$mode" = coordinator ]; then
         echo "then: export DUNLIN_CONFIG=/var/lib/dunlin/coordinator/admin.config; dunlin node token create"
@@ -222,6 +233,8 @@ if has_systemd; then
     fi
 else
     install -d -m 0755 "$root$units/multi-user.target.wants"
-    ln -sf "$units/$unit" "$root$units/multi-user.target.wants/$unit"
+    for file in $unit $extra; do
+        ln -sf "$units/$file" "$root$units/multi-user.target.wants/$file"
+    done
     echo "installed into $root; it starts with that system"
 fi

@@ -194,6 +194,8 @@ fn node_config(
         coordinator: vec![coordinator.to_string()],
         node_addresses: vec![Ipv4Addr::LOCALHOST.to_string()],
         address_blocks: Some(format!("{}+{BLOCKS_PER_NODE}", (number - 1) * BLOCKS_PER_NODE)),
+        // A person's own machine is full for reasons of its own.
+        eviction_hard: Some(String::new()),
         ..EdgeNodeArgs::default()
     };
     args.validate(Machine::this(state_dir)).map_err(|error| daemon::usage(error.into()))

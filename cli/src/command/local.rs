@@ -31,7 +31,8 @@ Examples:
   dunlin local logs ticker -f --tail=10
   dunlin local describe                           the node itself: what it holds, and what waits to be told
   dunlin local describe kube-system/agent
-  dunlin local restart web                        restart its containers, whatever the restart policy says")]
+  dunlin local restart web                        restart its containers, whatever the restart policy says
+  dunlin local shutdown --grace=60                end all pods before the machine is switched off")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: LocalCommand,
@@ -64,6 +65,15 @@ enum LocalCommand {
         pod: String,
         /// The container; all, when it is not named.
         container: Option<String>,
+    },
+    /// End the node's pods, because the machine goes down; they have failed then, and the coordinator makes others elsewhere.
+    Shutdown {
+        /// Seconds that all pods have together to stop by themselves.
+        #[arg(long, value_name = "SECONDS", default_value_t = SHUTDOWN_GRACE_SECONDS)]
+        grace: u32,
+        /// Seconds of these that are kept for critical pods.
+        #[arg(long, value_name = "SECONDS", default_value_t = CRITICAL_GRACE_SECONDS)]
+        critical_grace: u32,
     },
     /// Set a state that cannot be read aside, so that the node can begin anew from its coordinator.
     Reset(reset::Args),
@@ -124,6 +134,9 @@ pub(crate) fn run(args: Args, connection: &ConnectionArgs) -> Result<()> {
                     ))?;
                 }
                 Ok(())
+            }
+            LocalCommand::Shutdown { grace, critical_grace } => {
+                Ok(console.shut_down(grace, critical_grace.min(grace)).await?)
             }
             LocalCommand::Reset(args) => reset::run(&args, &state),
         }
@@ -236,3 +249,9 @@ async fn logs(console: &Console, args: LogsArgs, namespace: Option<&str>) -> Res
 
 /// Where `dunlin dev` keeps its nodes unless it is told otherwise.
 const DEV_STATE: &str = ".dunlin";
+
+/// What pods have together when the machine goes down, unless more is given: less than what systemd waits for.
+const SHUTDOWN_GRACE_SECONDS: u32 = 30;
+
+/// What of that is kept for critical pods.
+const CRITICAL_GRACE_SECONDS: u32 = 10;
