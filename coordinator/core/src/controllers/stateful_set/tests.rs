@@ -257,7 +257,7 @@ fn a_name_that_another_revision_has_is_counted_as_a_collision() {
 }
 
 #[test]
-fn pods_and_revisions_without_owner_are_taken_and_foreign_names_waited_for() {
+fn pods_without_owner_are_taken_and_foreign_names_waited_for() {
     let mut world = World::new();
     let pod = |name: &str, labels: Value| {
         json!({
@@ -278,6 +278,21 @@ fn pods_and_revisions_without_owner_are_taken_and_foreign_names_waited_for() {
     world.remove(&id("v1", "Pod", "db-1"));
     world.pass(Duration::from_secs(10));
     assert_eq!(world.pods("db-1")[0]["metadata"]["labels"]["app"], "db");
+}
+
+#[test]
+fn revisions_without_owner_are_taken_and_a_set_that_goes_only_counts() {
+    let mut world = running(1, &json!({}));
+    let name = world.of("controllerrevisions", "db-")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let orphaned = json!({ "metadata": { "ownerReferences": null } });
+    world.patch(&id("apps/v1", "ControllerRevision", &name), &orphaned);
+    let revision = &world.of("controllerrevisions", "db-")[0];
+    assert_eq!(revision["metadata"]["ownerReferences"][0]["name"], "db");
+    let going = json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } });
+    world.patch(&id("apps/v1", "StatefulSet", "db"), &going);
+    world.remove(&id("v1", "Pod", "db-0"));
+    assert!(names(&world).is_empty());
+    assert_eq!(status(&world)["replicas"], 0);
 }
 
 /// A set of pods with a claim each.
