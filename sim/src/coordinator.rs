@@ -1,14 +1,18 @@
 //! The coordinator: the real desired sets, reconciler, sessions and merges, on a modelled store and without a shell.
 
+mod api;
 mod carry_out;
 mod ops;
+mod planted;
 mod sessions;
+mod workloads;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
+use bytes::Bytes;
 use dunlin_coordinator_core::{
     ObjectKey, View,
     dispatch::{self, Change as SetChange, ConfigKey, DesiredSets, Subject},
@@ -25,6 +29,7 @@ use serde_json::json;
 
 pub(crate) use self::carry_out::Request;
 use self::{
+    api::Registrar,
     ops::{Op, Then, Verdict},
     sessions::Session,
 };
@@ -47,6 +52,9 @@ pub(crate) struct Coordinator {
     backup: Option<Disk>,
     /// Until when its disk is slow.
     pub(crate) slow_until: Moment,
+    /// Until when its admission refuses what controllers create.
+    pub(crate) refusing_until: Moment,
+    registrar: Registrar,
 }
 
 /// Everything that a crash loses.
@@ -61,10 +69,19 @@ struct Process {
     unseen: VecDeque<Change>,
     ops: BTreeMap<u64, Op>,
     tickets: u64,
-    /// Plans under way: of which key, and how many of their actions are not done.
-    plans: BTreeMap<u64, (Key, usize)>,
+    plans: BTreeMap<u64, Plan>,
     sessions: BTreeMap<ConnId, Session>,
     wake: Option<Moment>,
+}
+
+/// A plan under way.
+#[derive(Debug)]
+struct Plan {
+    key: Key,
+    /// How many of its actions are not done.
+    left: usize,
+    /// What could not be done.
+    failure: Option<String>,
 }
 
 /// Whether the store has been read.
@@ -76,7 +93,15 @@ enum Reading {
 
 impl Coordinator {
     pub(crate) fn new() -> Self {
-        Self { store: Store::default(), life: 0, process: None, backup: None, slow_until: Moment::default() }
+        Self {
+            store: Store::default(),
+            life: 0,
+            process: None,
+            backup: None,
+            slow_until: Moment::default(),
+            refusing_until: Moment::default(),
+            registrar: Registrar::default(),
+        }
     }
 
     pub(crate) const fn is_up(&self) -> bool {
@@ -175,7 +200,7 @@ impl Coordinator {
             if is_tombstone && context.plant == Some(Plant::DroppedTombstones) {
                 continue;
             }
-            process.fold(key, Some(&stored.json), now);
+            process.fold(key, Some(&planted::seen(key, &stored.json, context.plant)), None, now);
             changes.extend(set_change(key, stored.revision, Some(&stored.json)));
         }
         for change in &changes {
@@ -237,7 +262,9 @@ impl Coordinator {
         let changed = if folded.is_empty() { Vec::new() } else { process.sets.publish(revision) };
         let now = context.wall();
         for change in &changes {
-            process.fold(&change.key, json(change).as_ref(), now);
+            let before = change.before.as_ref().map(|stored| &stored.json);
+            let after = json(change).map(|json| planted::seen(&change.key, &json, context.plant));
+            process.fold(&change.key, after.as_ref(), before, now);
         }
         process.reconciler.keys.seen(revision);
         self.tell_sessions(&changed, context);
@@ -315,7 +342,7 @@ impl Coordinator {
 
     fn note_committed(&self, changes: &[Change], context: &mut Context) {
         if let Some(last) = changes.last() {
-            let keys = changes.iter().map(|change| change.key.clone()).collect();
+            let keys = changes.iter().map(Change::in_words).collect();
             context.trace.note(context.now, Note::Committed(last.revision, keys));
             context.oracle.committed(changes, &self.store, context.now);
         }
@@ -332,30 +359,58 @@ impl Coordinator {
 
 impl Process {
     /// Folds one value into what controllers and scheduler see.
-    fn fold(&mut self, key: &str, json: Option<&bytes::Bytes>, now: Timestamp) {
-        match (Place::of(key), json) {
-            (Place::Pod(pod), Some(json)) => {
-                let folded = self.reconciler.fold_pod(&pod, json, now);
-                folded.expect("the simulator's pods can be decoded");
-            }
-            (Place::Pod(pod), None) => self.reconciler.forget_pod(&pod),
-            (Place::Node(node), Some(json)) => {
-                let folded = self.reconciler.fold_node(&node, json);
-                folded.expect("the simulator's nodes can be decoded");
-            }
-            (Place::Node(node), None) => self.reconciler.forget_node(&node, now),
-            _ => {}
+    fn fold(&mut self, key: &str, json: Option<&Bytes>, before: Option<&Bytes>, now: Timestamp) {
+        let place = Place::of(key);
+        let reconciler = &mut self.reconciler;
+        let id = match &place {
+            Place::Pod(key) => Some((keys::PODS_RESOURCE, key)),
+            Place::Object(id) => Some((id.resource, &id.key)),
+            _ => None,
+        };
+        if let Some((resource, key)) = id {
+            let folded = match (json, before) {
+                (Some(json), _) => reconciler.fold_owners(resource, key, json),
+                (None, Some(last)) => reconciler.forget_owners(resource, key, last),
+                (None, None) => Ok(()),
+            };
+            folded.expect("owners of the simulator's objects can be decoded");
         }
+        let folded = match (place, json) {
+            (Place::Pod(pod), Some(json)) => reconciler.fold_pod(&pod, json, now).map(drop),
+            (Place::Pod(pod), None) => {
+                reconciler.forget_pod(&pod);
+                Ok(())
+            }
+            (Place::Node(node), Some(json)) => reconciler.fold_node(&node, json),
+            (Place::Node(node), None) => {
+                reconciler.forget_node(&node, now);
+                Ok(())
+            }
+            (Place::Object(id), Some(json)) if id.resource == keys::BUDGETS => {
+                reconciler.fold_budget(&id.key, json)
+            }
+            (Place::Object(id), None) if id.resource == keys::BUDGETS => {
+                reconciler.view.delete_budget(&id.key);
+                Ok(())
+            }
+            (Place::Object(id), Some(json)) => reconciler.fold_workload(id.resource, &id.key, json),
+            (Place::Object(id), None) => {
+                reconciler.forget_workload(id.resource, &id.key);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        folded.expect("the simulator's objects can be decoded");
     }
 }
 
 /// The change of the desired sets' inputs that a write is, if any.
-fn set_change(key: &str, revision: Revision, json: Option<&bytes::Bytes>) -> Option<SetChange> {
+fn set_change(key: &str, revision: Revision, json: Option<&Bytes>) -> Option<SetChange> {
     let subject = match Place::of(key) {
         Place::Pod(pod) => Subject::Pod(pod),
         Place::Config(kind, key) => Subject::Config(ConfigKey { kind, key }),
         Place::Record if DesiredSets::wants(key) => Subject::Record(key.to_owned()),
-        Place::Node(_) | Place::Record => return None,
+        Place::Node(_) | Place::Object(_) | Place::Record => return None,
     };
     Some(SetChange { revision, subject, json: json.cloned() })
 }

@@ -1,6 +1,13 @@
 //! Where things lie in the modelled store.
 
-use dunlin_coordinator_core::ObjectKey;
+use dunlin_coordinator_core::{
+    ObjectKey,
+    deletion::Manner,
+    view::{
+        ObjectId, Resource,
+        workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
+    },
+};
 use dunlin_link::{NodeName, pod::ConfigKind};
 
 /// What a key of the store names.
@@ -9,6 +16,8 @@ pub(crate) enum Place {
     Pod(ObjectKey),
     Node(NodeName),
     Config(ConfigKind, ObjectKey),
+    /// A workload, what one is made of, or a budget.
+    Object(ObjectId),
     Record,
 }
 
@@ -26,7 +35,20 @@ impl Place {
         } else if let Some(secret) = under(SECRETS).and_then(named) {
             Self::Config(ConfigKind::Secret, secret)
         } else {
-            Self::Record
+            let object = RESOURCES.into_iter().find_map(|resource| {
+                let rest = under(&objects(resource))?;
+                Some(ObjectId { resource, key: named(rest)? })
+            });
+            object.map_or(Self::Record, Self::Object)
+        }
+    }
+
+    /// How what lies there ends.
+    pub(crate) fn manner(&self) -> Manner {
+        match self {
+            Self::Pod(_) => Manner::Pod,
+            Self::Object(id) => id.resource.kind().map_or(Manner::Plain, Manner::of),
+            Self::Node(_) | Self::Config(..) | Self::Record => Manner::Plain,
         }
     }
 }
@@ -47,6 +69,33 @@ pub(crate) fn config(kind: ConfigKind, key: &ObjectKey) -> String {
     format!("{prefix}{}/{}", key.namespace, key.name)
 }
 
+/// Of any object that a controller names.
+pub(crate) fn object(id: &ObjectId) -> String {
+    format!("{}{}/{}", objects(id.resource), id.key.namespace, id.key.name)
+}
+
+/// What the keys of a kind's objects begin with.
+pub(crate) fn objects(resource: Resource) -> String {
+    format!("/registry/{}/", resource.plural)
+}
+
+/// Kinds that have objects here besides pods, nodes and configuration.
+const RESOURCES: [Resource; 8] =
+    [REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS, JOBS, CRON_JOBS, BUDGETS];
+
+/// StatefulSets.
+pub(crate) const STATEFUL_SETS: Resource = Resource { group: "apps", plural: "statefulsets" };
+
+/// DaemonSets.
+pub(crate) const DAEMON_SETS: Resource = Resource { group: "apps", plural: "daemonsets" };
+
+/// ControllerRevisions.
+pub(crate) const CONTROLLER_REVISIONS: Resource = Resource { group: "apps", plural: "controllerrevisions" };
+
+/// PodDisruptionBudgets.
+pub(crate) const BUDGETS: Resource = Resource { group: "policy", plural: "poddisruptionbudgets" };
+
+pub(crate) const PODS_RESOURCE: Resource = Resource::core("pods");
 pub(crate) const PODS: &str = "/registry/pods/";
 pub(crate) const TERM: &str = "/dunlin/term";
 const NODES: &str = "/registry/nodes/";

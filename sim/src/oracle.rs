@@ -2,6 +2,8 @@
 //!
 //! Nothing here is told to the parts under test.
 
+mod workloads;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -11,6 +13,8 @@ use dunlin_coordinator_core::ObjectKey;
 use dunlin_link::{ContainerId, NodeName, PodUid, Revision, moment::Moment, session::SessionError};
 use serde_json::Value;
 
+use self::workloads::Workloads;
+pub(crate) use self::workloads::{is_ready, root_of, rules};
 use crate::{
     keys::Place,
     network::{ConnId, Network},
@@ -38,6 +42,7 @@ pub(crate) struct Oracle {
     sessions: BTreeMap<ConnId, NodeName>,
     node_sessions: BTreeMap<usize, ConnId>,
     settled_since: BTreeMap<usize, Moment>,
+    pub(crate) workloads: Workloads,
     pub(crate) restores: u32,
 }
 
@@ -130,6 +135,7 @@ impl Oracle {
     /// The store is that of a backup now: what was promised since is lost by intention.
     pub(crate) fn restored(&mut self, store: &Store, now: Moment) {
         self.restores += 1;
+        self.workloads.restored();
         self.promised.clear();
         self.acknowledged = (store.generation(), store.revision());
         let there: BTreeSet<PodUid> =
@@ -149,6 +155,9 @@ impl Oracle {
     // What the store says.
 
     pub(crate) fn committed(&mut self, changes: &[Change], store: &Store, now: Moment) {
+        if let Some(broken) = self.workloads.committed(changes, store, now) {
+            self.violate(broken);
+        }
         for change in changes {
             if let Place::Pod(key) = Place::of(&change.key) {
                 if let Some(after) = &change.after {

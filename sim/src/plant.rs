@@ -15,16 +15,31 @@ pub enum Plant {
     OldSessionWins,
     /// A node reports again, after a reboot, what it reported before it, with sequences of the new start.
     ReplayedStatus,
+    /// A controller is asked again before its view has what it wrote.
+    HastyController,
+    /// Old pods of a rollout are taken all at once, whatever may be unavailable.
+    GreedyRollout,
+    /// A StatefulSet that is to go by order goes in parallel.
+    DisorderedSet,
+    /// Evictions do not ask budgets.
+    IgnoredBudget,
+    /// What belongs to an object that is gone stays.
+    LeftDependents,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::EarlyAck,
         Self::DroppedTombstones,
         Self::DeletionByAbsence,
         Self::OldSessionWins,
         Self::ReplayedStatus,
+        Self::HastyController,
+        Self::GreedyRollout,
+        Self::DisorderedSet,
+        Self::IgnoredBudget,
+        Self::LeftDependents,
     ];
 
     /// As `--plant` names it.
@@ -35,6 +50,11 @@ impl Plant {
             Self::DeletionByAbsence => "deletion-by-absence",
             Self::OldSessionWins => "old-session-wins",
             Self::ReplayedStatus => "replayed-status",
+            Self::HastyController => "hasty-controller",
+            Self::GreedyRollout => "greedy-rollout",
+            Self::DisorderedSet => "disordered-set",
+            Self::IgnoredBudget => "ignored-budget",
+            Self::LeftDependents => "left-dependents",
         }
     }
 }

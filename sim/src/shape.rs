@@ -2,7 +2,13 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use dunlin_coordinator_core::view::{
+    Resource,
+    workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
+};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+use crate::keys::{BUDGETS, DAEMON_SETS, STATEFUL_SETS};
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +35,12 @@ pub(crate) enum Fault {
     Clone,
     /// The coordinator's store is put back to a backup.
     Restore,
+    /// The API refuses what controllers create, as it does while a webhook is down.
+    Refusal,
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::CoordinatorCrash,
         Self::AgentCrash,
         Self::RunnerCrash,
@@ -44,6 +52,7 @@ impl Fault {
         Self::ClockJump,
         Self::Clone,
         Self::Restore,
+        Self::Refusal,
     ];
 }
 
@@ -60,6 +69,8 @@ pub(crate) struct Shape {
     /// Mean time between two faults.
     pub(crate) fault_every: Duration,
     pub(crate) faults: Vec<Fault>,
+    /// Kinds of workloads that clients have, and budgets.
+    pub(crate) workloads: Vec<Resource>,
 }
 
 impl Shape {
@@ -80,6 +91,9 @@ impl Shape {
             _ => rng.random_bool(0.4),
         };
         let faults = Fault::ALL.into_iter().filter(|fault| rarely(rng, *fault)).collect();
+        // Many worlds have none: there clients have more to do with the pods that they name themselves.
+        let share = if rng.random_bool(0.4) { 0.0 } else { 0.5 };
+        let workloads = WORKLOADS.into_iter().filter(|_| rng.random_bool(share)).collect();
         Self {
             nodes,
             identities,
@@ -87,9 +101,12 @@ impl Shape {
             request_every: Duration::from_millis(rng.random_range(300..=4_000)),
             fault_every: Duration::from_millis(rng.random_range(2_000..=30_000)),
             faults,
+            workloads,
         }
     }
 }
+
+const WORKLOADS: [Resource; 6] = [DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, BUDGETS];
 
 /// A generator of its own for each part of a world, so that a change in one does not shift what the others draw.
 pub(crate) fn child(seed: u64, part: u64) -> SmallRng {

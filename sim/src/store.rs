@@ -38,11 +38,11 @@ pub(crate) struct Stored {
     pub(crate) json: Bytes,
 }
 
-/// Writes that happen if a key is still as it was read.
+/// Writes that happen if some keys are still as they were read.
 #[derive(Debug)]
 pub(crate) struct Txn {
-    /// The key that was looked at, and the revision it had; `None` when there was nothing.
-    pub(crate) read: (String, Option<Revision>),
+    /// The keys that were looked at, and the revision each had; `None` when there was nothing.
+    pub(crate) reads: Vec<(String, Option<Revision>)>,
     /// `None` deletes.
     pub(crate) writes: Vec<(String, Option<Value>)>,
 }
@@ -54,6 +54,29 @@ pub(crate) struct Change {
     pub(crate) key: String,
     pub(crate) before: Option<Stored>,
     pub(crate) after: Option<Stored>,
+}
+
+impl Change {
+    /// The key, and what of the value tells most.
+    pub(crate) fn in_words(&self) -> String {
+        let Some(after) = &self.after else { return format!("{} gone", self.key) };
+        let value = &*after.value;
+        let mut words = self.key.clone();
+        let mut tell = |name: &str, found: &Value| {
+            if !found.is_null() {
+                words.push_str(&format!(" {name}={found}"));
+            }
+        };
+        tell("replicas", &value["spec"]["replicas"]);
+        tell("on", &value["spec"]["nodeName"]);
+        tell("available", &value["status"]["availableReplicas"]);
+        let conditions = value["status"]["conditions"].as_array().into_iter().flatten();
+        for condition in conditions.filter(|condition| condition["type"] == "Ready") {
+            tell("ready", &condition["status"]);
+        }
+        tell("deleted", &value["metadata"]["deletionTimestamp"]);
+        words
+    }
 }
 
 /// Whether a transaction was committed.
@@ -76,7 +99,10 @@ impl Store {
     }
 
     /// Every key that begins with `prefix`, in order.
-    pub(crate) fn list(&self, prefix: &str) -> impl Iterator<Item = (&String, &Stored)> {
+    pub(crate) fn list<'s>(
+        &'s self,
+        prefix: &str,
+    ) -> impl Iterator<Item = (&'s String, &'s Stored)> + use<'s> {
         let start = prefix.to_owned();
         let prefix = prefix.to_owned();
         self.disk.values.range(start..).take_while(move |(key, _)| key.starts_with(&prefix))
@@ -113,12 +139,14 @@ impl Store {
         let mut group = Group { outcomes: Vec::new(), writes: Vec::new(), revision: self.disk.revision };
         let mut staged: BTreeMap<String, Option<Revision>> = BTreeMap::new();
         for (ticket, txn) in self.queue.drain(..) {
-            let (key, expected) = &txn.read;
-            let current = match staged.get(key) {
-                Some(revision) => *revision,
-                None => self.disk.values.get(key).map(|stored| stored.revision),
+            let is_as_read = |(key, expected): &(String, Option<Revision>)| {
+                let current = match staged.get(key) {
+                    Some(revision) => *revision,
+                    None => self.disk.values.get(key).map(|stored| stored.revision),
+                };
+                current == *expected
             };
-            if current != *expected {
+            if !txn.reads.iter().all(is_as_read) {
                 group.outcomes.push((ticket, Outcome::Conflict));
                 continue;
             }

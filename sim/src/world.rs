@@ -1,14 +1,18 @@
 //! One world: a coordinator and its nodes on virtual time, what clients ask of it, what goes wrong, and when all has to be well.
 
 mod clients;
+mod converged;
 mod faults;
 mod settled;
+mod workloads;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
+use dunlin_coordinator_core::{ObjectKey, view::ObjectId};
 use dunlin_link::{NodeName, moment::Moment};
 use jiff::SignedDuration;
 use rand::{Rng, rngs::SmallRng};
+use serde_json::Value;
 
 use crate::{
     agenda::Agenda,
@@ -18,7 +22,7 @@ use crate::{
     node::Node,
     oracle::Oracle,
     plant::Plant,
-    shape::{Shape, child},
+    shape::{Fault, Shape, child},
     trace::Trace,
 };
 
@@ -70,6 +74,8 @@ struct World {
     chance: SmallRng,
     requests: u64,
     uids: u64,
+    /// What the clients want of workloads.
+    manifests: BTreeMap<ObjectId, Value>,
     phase: Phase,
 }
 
@@ -141,6 +147,7 @@ impl World {
             chance: child(seed, 5),
             requests: 0,
             uids: 0,
+            manifests: BTreeMap::new(),
             phase: Phase::Active,
         }
     }
@@ -257,13 +264,25 @@ impl World {
     /// because a copy of its node spoke for it, runs on unseen, and may be waiting for its next start.
     fn quiet(&self) -> Duration {
         let oracle = &self.context.oracle;
-        if oracle.restores > 0 || !oracle.cloned.is_empty() { LONGEST_BACKOFF } else { QUIET }
+        if oracle.restores > 0 || !oracle.cloned.is_empty() {
+            LONGEST_BACKOFF
+        } else if self.shape.faults.contains(&Fault::Refusal) {
+            LONGEST_RETRY
+        } else {
+            QUIET
+        }
     }
 
     /// Draws a time around a mean.
     fn after(rng: &mut SmallRng, mean: Duration) -> Duration {
         rng.random_range(Duration::ZERO..mean * 2)
     }
+}
+
+/// Namespace and name of an object.
+fn name_of(object: &Value) -> ObjectKey {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    ObjectKey::new(text("namespace"), text("name"))
 }
 
 /// When clients and faults begin.
@@ -277,6 +296,9 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(900);
 
 /// What nodes remember is gathered for a second.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// Longer than a controller waits that was refused something.
+const LONGEST_RETRY: Duration = Duration::from_secs(35);
 
 /// Longer than a container that keeps ending waits for its next start.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(310);

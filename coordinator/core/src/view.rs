@@ -45,6 +45,7 @@ pub(crate) use namespaces::DEFAULT_ACCOUNT;
 pub use namespaces::NamespaceInfo;
 pub use node::{Condition, Effect, NodeInfo, Taint};
 pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
+pub(crate) use pod::CLOCK_SKEW_MAX;
 pub use pod::{Deletion, HostName, Phase, PodInfo};
 pub use resource::Resource;
 pub use template::{HostPort, NamedPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};

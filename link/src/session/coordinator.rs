@@ -292,6 +292,10 @@ impl CoordinatorSession {
     /// When it cannot be carried over.
     pub fn set_desired(&mut self, desired: Desired, now: Moment) -> Result<(), SessionError> {
         self.forgotten.retain(|uid| desired.pods.contains_key(uid) || desired.tombstones.contains_key(uid));
+        if !self.forgotten.is_empty() {
+            // The caller may have had nothing to take note in before: a pod that finalizers held leaves its order when they are gone.
+            self.outputs.push_back(CoordinatorOutput::Buried(self.forgotten.iter().cloned().collect()));
+        }
         if let Phase::Open { known, .. } = &mut self.phase
             && let Known::Later(revision, digest) = *known
         {

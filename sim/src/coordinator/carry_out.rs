@@ -2,22 +2,29 @@
 
 use dunlin_coordinator_core::{
     ObjectKey,
-    controllers::Action,
+    controllers::{Action, WorkloadAction},
     deletion::{self, Manner, Propagation, Stop, Wish},
     node_status, pod_status,
     reconciler::Key,
     scheduler,
-    view::PodInfo,
+    view::{ObjectId, PodInfo},
 };
 use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
+use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
 
 use super::{
-    Coordinator,
+    Coordinator, Plan,
     ops::{Op, Then, Verdict},
+    workloads::{self, Heed},
 };
-use crate::{context::Context, keys, oracle::RequestId};
+use crate::{
+    context::Context,
+    keys::{self, Place},
+    oracle::RequestId,
+    plant::Plant,
+};
 
 /// What a client asks.
 #[derive(Debug)]
@@ -28,6 +35,12 @@ pub(crate) enum Request {
     Put(String, Value),
     /// Delete a pod.
     DeletePod(ObjectKey, Option<i64>),
+    /// Delete a workload or a budget, and what belongs to it.
+    Delete(ObjectId),
+    /// Create a workload or a budget, or change it into this.
+    Apply(ObjectId, Value),
+    /// Evict a pod, as far as its budget allows.
+    Evict(ObjectKey),
     /// Set whether a node takes new pods.
     Cordon(NodeName, bool),
 }
@@ -46,7 +59,18 @@ impl Coordinator {
             }
             Request::DeletePod(key, grace_seconds) => {
                 let wish = wish(grace_seconds, None, Stop::Ordered);
-                Op::new(keys::pod(&key), Then::Client(id), move |current| delete(current, &wish, now))
+                Op::new(keys::pod(&key), Then::Client(id), move |current| {
+                    delete(Manner::Pod, current, &wish, now)
+                })
+            }
+            Request::Delete(object) => {
+                workloads::delete_object(&object, None, Propagation::Background, Then::Client(id), now)
+            }
+            Request::Apply(object, manifest) => self.apply(&object, manifest, Then::Client(id), now),
+            Request::Evict(pod) => {
+                let ignored = context.plant == Some(Plant::IgnoredBudget);
+                let heed = if ignored { Heed::Nothing } else { Heed::Budgets };
+                workloads::evict(&pod, Then::Client(id), heed, now)
             }
             Request::Cordon(node, unschedulable) => {
                 let cordon = move |node: &mut Value| {
@@ -59,17 +83,36 @@ impl Coordinator {
         self.attempt(op, context);
     }
 
-    /// Carries out a controller's plan.
-    pub(super) fn carry_out(&mut self, key: Key, actions: Vec<Action>, context: &mut Context) {
+    /// Carries out a controller's plan, its actions in any order.
+    pub(super) fn carry_out(&mut self, key: Key, mut actions: Vec<Action>, context: &mut Context) {
         let Some(process) = &mut self.process else { return };
         process.tickets += 1;
-        let plan = process.tickets;
-        process.plans.insert(plan, (key, actions.len()));
+        let ticket = process.tickets;
         let now = context.wall();
+        let refuses = context.now < self.refusing_until;
+        let then = || Then::Plan(ticket);
+        actions.shuffle(&mut context.rng);
+        let (mut ops, mut failure) = (Vec::new(), None);
         for action in actions {
-            let op = act(action, Then::Plan(plan), now);
+            match action {
+                Action::Workload(_, WorkloadAction::Create(_)) if refuses => {
+                    failure = Some("admission denied the request".to_owned());
+                }
+                Action::Workload(_, WorkloadAction::Create(creation)) => {
+                    ops.extend(self.creations(&creation, &then, now));
+                }
+                action => {
+                    note_deletion(&action, context);
+                    ops.push(act(action, then(), context.plant, now));
+                }
+            }
+        }
+        let Some(process) = &mut self.process else { return };
+        process.plans.insert(ticket, Plan { key, left: ops.len() + 1, failure });
+        for op in ops {
             self.attempt(op, context);
         }
+        self.acted(ticket, context);
     }
 
     /// Binds a pod, or says why it has no node.
@@ -97,7 +140,16 @@ impl Coordinator {
     }
 }
 
-fn act(action: Action, then: Then, now: Timestamp) -> Op {
+/// The oracle has to know which pods controllers of workloads delete.
+fn note_deletion(action: &Action, context: &mut Context) {
+    if let Action::Workload(_, WorkloadAction::DeleteOwned { id, uid, .. }) = action
+        && id.resource == keys::PODS_RESOURCE
+    {
+        context.oracle.workloads.deletes(uid);
+    }
+}
+
+fn act(action: Action, then: Then, plant: Option<Plant>, now: Timestamp) -> Op {
     match action {
         Action::MarkNodeUnknown { node, .. } => {
             change(keys::node(&node), then, None, now, move |node| node_status::mark_unknown(node, now))
@@ -116,15 +168,59 @@ fn act(action: Action, then: Then, now: Timestamp) -> Op {
         }
         Action::Evict(key, uid) => {
             let wish = wish(None, Some(uid), Stop::Ordered);
-            Op::new(keys::pod(&key), then, move |current| delete(current, &wish, now))
+            Op::new(keys::pod(&key), then, move |current| delete(Manner::Pod, current, &wish, now))
         }
         Action::Remove(key, uid) => {
             let wish = wish(Some(0), Some(uid), Stop::Ordered);
-            Op::new(keys::pod(&key), then, move |current| delete(current, &wish, now))
+            Op::new(keys::pod(&key), then, move |current| delete(Manner::Pod, current, &wish, now))
         }
-        // The simulator makes no namespaces and no owners.
-        _ => Op::new(keys::TERM.to_owned(), then, |_| Verdict::Keep),
+        Action::UpdateBudget(update) => workloads::update_budget(*update, then, now),
+        // A planted bug: what an owner leaves behind stays.
+        Action::DeleteDependent { .. } if plant == Some(Plant::LeftDependents) => nothing(then),
+        Action::DeleteDependent { id, uid, dependents_first } => {
+            let propagation = if dependents_first { Propagation::Foreground } else { Propagation::Default };
+            workloads::delete_object(&id, Some(&uid), propagation, then, now)
+        }
+        Action::Disown { id, uid, owners } => workloads::disown(&id, &uid, owners, then, now),
+        Action::RemoveFinalizer { id, uid, finalizer } => {
+            workloads::remove_finalizer(&id, &uid, finalizer, then, now)
+        }
+        Action::Workload(_, action) => act_for_workload(action, then, now),
+        // Nobody reads events here, and there are no namespaces, certificates and roles.
+        _ => nothing(then),
     }
+}
+
+fn act_for_workload(action: WorkloadAction, then: Then, now: Timestamp) -> Op {
+    match action {
+        WorkloadAction::Patch { id, uid, subresource, patch } => {
+            workloads::patch_object(&id, &uid, subresource, patch, then, now)
+        }
+        WorkloadAction::DeleteOwned { id, uid, .. } => {
+            workloads::delete_object(&id, Some(&uid), Propagation::Background, then, now)
+        }
+        WorkloadAction::DeleteExpired { id, uid } => {
+            workloads::delete_object(&id, Some(&uid), Propagation::Foreground, then, now)
+        }
+        WorkloadAction::Adopt { id, uid, owner, owner_uid } => {
+            workloads::adopt(&id, &uid, &owner, &owner_uid, then, now)
+        }
+        WorkloadAction::Release { id, uid, owner } => {
+            workloads::disown(&id, &uid, vec![owner.to_string()], then, now)
+        }
+        WorkloadAction::Discard { id, uid } => {
+            workloads::delete_object(&id, Some(&uid), Propagation::Default, then, now)
+        }
+        WorkloadAction::Reown { id, uid, gone, owner } => workloads::reown(&id, &uid, gone, owner, then, now),
+        // Creations are expanded by the caller, nobody reads events here, and there are no Services.
+        WorkloadAction::Create(_) | WorkloadAction::CreateObject { .. } | WorkloadAction::Tell { .. } => {
+            nothing(then)
+        }
+    }
+}
+
+fn nothing(then: Then) -> Op {
+    Op::new(keys::TERM.to_owned(), then, |_| Verdict::Keep)
 }
 
 /// A change of an object, which may also end it.
@@ -135,7 +231,7 @@ pub(super) fn change(
     now: Timestamp,
     change: impl Fn(&mut Value) -> bool + 'static,
 ) -> Op {
-    let manner = manner_of(&key);
+    let manner = Place::of(&key).manner();
     Op::new(key, then, move |current| {
         let Some(current) = current else { return Verdict::Gone };
         if uid.as_ref().is_some_and(|uid| current["metadata"]["uid"] != uid.as_str()) {
@@ -149,9 +245,9 @@ pub(super) fn change(
     })
 }
 
-pub(super) fn delete(current: Option<&Value>, wish: &Wish, now: Timestamp) -> Verdict {
+pub(super) fn delete(manner: Manner, current: Option<&Value>, wish: &Wish, now: Timestamp) -> Verdict {
     let Some(current) = current else { return Verdict::Gone };
-    deletion::decide(Manner::Pod, current, wish, now).map_or(Verdict::Gone, Verdict::from)
+    deletion::decide(manner, current, wish, now).map_or(Verdict::Gone, Verdict::from)
 }
 
 pub(super) fn wish(grace_seconds: Option<i64>, uid: Option<PodUid>, stop: Stop) -> Wish {
@@ -159,8 +255,10 @@ pub(super) fn wish(grace_seconds: Option<i64>, uid: Option<PodUid>, stop: Stop) 
     Wish { grace_seconds, uid, resource_version: None, propagation: Propagation::Background, stop }
 }
 
-fn manner_of(key: &str) -> Manner {
-    if key.starts_with(keys::PODS) { Manner::Pod } else { Manner::Plain }
+/// One that leaves the grace to the object.
+pub(super) fn wish_of(uid: Option<&str>, propagation: Propagation) -> Wish {
+    let uid = uid.map(str::to_owned);
+    Wish { grace_seconds: None, uid, resource_version: None, propagation, stop: Stop::Ordered }
 }
 
 /// As `pods/binding` does.

@@ -5,16 +5,17 @@ use std::fmt;
 
 use dunlin_coordinator_core::{ObjectKey, deletion, dispatch::tombstone_key};
 use dunlin_link::{
-    NodeName, PodUid, assignment::Tombstone, session::registry::Registry, status::PodStatusReport,
+    NodeName, PodUid, Revision, assignment::Tombstone, session::registry::Registry, status::PodStatusReport,
 };
 use serde_json::Value;
 
-use super::Coordinator;
+use super::{Coordinator, Plan};
 use crate::{
     context::Context,
     network::ConnId,
     oracle::RequestId,
-    store::{Outcome, Txn},
+    plant::Plant,
+    store::{Outcome, Store, Txn},
     trace::Note,
 };
 
@@ -28,7 +29,7 @@ pub(super) struct Op {
 }
 
 /// Decides on what is there.
-type Decide = dyn Fn(Option<&Value>) -> Verdict;
+type Decide = dyn Fn(Option<&Value>, &Store) -> Verdict;
 
 /// What is to happen to an object.
 pub(super) enum Verdict {
@@ -42,6 +43,18 @@ pub(super) enum Verdict {
     Gone,
     /// It cannot be.
     Refuse,
+    /// A controller wants what no API takes.
+    Invalid(String),
+    /// This, together with what it takes from another object.
+    Charged(Box<Self>, Charge),
+}
+
+/// Another object that a decision rests on, and what becomes of it.
+pub(super) struct Charge {
+    pub(super) key: String,
+    pub(super) revision: Revision,
+    /// `None` when it stays.
+    pub(super) becomes: Option<Value>,
 }
 
 /// Who waits for an operation.
@@ -75,6 +88,15 @@ pub(super) enum End {
 
 impl Op {
     pub(super) fn new(key: String, then: Then, decide: impl Fn(Option<&Value>) -> Verdict + 'static) -> Self {
+        Self::looking_around(key, then, move |current, _| decide(current))
+    }
+
+    /// One whose decision rests on other objects too.
+    pub(super) fn looking_around(
+        key: String,
+        then: Then,
+        decide: impl Fn(Option<&Value>, &Store) -> Verdict + 'static,
+    ) -> Self {
         Self { key, decide: Box::new(decide), then, writing: None }
     }
 
@@ -82,8 +104,8 @@ impl Op {
     pub(super) fn only_of(self, node: NodeName, then: Then) -> Self {
         let decide = self.decide;
         let is_own = move |pod: &Value| pod["spec"]["nodeName"] == node.as_str();
-        Self::new(self.key, then, move |current| match current {
-            Some(pod) if is_own(pod) => decide(Some(pod)),
+        Self::looking_around(self.key, then, move |current, store| match current {
+            Some(pod) if is_own(pod) => decide(Some(pod), store),
             _ => Verdict::Gone,
         })
     }
@@ -110,7 +132,11 @@ impl Coordinator {
     pub(super) fn attempt(&mut self, mut op: Op, context: &mut Context) {
         let current = self.store.get(&op.key).cloned();
         let value = current.as_ref().map(|stored| &*stored.value);
-        let writes = match (op.decide)(value) {
+        let (verdict, charge) = match (op.decide)(value, &self.store) {
+            Verdict::Charged(verdict, charge) => (*verdict, Some(charge)),
+            verdict => (verdict, None),
+        };
+        let mut writes = match verdict {
             Verdict::Keep => {
                 let kept = value.cloned().unwrap_or_default();
                 return self.finish(op.then, End::Kept(kept), context);
@@ -119,7 +145,11 @@ impl Coordinator {
                 return self.finish(op.then, End::Kept(new), context);
             }
             Verdict::Gone => return self.finish(op.then, End::Gone, context),
-            Verdict::Refuse => return self.finish(op.then, End::Refused, context),
+            Verdict::Invalid(why) => {
+                context.oracle.violate(format!("a controller writes to {} what is not valid: {why}", op.key));
+                return self.finish(op.then, End::Refused, context);
+            }
+            Verdict::Refuse | Verdict::Charged(..) => return self.finish(op.then, End::Refused, context),
             Verdict::Put(new) => {
                 op.writing = Some(new.clone());
                 vec![(op.key.clone(), Some(new))]
@@ -135,7 +165,12 @@ impl Coordinator {
         };
         let Some(process) = &mut self.process else { return };
         process.tickets += 1;
-        let txn = Txn { read: (op.key.clone(), current.map(|stored| stored.revision)), writes };
+        let mut reads = vec![(op.key.clone(), current.map(|stored| stored.revision))];
+        if let Some(Charge { key, revision, becomes }) = charge {
+            writes.extend(becomes.map(|new| (key.clone(), Some(new))));
+            reads.push((key, Some(revision)));
+        }
+        let txn = Txn { reads, writes };
         process.ops.insert(process.tickets, op);
         self.store.submit(process.tickets, txn);
         self.begin_group(context);
@@ -169,20 +204,28 @@ impl Coordinator {
             }
             Then::Status { conn, node, report } => self.status_stored(conn, &node, &report, end, context),
             Then::Removed { conn, node, uid } => self.pod_removed(conn, &node, uid, &end, context),
-            Then::Plan(plan) => self.acted(plan),
+            Then::Plan(ticket) => self.acted(ticket, context),
             Then::Bound(key) => self.bound(&key, &end, context),
             Then::Nothing => {}
         }
     }
 
-    fn acted(&mut self, plan: u64) {
+    /// Another action of a plan is done.
+    pub(super) fn acted(&mut self, ticket: u64, context: &Context) {
         let Some(process) = &mut self.process else { return };
-        let Some((_, left)) = process.plans.get_mut(&plan) else { return };
-        *left -= 1;
-        if *left == 0
-            && let Some((key, _)) = process.plans.remove(&plan)
-        {
-            process.reconciler.keys.succeeded(&key, self.store.revision());
+        let Some(plan) = process.plans.get_mut(&ticket) else { return };
+        plan.left -= 1;
+        if plan.left > 0 {
+            return;
+        }
+        // A planted bug: the key is asked about again before the view has what its plan wrote.
+        let hasty = context.plant == Some(Plant::HastyController);
+        let written = if hasty { Revision(0) } else { self.store.revision() };
+        let keys = &mut process.reconciler.keys;
+        match process.plans.remove(&ticket) {
+            Some(Plan { key, failure: None, .. }) => keys.succeeded(&key, written),
+            Some(Plan { key, failure: Some(why), .. }) => keys.failed(&key, &why, written, context.wall()),
+            None => {}
         }
     }
 

@@ -1,7 +1,10 @@
 //! The sessions of nodes, and where what they say enters the store.
 
 use dunlin_coordinator_core::{
-    deletion::Stop, dispatch::tombstone_key, node_status, pod_status, view::Liveness,
+    deletion::{Manner, Stop},
+    dispatch::tombstone_key,
+    node_status, pod_status,
+    view::Liveness,
 };
 use dunlin_link::{
     NodeName, PodUid, UnixMillis,
@@ -282,7 +285,7 @@ impl Coordinator {
                 let wish = wish(Some(0), Some(uid.clone()), Stop::Confirmed);
                 let key = keys::pod(&key_of(&report.namespace, &report.name));
                 let then = Then::Removed { conn, node: node.clone(), uid };
-                let remove = move |current: Option<&Value>| delete(current, &wish, now);
+                let remove = move |current: Option<&Value>| delete(Manner::Pod, current, &wish, now);
                 self.attempt(Op::new(key, then, remove), context);
             }
             End::Kept(_) | End::Removed => self.recorded(conn, uid, Recorded::Done, context),

@@ -32,6 +32,8 @@ enum Temper {
 struct Guest {
     owner: Owner,
     state: State,
+    /// It ends when its work is done, in calm times too.
+    is_task: bool,
     /// When it begins to run.
     runs_at: Option<Moment>,
     /// When it ends, and how.
@@ -67,7 +69,7 @@ impl Runner {
     pub(super) fn calm(&mut self) {
         self.temper = Temper::Calm;
         for guest in self.guests.values_mut() {
-            if matches!(guest.ends_at, Some((_, ExitCause::Code(_)))) {
+            if !guest.is_task && matches!(guest.ends_at, Some((_, ExitCause::Code(_)))) {
                 guest.ends_at = None;
             }
         }
@@ -101,10 +103,16 @@ impl Runner {
                     return None;
                 }
                 let starts = rng.random_range(Duration::from_millis(1)..Duration::from_millis(400));
-                let ends = self.draw_end(now + starts, rng);
+                let is_task = spec.args.iter().any(|arg| arg == TASK);
+                let ends = if is_task {
+                    Some(draw_task(now + starts, rng))
+                } else {
+                    self.draw_end(now + starts, rng)
+                };
                 let guest = Guest {
                     owner: spec.owner.clone(),
                     state: State::Starting,
+                    is_task,
                     runs_at: Some(now + starts),
                     ends_at: ends,
                 };
@@ -182,12 +190,24 @@ impl Runner {
     }
 }
 
+/// When a task is done, and whether well.
+fn draw_task(from: Moment, rng: &mut SmallRng) -> (Moment, ExitCause) {
+    let code = i32::from(rng.random_bool(FAILED_TASKS));
+    (from + rng.random_range(Duration::from_millis(500)..Duration::from_secs(20)), ExitCause::Code(code))
+}
+
 fn told(id: &ContainerId, guest: &Guest) -> Told {
     Told::Container { id: id.clone(), owner: guest.owner.clone(), state: guest.state.clone() }
 }
 
 /// What the runner says it is.
 pub(super) const RUNTIME: &str = "sim://1";
+
+/// Argument of a guest that ends by itself.
+pub(crate) const TASK: &str = "task";
+
+/// How many tasks fail.
+const FAILED_TASKS: f64 = 0.2;
 
 /// How many runs end by themselves.
 const CRASH_SHARE: f64 = 0.1;

@@ -16,8 +16,9 @@ impl World {
         }
         let next = Self::after(&mut self.clients, self.shape.request_every);
         self.context.agenda.at(self.context.now + next, Event::Client);
-        let request = self.draw_request();
-        if self.coordinator.is_up() {
+        if let Some(request) = self.draw_request()
+            && self.coordinator.is_up()
+        {
             self.ask(request);
         }
     }
@@ -30,6 +31,9 @@ impl World {
             Request::Put(key, _) => ("puts", key.clone()),
             Request::DeletePod(pod, Some(0)) => ("deletes at once", keys::pod(pod)),
             Request::DeletePod(pod, _) => ("deletes", keys::pod(pod)),
+            Request::Delete(object) => ("deletes", keys::object(object)),
+            Request::Apply(object, _) => ("applies", keys::object(object)),
+            Request::Evict(pod) => ("evicts", keys::pod(pod)),
             Request::Cordon(node, true) => ("cordons", keys::node(node)),
             Request::Cordon(node, false) => ("uncordons", keys::node(node)),
         };
@@ -38,8 +42,10 @@ impl World {
         self.coordinator.request(id, request, &mut self.context);
     }
 
-    fn draw_request(&mut self) -> Request {
-        match self.clients.random_range(0..100) {
+    fn draw_request(&mut self) -> Option<Request> {
+        let has_workloads = !self.shape.workloads.is_empty();
+        Some(match self.clients.random_range(0..100) {
+            0..=39 if has_workloads => return self.draw_workload_request(),
             0..=79 => self.draw_pod_request(),
             80..=87 => {
                 let number = self.clients.random_range(0..CONTENTS);
@@ -57,7 +63,7 @@ impl World {
                 let node = self.clients.random_range(0..self.shape.nodes);
                 Request::Cordon(self.nodes[node].name.clone(), self.clients.random_bool(0.4))
             }
-        }
+        })
     }
 
     fn draw_pod_request(&mut self) -> Request {
@@ -122,5 +128,5 @@ fn content(number: u32) -> ObjectKey {
 const CONTENTS: u32 = 3;
 
 /// Named by digest, so that it needs no record.
-const IMAGE: &str =
+pub(super) const IMAGE: &str =
     "dunlin.local/app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

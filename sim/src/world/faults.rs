@@ -45,6 +45,7 @@ impl World {
             self.nodes[node].power_off(context);
         }
         self.coordinator.slow_until = Moment::default();
+        self.coordinator.refusing_until = Moment::default();
         self.coordinator.start(context);
         for node in &mut self.nodes[..self.shape.nodes] {
             context.network.mend(node.index);
@@ -101,6 +102,7 @@ impl World {
                 let jump = [-1_800_000_000_000, -3_600_000, -5_000, 5_000, 86_400_000, 0];
                 self.nodes[node].wall_offset_ms = jump[self.chance.random_range(0..jump.len())];
             }
+            Fault::Refusal => self.coordinator.refusing_until = later,
             Fault::Clone => self.clone_node(node),
             Fault::Restore => self.restore(soon),
         }

@@ -17,10 +17,12 @@ impl World {
             return Some(format!("the tombstone {key} was never confirmed"));
         }
         let nodes = &self.nodes[..self.shape.nodes];
-        nodes.iter().find_map(|node| self.unsettled_node(node)).or_else(|| self.unsettled_pod())
+        let unsettled =
+            nodes.iter().find_map(|node| self.unsettled_node(node)).or_else(|| self.unsettled_pod());
+        unsettled.or_else(|| self.unconverged())
     }
 
-    /// Takes cordons back, so that every pod finds a place.
+    /// Takes cordons back, so that every pod finds a place, and applies what was lost on its way.
     pub(super) fn tidy_up(&mut self) {
         if !self.coordinator.is_idle() {
             return;
@@ -34,6 +36,7 @@ impl World {
         for name in cordoned {
             self.ask(Request::Cordon(name, false));
         }
+        self.apply_again();
     }
 
     fn unsettled_node(&self, node: &Node) -> Option<String> {
@@ -87,6 +90,9 @@ impl World {
     fn unsettled_pod(&self) -> Option<String> {
         self.coordinator.store.list(keys::PODS).find_map(|(key, stored)| {
             let pod = &stored.value;
+            if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+                return None;
+            }
             let Some(name) = pod["spec"]["nodeName"].as_str() else {
                 return Some(format!("{key} has no node"));
             };

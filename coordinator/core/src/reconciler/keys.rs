@@ -60,6 +60,8 @@ pub struct Keys {
     later: BTreeSet<(Timestamp, Key)>,
     later_at: HashMap<Key, Timestamp>,
     failures: HashMap<Key, Failure>,
+    /// The time of the last call.
+    now: Timestamp,
 }
 
 impl Keys {
@@ -70,6 +72,12 @@ impl Keys {
 
     /// Takes out the keys to ask about now.
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Key> {
+        if now < self.now {
+            // The clock was put back: nobody knows how long ago what waits began to.
+            self.later_at.clear();
+            self.touched.extend(std::mem::take(&mut self.later).into_iter().map(|(_, key)| key));
+        }
+        self.now = now;
         while let Some((at, key)) = self.later.first().cloned()
             && at <= now
         {
@@ -191,6 +199,18 @@ mod tests {
         keys.succeeded(&Key::Pods, Revision(0));
         assert_eq!(keys.next_wake(), None);
         assert_eq!(keys.failure(&Key::Pods), None);
+    }
+
+    #[test]
+    fn nothing_waits_longer_when_the_clock_is_put_back() {
+        let mut keys = Keys::default();
+        keys.touch(Key::Pods);
+        keys.take_due(at(90_000));
+        keys.started(&Key::Pods, Some(at(100_000)));
+        keys.succeeded(&Key::Pods, Revision(0));
+        assert_eq!(keys.take_due(at(99_000)), []);
+        assert_eq!(keys.take_due(at(10_000)), [Key::Pods]);
+        assert_eq!(keys.next_wake(), None);
     }
 
     #[test]

@@ -136,9 +136,11 @@ impl PodInfo {
         self.ready_since.map(|since| if min_ready.is_zero() { since } else { since + min_ready })
     }
 
-    /// Whether it has been ready for `min_ready`.
+    /// Whether it has been ready for `min_ready`. A time that is far ahead is from a clock that was put back since: nobody waits until
+    /// it comes again.
     pub fn is_available(&self, min_ready: Duration, now: Timestamp) -> bool {
-        self.available_at(min_ready).is_some_and(|at| min_ready.is_zero() || at <= now)
+        let is_ahead = self.ready_since.is_some_and(|since| since > now + CLOCK_SKEW_MAX);
+        self.available_at(min_ready).is_some_and(|at| min_ready.is_zero() || is_ahead || at <= now)
     }
 
     /// Whether the scheduler of this name has to find a node for the pod.
@@ -175,3 +177,6 @@ impl Phase {
 
 /// Pods with less of it are deleted first when a ReplicaSet shrinks.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// How far times that nodes report may be ahead of the coordinator's clock, which they are told of.
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
 //! Rolling updates: never more pods than `maxSurge` allows, never fewer available ones than `maxUnavailable` allows.
 
-use super::sets::Sets;
+use super::sets::{Set, Sets};
 use crate::view::{Deployment, Strategy};
 
 /// The size of a set that is yet to be created.
@@ -34,21 +34,20 @@ pub(super) fn shrink(deployment: &Deployment, sets: &mut Sets) -> bool {
     }
     let least = deployment.replicas - deployment.max_unavailable();
     let newest = sets.newest.as_ref();
-    let newest_unavailable =
-        newest.map_or(0, |newest| newest.replicas - newest.info.status.available_replicas);
+    let newest_unavailable = newest.map_or(0, |newest| newest.replicas - newest.available());
     let spare = sets.total() - least - newest_unavailable;
     if spare <= 0 {
         return false;
     }
     let mut left = spare;
     for set in sets.old.iter_mut().filter(|set| set.replicas > 0) {
-        let broken = (set.replicas - set.info.status.available_replicas).clamp(0, left);
+        let broken = (set.replicas - set.available()).min(left);
         if broken > 0 {
             set.scale(set.replicas - broken);
             left -= broken;
         }
     }
-    let available: i64 = sets.all().map(|set| set.info.status.available_replicas).sum();
+    let available: i64 = sets.all().map(Set::available).sum();
     let mut left = available - least;
     for set in sets.old.iter_mut().filter(|set| set.replicas > 0) {
         let doomed = set.replicas.min(left.max(0));

@@ -32,6 +32,14 @@ pub(super) struct Set {
     pub(super) is_decided: bool,
 }
 
+impl Set {
+    /// How many of its pods serve once it has the size it is to have, at most: a set that was made smaller says for a moment how many
+    /// it had.
+    pub(super) fn available(&self) -> i64 {
+        self.info.status.available_replicas.min(self.replicas)
+    }
+}
+
 impl Sets {
     /// Finds them, and what has to be done so that they say whose they are.
     pub(super) fn of(view: &View, id: &ObjectId, deployment: &Deployment) -> (Self, Vec<Action>) {

@@ -64,6 +64,10 @@ impl Count {
             pods.iter().map(|(_, pod)| &**pod).filter(|pod| is_held(pod) && !waits(pod)).collect();
         for pod in noted.into_iter().take(NOTED_AT_ONCE) {
             let uid = pod.uid.as_str().to_owned();
+            // One that was deleted, and noted as failed by that, may still come to a good end: it has been counted.
+            if self.uncounted.0.contains(&uid) || self.uncounted.1.contains(&uid) {
+                continue;
+            }
             if pod.phase == Phase::Succeeded {
                 if !job.is_indexed {
                     self.uncounted.0.insert(uid);

@@ -14,7 +14,7 @@ use super::{
     count::has_failed,
     index, job_pod, policy,
 };
-use crate::view::{Job, ObjectId, Phase, PodInfo};
+use crate::view::{CLOCK_SKEW_MAX, Job, ObjectId, Phase, PodInfo};
 
 /// Starts what is missing, as far as backoff lets it, and ends what is too many.
 pub(super) fn pods(plan: &mut Plan, id: &ObjectId, job: &Job, pods: &[Pod], count: &Count, now: Timestamp) {
@@ -52,7 +52,7 @@ pub(super) fn pods(plan: &mut Plan, id: &ObjectId, job: &Job, pods: &[Pod], coun
         )
     };
     if job.backoff_limit_per_index.is_none()
-        && let Some(at) = not_before(job, pods).filter(|at| *at > now)
+        && let Some(at) = not_before(job, pods).filter(|at| is_ahead(*at, now))
     {
         plan.wake_at(at);
         return;
@@ -149,7 +149,7 @@ fn pending_indexes(
         let start_at = last
             .filter(|_| number > 0)
             .map(|last| last + backoff(usize::try_from(number).unwrap_or(usize::MAX)));
-        match start_at.filter(|at| *at > now) {
+        match start_at.filter(|at| is_ahead(*at, now)) {
             Some(at) => later = Some(later.map_or(at, |known| known.min(at))),
             None => ready.push(IndexedPod {
                 index,
@@ -175,6 +175,12 @@ fn failures_of(job: &Job, pods: &[Pod], wanted: u32) -> Option<(i64, Timestamp)>
 }
 
 /// How long to wait after so many failures in a row.
+/// Whether that is still to come. What is further away than any backoff was reckoned from a clock that was put back since, and is not
+/// waited for.
+fn is_ahead(at: Timestamp, now: Timestamp) -> bool {
+    at > now && at <= now + BACKOFF_MAX + CLOCK_SKEW_MAX
+}
+
 fn backoff(failures: usize) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(DOUBLINGS_MAX);
     (BACKOFF_FIRST * 2_u32.pow(doublings)).min(BACKOFF_MAX)

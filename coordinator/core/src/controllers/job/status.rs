@@ -71,9 +71,7 @@ fn note_end(
     end: &End,
     now: Timestamp,
 ) {
-    if status.started.is_none() {
-        status.started = Some(now);
-    }
+    let started = *status.started.get_or_insert(now);
     let said = ("True", end.reason, &*end.message);
     conditions::set(&mut status.conditions, end.first_condition(), said, now);
     let is_open = pods.iter().any(|(_, pod)| {
@@ -87,7 +85,8 @@ fn note_end(
     conditions::set(&mut status.conditions, end.last_condition(), said, now);
     let (severity, reason, message) = match end.outcome {
         Outcome::Complete => {
-            status.completed = Some(now);
+            // A clock that was put back meanwhile must not make it end before it began, which the API refuses.
+            status.completed = Some(now.max(started));
             (Severity::Normal, "Completed", "Job completed".to_owned())
         }
         Outcome::Failed => return,

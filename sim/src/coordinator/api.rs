@@ -1,0 +1,68 @@
+//! What the API makes of objects before they are stored: defaults, checks, and what the system sets.
+
+use dunlin_api::{
+    Kind, Status,
+    admission::Surroundings,
+    kind::service::NoPool,
+    pipeline::{self, Change, Creation, Ownership, Requester, SUFFIX_ALPHABET, Target},
+};
+use dunlin_coordinator_core::ObjectKey;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Numbers what a coordinator's clients and controllers make, for uids and generated names; restarts and restores do not reset it.
+#[derive(Debug, Default)]
+pub(crate) struct Registrar {
+    made: u64,
+}
+
+impl Registrar {
+    /// A new object as it is stored.
+    pub(crate) fn create(
+        &mut self,
+        kind: &'static Kind,
+        namespace: &str,
+        object: Value,
+        now: Timestamp,
+    ) -> Result<Value, Status> {
+        self.made += 1;
+        let creation = Creation {
+            namespace,
+            now,
+            uid: &format!("c{}", self.made),
+            suffix: &suffix(self.made),
+            requester: &Requester::default(),
+            ownership: Ownership::AsGiven,
+            surroundings: &Surroundings::default(),
+        };
+        pipeline::create(kind, object, &creation, &mut NoPool).map(|accepted| accepted.object)
+    }
+}
+
+/// A changed object as it is stored.
+pub(crate) fn update(
+    kind: &'static Kind,
+    current: &Value,
+    object: Value,
+    target: Target,
+    now: Timestamp,
+) -> Result<Value, Status> {
+    let change = Change { target, now, ownership: Ownership::AsGiven };
+    pipeline::update(kind, current, object, &change, &mut NoPool).map(|accepted| accepted.object)
+}
+
+/// Namespace and name of an object.
+pub(crate) fn name_of(object: &Value) -> ObjectKey {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    ObjectKey::new(text("namespace"), text("name"))
+}
+
+fn suffix(mut number: u64) -> String {
+    let letters = SUFFIX_ALPHABET.len();
+    let mut letter = || {
+        let place = usize::try_from(number).unwrap_or_default() % letters;
+        number /= letters as u64;
+        char::from(SUFFIX_ALPHABET[place])
+    };
+    (0..5).map(|_| letter()).collect()
+}

@@ -1,0 +1,215 @@
+//! Whether every workload has become what its manifest says, in the store and so, as other checks see to, on the nodes.
+
+use std::collections::BTreeSet;
+
+use dunlin_coordinator_core::view::{
+    ObjectId,
+    workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
+};
+use serde_json::Value;
+
+use super::World;
+use crate::{
+    coordinator::Request,
+    keys::{self, DAEMON_SETS, Place, STATEFUL_SETS},
+    oracle::{is_ready, root_of, rules},
+};
+
+impl World {
+    /// Applies the manifests that the store does not follow: a client was not told that they were taken.
+    pub(super) fn apply_again(&mut self) {
+        self.release_workloads();
+        let wanted: Vec<_> = self.wanted().map(|(id, manifest)| (id.clone(), manifest.clone())).collect();
+        for (id, manifest) in &wanted {
+            let stored = self.coordinator.store.get(&keys::object(id));
+            // A Job that is done may be gone by itself, and cannot be changed.
+            let follows = stored.is_some_and(|stored| {
+                id.resource == JOBS || covers(&stored.value["spec"], &manifest["spec"])
+            });
+            if !follows {
+                self.ask(Request::Apply(id.clone(), manifest.clone()));
+            }
+        }
+        for id in self.unwanted() {
+            self.ask(Request::Delete(id));
+        }
+    }
+
+    /// The first workload that is not as it should be, in words.
+    pub(super) fn unconverged(&self) -> Option<String> {
+        if let Some(id) = self.unwanted().first() {
+            return Some(format!("{} {} is still there", id.resource.plural, id.key));
+        }
+        let mut wanted = self.wanted();
+        wanted.find_map(|(id, manifest)| self.unconverged_one(id, manifest)).or_else(|| self.left_behind())
+    }
+
+    fn unconverged_one(&self, id: &ObjectId, manifest: &Value) -> Option<String> {
+        let name = format!("{} {}", id.resource.plural, id.key);
+        let Some(stored) = self.coordinator.store.get(&keys::object(id)) else {
+            return Some(format!("{name} is not there"));
+        };
+        let object = &*stored.value;
+        let pods = self.pods_of(id);
+        let problem = match id.resource {
+            DEPLOYMENTS | REPLICA_SETS | STATEFUL_SETS => {
+                let wanted = usize::try_from(manifest["spec"]["replicas"].as_u64()?).ok()?;
+                wrong_number(&pods, wanted).or_else(|| wrong_set(id, &pods, wanted))
+            }
+            DAEMON_SETS => self.wrong_daemons(&pods),
+            JOBS => unfinished(object, &pods),
+            _ => self.wrong_budget(object),
+        };
+        let is_replaced = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS].contains(&id.resource);
+        let problem = problem
+            .or_else(|| if is_replaced { wrong_version(manifest, &pods) } else { None })
+            .or_else(|| if self.is_spoken_for(&pods) { None } else { wrong_status(id, object, &pods) })?;
+        Some(format!("{name}: {problem}"))
+    }
+
+    /// Objects whose controller is not there, which the garbage collector should have removed.
+    fn left_behind(&self) -> Option<String> {
+        let store = &self.coordinator.store;
+        let uid = |object: &Value| object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        let there: BTreeSet<String> =
+            store.list("/registry/").map(|(_, stored)| uid(&stored.value)).collect();
+        store.list("/registry/").find_map(|(key, stored)| {
+            let owners = stored.value["metadata"]["ownerReferences"].as_array()?;
+            let place = Place::of(key);
+            let namespace = match &place {
+                Place::Pod(key) => &key.namespace,
+                Place::Object(id) => &id.key.namespace,
+                _ => return None,
+            };
+            let lost = owners.iter().find(|owner| {
+                let uid = owner["uid"].as_str().unwrap_or_default();
+                !there.contains(uid)
+            })?;
+            Some(format!("{key} in {namespace} belongs to {} {}, which is gone", lost["kind"], lost["name"]))
+        })
+    }
+
+    fn unwanted(&self) -> Vec<ObjectId> {
+        let stored = self.coordinator.store.list("/registry/").filter_map(|(key, stored)| {
+            let owned = !stored.value["metadata"]["ownerReferences"].is_null();
+            match Place::of(key) {
+                Place::Object(id) if !owned => Some(id),
+                _ => None,
+            }
+        });
+        stored.filter(|id| !self.manifests.contains_key(id)).collect()
+    }
+
+    /// Pods of a workload that have not ended.
+    fn pods_of(&self, id: &ObjectId) -> Vec<&Value> {
+        let store = &self.coordinator.store;
+        let pods = store.list(keys::PODS).map(|(_, stored)| &*stored.value);
+        let has_ended = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        pods.filter(|pod| !has_ended(pod) && root_of(pod, store).as_ref() == Some(id)).collect()
+    }
+
+    fn wrong_daemons(&self, pods: &[&Value]) -> Option<String> {
+        let nodes = &self.nodes[..self.shape.nodes];
+        wrong_number(pods, nodes.len()).or_else(|| {
+            let runs_on = |name: &str| pods.iter().any(|pod| pod["spec"]["nodeName"] == name);
+            let missing = nodes.iter().find(|node| !runs_on(node.name.as_str()))?;
+            Some(format!("there is none on {}", missing.name))
+        })
+    }
+
+    fn wrong_budget(&self, budget: &Value) -> Option<String> {
+        if budget["status"]["observedGeneration"] != budget["metadata"]["generation"] {
+            return Some("its status is not about what it says".to_owned());
+        }
+        let app = &budget["spec"]["selector"]["matchLabels"]["app"];
+        let pods = self.coordinator.store.list(keys::PODS).map(|(_, stored)| &*stored.value);
+        let healthy = pods.filter(|pod| pod["metadata"]["labels"]["app"] == *app && is_ready(pod)).count();
+        let said = &budget["status"]["currentHealthy"];
+        (*said != healthy).then(|| format!("it counts {said} healthy pods, and there are {healthy}"))
+    }
+
+    /// Whether copies of a node may have spoken for pods.
+    fn is_spoken_for(&self, pods: &[&Value]) -> bool {
+        let cloned = &self.context.oracle.cloned;
+        let on_copy = |pod: &&&Value| {
+            pod["spec"]["nodeName"]
+                .as_str()
+                .is_some_and(|node| cloned.iter().any(|name| name.as_str() == node))
+        };
+        pods.iter().any(|pod| on_copy(&pod))
+    }
+}
+
+fn wrong_number(pods: &[&Value], wanted: usize) -> Option<String> {
+    (pods.len() != wanted).then(|| format!("there are {} pods, and there should be {wanted}", pods.len()))
+}
+
+fn wrong_set(id: &ObjectId, pods: &[&Value], wanted: usize) -> Option<String> {
+    if id.resource != STATEFUL_SETS {
+        return None;
+    }
+    let mut ordinals = pods.iter().filter_map(|pod| rules::ordinal_of(pod, id));
+    let strange = ordinals.find(|ordinal| !usize::try_from(*ordinal).is_ok_and(|ordinal| ordinal < wanted));
+    strange.map(|ordinal| format!("number {ordinal} is not one of its {wanted} pods"))
+}
+
+fn wrong_version(manifest: &Value, pods: &[&Value]) -> Option<String> {
+    let version = |object: &Value| object["metadata"]["annotations"]["version"].clone();
+    let wanted = version(&manifest["spec"]["template"]);
+    let old = pods.iter().find(|pod| version(pod) != wanted)?;
+    Some(format!("{} is of version {}, not {wanted}", old["metadata"]["name"], version(old)))
+}
+
+/// What a Job that has not ended still does is all right only as long as it may work.
+fn unfinished(job: &Value, pods: &[&Value]) -> Option<String> {
+    let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+    let mut ended = conditions
+        .into_iter()
+        .filter(|condition| condition["status"] == "True")
+        .filter(|condition| condition["type"] == "Complete" || condition["type"] == "Failed");
+    let Some(ended) = ended.next() else { return Some("it has not ended".to_owned()) };
+    if !pods.is_empty() {
+        return Some(format!("it is {} and has {} pods", ended["type"], pods.len()));
+    }
+    let succeeded = job["status"]["succeeded"].as_u64().unwrap_or_default();
+    let wanted = job["spec"]["completions"].as_u64().unwrap_or_default();
+    let right = if ended["type"] == "Complete" { succeeded == wanted } else { succeeded <= wanted };
+    (!right).then(|| format!("it is {}, and {succeeded} of {wanted} succeeded", ended["type"]))
+}
+
+fn wrong_status(id: &ObjectId, object: &Value, pods: &[&Value]) -> Option<String> {
+    if object["metadata"]["generation"] != object["status"]["observedGeneration"]
+        && ![JOBS, keys::BUDGETS].contains(&id.resource)
+    {
+        return Some("its status is not about what it says".to_owned());
+    }
+    let fields: &[&str] = match id.resource {
+        DEPLOYMENTS => &["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"],
+        REPLICA_SETS => &["replicas", "readyReplicas", "availableReplicas"],
+        STATEFUL_SETS => &["replicas", "readyReplicas", "availableReplicas", "updatedReplicas"],
+        DAEMON_SETS => {
+            &["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "numberAvailable"]
+        }
+        _ => return None,
+    };
+    let wrong = fields
+        .iter()
+        .find(|field| object["status"][field].as_u64().unwrap_or_default() != pods.len() as u64)?;
+    Some(format!("its status says {wrong} {}, and {} pods run", object["status"][wrong], pods.len()))
+}
+
+/// Whether an object says everything that a manifest does.
+fn covers(object: &Value, manifest: &Value) -> bool {
+    match (object, manifest) {
+        (Value::Object(object), Value::Object(manifest)) => {
+            manifest.iter().all(|(field, wanted)| covers(object.get(field).unwrap_or(&Value::Null), wanted))
+        }
+        (Value::Array(object), Value::Array(manifest)) => {
+            object.len() == manifest.len()
+                && object.iter().zip(manifest).all(|(object, wanted)| covers(object, wanted))
+        }
+        // What is off by default may be left out.
+        (Value::Null, wanted) => wanted.is_null() || *wanted == false || *wanted == 0,
+        (object, wanted) => object == wanted,
+    }
+}
