@@ -202,3 +202,32 @@ async fn components_are_well_as_long_as_they_answer() {
     assert_eq!(one["conditions"], json!([{"type": "Healthy", "status": "True", "message": "ok"}]));
     fixture.expect(404, Request::new(Method::Get, "/api/v1/componentstatuses/absent")).await;
 }
+
+#[tokio::test]
+async fn ready_follows_a_readiness_gate_in_the_write_that_changes_it() {
+    let fixture = Fixture::start().await;
+    let mut gated = pod("p");
+    gated["spec"]["readinessGates"] = json!([{"conditionType": "x.example/y"}]);
+    fixture.create(PODS, &gated).await;
+    bind(&fixture, "p", 201).await;
+    let patch = async |conditions: Value| {
+        let request = Request::new(Method::Patch, &format!("{PODS}/p/status"))
+            .of_type("application/strategic-merge-patch+json")
+            .with_body(&json!({"status": {"conditions": conditions}}));
+        let patched = fixture.expect(200, request).await;
+        let conditions = patched["status"]["conditions"].as_array().unwrap().clone();
+        conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap()
+    };
+    // What a node tells of a pod whose containers are well.
+    let ready = patch(json!([
+        {"type": "ContainersReady", "status": "True"},
+        {"type": "Ready", "status": "True"},
+    ]))
+    .await;
+    assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("ReadinessGatesNotReady")));
+    let ready = patch(json!([{"type": "x.example/y", "status": "True"}])).await;
+    assert_eq!((&ready["status"], &ready["reason"]), (&json!("True"), &Value::Null));
+    let ready = patch(json!([{"type": "x.example/y", "status": "False"}])).await;
+    let message = "the status of pod readiness gate \"x.example/y\" is not \"True\", but False";
+    assert_eq!((&ready["status"], &ready["message"]), (&json!("False"), &json!(message)));
+}
