@@ -1,6 +1,6 @@
 //! Macro benches: each prints one JSON document with the machine, the commit, what was measured and what was expected.
 //!
-//! `fsync` and `store` drive the coordinator's store in this process; all others start the built binary and look at it from outside.
+//! `fsync`, `store` and `scheduler` drive parts of the coordinator in this process; all others start the built binary and look at it from outside.
 //! `fleet` also is thousands of nodes itself.
 
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ mod offline_boot;
 mod pods;
 mod process;
 mod report;
+mod scheduler;
 mod size;
 mod store;
 mod watches;
@@ -57,6 +58,8 @@ enum Bench {
     OfflineBoot(offline_boot::Args),
     /// Time from the start of `dunlin dev` until the API answers
     DevStart(dev_start::Args),
+    /// Placements per second of the scheduler alone, for the shapes of Kubernetes' scheduler_perf, on fleets of several sizes
+    Scheduler(scheduler::Args),
     /// Size of the binary
     Size(cluster::ClusterArgs),
     /// Fills a store, then writes until it is killed; started by `store`
@@ -76,6 +79,7 @@ fn main() -> Result<()> {
         Bench::Fleet(args) => fleet::run(&args)?,
         Bench::OfflineBoot(args) => offline_boot::run(&args)?,
         Bench::DevStart(args) => dev_start::run(&args)?,
+        Bench::Scheduler(args) => scheduler::run(&args)?,
         Bench::Size(args) => size::run(&args)?,
         Bench::StoreFill(args) => return store::restart::fill(&args),
     };

@@ -37,6 +37,7 @@ mod edit;
 mod events;
 mod exec;
 mod explain;
+mod explain_schedule;
 mod expose;
 mod get;
 mod kubeconfig;
@@ -202,6 +203,8 @@ pub(crate) enum ClientCommand {
     Restore(restore::Args),
     /// Explain the fields of a kind.
     Explain(explain::Args),
+    /// Tell how the scheduler would place a pod, node by node.
+    ExplainSchedule(explain_schedule::Args),
     /// List the kinds of objects that the coordinator serves.
     ApiResources(api_resources::Args),
     /// List the versions of all groups.
@@ -262,6 +265,9 @@ impl ClientCommand {
             Self::Backup(args) => backup::run(args, connection),
             Self::Restore(args) => restore::run(&args),
             Self::Explain(args) => session::run(connection, |session| explain::run(args, session)),
+            Self::ExplainSchedule(args) => {
+                session::run(connection, |session| explain_schedule::run(args, session))
+            }
             Self::ApiResources(args) => session::run(connection, |session| api_resources::run(args, session)),
             Self::ApiVersions(args) => session::run(connection, |session| api_versions::run(args, session)),
             Self::Version(args) => version::run(&args, connection),

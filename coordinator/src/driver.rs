@@ -6,6 +6,7 @@
 //! placement counts in the view before its binding is confirmed.
 
 mod execute;
+mod explain;
 mod figures;
 mod fold;
 mod jobs;
@@ -20,11 +21,14 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::explain::Explainer;
 use self::{
     execute::Executor,
     figures::Figures,
     jobs::{Done, Jobs},
 };
+
+use self::explain::Question;
 use crate::{
     dispatch::Dispatch,
     events::{Recorder, Writer},
@@ -48,7 +52,13 @@ pub struct Driver {
     executor: Executor,
     controllers: Controllers,
     figures: Arc<Figures>,
+    inbox: Inbox,
+}
+
+/// What others tell or ask the driver.
+struct Inbox {
     liveness: mpsc::Receiver<(NodeName, Liveness)>,
+    questions: mpsc::Receiver<Question>,
 }
 
 /// Whether controllers and the scheduler act on what changes.
@@ -108,6 +118,8 @@ impl Driver {
             clock: clock.clone(),
             liveness: sender,
         });
+        let (explainer, questions) = Explainer::new();
+        service.attach_explainer(explainer);
         let figures = Arc::<Figures>::default();
         service.attach_figures(Arc::clone(&figures) as Arc<dyn Collect>);
         let executor = Executor::new(store.clone(), service, recorder.clone(), pki);
@@ -123,7 +135,7 @@ impl Driver {
             executor,
             controllers,
             figures,
-            liveness,
+            inbox: Inbox { liveness, questions },
         }
     }
 
@@ -161,7 +173,7 @@ impl Driver {
             controllers: self.controllers,
         };
         let events = tokio::spawn(self.events.run(shutdown.clone()));
-        let ended = control.run(self.liveness, &shutdown).await;
+        let ended = control.run(self.inbox, &shutdown).await;
         if ended.is_err() {
             // Nobody told it to end, and without a store it can write nothing more.
             events.abort();
@@ -200,27 +212,25 @@ enum Input {
     FellBehind,
     Liveness(NodeName, Liveness),
     Done(Done),
+    Question(Question),
     Time,
     End,
 }
 
 impl Control {
-    async fn run(
-        mut self,
-        mut liveness: mpsc::Receiver<(NodeName, Liveness)>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), DriverError> {
+    async fn run(mut self, mut inbox: Inbox, shutdown: &CancellationToken) -> Result<(), DriverError> {
         let mut watch = self.load().await?;
         loop {
             self.turn(self.clock.now());
             self.figures.turns.increment();
             self.figures.pending_pods.set(self.reconciler.queue.len() as u64);
             self.figures.jobs.set(self.jobs.len() as u64);
-            match self.next_input(&mut watch, &mut liveness, shutdown).await? {
+            match self.next_input(&mut watch, &mut inbox, shutdown).await? {
                 Input::Changes(events) => self.fold(events).await?,
                 Input::FellBehind => watch = self.load().await?,
                 Input::Liveness(node, liveness) => self.reconciler.heard(node, liveness),
                 Input::Done(done) => self.finish(done),
+                Input::Question(question) => question.answer(&mut self.reconciler.view),
                 Input::Time => {}
                 Input::End => return Ok(()),
             }
@@ -230,7 +240,7 @@ impl Control {
     async fn next_input(
         &mut self,
         watch: &mut Watch,
-        liveness: &mut mpsc::Receiver<(NodeName, Liveness)>,
+        inbox: &mut Inbox,
         shutdown: &CancellationToken,
     ) -> Result<Input, DriverError> {
         let wake = self.next_wake();
@@ -250,7 +260,8 @@ impl Control {
                 None => return Err(DriverError::Ended(self.store.ended())),
             },
             done = self.jobs.next() => Input::Done(done),
-            Some((node, liveness)) = liveness.recv() => Input::Liveness(node, liveness),
+            Some((node, liveness)) = inbox.liveness.recv() => Input::Liveness(node, liveness),
+            Some(question) = inbox.questions.recv() => Input::Question(question),
             () = time => Input::Time,
         })
     }
@@ -302,6 +313,7 @@ impl Control {
                 self.reconciler.keys.failed(&key, status.message(), written, now);
             }
             Done::Bound { key, node, result } => self.bound(&key, &node, result, now),
+            Done::Preempted { key, result } => self.preempted(&key, result, now),
             Done::Told => {}
             Done::Lost(jobs::Lost::Key(key)) => {
                 self.reconciler.keys.failed(
@@ -315,6 +327,7 @@ impl Control {
                 self.reconciler.view.unassume(&key, now);
                 self.reconciler.queue.retry(&key, now);
             }
+            Done::Lost(jobs::Lost::Preemption(key)) => self.reconciler.queue.retry(&key, now),
             Done::Lost(jobs::Lost::Nothing) => {}
         }
     }

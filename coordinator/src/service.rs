@@ -82,6 +82,7 @@ use crate::{
     account_keys::AccountKeys,
     artifacts::Artifacts,
     backup::{Source, snapshots::Snapshots},
+    driver::Explainer,
     metrics::Collect,
     store::{Store, StoreError},
     tokens::Tokens,
@@ -143,6 +144,7 @@ struct Attached {
     cluster: OnceLock<ClusterInfo>,
     backups: OnceLock<Backups>,
     network: OnceLock<ServiceNetwork>,
+    explainer: OnceLock<Explainer>,
     collectors: Mutex<Vec<Arc<dyn Collect>>>,
 }
 
@@ -230,6 +232,11 @@ impl ApiService {
     /// Gives Services addresses and ports of this network, and not of the standard one.
     pub fn attach_network(&self, network: ServiceNetwork) {
         let _ = self.inner.attached.network.set(network);
+    }
+
+    /// Tells how pods would be placed.
+    pub(crate) fn attach_explainer(&self, explainer: Explainer) {
+        let _ = self.inner.attached.explainer.set(explainer);
     }
 
     /// Tells a part's figures under `/metrics`. Each call adds one.

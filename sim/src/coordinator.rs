@@ -304,7 +304,7 @@ impl Coordinator {
                 process.reconciler.queue.remove(&key);
                 continue;
             };
-            match scheduler::place(&process.reconciler.view, &pod) {
+            match scheduler::place(&mut process.reconciler.view, &key, &pod) {
                 Ok(node) => {
                     process.reconciler.view.assume(&key, &node, now);
                     placed.push((key, pod, Ok(node)));

@@ -114,6 +114,14 @@ pub fn set_condition(
     store(pod, stored, status)
 }
 
+/// Sets or removes `status.nominatedNodeName`. Says whether the pod changed.
+pub fn set_nominated(pod: &mut Value, node: Option<&str>) -> bool {
+    let stored = pod.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut status = stored.clone();
+    set(&mut status, "nominatedNodeName", node.map(Value::from));
+    store(pod, stored, status)
+}
+
 /// Sets `Ready` to false because the pod's node is not heard of, leaving its containers' own conditions. Says whether the pod
 /// changed.
 pub fn mark_node_lost(pod: &mut Value, now: Timestamp) -> bool {

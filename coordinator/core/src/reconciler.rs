@@ -5,6 +5,7 @@
 
 mod budgets;
 mod daemons;
+mod hints;
 mod keys;
 mod services;
 mod workloads;
@@ -17,8 +18,8 @@ use jiff::Timestamp;
 use crate::{
     ObjectKey, View,
     controllers::{self, Action, Plan},
-    scheduler::{self, Hint, Queue},
-    view::{DecodeError, Liveness, NodeInfo, ObjectId, PodInfo, Resource},
+    scheduler::{Hint, Queue, Reason},
+    view::{DecodeError, Liveness, ObjectId, PodInfo, Resource},
 };
 
 pub use self::keys::{Failure, Key, Keys};
@@ -68,9 +69,7 @@ impl Reconciler {
         let needs = self.enqueue(key, before.as_deref(), &after);
         self.note_daemon_failure(key, before.as_deref(), &after, now);
         self.touch_controllers_of(key, before.as_deref(), Some(&after));
-        if before.as_ref().is_some_and(|before| holds(before) && !holds(&after)) {
-            self.queue.changed(Hint::PodGone);
-        }
+        self.hint_pod(key, before.as_ref(), Some(&after));
         if let Some(node) = &after.node {
             self.touch_node_of_pod(node);
         }
@@ -90,8 +89,8 @@ impl Reconciler {
         let before = self.view.apply_node(node, json)?;
         let after = self.view.node(node).and_then(|entry| entry.info.clone());
         self.touch_services_on(node, before.as_deref(), after.as_deref());
-        if let Some(hint) = after.as_ref().and_then(|after| node_hint(before.as_deref(), after)) {
-            self.queue.changed(hint);
+        if let Some(after) = &after {
+            self.hint_node(before.as_deref(), after);
         }
         self.touch_daemon_sets(before.as_deref(), after.as_deref());
         self.keys.touch(Key::Node(node.clone()));
@@ -175,9 +174,7 @@ impl Reconciler {
         self.touch_budgets(key, Some(&before), None);
         self.touch_controllers_of(key, Some(&before), None);
         self.touch_services_of(key, Some(&before), None);
-        if holds(&before) {
-            self.queue.changed(Hint::PodGone);
-        }
+        self.hint_pod(key, Some(&before), None);
     }
 
     /// Forgets a node.
@@ -185,6 +182,8 @@ impl Reconciler {
         let before = self.view.delete_node(node, now);
         self.touch_services_on(node, before.as_deref(), None);
         self.forget_daemons_of(node, before.as_deref());
+        // One domain less may be all that spreading waits for.
+        self.queue.changed(Hint::NodeChanged, |_, reasons| reasons.contains(&Reason::TopologySpread));
         self.keys.touch(Key::Node(node.clone()));
     }
 
@@ -252,7 +251,7 @@ impl Reconciler {
         if after.assumed {
             return Needs::Nothing;
         }
-        if !after.awaits_scheduling(scheduler::NAME) {
+        if !after.awaits_scheduling() {
             self.queue.remove(key);
         } else if after.gated {
             self.queue.remove(key);
@@ -286,21 +285,4 @@ impl Reconciler {
     fn touch_namespace(&mut self, name: &Arc<str>) {
         self.keys.touch(Key::Namespace(Arc::clone(name)));
     }
-}
-
-/// Whether a pod takes something of its node.
-fn holds(pod: &PodInfo) -> bool {
-    pod.node.is_some() && !pod.phase.finished()
-}
-
-/// What a change of a node may mean to pods that found no place.
-fn node_hint(before: Option<&NodeInfo>, after: &NodeInfo) -> Option<Hint> {
-    let Some(before) = before else { return Some(Hint::Node) };
-    let same = before.labels == after.labels
-        && before.taints == after.taints
-        && before.unschedulable == after.unschedulable;
-    if !same {
-        return Some(Hint::Node);
-    }
-    (before.allocatable != after.allocatable || before.pods_max != after.pods_max).then_some(Hint::Capacity)
 }

@@ -1,25 +1,51 @@
-//! The scheduler: which node a pod goes to, or how many nodes each filter refused.
+//! The scheduler: which node a pod goes to, or how many nodes each filter refused and who would have to go.
 //!
-//! [`place`] is a function of the view and a pod. Nodes are filtered in Kubernetes' order, the first filter that refuses a node
-//! names the reason; those left are scored with Kubernetes' weights. Equal scores go to the node with fewer pods, then by name,
-//! where Kubernetes draws lots. The order of pods and when to try one again is the [`Queue`]'s.
+//! [`place`] is a function of the view and a pod; what it keeps in the view beside is derived from it and only saves time. Nodes are
+//! filtered in Kubernetes' order, the first filter that refuses a node names the reason; those left are scored with the weights of the
+//! pod's profile. Equal scores go to the node with fewer pods, then by name, where Kubernetes draws lots. On a large fleet the search
+//! ends when enough nodes fit, and the next one goes on from there. The order of pods and when to try one again is the [`Queue`]'s.
 
 mod affinity;
+mod decision;
 mod eligibility;
 mod explain;
+mod far;
 mod filter;
+mod images;
+mod preempt;
+mod profile;
 mod queue;
+mod refusal;
 mod score;
+pub(crate) mod snapshot;
+mod taints;
+mod verdicts;
+mod volumes;
 
 use dunlin_link::NodeName;
 
-pub(crate) use eligibility::{Eligibility, eligibility, target};
+pub use decision::{Decision, NodeDecision, Outcome, PluginScore, explain};
 pub use explain::{GATED_MESSAGE, Reason, Unschedulable};
+pub use preempt::{Preemption, Victim};
 pub use queue::{Hint, Queue};
+pub use snapshot::Snapshot;
 
-use crate::view::{NodeInfo, PodInfo, Usage, View};
+pub(crate) use eligibility::{Eligibility, eligibility, target};
+pub(crate) use preempt::Losses;
 
-/// `spec.schedulerName` of the pods that this scheduler places.
+use self::{
+    explain::Remedies,
+    far::{Change, Incoming},
+    profile::Profile,
+    refusal::Refusal,
+    score::Fitting,
+    snapshot::Slot,
+    verdicts::{Table, Verdict, judge},
+    volumes::Volumes,
+};
+use crate::view::{ObjectKey, PodInfo, PodTerm, View};
+
+/// `spec.schedulerName` of pods that name none.
 pub const NAME: &str = "default-scheduler";
 
 /// Reason of the condition `PodScheduled` while no node fits.
@@ -28,41 +54,185 @@ pub const REASON_UNSCHEDULABLE: &str = "Unschedulable";
 /// Reason of the condition `PodScheduled` while scheduling gates hold a pod.
 pub const REASON_GATED: &str = "SchedulingGated";
 
-/// A node that new pods may be considered for, with what its pods hold.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate<'a> {
-    pub(crate) node: &'a NodeInfo,
-    pub(crate) usage: &'a Usage,
+/// Reason of the condition `DisruptionTarget` of a pod that goes for another's sake.
+pub const REASON_PREEMPTED: &str = "PreemptionByScheduler";
+
+/// Whether pods with this `spec.schedulerName` are placed here.
+pub fn is_ours(scheduler_name: &str) -> bool {
+    profile::of(scheduler_name).is_some()
 }
 
-/// Chooses a node for `pod`.
+/// Whether a node by itself could take a pod that waits.
+pub(crate) fn may_take(view: &View, key: &ObjectKey, node: &NodeName) -> bool {
+    let (Some(pod), Some(slot)) = (view.pod(key), view.snapshot().slot(node)) else { return false };
+    judge(&pod.template, &profile::DEFAULT, view.snapshot().node(slot), Some(key)).refusal.is_none()
+}
+
+/// Whether a placed pod is one that a waiting pod wants to be near, or counts when it is spread.
+pub(crate) fn may_be_company(view: &View, waiting: &ObjectKey, placed: &ObjectKey) -> bool {
+    let (Some(pod), Some(placed_pod)) = (view.pod(waiting), view.pod(placed)) else { return false };
+    let labels = &pod.affiliation.labels;
+    let of_namespace = view.namespace(&placed.namespace).map(|namespace| &namespace.labels);
+    let means =
+        |term: &PodTerm| term.matches(&placed.namespace, of_namespace, &placed_pod.affiliation.labels);
+    let affinity = pod.template.pod_affinity.as_ref();
+    let mut near = affinity.into_iter().flat_map(|affinity| &affinity.required);
+    near.any(|term| means(&term.resolve(&waiting.namespace, labels)))
+        || pod.template.spread.iter().any(|spread| means(&spread.resolve(&waiting.namespace, labels)))
+}
+
+/// Chooses a node for a pod that has none.
 ///
 /// # Errors
-/// When no node fits, with the number of nodes for each reason.
-pub fn place(view: &View, pod: &PodInfo) -> Result<NodeName, Unschedulable> {
-    let mut total = 0;
-    let mut fitting = Vec::new();
-    let mut refused = Unschedulable::new(&pod.template);
-    let named = affinity::named_nodes(&pod.template);
-    for (name, entry) in view.nodes() {
-        let Some(node) = &entry.info else { continue };
-        total += 1;
-        let candidate = Candidate { node, usage: &entry.usage };
-        if named.as_ref().is_some_and(|names| !names.contains(name.as_str())) {
-            refused.count(&[Reason::NotNamed], explain::Remedy::None);
-            continue;
+/// When no node fits: the number of nodes for each reason, and the pods that are to go for this one's sake, if that helps.
+pub fn place(view: &mut View, key: &ObjectKey, pod: &PodInfo) -> Result<NodeName, Box<Unschedulable>> {
+    let nodes = view.snapshot_mut().order().len();
+    let volumes = match Volumes::of(view, key, pod) {
+        Ok(volumes) => volumes,
+        Err(message) => return Err(Box::new(Unschedulable::prerequisite(nodes, message))),
+    };
+    let class = view.snapshot_mut().class(key, pod);
+    let incoming = Incoming { key, pod, class: &class, volumes: &volumes };
+    let profile = profile::of(&pod.template.scheduler_name).unwrap_or(&profile::DEFAULT);
+    let mut table = view.snapshot_mut().verdicts.take(&pod.template);
+    let mut search = Search { view, incoming, profile, table: &mut table };
+    let found = match search.kept_node() {
+        Some(slot) => Ok(slot),
+        None => search.run(),
+    };
+    let snapshot = view.snapshot_mut();
+    snapshot.verdicts.put(table);
+    match found {
+        Ok(slot) => Ok(snapshot.node(slot).name.clone()),
+        Err(refused) => Err(Box::new(unschedulable(view, &incoming, nodes, &refused))),
+    }
+}
+
+/// A search for one pod.
+struct Search<'a> {
+    view: &'a mut View,
+    incoming: Incoming<'a>,
+    profile: &'a Profile,
+    table: &'a mut Table,
+}
+
+/// Nodes that were looked at in vain.
+#[derive(Debug, Default)]
+struct Refused {
+    remedies: Remedies,
+    /// Those that could fit the pod if others went away.
+    resolvable: Vec<Slot>,
+}
+
+impl Search<'_> {
+    /// The node that is kept for the pod, if it fits there by now: then no other is looked at.
+    fn kept_node(&mut self) -> Option<Slot> {
+        let node = self.incoming.pod.nominated.as_ref()?;
+        let slot = self.view.snapshot().slot(node)?;
+        self.judge(slot).refusal.is_none().then_some(slot)
+    }
+
+    fn run(&mut self) -> Result<Slot, Refused> {
+        if let Some(names) = &self.incoming.class.named {
+            let snapshot = self.view.snapshot();
+            let named: Vec<Slot> = names.iter().filter_map(|name| snapshot.slot(name)).collect();
+            let others = snapshot.ordered().len() - named.len();
+            let mut refused = Refused::default();
+            refused.remedies.count(Refusal::NOT_NAMED, others);
+            return self.best_of(&named, named.len(), refused).map(|(slot, _)| slot);
         }
-        match filter::check(&pod.template, candidate) {
-            Ok(()) => fitting.push(candidate),
-            Err(refusal) => {
-                let remedy = explain::remedy(&refusal, pod, view, &entry.pods);
-                refused.count(&refusal.reasons, remedy);
+        let order = self.view.snapshot_mut().order();
+        let (slot, looked_at) = self.best_of(&order, nodes_wanted(order.len()), Refused::default())?;
+        let snapshot = self.view.snapshot_mut();
+        snapshot.start = (snapshot.start + looked_at) % order.len().max(1);
+        Ok(slot)
+    }
+
+    /// The best of the first nodes that fit; also how many were looked at.
+    fn best_of(
+        &mut self,
+        nodes: &[Slot],
+        wanted: usize,
+        mut refused: Refused,
+    ) -> Result<(Slot, usize), Refused> {
+        let start = if nodes.is_empty() { 0 } else { self.view.snapshot().start % nodes.len() };
+        let (before, from) = nodes.split_at(start);
+        let mut fitting = Vec::with_capacity(wanted.min(nodes.len()));
+        let mut looked_at = 0;
+        for slot in from.iter().chain(before) {
+            looked_at += 1;
+            let verdict = self.judge(*slot);
+            if verdict.refusal.is_none() {
+                fitting.push(Fitting { slot: *slot, verdict });
+                if fitting.len() >= wanted {
+                    break;
+                }
+            } else {
+                refused.remedies.count(verdict.refusal, 1);
+                if verdict.refusal.is_resolvable() {
+                    refused.resolvable.push(*slot);
+                }
             }
         }
+        let best = score::best(self.view.snapshot(), &self.incoming, self.profile, &fitting);
+        best.map(|slot| (slot, looked_at)).ok_or(refused)
     }
-    refused.nodes = total;
-    score::best(&pod.template, &fitting).map(|node| node.name.clone()).ok_or(refused)
+
+    fn judge(&mut self, slot: Slot) -> Verdict {
+        let snapshot = self.view.snapshot();
+        let Incoming { key, pod, class, .. } = self.incoming;
+        let node = snapshot.node(slot);
+        // What one of many like pods is told is kept; not what holds for this one alone.
+        let mut verdict = if pod.nominated.is_none() && class.named.is_none() {
+            self.table.verdict(&pod.template, self.profile, slot, node)
+        } else {
+            judge(&pod.template, self.profile, node, Some(key))
+        };
+        if verdict.refusal.is_none() {
+            verdict.refusal = self.incoming.check_all(snapshot, slot);
+        }
+        verdict
+    }
 }
+
+impl Incoming<'_> {
+    /// Looks beyond the node, with the pods that it is kept for and without them: it has to fit either way.
+    fn check_all(&self, snapshot: &Snapshot, slot: Slot) -> Refusal {
+        let kept_for = snapshot.node(slot).kept_for(self.pod.template.priority, Some(self.key));
+        if !kept_for.is_empty() {
+            let comes: Vec<_> = kept_for.iter().map(|nominee| Change::comes(nominee)).collect();
+            let refusal = self.check(snapshot, slot, &comes);
+            if !refusal.is_none() {
+                return refusal;
+            }
+        }
+        self.check(snapshot, slot, &[])
+    }
+}
+
+fn unschedulable(view: &mut View, incoming: &Incoming<'_>, nodes: usize, refused: &Refused) -> Unschedulable {
+    let unresolvable = |slot: Slot| !refused.resolvable.contains(&slot);
+    let preemption = preempt::eligible(view, incoming.pod, unresolvable).map(|()| {
+        let mut losses = view.take_losses();
+        let found = preempt::find(view, &mut losses, incoming, &refused.resolvable);
+        view.put_losses(losses);
+        found
+    });
+    Unschedulable::new(&incoming.pod.template, nodes, &refused.remedies, preemption)
+}
+
+/// How many nodes that fit are enough: all of a small fleet, and of a large one a part that shrinks from a half to a twentieth, as in
+/// Kubernetes.
+fn nodes_wanted(nodes: usize) -> usize {
+    if nodes < NODES_WANTED_MIN {
+        return nodes;
+    }
+    let percent = 50_usize.saturating_sub(nodes / 125).max(5);
+    (nodes * percent / 100).max(NODES_WANTED_MIN)
+}
+
+/// The fewest nodes among which to choose.
+const NODES_WANTED_MIN: usize = 100;
 
 #[cfg(test)]
 mod tests;

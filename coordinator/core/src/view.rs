@@ -17,9 +17,12 @@ mod namespaces;
 mod node;
 mod ownership;
 mod pod;
+mod pod_affinity;
 mod resource;
+mod scheduling;
 pub mod services;
 mod template;
+mod volumes;
 pub mod workload;
 
 use std::{
@@ -36,7 +39,7 @@ use jiff::Timestamp;
 pub use affiliation::{Affiliation, Controller, Labels};
 pub use bootstrap_token::BootstrapToken;
 pub use certificate_request::CertificateRequest;
-pub use claim::{Claim, ClaimOwner};
+pub use claim::{Claim, ClaimOwner, ClaimState};
 pub use daemon_failures::DaemonFailures;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
@@ -47,13 +50,21 @@ pub use node::{Condition, Effect, NodeInfo, Taint};
 pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
 pub(crate) use pod::CLOCK_SKEW_MAX;
 pub use pod::{Deletion, HostName, Phase, PodInfo};
+pub use pod_affinity::{
+    AffinityTerm, PodAffinity, PodTerm, Policy, Selector, SpreadConstraint, WhenUnsatisfiable,
+};
 pub use resource::Resource;
-pub use template::{HostPort, NamedPort, NodeTerm, Operator, PodTemplate, Requirement, Toleration};
+pub use template::{HostPort, NamedPort, NodeTerm, Operator, PodClaim, PodTemplate, Requirement, Toleration};
+pub use volumes::{BindingMode, VolumeInfo};
 pub use workload::{
     Deployment, DeploymentStatus, Job, JobStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
 };
 
-use crate::budget::Budget;
+use crate::{
+    budget::Budget,
+    scheduler::{Losses, Snapshot},
+};
+use volumes::Storage;
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +100,13 @@ pub struct View {
     daemon_failures: DaemonFailures,
     /// PersistentVolumeClaims.
     claims: HashMap<ObjectKey, Claim>,
+    /// Counts changes of budgets.
+    budgets_changed: u64,
+    storage: Storage,
+    /// The fleet as the scheduler sees it.
+    snapshot: Snapshot,
+    /// What it would cost whom to make room.
+    losses: Losses,
     /// Pods without controller, by namespace.
     orphans: HashMap<Arc<str>, BTreeSet<ObjectKey>>,
     workloads: Workloads,
@@ -132,6 +150,10 @@ impl View {
             budgets: BTreeMap::new(),
             daemon_failures: DaemonFailures::default(),
             claims: HashMap::new(),
+            budgets_changed: 0,
+            storage: Storage::default(),
+            snapshot: Snapshot::default(),
+            losses: Losses::default(),
             orphans: HashMap::new(),
             workloads: Workloads::default(),
             services: services::Services::default(),
@@ -162,6 +184,13 @@ impl View {
         {
             pod.node.clone_from(&before.node);
             pod.assumed = true;
+        }
+        if let Some(before) = &before
+            && before.uid == pod.uid
+            && before.nominated_stored == pod.nominated_stored
+        {
+            // What the scheduler decided and is not stored yet.
+            pod.nominated.clone_from(&before.nominated);
         }
         self.insert_pod(key, Arc::new(pod), now);
         Ok(before)
@@ -202,14 +231,16 @@ impl View {
     /// # Errors
     /// When `json` is not a node; the view is then unchanged.
     pub fn apply_node(&mut self, name: &NodeName, json: &[u8]) -> Result<Option<Arc<NodeInfo>>, DecodeError> {
-        let info = NodeInfo::decode(name.clone(), json)?;
+        let info = Arc::new(NodeInfo::decode(name.clone(), json)?);
+        self.snapshot.apply_node(&info);
         let entry = self.entry(name);
         entry.missing_since = None;
-        Ok(entry.info.replace(Arc::new(info)))
+        Ok(entry.info.replace(info))
     }
 
     /// Forgets a node; its pods stay, bound to a name without a node since `now`.
     pub fn delete_node(&mut self, name: &NodeName, now: Timestamp) -> Option<Arc<NodeInfo>> {
+        self.snapshot.delete_node(name);
         let entry = self.nodes.get_mut(name)?;
         let before = entry.info.take();
         if !entry.pods.is_empty() {
@@ -336,10 +367,12 @@ impl View {
             }
             entry.pods.insert(key.clone());
             if !pod.phase.finished() {
-                entry.usage.add(&pod.template);
+                self.snapshot.add_pod(node, key, &pod);
             }
         } else if pod.deletion.is_some() {
             self.unassigned_deleting.insert(key.clone());
+        } else if let Some(nominated) = &pod.nominated {
+            self.snapshot.nominate(nominated, key, &pod);
         }
         if pod.affiliation.controller.is_none() {
             self.orphans.entry(Arc::clone(&key.namespace)).or_default().insert(key.clone());
@@ -353,6 +386,9 @@ impl View {
     fn remove_pod(&mut self, key: &ObjectKey) -> Option<Arc<PodInfo>> {
         let pod = self.pods.remove(key)?;
         self.unassigned_deleting.remove(key);
+        if pod.nominated.is_some() {
+            self.snapshot.withdraw(key);
+        }
         self.finished.remove(&(pod.created, key.clone()));
         if let Some(orphans) = self.orphans.get_mut(&key.namespace) {
             orphans.remove(key);
@@ -365,7 +401,7 @@ impl View {
         {
             entry.pods.remove(key);
             if !pod.phase.finished() {
-                entry.usage.remove(&pod.template);
+                self.snapshot.remove_pod(node, &pod);
             }
             if entry.info.is_none() && entry.pods.is_empty() && entry.liveness != Liveness::Live {
                 self.nodes.remove(node);

@@ -6,6 +6,7 @@ mod budget;
 mod certificates;
 mod garbage;
 mod namespace;
+pub(super) mod scheduling;
 mod security;
 mod workloads;
 
@@ -53,13 +54,8 @@ impl Executor {
         Self { store, service, recorder, pki }
     }
 
-    /// Binds a pod to a node.
-    pub(super) async fn bind(&self, key: &ObjectKey, uid: &PodUid, node: &NodeName) -> Result<(), Status> {
-        self.service.bind(&User::scheduler(), &key.namespace, &key.name, uid.as_str(), node).await
-    }
-
     /// Sets a condition of a pod; one that is set already is not written. Says whether it was not.
-    pub(super) async fn set_condition(
+    async fn set_condition(
         &self,
         key: &ObjectKey,
         uid: &PodUid,

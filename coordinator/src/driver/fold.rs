@@ -30,6 +30,8 @@ pub(super) enum Kept {
     Slice,
     Endpoints,
     Workload,
+    /// Only where pods can use it.
+    Storage(Stored),
     /// Only what bound pods name, and what the system keeps in them.
     Config(ConfigKind),
     /// Only that there was a change.
@@ -38,6 +40,13 @@ pub(super) enum Kept {
     CertificateRequest,
     /// Only how many there are.
     Nothing,
+}
+
+/// A kind of storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    Volume,
+    Class,
 }
 
 impl Kept {
@@ -57,6 +66,8 @@ impl Kept {
             ("", "services") => Self::Service,
             ("", "endpoints") => Self::Endpoints,
             ("discovery.k8s.io", "endpointslices") => Self::Slice,
+            ("", "persistentvolumes") => Self::Storage(Stored::Volume),
+            ("storage.k8s.io", "storageclasses") => Self::Storage(Stored::Class),
             _ if workload::is_workload(kind) => Self::Workload,
             _ => Self::Nothing,
         }
@@ -118,6 +129,7 @@ impl Control {
             Kept::Claim => self.fold_claim(kind, key, json),
             Kept::Service | Kept::Slice | Kept::Endpoints => self.fold_of_service(kind, key, json),
             Kept::Workload => self.fold_workload(kind, key, json),
+            Kept::Storage(storage) => self.fold_storage(kind, storage, key, json),
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::CertificateRequest => self.fold_certificate_request(kind, key, json),
             Kept::Config(config) => self.fold_config(kind, config, key, Some(json)),
@@ -139,6 +151,8 @@ impl Control {
             Kept::Workload => {
                 self.reconciler.forget_workload(Resource::of(kind), key);
             }
+            Kept::Storage(Stored::Volume) => self.reconciler.view.delete_volume(&key.name),
+            Kept::Storage(Stored::Class) => self.reconciler.view.delete_storage_class(&key.name),
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::CertificateRequest => self.reconciler.view.delete_certificate_request(&key.name),
             Kept::Config(config) => self.fold_config(kind, config, key, None),
@@ -227,6 +241,14 @@ impl Control {
 
     pub(super) fn fold_workload(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
         let folded = self.reconciler.fold_workload(Resource::of(kind), key, json);
+        log_malformed(kind, key, folded);
+    }
+
+    pub(super) fn fold_storage(&mut self, kind: &Kind, storage: Stored, key: &ObjectKey, json: &[u8]) {
+        let folded = match storage {
+            Stored::Volume => self.reconciler.fold_volume(&key.name, json),
+            Stored::Class => self.reconciler.fold_storage_class(&key.name, json),
+        };
         log_malformed(kind, key, folded);
     }
 

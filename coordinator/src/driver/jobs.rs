@@ -28,6 +28,13 @@ pub(super) enum Done {
         /// Whether it is.
         result: Result<(), Status>,
     },
+    /// Pods were to go for another's sake.
+    Preempted {
+        /// The other pod.
+        key: ObjectKey,
+        /// Whether all go.
+        result: Result<(), Status>,
+    },
     /// Something that nobody waits for.
     Told,
     /// The job panicked.
@@ -41,6 +48,8 @@ pub(super) enum Lost {
     Key(Key),
     /// A pod's binding.
     Pod(ObjectKey),
+    /// The end of pods for this one's sake.
+    Preemption(ObjectKey),
     /// Nothing that has to be done again.
     Nothing,
 }

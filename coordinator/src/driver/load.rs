@@ -93,6 +93,7 @@ impl Control {
                 self.fold_of_service(stored.kind, &object, &json);
             }
             Kept::Workload => self.fold_workload(stored.kind, &object, &json),
+            Kept::Storage(storage) => self.fold_storage(stored.kind, storage, &object, &json),
             // Content for nodes is read below when a pod turns out to name it.
             Kept::Config(config) => self.fold_config(stored.kind, config, &object, Some(&json[..])),
             Kept::ClusterRole | Kept::Nothing => {}

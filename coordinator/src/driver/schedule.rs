@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_api::Status;
 use dunlin_coordinator_core::{
     ObjectKey,
-    scheduler::{self, Unschedulable},
+    scheduler::{self, Preemption, Unschedulable},
     view::PodInfo,
 };
 use dunlin_link::NodeName;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{
     Control,
-    execute::Condition,
+    execute::scheduling::{Nomination, Unplaced},
     jobs::{Done, Lost},
 };
 use crate::events::{Occurrence, Regarding, Severity};
@@ -31,7 +31,7 @@ impl Control {
                 self.reconciler.queue.remove(&key);
                 continue;
             };
-            match scheduler::place(&self.reconciler.view, &pod) {
+            match scheduler::place(&mut self.reconciler.view, &key, &pod) {
                 Ok(node) => self.bind(key, &pod, node, now),
                 Err(why) => self.park(&key, &pod, &why, now),
             }
@@ -71,42 +71,79 @@ impl Control {
         }
     }
 
-    /// Leaves a pod waiting, and says why in its status and by an event: both once, however often it is tried again.
+    /// Leaves a pod waiting, and says why in its status and by an event: both once, however often it is tried again. Pods that have
+    /// to go for its sake go after that.
     fn park(&mut self, key: &ObjectKey, pod: &PodInfo, why: &Unschedulable, now: Timestamp) {
         self.reconciler.queue.park(key, why.reasons.keys(), now);
+        let nomination = self.nominate(key, pod, why, now);
         let message = why.to_string();
         let told = (Severity::Warning, "FailedScheduling", message.clone());
         let event = Some(occurrence(key, pod, told, now));
-        self.mark_unscheduled(key, pod, (scheduler::REASON_UNSCHEDULABLE, message), event, now);
+        let unplaced = Unplaced { reason: scheduler::REASON_UNSCHEDULABLE, message, nomination };
+        self.tell_unplaced(key, pod, (unplaced, event, why.preemption.clone()), now);
+    }
+
+    /// Takes note of the node that is to be kept for a pod, before the store knows.
+    fn nominate(
+        &mut self,
+        key: &ObjectKey,
+        pod: &PodInfo,
+        why: &Unschedulable,
+        now: Timestamp,
+    ) -> Nomination {
+        let view = &mut self.reconciler.view;
+        if let Some(preemption) = &why.preemption {
+            view.nominate(key, &preemption.node, now);
+            for displaced in &preemption.displaced {
+                view.withdraw(displaced, now);
+                self.reconciler.queue.renew(displaced);
+            }
+            return Nomination::Set(preemption.node.clone());
+        }
+        if pod.nominated.is_some() && !why.keeps_nomination() {
+            view.withdraw(key, now);
+            return Nomination::Cleared;
+        }
+        Nomination::Kept
     }
 
     /// Says in a pod's status why scheduling gates hold it.
     pub(super) fn mark_gated(&mut self, key: &ObjectKey, pod: &PodInfo, now: Timestamp) {
         let message = scheduler::GATED_MESSAGE.to_owned();
-        self.mark_unscheduled(key, pod, (scheduler::REASON_GATED, message), None, now);
+        let unplaced = Unplaced { reason: scheduler::REASON_GATED, message, nomination: Nomination::Kept };
+        self.tell_unplaced(key, pod, (unplaced, None, None), now);
     }
 
-    fn mark_unscheduled(
+    fn tell_unplaced(
         &mut self,
         key: &ObjectKey,
         pod: &PodInfo,
-        (reason, message): (&'static str, String),
-        event: Option<Occurrence>,
+        (unplaced, event, preemption): (Unplaced, Option<Occurrence>, Option<Preemption>),
         now: Timestamp,
     ) {
         let (executor, recorder) = (Arc::clone(&self.executor), self.recorder.clone());
-        let (key, uid) = (key.clone(), pod.uid.clone());
-        self.jobs.spawn(Lost::Nothing, async move {
-            let condition = Condition { kind: "PodScheduled", status: "False", reason, message: &message };
-            match executor.set_condition(&key, &uid, condition, now, &User::scheduler()).await {
+        let (key, uid, profile) = (key.clone(), pod.uid.clone(), pod.template.scheduler_name.clone());
+        let about = if preemption.is_some() { Lost::Preemption(key.clone()) } else { Lost::Nothing };
+        self.jobs.spawn(about, async move {
+            match executor.tell_unplaced(&key, &uid, &unplaced, now).await {
                 Ok(true) => event.into_iter().for_each(|event| recorder.record(event)),
                 Ok(false) => {}
                 Err(status) => {
                     tracing::info!(%key, error = status.message(), "a pod's condition was not set")
                 }
             }
-            Done::Told
+            let Some(preemption) = preemption else { return Done::Told };
+            let result = executor.preempt(&uid, &profile, &preemption, now).await;
+            Done::Preempted { key, result }
         });
+    }
+
+    /// Takes note of how ending pods for another's sake went.
+    pub(super) fn preempted(&mut self, key: &ObjectKey, result: Result<(), Status>, now: Timestamp) {
+        if let Err(status) = result {
+            tracing::warn!(%key, error = status.message(), "pods did not go for another's sake, will be tried again");
+            self.reconciler.queue.retry(key, now);
+        }
     }
 }
 

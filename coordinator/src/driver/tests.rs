@@ -4,6 +4,7 @@ mod budgets;
 mod certificates;
 mod daemon_sets;
 mod mirrors;
+mod preemption;
 mod security;
 mod services;
 mod stateful_sets;

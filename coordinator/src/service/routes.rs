@@ -1,6 +1,7 @@
 //! Endpoints that are no objects of Kubernetes, one row each: health, and what is Dunlin's own under `/dunlin/v1/`.
 
 mod backup;
+mod explain;
 mod health;
 mod held;
 mod metrics;
@@ -17,7 +18,13 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::{
-    ApiService, ObjectRef, User, body::Source, get::pod_kind, handle::in_time, query::Query,
+    ApiService, ObjectRef, User,
+    authorize::{Scope, refuse},
+    body::Source,
+    get::pod_kind,
+    handle::in_time,
+    path::{ResourceRequest, Verb},
+    query::Query,
     response::Response,
 };
 
@@ -228,6 +235,14 @@ const ROUTES: &[Route] = &[
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.pod_endpoints(call)),
     },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/namespaces/{namespace}/pods/{pod}/explain-schedule",
+        // Whoever may read the pod and list nodes.
+        access: Access::Authenticated,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(service.explain_schedule(call)),
+    },
 ];
 
 /// Paths of discovery that figures tell apart.
@@ -349,6 +364,20 @@ impl ApiService {
             .map(|endpoint| json!({"containerPort": endpoint.container_port, "address": endpoint.address}))
             .collect();
         Ok(Response::json(200, &json!({"endpoints": endpoints})))
+    }
+}
+
+/// Lets through who may list nodes.
+///
+/// # Errors
+/// 403 with Kubernetes' message.
+async fn may_list_nodes(service: &ApiService, user: &User) -> Result<(), Status> {
+    let kind = dunlin_api::kind::by_kind("v1", "Node").expect("the registry has nodes");
+    let request = ResourceRequest::of_collection(Verb::List, kind, "");
+    if *service.authorize(user, &request).await?.scope() == Scope::Full {
+        Ok(())
+    } else {
+        Err(refuse(user, &request, ""))
     }
 }
 

@@ -88,6 +88,7 @@ impl Reconciler {
     pub fn fold_claim(&mut self, key: &ObjectKey, json: &[u8]) -> Result<(), DecodeError> {
         self.view.apply_claim(key, json)?;
         self.touch_claimants(key);
+        self.hint_claim(key);
         Ok(())
     }
 

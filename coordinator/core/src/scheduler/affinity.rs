@@ -2,12 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::view::{NodeInfo, NodeTerm, Operator, PodTemplate, Requirement};
+use crate::view::{NodeInfo, NodeTerm, Operator, PodTemplate};
 
 /// Whether `node` satisfies the pod's node selector and its required node affinity.
 pub(crate) fn required_matches(template: &PodTemplate, node: &NodeInfo) -> bool {
-    template.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
-        && template.required.as_ref().is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
+    selects(&template.node_selector, template.required.as_deref(), node)
+}
+
+/// Whether `node` has all of these labels and satisfies one of these terms.
+pub(crate) fn selects(
+    node_selector: &[(String, String)],
+    required: Option<&[NodeTerm]>,
+    node: &NodeInfo,
+) -> bool {
+    node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
+        && required.is_none_or(|terms| terms.iter().any(|term| term_matches(term, node)))
 }
 
 /// Whether all requirements of a term hold; a term without any matches nothing.
@@ -17,8 +26,14 @@ pub(crate) fn term_matches(term: &NodeTerm, node: &NodeInfo) -> bool {
     }
     let label = |key: &str| node.labels.get(key).map(String::as_str);
     let field = |key: &str| (key == NAME_FIELD).then(|| node.name.as_str());
-    term.labels.iter().all(|requirement| holds(requirement, label(&requirement.key)))
-        && term.fields.iter().all(|requirement| holds(requirement, field(&requirement.key)))
+    term.labels.iter().all(|requirement| requirement.holds(label(&requirement.key)))
+        && term.fields.iter().all(|requirement| requirement.holds(field(&requirement.key)))
+}
+
+/// Sum of the weights of preferred terms that match.
+pub(crate) fn preference(template: &PodTemplate, node: &NodeInfo) -> i64 {
+    let matching = template.preferred.iter().filter(|(_, term)| term_matches(term, node));
+    matching.map(|(weight, _)| i64::from(*weight)).sum()
 }
 
 /// The names of the only nodes that can match, when every required term names nodes; otherwise `None`.
@@ -39,24 +54,6 @@ pub(crate) fn named_nodes(template: &PodTemplate) -> Option<BTreeSet<&str>> {
         names.extend(of_term?.into_iter().filter(|(_, count)| *count == requirements).map(|(name, _)| name));
     }
     Some(names)
-}
-
-fn holds(requirement: &Requirement, value: Option<&str>) -> bool {
-    let listed = |value: &str| requirement.values.iter().any(|listed| listed == value);
-    let number = |text: &str| text.parse::<i64>().ok();
-    let compare = |accept: fn(&i64, &i64) -> bool| {
-        let bound = requirement.values.first().and_then(|bound| number(bound));
-        value.and_then(number).zip(bound).is_some_and(|(value, bound)| accept(&value, &bound))
-    };
-    match requirement.operator {
-        Some(Operator::In) => value.is_some_and(listed),
-        Some(Operator::NotIn) => !value.is_some_and(listed),
-        Some(Operator::Exists) => value.is_some(),
-        Some(Operator::DoesNotExist) => value.is_none(),
-        Some(Operator::Gt) => compare(i64::gt),
-        Some(Operator::Lt) => compare(i64::lt),
-        None => false,
-    }
 }
 
 /// The one field that a node selector can name.

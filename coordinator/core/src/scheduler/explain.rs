@@ -1,13 +1,12 @@
 //! Why no node fits, in the words of Kubernetes' `FailedScheduling`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::filter::Refusal;
-use crate::view::{ObjectKey, PodInfo, PodTemplate, View};
+use super::{
+    preempt::{Ineligible, Preemption},
+    refusal::Refusal,
+};
+use crate::view::PodTemplate;
 
 /// Message of the condition `PodScheduled` while scheduling gates hold a pod.
 pub const GATED_MESSAGE: &str = "Scheduling is blocked due to non-empty scheduling gates";
@@ -35,17 +34,28 @@ pub enum Reason {
     InsufficientEphemeralStorage,
     /// Not enough of another resource.
     InsufficientExtended(Arc<str>),
-}
-
-/// What taking other pods away would do for the pod on one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Remedy {
-    /// Nothing.
-    None,
-    /// It could fit, but no pod there has a lower priority.
+    /// A volume can only be used elsewhere.
+    VolumeNodeAffinity,
+    /// A claim names a volume that does not exist.
+    VolumeMissing,
+    /// There is no volume for a claim.
+    VolumeUnbound,
+    /// The node lacks the label of a spread constraint.
+    SpreadLabelMissing,
+    /// Too many like pods are near already.
+    TopologySpread,
+    /// No pod is near that the pod has to be near to.
+    PodAffinity,
+    /// A pod is near that the pod must not be near to.
+    PodAntiAffinity,
+    /// A pod is near that must not have this one near it.
+    ExistingAntiAffinity,
+    /// What the pod itself refers to is missing or not ready, so that no node can do.
+    Prerequisite,
+    /// No pod there has a lower priority.
     NoVictims,
-    /// It could fit, and there are pods of lower priority, which this scheduler does not evict.
-    LowerPriority,
+    /// Taking pods away would not help.
+    PreemptionNotHelpful,
 }
 
 /// No node fits: the number of nodes, and for each reason how many it refused.
@@ -55,50 +65,96 @@ pub struct Unschedulable {
     pub nodes: usize,
     /// Nodes per reason; a node counts for each of its reasons.
     pub reasons: BTreeMap<Reason, usize>,
-    preempts: bool,
-    hopeless: usize,
-    without_victims: usize,
-    lower_priority: usize,
+    /// Pods that go so that the pod will fit.
+    pub preemption: Option<Preemption>,
+    refused: usize,
+    /// Kubernetes' message when no node was even looked at.
+    prerequisite: Option<String>,
+    remedy: Remedy,
 }
 
-impl Unschedulable {
-    pub(crate) fn new(template: &PodTemplate) -> Self {
-        Self {
-            nodes: 0,
-            reasons: BTreeMap::new(),
-            preempts: template.preempts,
-            hopeless: 0,
-            without_victims: 0,
-            lower_priority: 0,
+/// What became of preemption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Remedy {
+    Found,
+    Ineligible(Ineligible),
+    /// It would not help, for these reasons.
+    Useless(BTreeMap<Reason, usize>),
+}
+
+/// Nodes per refusal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remedies(Vec<(Refusal, usize)>);
+
+impl Remedies {
+    /// Counts refused nodes.
+    pub(crate) fn count(&mut self, refusal: Refusal, nodes: usize) {
+        if nodes == 0 {
+            return;
+        }
+        match self.0.iter_mut().find(|(known, _)| *known == refusal) {
+            Some((_, known)) => *known += nodes,
+            None => self.0.push((refusal, nodes)),
         }
     }
 
-    /// Counts one refused node.
-    pub(crate) fn count(&mut self, reasons: &[Reason], remedy: Remedy) {
-        for reason in reasons {
-            *self.reasons.entry(reason.clone()).or_default() += 1;
+    /// All nodes counted.
+    pub(crate) fn total(&self) -> usize {
+        self.0.iter().map(|(_, nodes)| nodes).sum()
+    }
+
+    fn reasons(&self, template: &PodTemplate) -> BTreeMap<Reason, usize> {
+        let mut reasons = BTreeMap::new();
+        for (refusal, nodes) in &self.0 {
+            for reason in refusal.reasons(template) {
+                *reasons.entry(reason).or_default() += nodes;
+            }
         }
-        match remedy {
-            Remedy::None => self.hopeless += 1,
-            Remedy::NoVictims => self.without_victims += 1,
-            Remedy::LowerPriority => self.lower_priority += 1,
+        reasons
+    }
+}
+
+impl Unschedulable {
+    /// There is not one node, or each was refused for these reasons.
+    pub(crate) fn new(
+        template: &PodTemplate,
+        nodes: usize,
+        refused: &Remedies,
+        preemption: Result<Result<Preemption, Remedies>, Ineligible>,
+    ) -> Self {
+        let (preemption, remedy) = match preemption {
+            Ok(Ok(preemption)) => (Some(preemption), Remedy::Found),
+            Ok(Err(mut useless)) => {
+                useless.count(Refusal::HOPELESS, nodes.saturating_sub(useless.total()));
+                (None, Remedy::Useless(useless.reasons(template)))
+            }
+            Err(why) => (None, Remedy::Ineligible(why)),
+        };
+        let reasons = refused.reasons(template);
+        Self { nodes, reasons, preemption, refused: refused.total(), prerequisite: None, remedy }
+    }
+
+    /// Something that the pod refers to makes every node unfit.
+    pub(crate) fn prerequisite(nodes: usize, message: String) -> Self {
+        Self {
+            nodes,
+            reasons: [(Reason::Prerequisite, nodes)].into(),
+            preemption: None,
+            refused: nodes,
+            prerequisite: Some(message),
+            remedy: Remedy::Found,
         }
+    }
+
+    /// Whether a node that is kept for the pod is still: pods are going from it, or are to.
+    pub fn keeps_nomination(&self) -> bool {
+        self.preemption.is_some() || self.remedy == Remedy::Ineligible(Ineligible::VictimsTerminating)
     }
 
     /// Nodes that were refused; all of them, for nothing else makes a pod unschedulable.
     pub fn refused(&self) -> usize {
-        self.hopeless + self.without_victims + self.lower_priority
+        self.refused
     }
-}
-
-/// Classifies a refused node for the text on preemption.
-pub(crate) fn remedy(refusal: &Refusal, pod: &PodInfo, view: &View, on_node: &BTreeSet<ObjectKey>) -> Remedy {
-    if !refusal.fits_when_emptied {
-        return Remedy::None;
-    }
-    let lower =
-        |key: &ObjectKey| view.pod(key).is_some_and(|other| other.template.priority < pod.template.priority);
-    if on_node.iter().any(lower) { Remedy::LowerPriority } else { Remedy::NoVictims }
 }
 
 impl fmt::Display for Unschedulable {
@@ -106,27 +162,57 @@ impl fmt::Display for Unschedulable {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        let reasons = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}"));
-        write_counts(f, self.nodes, reasons.collect())?;
-        // Kubernetes' scheduler always says this of resource claims, which nothing here has.
-        f.write_str(" no new claims to deallocate, preemption: ")?;
-        if !self.preempts {
-            return f.write_str("not eligible due to preemptionPolicy=Never.");
+        if let Some(message) = &self.prerequisite {
+            // The last words are what Kubernetes' plugin for resource claims says when it was not asked before.
+            return write!(f, "0/{} nodes are available: {message}. not found", self.nodes);
         }
-        let remedies = [
-            (self.hopeless, "Preemption is not helpful for scheduling"),
-            (self.without_victims, "No preemption victims found for incoming pod"),
-            (self.lower_priority, "Preemption of pods with lower priority is not supported"),
-        ];
-        let remedies = remedies.iter().filter(|(count, _)| *count > 0);
-        write_counts(f, self.nodes, remedies.map(|(count, text)| format!("{count} {text}")).collect())
+        write_counts(f, self.nodes, &self.reasons)?;
+        // Kubernetes' scheduler says this of resource claims, which nothing here has, unless preemption is under way.
+        let claims = " no new claims to deallocate, preemption: ";
+        match &self.remedy {
+            Remedy::Found => Ok(()),
+            Remedy::Ineligible(Ineligible::Never) => {
+                write!(f, "{claims}not eligible due to preemptionPolicy=Never.")
+            }
+            Remedy::Ineligible(Ineligible::VictimsTerminating) => {
+                write!(f, "{claims}not eligible due to a terminating pod on the nominated node.")
+            }
+            Remedy::Useless(reasons) => {
+                f.write_str(claims)?;
+                write_counts(f, self.nodes, reasons)
+            }
+        }
     }
 }
 
-fn write_counts(f: &mut fmt::Formatter<'_>, nodes: usize, mut counts: Vec<String>) -> fmt::Result {
+fn write_counts(f: &mut fmt::Formatter<'_>, nodes: usize, reasons: &BTreeMap<Reason, usize>) -> fmt::Result {
+    let mut counts: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     // Kubernetes sorts the finished texts, so that "1 b" stands before "2 a".
     counts.sort();
     write!(f, "0/{nodes} nodes are available: {}.", counts.join(", "))
+}
+
+impl Reason {
+    /// The plugin of Kubernetes that refuses for this reason.
+    pub const fn plugin(&self) -> &'static str {
+        match self {
+            Self::NodeUnschedulable => "NodeUnschedulable",
+            Self::UntoleratedTaint => "TaintToleration",
+            Self::NotNamed | Self::NodeAffinity => "NodeAffinity",
+            Self::NodePorts => "NodePorts",
+            Self::TooManyPods
+            | Self::InsufficientCpu
+            | Self::InsufficientMemory
+            | Self::InsufficientEphemeralStorage
+            | Self::InsufficientExtended(_) => "NodeResourcesFit",
+            Self::VolumeNodeAffinity | Self::VolumeMissing | Self::VolumeUnbound | Self::Prerequisite => {
+                "VolumeBinding"
+            }
+            Self::SpreadLabelMissing | Self::TopologySpread => "PodTopologySpread",
+            Self::PodAffinity | Self::PodAntiAffinity | Self::ExistingAntiAffinity => "InterPodAffinity",
+            Self::NoVictims | Self::PreemptionNotHelpful => "DefaultPreemption",
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -142,6 +228,21 @@ impl fmt::Display for Reason {
             Self::InsufficientMemory => "Insufficient memory",
             Self::InsufficientEphemeralStorage => "Insufficient ephemeral-storage",
             Self::InsufficientExtended(name) => return write!(f, "Insufficient {name}"),
+            Self::VolumeNodeAffinity => "node(s) didn't match PersistentVolume's node affinity",
+            Self::VolumeMissing => {
+                "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+            }
+            Self::VolumeUnbound => "node(s) didn't find available persistent volumes to bind",
+            Self::SpreadLabelMissing => {
+                "node(s) didn't match pod topology spread constraints (missing required label)"
+            }
+            Self::TopologySpread => "node(s) didn't match pod topology spread constraints",
+            Self::PodAffinity => "node(s) didn't match pod affinity rules",
+            Self::PodAntiAffinity => "node(s) didn't match pod anti-affinity rules",
+            Self::ExistingAntiAffinity => "node(s) didn't satisfy existing pods anti-affinity rules",
+            Self::Prerequisite => "node(s) lack what the pod refers to",
+            Self::NoVictims => "No preemption victims found for incoming pod",
+            Self::PreemptionNotHelpful => "Preemption is not helpful for scheduling",
         })
     }
 }

@@ -1,93 +1,67 @@
-//! The filters, in Kubernetes' order. Each answers the reasons for which it refuses a node.
+//! The filters that look at a node alone, in Kubernetes' order; the first that refuses a node names the reasons.
 
-use super::{Candidate, affinity, explain::Reason};
-use crate::view::{Effect, HostPort, PodTemplate, Toleration};
+use super::{affinity, refusal::Refusal, taints};
+use crate::view::{HostPort, NodeInfo, PodTemplate, Usage};
 
-/// Why a node was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// Of one filter; only resources can have several.
-    pub(crate) reasons: Vec<Reason>,
-    /// Whether the node could fit the pod if other pods went away.
-    pub(crate) fits_when_emptied: bool,
+/// Whether a node with this much of it held can take a pod.
+pub(crate) fn check(template: &PodTemplate, node: &NodeInfo, usage: &Usage) -> Refusal {
+    let object = check_object(template, node);
+    if object.is_none() { check_use(template, node, usage) } else { object }
 }
 
-/// Whether `candidate` can take a pod now.
-pub(crate) fn check(template: &PodTemplate, candidate: Candidate<'_>) -> Result<(), Refusal> {
-    let never = |reason| Err(Refusal { reasons: vec![reason], fits_when_emptied: false });
-    if !node_unschedulable(template, candidate) {
-        return never(Reason::NodeUnschedulable);
+/// What only a change of the node itself can change.
+pub(crate) fn check_object(template: &PodTemplate, node: &NodeInfo) -> Refusal {
+    if node.unschedulable && !taints::tolerates_cordon(template) {
+        return Refusal::CORDON;
     }
-    if !taints_tolerated(template, candidate) {
-        return never(Reason::UntoleratedTaint);
+    if !taints::tolerates_all(&template.tolerations, node) {
+        return Refusal::TAINT;
     }
-    if !affinity::required_matches(template, candidate.node) {
-        return never(Reason::NodeAffinity);
+    if !affinity::required_matches(template, node) {
+        return Refusal::NODE_AFFINITY;
     }
-    if !ports_free(template, candidate) {
-        return Err(Refusal { reasons: vec![Reason::NodePorts], fits_when_emptied: true });
-    }
-    resources_fit(template, candidate)
+    Refusal::NONE
 }
 
-/// The first taint of these effects that no toleration covers.
-pub(crate) fn tolerated(tolerations: &[Toleration], key: &str, value: &str, effect: Effect) -> bool {
-    tolerations.iter().any(|toleration| toleration.tolerates(key, value, effect))
+/// What pods that come and go change.
+pub(crate) fn check_use(template: &PodTemplate, node: &NodeInfo, usage: &Usage) -> Refusal {
+    if ports_free(template, usage) { resources_fit(template, node, usage) } else { Refusal::PORTS }
 }
 
-fn node_unschedulable(template: &PodTemplate, candidate: Candidate<'_>) -> bool {
-    !candidate.node.unschedulable
-        || tolerated(&template.tolerations, UNSCHEDULABLE_TAINT, "", Effect::NoSchedule)
-}
-
-fn taints_tolerated(template: &PodTemplate, candidate: Candidate<'_>) -> bool {
-    candidate.node.taints.iter().filter(|taint| taint.effect != Effect::PreferNoSchedule).all(|taint| {
-        // Cordoning also adds a taint in Kubernetes; the filter above speaks for it.
-        tolerated(&template.tolerations, &taint.key, &taint.value, taint.effect)
-    })
-}
-
-fn ports_free(template: &PodTemplate, candidate: Candidate<'_>) -> bool {
+fn ports_free(template: &PodTemplate, usage: &Usage) -> bool {
     let conflicts = |wanted: &HostPort, taken: &HostPort| {
         wanted.port == taken.port
             && wanted.protocol == taken.protocol
             && (wanted.address.is_none() || taken.address.is_none() || wanted.address == taken.address)
     };
-    let taken = &candidate.usage.host_ports;
-    template.host_ports.iter().all(|wanted| !taken.keys().any(|taken| conflicts(wanted, taken)))
+    template.host_ports.iter().all(|wanted| !usage.host_ports.keys().any(|taken| conflicts(wanted, taken)))
 }
 
-fn resources_fit(template: &PodTemplate, candidate: Candidate<'_>) -> Result<(), Refusal> {
-    let Candidate { node, usage } = candidate;
-    let mut refusal = Refusal { reasons: Vec::new(), fits_when_emptied: true };
+fn resources_fit(template: &PodTemplate, node: &NodeInfo, usage: &Usage) -> Refusal {
+    let mut refusal = Refusal::NONE;
     if usage.pods >= node.pods_max {
-        refusal.reasons.push(Reason::TooManyPods);
+        refusal = refusal.and(Refusal::PODS);
     }
-    let wanted = &template.requests;
-    let mut compare = |reason: fn() -> Reason, wanted: u64, held: u64, allocatable: u64| {
+    let mut compare = |reason: Refusal, wanted: u64, held: u64, allocatable: u64| {
         if wanted > 0 && wanted > allocatable.saturating_sub(held) {
-            refusal.reasons.push(reason());
-            refusal.fits_when_emptied &= wanted <= allocatable;
+            refusal = refusal.and(reason);
+            if wanted > allocatable {
+                refusal = refusal.and(Refusal::TOO_SMALL);
+            }
         }
     };
+    let wanted = &template.requests;
     let (held, allocatable) = (&usage.requested, &node.allocatable);
-    compare(|| Reason::InsufficientCpu, wanted.cpu.0, held.cpu.0, allocatable.cpu.0);
-    compare(|| Reason::InsufficientMemory, wanted.memory.0, held.memory.0, allocatable.memory.0);
+    compare(Refusal::CPU, wanted.cpu.0, held.cpu.0, allocatable.cpu.0);
+    compare(Refusal::MEMORY, wanted.memory.0, held.memory.0, allocatable.memory.0);
     compare(
-        || Reason::InsufficientEphemeralStorage,
+        Refusal::EPHEMERAL,
         wanted.ephemeral_storage.0,
         held.ephemeral_storage.0,
         allocatable.ephemeral_storage.0,
     );
-    for (name, wanted) in &wanted.extended {
-        let allocatable = allocatable.extended(name);
-        if *wanted > allocatable.saturating_sub(held.extended(name)) {
-            refusal.reasons.push(Reason::InsufficientExtended(name.clone()));
-            refusal.fits_when_emptied &= *wanted <= allocatable;
-        }
+    for (place, (name, wanted)) in wanted.extended.iter().enumerate() {
+        compare(Refusal::extended(place), *wanted, held.extended(name), allocatable.extended(name));
     }
-    if refusal.reasons.is_empty() { Ok(()) } else { Err(refusal) }
+    refusal
 }
-
-/// The taint whose toleration lets a pod onto a cordoned node.
-const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";

@@ -5,7 +5,7 @@
 //! as their count of failures demands.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -15,14 +15,20 @@ use super::explain::Reason;
 use crate::view::ObjectKey;
 
 /// What changed, as far as a parked pod can care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hint {
-    /// A node came, or one changed in its labels, taints or cordon.
-    Node,
+    /// A node came.
+    NodeCame,
+    /// A node changed in its labels, taints or cordon, or is gone.
+    NodeChanged,
     /// A node has more to give than before.
     Capacity,
     /// A pod freed what it held.
     PodGone,
+    /// A pod came to a node, or one there changed its labels.
+    PodCame,
+    /// A claim, a volume or a class of them came or changed.
+    Storage,
 }
 
 /// The waiting pods.
@@ -35,6 +41,8 @@ pub struct Queue {
     backing_off: BTreeSet<(Timestamp, ObjectKey)>,
     /// By the time of parking, the oldest first.
     parked: BTreeSet<(Timestamp, ObjectKey)>,
+    /// The same by what may help them, so that a change concerns no others.
+    hoping: BTreeMap<Hint, BTreeSet<ObjectKey>>,
 }
 
 #[derive(Debug)]
@@ -117,16 +125,16 @@ impl Queue {
         self.enter(key, Place::BackingOff(until));
     }
 
-    /// Something changed: parked pods that it may help are tried again, those that failed recently after their backoff.
-    pub fn changed(&mut self, hint: Hint) {
-        let helped: Vec<(ObjectKey, Timestamp)> = self
-            .parked
+    /// Something changed: parked pods that it helps are tried again, those that failed recently after their backoff. `helps` says
+    /// of a pod that the kind of change could help whether this one does.
+    pub fn changed(&mut self, hint: Hint, helps: impl Fn(&ObjectKey, &[Reason]) -> bool) {
+        let Some(hoping) = self.hoping.get(&hint) else { return };
+        let helped: Vec<(ObjectKey, Timestamp)> = hoping
             .iter()
-            .filter_map(|(_, key)| {
+            .filter_map(|key| {
                 let waiting = self.pods.get(key)?;
                 let Place::Parked { reasons, .. } = &waiting.place else { return None };
-                let helps = reasons.is_empty() || reasons.iter().any(|reason| hint.helps(reason));
-                helps.then(|| (key.clone(), backoff_end(waiting)))
+                helps(key, reasons).then(|| (key.clone(), backoff_end(waiting)))
             })
             .collect();
         for (key, until) in helped {
@@ -177,8 +185,11 @@ impl Queue {
             Place::BackingOff(until) => {
                 self.backing_off.insert((*until, key.clone()));
             }
-            Place::Parked { since, .. } => {
+            Place::Parked { since, reasons } => {
                 self.parked.insert((*since, key.clone()));
+                for hint in hints(reasons) {
+                    self.hoping.entry(hint).or_default().insert(key.clone());
+                }
             }
             Place::Trying => {}
         }
@@ -194,8 +205,13 @@ impl Queue {
             Place::BackingOff(until) => {
                 self.backing_off.remove(&(*until, key.clone()));
             }
-            Place::Parked { since, .. } => {
+            Place::Parked { since, reasons } => {
                 self.parked.remove(&(*since, key.clone()));
+                for hint in hints(reasons) {
+                    if let Some(hoping) = self.hoping.get_mut(&hint) {
+                        hoping.remove(key);
+                    }
+                }
             }
             Place::Trying => {}
         }
@@ -203,20 +219,47 @@ impl Queue {
 }
 
 impl Hint {
-    fn helps(self, reason: &Reason) -> bool {
-        match self {
-            Self::Node => true,
-            Self::Capacity | Self::PodGone => matches!(
-                reason,
-                Reason::TooManyPods
-                    | Reason::InsufficientCpu
-                    | Reason::InsufficientMemory
-                    | Reason::InsufficientEphemeralStorage
-                    | Reason::InsufficientExtended(_)
-                    | Reason::NodePorts
-            ),
+    const ALL: [Self; 6] =
+        [Self::NodeCame, Self::NodeChanged, Self::Capacity, Self::PodGone, Self::PodCame, Self::Storage];
+
+    /// Whether such a change could remove a reason.
+    const fn helps(self, reason: &Reason) -> bool {
+        match reason {
+            Reason::NodeUnschedulable
+            | Reason::UntoleratedTaint
+            | Reason::NotNamed
+            | Reason::NodeAffinity
+            | Reason::SpreadLabelMissing => matches!(self, Self::NodeCame | Self::NodeChanged),
+            // A node that came with a taint is of use once it is gone.
+            Reason::NodePorts => matches!(self, Self::NodeCame | Self::NodeChanged | Self::PodGone),
+            Reason::TooManyPods
+            | Reason::InsufficientCpu
+            | Reason::InsufficientMemory
+            | Reason::InsufficientEphemeralStorage
+            | Reason::InsufficientExtended(_) => {
+                matches!(self, Self::NodeCame | Self::NodeChanged | Self::Capacity | Self::PodGone)
+            }
+            Reason::VolumeNodeAffinity | Reason::VolumeMissing | Reason::VolumeUnbound => {
+                matches!(self, Self::NodeCame | Self::NodeChanged | Self::Storage)
+            }
+            Reason::TopologySpread => {
+                matches!(self, Self::NodeCame | Self::NodeChanged | Self::PodGone | Self::PodCame)
+            }
+            Reason::PodAffinity => matches!(self, Self::NodeCame | Self::NodeChanged | Self::PodCame),
+            Reason::PodAntiAffinity | Reason::ExistingAntiAffinity => {
+                matches!(self, Self::NodeCame | Self::NodeChanged | Self::PodGone | Self::PodCame)
+            }
+            Reason::Prerequisite => matches!(self, Self::Storage),
+            Reason::NoVictims | Reason::PreemptionNotHelpful => false,
         }
     }
+}
+
+/// What may help a pod that is parked for these reasons. Without any node, each that comes.
+fn hints(reasons: &[Reason]) -> impl Iterator<Item = Hint> {
+    Hint::ALL.into_iter().filter(|hint| {
+        reasons.iter().any(|reason| hint.helps(reason)) || reasons.is_empty() && *hint == Hint::NodeCame
+    })
 }
 
 fn active_key(waiting: &Waiting, key: &ObjectKey) -> (i64, Timestamp, ObjectKey) {

@@ -1,46 +1,133 @@
-//! Scores, from 0 to 100 per plugin, with the weights of Kubernetes' default profile.
+//! Scores, from 0 to 100 per plugin, weighed by the profile.
 
 use std::cmp::Reverse;
 
-use super::{Candidate, affinity, filter};
-use crate::view::{Effect, NodeInfo, PodTemplate};
+use super::{
+    far::Incoming,
+    images,
+    profile::{Profile, Resources},
+    snapshot::{
+        Slot, Snapshot,
+        classes::{Spread, SpreadLabels},
+        counters::Counter,
+        terms::Kind,
+    },
+    verdicts::Verdict,
+};
+use crate::view::{NodeInfo, PodTemplate, Usage};
 
-/// The best of the nodes that fit; `None` when there is none.
-pub(crate) fn best<'a>(template: &PodTemplate, fitting: &[Candidate<'a>]) -> Option<&'a NodeInfo> {
-    if let [only] = fitting {
-        return Some(only.node);
-    }
-    let intolerable = normalize_reversed(fitting.iter().map(|one| intolerable_taints(template, one.node)));
-    let preferred = normalize(fitting.iter().map(|one| preference(template, one.node)));
-    fitting
-        .iter()
-        .zip(intolerable.into_iter().zip(preferred))
-        .max_by_key(|(candidate, (taints, affinity))| {
-            let score = TAINT_WEIGHT * taints
-                + AFFINITY_WEIGHT * affinity
-                + least_allocated(template, **candidate)
-                + balanced_allocation(template, **candidate);
-            (score, Reverse(candidate.usage.pods), Reverse(&candidate.node.name))
-        })
-        .map(|(candidate, _)| candidate.node)
+/// A node that can take the pod.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fitting {
+    pub(crate) slot: Slot,
+    pub(crate) verdict: Verdict,
 }
 
-/// How much of the node is left with the pod on it, counting containers without requests as Kubernetes assumes.
-fn least_allocated(template: &PodTemplate, candidate: Candidate<'_>) -> i64 {
-    let left = |wanted: u64, held: u64, allocatable: u64| {
+/// What each plugin gives to a node, weighed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scores {
+    pub(crate) resources: i64,
+    pub(crate) taints: i64,
+    pub(crate) node_affinity: i64,
+    pub(crate) spread: i64,
+    pub(crate) pod_affinity: i64,
+    pub(crate) images: i64,
+    pub(crate) artifacts: i64,
+}
+
+impl Scores {
+    pub(crate) const fn sum(&self) -> i64 {
+        self.resources
+            + self.taints
+            + self.node_affinity
+            + self.spread
+            + self.pod_affinity
+            + self.images
+            + self.artifacts
+    }
+}
+
+/// The best of the nodes that fit; `None` when there is none.
+pub(crate) fn best(
+    snapshot: &Snapshot,
+    incoming: &Incoming<'_>,
+    profile: &Profile,
+    fitting: &[Fitting],
+) -> Option<Slot> {
+    if let [only] = fitting {
+        return Some(only.slot);
+    }
+    let scores = all(snapshot, incoming, profile, fitting);
+    let place = |(fitting, scores): &(&Fitting, Scores)| {
+        let node = snapshot.node(fitting.slot);
+        (scores.sum(), Reverse(node.usage.pods), Reverse(node.rank))
+    };
+    fitting.iter().zip(scores).max_by_key(place).map(|(fitting, _)| fitting.slot)
+}
+
+/// The scores of nodes that fit, each in view of the others.
+pub(crate) fn all(
+    snapshot: &Snapshot,
+    incoming: &Incoming<'_>,
+    profile: &Profile,
+    fitting: &[Fitting],
+) -> Vec<Scores> {
+    let weights = &profile.weights;
+    let mut scores: Vec<Scores> = fitting
+        .iter()
+        .map(|fitting| Scores { resources: fitting.verdict.resources, ..Scores::default() })
+        .collect();
+    let most = fitting.iter().map(|fitting| fitting.verdict.taints).max().unwrap_or(0);
+    for (score, fitting) in scores.iter_mut().zip(fitting) {
+        let taints = if most == 0 { 0 } else { fitting.verdict.taints * SCORE_MAX / most };
+        score.taints = weights.taints * (SCORE_MAX - taints);
+    }
+    let most = fitting.iter().map(|fitting| fitting.verdict.preferred).max().unwrap_or(0);
+    if most > 0 {
+        for (score, fitting) in scores.iter_mut().zip(fitting) {
+            score.node_affinity = weights.node_affinity * (fitting.verdict.preferred * SCORE_MAX / most);
+        }
+    }
+    if !incoming.class.spread_soft.is_empty() {
+        for (score, spread) in scores.iter_mut().zip(spread(snapshot, incoming, fitting)) {
+            score.spread = weights.spread * spread;
+        }
+    }
+    if !incoming.class.preferred.is_empty() || !incoming.class.weighing.is_empty() {
+        for (score, affinity) in scores.iter_mut().zip(pod_affinity(snapshot, incoming, fitting)) {
+            score.pod_affinity = weights.pod_affinity * affinity;
+        }
+    }
+    let template = &incoming.pod.template;
+    if let Some(images) = images::Images::of(snapshot, template) {
+        for (score, fitting) in scores.iter_mut().zip(fitting) {
+            let Some(node) = &snapshot.node(fitting.slot).info else { continue };
+            score.images = weights.images * images.large(node);
+            score.artifacts = weights.artifacts * images.small(node);
+        }
+    }
+    scores
+}
+
+/// How much of the node is left with the pod on it, or how little, counting containers without requests as Kubernetes assumes.
+pub(crate) fn fit(template: &PodTemplate, resources: Resources, node: &NodeInfo, usage: &Usage) -> i64 {
+    let score = |wanted: u64, held: u64, allocatable: u64| {
         let requested = wanted.saturating_add(held);
         if allocatable == 0 {
-            None
-        } else if requested > allocatable {
-            Some(0)
-        } else {
-            Some(ratio_percent(allocatable - requested, allocatable))
+            return None;
         }
+        if requested > allocatable {
+            return Some(0);
+        }
+        let counted = match resources {
+            Resources::LeastAllocated => allocatable - requested,
+            Resources::MostAllocated => requested,
+        };
+        Some(ratio_percent(counted, allocatable))
     };
-    let Candidate { node, usage } = candidate;
     let scores = [
-        left(template.assumed_cpu, usage.assumed_cpu, node.allocatable.cpu.0),
-        left(template.assumed_memory, usage.assumed_memory, node.allocatable.memory.0),
+        score(template.assumed_cpu, usage.assumed_cpu, node.allocatable.cpu.0),
+        score(template.assumed_memory, usage.assumed_memory, node.allocatable.memory.0),
     ];
     let (sum, count) =
         scores.into_iter().flatten().fold((0, 0), |(sum, count), score| (sum + score, count + 1));
@@ -48,12 +135,11 @@ fn least_allocated(template: &PodTemplate, candidate: Candidate<'_>) -> i64 {
 }
 
 /// How much more even the use of CPU and memory becomes with the pod on the node; 0 for pods that request neither.
-fn balanced_allocation(template: &PodTemplate, candidate: Candidate<'_>) -> i64 {
+pub(crate) fn balance(template: &PodTemplate, node: &NodeInfo, usage: &Usage) -> i64 {
     let wanted = &template.requests;
     if wanted.cpu.0 == 0 && wanted.memory.0 == 0 {
         return 0;
     }
-    let Candidate { node, usage } = candidate;
     let (held, allocatable) = (&usage.requested, &node.allocatable);
     let without = evenness([(held.cpu.0, allocatable.cpu.0), (held.memory.0, allocatable.memory.0)]);
     let with = evenness([
@@ -78,44 +164,103 @@ fn evenness(used: [(u64, u64); 2]) -> i64 {
     }
 }
 
-/// Number of taints that would rather keep the pod away.
-fn intolerable_taints(template: &PodTemplate, node: &NodeInfo) -> i64 {
-    let count = node
-        .taints
+/// The fewer like pods are near, the higher.
+fn spread(snapshot: &Snapshot, incoming: &Incoming<'_>, fitting: &[Fitting]) -> Vec<i64> {
+    let class = incoming.class;
+    let counters: Vec<(&Spread, &Counter)> = class
+        .spread_soft
         .iter()
-        .filter(|taint| taint.effect == Effect::PreferNoSchedule)
-        .filter(|taint| !filter::tolerated(&template.tolerations, &taint.key, &taint.value, taint.effect))
-        .count();
-    i64::try_from(count).unwrap_or(i64::MAX)
+        .filter_map(|spread| Some((spread, snapshot.counters.get(spread.counter)?)))
+        .collect();
+    let domain = |counter: &Counter, slot| snapshot.topology.domain(counter.key, slot);
+    let counts = |slot: Slot| {
+        class.spread_labels == SpreadLabels::Optional
+            || counters.iter().all(|(_, counter)| domain(counter, slot).is_some())
+    };
+    let counted: Vec<Slot> = fitting.iter().map(|one| one.slot).filter(|slot| counts(*slot)).collect();
+    let weights: Vec<f64> = counters
+        .iter()
+        .map(|(spread, counter)| {
+            let domains = if spread.by_node {
+                counted.len()
+            } else {
+                let mut seen: Vec<_> = counted.iter().filter_map(|slot| domain(counter, *slot)).collect();
+                seen.sort_unstable_by_key(|domain| domain.index());
+                seen.dedup();
+                seen.len()
+            };
+            float(i64::try_from(domains).unwrap_or(i64::MAX) + 2).ln()
+        })
+        .collect();
+    let raw: Vec<Option<i64>> = fitting
+        .iter()
+        .map(|one| {
+            counts(one.slot).then(|| {
+                let parts = counters.iter().zip(&weights).filter_map(|((spread, counter), weight)| {
+                    let pods = counter.pods(domain(counter, one.slot)?);
+                    Some(float(pods) * weight + float(spread.max_skew - 1))
+                });
+                whole(parts.sum::<f64>().round())
+            })
+        })
+        .collect();
+    let least = raw.iter().flatten().min().copied().unwrap_or(0);
+    let most = raw.iter().flatten().max().copied().unwrap_or(0);
+    let normal = |score: Option<i64>| match score {
+        None => 0,
+        Some(_) if most == 0 => SCORE_MAX,
+        Some(score) => SCORE_MAX * (most + least - score) / most,
+    };
+    raw.into_iter().map(normal).collect()
 }
 
-/// Sum of the weights of preferred terms that match.
-fn preference(template: &PodTemplate, node: &NodeInfo) -> i64 {
-    let matching = template.preferred.iter().filter(|(_, term)| affinity::term_matches(term, node));
-    matching.map(|(weight, _)| i64::from(*weight)).sum()
-}
-
-/// Scales so that the largest becomes 100; all zero stays zero.
-fn normalize(scores: impl Iterator<Item = i64>) -> Vec<i64> {
-    let scores: Vec<i64> = scores.collect();
-    let most = scores.iter().copied().max().unwrap_or(0);
-    scores.into_iter().map(|score| if most == 0 { 0 } else { score * SCORE_MAX / most }).collect()
-}
-
-/// Scales so that zero becomes 100 and the largest 0; all zero becomes 100.
-fn normalize_reversed(scores: impl Iterator<Item = i64>) -> Vec<i64> {
-    normalize(scores).into_iter().map(|score| SCORE_MAX - score).collect()
+/// The more pods are near that the pod would be near to, or that would be near to it, the higher.
+fn pod_affinity(snapshot: &Snapshot, incoming: &Incoming<'_>, fitting: &[Fitting]) -> Vec<i64> {
+    let own = |slot: Slot| {
+        let weigh = |(weight, id): &(i64, _)| {
+            let counter = snapshot.counters.get(*id)?;
+            Some(weight * counter.pods(snapshot.topology.domain(counter.key, slot)?))
+        };
+        incoming.class.preferred.iter().filter_map(weigh).sum::<i64>()
+    };
+    let of_placed = |slot: Slot| {
+        let weigh = |id| {
+            let term = snapshot.terms.get(id)?;
+            let weight = match term.spec.kind {
+                Kind::Forbids => 0,
+                Kind::Required => HARD_AFFINITY_WEIGHT,
+                Kind::Weighs(weight) => i64::from(weight),
+            };
+            Some(weight * term.pods(snapshot.topology.domain(term.key, slot)?))
+        };
+        incoming.class.weighing.iter().copied().filter_map(weigh).sum::<i64>()
+    };
+    let raw: Vec<i64> = fitting.iter().map(|one| own(one.slot) + of_placed(one.slot)).collect();
+    let least = raw.iter().min().copied().unwrap_or(0);
+    let spread = raw.iter().max().copied().unwrap_or(0) - least;
+    let normal = |score: i64| {
+        // The very steps of Kubernetes, whose rounding shows.
+        if spread == 0 { 0 } else { whole(float(SCORE_MAX) * (float(score - least) / float(spread))) }
+    };
+    raw.into_iter().map(normal).collect()
 }
 
 fn ratio_percent(part: u64, whole: u64) -> i64 {
     i64::try_from(u128::from(part) * 100 / u128::from(whole)).unwrap_or(SCORE_MAX)
 }
 
+/// Scores and counts of pods are far below 2^53, so nothing is lost.
+const fn float(number: i64) -> f64 {
+    number as f64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "only the part before the point counts")]
+const fn whole(number: f64) -> i64 {
+    number as i64
+}
+
 /// The best score of a plugin.
-const SCORE_MAX: i64 = 100;
+pub(crate) const SCORE_MAX: i64 = 100;
 
-/// Weight of TaintToleration in Kubernetes' default profile.
-const TAINT_WEIGHT: i64 = 3;
-
-/// Weight of NodeAffinity in Kubernetes' default profile.
-const AFFINITY_WEIGHT: i64 = 2;
+/// What a placed pod's required affinity weighs for those that it means.
+const HARD_AFFINITY_WEIGHT: i64 = 1;

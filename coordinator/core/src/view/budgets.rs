@@ -12,12 +12,19 @@ impl View {
     /// When `json` is not a budget; the view is then unchanged.
     pub fn apply_budget(&mut self, key: &ObjectKey, json: &[u8]) -> Result<(), DecodeError> {
         self.budgets.insert(key.clone(), Budget::decode(json)?);
+        self.budgets_changed += 1;
         Ok(())
     }
 
     /// Forgets a budget.
     pub fn delete_budget(&mut self, key: &ObjectKey) {
         self.budgets.remove(key);
+        self.budgets_changed += 1;
+    }
+
+    /// Counts changes of budgets, so that what was derived from them can tell whether it still holds.
+    pub(crate) fn budgets_changed(&self) -> u64 {
+        self.budgets_changed
     }
 
     /// A budget.

@@ -1,4 +1,6 @@
-//! PersistentVolumeClaims in the view, as far as StatefulSets look at them: that they are there, and whose they are.
+//! PersistentVolumeClaims in the view: that they are there, whose they are, and whether they have their volumes.
+
+use std::collections::BTreeMap;
 
 use dunlin_api::kind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -15,6 +17,23 @@ pub struct Claim {
     pub deleting: bool,
     /// `metadata.ownerReferences`.
     pub owners: Vec<ClaimOwner>,
+    /// `spec.volumeName`.
+    pub volume: Option<String>,
+    /// `spec.storageClassName`.
+    pub class: Option<String>,
+    /// Whether it has its volume.
+    pub state: ClaimState,
+}
+
+/// Whether a claim has its volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// Not yet.
+    Unbound,
+    /// It has.
+    Bound,
+    /// It had, and the volume is gone.
+    Lost,
 }
 
 /// An owner of a claim.
@@ -52,11 +71,27 @@ impl View {
 }
 
 impl Claim {
+    /// Whether the object of this uid controls it.
+    pub fn is_controlled_by(&self, uid: &str) -> bool {
+        self.owners.iter().any(|owner| owner.controls && owner.uid == uid)
+    }
+
     fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let MetaShape { uid, deletion_timestamp, owner_references } =
-            serde_json::from_slice::<Shape>(json)?.metadata;
-        let deleting = deletion_timestamp.is_some();
-        Ok(Self { uid, deleting, owners: owner_references.into_iter().map(ClaimOwner::of).collect() })
+        let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
+        let state = match status.phase.as_str() {
+            "Lost" => ClaimState::Lost,
+            "Bound" => ClaimState::Bound,
+            _ if metadata.annotations.contains_key(BIND_COMPLETED) => ClaimState::Bound,
+            _ => ClaimState::Unbound,
+        };
+        Ok(Self {
+            uid: metadata.uid,
+            deleting: metadata.deletion_timestamp.is_some(),
+            owners: metadata.owner_references.into_iter().map(ClaimOwner::of).collect(),
+            volume: Some(spec.volume_name).filter(|name| !name.is_empty()),
+            class: spec.storage_class_name,
+            state,
+        })
     }
 }
 
@@ -71,6 +106,23 @@ impl ClaimOwner {
 #[derive(Deserialize)]
 struct Shape {
     metadata: MetaShape,
+    #[serde(default)]
+    spec: SpecShape,
+    #[serde(default)]
+    status: StatusShape,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SpecShape {
+    volume_name: String,
+    storage_class_name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StatusShape {
+    phase: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,4 +131,8 @@ struct MetaShape {
     uid: String,
     deletion_timestamp: Option<IgnoredAny>,
     owner_references: Vec<OwnerReference>,
+    annotations: BTreeMap<String, IgnoredAny>,
 }
+
+/// The annotation by which Kubernetes tells that binding a claim is over.
+const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{NodeAffinity, Toleration},
+    api::core::v1::{NodeAffinity, PodAffinity, PodAntiAffinity, Toleration, TopologySpreadConstraint},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use serde::Deserialize;
@@ -59,6 +59,10 @@ pub(super) struct PodSpecShape {
     #[serde(default)]
     pub(super) affinity: AffinityShape,
     #[serde(default)]
+    pub(super) topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    #[serde(default)]
+    pub(super) volumes: Vec<VolumeShape>,
+    #[serde(default)]
     pub(super) tolerations: Vec<Toleration>,
     #[serde(default)]
     pub(super) priority: i32,
@@ -85,11 +89,35 @@ pub(super) struct PodSpecShape {
 pub(super) struct AffinityShape {
     #[serde(default)]
     pub(super) node_affinity: Option<NodeAffinity>,
+    #[serde(default)]
+    pub(super) pod_affinity: Option<PodAffinity>,
+    #[serde(default)]
+    pub(super) pod_anti_affinity: Option<PodAntiAffinity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VolumeShape {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) persistent_volume_claim: Option<ClaimNameShape>,
+    #[serde(default)]
+    pub(super) ephemeral: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ClaimNameShape {
+    #[serde(default)]
+    pub(super) claim_name: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContainerShape {
+    #[serde(default)]
+    pub(super) image: String,
     #[serde(default)]
     pub(super) restart_policy: Option<String>,
     #[serde(default)]
@@ -126,6 +154,8 @@ pub(super) struct PodStatusShape {
     pub(super) pod_ip: String,
     #[serde(rename = "podIPs")]
     pub(super) pod_ips: Vec<AddressShape>,
+    pub(super) start_time: Option<Timestamp>,
+    pub(super) nominated_node_name: String,
     pub(super) conditions: Vec<ConditionShape>,
     pub(super) container_statuses: Vec<ContainerStatusShape>,
     pub(super) init_container_statuses: Vec<ContainerStatusShape>,
@@ -220,6 +250,17 @@ pub(super) struct NodeStatusShape {
     pub(super) allocatable: BTreeMap<String, Quantity>,
     #[serde(default)]
     pub(super) conditions: Vec<ConditionShape>,
+    #[serde(default)]
+    pub(super) images: Vec<ImageShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageShape {
+    #[serde(default)]
+    pub(super) names: Vec<String>,
+    #[serde(default)]
+    pub(super) size_bytes: i64,
 }
 
 #[derive(Deserialize)]
@@ -240,6 +281,7 @@ impl NamespaceInfo {
         let shape: NamespaceShape = serde_json::from_slice(json)?;
         Ok(Self {
             uid: shape.metadata.uid,
+            labels: shape.metadata.labels,
             deleting: shape.metadata.deletion_timestamp.is_some(),
             finalizer: shape.spec.finalizers.iter().any(|finalizer| finalizer == "kubernetes"),
         })

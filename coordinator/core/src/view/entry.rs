@@ -21,8 +21,6 @@ pub struct NodeEntry {
     pub missing_since: Option<Timestamp>,
     /// Pods bound or assumed to be, finished ones included.
     pub pods: BTreeSet<ObjectKey>,
-    /// What those that are not finished hold.
-    pub usage: Usage,
 }
 
 /// What the pods of a node hold together.
@@ -58,7 +56,6 @@ impl NodeEntry {
             liveness: Liveness::Unverified(started),
             missing_since: None,
             pods: BTreeSet::new(),
-            usage: Usage::default(),
         }
     }
 }

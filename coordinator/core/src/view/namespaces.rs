@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{DecodeError, ObjectKey, Resource, View};
+use super::{DecodeError, Labels, ObjectKey, Resource, View};
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceInfo {
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.labels`.
+    pub labels: Labels,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,
     /// Whether `spec.finalizers` still holds `kubernetes`.
@@ -22,12 +24,14 @@ impl View {
     /// When `json` is not a namespace; the view is then unchanged.
     pub fn apply_namespace(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
         let info = NamespaceInfo::decode(json)?;
+        self.snapshot.apply_namespace(name, &info.labels);
         self.namespaces.insert(name.into(), info);
         Ok(())
     }
 
     /// Forgets a namespace.
     pub fn delete_namespace(&mut self, name: &str) {
+        self.snapshot.delete_namespace(name);
         self.namespaces.remove(name);
         self.contents.remove(name);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
-use super::decode::{DecodeError, NodeShape};
+use super::decode::{DecodeError, ImageShape, NodeShape};
 use crate::{
     amounts::{Amounts, whole},
     node_identity::REASON_REVOKED,
@@ -30,6 +30,8 @@ pub struct NodeInfo {
     pub pods_max: u32,
     /// `status.conditions`.
     pub conditions: Vec<Condition>,
+    /// `status.images`: sizes in bytes by name.
+    pub images: BTreeMap<String, u64>,
 }
 
 /// A taint.
@@ -87,6 +89,7 @@ impl NodeInfo {
             unschedulable: shape.spec.unschedulable,
             allocatable: Amounts::of(&shape.status.allocatable),
             pods_max: pods_max.try_into().unwrap_or(u32::MAX),
+            images: images(shape.status.images),
             conditions: shape
                 .status
                 .conditions
@@ -123,6 +126,14 @@ impl NodeInfo {
     pub fn tainted(&self, key: &str, effect: Effect) -> bool {
         self.taints.iter().any(|taint| taint.key == key && taint.effect == effect)
     }
+}
+
+fn images(list: Vec<ImageShape>) -> BTreeMap<String, u64> {
+    let named = list.into_iter().flat_map(|image| {
+        let size = u64::try_from(image.size_bytes).unwrap_or(0);
+        image.names.into_iter().map(move |name| (name, size))
+    });
+    named.collect()
 }
 
 impl Effect {

@@ -27,6 +27,14 @@ pub struct PodInfo {
     pub node: Option<NodeName>,
     /// Whether `node` is not stored yet.
     pub assumed: bool,
+    /// The node on which pods are ended for this one's sake: `status.nominatedNodeName`, or what the scheduler just decided.
+    pub nominated: Option<NodeName>,
+    /// `status.nominatedNodeName` as stored.
+    pub nominated_stored: Option<NodeName>,
+    /// `status.startTime`.
+    pub started: Option<Timestamp>,
+    /// Whether the condition `DisruptionTarget` says that the scheduler ends it for another.
+    pub preempted: bool,
     /// `status.phase`.
     pub phase: Phase,
     /// `status` of the condition `Ready` and its reason.
@@ -94,6 +102,11 @@ impl PodInfo {
         let restarts = shape.status.container_statuses.iter().chain(&shape.status.init_container_statuses);
         let deletion_cost =
             shape.metadata.annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0);
+        let named = |name: &str| (!name.is_empty()).then(|| NodeName::new(name));
+        let nominated = named(&shape.status.nominated_node_name);
+        let preempted = condition("DisruptionTarget").is_some_and(|target| {
+            target.status == "True" && target.reason == crate::scheduler::REASON_PREEMPTED
+        });
         let grace_seconds = shape.metadata.deletion_grace_period_seconds.unwrap_or(0);
         Ok(Self {
             uid: PodUid::new(shape.metadata.uid),
@@ -101,8 +114,12 @@ impl PodInfo {
             deletion_cost,
             restarts: restarts.map(|container| container.restart_count).fold(0, u32::saturating_add),
             deletion: shape.metadata.deletion_timestamp.map(|at| Deletion { at, grace_seconds }),
-            node: (!shape.spec.node_name.is_empty()).then(|| NodeName::new(shape.spec.node_name.clone())),
+            node: named(&shape.spec.node_name),
             assumed: false,
+            nominated: nominated.clone(),
+            nominated_stored: nominated,
+            started: shape.status.start_time,
+            preempted,
             phase: Phase::parse(shape.status.phase.as_deref()),
             ready: ready.map(|ready| (ready.status == "True", ready.reason.clone())),
             ready_changed_at: ready.and_then(|ready| ready.last_transition_time),
@@ -143,12 +160,12 @@ impl PodInfo {
         self.available_at(min_ready).is_some_and(|at| min_ready.is_zero() || is_ahead || at <= now)
     }
 
-    /// Whether the scheduler of this name has to find a node for the pod.
-    pub fn awaits_scheduling(&self, scheduler_name: &str) -> bool {
+    /// Whether one of our profiles has to find a node for the pod.
+    pub fn awaits_scheduling(&self) -> bool {
         self.node.is_none()
             && self.deletion.is_none()
             && !self.phase.finished()
-            && self.template.scheduler_name == scheduler_name
+            && crate::scheduler::is_ours(&self.template.scheduler_name)
     }
 }
 

@@ -6,8 +6,9 @@ use dunlin_link::pod::Protocol;
 use k8s_openapi::api::core::v1;
 
 use super::{
-    decode::{ContainerShape, PodSpecShape},
+    decode::{ContainerShape, PodSpecShape, VolumeShape},
     node::Effect,
+    pod_affinity::{PodAffinity, SpreadConstraint},
 };
 use crate::amounts::{Amounts, ContainerRequest, pod_requests};
 
@@ -30,6 +31,14 @@ pub struct PodTemplate {
     pub required: Option<Vec<NodeTerm>>,
     /// Preferred node affinity with weights.
     pub preferred: Vec<(i32, NodeTerm)>,
+    /// Affinity to other pods; `None` when it says nothing of them.
+    pub pod_affinity: Option<Box<PodAffinity>>,
+    /// `spec.topologySpreadConstraints`.
+    pub spread: Vec<SpreadConstraint>,
+    /// Images of all containers, as nodes name them.
+    pub images: Vec<String>,
+    /// PersistentVolumeClaims that its volumes name.
+    pub claims: Vec<PodClaim>,
     /// `spec.tolerations`.
     pub tolerations: Vec<Toleration>,
     /// `spec.priority`.
@@ -38,6 +47,15 @@ pub struct PodTemplate {
     pub preempts: bool,
     /// `spec.schedulerName`.
     pub scheduler_name: String,
+}
+
+/// A PersistentVolumeClaim that a pod needs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PodClaim {
+    /// Of this name.
+    Named(String),
+    /// Made for the pod from a template in its volume of this name; it is called by the pod's name and the volume's.
+    Ephemeral(String),
 }
 
 /// A port on a node's own address.
@@ -121,6 +139,9 @@ impl PodTemplate {
         let host_ports = host_ports(&spec);
         let named_ports = named_ports(&spec);
         let (required, preferred) = node_affinity(spec.affinity.node_affinity);
+        let containers = spec.init_containers.iter().chain(&spec.containers);
+        let images = containers.map(|container| normal_image(&container.image)).collect();
+        let pod_affinity = PodAffinity::of(spec.affinity.pod_affinity, spec.affinity.pod_anti_affinity);
         Self {
             requests,
             assumed_cpu: assumed.cpu.0,
@@ -130,6 +151,10 @@ impl PodTemplate {
             node_selector: spec.node_selector.into_iter().collect(),
             required,
             preferred,
+            pod_affinity,
+            spread: spec.topology_spread_constraints.into_iter().map(SpreadConstraint::of).collect(),
+            images,
+            claims: spec.volumes.into_iter().filter_map(PodClaim::of).collect(),
             tolerations: spec.tolerations.into_iter().map(Toleration::of).collect(),
             priority: spec.priority,
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
@@ -161,8 +186,17 @@ impl Toleration {
     }
 }
 
+impl PodClaim {
+    fn of(volume: VolumeShape) -> Option<Self> {
+        if let Some(claim) = volume.persistent_volume_claim {
+            return Some(Self::Named(claim.claim_name));
+        }
+        volume.ephemeral.map(|_| Self::Ephemeral(volume.name))
+    }
+}
+
 impl NodeTerm {
-    fn of(term: v1::NodeSelectorTerm) -> Self {
+    pub(super) fn of(term: v1::NodeSelectorTerm) -> Self {
         let requirements = |list: Option<Vec<v1::NodeSelectorRequirement>>| {
             list.into_iter().flatten().map(Requirement::of).collect()
         };
@@ -172,16 +206,42 @@ impl NodeTerm {
 
 impl Requirement {
     fn of(requirement: v1::NodeSelectorRequirement) -> Self {
-        let operator = match requirement.operator.as_str() {
-            "In" => Some(Operator::In),
-            "NotIn" => Some(Operator::NotIn),
-            "Exists" => Some(Operator::Exists),
-            "DoesNotExist" => Some(Operator::DoesNotExist),
-            "Gt" => Some(Operator::Gt),
-            "Lt" => Some(Operator::Lt),
-            _ => None,
-        };
+        let operator = Operator::parse(&requirement.operator);
         Self { key: requirement.key, operator, values: requirement.values.unwrap_or_default() }
+    }
+
+    /// Whether it holds of this value, `None` being that there is none.
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        let listed = |value: &str| self.values.iter().any(|listed| listed == value);
+        let number = |text: &str| text.parse::<i64>().ok();
+        let compare = |accept: fn(&i64, &i64) -> bool| {
+            let bound = self.values.first().and_then(|bound| number(bound));
+            value.and_then(number).zip(bound).is_some_and(|(value, bound)| accept(&value, &bound))
+        };
+        match self.operator {
+            Some(Operator::In) => value.is_some_and(listed),
+            Some(Operator::NotIn) => !value.is_some_and(listed),
+            Some(Operator::Exists) => value.is_some(),
+            Some(Operator::DoesNotExist) => value.is_none(),
+            Some(Operator::Gt) => compare(i64::gt),
+            Some(Operator::Lt) => compare(i64::lt),
+            None => false,
+        }
+    }
+}
+
+impl Operator {
+    /// The operator that Kubernetes calls so.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "In" => Self::In,
+            "NotIn" => Self::NotIn,
+            "Exists" => Self::Exists,
+            "DoesNotExist" => Self::DoesNotExist,
+            "Gt" => Self::Gt,
+            "Lt" => Self::Lt,
+            _ => return None,
+        })
     }
 }
 
@@ -276,6 +336,12 @@ fn host_ports(spec: &PodSpecShape) -> Vec<HostPort> {
     ports.sort();
     ports.dedup();
     ports
+}
+
+/// An image's name with the tag that it has when none is given, as nodes tell it.
+fn normal_image(image: &str) -> String {
+    let tagged = image.rfind(':') > image.rfind('/');
+    if tagged || image.is_empty() { image.to_owned() } else { format!("{image}:latest") }
 }
 
 /// What Kubernetes assumes for scores of a container that requests no CPU.

@@ -8,25 +8,16 @@ use dunlin_link::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::not_served;
+use super::{may_list_nodes, not_served};
 use crate::{
-    service::{
-        ApiService, User,
-        authorize::{Scope, refuse},
-        path::{ResourceRequest, Verb},
-        response::Response,
-    },
+    service::{ApiService, User, response::Response},
     sessions::{LinkFacts, LinkKind},
 };
 
 impl ApiService {
     /// Whoever may list nodes may know how they are connected.
     pub(super) async fn list_node_links(&self, user: &User) -> Result<Response, Status> {
-        let kind = dunlin_api::kind::by_kind("v1", "Node").expect("the registry has nodes");
-        let request = ResourceRequest::of_collection(Verb::List, kind, "");
-        if *self.authorize(user, &request).await?.scope() != Scope::Full {
-            return Err(refuse(user, &request, ""));
-        }
+        may_list_nodes(self, user).await?;
         let sessions = self.inner.attached.sessions.get().ok_or_else(not_served)?;
         let items: Vec<Value> = sessions.links().iter().map(described).collect();
         Ok(Response::json(200, &json!({"items": items})))

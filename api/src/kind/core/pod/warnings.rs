@@ -47,8 +47,6 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
 const UNSUPPORTED: &[&str] = &[
     "spec.volumes[]",
     "spec.ephemeralContainers[]",
-    "spec.affinity.podAffinity|podAntiAffinity",
-    "spec.topologySpreadConstraints[]",
     "spec.securityContext.fsGroup|fsGroupChangePolicy|runAsGroup|runAsUser|seLinuxChangePolicy|seLinuxOptions|\
      supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
     "spec.securityContext.appArmorProfile|seccompProfile.type",
@@ -223,11 +221,10 @@ mod tests {
             ],
             "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "nodeSelector": {"a": "b"},
             "volumes": [{"name": "v", "emptyDir": {}}],
-            "affinity": {"nodeAffinity": {"x": 1}, "podAffinity": {"y": 1}},
+            "affinity": {"nodeAffinity": {"x": 1}, "podAffinity": {"y": 1}}, "topologySpreadConstraints": [{}],
         }});
         let expected = [
             "spec.volumes[0]",
-            "spec.affinity.podAffinity",
             "spec.hostNetwork",
             "spec.containers[0].volumeMounts",
             "spec.containers[0].securityContext.runAsUser",

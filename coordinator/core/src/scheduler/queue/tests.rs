@@ -33,13 +33,15 @@ fn a_parked_pod_waits_for_a_change_that_helps_and_for_its_backoff() {
     queue.add(&key("p"), 0, at(0));
     assert_eq!(popped(&mut queue, 0), ["p"]);
     queue.park(&key("p"), [Reason::NodeAffinity].iter(), at(0));
-    queue.changed(Hint::PodGone);
+    queue.changed(Hint::PodGone, |_, _| true);
     assert_eq!(popped(&mut queue, 20), [""; 0], "a pod that went away brings no labels");
-    queue.changed(Hint::Node);
+    queue.changed(Hint::NodeChanged, |_, _| false);
+    assert_eq!(popped(&mut queue, 20), [""; 0], "this node brings none either");
+    queue.changed(Hint::NodeChanged, |_, reasons| reasons == [Reason::NodeAffinity]);
     assert_eq!(popped(&mut queue, 20), ["p"]);
 
     queue.park(&key("p"), [Reason::InsufficientCpu].iter(), at(20));
-    queue.changed(Hint::PodGone);
+    queue.changed(Hint::PodGone, |_, _| true);
     assert_eq!(queue.next_wake(), Some(at(22)), "the second failure backs off for two seconds");
     assert_eq!(popped(&mut queue, 21), [""; 0]);
     assert_eq!(popped(&mut queue, 22), ["p"]);
@@ -64,4 +66,16 @@ fn a_failed_binding_backs_off_up_to_the_longest() {
         now += expected;
         assert_eq!(queue.next_wake(), Some(at(now)));
     }
+}
+
+#[test]
+fn without_nodes_a_pod_waits_for_one() {
+    let mut queue = Queue::default();
+    queue.add(&key("p"), 0, at(0));
+    assert_eq!(popped(&mut queue, 0), ["p"]);
+    queue.park(&key("p"), [].iter(), at(0));
+    queue.changed(Hint::PodGone, |_, _| true);
+    assert_eq!(queue.next_wake(), Some(at(300)));
+    queue.changed(Hint::NodeCame, |_, _| true);
+    assert_eq!(queue.next_wake(), Some(at(1)));
 }
