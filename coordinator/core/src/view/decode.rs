@@ -61,7 +61,7 @@ pub(super) struct PodSpecShape {
     #[serde(default)]
     pub(super) topology_spread_constraints: Vec<TopologySpreadConstraint>,
     #[serde(default)]
-    pub(super) volumes: Vec<VolumeShape>,
+    pub(super) volumes: Option<Vec<VolumeShape>>,
     #[serde(default)]
     pub(super) tolerations: Vec<Toleration>,
     #[serde(default)]

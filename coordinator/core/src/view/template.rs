@@ -154,7 +154,7 @@ impl PodTemplate {
             pod_affinity,
             spread: spec.topology_spread_constraints.into_iter().map(SpreadConstraint::of).collect(),
             images,
-            claims: spec.volumes.into_iter().filter_map(PodClaim::of).collect(),
+            claims: spec.volumes.into_iter().flatten().filter_map(PodClaim::of).collect(),
             tolerations: spec.tolerations.into_iter().map(Toleration::of).collect(),
             priority: spec.priority,
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
