@@ -17,6 +17,7 @@ use crate::{
 
 use super::{events, get::SelectArgs};
 
+mod access;
 mod autoscaler;
 mod container;
 mod job;
@@ -24,6 +25,8 @@ mod node;
 mod objects;
 mod pod;
 mod policy;
+mod quota;
+mod service;
 mod template;
 mod volume;
 mod workload;
@@ -92,8 +95,10 @@ struct Facts {
     endpoints: Vec<Value>,
     /// Of a node: pods that have not ended. Of a workload: those that its selector selects.
     pods: Vec<Value>,
-    /// Of a Deployment: ReplicaSets that its selector selects.
+    /// Of a Deployment: ReplicaSets that its selector selects. Of a Service: its EndpointSlices. Of a namespace: its LimitRanges.
     related: Vec<Value>,
+    /// Of a namespace: its quotas.
+    quotas: Vec<Value>,
     /// Of a node: how it is connected.
     link: Option<Value>,
 }
@@ -126,10 +131,26 @@ impl Facts {
                     facts.related = selected("replicasets", object, session).await?;
                 }
             }
+            "Service" => {
+                let selector = format!("kubernetes.io/service-name={name}");
+                let path = api::collection(resource::find("endpointslices")?, Some(namespace));
+                let list = session.api.list(&path, &[("labelSelector", &selector)]).await?;
+                facts.related = items(&list, &["items"]).to_vec();
+            }
+            "Namespace" => {
+                facts.quotas = all("resourcequotas", name, session).await?;
+                facts.related = all("limitranges", name, session).await?;
+            }
             _ => {}
         }
         Ok(facts)
     }
+}
+
+/// All objects of a type in a namespace.
+async fn all(plural: &str, namespace: &str, session: &Session) -> Result<Vec<Value>> {
+    let list = session.api.list(&api::collection(resource::find(plural)?, Some(namespace)), &[]).await?;
+    Ok(items(&list, &["items"]).to_vec())
 }
 
 /// Objects of a type that the selector of a workload selects.
@@ -178,7 +199,7 @@ fn describe(kind: &Kind, object: &Value, facts: &Facts) -> String {
     match kind.kind {
         "Pod" => pod::describe(&mut sheet, object, facts),
         "Node" => node::describe(&mut sheet, object, facts),
-        "Namespace" => objects::namespace(&mut sheet, object),
+        "Namespace" => objects::namespace(&mut sheet, object, facts),
         "ConfigMap" => objects::config_map(&mut sheet, object),
         "Secret" => objects::secret(&mut sheet, object),
         "ServiceAccount" => objects::service_account(&mut sheet, object),
@@ -190,14 +211,19 @@ fn describe(kind: &Kind, object: &Value, facts: &Facts) -> String {
         "Job" => job::job(&mut sheet, object),
         "CronJob" => job::cron_job(&mut sheet, object),
         "HorizontalPodAutoscaler" => autoscaler::describe(&mut sheet, object),
+        "Service" => service::describe(&mut sheet, object, facts),
+        "ResourceQuota" => quota::quota(&mut sheet, object),
+        "LimitRange" => quota::limit_range(&mut sheet, object),
+        "Role" | "ClusterRole" => access::role(&mut sheet, object),
+        "RoleBinding" | "ClusterRoleBinding" => access::binding(&mut sheet, object),
+        "PriorityClass" => objects::priority_class(&mut sheet, object),
         "PodDisruptionBudget" => policy::disruption_budget(&mut sheet, object),
         _ => objects::other(&mut sheet, object),
     }
     if matches!(kind.kind, "Deployment" | "StatefulSet" | "DaemonSet") {
         workload::rollout(&mut sheet, kind, object, facts);
     }
-    // kubectl shows none for these two.
-    if let Some(events) = facts.events.as_ref().filter(|_| !matches!(kind.kind, "Namespace" | "Secret")) {
+    if let Some(events) = facts.events.as_ref().filter(|_| !WITHOUT_EVENTS.contains(&kind.kind)) {
         sheet.events(events, facts.now);
     }
     tabs::align(&sheet.text, Layout::DESCRIPTION)
@@ -294,6 +320,18 @@ fn pairs(object: &Value, path: &[&str], separator: &str) -> Vec<String> {
 fn time(object: &Value, path: &[&str]) -> String {
     at(object, path).as_str().map(age::in_words).unwrap_or_default()
 }
+
+/// kubectl shows none for these.
+const WITHOUT_EVENTS: [&str; 8] = [
+    "Namespace",
+    "Secret",
+    "ResourceQuota",
+    "LimitRange",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+];
 
 /// The whole manifest once more; nobody reads it here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

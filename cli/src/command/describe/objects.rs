@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::Sheet;
+use super::{Facts, Sheet, pairs, quota};
 use crate::document::{entries, items, plain, text};
 
-pub(super) fn namespace(sheet: &mut Sheet, object: &Value) {
+pub(super) fn namespace(sheet: &mut Sheet, object: &Value, facts: &Facts) {
     sheet.head(object);
     sheet.field(0, "Status", text(object, &["status", "phase"]));
     for condition in items(object, &["status", "conditions"]) {
         sheet.field(0, text(condition, &["type"]), text(condition, &["message"]));
     }
     sheet.line(0, "");
-    sheet.line(0, "No resource quota.");
+    quota::of_namespace(sheet, &facts.quotas);
     sheet.line(0, "");
-    sheet.line(0, "No LimitRange resource.");
+    quota::limits_of_namespace(sheet, &facts.related);
 }
 
 pub(super) fn config_map(sheet: &mut Sheet, object: &Value) {
@@ -67,6 +67,16 @@ pub(super) fn event(sheet: &mut Sheet, object: &Value) {
     sheet.field_if_any(0, "From", text(object, &["source", "component"]));
     sheet.field_if_any(0, "On", text(object, &["source", "host"]));
     sheet.field(0, "Message", text(object, &["message"]));
+}
+
+pub(super) fn priority_class(sheet: &mut Sheet, object: &Value) {
+    sheet.field(0, "Name", text(object, &["metadata", "name"]));
+    sheet.field(0, "Value", plain(&object["value"]));
+    sheet.field(0, "GlobalDefault", (object["globalDefault"] == true).to_string());
+    sheet.field(0, "PreemptionPolicy", text(object, &["preemptionPolicy"]));
+    sheet.field(0, "Description", text(object, &["description"]));
+    let annotations = pairs(object, &["metadata", "annotations"], "=").join(",");
+    sheet.field(0, "Annotations", if annotations.is_empty() { "<none>" } else { &annotations });
 }
 
 /// Everything but the metadata already shown, as YAML.

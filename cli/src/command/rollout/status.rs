@@ -147,7 +147,10 @@ impl<'a> Wait<'a> {
     }
 
     fn show(&self) {
-        self.line.say(&self.said, &self.reasons);
+        // The start of kubectl's sentence names the workload at length; a line at the terminal has no room for that.
+        let progress =
+            self.said.split_once(" rollout to finish: ").map_or(self.said.as_str(), |(_, progress)| progress);
+        self.line.say(&format!("{}: {progress}", self.found.target.reference()), &self.reasons);
     }
 }
 

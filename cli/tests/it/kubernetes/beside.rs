@@ -105,7 +105,7 @@ fn both_say_the_same_of_workloads() {
         ]);
         if shown == "20" { Ok(()) } else { Err(shown) }
     });
-    for object in ["deploy/web", "job/j", "cronjob/c", "hpa/web", "pdb/web", "sts/db", "ds/agent"] {
+    for object in DESCRIBED.split(' ') {
         let described = |text: String| before(&text, "Events:");
         let (ours, theirs) = (namespace.ok(&["describe", object]), kubectl.ok(&["describe", object]));
         assert_eq!(described(without_rollout(&ours)), described(theirs), "{object}");
@@ -116,6 +116,9 @@ fn both_say_the_same_of_workloads() {
     }
     namespace.ok(&["delete", "deploy/web", "job/j", "cronjob/c", "hpa/web", "pdb/web", "sts/db", "ds/agent"]);
 }
+
+const DESCRIBED: &str = "deploy/web job/j cronjob/c hpa/web pdb/web sts/db ds/agent svc/web quota/q limits/l role/r rolebinding/rb \
+                         priorityclass/system-node-critical sa/default";
 
 const SAYINGS: &str = "rollout history deploy/web
     rollout history deploy/web --revision=1
@@ -228,6 +231,43 @@ spec:
   - type: Object
     object: {describedObject: {apiVersion: v1, kind: Service, name: s}, metric: {name: hits}, target: {type: Value, value: 2k}}
   - {type: External, external: {metric: {name: q}, target: {type: AverageValue, averageValue: '3'}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {tier: front}}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: http}]
+  externalIPs: [192.0.2.4]
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: q}
+spec: {hard: {services: '10', configmaps: '20'}}
+---
+apiVersion: v1
+kind: LimitRange
+metadata: {name: l}
+spec:
+  limits:
+  - {type: PersistentVolumeClaim, min: {storage: 1Mi}, max: {storage: 2Gi}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: r}
+rules:
+- {apiGroups: [''], resources: [pods], verbs: [get]}
+- {apiGroups: [''], resources: [pods], verbs: [list]}
+- {apiGroups: [apps], resources: [deployments, deployments/scale], resourceNames: [a], verbs: ['*']}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: rb, labels: {a: b}}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}
+subjects:
+- {kind: User, apiGroup: rbac.authorization.k8s.io, name: joe}
+- {kind: ServiceAccount, name: default, namespace: d}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget

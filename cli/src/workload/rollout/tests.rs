@@ -1,0 +1,130 @@
+//! Steps of rollouts, in kubectl's words.
+
+use serde_json::{Value, json};
+
+use super::{Step, remarks, step};
+use crate::resource;
+
+fn check(kind: &str, spec: Value, status: Value, expected: &str) {
+    let object = json!({"metadata": {"name": "w", "generation": 2,
+        "annotations": {"deployment.kubernetes.io/revision": "3"}}, "spec": spec, "status": status});
+    let found = match step(resource::find(kind).unwrap(), &object, None) {
+        Ok(Step::Waiting(words)) => format!("waits: {words}"),
+        Ok(Step::Done(words)) => format!("done: {words}"),
+        Err(error) => format!("error: {error}"),
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn deployments() {
+    let check =
+        |status: Value, expected: &str| check("deployments", json!({"replicas": 3}), status, expected);
+    check(json!({"observedGeneration": 1}), "waits: Waiting for deployment spec update to be observed...");
+    let prefix = "waits: Waiting for deployment \"w\" rollout to finish:";
+    check(
+        json!({"observedGeneration": 2, "updatedReplicas": 2}),
+        &format!("{prefix} 2 out of 3 new replicas have been updated..."),
+    );
+    check(
+        json!({"observedGeneration": 2, "updatedReplicas": 3, "replicas": 5}),
+        &format!("{prefix} 2 old replicas are pending termination..."),
+    );
+    check(
+        json!({"observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 1}),
+        &format!("{prefix} 1 of 3 updated replicas are available..."),
+    );
+    check(
+        json!({"observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3}),
+        "done: deployment \"w\" successfully rolled out",
+    );
+    check(
+        json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}),
+        "error: deployment \"w\" exceeded its progress deadline",
+    );
+}
+
+#[test]
+fn what_is_offline_or_rolled_back_is_told() {
+    let check =
+        |status: Value, expected: &str| check("deployments", json!({"replicas": 3}), status, expected);
+    let status = |conditions: Value| json!({"observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 2, "conditions": conditions});
+    let complete = json!({"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"});
+    let deferred =
+        json!({"type": "Deferred", "status": "True", "message": "1 pod is on a node that is offline: n4"});
+    check(
+        status(json!([complete, deferred])),
+        "done: deployment \"w\" successfully rolled out; 1 pod is on a node that is offline: n4",
+    );
+    check(
+        status(json!([deferred])),
+        "waits: Waiting for deployment \"w\" rollout to finish: 2 of 3 updated replicas are available...",
+    );
+    let back = json!({"type": "RolledBack", "status": "True", "reason": "R", "message": "from 2 to 1"});
+    check(status(json!([complete, back])), "error: deployment \"w\" was rolled back: from 2 to 1");
+    assert_eq!(remarks(&json!({"status": {"conditions": [back]}})), ["R: from 2 to 1"]);
+}
+
+#[test]
+fn a_revision_must_be_the_one_that_runs() {
+    let object =
+        json!({"metadata": {"name": "w", "annotations": {"deployment.kubernetes.io/revision": "3"}}});
+    let kind = resource::find("deployments").unwrap();
+    let error = step(kind, &object, Some(4)).unwrap_err().to_string();
+    assert_eq!(error, "desired revision (4) is different from the running revision (3)");
+    assert!(step(kind, &object, Some(3)).is_ok());
+}
+
+#[test]
+fn daemon_sets() {
+    let check = |status: Value, expected: &str| check("daemonsets", json!({}), status, expected);
+    let prefix = "waits: Waiting for daemon set \"w\" rollout to finish:";
+    check(
+        json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 1}),
+        &format!("{prefix} 1 out of 3 new pods have been updated..."),
+    );
+    check(
+        json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}),
+        &format!("{prefix} 2 of 3 updated pods are available..."),
+    );
+    check(json!({"observedGeneration": 2}), "done: daemon set \"w\" successfully rolled out");
+}
+
+#[test]
+fn stateful_sets() {
+    let status = json!({"observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 1,
+        "currentReplicas": 2, "currentRevision": "w-a", "updateRevision": "w-b"});
+    let rolling = json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate"}});
+    check(
+        "sts",
+        rolling.clone(),
+        json!({"observedGeneration": 2, "readyReplicas": 1}),
+        "waits: Waiting for 2 pods to be ready...",
+    );
+    check(
+        "sts",
+        rolling,
+        status.clone(),
+        "waits: waiting for statefulset rolling update to complete 1 pods at revision w-b...",
+    );
+    let partitioned = |partition: i64| json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}});
+    check(
+        "sts",
+        partitioned(1),
+        status.clone(),
+        "waits: Waiting for partitioned roll out to finish: 1 out of 2 new pods have been updated...",
+    );
+    check(
+        "sts",
+        partitioned(2),
+        status.clone(),
+        "done: partitioned roll out complete: 1 new pods have been updated...",
+    );
+    check(
+        "sts",
+        json!({"updateStrategy": {"type": "OnDelete"}}),
+        status,
+        "error: rollout status is only available for RollingUpdate strategy type",
+    );
+    check("rs", json!({}), json!({}), "error: no status viewer has been implemented for ReplicaSet.apps");
+}
