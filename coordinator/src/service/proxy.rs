@@ -21,7 +21,7 @@ use self::{
     target::Target,
 };
 use super::{ApiService, Offer, body::Source, path::ResourceRequest, query::Query, response::Response};
-use crate::sessions::StreamOpen;
+use crate::sessions::{NodeStream, StreamOpen};
 
 pub(super) use self::place::NAME;
 pub use self::{body::PassedBody, place::is_passed_on};
@@ -53,28 +53,68 @@ impl ApiService {
             None => (quic::passed(head, query, source).await?, None),
         };
         let place = Place::of(passed.uri.path()).ok_or_else(Status::no_such_resource)?;
-        let Target { node, uid, port } = self.proxy_target(request).await?;
+        let mut targets = self.proxy_targets(request).await?;
+        let none = || {
+            let why = format!("no endpoints available for service {:?}", request.name);
+            Status::service_unavailable(why)
+        };
+        let mut target = self.next_target(&mut targets).await?.ok_or_else(none)?;
         let reads = matches!(passed.method, Method::GET | Method::HEAD);
         if upgrade.is_none() && reads && place.rest.is_empty() {
             return Ok(to_slash(&passed.uri));
         }
-        let opened = self.open_pod_stream(&node, StreamOpen::Connect { uid, port }).await;
-        let stream = opened.map_err(|status| unreachable(status.message()))?;
         let (prefix, path) = (place.prefix.to_owned(), place.rest_or_root());
-        let request = rewritten(passed, &path, &prefix, upgrade)?;
-        let forwarded = Forwarded { prefix, upgrade: upgrade.map(str::to_owned) };
-        forward(stream, request, forwarded).await
+        let Passed { method, uri, headers, mut body } = passed;
+        // What says nothing but a question can be asked of another when there was no answer.
+        let is_repeatable = upgrade.is_none() && body.is_none() && method.is_idempotent();
+        let head = rewritten(method, &uri, headers, (&path, &prefix), upgrade)?;
+        for _ in 1..TRIES_MAX {
+            let failed = match self.connect(target).await {
+                Ok(stream) => {
+                    let answered = ask(stream, &head, body.take(), &prefix, upgrade).await;
+                    if answered.is_ok() || !is_repeatable {
+                        return answered;
+                    }
+                    answered.err()
+                }
+                // Nothing was said to it.
+                Err(status) => Some(status),
+            };
+            match (self.next_target(&mut targets).await?, failed) {
+                (Some(other), _) => target = other,
+                (None, failed) => return Err(failed.unwrap_or_else(none)),
+            }
+        }
+        ask(self.connect(target).await?, &head, body.take(), &prefix, upgrade).await
+    }
+
+    async fn connect(&self, target: Target) -> Result<NodeStream, Status> {
+        let Target { node, uid, port } = target;
+        let opened = self.open_pod_stream(&node, StreamOpen::Connect { uid, port }).await;
+        opened.map_err(|status| unreachable(status.message()))
     }
 }
 
-/// The request as the pod gets it.
-fn rewritten(
-    passed: Passed,
-    path: &str,
+async fn ask(
+    stream: NodeStream,
+    head: &http::request::Parts,
+    body: Option<PassedBody>,
     prefix: &str,
     upgrade: Option<&str>,
-) -> Result<http::Request<RequestBody>, Status> {
-    let Passed { method, uri, mut headers, body } = passed;
+) -> Result<Response, Status> {
+    let request = http::Request::from_parts(head.clone(), RequestBody::new(body));
+    let forwarded = Forwarded { prefix: prefix.to_owned(), upgrade: upgrade.map(str::to_owned) };
+    forward(stream, request, forwarded).await
+}
+
+/// The head of the request as the pod gets it.
+fn rewritten(
+    method: Method,
+    uri: &http::Uri,
+    mut headers: HeaderMap,
+    (path, prefix): (&str, &str),
+    upgrade: Option<&str>,
+) -> Result<http::request::Parts, Status> {
     let host = uri.authority().map(|authority| authority.as_str().to_owned());
     headers::clean_request(&mut headers, upgrade);
     if let Some(host) = host.and_then(|host| HeaderValue::try_from(host).ok()) {
@@ -89,12 +129,12 @@ fn rewritten(
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let mut request = http::Request::new(RequestBody::new(body));
+    let mut request = http::Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() =
         target.parse().map_err(|error| Status::bad_request(format!("invalid path: {error}")))?;
     *request.headers_mut() = headers;
-    Ok(request)
+    Ok(request.into_parts().0)
 }
 
 /// A path that ends with the proxy itself is a folder's: what its pages link to is below it.
@@ -107,3 +147,6 @@ fn to_slash(uri: &http::Uri) -> Response {
 fn unreachable(why: impl std::fmt::Display) -> Status {
     Status::service_unavailable(format!("error trying to reach service: {why}"))
 }
+
+/// Pods of a service that are tried for one request.
+const TRIES_MAX: usize = 3;

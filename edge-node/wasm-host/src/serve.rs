@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, oneshot},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -66,8 +66,8 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
         failed,
     });
     let ended = tokio::select! {
-        () = server.accept(listener) => unreachable!("accepts for ever"),
-        () = run.stop.requested() => server.drain().await,
+        () = server.accept(&listener) => unreachable!("accepts for ever"),
+        () = run.stop.requested() => server.drain(listener).await,
         failure = failures.recv() => {
             server.finish_answers().await;
             failure.expect("`server` holds the sender")
@@ -98,7 +98,7 @@ struct Server {
 type Answer = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 impl Server {
-    async fn accept(self: &Arc<Self>, listener: TcpListener) {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await.expect("never closed");
@@ -125,8 +125,11 @@ impl Server {
             return;
         }
         let server = Arc::clone(&self);
+        let (came, asked) = (Instant::now(), CancellationToken::new());
+        let has_asked = asked.clone();
         let service = service_fn(move |request| {
             let server = Arc::clone(&server);
+            has_asked.cancel();
             async move { Ok::<_, std::convert::Infallible>(server.answer(request).await) }
         });
         let connection = http1::Builder::new()
@@ -138,6 +141,14 @@ impl Server {
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = self.ending.cancelled() => {
+                // Whoever has just come is about to say what for.
+                tokio::select! {
+                    biased;
+                    () = asked.cancelled() => {}
+                    ended = &mut connection => return log(ended),
+                    () = sleep_until(came + FIRST_REQUEST_MAX) => {}
+                    () = self.killed.cancelled() => return,
+                }
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection => ended,
@@ -146,9 +157,7 @@ impl Server {
             }
             () = self.killed.cancelled() => Ok(()),
         };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "connection failed");
-        }
+        log(ended);
     }
 
     /// Answers one request, whatever becomes of the guest.
@@ -237,8 +246,11 @@ impl Server {
         drop(timeout(FINISH_MAX, self.tasks.wait()).await);
     }
 
-    /// Lets requests finish for as long as the grace lasts.
-    async fn drain(&self) -> Ended {
+    /// Lets requests finish for as long as the grace lasts. Those who were sent here before it was known that this ends are still
+    /// taken in.
+    async fn drain(self: &Arc<Self>, listener: TcpListener) -> Ended {
+        drop(timeout(LATE_MAX, self.accept(&listener)).await);
+        drop(listener);
         self.ending.cancel();
         self.tasks.close();
         tokio::select! {
@@ -247,6 +259,12 @@ impl Server {
                 Ended::new(Cause::Killed, "requests were still being answered at the end of the grace period")
             }
         }
+    }
+}
+
+fn log(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection failed");
     }
 }
 
@@ -285,6 +303,12 @@ const TRAPS_MAX: usize = 10;
 
 /// See [`TRAPS_MAX`].
 const TRAP_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long after it has come a client may take until it says what for, where a handler ends meanwhile.
+const FIRST_REQUEST_MAX: Duration = Duration::from_secs(1);
+
+/// How long a handler that ends still takes in those who were sent here by others that did not know.
+const LATE_MAX: Duration = Duration::from_millis(50);
 
 /// How long a container that fails goes on with requests that others sent.
 const FINISH_MAX: Duration = Duration::from_secs(1);

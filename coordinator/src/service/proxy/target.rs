@@ -43,8 +43,19 @@ impl<'a> Named<'a> {
     }
 }
 
+/// Where a request may go, one after the other.
+#[derive(Debug)]
+pub(super) struct Targets {
+    namespace: String,
+    /// Endpoints of a service that were not looked at so far; the last is next.
+    endpoints: Vec<Endpoint>,
+    /// What was found and is left for last: the one pod that was asked for, or pods that are about to go.
+    found: Vec<Target>,
+}
+
 impl ApiService {
-    pub(super) async fn proxy_target(&self, request: &ResourceRequest) -> Result<Target, Status> {
+    /// Looks for what a request means.
+    pub(super) async fn proxy_targets(&self, request: &ResourceRequest) -> Result<Targets, Status> {
         if request.kind.kind == "Node" {
             let message = "proxying to nodes is not served: a node has no API of its own";
             return Err(Status::failure(501, "NotImplemented", message));
@@ -58,19 +69,49 @@ impl ApiService {
                 "https is not spoken with pods, whose traffic travels inside the node's link",
             ));
         }
+        let mut targets =
+            Targets { namespace: request.namespace.clone(), endpoints: Vec::new(), found: Vec::new() };
         match request.kind.kind {
             "Pod" => {
                 let object =
                     ObjectRef { kind: request.kind, namespace: &request.namespace, name: named.name };
                 let pod = self.read(object).await?;
                 let port = if named.port.is_empty() { first_port(&pod) } else { port_number(named.port)? };
-                bound(&pod, port).ok_or_else(|| Status::bad_request("address not allowed"))
+                let target = bound(&pod, port).ok_or_else(|| Status::bad_request("address not allowed"))?;
+                targets.found.push(target);
             }
-            _ => self.service_target(request, &named).await,
+            _ => targets.endpoints = self.service_endpoints(request, &named).await?,
         }
+        Ok(targets)
     }
 
-    async fn service_target(&self, request: &ResourceRequest, named: &Named<'_>) -> Result<Target, Status> {
+    /// The next place to try; `None` when there is no more.
+    pub(super) async fn next_target(&self, targets: &mut Targets) -> Result<Option<Target>, Status> {
+        while let Some(Endpoint { address, pod, port }) = targets.endpoints.pop() {
+            let object = ObjectRef { kind: pod_kind(), namespace: &targets.namespace, name: &pod };
+            let pod = match self.read(object).await {
+                // Somebody's endpoints are not to lead to another's pod.
+                Ok(pod) if has_address(&pod, &address) => pod,
+                Ok(_) => continue,
+                Err(status) if status.code() == 404 => continue,
+                Err(status) => return Err(status),
+            };
+            match bound(&pod, port) {
+                // Its slice does not say so yet, or says it all the same.
+                Some(target) if !pod["metadata"]["deletionTimestamp"].is_null() => targets.found.push(target),
+                Some(target) => return Ok(Some(target)),
+                None => {}
+            }
+        }
+        Ok(targets.found.pop())
+    }
+
+    /// The ready endpoints of a service, in any order.
+    async fn service_endpoints(
+        &self,
+        request: &ResourceRequest,
+        named: &Named<'_>,
+    ) -> Result<Vec<Endpoint>, Status> {
         let object = ObjectRef { kind: request.kind, namespace: &request.namespace, name: named.name };
         let service = self.read(object).await?;
         let port = port_name(&service, named)?;
@@ -85,21 +126,7 @@ impl ApiService {
             endpoints.extend(usable(&served::decode(slices, &item.value, item.mod_revision)?, &port));
         }
         endpoints.shuffle(&mut rand::rng());
-        for Endpoint { address, pod, port } in endpoints {
-            let object = ObjectRef { kind: pod_kind(), namespace: &request.namespace, name: &pod };
-            match self.read(object).await {
-                // Somebody's endpoints are not to lead to another's pod.
-                Ok(pod) if has_address(&pod, &address) => {
-                    if let Some(target) = bound(&pod, port) {
-                        return Ok(target);
-                    }
-                }
-                Ok(_) => {}
-                Err(status) if status.code() == 404 => {}
-                Err(status) => return Err(status),
-            }
-        }
-        Err(Status::service_unavailable(format!("no endpoints available for service {:?}", request.name)))
+        Ok(endpoints)
     }
 }
 

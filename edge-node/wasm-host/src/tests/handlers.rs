@@ -84,6 +84,21 @@ async fn an_idle_handler_stops_at_once() {
 }
 
 #[tokio::test]
+async fn who_came_before_the_end_is_still_answered() {
+    let (running, address) = serve(&workload("http-hello"), guest()).await;
+    let mut early = TcpStream::connect(address).await.unwrap();
+    running.stop.request(Duration::from_secs(60));
+    let late = tokio::spawn(async move { ask(address, "GET", "/late", "").await });
+    early.write_all(b"GET /early HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, early.read_to_string(&mut answer)).await.expect("an answer, and the end").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(late.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+    assert_eq!(running.end().await.cause, Cause::Stopped);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
 async fn repeated_traps_end_the_container() {
     let (running, address) = serve(&program(&handler("unreachable")), guest()).await;
     for _ in 0..10 {
