@@ -15,7 +15,10 @@ mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
-use dunlin_coordinator_core::{View, dispatch::Change, reconciler::Reconciler, view::Liveness};
+use dunlin_coordinator_core::{
+    ObjectKey, View, controllers::autoscaler::Measured, dispatch::Change, reconciler::Reconciler,
+    view::Liveness,
+};
 use dunlin_link::{NodeName, Revision, sealed::ContentKey};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -59,6 +62,7 @@ pub struct Driver {
 struct Inbox {
     liveness: mpsc::Receiver<(NodeName, Liveness)>,
     questions: mpsc::Receiver<Question>,
+    measured: mpsc::Receiver<(ObjectKey, Measured)>,
 }
 
 /// Whether controllers and the scheduler act on what changes.
@@ -122,7 +126,8 @@ impl Driver {
         service.attach_explainer(explainer);
         let figures = Arc::<Figures>::default();
         service.attach_figures(Arc::clone(&figures) as Arc<dyn Collect>);
-        let executor = Executor::new(store.clone(), service, recorder.clone(), pki);
+        let (measure, measured) = mpsc::channel(MEASURED_MAX);
+        let executor = Executor::new(store.clone(), service, recorder.clone(), pki, measure);
         Self {
             store,
             clock,
@@ -135,7 +140,7 @@ impl Driver {
             executor,
             controllers,
             figures,
-            inbox: Inbox { liveness, questions },
+            inbox: Inbox { liveness, questions, measured },
         }
     }
 
@@ -211,6 +216,7 @@ enum Input {
     Changes(Vec<WatchEvent>),
     FellBehind,
     Liveness(NodeName, Liveness),
+    Measured(ObjectKey, Measured),
     Done(Done),
     Question(Question),
     Time,
@@ -229,6 +235,7 @@ impl Control {
                 Input::Changes(events) => self.fold(events).await?,
                 Input::FellBehind => watch = self.load().await?,
                 Input::Liveness(node, liveness) => self.reconciler.heard(node, liveness),
+                Input::Measured(key, measured) => self.reconciler.measured(&key, measured),
                 Input::Done(done) => self.finish(done),
                 Input::Question(question) => question.answer(&mut self.reconciler.view),
                 Input::Time => {}
@@ -262,6 +269,7 @@ impl Control {
             done = self.jobs.next() => Input::Done(done),
             Some((node, liveness)) = inbox.liveness.recv() => Input::Liveness(node, liveness),
             Some(question) = inbox.questions.recv() => Input::Question(question),
+            Some((key, measured)) = inbox.measured.recv() => Input::Measured(key, measured),
             () = time => Input::Time,
         })
     }
@@ -340,6 +348,9 @@ impl Control {
 
 /// Sessions that open or close between two turns; more wait for a moment.
 const LIVENESS_MAX: usize = 1024;
+
+/// Targets of autoscalers that are measured between two turns; more wait for a moment.
+const MEASURED_MAX: usize = 256;
 
 /// The shortest sleep.
 const WAKE_MIN: Duration = Duration::from_millis(1);

@@ -8,6 +8,8 @@ mod client;
 mod clients;
 mod golden;
 mod kubectl;
+mod kubectl_autoscaling;
+mod kubectl_endpoints;
 mod kubectl_golden;
 mod kubectl_pods;
 mod kubectl_sets;

@@ -3,6 +3,7 @@
 //! None of them knows what woke it. An [`Action`] leaves no choice to whoever carries it out, and carrying out a stale one is
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
+pub mod autoscaler;
 pub mod bootstrap_token;
 pub mod certificate_request;
 mod claim;
@@ -162,6 +163,19 @@ pub enum Action {
     },
     /// Give ClusterRoles that are made of others the rules of those.
     AggregateRoles,
+    /// Find out the size of an autoscaler's target, and what its pods use.
+    Measure {
+        /// The autoscaler.
+        key: ObjectKey,
+        /// `apiVersion` of the target.
+        api_version: String,
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// Set the size of an autoscaler's target.
+    Rescale(Box<autoscaler::Rescale>),
     /// Do something for a controller of workloads.
     Workload(Component, WorkloadAction),
     /// Create the `default` ServiceAccount of a namespace.

@@ -3,6 +3,7 @@
 //! Fold changes in with `fold_*` and `forget_*` and sessions with [`Reconciler::heard`]; then, at one `now`, take the keys that are due
 //! from [`Keys`], ask [`Reconciler::plan`] about each, and place what the [`Queue`] pops. Carrying out is the caller's.
 
+mod autoscalers;
 mod budgets;
 mod daemons;
 mod hints;
@@ -22,7 +23,10 @@ use crate::{
     view::{DecodeError, Liveness, ObjectId, PodInfo, Resource},
 };
 
-pub use self::keys::{Failure, Key, Keys};
+pub use self::{
+    autoscalers::Memories,
+    keys::{Failure, Key, Keys},
+};
 
 /// The view, the pods that wait for a node, and what controllers have to be asked about.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub struct Reconciler {
     pub queue: Queue,
     /// What controllers have to be asked about.
     pub keys: Keys,
+    memories: Memories,
 }
 
 /// What a pod needs beyond what is noted already.
@@ -56,7 +61,7 @@ pub enum RootCa {
 impl Reconciler {
     /// Nothing is known but the view's own start.
     pub fn new(view: View) -> Self {
-        Self { view, queue: Queue::default(), keys: Keys::default() }
+        Self { view, queue: Queue::default(), keys: Keys::default(), memories: Memories::default() }
     }
 
     /// Folds in a pod as stored.
@@ -212,7 +217,7 @@ impl Reconciler {
     }
 
     /// What the controllers want for a key.
-    pub fn plan(&self, key: &Key, now: Timestamp) -> Plan {
+    pub fn plan(&mut self, key: &Key, now: Timestamp) -> Plan {
         match key {
             Key::Node(node) => {
                 let mut plan = controllers::node_lifecycle::reconcile(&self.view, node, now);
@@ -235,6 +240,7 @@ impl Reconciler {
                 controllers::certificate_request::reconcile(&self.view, name, now)
             }
             Key::Budget(key) => controllers::disruption::reconcile(&self.view, key, now),
+            Key::Autoscaler(key) => self.plan_autoscaler(key, now),
             Key::Service(service) => {
                 controllers::endpoints::reconcile(&self.view, service, self.keys.failure(key))
             }

@@ -5,6 +5,7 @@
 //! The view never holds whole objects, and never decides anything.
 
 mod affiliation;
+pub(crate) mod autoscaler;
 mod bootstrap_token;
 mod budgets;
 mod certificate_request;
@@ -37,6 +38,7 @@ use dunlin_link::NodeName;
 use jiff::Timestamp;
 
 pub use affiliation::{Affiliation, Controller, Labels};
+pub use autoscaler::{Autoscaler, AutoscalerStatus};
 pub use bootstrap_token::BootstrapToken;
 pub use certificate_request::CertificateRequest;
 pub use claim::{Claim, ClaimOwner, ClaimState};
@@ -54,7 +56,10 @@ pub use pod_affinity::{
     AffinityTerm, PodAffinity, PodTerm, Policy, Selector, SpreadConstraint, WhenUnsatisfiable,
 };
 pub use resource::Resource;
-pub use template::{HostPort, NamedPort, NodeTerm, Operator, PodClaim, PodTemplate, Requirement, Toleration};
+pub use template::{
+    HostPort, NamedPort, NodeTerm, Operator, PodClaim, PodTemplate, Requested, RequestedByContainer,
+    Requirement, Toleration,
+};
 pub use volumes::{BindingMode, VolumeInfo};
 pub use workload::{
     Deployment, DeploymentStatus, Job, JobStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
@@ -96,6 +101,7 @@ pub struct View {
     templates: HashSet<Arc<PodTemplate>>,
     /// The same for labels and controllers.
     affiliations: HashSet<Arc<Affiliation>>,
+    autoscalers: BTreeMap<ObjectKey, Arc<Autoscaler>>,
     budgets: BTreeMap<ObjectKey, Budget>,
     daemon_failures: DaemonFailures,
     /// PersistentVolumeClaims.
@@ -147,6 +153,7 @@ impl View {
             certificate_requests: BTreeMap::new(),
             templates: HashSet::new(),
             affiliations: HashSet::new(),
+            autoscalers: BTreeMap::new(),
             budgets: BTreeMap::new(),
             daemon_failures: DaemonFailures::default(),
             claims: HashMap::new(),

@@ -2,6 +2,7 @@
 //!
 //! Every write names the uid it was decided for, so that a stale one is refused; an object that is gone needs nothing any more.
 
+mod autoscale;
 mod budget;
 mod certificates;
 mod garbage;
@@ -13,7 +14,7 @@ mod workloads;
 use dunlin_api::{Kind, Status, kind};
 use dunlin_coordinator_core::{
     ObjectKey,
-    controllers::Action,
+    controllers::{Action, autoscaler::Measured},
     node_status, pod_status,
     view::{Effect, Resource},
 };
@@ -21,6 +22,7 @@ use dunlin_link::{NodeName, PodUid, Revision};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::{
     events::{Occurrence, Recorder, Regarding, Severity},
@@ -38,6 +40,7 @@ pub(super) struct Executor {
     service: ApiService,
     recorder: Recorder,
     pki: Pki,
+    measured: mpsc::Sender<(ObjectKey, Measured)>,
 }
 
 /// A pod's condition to set.
@@ -50,8 +53,14 @@ pub(super) struct Condition<'a> {
 }
 
 impl Executor {
-    pub(super) fn new(store: Store, service: ApiService, recorder: Recorder, pki: Pki) -> Self {
-        Self { store, service, recorder, pki }
+    pub(super) fn new(
+        store: Store,
+        service: ApiService,
+        recorder: Recorder,
+        pki: Pki,
+        measured: mpsc::Sender<(ObjectKey, Measured)>,
+    ) -> Self {
+        Self { store, service, recorder, pki, measured }
     }
 
     /// Sets a condition of a pod; one that is set already is not written. Says whether it was not.
@@ -130,6 +139,11 @@ impl Executor {
             Action::SignCertificateRequest { name, uid } => self.sign_request(&name, &uid, now).await,
             Action::RemoveCertificateRequest { name, uid } => self.remove_request(&name, &uid).await,
             Action::AggregateRoles => self.aggregate_roles().await,
+            Action::Measure { key, api_version, kind, name } => {
+                self.measure(&key, (&api_version, &kind, &name)).await;
+                Ok(())
+            }
+            Action::Rescale(rescale) => self.rescale(&rescale, now).await,
             Action::Workload(by, action) => self.do_for_workload(by, action, now).await,
         };
         match result {

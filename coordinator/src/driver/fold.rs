@@ -24,6 +24,7 @@ pub(super) enum Kept {
     Namespace,
     /// Only when it expires.
     Event,
+    Autoscaler,
     Budget,
     Claim,
     Service,
@@ -61,6 +62,7 @@ impl Kept {
             ("", "events") => Self::Event,
             ("rbac.authorization.k8s.io", "clusterroles") => Self::ClusterRole,
             ("certificates.k8s.io", "certificatesigningrequests") => Self::CertificateRequest,
+            ("autoscaling", "horizontalpodautoscalers") => Self::Autoscaler,
             ("policy", "poddisruptionbudgets") => Self::Budget,
             ("", "persistentvolumeclaims") => Self::Claim,
             ("", "services") => Self::Service,
@@ -125,6 +127,7 @@ impl Control {
             Kept::Node => self.fold_node(kind, key, json),
             Kept::Namespace => self.fold_namespace(kind, key, json),
             Kept::Event => self.recorder.stored(key, now),
+            Kept::Autoscaler => self.fold_autoscaler(kind, key, json),
             Kept::Budget => self.fold_budget(kind, key, json),
             Kept::Claim => self.fold_claim(kind, key, json),
             Kept::Service | Kept::Slice | Kept::Endpoints => self.fold_of_service(kind, key, json),
@@ -143,6 +146,7 @@ impl Control {
             Kept::Node => self.reconciler.forget_node(&NodeName::new(&*key.name), now),
             Kept::Namespace => self.reconciler.view.delete_namespace(&key.name),
             Kept::Event => self.recorder.removed(key),
+            Kept::Autoscaler => self.reconciler.forget_autoscaler(key),
             Kept::Budget => self.reconciler.view.delete_budget(key),
             Kept::Claim => self.reconciler.forget_claim(key),
             Kept::Service => self.reconciler.forget_service(key),
@@ -216,6 +220,11 @@ impl Control {
 
     pub(super) fn fold_node(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
         let folded = self.reconciler.fold_node(&NodeName::new(&*key.name), json);
+        log_malformed(kind, key, folded);
+    }
+
+    pub(super) fn fold_autoscaler(&mut self, kind: &Kind, key: &ObjectKey, json: &[u8]) {
+        let folded = self.reconciler.fold_autoscaler(key, json);
         log_malformed(kind, key, folded);
     }
 

@@ -24,7 +24,9 @@ impl Control {
         for (name, entry) in self.reconciler.view.nodes() {
             view.set_liveness(name, entry.liveness);
         }
+        let memories = self.reconciler.take_memories();
         self.reconciler = Reconciler::new(view);
+        self.reconciler.remember(memories);
         let mut loading = self.dispatch.loading();
         let mut options =
             ListOptions { prefix: EVERYTHING.to_owned(), after: None, limit: Some(PAGE), at: None };
@@ -87,6 +89,7 @@ impl Control {
             Kept::Namespace => self.fold_namespace(stored.kind, &object, &json),
             Kept::CertificateRequest => self.fold_certificate_request(stored.kind, &object, &json),
             Kept::Event => self.recorder.stored(&object, last_seen(&json).unwrap_or(now)),
+            Kept::Autoscaler => self.fold_autoscaler(stored.kind, &object, &json),
             Kept::Budget => self.fold_budget(stored.kind, &object, &json),
             Kept::Claim => self.fold_claim(stored.kind, &object, &json),
             Kept::Service | Kept::Slice | Kept::Endpoints => {

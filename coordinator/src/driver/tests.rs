@@ -1,5 +1,6 @@
 //! The driver on a real store and a real service: what a user does at one end, a node sees at the other.
 
+mod autoscalers;
 mod budgets;
 mod certificates;
 mod daemon_sets;

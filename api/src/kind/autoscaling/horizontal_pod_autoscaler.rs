@@ -33,7 +33,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::shown("Replicas", "How many pods there are."),
         Column::AGE,
     ],
-    inert: Some("no controller acts on it yet"),
+    inert: None,
     default: defaults,
     prepare_create: |object, _| workload::reset_status(object),
     prepare_update: workload::keep_status,

@@ -25,6 +25,8 @@ pub enum Component {
     EndpointSliceMirroring,
     /// Of Endpoints.
     Endpoints,
+    /// Of HorizontalPodAutoscalers.
+    HorizontalPodAutoscaler,
 }
 
 /// How much an event matters.
@@ -51,6 +53,7 @@ impl Component {
             Self::EndpointSlice => "endpoint-slice-controller",
             Self::EndpointSliceMirroring => "endpoint-slice-mirroring-controller",
             Self::Endpoints => "endpoint-controller",
+            Self::HorizontalPodAutoscaler => "horizontal-pod-autoscaler",
         }
     }
 

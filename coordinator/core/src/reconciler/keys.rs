@@ -31,6 +31,8 @@ pub enum Key {
     CertificateRequest(Arc<str>),
     /// A PodDisruptionBudget and the pods that it guards.
     Budget(ObjectKey),
+    /// A HorizontalPodAutoscaler and its target.
+    Autoscaler(ObjectKey),
     /// A Service with its slices, and the Endpoints of its name.
     Service(ObjectKey),
     /// An object with its owners and dependents.

@@ -117,6 +117,8 @@ pub(super) struct ClaimNameShape {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContainerShape {
     #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
     pub(super) image: String,
     #[serde(default)]
     pub(super) restart_policy: Option<String>,
@@ -150,11 +152,11 @@ pub(super) struct PortShape {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodStatusShape {
     pub(super) phase: Option<String>,
+    pub(super) start_time: Option<Timestamp>,
     #[serde(rename = "podIP")]
     pub(super) pod_ip: String,
     #[serde(rename = "podIPs")]
     pub(super) pod_ips: Vec<AddressShape>,
-    pub(super) start_time: Option<Timestamp>,
     pub(super) nominated_node_name: String,
     pub(super) conditions: Vec<ConditionShape>,
     pub(super) container_statuses: Vec<ContainerStatusShape>,

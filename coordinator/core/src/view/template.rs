@@ -6,7 +6,7 @@ use dunlin_link::pod::Protocol;
 use k8s_openapi::api::core::v1;
 
 use super::{
-    decode::{ContainerShape, PodSpecShape, VolumeShape},
+    decode::{ContainerShape, PodSpecShape, ResourcesShape, VolumeShape},
     node::Effect,
     pod_affinity::{PodAffinity, SpreadConstraint},
 };
@@ -23,6 +23,8 @@ pub struct PodTemplate {
     pub assumed_memory: u64,
     /// Ports on the node's own addresses.
     pub host_ports: Vec<HostPort>,
+    /// What is requested of the processor and of memory, by container.
+    pub requested: Requested,
     /// Ports that containers which keep running give a name, in their order.
     pub named_ports: Vec<NamedPort>,
     /// `spec.nodeSelector`.
@@ -67,6 +69,28 @@ pub struct HostPort {
     pub protocol: Protocol,
     /// The one address it is taken on; `None` is all.
     pub address: Option<IpAddr>,
+}
+
+/// What a pod requests of the processor, in thousandths, and of memory, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Requested {
+    /// For the pod as a whole.
+    pub cpu_milli: Option<u64>,
+    /// For the pod as a whole.
+    pub memory: Option<u64>,
+    /// For the containers that keep running.
+    pub containers: Vec<RequestedByContainer>,
+}
+
+/// What one container requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestedByContainer {
+    /// Its name.
+    pub name: String,
+    /// Thousandths of a processor.
+    pub cpu_milli: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
 }
 
 /// A port of a container that has a name.
@@ -138,6 +162,7 @@ impl PodTemplate {
         let assumed = requests_or_assumed(&spec);
         let host_ports = host_ports(&spec);
         let named_ports = named_ports(&spec);
+        let requested = Requested::of(&spec);
         let (required, preferred) = node_affinity(spec.affinity.node_affinity);
         let containers = spec.init_containers.iter().chain(&spec.containers);
         let images = containers.map(|container| normal_image(&container.image)).collect();
@@ -147,6 +172,7 @@ impl PodTemplate {
             assumed_cpu: assumed.cpu.0,
             assumed_memory: assumed.memory.0,
             host_ports,
+            requested,
             named_ports,
             node_selector: spec.node_selector.into_iter().collect(),
             required,
@@ -161,6 +187,28 @@ impl PodTemplate {
             scheduler_name: spec.scheduler_name.unwrap_or_else(|| crate::scheduler::NAME.to_owned()),
         }
     }
+}
+
+impl Requested {
+    fn of(spec: &PodSpecShape) -> Self {
+        let (cpu_milli, memory) = of_both(&spec.resources);
+        let sidecars = spec
+            .init_containers
+            .iter()
+            .filter(|container| container.restart_policy.as_deref() == Some("Always"));
+        let containers = spec.containers.iter().chain(sidecars).map(|container| {
+            let (cpu_milli, memory) = of_both(&container.resources);
+            RequestedByContainer { name: container.name.clone(), cpu_milli, memory }
+        });
+        Self { cpu_milli, memory, containers: containers.collect() }
+    }
+}
+
+/// What is requested of the processor and of memory, where something is.
+fn of_both(resources: &ResourcesShape) -> (Option<u64>, Option<u64>) {
+    let amounts = Amounts::of(&resources.requests);
+    let has = |name: &str| resources.requests.contains_key(name);
+    (has("cpu").then_some(amounts.cpu.0), has("memory").then_some(amounts.memory.0))
 }
 
 impl Toleration {

@@ -105,7 +105,7 @@ impl Executor {
     }
 
     /// Merges a patch into an object; one that changes nothing is not written.
-    async fn merge(
+    pub(super) async fn merge(
         &self,
         by: Component,
         id: &ObjectId,
@@ -207,7 +207,7 @@ impl Executor {
     }
 
     /// Says something about an object.
-    fn tell(
+    pub(super) fn tell(
         &self,
         by: Component,
         (about, uid): (&ObjectId, &str),
