@@ -238,7 +238,7 @@ metadata: {name: web, labels: {tier: front}}
 spec:
   type: NodePort
   selector: {app: web}
-  ports: [{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: http}]
+  ports: [{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 8081}]
   externalIPs: [192.0.2.4]
 ---
 apiVersion: v1
