@@ -11,10 +11,7 @@ mod slab;
 pub(crate) mod terms;
 pub(crate) mod topology;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use dunlin_link::NodeName;
 
@@ -93,7 +90,42 @@ pub(crate) struct Nominee {
 #[derive(Debug, Default)]
 struct Order {
     slots: Arc<[Slot]>,
+    /// Whether `shuffled` changed since.
     stale: bool,
+    shuffled: Vec<(u64, Slot)>,
+    by_name: Vec<Slot>,
+}
+
+impl Order {
+    fn insert(&mut self, slot: Slot, nodes: &mut [Node]) {
+        let (shuffled, named) = self.places(slot, nodes);
+        self.shuffled.insert(shuffled, (shuffle_key(nodes[slot.index()].name.as_str()), slot));
+        self.by_name.insert(named, slot);
+        self.renumber(named, nodes);
+    }
+
+    fn remove(&mut self, slot: Slot, nodes: &mut [Node]) {
+        let (shuffled, named) = self.places(slot, nodes);
+        self.shuffled.remove(shuffled);
+        self.by_name.remove(named);
+        self.renumber(named, nodes);
+    }
+
+    /// Where a node is, or is to be, in either list.
+    fn places(&self, slot: Slot, nodes: &[Node]) -> (usize, usize) {
+        let name = &nodes[slot.index()].name;
+        let key = shuffle_key(name.as_str());
+        let before = |(other, slot): &(u64, Slot)| (*other, &nodes[slot.index()].name) < (key, name);
+        let named = self.by_name.partition_point(|slot| nodes[slot.index()].name < *name);
+        (self.shuffled.partition_point(before), named)
+    }
+
+    fn renumber(&mut self, from: usize, nodes: &mut [Node]) {
+        self.stale = true;
+        for (rank, slot) in (0_u32..).zip(&self.by_name).skip(from) {
+            nodes[slot.index()].rank = rank;
+        }
+    }
 }
 
 impl Slot {
@@ -110,12 +142,15 @@ impl Snapshot {
         let moved = node.info.as_ref().is_none_or(|before| {
             before.labels != info.labels || before.taints != info.taints || before.name != info.name
         });
-        self.order.stale |= node.info.is_none();
+        let came = node.info.is_none();
         self.forget_images(slot);
         if moved {
             self.detach(slot);
         }
         self.nodes[slot.index()].info = Some(Arc::clone(info));
+        if came {
+            self.order.insert(slot, &mut self.nodes);
+        }
         if moved {
             self.attach(slot);
         }
@@ -130,8 +165,9 @@ impl Snapshot {
         let Some(slot) = self.slots.get(name).copied() else { return };
         self.forget_images(slot);
         self.detach(slot);
-        self.nodes[slot.index()].info = None;
-        self.order.stale = true;
+        if self.nodes[slot.index()].info.take().is_some() {
+            self.order.remove(slot, &mut self.nodes);
+        }
         self.touch(slot);
         self.leave(slot);
     }
@@ -202,7 +238,8 @@ impl Snapshot {
     /// Nodes that exist, in the order in which they are looked at.
     pub(crate) fn order(&mut self) -> Arc<[Slot]> {
         if self.order.stale {
-            self.reorder();
+            self.order.stale = false;
+            self.order.slots = self.order.shuffled.iter().map(|(_, slot)| *slot).collect();
         }
         Arc::clone(&self.order.slots)
     }
@@ -381,24 +418,6 @@ impl Snapshot {
                 }
             }
         }
-    }
-
-    fn reorder(&mut self) {
-        let exists = |(_, node): &(usize, &Node)| node.info.is_some();
-        let numbered = self.nodes.iter().enumerate().filter(exists);
-        let by_name: BTreeMap<&NodeName, Slot> = numbered
-            .map(|(index, node)| (&node.name, Slot(u32::try_from(index).unwrap_or(u32::MAX))))
-            .collect();
-        let mut shuffled: Vec<(u64, Slot)> =
-            by_name.iter().map(|(name, slot)| (shuffle_key(name.as_str()), *slot)).collect();
-        let by_name: Vec<Slot> = by_name.into_values().collect();
-        for (rank, slot) in (0_u32..).zip(by_name) {
-            self.nodes[slot.index()].rank = rank;
-        }
-        // Stable, so that equal keys stay in the order of names.
-        shuffled.sort_by_key(|(key, _)| *key);
-        self.order = Order { slots: shuffled.into_iter().map(|(_, slot)| slot).collect(), stale: false };
-        self.start = 0;
     }
 
     /// Drops what was derived from labels of namespaces.
