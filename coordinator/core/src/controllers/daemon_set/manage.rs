@@ -40,7 +40,7 @@ pub(super) fn places(look: &mut Look<'_>, places: &Places) -> bool {
 
 /// Finds what is too much on a node that may have a pod. Whether no pod is left.
 fn keep<'a>(look: &mut Look<'_>, node: &NodeName, place: &'a Place, doomed: &mut Vec<&'a Pod>) -> bool {
-    let mut running = Vec::new();
+    let (mut running, mut is_held_back) = (Vec::new(), false);
     for pod in place.pods.iter().filter(|(_, pod)| pod.deletion.is_none()) {
         let (key, info) = pod;
         match info.phase {
@@ -48,6 +48,7 @@ fn keep<'a>(look: &mut Look<'_>, node: &NodeName, place: &'a Place, doomed: &mut
                 if let Some(due) =
                     look.view.daemon_failures().due(&look.set.meta.uid, node).filter(|due| *due > look.now)
                 {
+                    is_held_back = true;
                     look.plan.wake_at(due);
                     continue;
                 }
@@ -69,7 +70,8 @@ fn keep<'a>(look: &mut Look<'_>, node: &NodeName, place: &'a Place, doomed: &mut
     } else {
         doomed.extend(running.iter().skip(1));
     }
-    running.is_empty()
+    // Beside one that failed and is kept for a while none comes either: each would fail as soon, and they would be ever more.
+    running.is_empty() && !is_held_back
 }
 
 /// One of the newest revision may stand beside an older one, as long as the older serves and the newer does not yet.

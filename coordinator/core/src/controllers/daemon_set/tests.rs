@@ -179,6 +179,18 @@ fn failed_pods_are_replaced_ever_later_and_those_that_succeeded_at_once() {
 }
 
 #[test]
+fn pods_that_fail_at_once_do_not_pile_up_where_two_may_stand() {
+    let spec = json!({ "updateStrategy": { "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } } });
+    let mut world = running(1, &spec);
+    for _ in 0..3 {
+        world.run_all("agent-");
+        world.end("agent-", 1, 1);
+        world.reap();
+    }
+    assert_eq!(pods(&world), ["n1 i:1"]);
+}
+
+#[test]
 fn a_rollout_takes_one_after_the_other() {
     let mut world = running(3, &json!({}));
     world.apply(set("i:2", &json!({})));
