@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 
 use dunlin_api::{Kind, Status, kind};
 use dunlin_coordinator_core::{
-    dispatch::tombstone_key, node_identity, node_status, pod_status, view::Liveness,
+    dispatch::tombstone_key, node_identity, node_lease, node_status, pod_status, view::Liveness,
 };
 use dunlin_link::{
     NodeName, PodUid,
@@ -69,6 +69,7 @@ impl Intake {
 
     /// A node's session opened: registers or updates its Node object and marks it Ready.
     pub async fn connected(&self, node: &NodeName, facts: NodeFacts) {
+        self.inner.service.contacts().opened(node);
         self.tell(node, Liveness::Live).await;
         if let Err(status) = self.inner.register(node, &facts).await {
             tracing::error!(%node, error = status.message(), "a node cannot be registered");
@@ -89,7 +90,9 @@ impl Intake {
     /// The node's current session ended or fell silent.
     pub async fn disconnected(&self, node: &NodeName) {
         self.inner.statics.forget(node);
-        self.tell(node, Liveness::Silent(self.inner.clock.now())).await;
+        let now = self.inner.clock.now();
+        self.inner.service.contacts().closed(node, now);
+        self.tell(node, Liveness::Silent(now)).await;
     }
 
     /// The node says which static pods it has.
@@ -205,15 +208,34 @@ impl Inner {
             Err(ModifyError::Gone(_)) => {
                 let fresh = node_status::new_node(node, facts, now);
                 self.service.create(&user, node_kind(), "", fresh).await?;
-                self.service.modify(&user, object, "status", None, merge_status).await?;
-                Ok(())
+                let stored = self.service.modify(&user, object, "status", None, merge_status).await?;
+                self.lease(node, &stored).await
             }
             Err(error) => Err(error.into()),
             Ok(_) => {
                 let merge_labels = |stored: &mut Value| node_status::merge_labels(stored, node, facts);
-                self.service.modify(&user, object, "", None, merge_labels).await?;
-                Ok(())
+                let stored = self.service.modify(&user, object, "", None, merge_labels).await?;
+                self.lease(node, &stored).await
             }
+        }
+    }
+
+    /// Sees to it that the node has its Lease, as kubelets have theirs. It is written once; reading it renews it.
+    async fn lease(&self, node: &NodeName, stored: &Value) -> Result<(), Status> {
+        let (user, kind, now) = (User::node(node), node_lease::kind(), self.clock.now());
+        let uid = stored["metadata"]["uid"].as_str().unwrap_or_default();
+        let object = ObjectRef { kind, namespace: node_lease::NAMESPACE, name: node.as_str() };
+        match self.service.get(&user, object).await {
+            Ok(lease) if node_lease::is_of(&lease, uid) => Ok(()),
+            Ok(_) => {
+                let claim = |lease: &mut Value| node_lease::claim(lease, node, uid, now);
+                self.service.modify(&user, object, "", None, claim).await.map(drop).map_err(Status::from)
+            }
+            Err(status) if status.code() == NOT_FOUND => {
+                let lease = node_lease::of(node, uid, now);
+                self.service.create(&user, kind, node_lease::NAMESPACE, lease).await.map(drop)
+            }
+            Err(status) => Err(status),
         }
     }
 
@@ -334,6 +356,9 @@ pub(crate) fn pod_kind() -> &'static Kind {
 pub(crate) fn node_kind() -> &'static Kind {
     kind::by_kind("v1", "Node").expect("the registry has nodes")
 }
+
+/// Code of a status.
+const NOT_FOUND: u16 = 404;
 
 /// Writes of one batch under way at once: enough to share the store's flushes, few enough to leave room for others.
 const WRITES_IN_FLIGHT_MAX: usize = 128;

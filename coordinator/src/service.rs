@@ -15,6 +15,7 @@ mod clock;
 mod cluster;
 mod companions;
 mod components;
+mod contacts;
 mod continue_token;
 mod create;
 mod delete;
@@ -116,6 +117,7 @@ struct Inner {
     store: Store,
     clock: Clock,
     endpoints: LocalEndpoints,
+    contacts: contacts::Contacts,
     held: held::HeldPods,
     /// Who may do what.
     roles: Arc<followed::Followed<Index>>,
@@ -175,6 +177,7 @@ impl ApiService {
             store,
             clock,
             endpoints: LocalEndpoints::default(),
+            contacts: contacts::Contacts::default(),
             held: held::HeldPods::default(),
             priority_classes: followed::Followed::new(stored::group_prefix("scheduling.k8s.io")),
             roles: Arc::new(followed::Followed::new(stored::group_prefix(authorizer::GROUP))),

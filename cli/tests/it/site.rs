@@ -232,6 +232,16 @@ impl Machine {
         drop(self.agent.take().unwrap());
     }
 
+    /// Lets the agent stand still, which to the coordinator is a cut link; what it has started goes on.
+    pub(crate) fn freeze_agent(&self) {
+        self.agent.as_ref().unwrap().signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw_agent(&self) {
+        self.agent.as_ref().unwrap().signal(Signal::CONT);
+    }
+
     /// Ends the runner in the same way, and waits until it is gone. An agent that runs may have started another by then.
     pub(crate) fn kill_runner(&self) {
         let runner = self.runner().unwrap();
@@ -254,6 +264,11 @@ impl Machine {
                 && arguments.any(|argument| argument == socket.as_os_str().as_encoded_bytes())
         });
         pid.and_then(Pid::from_raw)
+    }
+
+    /// The node that it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the agent logged.
@@ -297,6 +312,13 @@ impl Process {
         let log = File::options().create(true).append(true).open(log).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         Self(command.spawn().unwrap())
+    }
+}
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 }
 

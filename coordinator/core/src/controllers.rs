@@ -3,6 +3,7 @@
 //! None of them knows what woke it. An [`Action`] leaves no choice to whoever carries it out, and carrying out a stale one is
 //! harmless: each names the object's uid. A [`Plan`] also says when to ask again although nothing changed.
 
+pub(crate) mod auto_rollback;
 pub mod autoscaler;
 pub mod bootstrap_token;
 pub mod certificate_request;
@@ -19,6 +20,7 @@ mod history;
 pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
+mod offline;
 pub mod pod_gc;
 pub mod replica_set;
 pub mod root_ca;
@@ -81,8 +83,10 @@ pub enum Action {
     MarkPodFound(ObjectKey, PodUid),
     /// Delete a pod because of a taint, after a condition `DisruptionTarget` that says so.
     Evict(ObjectKey, PodUid),
+    /// Say that the eviction of a pod is off: the taint is gone.
+    CancelEviction(ObjectKey, PodUid),
     /// Remove a pod that no node will ever report on, at once.
-    Remove(ObjectKey, PodUid),
+    Remove(ObjectKey, PodUid, pod_gc::Removal),
     /// Delete every object of a kind in a namespace.
     DeleteAll {
         /// The namespace.

@@ -129,6 +129,22 @@ pub fn mark_node_lost(pod: &mut Value, now: Timestamp) -> bool {
     ready && set_condition(pod, "Ready", ("False", REASON_NODE_LOST, ""), now)
 }
 
+/// What makes a pod Failed that nobody will report on any more, as a strategic merge patch, with a condition that says why if there is
+/// something to say.
+pub fn failure_patch(uid: &str, why: Option<(&str, &str)>, now: Timestamp) -> Value {
+    let mut status = json!({ "phase": "Failed" });
+    if let Some((reason, message)) = why {
+        status["conditions"] = json!([{
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": seconds(now),
+        }]);
+    }
+    json!({ "metadata": { "uid": uid }, "status": status })
+}
+
 /// Takes [`mark_node_lost`] back for a pod whose node is heard of again. Says whether the pod changed.
 pub fn mark_node_found(pod: &mut Value, now: Timestamp) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
@@ -258,7 +274,7 @@ const OWNED: [(PodConditionKind, &str); 5] = [
 const ENDED_BY_NODE: [&str; 2] = ["Evicted", "Terminated"];
 
 /// Reason of `Ready` on pods whose node is not heard of.
-pub(crate) const REASON_NODE_LOST: &str = "NodeStatusUnknown";
+pub(crate) const REASON_NODE_LOST: &str = "NodeNotReady";
 
 #[cfg(test)]
 mod tests;

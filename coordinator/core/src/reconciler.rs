@@ -91,7 +91,16 @@ impl Reconciler {
     /// # Errors
     /// When it cannot be decoded; nothing changes then.
     pub fn fold_node(&mut self, node: &NodeName, json: &[u8]) -> Result<(), DecodeError> {
+        let was_offline = self.view.is_offline(node);
         let before = self.view.apply_node(node, json)?;
+        if was_offline != self.view.is_offline(node) {
+            self.touch_rollouts();
+        }
+        // Whoever is the next of its zone to be given up may be now.
+        let info = self.view.node(node).and_then(|entry| entry.info.as_ref());
+        if let Some(next) = info.and_then(|info| self.view.zones().of(info).next()) {
+            self.keys.touch(Key::Node(next.clone()));
+        }
         let after = self.view.node(node).and_then(|entry| entry.info.clone());
         self.touch_services_on(node, before.as_deref(), after.as_deref());
         if let Some(after) = &after {
@@ -184,7 +193,11 @@ impl Reconciler {
 
     /// Forgets a node.
     pub fn forget_node(&mut self, node: &NodeName, now: Timestamp) {
+        let was_offline = self.view.is_offline(node);
         let before = self.view.delete_node(node, now);
+        if was_offline {
+            self.touch_rollouts();
+        }
         self.touch_services_on(node, before.as_deref(), None);
         self.forget_daemons_of(node, before.as_deref());
         // One domain less may be all that spreading waits for.

@@ -43,7 +43,7 @@ use self::{
     verdicts::{Table, Verdict, judge},
     volumes::Volumes,
 };
-use crate::view::{ObjectKey, PodInfo, PodTerm, View};
+use crate::view::{NodeInfo, ObjectKey, PodInfo, PodTemplate, PodTerm, View};
 
 /// `spec.schedulerName` of pods that name none.
 pub const NAME: &str = "default-scheduler";
@@ -60,6 +60,11 @@ pub const REASON_PREEMPTED: &str = "PreemptionByScheduler";
 /// Whether pods with this `spec.schedulerName` are placed here.
 pub fn is_ours(scheduler_name: &str) -> bool {
     profile::of(scheduler_name).is_some()
+}
+
+/// Whether a pod's node selector and required node affinity admit a node, whatever else keeps the pod off it now.
+pub(crate) fn is_admitted(template: &PodTemplate, node: &NodeInfo) -> bool {
+    affinity::required_matches(template, node)
 }
 
 /// Whether a node by itself could take a pod that waits.

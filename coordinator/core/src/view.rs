@@ -25,6 +25,7 @@ pub mod services;
 mod template;
 mod volumes;
 pub mod workload;
+pub mod zones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -65,6 +66,7 @@ pub use workload::{
     Deployment, DeploymentStatus, Job, JobStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
 };
 
+use self::zones::Zones;
 use crate::{
     budget::Budget,
     scheduler::{Losses, Snapshot},
@@ -87,6 +89,9 @@ pub struct View {
     node_grace: Duration,
     pods: BTreeMap<ObjectKey, Arc<PodInfo>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
+    zones: Zones,
+    /// Those of them whose object says that nothing is heard of them.
+    offline: BTreeSet<NodeName>,
     namespaces: BTreeMap<Arc<str>, NamespaceInfo>,
     /// Objects per namespace and kind, so that a namespace's end is known without holding them.
     contents: HashMap<Arc<str>, BTreeMap<Resource, usize>>,
@@ -145,6 +150,8 @@ impl View {
             node_grace,
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            zones: Zones::default(),
+            offline: BTreeSet::new(),
             namespaces: BTreeMap::new(),
             contents: HashMap::new(),
             default_accounts: HashSet::new(),
@@ -240,15 +247,25 @@ impl View {
     pub fn apply_node(&mut self, name: &NodeName, json: &[u8]) -> Result<Option<Arc<NodeInfo>>, DecodeError> {
         let info = Arc::new(NodeInfo::decode(name.clone(), json)?);
         self.snapshot.apply_node(&info);
-        let entry = self.entry(name);
-        entry.missing_since = None;
-        Ok(entry.info.replace(info))
+        if info.is_offline() {
+            self.offline.insert(name.clone());
+        } else {
+            self.offline.remove(name);
+        }
+        let mut before = None;
+        self.change_entry(name, |entry| {
+            entry.missing_since = None;
+            before = entry.info.replace(info);
+        });
+        Ok(before)
     }
 
     /// Forgets a node; its pods stay, bound to a name without a node since `now`.
     pub fn delete_node(&mut self, name: &NodeName, now: Timestamp) -> Option<Arc<NodeInfo>> {
         self.snapshot.delete_node(name);
+        self.offline.remove(name);
         let entry = self.nodes.get_mut(name)?;
+        self.zones.remove(name, entry);
         let before = entry.info.take();
         if !entry.pods.is_empty() {
             entry.missing_since = Some(now);
@@ -260,7 +277,7 @@ impl View {
 
     /// Sets what is known of a node's session.
     pub fn set_liveness(&mut self, name: &NodeName, liveness: Liveness) {
-        self.entry(name).liveness = liveness;
+        self.change_entry(name, |entry| entry.liveness = liveness);
     }
 
     /// Objects that controllers look after, to fold changes in.
@@ -351,6 +368,26 @@ impl View {
         self.nodes.iter()
     }
 
+    /// Nodes by zone.
+    pub fn zones(&self) -> &Zones {
+        &self.zones
+    }
+
+    /// Whether a node's object says that nothing is heard of it.
+    pub fn is_offline(&self, name: &NodeName) -> bool {
+        self.offline.contains(name)
+    }
+
+    /// Whether that is so of any node.
+    pub fn has_offline_nodes(&self) -> bool {
+        !self.offline.is_empty()
+    }
+
+    /// The nodes of which it is so, by name.
+    pub fn offline_nodes(&self) -> impl Iterator<Item = &NodeName> {
+        self.offline.iter()
+    }
+
     /// Pods that ended, the oldest first.
     pub fn finished(&self) -> &BTreeSet<(Timestamp, ObjectKey)> {
         &self.finished
@@ -359,6 +396,15 @@ impl View {
     /// Pods being deleted that were never bound.
     pub fn unassigned_deleting(&self) -> impl Iterator<Item = &ObjectKey> {
         self.unassigned_deleting.iter()
+    }
+
+    /// Changes what is known of a node itself, in step with what is known of its zone.
+    fn change_entry(&mut self, name: &NodeName, change: impl FnOnce(&mut NodeEntry)) {
+        let started = self.started;
+        let entry = self.nodes.entry(name.clone()).or_insert_with(|| NodeEntry::unverified(started));
+        self.zones.remove(name, entry);
+        change(entry);
+        self.zones.add(name, entry);
     }
 
     fn entry(&mut self, name: &NodeName) -> &mut NodeEntry {

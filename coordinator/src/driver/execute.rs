@@ -7,6 +7,7 @@ mod budget;
 mod certificates;
 mod garbage;
 mod namespace;
+mod nodes;
 pub(super) mod scheduling;
 mod security;
 mod workloads;
@@ -15,8 +16,8 @@ use dunlin_api::{Kind, Status, kind};
 use dunlin_coordinator_core::{
     ObjectKey,
     controllers::{Action, autoscaler::Measured},
-    node_status, pod_status,
-    view::{Effect, Resource},
+    pod_status,
+    view::Resource,
 };
 use dunlin_link::{NodeName, PodUid, Revision};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream};
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
-    events::{Occurrence, Recorder, Regarding, Severity},
+    events::Recorder,
     pki::Pki,
     service::{
         ApiService, ObjectRef, User,
@@ -107,16 +108,16 @@ impl Executor {
     async fn one(&self, action: Action, now: Timestamp) -> Result<(), Status> {
         let result = match action {
             Action::MarkNodeUnknown { node, uid } => self.mark_node_unknown(&node, &uid, now).await,
-            Action::MarkNodeKnown { node, uid } => {
-                self.change_node(&node, "status", &uid, |node| node_status::mark_known(node, now)).await
-            }
+            Action::MarkNodeKnown { node, uid } => self.mark_node_known(&node, &uid, now).await,
             Action::Taint { node, uid, add, remove } => self.taint(&node, &uid, &add, &remove, now).await,
-            Action::MarkPodLost(key, uid) => self.mark_pod(&key, &uid, now, pod_status::mark_node_lost).await,
-            Action::MarkPodFound(key, uid) => {
-                self.mark_pod(&key, &uid, now, pod_status::mark_node_found).await
-            }
+            Action::MarkPodLost(key, uid) => self.mark_pod_lost(&key, &uid, now).await,
+            Action::MarkPodFound(key, uid) => self.mark_pod_found(&key, &uid, now).await,
             Action::Evict(key, uid) => self.evict(&key, &uid, now).await,
-            Action::Remove(key, uid) => self.remove_pod(&key, &uid).await,
+            Action::CancelEviction(key, uid) => {
+                self.tell_eviction(&key, &uid, format!("Cancelling deletion of Pod {key}"), now);
+                Ok(())
+            }
+            Action::Remove(key, uid, why) => self.remove_pod(&key, &uid, why, now).await,
             Action::DeleteAll { namespace, resource } => self.delete_all(&namespace, resource).await,
             Action::TellRemains { name, uid, resources } => {
                 self.tell_remains(&name, &uid, &resources, now).await
@@ -151,68 +152,6 @@ impl Executor {
             Err(status) if status.code() == NOT_FOUND || status.code() == CONFLICT => Ok(()),
             result => result,
         }
-    }
-
-    async fn mark_pod(
-        &self,
-        key: &ObjectKey,
-        uid: &PodUid,
-        now: Timestamp,
-        mark: fn(&mut Value, Timestamp) -> bool,
-    ) -> Result<(), Status> {
-        self.change_pod(&node_controller(), key, uid, |pod| mark(pod, now)).await
-    }
-
-    /// Removes a pod at once.
-    async fn remove_pod(&self, key: &ObjectKey, uid: &PodUid) -> Result<(), Status> {
-        let options = json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid.as_str() } });
-        self.delete_pod(&User::controller("pod-garbage-collector"), key, options).await
-    }
-
-    async fn mark_node_unknown(&self, node: &NodeName, uid: &str, now: Timestamp) -> Result<(), Status> {
-        let mark = |node: &mut Value| node_status::mark_unknown(node, now);
-        self.change_node(node, "status", uid, mark).await?;
-        let message = format!("Node {node} status is now: NodeNotReady");
-        self.tell_node(node, uid, (Severity::Normal, "NodeNotReady", message), now);
-        Ok(())
-    }
-
-    async fn taint(
-        &self,
-        node: &NodeName,
-        uid: &str,
-        add: &[(&str, Effect)],
-        remove: &[(&str, Effect)],
-        now: Timestamp,
-    ) -> Result<(), Status> {
-        let change = |node: &mut Value| node_status::change_taints(node, add, remove, now);
-        self.change_node(node, "", uid, change).await
-    }
-
-    async fn evict(&self, key: &ObjectKey, uid: &PodUid, now: Timestamp) -> Result<(), Status> {
-        let message = "Taint manager: deleting due to NoExecute taint";
-        let condition =
-            Condition { kind: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager", message };
-        self.set_condition(key, uid, condition, now, &node_controller()).await?;
-        self.recorder.record(Occurrence {
-            user: node_controller(),
-            regarding: Regarding {
-                api_version: "v1".into(),
-                kind: "Pod",
-                namespace: key.namespace.to_string(),
-                name: key.name.to_string(),
-                uid: uid.as_str().to_owned(),
-                field_path: String::new(),
-            },
-            severity: Severity::Normal,
-            reason: "TaintManagerEviction".to_owned(),
-            message: format!("Marking for deletion Pod {key}"),
-            component: "taint-eviction-controller",
-            host: String::new(),
-            at: now,
-        });
-        let options = json!({ "preconditions": { "uid": uid.as_str() } });
-        self.delete_pod(&node_controller(), key, options).await
     }
 
     async fn delete_all(&self, namespace: &str, resource: Resource) -> Result<(), Status> {
@@ -274,53 +213,6 @@ impl Executor {
             .map(drop)
             .map_err(Status::from)
     }
-
-    async fn change_node(
-        &self,
-        node: &NodeName,
-        subresource: &str,
-        uid: &str,
-        change: impl FnMut(&mut Value) -> bool + Send,
-    ) -> Result<(), Status> {
-        let object = ObjectRef { kind: by_kind("Node"), namespace: "", name: node.as_str() };
-        self.service
-            .modify(&node_controller(), object, subresource, Some(uid), change)
-            .await
-            .map(drop)
-            .map_err(Status::from)
-    }
-
-    fn tell_node(
-        &self,
-        node: &NodeName,
-        uid: &str,
-        (severity, reason, message): (Severity, &str, String),
-        now: Timestamp,
-    ) {
-        let regarding = Regarding {
-            api_version: "v1".into(),
-            kind: "Node",
-            namespace: String::new(),
-            name: node.as_str().to_owned(),
-            uid: uid.to_owned(),
-            field_path: String::new(),
-        };
-        self.recorder.record(Occurrence {
-            user: node_controller(),
-            regarding,
-            severity,
-            reason: reason.to_owned(),
-            message,
-            component: "node-controller",
-            host: String::new(),
-            at: now,
-        });
-    }
-}
-
-/// Who looks after nodes and evicts from them.
-fn node_controller() -> User {
-    User::controller("node-controller")
 }
 
 fn by_kind(name: &str) -> &'static Kind {

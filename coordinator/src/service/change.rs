@@ -50,7 +50,8 @@ impl ApiService {
     /// The current object.
     pub(super) async fn read(&self, object: ObjectRef<'_>) -> Result<Value, Status> {
         let found = self.read_value(object).await?;
-        let found = found.ok_or_else(|| Status::not_found(object.kind, object.name))?;
+        let mut found = found.ok_or_else(|| Status::not_found(object.kind, object.name))?;
+        self.renew_lease(object.kind, &mut found);
         decode(&found)
     }
 

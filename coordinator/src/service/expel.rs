@@ -62,6 +62,7 @@ impl ApiService {
         {
             tracing::info!(node = object.name, "a node was removed; its machine has to join again");
             let node = NodeName::new(object.name);
+            self.contacts().forget(&node);
             if let Some(tokens) = self.inner.attached.tokens.get() {
                 tokens.expelled(&node);
             }

@@ -85,11 +85,12 @@ impl ApiService {
             extent,
             ListOptions { prefix: range.prefix.clone(), after, limit: list.limit, at },
         );
-        let (page, is_filtered) = match searched.await {
+        let (mut page, is_filtered) = match searched.await {
             Ok(found) => found,
             Err(Failure::Refused(status)) => return Err(status),
             Err(Failure::Store(error)) => return Err(explain(error, &list.at, &prefix)),
         };
+        page.items.iter_mut().for_each(|item| self.renew_lease(request.kind, item));
         let token = match page.items.last() {
             Some(last) if page.more => {
                 let next = ContinueToken { revision: Some(page.revision), after: last.key.clone() };

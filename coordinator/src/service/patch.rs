@@ -47,9 +47,10 @@ impl ApiService {
         &self,
         user: &User,
         object: ObjectRef<'_>,
+        subresource: &str,
         patch: &Value,
     ) -> Result<Value, Status> {
-        let request = object.request(Verb::Patch, "");
+        let request = object.request(Verb::Patch, subresource);
         let (kind, body) = (PatchKind::Strategic, patch.to_string());
         let options = WriteOptions::internal(user);
         let patched = self.patch_with(user, &request, kind, body.as_bytes(), &options).await?;

@@ -239,7 +239,8 @@ impl Watcher {
             limit: Some(INITIAL_CHUNK),
             at: Some(initial.revision),
         };
-        let page = self.service.store().list_part(options).await.map_err(store_failed)?;
+        let mut page = self.service.store().list_part(options).await.map_err(store_failed)?;
+        page.items.iter_mut().for_each(|item| self.service.renew_lease(self.request.kind, item));
         let after = page.items.last().map(|item| item.key.clone());
         let range = &self.range;
         for item in page.items.into_iter().filter(|item| !range.is_one || item.key == range.prefix) {

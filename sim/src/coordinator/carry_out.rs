@@ -170,7 +170,7 @@ fn act(action: Action, then: Then, plant: Option<Plant>, now: Timestamp) -> Op {
             let wish = wish(None, Some(uid), Stop::Ordered);
             Op::new(keys::pod(&key), then, move |current| delete(Manner::Pod, current, &wish, now))
         }
-        Action::Remove(key, uid) => {
+        Action::Remove(key, uid, _) => {
             let wish = wish(Some(0), Some(uid), Stop::Ordered);
             Op::new(keys::pod(&key), then, move |current| delete(Manner::Pod, current, &wish, now))
         }

@@ -88,6 +88,7 @@ fn set_template_generation(object: &mut Value, generation: i64) {
 }
 
 fn validate(object: &Value, errors: &mut Vec<FieldError>) {
+    super::rollout_annotations::check(object, errors);
     let (spec, field) = (&object["spec"], Path::new("spec"));
     let (selector, selector_field) = (&spec["selector"], field.child("selector"));
     label_selector::check(selector, &selector_field, errors);

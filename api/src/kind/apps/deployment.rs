@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::rollout_annotations;
 use crate::{
     field::{FieldError, Path},
     kind::{
@@ -42,7 +43,11 @@ pub(in crate::kind) static KIND: Kind = Kind {
     validate,
     validate_update: workload::check_selector_stays,
     validate_status,
-    warnings: workload::warnings,
+    warnings: |object| {
+        let mut warnings = workload::warnings(object);
+        warnings.extend(rollout_annotations::warnings(object));
+        warnings
+    },
     warns: Warns::OnNewGenerations,
     row,
     ..Kind::BASE
@@ -65,6 +70,7 @@ fn defaults(object: &mut Value) {
 
 fn validate(object: &Value, errors: &mut Vec<FieldError>) {
     let (spec, field) = (&object["spec"], Path::new("spec"));
+    rollout_annotations::check(object, errors);
     check_counts(spec, &["replicas"], &field, errors);
     workload::check_selector(spec, "deployment", "invalid label selector", errors);
     workload::check_lasting_template(spec, "ReplicaSet", errors);

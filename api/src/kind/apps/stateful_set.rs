@@ -79,6 +79,7 @@ fn defaults(object: &mut Value) {
 }
 
 fn validate(object: &Value, errors: &mut Vec<FieldError>) {
+    super::rollout_annotations::check(object, errors);
     let (spec, field) = (&object["spec"], Path::new("spec"));
     let policy = text(spec, "podManagementPolicy");
     if !["OrderedReady", "Parallel"].contains(&policy) {

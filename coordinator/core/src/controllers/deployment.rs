@@ -7,6 +7,7 @@ mod history;
 mod progress;
 mod proportion;
 mod recreate;
+mod rollback;
 mod rolling;
 mod sets;
 mod status;
@@ -19,13 +20,15 @@ use serde_json::json;
 use self::sets::{Set, Sets};
 use super::{
     Action, Plan, WorkloadAction,
+    auto_rollback::Verdict,
     create::{Blueprint, Creation},
+    offline,
     tell::{Component, Severity},
 };
 use crate::{
     ObjectKey,
     reconciler::Failure,
-    view::{Deployment, ObjectId, Strategy, View, workload::DEPLOYMENTS},
+    view::{Deployment, DeploymentStatus, ObjectId, PodInfo, Strategy, View, workload::DEPLOYMENTS},
 };
 
 /// What to do about a Deployment.
@@ -37,10 +40,14 @@ pub fn reconcile(view: &View, key: &ObjectKey, failure: Option<&Failure>, now: T
         rollout.finish_status();
         return rollout.plan;
     }
+    if rollback::advance(&mut rollout) == rollback::Next::Wait {
+        return rollout.plan;
+    }
+    rollout.sets.look_at_nodes(view, rollout.offline);
     if deployment.paused || rollout.sets.are_to_be_scaled(deployment) {
         rollout.rescale();
     } else if deployment.strategy == Strategy::Recreate {
-        rollout.recreate(view);
+        rollout.recreate();
     } else {
         rollout.roll();
     }
@@ -50,24 +57,30 @@ pub fn reconcile(view: &View, key: &ObjectKey, failure: Option<&Failure>, now: T
 
 /// One look at a Deployment, on its way to a plan.
 struct Rollout<'a> {
+    view: &'a View,
     id: &'a ObjectId,
     deployment: &'a Deployment,
     sets: Sets,
+    offline: offline::Policy,
     failure: Option<&'a Failure>,
+    /// What is to be said of rollbacks, when that is something new.
+    verdict: Option<Verdict>,
     now: Timestamp,
     plan: Plan,
 }
 
 impl<'a> Rollout<'a> {
     fn new(
-        view: &View,
+        view: &'a View,
         id: &'a ObjectId,
         deployment: &'a Deployment,
         failure: Option<&'a Failure>,
         now: Timestamp,
     ) -> Self {
         let (sets, actions) = Sets::of(view, id, deployment);
-        Self { id, deployment, sets, failure, now, plan: Plan { actions, again_at: None } }
+        let plan = Plan { actions, again_at: None };
+        let offline = offline::Policy::of(&deployment.meta);
+        Self { view, id, deployment, sets, offline, failure, verdict: None, now, plan }
     }
 
     /// One step of a rolling update.
@@ -77,7 +90,7 @@ impl<'a> Rollout<'a> {
         }
         if !rolling::grow(self.deployment, &mut self.sets)
             && !rolling::shrink(self.deployment, &mut self.sets)
-            && status::is_complete(self.deployment, &self.deployment.status)
+            && status::is_complete(self.deployment, &self.sets, &self.deployment.status)
         {
             self.forget_old();
         }
@@ -85,14 +98,16 @@ impl<'a> Rollout<'a> {
     }
 
     /// One step of replacing all pods at once.
-    fn recreate(&mut self, view: &View) {
-        let is_waiting = recreate::shrink(&mut self.sets) || recreate::old_pods_are_there(view, &self.sets);
+    fn recreate(&mut self) {
+        let is_there = |pod: &PodInfo| !pod.phase.finished() && !self.is_left_behind(pod);
+        let is_held = recreate::old_pods_are_there(self.view, &self.sets, is_there);
+        let is_waiting = recreate::shrink(&mut self.sets) || is_held;
         if !is_waiting {
             if !self.has_newest() {
                 return;
             }
             recreate::grow(self.deployment, &mut self.sets);
-            if status::is_complete(self.deployment, &self.deployment.status) {
+            if status::is_complete(self.deployment, &self.sets, &self.deployment.status) {
                 self.forget_old();
             }
         }
@@ -101,7 +116,9 @@ impl<'a> Rollout<'a> {
 
     /// Brings the sets to a new size without a new revision: while paused, or because `replicas` changed.
     fn rescale(&mut self) {
-        self.annotate_newest();
+        if self.sets.held.is_none() {
+            self.annotate_newest();
+        }
         proportion::rescale(self.deployment, &mut self.sets);
         if self.deployment.paused {
             self.forget_old();
@@ -111,6 +128,10 @@ impl<'a> Rollout<'a> {
 
     /// Whether the set of the current template is there and says of itself what it should. If not, that is seen to first.
     fn has_newest(&mut self) -> bool {
+        if self.sets.held.is_some() {
+            // What the Deployment says of itself is about another set.
+            return true;
+        }
         if self.sets.newest.is_some() {
             // Its revision has to be known before anything rests on it.
             return !self.annotate_newest();
@@ -190,7 +211,8 @@ impl<'a> Rollout<'a> {
 
     fn finish_rollout_status(&mut self) {
         let mut status = self.counted();
-        progress::judge(self.deployment, &self.sets, &mut status, self.now);
+        let broken = rollback::broken(self);
+        progress::judge(self.deployment, &self.sets, broken, &mut status, self.now);
         if let Some(at) = progress::deadline(self.deployment, &status) {
             self.plan.wake_at(at);
         }
@@ -202,13 +224,31 @@ impl<'a> Rollout<'a> {
         self.write_status(status);
     }
 
-    fn counted(&self) -> crate::view::DeploymentStatus {
+    fn counted(&mut self) -> DeploymentStatus {
         let mut status = status::counted(self.deployment, &self.sets, self.now);
         progress::note_pause(self.deployment, &self.sets, &mut status, self.now);
+        if let Some(verdict) = &self.verdict {
+            verdict.put(&mut status.conditions, self.now);
+        }
+        let is_new = self.sets.deferred.tell(&mut status.conditions, self.now);
+        if is_new && progress::is_under_way(&status) {
+            let message = self.sets.deferred.message();
+            self.tell_of(Severity::Normal, offline::EVENT, message);
+        }
         status
     }
 
-    fn write_status(&mut self, status: crate::view::DeploymentStatus) {
+    /// Whether a pod is on a node that is offline, where it ends when that is seen again.
+    fn is_left_behind(&self, pod: &PodInfo) -> bool {
+        self.offline.defers(self.view) && pod.node.as_ref().is_some_and(|node| self.view.is_offline(node))
+    }
+
+    /// Whether a pod is deferred.
+    fn defers(&self, pod: &PodInfo) -> bool {
+        self.offline.defers(self.view) && offline::is_deferred(self.view, pod)
+    }
+
+    fn write_status(&mut self, status: DeploymentStatus) {
         if status != self.deployment.status {
             let patch = json!({ "status": status::written(&status) });
             self.plan.actions.push(patch_of(self.id, &self.deployment.meta.uid, "status", patch));
@@ -242,16 +282,13 @@ impl<'a> Rollout<'a> {
     }
 
     fn tell(&mut self, message: String) {
-        self.plan.actions.push(Action::Workload(
-            BY,
-            WorkloadAction::Tell {
-                about: self.id.clone(),
-                uid: Arc::clone(&self.deployment.meta.uid),
-                severity: Severity::Normal,
-                reason: "ScalingReplicaSet",
-                message,
-            },
-        ));
+        self.tell_of(Severity::Normal, "ScalingReplicaSet", message);
+    }
+
+    fn tell_of(&mut self, severity: Severity, reason: &'static str, message: String) {
+        let (about, uid) = (self.id.clone(), Arc::clone(&self.deployment.meta.uid));
+        let told = WorkloadAction::Tell { about, uid, severity, reason, message };
+        self.plan.actions.push(Action::Workload(BY, told));
     }
 }
 

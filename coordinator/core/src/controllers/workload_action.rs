@@ -63,6 +63,19 @@ pub enum WorkloadAction {
         /// The owner's uid.
         owner: Arc<str>,
     },
+    /// Give an object the pod template of an earlier revision, unless it was changed meanwhile.
+    RestoreTemplate {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// Its generation.
+        generation: i64,
+        /// What keeps the revision.
+        from: ObjectId,
+        /// The uid of that.
+        from_uid: Arc<str>,
+    },
     /// Delete an object of which nobody needs to hear.
     Discard {
         /// The object.

@@ -125,6 +125,22 @@ impl World {
         self.settle();
     }
 
+    /// Adds a node, or changes what its condition `Ready` says.
+    pub(crate) fn node(&mut self, name: &str, ready: &str) {
+        let node = json!({
+            "metadata": { "name": name, "uid": name, "labels": { "kubernetes.io/hostname": name } },
+            "spec": {},
+            "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+        });
+        self.reconciler.fold_node(&dunlin_link::NodeName::new(name), node.to_string().as_bytes()).unwrap();
+        self.settle();
+    }
+
+    /// Changes a pod by a merge patch, as its node does.
+    pub(crate) fn patch_pod(&mut self, name: &str, patch: &Value) {
+        self.patch(&id("v1", "Pod", name), patch);
+    }
+
     /// Runs pods as they come, until nothing changes.
     pub(crate) fn run_all(&mut self, prefix: &str) {
         for _ in 0..TURNS_MAX {
@@ -232,6 +248,15 @@ impl World {
             WorkloadAction::Release { id, uid, .. } => {
                 if let Some(mut object) = self.current(&id, &uid) {
                     object["metadata"]["ownerReferences"] = json!([]);
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            WorkloadAction::RestoreTemplate { id, uid, generation, from, from_uid } => {
+                let from = self.current(&from, &from_uid);
+                if let (Some(mut object), Some(from)) = (self.current(&id, &uid), from) {
+                    assert_eq!(object["metadata"]["generation"], generation);
+                    assert!(crate::restore::restore(&mut object, &from));
                     self.writes += 1;
                     self.store(&id, object);
                 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Failure, Key, Reconciler};
 use crate::{
     ObjectKey,
-    controllers::{self, Plan},
+    controllers::{self, Plan, auto_rollback},
     view::{
         Controller, DecodeError, Labels, ObjectId, PodInfo, Resource, Workload,
         workload::{
@@ -73,12 +73,25 @@ impl Reconciler {
         before: Option<&PodInfo>,
         after: Option<&PodInfo>,
     ) {
+        let is_broken = |pod: &PodInfo| auto_rollback::keeps_crashing(pod);
+        let is_broken_now = after.is_some_and(is_broken) && !before.is_some_and(is_broken);
         for pod in before.into_iter().chain(after) {
             match &pod.affiliation.controller {
-                Some(controller) => self.touch_controller(&key.namespace, controller),
+                Some(controller) => {
+                    self.touch_controller(&key.namespace, controller);
+                    if is_broken_now {
+                        self.touch_controller_of(&key.namespace, controller);
+                    }
+                }
                 None => self.touch_adopters(&key.namespace, &pod.affiliation.labels),
             }
         }
+    }
+
+    /// A node went offline or came back: that concerns workloads that lack pods, or wait for some that are deferred.
+    pub(super) fn touch_rollouts(&mut self) {
+        let concerned: Vec<_> = self.view.workloads().looking_at_nodes().cloned().collect();
+        concerned.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
     }
 
     /// Folds in a PersistentVolumeClaim.
@@ -138,6 +151,16 @@ impl Reconciler {
         let claimants: Vec<_> =
             sets.filter(|(id, workload)| claims(id, workload)).map(|(id, _)| id.clone()).collect();
         claimants.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
+    }
+
+    /// Whoever looks after the ReplicaSet that a pod belongs to, which does not change when the pod keeps crashing.
+    fn touch_controller_of(&mut self, namespace: &Arc<str>, controller: &Controller) {
+        let Some(resource) = controller.resource() else { return };
+        let key = ObjectKey { namespace: Arc::clone(namespace), name: controller.name.as_str().into() };
+        let set = self.view.workloads().get(&ObjectId { resource, key });
+        if let Some(owner) = set.and_then(|set| set.meta().controller.clone()) {
+            self.touch_controller(namespace, &owner);
+        }
     }
 
     fn touch_adopters(&mut self, namespace: &Arc<str>, labels: &Labels) {

@@ -194,7 +194,15 @@ pub(super) struct ContainerStatusShape {
 #[derive(Default, Deserialize)]
 pub(super) struct ContainerStateShape {
     #[serde(default)]
+    pub(super) waiting: Option<WaitingShape>,
+    #[serde(default)]
     pub(super) terminated: Option<TerminatedShape>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WaitingShape {
+    #[serde(default)]
+    pub(super) reason: String,
 }
 
 #[derive(Deserialize)]

@@ -111,6 +111,11 @@ impl NodeInfo {
             .map(|condition| condition.status.as_str())
     }
 
+    /// Whether nothing is heard of the node, by its own object.
+    pub fn is_offline(&self) -> bool {
+        self.condition("Ready") == Some("Unknown")
+    }
+
     /// The zone that its label names, if any.
     pub fn zone(&self) -> Option<&str> {
         self.labels.get(ZONE).map(String::as_str).filter(|zone| !zone.is_empty())

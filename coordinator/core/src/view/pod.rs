@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Affiliation, JobPod, PodTemplate,
-    decode::{DecodeError, PodShape, PodSpecShape},
+    decode::{DecodeError, PodShape, PodSpecShape, PodStatusShape},
 };
 
 /// The parts of a pod that differ between pods of one template.
@@ -43,6 +43,8 @@ pub struct PodInfo {
     pub ready_changed_at: Option<Timestamp>,
     /// Since when the condition `Ready` is true.
     pub ready_since: Option<Timestamp>,
+    /// What keeps it from being ready, in one word: why a container waits, or that no node fits.
+    pub trouble: Option<Arc<str>>,
     /// `status.podIPs`.
     pub addresses: Vec<IpAddr>,
     /// Its own name within the Service that `spec.subdomain` names, if it has both.
@@ -126,6 +128,7 @@ impl PodInfo {
             ready_since: ready
                 .filter(|ready| ready.status == "True")
                 .map(|ready| ready.last_transition_time.unwrap_or_default()),
+            trouble: trouble(&shape.status),
             addresses: shape.status.addresses(),
             host_name: HostName::of(&shape.spec),
             containers_ready: condition("ContainersReady").is_some_and(|ready| ready.status == "True"),
@@ -191,6 +194,23 @@ impl Phase {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 }
+
+fn trouble(status: &PodStatusShape) -> Option<Arc<str>> {
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let waiting = containers.filter_map(|container| container.state.waiting.as_ref());
+    let mut reasons = waiting.map(|waiting| waiting.reason.as_str());
+    let unscheduled = || {
+        let conditions = &mut status.conditions.iter();
+        let found =
+            conditions.find(|condition| condition.kind == "PodScheduled" && condition.status == "False");
+        found.map(|condition| condition.reason.as_str())
+    };
+    let reason = reasons.find(|reason| !UNDER_WAY.contains(reason)).or_else(unscheduled);
+    reason.filter(|reason| !reason.is_empty()).map(Into::into)
+}
+
+/// Why containers wait while all is well.
+const UNDER_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// Pods with less of it are deleted first when a ReplicaSet shrinks.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";

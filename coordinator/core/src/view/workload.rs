@@ -35,6 +35,7 @@ pub use self::{
 };
 pub(crate) use self::{
     daemon_set::{Network, tolerations},
+    deployment::DEFERRED,
     meta::LAST_APPLIED,
     template::{kept, restored},
 };
@@ -110,6 +111,14 @@ impl Workload {
             _ => return false,
         };
         selector.as_ref().is_some_and(|selector| selector.matches_labels(labels))
+    }
+
+    /// Whether it has to be looked at when a node goes offline or comes back, although nothing else changes.
+    pub(crate) fn looks_at_nodes(&self) -> bool {
+        match self {
+            Self::Deployment(deployment) => deployment.looks_at_nodes(),
+            _ => false,
+        }
     }
 
     /// The selector by which it takes pods that have no controller; `None` when it takes none.

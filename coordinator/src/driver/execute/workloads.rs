@@ -12,6 +12,7 @@ use dunlin_coordinator_core::{
         create::{Blueprint, Creation},
         tell::{self, Component},
     },
+    restore,
     view::{ObjectId, Resource},
 };
 use futures_util::{StreamExt as _, stream};
@@ -45,6 +46,9 @@ impl Executor {
             }
             WorkloadAction::Adopt { id, uid, owner, owner_uid } => {
                 self.adopt(by, &id, &uid, (&owner, &owner_uid)).await
+            }
+            WorkloadAction::RestoreTemplate { id, uid, generation, from, from_uid } => {
+                self.restore_template(by, (&id, &uid, generation), (&from, &from_uid)).await
             }
             WorkloadAction::DeleteExpired { id, uid } => self.delete_expired(by, &id, &uid).await,
             WorkloadAction::Discard { id, uid } => self.discard(by, &id, &uid).await,
@@ -175,6 +179,25 @@ impl Executor {
         changed.map(drop).map_err(Status::from)
     }
 
+    /// Gives an object the template of an earlier revision, unless it was changed since that was decided.
+    async fn restore_template(
+        &self,
+        by: Component,
+        (id, uid, generation): (&ObjectId, &str, i64),
+        (from, from_uid): (&ObjectId, &str),
+    ) -> Result<(), Status> {
+        let (Some(object), Some(revision)) = (reference(id), reference(from)) else { return Ok(()) };
+        let kept = self.service.get(&user(by), revision).await?;
+        if kept["metadata"]["uid"] != from_uid {
+            return Ok(());
+        }
+        let change = |object: &mut Value| {
+            object["metadata"]["generation"] == generation && restore::restore(object, &kept)
+        };
+        let changed = self.service.modify(&user(by), object, "", Some(uid), change).await;
+        changed.map(drop).map_err(Status::from)
+    }
+
     /// Deletes an object whose time is over; what it owns goes with it.
     async fn delete_expired(&self, by: Component, id: &ObjectId, uid: &str) -> Result<(), Status> {
         let Some(object) = reference(id) else { return Ok(()) };
@@ -203,7 +226,7 @@ impl Executor {
 
     async fn patch_owners(&self, by: Component, id: &ObjectId, patch: &Value) -> Result<(), Status> {
         let Some(object) = reference(id) else { return Ok(()) };
-        self.service.patch_strategically(&user(by), object, patch).await.map(drop)
+        self.service.patch_strategically(&user(by), object, "", patch).await.map(drop)
     }
 
     /// Says something about an object.

@@ -65,7 +65,7 @@ async fn a_stateful_set_gets_its_pods_and_claims_and_rolls() {
     let data =
         revisions.iter().find(|revision| revision["metadata"]["name"] == first).unwrap()["data"].clone();
     let object = workloads::reference_of("StatefulSet", "db");
-    cluster.service.patch_strategically(&admin(), object, &data).await.unwrap();
+    cluster.service.patch_strategically(&admin(), object, "", &data).await.unwrap();
     complete(&cluster, 2).await;
     assert_eq!(status(&cluster).await["currentRevision"], first, "the template is known by its content");
 

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::sets::{Set, Sets};
+use super::{
+    super::auto_rollback::{ROLLED_BACK, STABLE},
+    rollback,
+    sets::{Set, Sets},
+};
 use crate::view::{Deployment, workload::LAST_APPLIED};
 
 /// What the newest set's annotations lack.
@@ -40,7 +44,8 @@ pub(super) fn changes_of_newest(deployment: &Deployment, sets: &Sets, newest: &S
 
 /// Old sets beyond `revisionHistoryLimit`, the lowest revisions first. Those that still have pods stay.
 pub(super) fn superfluous<'a>(deployment: &Deployment, sets: &'a Sets) -> Vec<&'a Set> {
-    let mut old: Vec<&Set> = sets.old.iter().filter(|set| !set.info.meta.deleting).collect();
+    let is_kept = rollback::are_kept(deployment, sets);
+    let mut old: Vec<&Set> = sets.old.iter().filter(|set| !set.info.meta.deleting && !is_kept(set)).collect();
     let excess = old.len().saturating_sub(usize::try_from(deployment.revision_history_limit).unwrap_or(0));
     old.sort_by_key(|set| (set.info.meta.number(REVISION).unwrap_or(0), set.info.meta.created));
     old.truncate(excess);
@@ -92,7 +97,16 @@ pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MOST: &str = "deployment.kubernetes.io/max-replicas";
 
 /// What sets do not take over.
-const OWN: [&str; 6] = [LAST_APPLIED, REVISION, HISTORY, DESIRED, MOST, "deprecated.deployment.rollback.to"];
+const OWN: [&str; 8] = [
+    LAST_APPLIED,
+    REVISION,
+    HISTORY,
+    DESIRED,
+    MOST,
+    "deprecated.deployment.rollback.to",
+    STABLE,
+    ROLLED_BACK,
+];
 
 /// How long the list of earlier revisions may be.
 const HISTORY_BYTES_MAX: usize = 2000;

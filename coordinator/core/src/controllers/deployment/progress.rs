@@ -60,10 +60,24 @@ pub(super) fn note_pause(
 }
 
 /// Compares what is now with what the status said, and says whether that is progress.
-pub(super) fn judge(deployment: &Deployment, sets: &Sets, status: &mut DeploymentStatus, now: Timestamp) {
+///
+/// `broken` is why the newest set is not waited for any longer.
+pub(super) fn judge(
+    deployment: &Deployment,
+    sets: &Sets,
+    broken: Option<String>,
+    status: &mut DeploymentStatus,
+    now: Timestamp,
+) {
     gather_failures(sets, status);
     if deployment.progress_deadline_seconds.is_none() {
         conditions::remove(&mut status.conditions, PROGRESSING);
+        return;
+    }
+    if let Some(held) = &sets.held {
+        let message =
+            format!("ReplicaSet \"{}\" was rolled back from and is not tried again.", held.key.name);
+        conditions::set(&mut status.conditions, PROGRESSING, ("False", TIMED_OUT, &message), now);
         return;
     }
     let current = conditions::get(&deployment.status.conditions, PROGRESSING);
@@ -76,9 +90,12 @@ pub(super) fn judge(deployment: &Deployment, sets: &Sets, status: &mut Deploymen
         .newest
         .as_ref()
         .map_or_else(|| "Deployment".to_owned(), |newest| format!("ReplicaSet \"{}\"", newest.id.key.name));
-    if status::is_complete(deployment, status) {
+    if status::is_complete(deployment, sets, status) {
         let message = format!("{what} has successfully progressed.");
         conditions::set(&mut status.conditions, PROGRESSING, ("True", AVAILABLE, &message), now);
+    } else if let Some(broken) = broken {
+        // Not the deadline, but what clients know a failed rollout by.
+        conditions::set(&mut status.conditions, PROGRESSING, ("False", TIMED_OUT, &broken), now);
     } else if has_progressed(&deployment.status, status) {
         let message = format!("{what} is progressing.");
         renew(status, ("True", UPDATED, &message), now);
@@ -97,6 +114,11 @@ pub(super) fn deadline(deployment: &Deployment, status: &DeploymentStatus) -> Op
     let seconds = deployment.progress_deadline_seconds?.max(0).unsigned_abs();
     // The last update is written in whole seconds; one more is certainly after the deadline.
     Some(condition.last_update_time? + Duration::from_secs(seconds.saturating_add(1)))
+}
+
+/// Whether a rollout is not through.
+pub(super) fn is_under_way(status: &DeploymentStatus) -> bool {
+    conditions::get(&status.conditions, PROGRESSING).is_some_and(|current| current.reason != AVAILABLE)
 }
 
 /// Says why pods cannot be made, as the sets say it.
@@ -139,13 +161,13 @@ fn renew(status: &mut DeploymentStatus, (state, reason, message): (&str, &str, &
 pub(super) const PROGRESSING: &str = "Progressing";
 
 /// Its reason when the rollout is through.
-const AVAILABLE: &str = "NewReplicaSetAvailable";
+pub(super) const AVAILABLE: &str = "NewReplicaSetAvailable";
 
 /// Its reason while pods come and go.
 const UPDATED: &str = "ReplicaSetUpdated";
 
 /// Its reason when the deadline was missed.
-const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+pub(super) const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// Its reason while the Deployment is paused.
 const PAUSED: &str = "DeploymentPaused";

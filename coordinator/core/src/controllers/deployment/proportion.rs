@@ -38,7 +38,7 @@ fn is_saturated(deployment: &Deployment, sets: &Sets) -> bool {
     sets.newest.as_ref().is_some_and(|newest| {
         newest.replicas == deployment.replicas
             && newest.info.meta.number(history::DESIRED) == Some(deployment.replicas)
-            && newest.info.status.available_replicas == deployment.replicas
+            && sets.newest_available() == deployment.replicas
     })
 }
 

@@ -1,7 +1,7 @@
 //! Replacing all pods at once: those of old revisions end before any of the new one starts.
 
 use super::sets::Sets;
-use crate::view::{Deployment, View};
+use crate::view::{Deployment, PodInfo, View};
 
 /// Takes all pods from old sets. True when any goes.
 pub(super) fn shrink(sets: &mut Sets) -> bool {
@@ -13,11 +13,11 @@ pub(super) fn shrink(sets: &mut Sets) -> bool {
     shrinks
 }
 
-/// Whether a pod of an old revision has not ended yet.
-pub(super) fn old_pods_are_there(view: &View, sets: &Sets) -> bool {
+/// Whether a pod of an old revision is there. One that was not deleted yet is, in any case.
+pub(super) fn old_pods_are_there(view: &View, sets: &Sets, is_there: impl Fn(&PodInfo) -> bool) -> bool {
     sets.old.iter().any(|set| {
         set.info.status.replicas > 0
-            || view.pods_controlled_by(&set.info.meta.uid).any(|(_, pod)| !pod.phase.finished())
+            || view.pods_controlled_by(&set.info.meta.uid).any(|(_, pod)| is_there(pod))
     })
 }
 

@@ -33,8 +33,9 @@ pub(super) fn shrink(deployment: &Deployment, sets: &mut Sets) -> bool {
         return false;
     }
     let least = deployment.replicas - deployment.max_unavailable();
-    let newest = sets.newest.as_ref();
-    let newest_unavailable = newest.map_or(0, |newest| newest.replicas - newest.available());
+    // Deferred pods of the new revision hold nothing up, and of the others no more than allowed are missing.
+    let newest_available = sets.newest_available();
+    let newest_unavailable = sets.newest.as_ref().map_or(0, |newest| newest.replicas - newest_available);
     let spare = sets.total() - least - newest_unavailable;
     if spare <= 0 {
         return false;
@@ -47,8 +48,8 @@ pub(super) fn shrink(deployment: &Deployment, sets: &mut Sets) -> bool {
             left -= broken;
         }
     }
-    let available: i64 = sets.all().map(Set::available).sum();
-    let mut left = available - least;
+    let available: i64 = sets.old.iter().map(Set::available).sum();
+    let mut left = available + newest_available - least;
     for set in sets.old.iter_mut().filter(|set| set.replicas > 0) {
         let doomed = set.replicas.min(left.max(0));
         if doomed > 0 {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    super::{Action, WorkloadAction},
+    super::{
+        Action, WorkloadAction,
+        offline::{self, Deferred},
+    },
     BY, history,
 };
 use crate::view::{
@@ -17,6 +20,12 @@ pub(super) struct Sets {
     pub(super) newest: Option<Set>,
     /// The others, the oldest first.
     pub(super) old: Vec<Set>,
+    /// The set of the current template, when another is kept in its place.
+    pub(super) held: Option<ObjectId>,
+    /// Pods on nodes that are offline.
+    pub(super) deferred: Deferred,
+    /// What counts as available of the newest set, when that is not what its status says.
+    newest_available: Option<i64>,
     /// Names of all ReplicaSets in the namespace.
     names: BTreeSet<Arc<str>>,
 }
@@ -79,7 +88,57 @@ impl Sets {
         own.sort_by(|one, other| one.age().cmp(&other.age()));
         let newest = own.iter().position(|set| set.info.template == deployment.template);
         let newest = newest.map(|position| own.remove(position));
-        (Self { newest, old: own, names }, actions)
+        let deferred = Deferred::default();
+        (Self { newest, old: own, held: None, deferred, newest_available: None, names }, actions)
+    }
+
+    /// Puts an old set in the place of the newest.
+    pub(super) fn hold(&mut self, id: &ObjectId) {
+        let Some(position) = self.old.iter().position(|set| set.id == *id) else { return };
+        let kept = self.old.remove(position);
+        if let Some(newest) = self.newest.replace(kept) {
+            self.held = Some(newest.id.clone());
+            self.old.push(newest);
+            self.old.sort_by(|one, other| one.age().cmp(&other.age()));
+        }
+    }
+
+    /// Finds out which pods are deferred.
+    pub(super) fn look_at_nodes(&mut self, view: &View, policy: offline::Policy) {
+        if !policy.defers(view) {
+            return;
+        }
+        let mut deferred = Deferred::default();
+        for (_, pod) in self.old.iter().flat_map(|set| view.pods_controlled_by(&set.info.meta.uid)) {
+            deferred.count(view, pod);
+        }
+        if let Some(newest) = &self.newest {
+            let (mut reachable, mut left) = (0, 0);
+            for (_, pod) in view.pods_controlled_by(&newest.info.meta.uid) {
+                if deferred.count(view, pod) {
+                    left += i64::from(pod.is_active());
+                } else {
+                    let is_seen = pod.node.as_ref().is_some_and(|node| !view.is_offline(node));
+                    reachable += i64::from(pod.is_active() && pod.is_ready() && is_seen);
+                }
+            }
+            // The status may still count one that just fell silent.
+            let available = newest.available().min(reachable);
+            self.newest_available = Some(available + left);
+        }
+        self.deferred = deferred;
+    }
+
+    /// How many pods of the newest set are available or deferred.
+    pub(super) fn newest_available(&self) -> i64 {
+        let told = self.newest.as_ref().map_or(0, Set::available);
+        self.newest_available.unwrap_or(told)
+    }
+
+    /// How many pods of the set of the current template there are.
+    pub(super) fn updated(&self) -> i64 {
+        let held = self.old.iter().find(|set| self.held.as_ref() == Some(&set.id));
+        held.or(self.newest.as_ref()).map_or(0, |set| set.info.status.replicas)
     }
 
     /// All of them, the newest last.

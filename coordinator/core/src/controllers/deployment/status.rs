@@ -22,7 +22,7 @@ pub(super) fn counted(deployment: &Deployment, sets: &Sets, now: Timestamp) -> D
     DeploymentStatus {
         observed_generation: deployment.meta.generation,
         replicas: sum(|status| status.replicas),
-        updated_replicas: sets.newest.as_ref().map_or(0, |newest| newest.info.status.replicas),
+        updated_replicas: sets.updated(),
         ready_replicas: sum(|status| status.ready_replicas),
         available_replicas: available,
         unavailable_replicas: (sets.all().map(|set| set.info.replicas).sum::<i64>() - available).max(0),
@@ -32,11 +32,11 @@ pub(super) fn counted(deployment: &Deployment, sets: &Sets, now: Timestamp) -> D
     }
 }
 
-/// Whether all pods are of the current revision and available, and no other is left.
-pub(super) fn is_complete(deployment: &Deployment, status: &DeploymentStatus) -> bool {
+/// Whether all pods are of the current revision and available or deferred, and no other is left.
+pub(super) fn is_complete(deployment: &Deployment, sets: &Sets, status: &DeploymentStatus) -> bool {
     status.updated_replicas == deployment.replicas
         && status.replicas == deployment.replicas
-        && status.available_replicas == deployment.replicas
+        && status.available_replicas.max(sets.newest_available()) == deployment.replicas
         && status.observed_generation >= deployment.meta.generation
 }
 

@@ -1,5 +1,8 @@
 //! Rollouts in a small cluster: their bounds, deadline, history and what is told.
 
+mod offline;
+mod rollback;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

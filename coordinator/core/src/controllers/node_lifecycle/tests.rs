@@ -87,13 +87,14 @@ fn silence_becomes_unknown_then_eviction_and_return_takes_it_back() {
     assert_eq!(run(&view, 30).actions, [unknown, taint(true), lost]);
 
     set_node(&mut view, "n0", "Unknown", unreachable(30));
-    set_pod(&mut view, "p", ("False", "NodeStatusUnknown"), tolerate(300));
+    set_pod(&mut view, "p", ("False", "NodeNotReady"), tolerate(300));
     assert_eq!(run(&view, 31), Plan { actions: vec![], again_at: Some(at(330)) });
     assert_eq!(run(&view, 330).actions, [Action::Evict(pod.clone(), uid.clone())]);
 
     view.set_liveness(&node, Liveness::Live);
     set_node(&mut view, "n0", "True", unreachable(30));
-    assert_eq!(run(&view, 100).actions, [taint(false), Action::MarkPodFound(pod, uid)]);
+    let found = Action::MarkPodFound(pod.clone(), uid.clone());
+    assert_eq!(run(&view, 100).actions, [taint(false), found, Action::CancelEviction(pod, uid)]);
 }
 
 #[test]
@@ -204,4 +205,121 @@ fn what_a_node_runs_short_of_keeps_pods_away() {
     assert!(run(&view, 0).actions.is_empty());
     set(&mut view, "False", json!([{ "key": taint.0, "effect": "NoSchedule" }]));
     assert_eq!(changed(run(&view, 0)), (vec![], vec![taint]));
+}
+
+/// Zone of a node, which is Ready or not heard of, with its taints.
+fn set_zoned(view: &mut View, name: &str, zone: &str, ready: &str, taints: Value) {
+    let node = json!({
+        "metadata": { "uid": name, "labels": { "topology.kubernetes.io/zone": zone } },
+        "spec": { "taints": taints },
+        "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+    });
+    view.apply_node(&NodeName::new(name), node.to_string().as_bytes()).unwrap();
+}
+
+/// Nodes of a zone, `a0` and so on, of which the first `silent` have been silent since the second of their number.
+fn zone(view: &mut View, zone: &str, size: usize, silent: usize) {
+    for index in 0..size {
+        let name = format!("{zone}{index}");
+        set_zoned(view, &name, zone, if index < silent { "Unknown" } else { "True" }, json!([]));
+        let since = at(i64::try_from(index).unwrap());
+        let liveness = if index < silent { Liveness::Silent(since) } else { Liveness::Live };
+        view.set_liveness(&NodeName::new(name), liveness);
+    }
+}
+
+/// Effects of the taints that a node gets and loses, and when it is looked at again.
+fn taints(view: &View, name: &str, seconds: i64) -> (Vec<Effect>, Vec<Effect>, Option<i64>) {
+    let plan = reconcile(view, &NodeName::new(name), at(seconds));
+    let again = plan.again_at.map(Timestamp::as_second);
+    let effects = |taints: &[(&str, Effect)]| taints.iter().map(|(_, effect)| *effect).collect();
+    for action in &plan.actions {
+        if let Action::Taint { add, remove, .. } = action {
+            return (effects(add), effects(remove), again);
+        }
+    }
+    (vec![], vec![], again)
+}
+
+const BOTH: [Effect; 2] = [Effect::NoSchedule, Effect::NoExecute];
+
+#[test]
+fn nodes_of_a_zone_are_given_up_one_after_the_other() {
+    let mut view = View::new(at(0), Duration::from_secs(20));
+    zone(&mut view, "a", 10, 3);
+    assert_eq!(taints(&view, "a0", 50), (BOTH.to_vec(), vec![], None));
+    assert_eq!(taints(&view, "a1", 50), (vec![Effect::NoSchedule], vec![], Some(60)), "not before the first");
+    set_zoned(&mut view, "a0", "a", "Unknown", unreachable(50));
+    assert_eq!(taints(&view, "a1", 51), (vec![Effect::NoSchedule], vec![], Some(60)));
+    assert_eq!(taints(&view, "a1", 60), (BOTH.to_vec(), vec![], None));
+    zone(&mut view, "b", 10, 1);
+    assert_eq!(taints(&view, "b0", 51).0, BOTH, "each zone has its own pace");
+}
+
+#[test]
+fn a_site_that_is_silent_as_a_whole_is_waited_for_and_what_began_is_taken_back() {
+    let mut view = View::new(at(0), Duration::from_secs(20));
+    zone(&mut view, "a", 4, 4);
+    zone(&mut view, "b", 4, 0);
+    set_zoned(&mut view, "a0", "a", "Unknown", unreachable(30));
+    assert_eq!(taints(&view, "a0", 100), (vec![], vec![Effect::NoExecute], Some(110)));
+    assert_eq!(taints(&view, "a1", 100), (vec![Effect::NoSchedule], vec![], Some(110)));
+    // Those that are back leave the others with a grace of their own.
+    for name in ["a1", "a2", "a3"] {
+        view.set_liveness(&NodeName::new(name), Liveness::Live);
+        set_zoned(&mut view, name, "a", "True", json!([]));
+    }
+    set_zoned(&mut view, "a0", "a", "Unknown", json!([]));
+    assert_eq!(taints(&view, "a0", 200).0, BOTH);
+}
+
+#[test]
+fn in_a_large_zone_those_that_are_left_take_over_slowly() {
+    let check = |size: usize, silent: usize, expected: Option<i64>| {
+        let mut view = View::new(at(0), Duration::from_secs(20));
+        zone(&mut view, "a", size, silent);
+        set_zoned(&mut view, "a0", "a", "Unknown", unreachable(200));
+        assert_eq!(taints(&view, "a1", 201).2, expected, "{silent} of {size}");
+    };
+    check(51, 28, Some(210));
+    check(51, 29, Some(300));
+    check(50, 28, Some(211));
+    check(51, 51, Some(211));
+}
+
+#[test]
+fn conditions_and_cordons_are_taints_that_keep_pods_away() {
+    let mut view = View::new(at(0), Duration::from_secs(20));
+    view.set_liveness(&NodeName::new("n0"), Liveness::Live);
+    let mut set = |conditions: Value, unschedulable: bool, taints: Value| {
+        let mut all = vec![json!({ "type": "Ready", "status": "True" })];
+        all.extend(conditions.as_array().unwrap().iter().cloned());
+        let node = json!({
+            "metadata": { "uid": "n0" },
+            "spec": { "taints": taints, "unschedulable": unschedulable },
+            "status": { "conditions": all },
+        });
+        view.apply_node(&NodeName::new("n0"), node.to_string().as_bytes()).unwrap();
+        run(&view, 5).actions
+    };
+    let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status });
+    let found =
+        set(json!([condition("DiskPressure", "True"), condition("PIDPressure", "False")]), true, json!([]));
+    let taint = |key| (key, Effect::NoSchedule);
+    let (disk, cordon) =
+        (taint("node.kubernetes.io/disk-pressure"), taint("node.kubernetes.io/unschedulable"));
+    let change = |add: &[(&'static str, Effect)], remove: &[(&'static str, Effect)]| Action::Taint {
+        node: NodeName::new("n0"),
+        uid: "n0".into(),
+        add: add.to_vec(),
+        remove: remove.to_vec(),
+    };
+    assert_eq!(found, [change(&[cordon, disk], &[])]);
+    let tainted = |(key, effect): (&str, Effect)| json!({ "key": key, "effect": effect.as_str() });
+    let both = json!([tainted(disk), tainted(cordon)]);
+    assert_eq!(
+        set(json!([condition("DiskPressure", "Unknown")]), false, both.clone()),
+        [change(&[], &[cordon])]
+    );
+    assert_eq!(set(json!([condition("DiskPressure", "False")]), true, both), [change(&[], &[disk])]);
 }

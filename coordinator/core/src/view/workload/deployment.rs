@@ -139,6 +139,12 @@ impl Deployment {
         })
     }
 
+    /// Whether it lacks pods or waits for deferred ones, so that a node that comes or goes may concern it.
+    pub(super) fn looks_at_nodes(&self) -> bool {
+        self.status.available_replicas < self.replicas
+            || self.status.conditions.iter().any(|condition| condition.kind == DEFERRED)
+    }
+
     /// How many pods there may be beyond `replicas` while a rollout is under way.
     pub fn max_surge(&self) -> i64 {
         match self.strategy {
@@ -173,6 +179,9 @@ impl Strategy {
         }
     }
 }
+
+/// Type of the condition that counts pods on nodes that are offline.
+pub(crate) const DEFERRED: &str = "Deferred";
 
 const fn one() -> i64 {
     1

@@ -138,6 +138,11 @@ impl Workloads {
         ids.filter_map(|id| Some((id, self.objects.get(id)?)))
     }
 
+    /// Those that have to be looked at when a node goes offline or comes back, in no order.
+    pub fn looking_at_nodes(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.iter().filter(|(_, workload)| workload.looks_at_nodes()).map(|(id, _)| id)
+    }
+
     /// Those of a namespace, by kind and name.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = (&ObjectId, &Workload)> {
         let ids = self.by_namespace.get(namespace).into_iter().flatten();
