@@ -2,19 +2,18 @@
 
 use serde_json::{Map, Value};
 
-use crate::view::workload::HASH_LABEL;
+use crate::view::workload::{HASH_LABEL, restored};
 
 /// Gives an object the template that `revision`, a ReplicaSet or ControllerRevision, keeps. Says whether anything changed.
 pub fn restore(object: &mut Value, revision: &Value) -> bool {
     let before = object.clone();
-    let kept =
-        if revision["kind"] == "ControllerRevision" { &revision["data"]["spec"] } else { &revision["spec"] };
-    let mut template = kept["template"].clone();
+    let mut template = if revision["kind"] == "ControllerRevision" {
+        restored(revision)
+    } else {
+        revision["spec"]["template"].clone()
+    };
     if !template.is_object() || !object["spec"].is_object() {
         return false;
-    }
-    if let Some(template) = template.as_object_mut() {
-        template.remove(DIRECTIVE);
     }
     if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
         labels.remove(HASH_LABEL);
@@ -33,9 +32,6 @@ pub fn restore(object: &mut Value, revision: &Value) -> bool {
     }
     *object != before
 }
-
-/// What a patch in a ControllerRevision says of itself.
-const DIRECTIVE: &str = "$patch";
 
 /// Why a revision was made, as `kubectl rollout history` shows it.
 const CAUSE: &str = "kubernetes.io/change-cause";
@@ -60,7 +56,7 @@ mod tests {
         assert_eq!(object["metadata"]["annotations"], json!({CAUSE: "first", "mine": "y"}));
         assert!(!restore(&mut object, &set));
         let mut patch = template.clone();
-        patch[DIRECTIVE] = "replace".into();
+        patch["$patch"] = "replace".into();
         let revision =
             json!({"kind": "ControllerRevision", "metadata": {}, "data": {"spec": {"template": patch}}});
         let mut object = json!({"metadata": {}, "spec": {"template": {}}});

@@ -45,7 +45,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     validate_status,
     warnings: |object| {
         let mut warnings = workload::warnings(object);
-        warnings.extend(rollout_annotations::warnings(object));
+        warnings.extend(rollout_annotations::deployment_warnings(object));
         warnings
     },
     warns: Warns::OnNewGenerations,

@@ -13,6 +13,9 @@ const AUTO_ROLLBACK: &str = "dunlin.dev/auto-rollback";
 /// What pods on nodes that are offline mean to a rollout.
 const OFFLINE_POLICY: &str = "dunlin.dev/offline-policy";
 
+/// How many seconds a rollout may get on no further, on kinds whose spec has no field for it.
+const DEADLINE: &str = "dunlin.dev/progress-deadline-seconds";
+
 /// What each may say.
 const CHOICES: [(&str, &[&str]); 2] =
     [(AUTO_ROLLBACK, &["deadline", "false", "true"]), (OFFLINE_POLICY, &["defer", "strict"])];
@@ -26,16 +29,40 @@ pub(super) fn check(object: &Value, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::not_supported(field(key), value, choices));
         }
     }
+    let seconds = text(annotations, DEADLINE);
+    if has(annotations, DEADLINE) && !seconds.parse::<i32>().is_ok_and(|seconds| seconds > 0) {
+        let detail = "must be a number of seconds greater than 0";
+        errors.push(FieldError::invalid(field(DEADLINE), seconds, detail));
+    }
 }
 
-/// A warning about a rollback that would never come.
-pub(super) fn warnings(object: &Value) -> Option<String> {
-    let is_asked = ["deadline", "true"].contains(&text(&object["metadata"]["annotations"], AUTO_ROLLBACK));
-    let is_endless = object["spec"]["progressDeadlineSeconds"].as_i64() == Some(i64::from(i32::MAX));
-    let field = field(AUTO_ROLLBACK);
-    (is_asked && is_endless).then(|| {
-        format!("{field}: nothing is rolled back, because spec.progressDeadlineSeconds sets no deadline")
-    })
+/// Warnings about what would never come, for a Deployment.
+pub(super) fn deployment_warnings(object: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if is_asked(object) && object["spec"]["progressDeadlineSeconds"].as_i64() == Some(i64::from(i32::MAX)) {
+        let field = field(AUTO_ROLLBACK);
+        warnings.push(format!(
+            "{field}: nothing is rolled back, because spec.progressDeadlineSeconds sets no deadline"
+        ));
+    }
+    if has(&object["metadata"]["annotations"], DEADLINE) {
+        let field = field(DEADLINE);
+        warnings
+            .push(format!("{field}: has no effect on a Deployment, which has spec.progressDeadlineSeconds"));
+    }
+    warnings
+}
+
+/// The same for a StatefulSet.
+pub(super) fn stateful_set_warnings(object: &Value) -> Vec<String> {
+    let is_manual = text(&object["spec"]["updateStrategy"], "type") == "OnDelete";
+    let warning =
+        format!("{}: nothing is rolled back with the update strategy OnDelete", field(AUTO_ROLLBACK));
+    (is_asked(object) && is_manual).then_some(warning).into_iter().collect()
+}
+
+fn is_asked(object: &Value) -> bool {
+    ["deadline", "true"].contains(&text(&object["metadata"]["annotations"], AUTO_ROLLBACK))
 }
 
 fn field(key: &str) -> Path {
@@ -66,6 +93,14 @@ mod tests {
                  \"strict\"",
             ],
         );
+        check(json!({DEADLINE: "30"}), &[]);
+        check(
+            json!({DEADLINE: "0"}),
+            &[
+                "metadata.annotations[dunlin.dev/progress-deadline-seconds]: Invalid value: \"0\": must be a number of \
+               seconds greater than 0",
+            ],
+        );
     }
 
     #[test]
@@ -75,8 +110,13 @@ mod tests {
                 "metadata": {"annotations": {AUTO_ROLLBACK: policy}}, "spec": {"progressDeadlineSeconds": seconds},
             })
         };
-        assert!(warnings(&object("true", i32::MAX)).is_some_and(|warning| warning.contains(AUTO_ROLLBACK)));
-        assert_eq!(warnings(&object("false", i32::MAX)), None);
-        assert_eq!(warnings(&object("true", 600)), None);
+        let [warning] = &deployment_warnings(&object("true", i32::MAX))[..] else { panic!("one is given") };
+        assert!(warning.contains(AUTO_ROLLBACK));
+        assert!(deployment_warnings(&object("false", i32::MAX)).is_empty());
+        assert!(deployment_warnings(&object("true", 600)).is_empty());
+        let mut set = object("true", 600);
+        assert!(stateful_set_warnings(&set).is_empty());
+        set["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+        assert_eq!(stateful_set_warnings(&set).len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What a new cluster's roles, bindings, priority classes and flow control are, and how those of an older one come to have what is new.
 //!
-//! The facts are in `policy.jsonl`, made by `cargo xtask policy` from what a fresh Kubernetes cluster has. What all of them have in
-//! common is left out there and put back here.
+//! The facts are in `policy.jsonl`, made by `cargo xtask policy` from what a fresh Kubernetes cluster has; what controllers that Kubernetes
+//! does not have may do is in `policy_own.jsonl`. What all of them have in common is left out there and put back here.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,8 @@ pub enum Reconciled {
 
 /// The objects that a new cluster begins with, in the order to make them.
 pub fn objects() -> impl Iterator<Item = Value> {
-    include_str!("policy.jsonl").lines().map(|line| {
+    let facts = [include_str!("policy.jsonl"), include_str!("policy_own.jsonl")];
+    facts.into_iter().flat_map(str::lines).map(|line| {
         let mut object: Value =
             serde_json::from_str(line).expect("the table holds JSON; a test reads all of it");
         match object["kind"].as_str() {
@@ -119,8 +120,8 @@ mod tests {
     #[test]
     fn the_table_is_whole() {
         let count = |kind: &str| objects().filter(|object| object["kind"] == kind).count();
-        assert_eq!(count("ClusterRole"), 69);
-        assert_eq!(count("ClusterRoleBinding"), 50);
+        assert_eq!(count("ClusterRole"), 70);
+        assert_eq!(count("ClusterRoleBinding"), 51);
         assert_eq!((count("Role"), count("RoleBinding"), count("PriorityClass")), (7, 7, 2));
         assert_eq!((count("PriorityLevelConfiguration"), count("FlowSchema")), (8, 11));
         let edit = find("ClusterRole", "edit");

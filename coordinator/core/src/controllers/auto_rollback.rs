@@ -1,5 +1,7 @@
 //! Automatic rollback, as far as it is the same for every kind: when it is asked for, what is kept of it, and the words that say so.
-//! `docs/design/workloads.md` has the steps.
+//! `docs/design/workloads.md` says what the steps are.
+
+pub(super) mod steps;
 
 use jiff::Timestamp;
 
@@ -67,26 +69,9 @@ impl Mark {
 }
 
 impl Verdict {
-    /// Puts it into the conditions. A new message alone counts: it names what was rolled back.
+    /// Puts it into the conditions.
     pub(super) fn put(&self, all: &mut Vec<Condition>, now: Timestamp) {
-        if self.is_told(all) {
-            return;
-        }
-        let since = conditions::get(all, CONDITION)
-            .filter(|known| known.status == self.status)
-            .and_then(|known| known.last_transition_time);
-        conditions::remove(all, CONDITION);
-        conditions::set(all, CONDITION, (self.status, self.reason, &self.message), now);
-        if let (Some(since), Some(new)) = (since, all.last_mut()) {
-            new.last_transition_time = Some(since);
-        }
-    }
-
-    /// Whether the conditions say it.
-    pub(super) fn is_told(&self, all: &[Condition]) -> bool {
-        conditions::get(all, CONDITION).is_some_and(|known| {
-            known.status == self.status && known.reason == self.reason && known.message == self.message
-        })
+        conditions::say(all, CONDITION, (self.status, self.reason, &self.message), now);
     }
 }
 
@@ -115,6 +100,9 @@ pub(super) const NO_STABLE_REVISION: &str = "NoStableRevision";
 
 /// Its reason when it is the stable revision that fails.
 pub(super) const STABLE_REVISION_FAILS: &str = "StableRevisionFails";
+
+/// Reason of the condition `Progressing`, and of this one, when a revision has failed.
+pub(super) const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// Restarts after which a pod that is still not available counts as broken. With the delays between restarts that is after two and a
 /// half minutes: whoever waits for another pod to come up is through by then.

@@ -34,6 +34,25 @@ pub(super) fn set(
     }
 }
 
+/// The same for a condition whose message is what it is about, so that a new message alone is a change.
+pub(super) fn say(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    (status, reason, message): (&str, &str, &str),
+    now: Timestamp,
+) {
+    let position = conditions.iter().position(|known| known.kind == kind && known.status == status);
+    match position.map(|position| &mut conditions[position]) {
+        Some(known) if known.reason == reason && known.message == message => {}
+        Some(known) => {
+            reason.clone_into(&mut known.reason);
+            message.clone_into(&mut known.message);
+            known.last_update_time = Some(now);
+        }
+        None => set(conditions, kind, (status, reason, message), now),
+    }
+}
+
 /// Takes a condition away.
 pub(super) fn remove(conditions: &mut Vec<Condition>, kind: &str) {
     conditions.retain(|condition| condition.kind != kind);

@@ -40,7 +40,7 @@ pub fn reconcile(view: &View, key: &ObjectKey, failure: Option<&Failure>, now: T
         rollout.finish_status();
         return rollout.plan;
     }
-    if rollback::advance(&mut rollout) == rollback::Next::Wait {
+    if rollback::advance(&mut rollout) {
         return rollout.plan;
     }
     rollout.sets.look_at_nodes(view, rollout.offline);

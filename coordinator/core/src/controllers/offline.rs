@@ -67,17 +67,14 @@ impl Deferred {
             conditions::remove(all, DEFERRED);
             return false;
         }
-        let (is_new, message) = (known.is_none(), self.message());
-        if known.is_none_or(|known| known.message != message) {
-            // How many they are is all that the condition is about, so a message alone is a change.
-            let since = known.and_then(|known| known.last_transition_time);
-            conditions::remove(all, DEFERRED);
-            conditions::set(all, DEFERRED, ("True", "NodesOffline", &message), now);
-            if let (Some(since), Some(told)) = (since, all.last_mut()) {
-                told.last_transition_time = Some(since);
-            }
-        }
+        let is_new = known.is_none();
+        conditions::say(all, DEFERRED, ("True", "NodesOffline", &self.message()), now);
         is_new
+    }
+
+    /// How many there are.
+    pub(super) const fn pods(&self) -> i64 {
+        self.pods
     }
 
     /// How many they are, and where.

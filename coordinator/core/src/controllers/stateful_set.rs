@@ -4,6 +4,7 @@
 //! every number that has no pod gets one, pods beyond the last number go, and pods of another revision make way for the newest.
 
 mod claims;
+mod rollback;
 mod rolling;
 mod scale;
 mod status;
@@ -15,13 +16,20 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde_json::json;
 
 pub(crate) use self::scale::{POD_INDEX_LABEL, POD_NAME_LABEL};
 use super::{
     Action, Plan, WorkloadAction,
+    auto_rollback::{
+        Verdict,
+        steps::{Decision, Next},
+    },
     claim::{self, Claiming, Ended},
+    conditions,
     create::{Blueprint, Creation},
     history::{self, History},
+    offline::{self, Deferred},
     tell::Component,
 };
 use crate::{
@@ -44,12 +52,19 @@ pub fn reconcile(view: &View, key: &ObjectKey, now: Timestamp) -> Plan {
             return Plan { actions, again_at: None };
         }
     };
+    let decision = rollback::decide(view, &id, set, &history, &revisions, now);
     let mut look = Look::new(view, &id, set, revisions, now);
+    look.left = rollback::left(&history);
+    look.stable = rollback::stable(&history);
     look.plan.actions.extend(history.actions.iter().cloned());
+    if look.follow(decision) == Step::Ends {
+        return look.plan;
+    }
     let mut status = status::counted(&look);
     if !set.meta.deleting {
         look.step(&mut status);
-        let live = look.live_revisions();
+        let mut live = look.live_revisions();
+        live.extend(rollback::needed(set, &history, &look.revisions));
         let truncated = history.truncated(set.revision_history_limit, &live, BY);
         look.plan.actions.extend(truncated);
     }
@@ -64,8 +79,10 @@ type Pod = (ObjectKey, Arc<PodInfo>);
 struct Revisions {
     /// What pods had before the last change of the template, until all have the newest.
     current: Arc<str>,
-    /// That of the template as it is.
+    /// What they are to have: that of the template, unless that was rolled back from.
     update: Arc<str>,
+    /// That of the template as it is.
+    template: Arc<str>,
     collisions: i64,
 }
 
@@ -86,7 +103,12 @@ impl Revisions {
         };
         let of_status = history.revisions.iter().find(|known| **known.name() == *set.status.current_revision);
         let current = of_status.map_or(&update, history::Known::name);
-        Ok(Self { current: Arc::clone(current), update, collisions })
+        Ok(Self { current: Arc::clone(current), template: Arc::clone(&update), update, collisions })
+    }
+
+    /// Whether another revision is kept than that of the template.
+    fn is_held(&self) -> bool {
+        self.update != self.template
     }
 
     /// A revision of the name that this template gets; if there is none, it has to be created first.
@@ -123,6 +145,13 @@ struct Look<'a> {
     replicas: BTreeMap<i64, Pod>,
     /// Those beyond, the highest number first.
     condemned: Vec<(i64, Pod)>,
+    offline: offline::Policy,
+    /// Revisions that are or were left.
+    left: Vec<Arc<str>>,
+    /// Revisions that once were stable.
+    stable: Vec<Arc<str>>,
+    /// What is to be said of rollbacks, when that is something new.
+    verdict: Option<Verdict>,
     now: Timestamp,
     plan: Plan,
 }
@@ -158,7 +187,36 @@ impl<'a> Look<'a> {
         }
         condemned.sort_by_key(|(ordinal, _)| std::cmp::Reverse(*ordinal));
         let plan = Plan { actions: claimed.actions, again_at: None };
-        Self { view, id, set, revisions, replicas, condemned, now, plan }
+        let offline = offline::Policy::of(&set.meta);
+        let (left, stable, verdict) = (Vec::new(), Vec::new(), None);
+        Self { view, id, set, revisions, replicas, condemned, offline, left, stable, verdict, now, plan }
+    }
+
+    /// Does what was decided about a rollback.
+    fn follow(&mut self, decision: Decision) -> Step {
+        self.plan.actions.extend(decision.actions);
+        if let Some(conditions) = decision.conditions {
+            let conditions: Vec<_> = conditions.iter().map(conditions::written).collect();
+            let told = json!({ "status": { "conditions": conditions } });
+            self.plan.actions.push(status::patch(self.id, self.set, told));
+        }
+        match decision.next {
+            Next::Rollout => Step::Goes,
+            Next::Wait => Step::Ends,
+            Next::Hold(kept, verdict) => {
+                self.revisions.update = kept.key.name;
+                self.verdict = Some(verdict);
+                Step::Goes
+            }
+        }
+    }
+
+    /// Whether a pod is of a revision that was rolled back from and never served.
+    fn is_left(&self, pod: &PodInfo) -> bool {
+        let revision = revision_of(pod);
+        !is_ready(pod)
+            && *revision != *self.revisions.update
+            && self.left.iter().any(|left| **left == *revision)
     }
 
     /// One step towards what the set asks for. Counts what it deletes out of the status at once.
@@ -180,6 +238,22 @@ impl<'a> Look<'a> {
     /// Whether a pod serves, has done so for long enough, and is to stay.
     fn is_available(&self, pod: &PodInfo) -> bool {
         pod.deletion.is_none() && pod.is_available(self.min_ready(), self.now)
+    }
+
+    /// Whether a pod is passed over until its node is seen again.
+    fn is_deferred(&self, pod: &PodInfo) -> bool {
+        self.offline.defers(self.view) && offline::is_deferred(self.view, pod)
+    }
+
+    /// The pods that are.
+    fn deferred(&self) -> Deferred {
+        let mut deferred = Deferred::default();
+        if self.offline.defers(self.view) {
+            for (_, pod) in self.pods() {
+                deferred.count(self.view, pod);
+            }
+        }
+        deferred
     }
 
     fn delete(&mut self, (key, pod): &Pod) {
@@ -211,7 +285,8 @@ impl<'a> Look<'a> {
     /// Revisions that the set or a pod of it has.
     fn live_revisions(&self) -> BTreeSet<String> {
         let of_pods = self.pods().map(|(_, pod)| revision_of(pod).to_owned());
-        let own = [&self.revisions.current, &self.revisions.update].map(|name| name.to_string());
+        let Revisions { current, update, template, .. } = &self.revisions;
+        let own = [current, update, template].map(|name| name.to_string());
         of_pods.chain(own).collect()
     }
 }

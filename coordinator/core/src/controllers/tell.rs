@@ -17,6 +17,8 @@ pub enum Component {
     DaemonSet,
     /// Of StatefulSets.
     StatefulSet,
+    /// Of workloads that go back to an earlier revision: those of StatefulSets and DaemonSets may not change them.
+    Rollback,
     /// Of what is removed some time after it has ended.
     TtlAfterFinished,
     /// Of EndpointSlices of pods.
@@ -49,6 +51,7 @@ impl Component {
             Self::Job => "job-controller",
             Self::CronJob => "cronjob-controller",
             Self::StatefulSet => "statefulset-controller",
+            Self::Rollback => "rollback-controller",
             Self::TtlAfterFinished => "ttl-after-finished-controller",
             Self::EndpointSlice => "endpoint-slice-controller",
             Self::EndpointSliceMirroring => "endpoint-slice-mirroring-controller",

@@ -117,6 +117,7 @@ impl Workload {
     pub(crate) fn looks_at_nodes(&self) -> bool {
         match self {
             Self::Deployment(deployment) => deployment.looks_at_nodes(),
+            Self::StatefulSet(set) => set.looks_at_nodes(),
             _ => false,
         }
     }

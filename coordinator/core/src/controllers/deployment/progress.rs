@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{super::conditions, sets::Sets, status};
+use super::{
+    super::{auto_rollback::TIMED_OUT, conditions},
+    sets::Sets,
+    status,
+};
 use crate::{
     reconciler::Failure,
     view::{Deployment, DeploymentStatus},
@@ -165,9 +169,6 @@ pub(super) const AVAILABLE: &str = "NewReplicaSetAvailable";
 
 /// Its reason while pods come and go.
 const UPDATED: &str = "ReplicaSetUpdated";
-
-/// Its reason when the deadline was missed.
-pub(super) const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// Its reason while the Deployment is paused.
 const PAUSED: &str = "DeploymentPaused";

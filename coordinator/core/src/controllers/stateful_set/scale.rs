@@ -8,7 +8,7 @@ use super::{
     super::{Action, WorkloadAction, create::StatefulPod, replica_set::BURST},
     BY, Blueprint, Look, Pod, Step, claims, is_ready,
 };
-use crate::view::{ObjectId, Phase, Resource, workload::UpdateStrategy};
+use crate::view::{ObjectId, Phase, PodInfo, Resource, workload::UpdateStrategy};
 
 /// Looks at every number in its order: what lacks a pod gets one, and what has one that ended gets another. Ends at the first pod
 /// that has to be waited for, when pods wait for each other.
@@ -39,9 +39,17 @@ pub(super) fn down(look: &mut Look<'_>) -> Step {
         claims::hand_over(look, *ordinal, pod);
     }
     // Before any goes, all others have to serve; but one that does not must not stand in its own way.
-    let first_unavailable = condemned.iter().rev().find(|(_, (_, pod))| !look.is_available(pod));
+    let is_missing = |pod: &PodInfo| !look.is_available(pod) && !look.is_deferred(pod);
+    let first_unavailable = condemned.iter().rev().find(|(_, (_, pod))| is_missing(pod));
     let first_unavailable = first_unavailable.map(|(ordinal, _)| *ordinal);
     for (ordinal, pod) in condemned.iter().take(BURST) {
+        if look.is_deferred(&pod.1) {
+            // It ends when its node is seen again, and keeps no other from ending before.
+            if pod.1.deletion.is_none() {
+                look.delete(pod);
+            }
+            continue;
+        }
         let is_first = first_unavailable == Some(*ordinal);
         if pod.1.deletion.is_none() && (!look.is_ordered() || is_first || look.is_available(&pod.1)) {
             look.delete(pod);
@@ -64,7 +72,7 @@ struct Created {
 impl Created {
     fn write(self, look: &mut Look<'_>) {
         for (revision, pods) in self.by_revision {
-            let is_newest = revision == look.revisions.update;
+            let is_newest = revision == look.revisions.template;
             let template = (!is_newest).then(|| look.revision_id(&revision));
             look.create(Blueprint::StatefulPods { revision, template, pods });
         }
@@ -106,7 +114,15 @@ fn keep(look: &mut Look<'_>, ordinal: i64, pod: &Pod) -> bool {
     if info.phase == Phase::Pending {
         claims::create_missing(look, ordinal);
     }
+    if look.is_deferred(info) {
+        return true;
+    }
     if look.is_ordered() {
+        if info.deletion.is_none() && look.is_left(info) {
+            // In order nobody would get past it to where old pods are deleted.
+            look.delete(pod);
+            return false;
+        }
         if info.deletion.is_some() || !is_ready(info) {
             return false;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Action, WorkloadAction},
-    BY, Look, is_ready, revision_of,
+    super::{Action, WorkloadAction, conditions, offline, tell::Severity},
+    BY, Look, is_ready, revision_of, rollback,
 };
 use crate::view::{
     ObjectId, PodInfo,
@@ -19,7 +19,7 @@ pub(super) fn counted(look: &Look<'_>) -> StatefulSetStatus {
         i64::try_from(look.pods().filter(|(_, pod)| counts(pod)).count()).unwrap_or(i64::MAX)
     };
     let is_of = |pod: &PodInfo, revision: &str| pod.deletion.is_none() && revision_of(pod) == revision;
-    let (current, update) = (&look.revisions.current, &look.revisions.update);
+    let (current, update) = (&look.revisions.current, &look.revisions.template);
     StatefulSetStatus {
         observed_generation: look.set.meta.generation,
         replicas: count(&|_| true),
@@ -46,9 +46,26 @@ pub(super) fn finish(look: &mut Look<'_>, mut status: StatefulSetStatus) {
         status.current_replicas = status.updated_replicas;
         status.current_revision.clone_from(&status.update_revision);
     }
+    let deferred = look.deferred();
+    let is_new = deferred.tell(&mut status.conditions, look.now);
+    if let Some(verdict) = &look.verdict {
+        verdict.put(&mut status.conditions, look.now);
+    }
+    if let Some(at) = rollback::judge(look, deferred.pods(), &mut status) {
+        look.plan.wake_at(at);
+    }
+    if is_new && status.current_revision != status.update_revision {
+        let (about, uid) = (look.id.clone(), Arc::clone(&look.set.meta.uid));
+        let (severity, message) = (Severity::Normal, deferred.message());
+        let told = WorkloadAction::Tell { about, uid, severity, reason: offline::EVENT, message };
+        look.plan.actions.push(Action::Workload(BY, told));
+    }
     if status != look.set.status {
-        let action = patch(look.id, look.set, json!({ "status": written(&status) }));
-        look.plan.actions.push(action);
+        let mut written = written(&status);
+        if status.conditions != look.set.status.conditions {
+            written["conditions"] = status.conditions.iter().map(conditions::written).collect();
+        }
+        look.plan.actions.push(patch(look.id, look.set, json!({ "status": written })));
     }
 }
 
@@ -58,7 +75,7 @@ pub(super) fn note_collisions(id: &ObjectId, set: &StatefulSet, collisions: i64)
     (!is_known).then(|| patch(id, set, json!({ "status": { "collisionCount": collisions } })))
 }
 
-fn patch(id: &ObjectId, set: &StatefulSet, patch: Value) -> Action {
+pub(super) fn patch(id: &ObjectId, set: &StatefulSet, patch: Value) -> Action {
     let (id, uid) = (id.clone(), Arc::clone(&set.meta.uid));
     Action::Workload(BY, WorkloadAction::Patch { id, uid, subresource: "status", patch })
 }

@@ -1,5 +1,8 @@
 //! StatefulSets in a small cluster: the order in which pods come, go and change, their claims, and the history.
 
+mod offline;
+mod rollback;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

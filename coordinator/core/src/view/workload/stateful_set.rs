@@ -6,6 +6,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     super::DecodeError,
+    deployment::DEFERRED,
     meta::{Condition, Meta, MetaShape},
     replica_set::selector,
     template::{RevisionHash, TemplateDigest},
@@ -175,6 +176,12 @@ struct RollingShape {
 }
 
 impl StatefulSet {
+    /// Whether it lacks pods or waits for deferred ones, so that a node that comes or goes may concern it.
+    pub(super) fn looks_at_nodes(&self) -> bool {
+        self.status.available_replicas < self.replicas.max(self.status.replicas)
+            || self.status.conditions.iter().any(|condition| condition.kind == DEFERRED)
+    }
+
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
         let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
         let template: Value = serde_json::from_str(spec.template.get())?;
