@@ -19,7 +19,7 @@ use dunlin_coordinator_core::{
     pod_status,
     view::Resource,
 };
-use dunlin_link::{NodeName, PodUid, Revision};
+use dunlin_link::{PodUid, Revision};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -240,12 +240,12 @@ impl<'a> Rollout<'a> {
 
     /// Whether a pod is on a node that is offline, where it ends when that is seen again.
     fn is_left_behind(&self, pod: &PodInfo) -> bool {
-        self.offline.defers(self.view) && pod.node.as_ref().is_some_and(|node| self.view.is_offline(node))
+        self.offline.defers() && pod.node.as_ref().is_some_and(|node| self.view.is_offline(node))
     }
 
     /// Whether a pod is deferred.
     fn defers(&self, pod: &PodInfo) -> bool {
-        self.offline.defers(self.view) && offline::is_deferred(self.view, pod)
+        self.offline.defers() && offline::is_deferred(self.view, pod)
     }
 
     fn write_status(&mut self, status: DeploymentStatus) {

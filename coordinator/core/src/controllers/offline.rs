@@ -40,9 +40,9 @@ impl Policy {
         if meta.annotation(POLICY) == Some("strict") { Self::Strict } else { Self::Defer }
     }
 
-    /// Whether anything is to be deferred at all.
-    pub(super) fn defers(self, view: &View) -> bool {
-        self == Self::Defer && view.has_offline_nodes()
+    /// Whether pods are deferred.
+    pub(super) fn defers(self) -> bool {
+        self == Self::Defer
     }
 }
 
@@ -101,10 +101,13 @@ impl Deferred {
     }
 }
 
-/// Whether a pod is deferred: it serves nobody, and its node is offline or every node that it may be on is.
+/// Whether a pod is deferred: it serves nobody, and its node is or just was offline, or every node that it may be on is.
 pub(super) fn is_deferred(view: &View, pod: &PodInfo) -> bool {
     may_be(pod)
-        && pod.node.as_ref().map_or_else(|| waits_for_offline_node(view, pod), |node| view.is_offline(node))
+        && match &pod.node {
+            Some(node) => view.is_offline(node) || pod.is_lost(),
+            None => waits_for_offline_node(view, pod),
+        }
 }
 
 fn may_be(pod: &PodInfo) -> bool {

@@ -242,13 +242,13 @@ impl<'a> Look<'a> {
 
     /// Whether a pod is passed over until its node is seen again.
     fn is_deferred(&self, pod: &PodInfo) -> bool {
-        self.offline.defers(self.view) && offline::is_deferred(self.view, pod)
+        self.offline.defers() && offline::is_deferred(self.view, pod)
     }
 
     /// The pods that are.
     fn deferred(&self) -> Deferred {
         let mut deferred = Deferred::default();
-        if self.offline.defers(self.view) {
+        if self.offline.defers() {
             for (_, pod) in self.pods() {
                 deferred.count(self.view, pod);
             }

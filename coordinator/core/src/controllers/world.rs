@@ -132,7 +132,7 @@ impl World {
             "spec": {},
             "status": { "conditions": [{ "type": "Ready", "status": ready }] },
         });
-        self.reconciler.fold_node(&dunlin_link::NodeName::new(name), node.to_string().as_bytes()).unwrap();
+        self.reconciler.fold_node(&NodeName::new(name), node.to_string().as_bytes()).unwrap();
         self.settle();
     }
 

@@ -9,6 +9,7 @@ use super::{
     Affiliation, JobPod, PodTemplate,
     decode::{DecodeError, PodShape, PodSpecShape, PodStatusShape},
 };
+use crate::pod_status::REASON_NODE_LOST;
 
 /// The parts of a pod that differ between pods of one template.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +145,11 @@ impl PodInfo {
     /// Whether it may still run and nobody has asked for its end.
     pub fn is_active(&self) -> bool {
         !self.phase.finished() && self.deletion.is_none()
+    }
+
+    /// Whether it is not ready for no other reason than that its node was not heard of. Once the node is, that is taken back a moment later.
+    pub fn is_lost(&self) -> bool {
+        self.ready.as_ref().is_some_and(|(ready, reason)| !ready && reason == REASON_NODE_LOST)
     }
 
     /// Whether it serves: the condition `Ready` is true.

@@ -118,6 +118,8 @@ impl Workload {
         match self {
             Self::Deployment(deployment) => deployment.looks_at_nodes(),
             Self::StatefulSet(set) => set.looks_at_nodes(),
+            // Any node may be one of its places.
+            Self::DaemonSet(_) => true,
             _ => false,
         }
     }

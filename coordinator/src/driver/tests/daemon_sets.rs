@@ -66,7 +66,7 @@ async fn a_daemon_set_follows_the_nodes_and_rolls() {
     assert_eq!(revisions.len(), 2);
     // What kubectl sends to undo: the revision's own content.
     let object = workloads::reference_of("DaemonSet", "agent");
-    cluster.service.patch_strategically(&admin(), object, &revisions[0]["data"]).await.unwrap();
+    cluster.service.patch_strategically(&admin(), object, "", &revisions[0]["data"]).await.unwrap();
     complete(&cluster, 2).await;
     let hash = &revisions[0]["metadata"]["labels"]["controller-revision-hash"];
     for pod in workloads::list(&cluster, workloads::of("v1", "Pod")).await {

@@ -8,6 +8,7 @@ use super::{
     super::{
         Plan,
         claim::{self, Claiming, Ended},
+        offline,
     },
     BY, Pod,
 };
@@ -27,6 +28,8 @@ pub(super) struct Places {
 pub(super) struct Place {
     /// What it means to the set; `None` when there is no such node.
     pub(super) eligibility: Option<Eligibility>,
+    /// Whether it is offline and left until it is seen again.
+    pub(super) is_deferred: bool,
     /// The pods there, the first to keep first.
     pub(super) pods: Vec<Pod>,
     /// Pods that have ended and only wait for somebody to let them go.
@@ -41,15 +44,19 @@ impl Places {
         let claimed = claim::pods_by(view, id, &set.meta, &claiming);
         plan.actions.extend(claimed.actions);
         let mut by_node = BTreeMap::new();
+        let defers = offline::Policy::of(&set.meta).defers();
         for (name, entry) in view.nodes() {
             if let Some(info) = &entry.info {
-                by_node.insert(name.clone(), Place::new(Some(set.eligibility(info))));
+                let is_deferred = defers && view.is_offline(name);
+                by_node
+                    .insert(name.clone(), Place { is_deferred, ..Place::new(Some(set.eligibility(info))) });
             }
         }
         for pod in claimed.pods {
             let Some(node) = scheduler::target(&pod.1) else { continue };
             let place = by_node.entry(NodeName::new(node)).or_insert_with(|| Place::new(None));
             let has_ended = pod.1.phase.finished() && pod.1.deletion.is_some();
+            place.is_deferred |= defers && offline::is_deferred(view, &pod.1);
             if has_ended { &mut place.ended } else { &mut place.pods }.push(pod);
         }
         for place in by_node.values_mut() {
@@ -61,9 +68,9 @@ impl Places {
         Self { by_node }
     }
 
-    /// How many nodes should have a pod.
+    /// How many nodes should have a pod, those that are deferred left out.
     pub(super) fn desired(&self) -> i64 {
-        let desired = self.by_node.values().filter(|place| place.runs()).count();
+        let desired = self.by_node.values().filter(|place| place.runs() && !place.is_deferred).count();
         i64::try_from(desired).unwrap_or(i64::MAX)
     }
 
@@ -75,7 +82,7 @@ impl Places {
 
 impl Place {
     fn new(eligibility: Option<Eligibility>) -> Self {
-        Self { eligibility, pods: Vec::new(), ended: Vec::new() }
+        Self { eligibility, is_deferred: false, pods: Vec::new(), ended: Vec::new() }
     }
 
     /// Whether a pod should run there.

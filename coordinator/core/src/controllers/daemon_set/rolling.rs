@@ -51,9 +51,10 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Places that count: those that should have a pod, and those that have one.
+/// Places that count: those that should have a pod, and those that have one. Nodes that are offline use nothing up, and have their turn when
+/// they are seen again.
 fn counted(places: &Places) -> impl Iterator<Item = (&str, &Place)> {
-    let counts = |(_, place): &(_, &Place)| place.runs() || !place.pods.is_empty();
+    let counts = |(_, place): &(_, &Place)| !place.is_deferred && (place.runs() || !place.pods.is_empty());
     places.by_node.iter().map(|(node, place)| (node.as_str(), place)).filter(counts)
 }
 

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Action, WorkloadAction},
+    super::{
+        Action, WorkloadAction, conditions,
+        offline::{self, Deferred},
+        tell::Severity,
+    },
     BY, Look,
     places::Places,
 };
@@ -20,10 +24,25 @@ pub(super) fn write(look: &mut Look<'_>, places: &Places, collisions: i64) {
     if let Some(at) = times.filter(|at| *at > look.now).min() {
         look.plan.wake_at(at);
     }
-    let status = counted(look, places, collisions);
+    let mut status = counted(look, places, collisions);
+    tell_deferred(look, places, &mut status);
     if status != look.set.status {
-        let action = patch(look.id, look.set, json!({ "status": written(&status) }));
-        look.plan.actions.push(action);
+        let mut written = written(&status);
+        if status.conditions != look.set.status.conditions {
+            written["conditions"] = status.conditions.iter().map(conditions::written).collect();
+        }
+        look.plan.actions.push(patch(look.id, look.set, json!({ "status": written })));
+    }
+}
+
+/// Counts pods on nodes that are offline apart.
+fn tell_deferred(look: &mut Look<'_>, places: &Places, status: &mut DaemonSetStatus) {
+    let mut deferred = Deferred::default();
+    let pods = places.by_node.values().filter(|place| place.is_deferred).flat_map(|place| &place.pods);
+    let old = pods.filter(|(_, pod)| deferred.count(look.view, pod) && !look.is_updated(pod)).count();
+    let is_new = deferred.tell(&mut status.conditions, look.now);
+    if is_new && old > 0 {
+        look.tell(Severity::Normal, offline::EVENT, deferred.message());
     }
 }
 
@@ -43,7 +62,7 @@ fn counted(look: &Look<'_>, places: &Places, collisions: i64) -> DaemonSetStatus
         conditions: known.conditions.clone(),
         ..DaemonSetStatus::default()
     };
-    for place in places.by_node.values().filter(|place| place.eligibility.is_some()) {
+    for place in places.by_node.values().filter(|place| place.eligibility.is_some() && !place.is_deferred) {
         let Some((_, pod)) = place.pods.first() else { continue };
         if !place.runs() {
             status.number_misscheduled += 1;

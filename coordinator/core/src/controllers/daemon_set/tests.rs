@@ -1,5 +1,7 @@
 //! DaemonSets in a small cluster: which nodes have a pod, how failed ones come back, how old ones make way, and the history.
 
+mod offline;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -105,7 +105,11 @@ impl Sets {
 
     /// Finds out which pods are deferred.
     pub(super) fn look_at_nodes(&mut self, view: &View, policy: offline::Policy) {
-        if !policy.defers(view) {
+        let is_well = |set: &Set| {
+            let status = &set.info.status;
+            status.available_replicas == status.replicas && status.terminating_replicas.unwrap_or(0) == 0
+        };
+        if !policy.defers() || (!view.has_offline_nodes() && self.all().all(is_well)) {
             return;
         }
         let mut deferred = Deferred::default();
