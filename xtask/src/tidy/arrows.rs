@@ -69,7 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dunlin-wasm-host",
         ],
     ),
-    ("dunlin-sim", &["dunlin-link", "dunlin-coordinator-core", "dunlin-edge-node-core"]),
+    ("dunlin-sim", &["dunlin-api", "dunlin-link", "dunlin-coordinator-core", "dunlin-edge-node-core"]),
     ("xtask", &[]),
 ];
 
