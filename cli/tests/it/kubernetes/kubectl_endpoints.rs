@@ -59,7 +59,6 @@ fn call(mut client: Client, path: &str, method: &str, stop: &AtomicBool) -> (usi
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the output of a test says what was counted")]
 fn no_call_fails_while_twenty_pods_are_replaced() {
     let Some((namespace, kubectl)) = tour() else { return };
     kubectl.ok_with(&["apply", "-f", "-"], MANIFEST);

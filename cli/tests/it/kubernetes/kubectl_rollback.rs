@@ -38,7 +38,6 @@ fn condition(kubectl: &Kubectl, part: &str) -> String {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how long it took is part of what is shown")]
 fn a_broken_image_goes_back_by_itself_and_stays_there() {
     let Some((_namespace, kubectl)) = tour() else { return };
     let wrong = GUARDED.replace("\"true\"", "\"yes\"");
