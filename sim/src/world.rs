@@ -4,7 +4,7 @@ mod clients;
 mod converged;
 mod faults;
 mod settled;
-mod workloads;
+pub(crate) mod workloads;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
@@ -228,6 +228,12 @@ impl World {
             Phase::Active if now.0 >= self.shape.active => {
                 self.heal();
                 self.phase = Phase::Healing { since: now, quiet: (now, self.written()) };
+            }
+            Phase::Healing { since, .. } if now.since(since) > SETTLED_WITHIN + LONGEST_BACKOFF * 2 => {
+                let what =
+                    self.unsettled().unwrap_or_else(|| "something is written again and again".to_owned());
+                let bound = now.since(since).as_secs();
+                self.context.oracle.violate(format!("{bound} s after the last fault: {what}"));
             }
             Phase::Healing { since, quiet: (_, before) } if self.written() > before => {
                 self.phase = Phase::Healing { since, quiet: (now, self.written()) };

@@ -212,11 +212,13 @@ fn act_for_workload(action: WorkloadAction, then: Then, now: Timestamp) -> Op {
             workloads::delete_object(&id, Some(&uid), Propagation::Default, then, now)
         }
         WorkloadAction::Reown { id, uid, gone, owner } => workloads::reown(&id, &uid, gone, owner, then, now),
-        // Creations are expanded by the caller, nobody reads events here, there are no Services, and no workload asks for rollbacks.
-        WorkloadAction::Create(_)
-        | WorkloadAction::CreateObject { .. }
-        | WorkloadAction::RestoreTemplate { .. }
-        | WorkloadAction::Tell { .. } => nothing(then),
+        WorkloadAction::RestoreTemplate { id, uid, generation, from, from_uid } => {
+            workloads::restore_template(&id, &uid, generation, (from, from_uid), then, now)
+        }
+        // Creations are expanded by the caller, nobody reads events here, and there are no Services.
+        WorkloadAction::Create(_) | WorkloadAction::CreateObject { .. } | WorkloadAction::Tell { .. } => {
+            nothing(then)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use dunlin_coordinator_core::{
     controllers::{create::Creation, disruption::BudgetUpdate},
     deletion::{self, Manner},
     eviction::{self, Permit},
-    pod_status,
+    pod_status, restore,
     view::{ObjectId, Resource},
 };
 use jiff::Timestamp;
@@ -109,6 +109,37 @@ pub(super) fn patch_object(
         }
         match api::update(kind, current, new, target, now) {
             Ok(new) => deletion::settle(manner, new, now).into(),
+            Err(status) => Verdict::Invalid(status.message().to_owned()),
+        }
+    })
+}
+
+/// Gives an object the template that a revision of it keeps, if both are still what was looked at.
+pub(super) fn restore_template(
+    id: &ObjectId,
+    uid: &str,
+    generation: i64,
+    (from, from_uid): (ObjectId, Arc<str>),
+    then: Then,
+    now: Timestamp,
+) -> Op {
+    let kind = id.resource.kind().expect("controllers restore what is served");
+    let uid = uid.to_owned();
+    Op::looking_around(keys::object(id), then, move |current, store| {
+        let is_meant = |object: &Value| {
+            object["metadata"]["uid"] == uid.as_str() && object["metadata"]["generation"] == generation
+        };
+        let (Some(current), Some(revision)) =
+            (current.filter(|current| is_meant(current)), store.get(&keys::object(&from)))
+        else {
+            return Verdict::Gone;
+        };
+        let mut new = current.clone();
+        if revision.value["metadata"]["uid"] != *from_uid || !restore::restore(&mut new, &revision.value) {
+            return Verdict::Keep;
+        }
+        match api::update(kind, current, new, Target::Object, now) {
+            Ok(new) => Verdict::Put(new),
             Err(status) => Verdict::Invalid(status.message().to_owned()),
         }
     })

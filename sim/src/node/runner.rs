@@ -104,8 +104,11 @@ impl Runner {
                 }
                 let starts = rng.random_range(Duration::from_millis(1)..Duration::from_millis(400));
                 let is_task = spec.args.iter().any(|arg| arg == TASK);
+                let is_broken = self.temper == Temper::Lively && spec.args.iter().any(|arg| arg == BROKEN);
                 let ends = if is_task {
                     Some(draw_task(now + starts, rng))
+                } else if is_broken {
+                    Some((now + starts + BROKEN_LIFE, ExitCause::Code(1)))
                 } else {
                     self.draw_end(now + starts, rng)
                 };
@@ -205,6 +208,12 @@ pub(super) const RUNTIME: &str = "sim://1";
 
 /// Argument of a guest that ends by itself.
 pub(crate) const TASK: &str = "task";
+
+/// Argument of a guest that cannot stay up; in calm times it can, for some may run on where no store knows of them.
+pub(crate) const BROKEN: &str = "broken";
+
+/// How long such a guest is up.
+const BROKEN_LIFE: Duration = Duration::from_millis(700);
 
 /// How many tasks fail.
 const FAILED_TASKS: f64 = 0.2;

@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::{
     keys::{self, DAEMON_SETS, Place, STATEFUL_SETS},
     store::{Change, Store},
+    world::workloads::is_broken,
 };
 
 /// The watcher of workloads.
@@ -33,6 +34,8 @@ pub(crate) struct Workloads {
     deleted: BTreeSet<String>,
     /// When each workload was last disturbed.
     disturbed: BTreeMap<ObjectId, Moment>,
+    /// When a client last wanted it to be of a template that cannot work.
+    broken_by_client: BTreeMap<ObjectId, Moment>,
     /// When a pod of it that served was last lost to anything but an eviction.
     hurt: BTreeMap<ObjectId, Moment>,
     /// When each budget last came to say something else.
@@ -61,6 +64,11 @@ impl Workloads {
         self.deleted.insert(uid.to_owned());
     }
 
+    /// A client wants a workload to be of a template that cannot work.
+    pub(crate) fn breaks(&mut self, id: &ObjectId, now: Moment) {
+        self.broken_by_client.insert(id.clone(), now);
+    }
+
     pub(crate) const fn restored(&mut self) {
         self.was_restored = true;
     }
@@ -85,7 +93,9 @@ impl Workloads {
                     self.serving_since.insert(uid(pod).to_owned(), now);
                 }
                 let Some(root) = before.and_then(|before| root_of(before, store)) else { return };
-                if matches!(loss, Loss::Evicted | Loss::Other) {
+                let left_behind = after.is_none_or(|after| !after["metadata"]["deletionTimestamp"].is_null())
+                    && before.is_some_and(|before| rules::is_deferred(before, store));
+                if matches!(loss, Loss::Evicted | Loss::Other) || left_behind {
                     self.disturbed.insert(root.clone(), now);
                 }
                 if matches!(loss, Loss::Wanted | Loss::Other) {
@@ -98,6 +108,15 @@ impl Workloads {
             Place::Object(id) if WANTED.iter().any(|path| differs(before, after, path)) => {
                 self.disturbed.insert(id.clone(), now);
                 self.hurt.insert(id, now);
+            }
+            // Pods on a silent node stand until it is heard of again, or until they are given up.
+            Place::Node(name) if before.is_some_and(is_ready) != after.is_some_and(is_ready) => {
+                for (_, pod) in store.list(keys::PODS) {
+                    let is_there = pod.value["spec"]["nodeName"] == name.as_str();
+                    if let Some(root) = root_of(&pod.value, store).filter(|_| is_there) {
+                        self.disturbed.insert(root, now);
+                    }
+                }
             }
             // Which nodes a DaemonSet is for rests on what is said of them.
             Place::Node(_) if differs(before, after, "/spec") => {
@@ -125,13 +144,32 @@ impl Workloads {
         }
     }
 
+    /// Nobody but a client brings a template that cannot work, so that no rollback goes round in a circle.
+    fn check_template(
+        &self,
+        id: &ObjectId,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        now: Moment,
+    ) -> Option<String> {
+        let is_root = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS].contains(&id.resource);
+        let breaks = |object: Option<&Value>| object.is_some_and(|object| is_broken(&object["spec"]));
+        let by_client = self.broken_by_client.get(id).is_some_and(|at| now.since(*at) < REQUEST_MAX);
+        (is_root && breaks(after) && !breaks(before) && !by_client)
+            .then(|| format!("{} {} is broken again, and no client wants that", id.resource.plural, id.key))
+    }
+
     fn has_served(&self, pod: &Value, now: Moment) -> bool {
         self.serving_since.get(uid(pod)).is_some_and(|since| now.since(*since) > EXCUSE)
     }
 
     fn check(&self, change: &Change, store: &Store, now: Moment) -> Option<String> {
-        let Place::Pod(key) = Place::of(&change.key) else { return None };
         let (before, after) = sides(change);
+        let key = match Place::of(&change.key) {
+            Place::Pod(key) => key,
+            Place::Object(id) => return self.check_template(&id, before, after, now),
+            _ => return None,
+        };
         let pod = before.or(after)?;
         let root = root_of(pod, store)?;
         let is_calm = |since: &BTreeMap<ObjectId, Moment>| {
@@ -216,6 +254,9 @@ const WANTED: [&str; 7] = [
     "/spec/suspend",
     "/spec/minReadySeconds",
 ];
+
+/// How long a client's request may be on its way.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
 
 /// How long a disturbance excuses what is decided: decisions pass through several controllers and a disk that may be slow.
 const EXCUSE: Duration = Duration::from_secs(30);

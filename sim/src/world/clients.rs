@@ -5,7 +5,7 @@ use dunlin_link::pod::ConfigKind;
 use rand::Rng;
 use serde_json::{Value, json};
 
-use super::{Phase, World};
+use super::{Phase, World, workloads::is_broken};
 use crate::{context::Event, coordinator::Request, keys, oracle::RequestId, trace::Note};
 
 impl World {
@@ -26,6 +26,11 @@ impl World {
     pub(super) fn ask(&mut self, request: Request) {
         self.requests += 1;
         let id = RequestId(self.requests);
+        if let Request::Apply(object, manifest) = &request
+            && is_broken(&manifest["spec"])
+        {
+            self.context.oracle.workloads.breaks(object, self.context.now);
+        }
         let (verb, key) = match &request {
             Request::Create(key, _) => ("creates", key.clone()),
             Request::Put(key, _) => ("puts", key.clone()),

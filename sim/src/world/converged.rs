@@ -24,7 +24,8 @@ impl World {
             let stored = self.coordinator.store.get(&keys::object(id));
             // A Job that is done may be gone by itself, and cannot be changed.
             let follows = stored.is_some_and(|stored| {
-                id.resource == JOBS || covers(&stored.value["spec"], &manifest["spec"])
+                let says = |part: &str| covers(&stored.value[part], &manifest[part]);
+                id.resource == JOBS || says("spec") && says("metadata")
             });
             if !follows {
                 self.ask(Request::Apply(id.clone(), manifest.clone()));
@@ -204,6 +205,7 @@ fn covers(object: &Value, manifest: &Value) -> bool {
         (Value::Object(object), Value::Object(manifest)) => {
             manifest.iter().all(|(field, wanted)| covers(object.get(field).unwrap_or(&Value::Null), wanted))
         }
+        (Value::Null, Value::Array(manifest)) => manifest.is_empty(),
         (Value::Array(object), Value::Array(manifest)) => {
             object.len() == manifest.len()
                 && object.iter().zip(manifest).all(|(object, wanted)| covers(object, wanted))

@@ -9,11 +9,11 @@ use dunlin_coordinator_core::{
         workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
     },
 };
-use rand::{Rng, seq::IndexedRandom as _};
+use rand::{Rng, rngs::SmallRng, seq::IndexedRandom as _};
 use serde_json::{Value, json};
 
 use super::{World, clients::IMAGE};
-use crate::{coordinator::Request, keys};
+use crate::{coordinator::Request, keys, node::BROKEN};
 
 impl World {
     /// Something about a workload, or a drain.
@@ -55,9 +55,18 @@ impl World {
     pub(super) fn release_workloads(&mut self) {
         for manifest in self.manifests.values_mut() {
             let spec = &mut manifest["spec"];
+            if is_broken(spec) {
+                set_version(spec, "mended");
+            }
             if spec["paused"] == true {
                 spec["paused"] = false.into();
             }
+            let metadata = &mut manifest["metadata"];
+            if !metadata["annotations"].is_null() {
+                // What was rolled back from in bad times is to be tried again.
+                metadata["annotations"]["dunlin.dev/auto-rollback"] = "false".into();
+            }
+            let spec = &mut manifest["spec"];
             if !spec["updateStrategy"]["rollingUpdate"]["partition"].is_null() {
                 spec["updateStrategy"]["rollingUpdate"]["partition"] = 0.into();
             }
@@ -83,9 +92,12 @@ impl World {
         let spec = &mut manifest["spec"];
         match self.clients.random_range(0..10) {
             8 if id.resource == keys::BUDGETS => *manifest = self.draw_manifest(id),
-            0..=4 => {
+            0..=4 if id.resource != keys::BUDGETS => {
                 let version = self.clients.random_range(0..VERSIONS);
-                spec["template"]["metadata"]["annotations"]["version"] = version.to_string().into();
+                // Only where somebody looks after it: what is broken is not available while it comes and goes.
+                let may_break = id.resource == DEPLOYMENTS && spec["minReadySeconds"] == 5;
+                let breaks = may_break && self.clients.random_bool(0.3);
+                set_version(spec, &if breaks { BROKEN.to_owned() } else { version.to_string() });
             }
             5..=7 if !spec["replicas"].is_null() => {
                 spec["replicas"] = self.clients.random_range(0..=replicas_max(self.shape.nodes)).into();
@@ -110,6 +122,7 @@ impl World {
         });
         let rng = &mut self.clients;
         let replicas = rng.random_range(0..=replicas_max(self.shape.nodes));
+        let mut policy = None;
         let spec = &mut manifest["spec"];
         if id.resource != keys::BUDGETS && id.resource != JOBS {
             spec["selector"] = json!({ "matchLabels": labels });
@@ -118,8 +131,7 @@ impl World {
             } });
             spec["minReadySeconds"] = [0, 0, 0, 5][rng.random_range(0..4)].into();
         }
-        let amounts = [json!(0), json!(1), json!(2), json!("25%"), json!("50%")];
-        let mut amount = |from: usize| amounts[rng.random_range(from..amounts.len())].clone();
+        let mut amount = |from: usize| draw_amount(from, rng);
         match id.resource {
             keys::BUDGETS => {
                 // Guards the workload of the same number that its name stands for.
@@ -128,18 +140,7 @@ impl World {
                 let limit = if amount(0) == 1 { "minAvailable" } else { "maxUnavailable" };
                 *spec = json!({ "selector": { "matchLabels": { "app": guarded } }, limit: amount(0) });
             }
-            DEPLOYMENTS => {
-                let unavailable = amount(0);
-                let surge = amount(usize::from(unavailable == 0));
-                spec["replicas"] = replicas.into();
-                spec["strategy"] = if rng.random_bool(0.15) {
-                    json!({ "type": "Recreate" })
-                } else {
-                    let rolling = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
-                    json!({ "type": "RollingUpdate", "rollingUpdate": rolling })
-                };
-                spec["revisionHistoryLimit"] = rng.random_range(0..4).into();
-            }
+            DEPLOYMENTS => policy = Some(draw_deployment(spec, replicas, rng)),
             keys::STATEFUL_SETS => {
                 spec["replicas"] = replicas.into();
                 spec["serviceName"] = "none".into();
@@ -169,6 +170,9 @@ impl World {
         if id.resource != keys::BUDGETS {
             spec["template"]["spec"] = self.draw_pod_spec(id.resource);
         }
+        if let Some(policy) = policy {
+            manifest["metadata"]["annotations"] = json!({ "dunlin.dev/auto-rollback": policy });
+        }
         manifest
     }
 
@@ -194,6 +198,40 @@ impl World {
         }
         spec
     }
+}
+
+/// What is special about a Deployment; answers when it is to be rolled back.
+fn draw_deployment(spec: &mut Value, replicas: usize, rng: &mut SmallRng) -> &'static str {
+    let unavailable = draw_amount(0, rng);
+    let surge = draw_amount(usize::from(unavailable == 0), rng);
+    spec["replicas"] = replicas.into();
+    spec["strategy"] = if rng.random_bool(0.15) {
+        json!({ "type": "Recreate" })
+    } else {
+        let rolling = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
+        json!({ "type": "RollingUpdate", "rollingUpdate": rolling })
+    };
+    spec["revisionHistoryLimit"] = rng.random_range(0..4).into();
+    spec["progressDeadlineSeconds"] = [600, 20, 40][rng.random_range(0..3)].into();
+    ["true", "deadline", "false"][rng.random_range(0..3)]
+}
+
+/// A number of pods, or so many of a hundred of them.
+fn draw_amount(from: usize, rng: &mut SmallRng) -> Value {
+    let amounts = [json!(0), json!(1), json!(2), json!("25%"), json!("50%")];
+    amounts[rng.random_range(from..amounts.len())].clone()
+}
+
+/// Whether a workload's containers cannot stay up.
+pub(crate) fn is_broken(spec: &Value) -> bool {
+    spec["template"]["metadata"]["annotations"]["version"] == BROKEN
+}
+
+/// Gives a workload another template.
+fn set_version(spec: &mut Value, version: &str) {
+    let template = &mut spec["template"];
+    template["metadata"]["annotations"]["version"] = version.into();
+    template["spec"]["containers"][0]["args"] = if version == BROKEN { json!([BROKEN]) } else { json!([]) };
 }
 
 const fn replicas_max(nodes: usize) -> usize {

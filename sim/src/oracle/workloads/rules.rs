@@ -7,9 +7,10 @@ use dunlin_coordinator_core::{
         workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
     },
 };
+use dunlin_link::NodeName;
 use serde_json::Value;
 
-use super::{root_of, serves};
+use super::{is_ready, root_of, serves};
 use crate::{
     keys::{self, DAEMON_SETS, STATEFUL_SETS},
     store::Store,
@@ -60,7 +61,8 @@ pub(super) fn creation(pod: &Value, root: &ObjectId, store: &Store) -> Option<St
 pub(super) fn deletion(pod: &Value, root: &ObjectId, store: &Store) -> Option<String> {
     let owner = spec_of(root, store)?;
     let live = live_pods(root, store);
-    let serving = i64::try_from(live.iter().filter(|pod| serves(pod)).count()).unwrap_or(i64::MAX);
+    let standing = |pod: &Value| serves(pod) || is_deferred(pod, store);
+    let serving = i64::try_from(live.iter().filter(|pod| standing(pod)).count()).unwrap_or(i64::MAX);
     let replicas = owner["replicas"].as_i64().unwrap_or(1);
     let least = |least: i64| {
         (serving < least).then(|| format!("{serving} pods are left that serve, and at least {least} have to"))
@@ -87,7 +89,7 @@ pub(super) fn deletion(pod: &Value, root: &ObjectId, store: &Store) -> Option<St
             }
             // One after the other from the last, as Kubernetes does; what is broken below does not hold it up.
             let serves_after =
-                |wanted: i64| live.iter().any(|pod| ordinal_of(pod, root) == Some(wanted) && serves(pod));
+                |wanted: i64| live.iter().any(|pod| ordinal_of(pod, root) == Some(wanted) && standing(pod));
             let missing = (ordinal + 1..end).find(|later| !serves_after(*later))?;
             Some(format!("it is replaced while number {missing} does not serve"))
         }
@@ -131,6 +133,12 @@ fn share(written: &Value, all: i64, round: Round) -> i64 {
         (Some(percent), Round::Up) => (percent * all + 99) / 100,
         (Some(percent), Round::Down) => percent * all / 100,
     }
+}
+
+/// Whether a pod is on a node that is silent: rollouts go on without it (`dunlin.dev/offline-policy`).
+pub(super) fn is_deferred(pod: &Value, store: &Store) -> bool {
+    let Some(node) = pod["spec"]["nodeName"].as_str() else { return false };
+    store.get(&keys::node(&NodeName::new(node))).is_none_or(|node| !is_ready(&node.value))
 }
 
 /// The number in the name of a StatefulSet's pod.
