@@ -65,7 +65,14 @@ impl World {
         let problem = problem
             .or_else(|| if is_replaced { wrong_version(manifest, &pods) } else { None })
             .or_else(|| if self.is_spoken_for(&pods) { None } else { wrong_status(id, object, &pods) })?;
-        Some(format!("{name}: {problem}"))
+        let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+        let told: Vec<String> = conditions
+            .into_iter()
+            .map(|condition| {
+                format!("{} {} {}", condition["type"], condition["status"], condition["message"])
+            })
+            .collect();
+        Some(format!("{name}: {problem}; it says: {}", told.join(", ")))
     }
 
     /// Objects whose controller is not there, which the garbage collector should have removed.

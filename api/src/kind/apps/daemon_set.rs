@@ -49,7 +49,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     validate,
     validate_update: workload::check_selector_stays,
     validate_status,
-    warnings: workload::warnings,
+    warnings,
     warns: Warns::OnNewGenerations,
     row,
     ..Kind::BASE
@@ -155,6 +155,12 @@ fn validate_status(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     ];
     check_counts(&new["status"], &counts, &Path::new("status"), errors);
     workload::check_collisions(new, old, errors);
+}
+
+fn warnings(object: &Value) -> Vec<String> {
+    let mut warnings = workload::warnings(object);
+    warnings.extend(super::rollout_annotations::daemon_set_warnings(object));
+    warnings
 }
 
 fn row(object: &Value, now: Timestamp) -> Vec<Value> {

@@ -44,9 +44,11 @@ pub fn reconcile(view: &View, key: &ObjectKey, failure: Option<&Failure>, now: T
         return rollout.plan;
     }
     rollout.sets.look_at_nodes(view, rollout.offline);
-    if deployment.paused || rollout.sets.are_to_be_scaled(deployment) {
+    let recreates = deployment.strategy == Strategy::Recreate;
+    if deployment.paused || !recreates && rollout.sets.are_to_be_scaled(deployment) {
         rollout.rescale();
-    } else if deployment.strategy == Strategy::Recreate {
+    } else if recreates {
+        // Sizes that changed go along: where several sets have pods, sharing out would wait for what only this brings about.
         rollout.recreate();
     } else {
         rollout.roll();

@@ -23,9 +23,7 @@ pub(super) fn old_pods_are_there(view: &View, sets: &Sets, is_there: impl Fn(&Po
 
 /// Gives the newest set all pods.
 pub(super) fn grow(deployment: &Deployment, sets: &mut Sets) {
-    if let Some(newest) = &mut sets.newest
-        && newest.replicas != deployment.replicas
-    {
+    if let Some(newest) = &mut sets.newest {
         newest.scale(deployment.replicas);
     }
 }

@@ -257,3 +257,17 @@ fn what_keeps_a_set_from_being_made_is_said() {
     world.run_all("web-");
     assert_eq!(condition(&world, "Progressing")["reason"], "NewReplicaSetAvailable");
 }
+
+#[test]
+fn a_rollout_goes_on_that_is_scaled_and_told_to_recreate_in_the_middle() {
+    let mut world = World::new();
+    world.apply(deployment(2, "i:1", rolling(json!(1), json!(0))));
+    world.run_all("web-");
+    world.apply(deployment(2, "i:2", rolling(json!(1), json!(0))));
+    assert_eq!(pods(&world).0, 3, "both revisions have pods");
+    world.apply(deployment(1, "i:2", json!({ "type": "Recreate" })));
+    world.reap();
+    world.run_all("web-");
+    assert_eq!(sets(&world), [("1".to_owned(), 0), ("2".to_owned(), 1)]);
+    assert_eq!(status(&world)["availableReplicas"], 1);
+}
