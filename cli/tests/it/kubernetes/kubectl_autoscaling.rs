@@ -17,7 +17,7 @@ spec:
       containers:
       - name: c
         image: dunlin.local/hog
-        args: [spin, "5"]
+        args: [spin, "12"]
         resources: {requests: {cpu: 100m}, limits: {cpu: 200m}}
 ---
 apiVersion: autoscaling/v2

@@ -275,7 +275,7 @@ fn a_drain_honours_a_budget() {
         kubectl.ok(&["patch", "pod", name, "--subresource=status", "-p", ready]);
     }
     kubectl.ok(&["create", "pdb", "b", "--selector=app=web", "--min-available=1"]);
-    kubectl.ok(&["wait", "pdb/b", "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=10s"]);
+    kubectl.ok(&["wait", "pdb/b", "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=60s"]);
     // One of both has to stay, and nothing ends the other one, whose node is not there.
     let refused = kubectl.fails(&["drain", &node, "--force", "--timeout=2s"]);
     assert!(refused.contains("would violate the pod's disruption budget"), "{refused}");
