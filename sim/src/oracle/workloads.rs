@@ -93,9 +93,13 @@ impl Workloads {
                     self.serving_since.insert(uid(pod).to_owned(), now);
                 }
                 let Some(root) = before.and_then(|before| root_of(before, store)) else { return };
-                let left_behind = after.is_none_or(|after| !after["metadata"]["deletionTimestamp"].is_null())
-                    && before.is_some_and(|before| rules::is_deferred(before, store));
-                if matches!(loss, Loss::Evicted | Loss::Other) || left_behind {
+                let is_there = |side: Option<&Value>| {
+                    side.is_some_and(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+                };
+                let is_taken = is_there(before)
+                    && !is_there(after)
+                    && !before.is_some_and(|before| self.deleted.contains(uid(before)));
+                if matches!(loss, Loss::Evicted | Loss::Other) || is_taken {
                     self.disturbed.insert(root.clone(), now);
                 }
                 if matches!(loss, Loss::Wanted | Loss::Other) {

@@ -42,9 +42,7 @@ pub(super) fn creation(pod: &Value, root: &ObjectId, store: &Store) -> Option<St
             if owner["podManagementPolicy"] == "Parallel" {
                 return None;
             }
-            let serves_before =
-                |wanted: i64| live.iter().any(|pod| ordinal_of(pod, root) == Some(wanted) && serves(pod));
-            let missing = (first..ordinal).find(|before| !serves_before(*before))?;
+            let missing = (first..ordinal).find(|before| !stands(*before, root, store))?;
             Some(format!("it is made before number {missing} serves"))
         }
         DAEMON_SETS => {
@@ -81,16 +79,14 @@ pub(super) fn deletion(pod: &Value, root: &ObjectId, store: &Store) -> Option<St
             let ordinal = ordinal_of(pod, root)?;
             let end = owner["ordinals"]["start"].as_i64().unwrap_or_default() + replicas;
             if ordinal >= end {
-                let later =
-                    live.iter().filter_map(|pod| ordinal_of(pod, root)).find(|later| *later > ordinal);
+                let reached = live.iter().filter(|pod| !is_deferred(pod, store));
+                let later = reached.filter_map(|pod| ordinal_of(pod, root)).find(|later| *later > ordinal);
                 return later
                     .filter(|_| owner["podManagementPolicy"] != "Parallel")
                     .map(|later| format!("it is deleted before number {later}"));
             }
             // One after the other from the last, as Kubernetes does; what is broken below does not hold it up.
-            let serves_after =
-                |wanted: i64| live.iter().any(|pod| ordinal_of(pod, root) == Some(wanted) && standing(pod));
-            let missing = (ordinal + 1..end).find(|later| !serves_after(*later))?;
+            let missing = (ordinal + 1..end).find(|later| !stands(*later, root, store))?;
             Some(format!("it is replaced while number {missing} does not serve"))
         }
         _ => None,
@@ -133,6 +129,16 @@ fn share(written: &Value, all: i64, round: Round) -> i64 {
         (Some(percent), Round::Up) => (percent * all + 99) / 100,
         (Some(percent), Round::Down) => percent * all / 100,
     }
+}
+
+/// Whether the pod of this number serves, or is on a silent node: there it is passed over, also when it is to go.
+fn stands(wanted: i64, root: &ObjectId, store: &Store) -> bool {
+    let mut pods = store.list(keys::PODS).map(|(_, stored)| &*stored.value);
+    pods.any(|pod| {
+        ordinal_of(pod, root) == Some(wanted)
+            && root_of(pod, store).as_ref() == Some(root)
+            && (serves(pod) || is_deferred(pod, store))
+    })
 }
 
 /// Whether a pod is on a node that is silent: rollouts go on without it (`dunlin.dev/offline-policy`).
