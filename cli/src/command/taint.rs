@@ -26,7 +26,7 @@ Examples:
   dunlin taint nodes -l site=north maintenance:NoExecute
 Effects are NoSchedule, PreferNoSchedule and NoExecute.")]
 pub(crate) struct Args {
-    /// nodes NAME.. or node/NAME.., then KEY[=VALUE]:EFFECT to set and KEY[:EFFECT]- to remove.
+    /// nodes NAME.. or node/NAME.., then KEY=VALUE:EFFECT or KEY:EFFECT to set, KEY:EFFECT- or KEY- to remove.
     #[arg(required = true, value_name = "NODE|TAINT")]
     words: Vec<String>,
     /// All nodes.

@@ -53,10 +53,14 @@ impl World {
 
     /// Lets go on what is held up by its author.
     pub(super) fn release_workloads(&mut self) {
-        for manifest in self.manifests.values_mut() {
+        for (id, manifest) in &mut self.manifests {
             let spec = &mut manifest["spec"];
             if is_broken(spec) {
                 set_version(spec, "mended");
+            }
+            if id.resource == keys::DAEMON_SETS {
+                // One node after the other takes longer than anybody waits here.
+                spec["updateStrategy"]["rollingUpdate"] = json!({ "maxUnavailable": "50%", "maxSurge": 0 });
             }
             if spec["paused"] == true {
                 spec["paused"] = false.into();
