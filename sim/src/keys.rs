@@ -9,6 +9,7 @@ use dunlin_coordinator_core::{
     },
 };
 use dunlin_link::{NodeName, pod::ConfigKind};
+use serde_json::Value;
 
 /// What a key of the store names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,12 @@ pub(crate) fn config(kind: ConfigKind, key: &ObjectKey) -> String {
         ConfigKind::Secret => SECRETS,
     };
     format!("{prefix}{}/{}", key.namespace, key.name)
+}
+
+/// Namespace and name of an object.
+pub(crate) fn name_of(object: &Value) -> ObjectKey {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    ObjectKey::new(text("namespace"), text("name"))
 }
 
 /// Of any object that a controller names.

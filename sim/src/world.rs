@@ -8,7 +8,7 @@ pub(crate) mod workloads;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use dunlin_coordinator_core::{ObjectKey, view::ObjectId};
+use dunlin_coordinator_core::view::ObjectId;
 use dunlin_link::{NodeName, moment::Moment};
 use jiff::SignedDuration;
 use rand::{Rng, rngs::SmallRng};
@@ -283,12 +283,6 @@ impl World {
     fn after(rng: &mut SmallRng, mean: Duration) -> Duration {
         rng.random_range(Duration::ZERO..mean * 2)
     }
-}
-
-/// Namespace and name of an object.
-fn name_of(object: &Value) -> ObjectKey {
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-    ObjectKey::new(text("namespace"), text("name"))
 }
 
 /// When clients and faults begin.

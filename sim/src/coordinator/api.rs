@@ -6,7 +6,6 @@ use dunlin_api::{
     kind::service::NoPool,
     pipeline::{self, Change, Creation, Ownership, Requester, SUFFIX_ALPHABET, Target},
 };
-use dunlin_coordinator_core::ObjectKey;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -49,12 +48,6 @@ pub(crate) fn update(
 ) -> Result<Value, Status> {
     let change = Change { target, now, ownership: Ownership::AsGiven };
     pipeline::update(kind, current, object, &change, &mut NoPool).map(|accepted| accepted.object)
-}
-
-/// Namespace and name of an object.
-pub(crate) fn name_of(object: &Value) -> ObjectKey {
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-    ObjectKey::new(text("namespace"), text("name"))
 }
 
 fn suffix(mut number: u64) -> String {

@@ -54,7 +54,7 @@ impl Coordinator {
             let kind = kind_of(made.api_version, made.kind);
             let object = self.registrar.create(kind, &owner.key.namespace, made.object, now);
             let object = object.expect("what controllers make is valid");
-            let id = ObjectId { resource: Resource::of(kind), key: api::name_of(&object) };
+            let id = ObjectId { resource: Resource::of(kind), key: keys::name_of(&object) };
             Op::new(keys::object(&id), then(), move |current| match current {
                 // The name is taken: the change that took it asks again.
                 Some(_) => Verdict::Refuse,

@@ -84,7 +84,7 @@ impl World {
         let drained = pods.filter(|pod| {
             pod["spec"]["nodeName"] == node.as_str() && !pod["metadata"]["ownerReferences"].is_null()
         });
-        let mut evictions: Vec<Request> = drained.map(|pod| Request::Evict(super::name_of(pod))).collect();
+        let mut evictions: Vec<Request> = drained.map(|pod| Request::Evict(keys::name_of(pod))).collect();
         let last = evictions.pop();
         if self.coordinator.is_up() {
             evictions.into_iter().for_each(|eviction| self.ask(eviction));

@@ -8,6 +8,7 @@ mod deployment;
 mod indexes;
 mod job;
 mod meta;
+mod object;
 mod replica_set;
 mod revision;
 mod stateful_set;

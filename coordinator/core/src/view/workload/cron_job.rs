@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{
-    super::DecodeError,
-    meta::{Meta, MetaShape},
-};
+use super::{super::DecodeError, meta::Meta, object::ObjectShape};
 
 /// What is looked at of a CronJob.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +54,8 @@ pub struct CronJobStatus {
 
 impl CronJob {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
+        let shape: ObjectShape<SpecShape, StatusShape> = serde_json::from_slice(json)?;
+        let ObjectShape { metadata, spec, status } = shape;
         Ok(Self {
             meta: metadata.into(),
             schedule: spec.schedule,
@@ -78,14 +76,6 @@ impl CronJob {
             },
         })
     }
-}
-
-#[derive(Deserialize)]
-struct Shape {
-    metadata: MetaShape,
-    spec: SpecShape,
-    #[serde(default)]
-    status: StatusShape,
 }
 
 #[derive(Deserialize)]

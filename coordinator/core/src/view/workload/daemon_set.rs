@@ -13,7 +13,8 @@ use super::{
         template::Toleration,
         {Effect, NodeInfo},
     },
-    meta::{Condition, Meta, MetaShape},
+    meta::{Condition, Meta},
+    object::ObjectShape,
     replica_set::selector,
     template::TemplateDigest,
 };
@@ -83,15 +84,6 @@ pub struct DaemonSetStatus {
 }
 
 #[derive(Deserialize)]
-struct Shape<'a> {
-    metadata: MetaShape,
-    #[serde(borrow)]
-    spec: SpecShape<'a>,
-    #[serde(default)]
-    status: DaemonSetStatus,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecShape<'a> {
     #[serde(default)]
@@ -127,7 +119,8 @@ struct TemplateShape {
 
 impl DaemonSet {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
+        let shape: ObjectShape<SpecShape<'_>, DaemonSetStatus> = serde_json::from_slice(json)?;
+        let ObjectShape { metadata, spec, status } = shape;
         let pods = serde_json::from_str::<TemplateShape>(spec.template.get())?.spec;
         let node = pods.node_name.clone();
         let network = if pods.host_network { Network::OfNode } else { Network::OfPods };

@@ -6,7 +6,8 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     super::DecodeError,
-    meta::{Condition, Meta, MetaShape},
+    meta::{Condition, Meta},
+    object::ObjectShape,
     replica_set::selector,
     template::TemplateDigest,
 };
@@ -76,15 +77,6 @@ pub struct DeploymentStatus {
 }
 
 #[derive(Deserialize)]
-struct Shape<'a> {
-    metadata: MetaShape,
-    #[serde(borrow)]
-    spec: SpecShape<'a>,
-    #[serde(default)]
-    status: DeploymentStatus,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecShape<'a> {
     #[serde(default = "one")]
@@ -121,7 +113,8 @@ struct RollingShape {
 
 impl Deployment {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
+        let shape: ObjectShape<SpecShape<'_>, DeploymentStatus> = serde_json::from_slice(json)?;
+        let ObjectShape { metadata, spec, status } = shape;
         Ok(Self {
             meta: metadata.into(),
             replicas: spec.replicas,

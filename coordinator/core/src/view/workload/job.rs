@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::{
     super::DecodeError,
     indexes::Indexes,
-    meta::{Condition, Meta, MetaShape},
+    meta::{Condition, Meta},
+    object::ObjectShape,
     replica_set::selector,
 };
 
@@ -131,7 +132,8 @@ pub struct JobStatus {
 
 impl Job {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
+        let shape: ObjectShape<SpecShape, StatusShape> = serde_json::from_slice(json)?;
+        let ObjectShape { metadata, spec, status } = shape;
         let rule = |rule: SuccessShape| SuccessRule {
             indexes: rule.succeeded_indexes.as_deref().map(Indexes::parse),
             count: rule.succeeded_count,
@@ -166,14 +168,6 @@ impl Job {
     pub fn is_finished(&self) -> bool {
         self.condition("Complete").or_else(|| self.condition("Failed")).is_some()
     }
-}
-
-#[derive(Deserialize)]
-struct Shape {
-    metadata: MetaShape,
-    spec: SpecShape,
-    #[serde(default)]
-    status: StatusShape,
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,8 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     super::{DecodeError, Labels},
-    meta::{Condition, Meta, MetaShape},
+    meta::{Condition, Meta},
+    object::ObjectShape,
     template::{LabelsShape, TemplateDigest},
 };
 
@@ -50,15 +51,6 @@ pub struct ReplicaSetStatus {
 }
 
 #[derive(Deserialize)]
-struct Shape<'a> {
-    metadata: MetaShape,
-    #[serde(borrow)]
-    spec: SpecShape<'a>,
-    #[serde(default)]
-    status: ReplicaSetStatus,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecShape<'a> {
     #[serde(default = "one")]
@@ -73,7 +65,8 @@ struct SpecShape<'a> {
 
 impl ReplicaSet {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
+        let shape: ObjectShape<SpecShape<'_>, ReplicaSetStatus> = serde_json::from_slice(json)?;
+        let ObjectShape { metadata, spec, status } = shape;
         Ok(Self {
             meta: metadata.into(),
             replicas: spec.replicas,

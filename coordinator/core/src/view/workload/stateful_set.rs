@@ -7,7 +7,8 @@ use serde_json::{Value, value::RawValue};
 use super::{
     super::DecodeError,
     deployment::DEFERRED,
-    meta::{Condition, Meta, MetaShape},
+    meta::{Condition, Meta},
+    object::ObjectShape,
     replica_set::selector,
     template::{RevisionHash, TemplateDigest},
 };
@@ -105,15 +106,6 @@ pub struct StatefulSetStatus {
 }
 
 #[derive(Deserialize)]
-struct Shape<'a> {
-    metadata: MetaShape,
-    #[serde(borrow)]
-    spec: SpecShape<'a>,
-    #[serde(default)]
-    status: StatefulSetStatus,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecShape<'a> {
     #[serde(default = "one")]
@@ -183,7 +175,8 @@ impl StatefulSet {
     }
 
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-        let Shape { metadata, spec, status } = serde_json::from_slice(json)?;
+        let shape: ObjectShape<SpecShape<'_>, StatefulSetStatus> = serde_json::from_slice(json)?;
+        let ObjectShape { metadata, spec, status } = shape;
         let template: Value = serde_json::from_str(spec.template.get())?;
         let retention = &spec.persistent_volume_claim_retention_policy;
         Ok(Self {
