@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dunlin_api::{Kind, patch, pipeline::Target};
+use dunlin_api::{Kind, Status, patch, pipeline::Target};
 use dunlin_coordinator_core::{
     ObjectKey, blueprint,
     budget::Budget,
@@ -95,22 +95,11 @@ pub(super) fn patch_object(
 ) -> Op {
     let kind = id.resource.kind().expect("controllers patch what is served");
     let target = if subresource == "status" { Target::Status } else { Target::Object };
-    let key = keys::object(id);
-    let (manner, uid) = (Place::of(&key).manner(), uid.to_owned());
-    Op::new(key, then, move |current| {
-        let Some(current) = current.filter(|current| current["metadata"]["uid"] == uid.as_str()) else {
-            return Verdict::Gone;
-        };
+    rewrite(id, uid, then, now, move |current| {
         let mut new = current.clone();
         patch::merge(&mut new, patch.clone());
         // One that changes nothing is not written.
-        if new == *current {
-            return Verdict::Keep;
-        }
-        match api::update(kind, current, new, target, now) {
-            Ok(new) => deletion::settle(manner, new, now).into(),
-            Err(status) => Verdict::Invalid(status.message().to_owned()),
-        }
+        if new == *current { Ok(new) } else { api::update(kind, current, new, target, now) }
     })
 }
 
@@ -286,15 +275,32 @@ fn charge(pod: &Value, store: &Store, prefix: &str, now: Timestamp) -> Result<Op
 
 /// A change of the object of this uid.
 fn modify(id: &ObjectId, uid: &str, then: Then, now: Timestamp, change: impl Fn(&mut Value) + 'static) -> Op {
+    rewrite(id, uid, then, now, move |current| {
+        let mut new = current.clone();
+        change(&mut new);
+        Ok(new)
+    })
+}
+
+/// What the object of this uid becomes, unless the API refuses it.
+fn rewrite(
+    id: &ObjectId,
+    uid: &str,
+    then: Then,
+    now: Timestamp,
+    rewritten: impl Fn(&Value) -> Result<Value, Status> + 'static,
+) -> Op {
     let key = keys::object(id);
     let (manner, uid) = (Place::of(&key).manner(), uid.to_owned());
     Op::new(key, then, move |current| {
         let Some(current) = current.filter(|current| current["metadata"]["uid"] == uid.as_str()) else {
             return Verdict::Gone;
         };
-        let mut new = current.clone();
-        change(&mut new);
-        if new == *current { Verdict::Keep } else { deletion::settle(manner, new, now).into() }
+        match rewritten(current) {
+            Ok(new) if new == *current => Verdict::Keep,
+            Ok(new) => deletion::settle(manner, new, now).into(),
+            Err(status) => Verdict::Invalid(status.message().to_owned()),
+        }
     })
 }
 

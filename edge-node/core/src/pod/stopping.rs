@@ -14,18 +14,8 @@ use crate::{
 impl Pod {
     /// The container's image changed: its run is stopped, and the next begins at once.
     pub(super) fn replace(&mut self, index: ContainerIndex, now: Now) {
-        let Some(id) = self.worker(index).live_id().cloned() else { return };
-        if matches!(self.worker(index).run, Run::Stopping { .. }) {
-            return;
-        }
-        let name = self.container(index).name.clone();
-        self.push_event(
-            now,
-            index,
-            (Severity::Normal, reasons::KILLING),
-            format!("Container {name} definition changed, will be restarted"),
-        );
-        self.stop(index, id, (self.grace_ms(), Then::Replace), now);
+        let told = |name: &str| format!("Container {name} definition changed, will be restarted");
+        self.end_run(index, (self.grace_ms(), Then::Replace), told, now);
     }
 
     /// Stops containers together, then sidecars one after the other, the last started first.
@@ -48,18 +38,24 @@ impl Pod {
     }
 
     fn stop_live(&mut self, index: ContainerIndex, grace_ms: u64, now: Now) {
+        self.end_run(index, (grace_ms, Then::Policy), |name| format!("Stopping container {name}"), now);
+    }
+
+    /// Stops a run that lives and is not being stopped yet, and says so.
+    fn end_run(
+        &mut self,
+        index: ContainerIndex,
+        how: (u64, Then),
+        told: impl FnOnce(&str) -> String,
+        now: Now,
+    ) {
         let Some(id) = self.worker(index).live_id().cloned() else { return };
         if matches!(self.worker(index).run, Run::Stopping { .. }) {
             return;
         }
-        let name = self.container(index).name.clone();
-        self.push_event(
-            now,
-            index,
-            (Severity::Normal, reasons::KILLING),
-            format!("Stopping container {name}"),
-        );
-        self.stop(index, id, (grace_ms, Then::Policy), now);
+        let message = told(&self.container(index).name);
+        self.push_event(now, index, (Severity::Normal, reasons::KILLING), message);
+        self.stop(index, id, how, now);
     }
 
     /// Stops a run that goes on, by way of its hook if it has one.
