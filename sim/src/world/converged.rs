@@ -52,6 +52,10 @@ impl World {
         };
         let object = &*stored.value;
         let pods = self.pods_of(id);
+        // What waits for a pod to serve, or to go, waits for what its copies say.
+        if self.is_spoken_for(&pods) {
+            return None;
+        }
         let problem = match id.resource {
             DEPLOYMENTS | REPLICA_SETS | STATEFUL_SETS => {
                 let wanted = usize::try_from(manifest["spec"]["replicas"].as_u64()?).ok()?;
@@ -64,7 +68,7 @@ impl World {
         let is_replaced = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS].contains(&id.resource);
         let problem = problem
             .or_else(|| if is_replaced { wrong_version(manifest, &pods) } else { None })
-            .or_else(|| if self.is_spoken_for(&pods) { None } else { wrong_status(id, object, &pods) })?;
+            .or_else(|| wrong_status(id, object, &pods))?;
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
         let told: Vec<String> = conditions
             .into_iter()

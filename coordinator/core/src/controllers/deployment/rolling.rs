@@ -5,7 +5,7 @@ use crate::view::{Deployment, Strategy};
 
 /// The size of a set that is yet to be created.
 pub(super) fn size_of_new(deployment: &Deployment, sets: &Sets) -> i64 {
-    let room = deployment.replicas + deployment.max_surge() - sets.total();
+    let room = deployment.replicas + deployment.max_surge() - sets.standing();
     match deployment.strategy {
         Strategy::Recreate => deployment.replicas,
         Strategy::RollingUpdate { .. } => room.clamp(0, deployment.replicas),
@@ -14,7 +14,7 @@ pub(super) fn size_of_new(deployment: &Deployment, sets: &Sets) -> i64 {
 
 /// Lets the newest set grow as far as there is room, or shrink to what is asked for. True when its size changes.
 pub(super) fn grow(deployment: &Deployment, sets: &mut Sets) -> bool {
-    let room = (deployment.replicas + deployment.max_surge() - sets.total()).max(0);
+    let room = (deployment.replicas + deployment.max_surge() - sets.standing()).max(0);
     let Some(newest) = &mut sets.newest else { return false };
     if newest.replicas == deployment.replicas {
         return false;

@@ -155,6 +155,12 @@ impl Sets {
         self.all().map(|set| set.replicas).sum()
     }
 
+    /// How many pods they have or are to have together, whichever is more of each: one that was made smaller has its pods until its
+    /// own controller has taken them away.
+    pub(super) fn standing(&self) -> i64 {
+        self.all().map(|set| set.replicas.max(set.info.status.replicas)).sum()
+    }
+
     /// Whether a ReplicaSet of this name exists, whosever it is.
     pub(super) fn is_taken(&self, name: &str) -> bool {
         self.names.contains(name)
