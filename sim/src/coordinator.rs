@@ -4,6 +4,7 @@ mod api;
 mod carry_out;
 mod ops;
 mod planted;
+mod seen;
 mod sessions;
 mod workloads;
 
@@ -18,6 +19,7 @@ use dunlin_coordinator_core::{
     dispatch::{self, Change as SetChange, ConfigKey, DesiredSets, Subject},
     reconciler::{Key, Reconciler},
     scheduler,
+    view::services::SERVICES,
 };
 use dunlin_link::{
     Digest, NodeName, Revision, held::HeldSet, moment::Moment, sealed::ContentKey,
@@ -31,6 +33,7 @@ pub(crate) use self::carry_out::Request;
 use self::{
     api::Registrar,
     ops::{Op, Then, Verdict},
+    seen::Seen,
     sessions::Session,
 };
 use crate::{
@@ -306,10 +309,14 @@ impl Coordinator {
             };
             match scheduler::place(&mut process.reconciler.view, &key, &pod) {
                 Ok(node) => {
+                    let seen = Seen { store: &self.store, unseen: &process.unseen };
+                    context.oracle.judge_place(&seen.nodes(), &key, seen.pod(&key), Ok(&node));
                     process.reconciler.view.assume(&key, &node, now);
                     placed.push((key, pod, Ok(node)));
                 }
                 Err(why) => {
+                    let seen = Seen { store: &self.store, unseen: &process.unseen };
+                    context.oracle.judge_place(&seen.nodes(), &key, seen.pod(&key), Err(&why));
                     process.reconciler.queue.park(&key, why.reasons.keys(), now);
                     placed.push((key, pod, Err(why.to_string())));
                 }
@@ -386,16 +393,21 @@ impl Process {
                 reconciler.forget_node(&node, now);
                 Ok(())
             }
-            (Place::Object(id), Some(json)) if id.resource == keys::BUDGETS => {
-                reconciler.fold_budget(&id.key, json)
-            }
-            (Place::Object(id), None) if id.resource == keys::BUDGETS => {
-                reconciler.view.delete_budget(&id.key);
-                Ok(())
-            }
-            (Place::Object(id), Some(json)) => reconciler.fold_workload(id.resource, &id.key, json),
+            (Place::Object(id), Some(json)) => match id.resource {
+                keys::BUDGETS => reconciler.fold_budget(&id.key, json),
+                SERVICES => reconciler.fold_service(&id.key, json),
+                keys::ENDPOINT_SLICES => reconciler.fold_slice(&id.key, json),
+                keys::ENDPOINTS => reconciler.fold_endpoints(&id.key, json),
+                _ => reconciler.fold_workload(id.resource, &id.key, json),
+            },
             (Place::Object(id), None) => {
-                reconciler.forget_workload(id.resource, &id.key);
+                match id.resource {
+                    keys::BUDGETS => reconciler.view.delete_budget(&id.key),
+                    SERVICES => reconciler.forget_service(&id.key),
+                    keys::ENDPOINT_SLICES => reconciler.forget_slice(&id.key),
+                    keys::ENDPOINTS => reconciler.forget_endpoints(&id.key),
+                    _ => reconciler.forget_workload(id.resource, &id.key),
+                }
                 Ok(())
             }
             _ => Ok(()),

@@ -5,6 +5,7 @@ use dunlin_coordinator_core::{
     deletion::Manner,
     view::{
         ObjectId, Resource,
+        services::SERVICES,
         workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
     },
 };
@@ -17,7 +18,7 @@ pub(crate) enum Place {
     Pod(ObjectKey),
     Node(NodeName),
     Config(ConfigKind, ObjectKey),
-    /// A workload, what one is made of, or a budget.
+    /// A workload or a Service, what one is made of, or a budget.
     Object(ObjectId),
     Record,
 }
@@ -87,8 +88,19 @@ pub(crate) fn objects(resource: Resource) -> String {
 }
 
 /// Kinds that have objects here besides pods, nodes and configuration.
-const RESOURCES: [Resource; 8] =
-    [REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CONTROLLER_REVISIONS, JOBS, CRON_JOBS, BUDGETS];
+const RESOURCES: [Resource; 11] = [
+    REPLICA_SETS,
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    CONTROLLER_REVISIONS,
+    JOBS,
+    CRON_JOBS,
+    BUDGETS,
+    SERVICES,
+    ENDPOINTS,
+    ENDPOINT_SLICES,
+];
 
 /// StatefulSets.
 pub(crate) const STATEFUL_SETS: Resource = Resource { group: "apps", plural: "statefulsets" };
@@ -102,9 +114,15 @@ pub(crate) const CONTROLLER_REVISIONS: Resource = Resource { group: "apps", plur
 /// PodDisruptionBudgets.
 pub(crate) const BUDGETS: Resource = Resource { group: "policy", plural: "poddisruptionbudgets" };
 
+/// Endpoints.
+pub(crate) const ENDPOINTS: Resource = Resource::core("endpoints");
+
+/// EndpointSlices.
+pub(crate) const ENDPOINT_SLICES: Resource = Resource { group: "discovery.k8s.io", plural: "endpointslices" };
+
 pub(crate) const PODS_RESOURCE: Resource = Resource::core("pods");
 pub(crate) const PODS: &str = "/registry/pods/";
 pub(crate) const TERM: &str = "/dunlin/term";
-const NODES: &str = "/registry/nodes/";
+pub(crate) const NODES: &str = "/registry/nodes/";
 const CONFIG_MAPS: &str = "/registry/configmaps/";
 const SECRETS: &str = "/registry/secrets/";

@@ -39,6 +39,8 @@ use crate::{
 pub(crate) struct Node {
     pub(crate) index: usize,
     pub(crate) name: NodeName,
+    /// Where its pods have their addresses.
+    blocks: BlockRange,
     power: Power,
     boot: u32,
     life: u32,
@@ -68,14 +70,28 @@ enum Power {
 }
 
 impl Node {
-    pub(crate) fn new(index: usize, name: NodeName) -> Self {
+    /// One of `nodes`, none of which gives out the addresses of another.
+    pub(crate) fn new(index: usize, nodes: usize) -> Self {
+        let share = BLOCKS / u16::try_from(nodes).expect("there are at most a thousand nodes");
+        let first = share * u16::try_from(index).expect("an index is less than the number");
+        let blocks = BlockRange::new(first, share).expect("the shares of all are the whole");
+        Self::with_disk(index, NodeName::new(format!("n{index}")), blocks, Loaded::default())
+    }
+
+    /// Another machine with a copy of this one's disk.
+    pub(crate) fn copy(&self, index: usize) -> Self {
+        Self::with_disk(index, self.name.clone(), self.blocks, self.disk.clone())
+    }
+
+    fn with_disk(index: usize, name: NodeName, blocks: BlockRange, disk: Loaded) -> Self {
         Self {
             index,
             name,
+            blocks,
             power: Power::Off,
             boot: 0,
             life: 0,
-            disk: Loaded::default(),
+            disk,
             writing: VecDeque::new(),
             modules: BTreeSet::new(),
             logs: BTreeMap::new(),
@@ -87,11 +103,6 @@ impl Node {
             runner: Runner::default(),
             spoken: BTreeMap::new(),
         }
-    }
-
-    /// Another machine with a copy of this one's disk.
-    pub(crate) fn copy(&self, index: usize) -> Self {
-        Self { disk: self.disk.clone(), ..Self::new(index, self.name.clone()) }
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -169,7 +180,7 @@ impl Node {
         let options = NodeOptions {
             name: self.name.as_str().to_owned(),
             facts: facts(&self.name),
-            blocks: BlockRange::new(0, BLOCKS).expect("all blocks are a range"),
+            blocks: self.blocks,
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal: Arc::new(Seal { key, place }),
             thresholds: Thresholds::none(),

@@ -2,6 +2,7 @@
 //!
 //! Nothing here is told to the parts under test.
 
+mod scheduling;
 mod workloads;
 
 use std::{
@@ -9,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use dunlin_coordinator_core::ObjectKey;
+use dunlin_coordinator_core::{ObjectKey, scheduler::Unschedulable};
 use dunlin_link::{ContainerId, NodeName, PodUid, Revision, moment::Moment, session::SessionError};
 use serde_json::Value;
 
 use self::workloads::Workloads;
-pub(crate) use self::workloads::{is_ready, root_of, rules};
+pub(crate) use self::workloads::{controller_of, is_ready, root_of, rules};
 use crate::{
     keys::Place,
     network::{ConnId, Network},
@@ -93,6 +94,19 @@ impl Oracle {
 
     pub(crate) fn violate(&mut self, what: String) {
         self.violation.get_or_insert(what);
+    }
+
+    /// The scheduler has decided about a pod; nodes and pod are as it has seen them.
+    pub(crate) fn judge_place(
+        &mut self,
+        nodes: &[&Value],
+        key: &ObjectKey,
+        pod: Option<&Value>,
+        decision: Result<&NodeName, &Unschedulable>,
+    ) {
+        if let Some(wrong) = scheduling::wrong(nodes, key, pod, decision) {
+            self.violate(wrong);
+        }
     }
 
     // What clients were told.

@@ -25,11 +25,17 @@ pub enum Plant {
     IgnoredBudget,
     /// What belongs to an object that is gone stays.
     LeftDependents,
+    /// The scheduler does not see that nodes are cordoned.
+    UnseenCordon,
+    /// A CronJob's controller sees `concurrencyPolicy: Allow`.
+    OverlappingJobs,
+    /// What is written of a Service's pods is never written again.
+    StaleEndpoints,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::EarlyAck,
         Self::DroppedTombstones,
         Self::DeletionByAbsence,
@@ -40,6 +46,9 @@ impl Plant {
         Self::DisorderedSet,
         Self::IgnoredBudget,
         Self::LeftDependents,
+        Self::UnseenCordon,
+        Self::OverlappingJobs,
+        Self::StaleEndpoints,
     ];
 
     /// As `--plant` names it.
@@ -55,6 +64,9 @@ impl Plant {
             Self::DisorderedSet => "disordered-set",
             Self::IgnoredBudget => "ignored-budget",
             Self::LeftDependents => "left-dependents",
+            Self::UnseenCordon => "unseen-cordon",
+            Self::OverlappingJobs => "overlapping-jobs",
+            Self::StaleEndpoints => "stale-endpoints",
         }
     }
 }

@@ -4,7 +4,8 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use dunlin_coordinator_core::view::{
     Resource,
-    workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
+    services::SERVICES,
+    workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
@@ -69,7 +70,7 @@ pub(crate) struct Shape {
     /// Mean time between two faults.
     pub(crate) fault_every: Duration,
     pub(crate) faults: Vec<Fault>,
-    /// Kinds of workloads that clients have, and budgets.
+    /// Kinds of workloads that clients have, budgets and Services.
     pub(crate) workloads: Vec<Resource>,
 }
 
@@ -106,7 +107,8 @@ impl Shape {
     }
 }
 
-const WORKLOADS: [Resource; 6] = [DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, BUDGETS];
+const WORKLOADS: [Resource; 8] =
+    [DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS, BUDGETS, SERVICES];
 
 /// A generator of its own for each part of a world, so that a change in one does not shift what the others draw.
 pub(crate) fn child(seed: u64, part: u64) -> SmallRng {

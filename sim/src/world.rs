@@ -3,13 +3,14 @@
 mod clients;
 mod converged;
 mod faults;
+mod manifests;
 mod settled;
 pub(crate) mod workloads;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use dunlin_coordinator_core::view::ObjectId;
-use dunlin_link::{NodeName, moment::Moment};
+use dunlin_link::moment::Moment;
 use jiff::SignedDuration;
 use rand::{Rng, rngs::SmallRng};
 use serde_json::Value;
@@ -136,8 +137,7 @@ impl World {
             plant: options.plant,
             clock_error: SignedDuration::ZERO,
         };
-        let nodes =
-            (0..shape.nodes).map(|index| Node::new(index, NodeName::new(format!("n{index}")))).collect();
+        let nodes = (0..shape.nodes).map(|index| Node::new(index, shape.nodes)).collect();
         Self {
             shape,
             context,

@@ -38,7 +38,10 @@ use jiff::Timestamp;
 
 use self::tell::Component;
 pub use self::workload_action::WorkloadAction;
-use crate::view::{Effect, ObjectId, ObjectKey, Resource};
+use crate::{
+    deletion::Propagation,
+    view::{Effect, ObjectId, ObjectKey, Resource},
+};
 
 /// What a controller wants done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,8 +119,8 @@ pub enum Action {
         id: ObjectId,
         /// Its uid.
         uid: String,
-        /// Whether it has to wait for its own dependents in turn.
-        dependents_first: bool,
+        /// What becomes of its own dependents, unless it says so itself.
+        propagation: Propagation,
     },
     /// Take owners from an object.
     Disown {

@@ -205,6 +205,19 @@ fn propagation_of(manner: Manner, current: &Value, wish: &Wish) -> Propagation {
     }
 }
 
+/// What becomes of the dependents of an object that goes because its owner does: what it says itself, else what is asked.
+pub fn inherited(object: &Value, asked: Propagation) -> Propagation {
+    let finalizers = object["metadata"]["finalizers"].as_array();
+    let has = |wanted: &str| finalizers.is_some_and(|all| all.iter().any(|finalizer| finalizer == wanted));
+    if has("orphan") {
+        Propagation::Orphan
+    } else if has("foregroundDeletion") {
+        Propagation::Foreground
+    } else {
+        asked
+    }
+}
+
 fn decides_for_dependents(finalizer: &Value) -> bool {
     finalizer == "orphan" || finalizer == "foregroundDeletion"
 }
@@ -333,5 +346,16 @@ mod tests {
             Propagation::Default,
             json!(["foregroundDeletion"]),
         );
+    }
+    #[test]
+    fn what_goes_with_its_owner_takes_its_own_along_unless_it_says_otherwise() {
+        let check = |finalizers: Value, asked, expected| {
+            let object = json!({ "metadata": { "finalizers": finalizers } });
+            assert_eq!(inherited(&object, asked), expected, "{object}");
+        };
+        check(Value::Null, Propagation::Background, Propagation::Background);
+        check(json!(["example.com/x"]), Propagation::Foreground, Propagation::Foreground);
+        check(json!(["foregroundDeletion"]), Propagation::Background, Propagation::Foreground);
+        check(json!(["orphan"]), Propagation::Foreground, Propagation::Orphan);
     }
 }

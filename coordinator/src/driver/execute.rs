@@ -125,9 +125,8 @@ impl Executor {
             Action::FinalizeNamespace { name, .. } => {
                 self.service.finalize_namespace(&User::controller(NAMESPACES), &name, &[]).await.map(drop)
             }
-            Action::DeleteDependent { id, uid, dependents_first } => {
-                let policy = dependents_first.then_some("Foreground");
-                self.delete_dependent(&id, &uid, policy).await
+            Action::DeleteDependent { id, uid, propagation } => {
+                self.delete_dependent(&id, &uid, propagation).await
             }
             Action::Disown { id, uid, owners } => self.disown(&id, &uid, &owners).await,
             Action::RemoveFinalizer { id, uid, finalizer } => {

@@ -95,11 +95,16 @@ impl Coordinator {
         let (mut ops, mut failure) = (Vec::new(), None);
         for action in actions {
             match action {
-                Action::Workload(_, WorkloadAction::Create(_)) if refuses => {
+                Action::Workload(_, WorkloadAction::Create(_) | WorkloadAction::CreateObject { .. })
+                    if refuses =>
+                {
                     failure = Some("admission denied the request".to_owned());
                 }
                 Action::Workload(_, WorkloadAction::Create(creation)) => {
                     ops.extend(self.creations(&creation, &then, now));
+                }
+                Action::Workload(_, WorkloadAction::CreateObject { resource, namespace, object }) => {
+                    ops.push(self.creation(resource, &namespace, object, then(), now));
                 }
                 action => {
                     note_deletion(&action, context);
@@ -177,13 +182,18 @@ fn act(action: Action, then: Then, plant: Option<Plant>, now: Timestamp) -> Op {
         Action::UpdateBudget(update) => workloads::update_budget(*update, then, now),
         // A planted bug: what an owner leaves behind stays.
         Action::DeleteDependent { .. } if plant == Some(Plant::LeftDependents) => nothing(then),
-        Action::DeleteDependent { id, uid, dependents_first } => {
-            let propagation = if dependents_first { Propagation::Foreground } else { Propagation::Default };
-            workloads::delete_object(&id, Some(&uid), propagation, then, now)
+        Action::DeleteDependent { id, uid, propagation } => {
+            workloads::delete_dependent(&id, &uid, propagation, then, now)
         }
         Action::Disown { id, uid, owners } => workloads::disown(&id, &uid, owners, then, now),
         Action::RemoveFinalizer { id, uid, finalizer } => {
             workloads::remove_finalizer(&id, &uid, finalizer, then, now)
+        }
+        // A planted bug: what was once said of a Service's pods stays.
+        Action::Workload(_, WorkloadAction::Patch { ref id, .. })
+            if id.resource == keys::ENDPOINT_SLICES && plant == Some(Plant::StaleEndpoints) =>
+        {
+            nothing(then)
         }
         Action::Workload(_, action) => act_for_workload(action, then, now),
         // Nobody reads events here, and there are no namespaces, certificates and roles.
@@ -215,7 +225,7 @@ fn act_for_workload(action: WorkloadAction, then: Then, now: Timestamp) -> Op {
         WorkloadAction::RestoreTemplate { id, uid, generation, from, from_uid } => {
             workloads::restore_template(&id, &uid, generation, (from, from_uid), then, now)
         }
-        // Creations are expanded by the caller, nobody reads events here, and there are no Services.
+        // Creations are expanded by the caller, and nobody reads events here.
         WorkloadAction::Create(_) | WorkloadAction::CreateObject { .. } | WorkloadAction::Tell { .. } => {
             nothing(then)
         }

@@ -1,7 +1,10 @@
 //! Bugs of controllers that are planted in what they see.
 
 use bytes::Bytes;
-use dunlin_coordinator_core::view::workload::DEPLOYMENTS;
+use dunlin_coordinator_core::view::{
+    Resource,
+    workload::{CRON_JOBS, DEPLOYMENTS},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,14 +14,21 @@ use crate::{
 
 /// An object as the controllers see it.
 pub(super) fn seen(key: &str, stored: &Bytes, plant: Option<Plant>) -> Bytes {
-    let Place::Object(id) = Place::of(key) else { return stored.clone() };
+    let place = Place::of(key);
+    let of = |resource: Resource| matches!(&place, Place::Object(id) if id.resource == resource);
     let change: fn(&mut Value) = match plant {
-        Some(Plant::GreedyRollout) if id.resource == DEPLOYMENTS => |object| {
+        Some(Plant::UnseenCordon) if matches!(place, Place::Node(_)) => {
+            |node| node["spec"]["unschedulable"] = json!(false)
+        }
+        Some(Plant::OverlappingJobs) if of(CRON_JOBS) => {
+            |object| object["spec"]["concurrencyPolicy"] = json!("Allow")
+        }
+        Some(Plant::GreedyRollout) if of(DEPLOYMENTS) => |object| {
             if object["spec"]["strategy"]["type"] == "RollingUpdate" {
                 object["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!("100%");
             }
         },
-        Some(Plant::DisorderedSet) if id.resource == STATEFUL_SETS => {
+        Some(Plant::DisorderedSet) if of(STATEFUL_SETS) => {
             |object| object["spec"]["podManagementPolicy"] = json!("Parallel")
         }
         _ => return stored.clone(),

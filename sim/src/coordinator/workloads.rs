@@ -51,17 +51,30 @@ impl Coordinator {
         };
         let made = blueprint::build(kind, &owner_object, what);
         let made = made.into_iter().map(|made| {
-            let kind = kind_of(made.api_version, made.kind);
-            let object = self.registrar.create(kind, &owner.key.namespace, made.object, now);
-            let object = object.expect("what controllers make is valid");
-            let id = ObjectId { resource: Resource::of(kind), key: keys::name_of(&object) };
-            Op::new(keys::object(&id), then(), move |current| match current {
-                // The name is taken: the change that took it asks again.
-                Some(_) => Verdict::Refuse,
-                None => Verdict::Put(object.clone()),
-            })
+            let resource = Resource::of(kind_of(made.api_version, made.kind));
+            self.creation(resource, &owner.key.namespace, made.object, then(), now)
         });
         made.collect()
+    }
+
+    /// A new object that a controller makes.
+    pub(super) fn creation(
+        &mut self,
+        resource: Resource,
+        namespace: &str,
+        object: Value,
+        then: Then,
+        now: Timestamp,
+    ) -> Op {
+        let kind = resource.kind().expect("controllers make what is served");
+        let object = self.registrar.create(kind, namespace, object, now);
+        let object = object.expect("what controllers make is valid");
+        let id = ObjectId { resource, key: keys::name_of(&object) };
+        Op::new(keys::object(&id), then, move |current| match current {
+            // The name is taken: the change that took it asks again.
+            Some(_) => Verdict::Refuse,
+            None => Verdict::Put(object.clone()),
+        })
     }
 
     /// A client's manifest: creates the object, or gives it this spec, these labels and annotations.
@@ -205,6 +218,23 @@ pub(super) fn delete_object(
     let manner = id.resource.kind().map_or(Manner::Plain, Manner::of);
     let wish = wish_of(uid, propagation);
     Op::new(keys::object(id), then, move |current| delete(manner, current, &wish, now))
+}
+
+/// Deletes an object because its owner goes.
+pub(super) fn delete_dependent(
+    id: &ObjectId,
+    uid: &str,
+    propagation: deletion::Propagation,
+    then: Then,
+    now: Timestamp,
+) -> Op {
+    let manner = id.resource.kind().map_or(Manner::Plain, Manner::of);
+    let uid = uid.to_owned();
+    Op::new(keys::object(id), then, move |current| {
+        let Some(object) = current else { return Verdict::Gone };
+        let wish = wish_of(Some(&uid), deletion::inherited(object, propagation));
+        delete(manner, current, &wish, now)
+    })
 }
 
 /// Writes a budget's status, unless an evictor or its author was faster.

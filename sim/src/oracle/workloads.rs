@@ -171,6 +171,9 @@ impl Workloads {
         let (before, after) = sides(change);
         let key = match Place::of(&change.key) {
             Place::Pod(key) => key,
+            Place::Object(id) if id.resource == JOBS && before.is_none() => {
+                return rules::overlap(after?, store).map(|why| format!("{}: {why}", id.key));
+            }
             Place::Object(id) => return self.check_template(&id, before, after, now),
             _ => return None,
         };
@@ -214,7 +217,7 @@ pub(crate) fn root_of(pod: &Value, store: &Store) -> Option<ObjectId> {
     Some(controller_of(&stored.value, namespace).unwrap_or(first))
 }
 
-fn controller_of(object: &Value, namespace: &str) -> Option<ObjectId> {
+pub(crate) fn controller_of(object: &Value, namespace: &str) -> Option<ObjectId> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
     let owner = owners.iter().find(|owner| owner["controller"] == true)?;
     let plural = match owner["kind"].as_str()? {

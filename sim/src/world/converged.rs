@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use dunlin_coordinator_core::view::{
     ObjectId,
-    workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
+    services::SERVICES,
+    workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
 };
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use super::World;
 use crate::{
     coordinator::Request,
     keys::{self, DAEMON_SETS, Place, STATEFUL_SETS},
-    oracle::{is_ready, root_of, rules},
+    oracle::{controller_of, is_ready, root_of, rules},
 };
 
 impl World {
@@ -22,7 +23,7 @@ impl World {
         let wanted: Vec<_> = self.wanted().map(|(id, manifest)| (id.clone(), manifest.clone())).collect();
         for (id, manifest) in &wanted {
             let stored = self.coordinator.store.get(&keys::object(id));
-            // A Job that is done may be gone by itself, and cannot be changed.
+            // What a Job is to do cannot be changed, and one that is done may be gone by itself.
             let follows = stored.is_some_and(|stored| {
                 let says = |part: &str| covers(&stored.value[part], &manifest[part]);
                 id.resource == JOBS || says("spec") && says("metadata")
@@ -42,7 +43,10 @@ impl World {
             return Some(format!("{} {} is still there", id.resource.plural, id.key));
         }
         let mut wanted = self.wanted();
-        wanted.find_map(|(id, manifest)| self.unconverged_one(id, manifest)).or_else(|| self.left_behind())
+        wanted
+            .find_map(|(id, manifest)| self.unconverged_one(id, manifest))
+            .or_else(|| self.left_behind())
+            .or_else(|| self.left_endpoints())
     }
 
     fn unconverged_one(&self, id: &ObjectId, manifest: &Value) -> Option<String> {
@@ -63,6 +67,8 @@ impl World {
             }
             DAEMON_SETS => self.wrong_daemons(&pods),
             JOBS => unfinished(object, &pods),
+            CRON_JOBS => self.wrong_jobs(id, object),
+            SERVICES => self.wrong_endpoints(id, object),
             _ => self.wrong_budget(object),
         };
         let is_replaced = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS].contains(&id.resource);
@@ -77,6 +83,20 @@ impl World {
             })
             .collect();
         Some(format!("{name}: {problem}; it says: {}", told.join(", ")))
+    }
+
+    /// Endpoints of a Service that is gone.
+    fn left_endpoints(&self) -> Option<String> {
+        let store = &self.coordinator.store;
+        let mut left =
+            store.list(&keys::objects(keys::ENDPOINTS)).filter_map(|(key, _)| match Place::of(key) {
+                Place::Object(id) => Some(id.key),
+                _ => None,
+            });
+        let lost = left.find(|key| {
+            store.get(&keys::object(&ObjectId { resource: SERVICES, key: key.clone() })).is_none()
+        })?;
+        Some(format!("the Endpoints of {lost} are left, and it is gone"))
     }
 
     /// Objects whose controller is not there, which the garbage collector should have removed.
@@ -105,7 +125,8 @@ impl World {
         let stored = self.coordinator.store.list("/registry/").filter_map(|(key, stored)| {
             let owned = !stored.value["metadata"]["ownerReferences"].is_null();
             match Place::of(key) {
-                Place::Object(id) if !owned => Some(id),
+                // These go with the Service of their name.
+                Place::Object(id) if !owned && id.resource != keys::ENDPOINTS => Some(id),
                 _ => None,
             }
         });
@@ -138,6 +159,61 @@ impl World {
         let healthy = pods.filter(|pod| pod["metadata"]["labels"]["app"] == *app && is_ready(pod)).count();
         let said = &budget["status"]["currentHealthy"];
         (*said != healthy).then(|| format!("it counts {said} healthy pods, and there are {healthy}"))
+    }
+
+    /// A CronJob that makes no more Jobs keeps as many that have ended as it says.
+    fn wrong_jobs(&self, id: &ObjectId, cron_job: &Value) -> Option<String> {
+        let jobs = self.coordinator.store.list(&keys::objects(JOBS)).map(|(_, stored)| &*stored.value);
+        let (mut completed, mut failed) = (0, 0);
+        for job in jobs.filter(|job| controller_of(job, &id.key.namespace).as_ref() == Some(id)) {
+            if !rules::has_ended(job) {
+                return Some(format!("{} has not ended", job["metadata"]["name"]));
+            }
+            let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+            let has_failed = conditions.into_iter().any(|condition| condition["type"] == "Failed");
+            *(if has_failed { &mut failed } else { &mut completed }) += 1;
+        }
+        let spec = &cron_job["spec"];
+        let kept = |field: &str| spec[field].as_u64().unwrap_or_default();
+        if completed > kept("successfulJobsHistoryLimit") || failed > kept("failedJobsHistoryLimit") {
+            return Some(format!("it keeps {completed} completed and {failed} failed Jobs"));
+        }
+        let active = cron_job["status"]["active"].as_array().map_or(0, Vec::len);
+        (active > 0).then(|| format!("it says that {active} Jobs run"))
+    }
+
+    /// What a Service's EndpointSlices and Endpoints say, held against the pods that it selects.
+    fn wrong_endpoints(&self, id: &ObjectId, service: &Value) -> Option<String> {
+        let store = &self.coordinator.store;
+        let pods = store.list(keys::PODS).map(|(_, stored)| &*stored.value);
+        let selected = pods.filter(|pod| {
+            let has_ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+            pod["metadata"]["labels"]["app"] == service["spec"]["selector"]["app"] && !has_ended
+        });
+        let selected: Vec<&Value> = selected.collect();
+        if self.is_spoken_for(&selected) {
+            return None;
+        }
+        let uid = |object: &Value| object["uid"].as_str().unwrap_or_default().to_owned();
+        let wanted: BTreeSet<String> = selected.iter().map(|pod| uid(&pod["metadata"])).collect();
+        let slices = store.list(&keys::objects(keys::ENDPOINT_SLICES)).map(|(_, stored)| &*stored.value);
+        let own =
+            slices.filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == *id.key.name);
+        let listed: Vec<&Value> = own.filter_map(|slice| slice["endpoints"].as_array()).flatten().collect();
+        if let Some(unready) = listed.iter().find(|endpoint| endpoint["conditions"]["ready"] != true) {
+            return Some(format!("its slices say that {} is not ready", unready["targetRef"]["name"]));
+        }
+        let told: BTreeSet<String> = listed.iter().map(|endpoint| uid(&endpoint["targetRef"])).collect();
+        if told != wanted || listed.len() != wanted.len() {
+            return Some(format!("its slices tell {told:?}, and it selects {wanted:?}"));
+        }
+        let endpoints =
+            store.get(&keys::object(&ObjectId { resource: keys::ENDPOINTS, key: id.key.clone() }));
+        let Some(endpoints) = endpoints else { return Some("it has no Endpoints".to_owned()) };
+        let subsets = endpoints.value["subsets"].as_array().into_iter().flatten();
+        let addresses = subsets.filter_map(|subset| subset["addresses"].as_array()).flatten();
+        let told: BTreeSet<String> = addresses.map(|address| uid(&address["targetRef"])).collect();
+        (told != wanted).then(|| format!("its Endpoints tell {told:?}, and it selects {wanted:?}"))
     }
 
     /// Whether copies of a node may have spoken for pods.
@@ -191,7 +267,7 @@ fn unfinished(job: &Value, pods: &[&Value]) -> Option<String> {
 
 fn wrong_status(id: &ObjectId, object: &Value, pods: &[&Value]) -> Option<String> {
     if object["metadata"]["generation"] != object["status"]["observedGeneration"]
-        && ![JOBS, keys::BUDGETS].contains(&id.resource)
+        && ![JOBS, CRON_JOBS, SERVICES, keys::BUDGETS].contains(&id.resource)
     {
         return Some("its status is not about what it says".to_owned());
     }

@@ -6,13 +6,14 @@ use dunlin_coordinator_core::{
     ObjectKey,
     view::{
         ObjectId, Resource,
-        workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
+        services::SERVICES,
+        workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
     },
 };
-use rand::{Rng, rngs::SmallRng, seq::IndexedRandom as _};
+use rand::{Rng as _, seq::IndexedRandom as _};
 use serde_json::{Value, json};
 
-use super::{World, clients::IMAGE};
+use super::{World, manifests::replicas_max};
 use crate::{coordinator::Request, keys, node::BROKEN};
 
 impl World {
@@ -62,6 +63,10 @@ impl World {
                 // One node after the other takes longer than anybody waits here.
                 spec["updateStrategy"]["rollingUpdate"] = json!({ "maxUnavailable": "50%", "maxSurge": 0 });
             }
+            if id.resource == CRON_JOBS {
+                // Its Jobs come to an end when no more are made.
+                spec["suspend"] = true.into();
+            }
             if spec["paused"] == true {
                 spec["paused"] = false.into();
             }
@@ -96,7 +101,9 @@ impl World {
         let spec = &mut manifest["spec"];
         match self.clients.random_range(0..10) {
             8 if id.resource == keys::BUDGETS => *manifest = self.draw_manifest(id),
-            0..=4 if id.resource != keys::BUDGETS => {
+            8 if id.resource == CRON_JOBS => spec["suspend"] = self.clients.random_bool(0.5).into(),
+            5..=8 if id.resource == SERVICES => *manifest = self.draw_manifest(id),
+            0..=4 if ![keys::BUDGETS, CRON_JOBS, SERVICES].contains(&id.resource) => {
                 let version = self.clients.random_range(0..VERSIONS);
                 // Only where somebody looks after it: what is broken is not available while it comes and goes.
                 let may_break = id.resource == DEPLOYMENTS && spec["minReadySeconds"] == 5;
@@ -115,115 +122,6 @@ impl World {
             _ => {}
         }
     }
-
-    fn draw_manifest(&mut self, id: &ObjectId) -> Value {
-        let labels = json!({ "app": &*id.key.name });
-        let kind = id.resource.kind().expect("clients apply what is served");
-        let mut manifest = json!({
-            "apiVersion": kind.api_version(), "kind": kind.kind,
-            "metadata": { "name": &*id.key.name, "namespace": &*id.key.namespace, "labels": labels },
-            "spec": {},
-        });
-        let rng = &mut self.clients;
-        let replicas = rng.random_range(0..=replicas_max(self.shape.nodes));
-        let mut policy = None;
-        let spec = &mut manifest["spec"];
-        if id.resource != keys::BUDGETS && id.resource != JOBS {
-            spec["selector"] = json!({ "matchLabels": labels });
-            spec["template"] = json!({ "metadata": {
-                "labels": labels, "annotations": { "version": rng.random_range(0..VERSIONS).to_string() },
-            } });
-            spec["minReadySeconds"] = [0, 0, 0, 5][rng.random_range(0..4)].into();
-        }
-        let mut amount = |from: usize| draw_amount(from, rng);
-        match id.resource {
-            keys::BUDGETS => {
-                // Guards the workload of the same number that its name stands for.
-                let guarded = id.key.name.replacen('b', "d", 1);
-                let guarded = if amount(0) == 0 { guarded.replacen('d', "s", 1) } else { guarded };
-                let limit = if amount(0) == 1 { "minAvailable" } else { "maxUnavailable" };
-                *spec = json!({ "selector": { "matchLabels": { "app": guarded } }, limit: amount(0) });
-            }
-            DEPLOYMENTS => policy = Some(draw_deployment(spec, replicas, rng)),
-            keys::STATEFUL_SETS => {
-                spec["replicas"] = replicas.into();
-                spec["serviceName"] = "none".into();
-                // It cannot be changed, and the one before may still be there.
-                let policy = if id.key.name.ends_with('1') { "Parallel" } else { "OrderedReady" };
-                spec["podManagementPolicy"] = policy.into();
-            }
-            keys::DAEMON_SETS => {
-                let rolling = match rng.random_range(0..3) {
-                    0 => json!({ "maxSurge": 1, "maxUnavailable": 0 }),
-                    1 => json!({ "maxUnavailable": "50%" }),
-                    _ => json!({ "maxUnavailable": 1 }),
-                };
-                spec["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": rolling });
-            }
-            JOBS => {
-                let completions = rng.random_range(1..=5);
-                let mode = if rng.random_bool(0.5) { "Indexed" } else { "NonIndexed" };
-                *spec = json!({
-                    "completions": completions, "parallelism": rng.random_range(1..=3), "completionMode": mode,
-                    "backoffLimit": rng.random_range(0..4),
-                    "template": { "metadata": { "labels": labels } },
-                });
-            }
-            _ => spec["replicas"] = replicas.into(),
-        }
-        if id.resource != keys::BUDGETS {
-            spec["template"]["spec"] = self.draw_pod_spec(id.resource);
-        }
-        if let Some(policy) = policy {
-            manifest["metadata"]["annotations"] = json!({ "dunlin.dev/auto-rollback": policy });
-        }
-        manifest
-    }
-
-    fn draw_pod_spec(&mut self, resource: Resource) -> Value {
-        let rng = &mut self.clients;
-        let tolerated = rng.random_range(0..=120);
-        let toleration = |key: &str| {
-            json!({
-                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": tolerated,
-            })
-        };
-        let grace = [0, 1, 5][rng.random_range(0..3)];
-        let mut spec = json!({
-            "terminationGracePeriodSeconds": grace,
-            "tolerations": [toleration("node.kubernetes.io/unreachable"), toleration("node.kubernetes.io/not-ready")],
-            "containers": [{ "name": "c", "image": IMAGE }],
-        });
-        if resource == JOBS {
-            let restart = if rng.random_bool(0.5) { "Never" } else { "OnFailure" };
-            spec["restartPolicy"] = restart.into();
-            // The simulated runner ends it by itself.
-            spec["containers"][0]["args"] = json!([crate::node::TASK]);
-        }
-        spec
-    }
-}
-
-/// What is special about a Deployment; answers when it is to be rolled back.
-fn draw_deployment(spec: &mut Value, replicas: usize, rng: &mut SmallRng) -> &'static str {
-    let unavailable = draw_amount(0, rng);
-    let surge = draw_amount(usize::from(unavailable == 0), rng);
-    spec["replicas"] = replicas.into();
-    spec["strategy"] = if rng.random_bool(0.15) {
-        json!({ "type": "Recreate" })
-    } else {
-        let rolling = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
-        json!({ "type": "RollingUpdate", "rollingUpdate": rolling })
-    };
-    spec["revisionHistoryLimit"] = rng.random_range(0..4).into();
-    spec["progressDeadlineSeconds"] = [600, 20, 40][rng.random_range(0..3)].into();
-    ["true", "deadline", "false"][rng.random_range(0..3)]
-}
-
-/// A number of pods, or so many of a hundred of them.
-fn draw_amount(from: usize, rng: &mut SmallRng) -> Value {
-    let amounts = [json!(0), json!(1), json!(2), json!("25%"), json!("50%")];
-    amounts[rng.random_range(from..amounts.len())].clone()
 }
 
 /// Whether a workload's containers cannot stay up.
@@ -238,10 +136,6 @@ fn set_version(spec: &mut Value, version: &str) {
     template["spec"]["containers"][0]["args"] = if version == BROKEN { json!([BROKEN]) } else { json!([]) };
 }
 
-const fn replicas_max(nodes: usize) -> usize {
-    if nodes < REPLICAS_MAX { nodes + 2 } else { REPLICAS_MAX }
-}
-
 /// What names of a kind begin with.
 fn short(resource: Resource) -> &'static str {
     match resource {
@@ -250,6 +144,8 @@ fn short(resource: Resource) -> &'static str {
         keys::STATEFUL_SETS => "s",
         keys::DAEMON_SETS => "a",
         JOBS => "j",
+        CRON_JOBS => "c",
+        SERVICES => "v",
         _ => "b",
     }
 }
@@ -258,6 +154,4 @@ fn short(resource: Resource) -> &'static str {
 const NAMES: u32 = 2;
 
 /// Templates that clients choose from.
-const VERSIONS: u32 = 5;
-
-const REPLICAS_MAX: usize = 8;
+pub(super) const VERSIONS: u32 = 5;

@@ -5,7 +5,10 @@
 //! names it any more.
 
 use super::{Action, Plan};
-use crate::view::{Member, ObjectId, Owner, Ownership, View, WaitsFor};
+use crate::{
+    deletion::Propagation,
+    view::{Member, ObjectId, Owner, Ownership, View, WaitsFor},
+};
 
 /// What to do about an object that has owners, or that waits for its dependents.
 pub fn reconcile(view: &View, id: &ObjectId) -> Plan {
@@ -53,8 +56,10 @@ fn delete_without_owner(ownership: &Ownership, id: &ObjectId, member: &Member) -
         // Nobody waits for it: it goes once its owner is gone.
         return None;
     }
-    let dependents_first = going > 0 && ownership.dependents(&member.uid).next().is_some();
-    Some(Action::DeleteDependent { id: id.clone(), uid: member.uid.to_string(), dependents_first })
+    let has_dependents = ownership.dependents(&member.uid).next().is_some();
+    let propagation =
+        if going > 0 && has_dependents { Propagation::Foreground } else { Propagation::Background };
+    Some(Action::DeleteDependent { id: id.clone(), uid: member.uid.to_string(), propagation })
 }
 
 fn members_of<'a>(

@@ -1,22 +1,37 @@
 //! What the garbage controller wants done to dependents and to their owners.
 
 use dunlin_api::Status;
-use dunlin_coordinator_core::view::ObjectId;
+use dunlin_coordinator_core::{
+    deletion::{self, Propagation},
+    view::ObjectId,
+};
 use serde_json::{Value, json};
 
 use super::Executor;
 use crate::service::{ObjectRef, User};
 
 impl Executor {
+    /// Deletes a dependent, and what depends on it in turn: what is asked here is not what a client means who asks for nothing, who keeps
+    /// the pods of a Job.
     pub(super) async fn delete_dependent(
         &self,
         id: &ObjectId,
         uid: &str,
-        policy: Option<&str>,
+        propagation: Propagation,
     ) -> Result<(), Status> {
-        let options = json!({ "preconditions": { "uid": uid }, "propagationPolicy": policy });
-        let Some(object) = object(id) else { return Ok(()) };
-        self.service.delete(&collector(), object, options).await.map(drop)
+        let Some(target) = object(id) else { return Ok(()) };
+        let latest = self.service.get(&collector(), target).await?;
+        let policy = match deletion::inherited(&latest, propagation) {
+            Propagation::Orphan => "Orphan",
+            Propagation::Foreground => "Foreground",
+            Propagation::Background | Propagation::Default => "Background",
+        };
+        // Somebody who asks for something else meanwhile is not overruled.
+        let version = &latest["metadata"]["resourceVersion"];
+        let options = json!({
+            "preconditions": { "uid": uid, "resourceVersion": version }, "propagationPolicy": policy,
+        });
+        self.service.delete(&collector(), target, options).await.map(drop)
     }
 
     pub(super) async fn disown(&self, id: &ObjectId, uid: &str, owners: &[String]) -> Result<(), Status> {

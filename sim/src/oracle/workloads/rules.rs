@@ -4,13 +4,13 @@ use dunlin_coordinator_core::{
     budget::{Budget, Limit},
     view::{
         ObjectId,
-        workload::{DEPLOYMENTS, JOBS, REPLICA_SETS},
+        workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
     },
 };
 use dunlin_link::NodeName;
 use serde_json::Value;
 
-use super::{is_ready, root_of, serves};
+use super::{controller_of, is_ready, root_of, serves};
 use crate::{
     keys::{self, DAEMON_SETS, STATEFUL_SETS},
     store::Store,
@@ -53,6 +53,31 @@ pub(super) fn creation(pod: &Value, root: &ObjectId, store: &Store) -> Option<St
         }
         _ => None,
     }
+}
+
+/// What a new Job of a CronJob breaks that allows one at a time.
+pub(super) fn overlap(job: &Value, store: &Store) -> Option<String> {
+    let namespace = job["metadata"]["namespace"].as_str()?;
+    let owner = controller_of(job, namespace).filter(|owner| owner.resource == CRON_JOBS)?;
+    if spec_of(&owner, store)?["concurrencyPolicy"] != "Forbid" {
+        return None;
+    }
+    let jobs = store.list(&keys::objects(JOBS)).map(|(_, stored)| &*stored.value);
+    let mut others = jobs.filter(|other| other["metadata"]["uid"] != job["metadata"]["uid"]);
+    let running = others.find(|other| {
+        other["metadata"]["ownerReferences"] == job["metadata"]["ownerReferences"]
+            && other["metadata"]["deletionTimestamp"].is_null()
+            && !has_ended(other)
+    })?;
+    Some(format!("it is made while {} runs, which its CronJob forbids", running["metadata"]["name"]))
+}
+
+/// Whether a Job is over.
+pub(crate) fn has_ended(job: &Value) -> bool {
+    let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| {
+        (condition["type"] == "Complete" || condition["type"] == "Failed") && condition["status"] == "True"
+    })
 }
 
 /// What the deletion of a pod that served breaks, when its own controller wanted it.

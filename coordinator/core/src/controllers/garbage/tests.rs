@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Action, reconcile};
-use crate::view::{ObjectId, ObjectKey, Resource, View};
+use crate::{
+    deletion::Propagation,
+    view::{ObjectId, ObjectKey, Resource, View},
+};
 
 struct Cluster(View);
 
@@ -58,7 +61,7 @@ fn deleting(finalizer: &str) -> Value {
 }
 
 fn deletes(name: &str) -> Action {
-    Action::DeleteDependent { id: id(name), uid: name.to_owned(), dependents_first: false }
+    Action::DeleteDependent { id: id(name), uid: name.to_owned(), propagation: Propagation::Background }
 }
 
 fn disowns(name: &str, owner: &str) -> Action {
@@ -123,7 +126,8 @@ fn a_dependent_with_dependents_of_its_own_goes_after_them() {
     cluster.put("a", deleting("foregroundDeletion"));
     cluster.put("b", blocking(&["a"]));
     cluster.put("c", blocking(&["b"]));
-    let first = Action::DeleteDependent { id: id("b"), uid: "b".to_owned(), dependents_first: true };
+    let first =
+        Action::DeleteDependent { id: id("b"), uid: "b".to_owned(), propagation: Propagation::Foreground };
     assert_eq!(cluster.plan("a"), [first]);
 }
 

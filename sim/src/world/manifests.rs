@@ -1,0 +1,159 @@
+//! The manifests that clients keep of workloads, Services and budgets.
+
+use dunlin_coordinator_core::view::{
+    ObjectId, Resource,
+    services::SERVICES,
+    workload::{CRON_JOBS, DEPLOYMENTS, JOBS},
+};
+use rand::{Rng, rngs::SmallRng};
+use serde_json::{Value, json};
+
+use super::{World, clients::IMAGE, workloads::VERSIONS};
+use crate::keys;
+
+impl World {
+    /// A manifest of a kind, with all that may differ drawn.
+    pub(super) fn draw_manifest(&mut self, id: &ObjectId) -> Value {
+        let labels = json!({ "app": &*id.key.name });
+        let kind = id.resource.kind().expect("clients apply what is served");
+        let mut manifest = json!({
+            "apiVersion": kind.api_version(), "kind": kind.kind,
+            "metadata": { "name": &*id.key.name, "namespace": &*id.key.namespace, "labels": labels },
+            "spec": {},
+        });
+        let rng = &mut self.clients;
+        let replicas = rng.random_range(0..=replicas_max(self.shape.nodes));
+        let mut policy = None;
+        let spec = &mut manifest["spec"];
+        if ![keys::BUDGETS, JOBS, CRON_JOBS, SERVICES].contains(&id.resource) {
+            spec["selector"] = json!({ "matchLabels": labels });
+            spec["template"] = json!({ "metadata": {
+                "labels": labels, "annotations": { "version": rng.random_range(0..VERSIONS).to_string() },
+            } });
+            spec["minReadySeconds"] = [0, 0, 0, 5][rng.random_range(0..4)].into();
+        }
+        let mut amount = |from: usize| draw_amount(from, rng);
+        match id.resource {
+            keys::BUDGETS => {
+                // Guards the workload of the same number that its name stands for.
+                let guarded = id.key.name.replacen('b', "d", 1);
+                let guarded = if amount(0) == 0 { guarded.replacen('d', "s", 1) } else { guarded };
+                let limit = if amount(0) == 1 { "minAvailable" } else { "maxUnavailable" };
+                *spec = json!({ "selector": { "matchLabels": { "app": guarded } }, limit: amount(0) });
+            }
+            DEPLOYMENTS => policy = Some(draw_deployment(spec, replicas, rng)),
+            keys::STATEFUL_SETS => {
+                spec["replicas"] = replicas.into();
+                spec["serviceName"] = "none".into();
+                // It cannot be changed, and the one before may still be there.
+                let policy = if id.key.name.ends_with('1') { "Parallel" } else { "OrderedReady" };
+                spec["podManagementPolicy"] = policy.into();
+            }
+            keys::DAEMON_SETS => {
+                let rolling = match rng.random_range(0..3) {
+                    0 => json!({ "maxSurge": 1, "maxUnavailable": 0 }),
+                    1 => json!({ "maxUnavailable": "50%" }),
+                    _ => json!({ "maxUnavailable": 1 }),
+                };
+                spec["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": rolling });
+            }
+            JOBS => *spec = draw_job(&labels, rng),
+            CRON_JOBS => *spec = draw_cron_job(&id.key.name, &labels, rng),
+            SERVICES => *spec = draw_service(&id.key.name, rng),
+            _ => spec["replicas"] = replicas.into(),
+        }
+        match id.resource {
+            keys::BUDGETS | SERVICES => {}
+            CRON_JOBS => {
+                manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"] = self.draw_pod_spec(id.resource);
+            }
+            _ => manifest["spec"]["template"]["spec"] = self.draw_pod_spec(id.resource),
+        }
+        if let Some(policy) = policy {
+            manifest["metadata"]["annotations"] = json!({ "dunlin.dev/auto-rollback": policy });
+        }
+        manifest
+    }
+
+    fn draw_pod_spec(&mut self, resource: Resource) -> Value {
+        let rng = &mut self.clients;
+        let tolerated = rng.random_range(0..=120);
+        let toleration = |key: &str| {
+            json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": tolerated,
+            })
+        };
+        let grace = [0, 1, 5][rng.random_range(0..3)];
+        let mut spec = json!({
+            "terminationGracePeriodSeconds": grace,
+            "tolerations": [toleration("node.kubernetes.io/unreachable"), toleration("node.kubernetes.io/not-ready")],
+            "containers": [{ "name": "c", "image": IMAGE }],
+        });
+        if resource == JOBS || resource == CRON_JOBS {
+            let restart = if rng.random_bool(0.5) { "Never" } else { "OnFailure" };
+            spec["restartPolicy"] = restart.into();
+            // The simulated runner ends it by itself.
+            spec["containers"][0]["args"] = json!([crate::node::TASK]);
+        }
+        spec
+    }
+}
+
+/// What is special about a Deployment; answers when it is to be rolled back.
+fn draw_deployment(spec: &mut Value, replicas: usize, rng: &mut SmallRng) -> &'static str {
+    let unavailable = draw_amount(0, rng);
+    let surge = draw_amount(usize::from(unavailable == 0), rng);
+    spec["replicas"] = replicas.into();
+    spec["strategy"] = if rng.random_bool(0.15) {
+        json!({ "type": "Recreate" })
+    } else {
+        let rolling = json!({ "maxSurge": surge, "maxUnavailable": unavailable });
+        json!({ "type": "RollingUpdate", "rollingUpdate": rolling })
+    };
+    spec["revisionHistoryLimit"] = rng.random_range(0..4).into();
+    spec["progressDeadlineSeconds"] = [600, 20, 40][rng.random_range(0..3)].into();
+    ["true", "deadline", "false"][rng.random_range(0..3)]
+}
+
+fn draw_cron_job(name: &str, labels: &Value, rng: &mut SmallRng) -> Value {
+    // It is fixed, so that whoever looks at a Job knows what was asked for when it was made.
+    let policy = if name.ends_with('1') { "Forbid" } else { "Replace" };
+    let late = [Value::Null, json!(20), json!(200)][rng.random_range(0..3)].clone();
+    json!({
+        "schedule": "* * * * *", "concurrencyPolicy": policy,
+        "successfulJobsHistoryLimit": rng.random_range(0..3), "failedJobsHistoryLimit": rng.random_range(0..2),
+        "startingDeadlineSeconds": late,
+        "jobTemplate": { "spec": draw_job(labels, rng) },
+    })
+}
+
+fn draw_service(name: &str, rng: &mut SmallRng) -> Value {
+    let kind = ["d", "r", "s", "a"][rng.random_range(0..4)];
+    json!({
+        "clusterIP": "None", "selector": { "app": name.replacen('v', kind, 1) },
+        "publishNotReadyAddresses": rng.random_bool(0.2), "ports": [{ "port": 80 }],
+    })
+}
+
+/// A number of pods, or so many of a hundred of them.
+fn draw_amount(from: usize, rng: &mut SmallRng) -> Value {
+    let amounts = [json!(0), json!(1), json!(2), json!("25%"), json!("50%")];
+    amounts[rng.random_range(from..amounts.len())].clone()
+}
+
+/// What a Job is to do; its pods' containers are drawn apart.
+fn draw_job(labels: &Value, rng: &mut SmallRng) -> Value {
+    let mode = if rng.random_bool(0.5) { "Indexed" } else { "NonIndexed" };
+    json!({
+        "completions": rng.random_range(1..=5), "parallelism": rng.random_range(1..=3), "completionMode": mode,
+        "backoffLimit": rng.random_range(0..4),
+        "template": { "metadata": { "labels": labels } },
+    })
+}
+
+/// How many pods a workload of so many nodes may ask for.
+pub(super) const fn replicas_max(nodes: usize) -> usize {
+    if nodes < REPLICAS_MAX { nodes + 2 } else { REPLICAS_MAX }
+}
+
+const REPLICAS_MAX: usize = 8;
