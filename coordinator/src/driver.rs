@@ -9,6 +9,7 @@ mod execute;
 mod explain;
 mod figures;
 mod fold;
+mod guard;
 mod jobs;
 mod load;
 mod schedule;
@@ -31,7 +32,7 @@ use self::{
     jobs::{Done, Jobs},
 };
 
-use self::explain::Question;
+use self::{explain::Question, guard::guarded};
 use crate::{
     dispatch::Dispatch,
     events::{Recorder, Writer},
@@ -292,7 +293,11 @@ impl Control {
             return;
         }
         for key in self.reconciler.keys.take_due(now) {
-            let plan = self.reconciler.plan(&key, now);
+            let Some(plan) = guarded(&key, || self.reconciler.plan(&key, now)) else {
+                self.reconciler.keys.started(&key, None);
+                self.reconciler.keys.failed(&key, "the controller panicked", Revision(0), now);
+                continue;
+            };
             self.reconciler.keys.started(&key, plan.again_at);
             if plan.actions.is_empty() {
                 self.reconciler.keys.succeeded(&key, Revision(0));

@@ -93,6 +93,7 @@ enum Phase {
     },
     /// All is well and nothing changes, so nothing is written.
     Idle {
+        since: Moment,
         until: Moment,
         written: u64,
     },
@@ -241,7 +242,7 @@ impl World {
             }
             Phase::Healing { since, quiet: (quiet_since, written) } => match self.unsettled() {
                 None if now.since(quiet_since) >= self.quiet() => {
-                    self.phase = Phase::Idle { until: now + IDLE, written };
+                    self.phase = Phase::Idle { since, until: now + IDLE, written };
                 }
                 None => {}
                 Some(what) if now.since(since) > SETTLED_WITHIN => {
@@ -250,7 +251,13 @@ impl World {
                 }
                 Some(_) => self.tidy_up(),
             },
-            Phase::Idle { until, written } => {
+            // What is said of a copy's pods is not waited for, and may change when a time comes that it named.
+            Phase::Idle { since, written, .. }
+                if self.written() > written && !self.context.oracle.cloned.is_empty() =>
+            {
+                self.phase = Phase::Healing { since, quiet: (now, self.written()) };
+            }
+            Phase::Idle { until, written, .. } => {
                 if self.written() > written {
                     self.context.oracle.violate("something is written although nothing changes".to_owned());
                 } else if now >= until {

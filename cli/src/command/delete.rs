@@ -142,6 +142,11 @@ async fn targets(args: &Args, session: &Session, failures: &mut Failures) -> Res
     }
     for selection in resource::resolve(&args.resources, &session.api).await? {
         if !selection.names.is_empty() {
+            if args.all || args.select.selects() {
+                return Err(
+                    UsageError("name objects, or select them with -l or --all, not both".to_owned()).into()
+                );
+            }
             targets.extend(selection.names.into_iter().map(|name| Target {
                 kind: selection.kind,
                 namespace: session.namespace.clone(),

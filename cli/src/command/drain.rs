@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use dunlin_api::selector::LabelSelector;
 use serde_json::Value;
 
 use crate::{
     api,
     document::{items, text},
-    failure::{self, Failures},
+    failure::{self, Failures, UsageError},
     resource,
     session::{self, Session},
     terminal,
@@ -69,6 +70,11 @@ pub(crate) struct Args {
 
 /// Closes all nodes, then empties one after the other; one that cannot be emptied does not stop the others.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
+    if let Some(selector) = &args.pod_selector {
+        let wrong =
+            |error| UsageError(format!("--pod-selector={selector} must be a valid label selector: {error}"));
+        LabelSelector::parse(selector).map_err(wrong)?;
+    }
     let mut failures = Failures::default();
     let nodes = args.nodes.found(&mut failures, &session).await?;
     // Else the pods of one node might move to the next.

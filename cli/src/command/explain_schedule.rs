@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     document::{self, entries, items, text},
+    failure::UsageError,
     session::Session,
     tabs::{self, Layout},
     terminal,
@@ -53,7 +54,15 @@ enum Extent {
 
 /// Prints it.
 pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
-    let name = args.pod.trim_start_matches("pods/").trim_start_matches("pod/");
+    let name = match args.pod.split_once('/') {
+        None => &*args.pod,
+        Some(("pod" | "pods" | "po", name)) => name,
+        Some((kind, _)) => {
+            return Err(
+                UsageError(format!("explain-schedule takes a pod, and {kind} is another kind")).into()
+            );
+        }
+    };
     let path = format!("/dunlin/v1/namespaces/{}/pods/{name}/explain-schedule", session.namespace);
     let decision = session.api.get(&path, &[]).await?;
     let shown = match args.output {

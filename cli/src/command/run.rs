@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     annotations: Vec<String>,
     /// What becomes of a container that ended.
-    #[arg(long, value_enum, default_value = "always", ignore_case = true)]
+    #[arg(long, value_enum, default_value = "Always", ignore_case = true)]
     restart: Restart,
     /// Take the words after `--` for the command itself and not for its arguments.
     #[arg(long)]
@@ -109,11 +109,13 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Restart {
     /// It is started again.
+    #[value(name = "Always")]
     Always,
     /// It is started again if it failed.
     #[value(name = "OnFailure")]
     OnFailure,
     /// It stays as it is.
+    #[value(name = "Never")]
     Never,
 }
 

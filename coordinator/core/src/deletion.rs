@@ -5,8 +5,10 @@
 
 use dunlin_api::{Kind, kind::pod::mirror_of, time::format_time};
 use dunlin_link::{NodeName, PodUid, UnixMillis, assignment::Tombstone};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
+
+use crate::times;
 
 /// How objects of a kind end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +185,7 @@ fn mark(object: &mut Value, grace_seconds: i64, now: Timestamp) {
     let running = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or_default();
     let earlier = metadata["deletionTimestamp"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let started = match earlier {
-        Some(end) => end - SignedDuration::from_secs(running),
+        Some(end) => started(metadata, end, running).unwrap_or(now),
         None => {
             if let Some(generation) = metadata["generation"].as_i64() {
                 metadata["generation"] = (generation + 1).into();
@@ -191,9 +193,16 @@ fn mark(object: &mut Value, grace_seconds: i64, now: Timestamp) {
             now
         }
     };
-    let end = started.saturating_add(SignedDuration::from_secs(grace_seconds)).unwrap_or(Timestamp::MAX);
+    let end = times::after(started, times::seconds(grace_seconds));
     metadata["deletionTimestamp"] = format_time(end).into();
     metadata["deletionGracePeriodSeconds"] = grace_seconds.into();
+}
+
+/// When a deletion began that ends so. `None` where the end is not the sum of the two: no time is as late as that would be.
+fn started(metadata: &Value, end: Timestamp, running: i64) -> Option<Timestamp> {
+    let created = metadata["creationTimestamp"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let started = times::before(end, times::seconds(running));
+    (created.unwrap_or(Timestamp::UNIX_EPOCH) <= started).then_some(started)
 }
 
 fn propagation_of(manner: Manner, current: &Value, wish: &Wish) -> Propagation {
@@ -324,6 +333,29 @@ mod tests {
         check(json!({}), json!([]), "marked with 30");
         check(json!({ MIRROR: "x" }), json!([]), "removed");
         check(json!({ MIRROR: "x" }), json!(["example.com/wait"]), "marked with 0");
+    }
+
+    #[test]
+    fn a_grace_longer_than_any_time_can_be_shortened() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        for grace in [i64::MAX, 250_000_000_000, 30] {
+            let pod = json!({
+                "metadata": { "name": "p", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z" },
+                "spec": { "nodeName": "n", "terminationGracePeriodSeconds": grace },
+            });
+            let Ok(Verdict::Put(marked)) = decide(Manner::Pod, &pod, &wish(Propagation::Background), now)
+            else {
+                panic!("{pod} is not marked");
+            };
+            assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], grace);
+            let sooner = Wish { grace_seconds: Some(5), ..wish(Propagation::Background) };
+            let Ok(Verdict::Put(again)) = decide(Manner::Pod, &marked, &sooner, now) else {
+                panic!("{marked} is not marked again");
+            };
+            assert_eq!(again["metadata"]["deletionTimestamp"], "2026-01-02T03:04:10Z", "{grace}");
+            let at_once = Wish { grace_seconds: Some(0), ..wish(Propagation::Background) };
+            assert!(matches!(decide(Manner::Pod, &marked, &at_once, now), Ok(Verdict::Remove { .. })));
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod pod_status;
 pub mod reconciler;
 pub mod restore;
 pub mod scheduler;
+pub mod times;
 pub mod usage;
 pub mod view;
 

@@ -186,7 +186,8 @@ fn resources(resources: v1::ResourceRequirements) -> Resources {
         cpu_request: cpu(&requests).or_else(|| cpu(&limits)),
         memory_request: memory(&requests).or_else(|| memory(&limits)),
         cpu_limit: cpu(&limits),
-        memory_limit: memory(&limits),
+        // As in Kubernetes, nothing is no limit.
+        memory_limit: memory(&limits).filter(|limit| limit.0 > 0),
     }
 }
 

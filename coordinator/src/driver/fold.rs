@@ -14,7 +14,7 @@ use dunlin_link::{NodeName, Revision, pod::ConfigKind};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Control, DriverError, load::json_of};
+use super::{Control, DriverError, guard::guarded, load::json_of};
 use crate::{service::stored::StoredKey, store::WatchEvent};
 
 /// What of a kind's objects is kept in memory.
@@ -83,25 +83,29 @@ impl Control {
         self.tell_sessions(&events, revision).await?;
         let now = self.clock.now();
         for event in &events {
-            let Some(stored) = StoredKey::parse(&event.key) else { continue };
-            let key = ObjectKey::new(stored.namespace, stored.name);
-            if event.previous.is_none() {
-                self.count_created(stored.kind, &key);
-            }
-            match event.value.as_ref().and_then(|value| json_of(&event.key, value)) {
-                Some(json) => {
-                    self.fold_owners(stored.kind, &key, &json);
-                    self.fold_object(stored.kind, &key, &json, now);
-                }
-                None => {
-                    let last = event.previous.as_ref().and_then(|(value, _)| json_of(&event.key, value));
-                    self.forget_owners(stored.kind, &key, last.as_deref());
-                    self.forget_object(stored.kind, &key, now);
-                }
-            }
+            guarded(&event.key, || self.fold_event(event, now));
         }
         self.reconciler.keys.seen(revision);
         Ok(())
+    }
+
+    fn fold_event(&mut self, event: &WatchEvent, now: Timestamp) {
+        let Some(stored) = StoredKey::parse(&event.key) else { return };
+        let key = ObjectKey::new(stored.namespace, stored.name);
+        if event.previous.is_none() {
+            self.count_created(stored.kind, &key);
+        }
+        match event.value.as_ref().and_then(|value| json_of(&event.key, value)) {
+            Some(json) => {
+                self.fold_owners(stored.kind, &key, &json);
+                self.fold_object(stored.kind, &key, &json, now);
+            }
+            None => {
+                let last = event.previous.as_ref().and_then(|(value, _)| json_of(&event.key, value));
+                self.forget_owners(stored.kind, &key, last.as_deref());
+                self.forget_object(stored.kind, &key, now);
+            }
+        }
     }
 
     async fn tell_sessions(&self, events: &[WatchEvent], revision: Revision) -> Result<(), DriverError> {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::{
     Control,
     execute::scheduling::{Nomination, Unplaced},
+    guard::guarded,
     jobs::{Done, Lost},
 };
 use crate::events::{Occurrence, Regarding, Severity};
@@ -31,9 +32,11 @@ impl Control {
                 self.reconciler.queue.remove(&key);
                 continue;
             };
-            match scheduler::place(&mut self.reconciler.view, &key, &pod) {
-                Ok(node) => self.bind(key, &pod, node, now),
-                Err(why) => self.park(&key, &pod, &why, now),
+            let placed = guarded(&key, || scheduler::place(&mut self.reconciler.view, &key, &pod));
+            match placed {
+                Some(Ok(node)) => self.bind(key, &pod, node, now),
+                Some(Err(why)) => self.park(&key, &pod, &why, now),
+                None => self.reconciler.queue.retry(&key, now),
             }
         }
     }

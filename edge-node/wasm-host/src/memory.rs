@@ -55,6 +55,7 @@ impl MemoryAccount {
             limit if limit.is_multiple_of(1 << 20) => {
                 format!("reached the memory limit of {} MiB", limit >> 20)
             }
+            1 => "reached the memory limit of 1 byte".to_owned(),
             limit => format!("reached the memory limit of {limit} bytes"),
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn check(object: &Value, errors: &mut Vec<FieldError>) {
     }
     let seconds = text(annotations, DEADLINE);
     if has(annotations, DEADLINE) && !seconds.parse::<i32>().is_ok_and(|seconds| seconds > 0) {
-        let detail = "must be a number of seconds greater than 0";
+        let detail = "must be a number of seconds from 1 to 2147483647";
         errors.push(FieldError::invalid(field(DEADLINE), seconds, detail));
     }
 }
@@ -104,7 +104,7 @@ mod tests {
             json!({DEADLINE: "0"}),
             &[
                 "metadata.annotations[dunlin.dev/progress-deadline-seconds]: Invalid value: \"0\": must be a number of \
-               seconds greater than 0",
+               seconds from 1 to 2147483647",
             ],
         );
     }

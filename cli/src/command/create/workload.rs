@@ -26,7 +26,7 @@ pub(crate) struct DeploymentArgs {
     #[arg(long, value_name = "IMAGE", required = true)]
     image: Vec<String>,
     /// How many pods.
-    #[arg(long, short, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, short, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=i64::from(i32::MAX)))]
     replicas: u32,
     /// Port that the first container listens on.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]

@@ -22,7 +22,7 @@ use super::{
     tell::{Component, Severity},
 };
 use crate::{
-    ObjectKey,
+    ObjectKey, times,
     view::{
         ObjectId, PodInfo, View,
         workload::{DAEMON_SETS, DaemonSet},
@@ -83,7 +83,7 @@ impl Look<'_> {
     }
 
     fn min_ready(&self) -> Duration {
-        Duration::from_secs(self.set.min_ready_seconds.max(0).unsigned_abs())
+        times::seconds(self.set.min_ready_seconds)
     }
 
     fn is_available(&self, pod: &PodInfo) -> bool {

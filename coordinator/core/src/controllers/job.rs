@@ -10,7 +10,7 @@ mod launch;
 mod policy;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -21,7 +21,7 @@ use super::{
     tell::{Component, Severity},
 };
 use crate::{
-    ObjectKey,
+    ObjectKey, times,
     view::{Job, JobPod, ObjectId, PodInfo, Resource, View, job_pod::FINALIZER, workload::JOBS},
 };
 
@@ -66,7 +66,7 @@ fn deadline(job: &Job) -> Option<Timestamp> {
     if job.is_suspended {
         return None;
     }
-    Some(job.status.started? + Duration::from_secs(job.active_deadline_seconds?.max(0).unsigned_abs()))
+    Some(times::after(job.status.started?, times::seconds(job.active_deadline_seconds?)))
 }
 
 /// Ends what still runs of a Job that is over.
@@ -113,7 +113,7 @@ fn remove_when_over(plan: &mut Plan, id: &ObjectId, job: &Job, now: Timestamp) {
     let (Some(seconds), false) = (job.ttl_seconds, job.meta.deleting) else { return };
     let ended = job.condition("Complete").or_else(|| job.condition("Failed"));
     let Some(since) = ended.and_then(|ended| ended.last_transition_time) else { return };
-    let at = since + Duration::from_secs(seconds.max(0).unsigned_abs());
+    let at = times::after(since, times::seconds(seconds));
     if at > now {
         plan.wake_at(at);
         return;

@@ -82,7 +82,7 @@ fn silent_since(view: &View, entry: &NodeEntry) -> Option<Timestamp> {
 }
 
 fn mark_pods(view: &View, entry: &NodeEntry, health: Health, plan: &mut Plan) {
-    for (key, pod) in running(view, entry) {
+    for (key, pod) in on_node(view, entry) {
         match (&pod.ready, health) {
             (Some((true, _)), Health::Unknown) => {
                 plan.actions.push(Action::MarkPodLost(key.clone(), pod.uid.clone()));
@@ -95,13 +95,15 @@ fn mark_pods(view: &View, entry: &NodeEntry, health: Health, plan: &mut Plan) {
     }
 }
 
-/// Pods of a node that nobody has asked to end.
+/// Pods of a node that have not ended.
+fn on_node<'a>(view: &'a View, entry: &'a NodeEntry) -> impl Iterator<Item = (&'a ObjectKey, &'a PodInfo)> {
+    let pods = entry.pods.iter().filter_map(|key| Some((key, view.pod(key)?.as_ref())));
+    pods.filter(|(_, pod)| !pod.phase.finished())
+}
+
+/// Those of them that nobody has asked to end.
 fn running<'a>(view: &'a View, entry: &'a NodeEntry) -> impl Iterator<Item = (&'a ObjectKey, &'a PodInfo)> {
-    entry
-        .pods
-        .iter()
-        .filter_map(|key| Some((key, view.pod(key)?.as_ref())))
-        .filter(|(_, pod)| pod.deletion.is_none() && !pod.phase.finished())
+    on_node(view, entry).filter(|(_, pod)| pod.deletion.is_none())
 }
 
 /// How long after the coordinator's start nodes may take to be heard of: as long as the longest reconnect delay, and some.

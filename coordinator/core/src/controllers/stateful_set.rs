@@ -33,7 +33,7 @@ use super::{
     tell::Component,
 };
 use crate::{
-    ObjectKey,
+    ObjectKey, times,
     view::{
         ObjectId, Phase, PodInfo, View,
         workload::{CONTROLLER_REVISIONS, Order, STATEFUL_SETS, StatefulSet, StatefulSetStatus},
@@ -232,7 +232,7 @@ impl<'a> Look<'a> {
     }
 
     fn min_ready(&self) -> Duration {
-        Duration::from_secs(self.set.min_ready_seconds.max(0).unsigned_abs())
+        times::seconds(self.set.min_ready_seconds)
     }
 
     /// Whether a pod serves, has done so for long enough, and is to stay.

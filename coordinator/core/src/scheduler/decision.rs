@@ -19,8 +19,8 @@ use crate::view::{ObjectKey, PodInfo, View};
 /// How a pod would be placed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The profile that scores.
-    pub profile: &'static str,
+    /// The profile that scores, by the scheduler that the pod names.
+    pub profile: String,
     /// Why no node can be looked at, in Kubernetes' words.
     pub prerequisite: Option<String>,
     /// Every node, the best first, those that do not fit by name.
@@ -74,17 +74,21 @@ pub fn explain(view: &mut View, key: &ObjectKey, pod: &Arc<PodInfo>) -> Decision
 
 fn explain_unplaced(view: &mut View, key: &ObjectKey, pod: &PodInfo) -> Decision {
     let order = view.snapshot_mut().order().to_vec();
-    let profile = profile::of(&pod.template.scheduler_name).unwrap_or(&profile::DEFAULT);
+    let name = &pod.template.scheduler_name;
+    let nobody = |why| Decision { profile: name.clone(), prerequisite: Some(why), nodes: Vec::new() };
+    let Some(profile) = profile::of(name) else {
+        return nobody(format!(
+            "scheduler \"{name}\" is not one of this cluster's: nothing here places the pod"
+        ));
+    };
     let volumes = match Volumes::of(view, key, pod) {
         Ok(volumes) => volumes,
-        Err(message) => {
-            return Decision { profile: profile.name, prerequisite: Some(message), nodes: Vec::new() };
-        }
+        Err(message) => return nobody(message),
     };
     let class = view.snapshot_mut().class(key, pod);
     let incoming = Incoming { key, pod, class: &class, volumes: &volumes };
     let nodes = decide(view, &incoming, profile, &order);
-    Decision { profile: profile.name, prerequisite: None, nodes }
+    Decision { profile: name.clone(), prerequisite: None, nodes }
 }
 
 fn decide(view: &View, incoming: &Incoming<'_>, profile: &Profile, order: &[Slot]) -> Vec<NodeDecision> {

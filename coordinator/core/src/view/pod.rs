@@ -9,7 +9,7 @@ use super::{
     Affiliation, JobPod, PodTemplate,
     decode::{DecodeError, PodShape, PodSpecShape, PodStatusShape},
 };
-use crate::pod_status::REASON_NODE_LOST;
+use crate::{pod_status::REASON_NODE_LOST, times};
 
 /// The parts of a pod that differ between pods of one template.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,13 +159,13 @@ impl PodInfo {
 
     /// When it has been ready for `min_ready`, if it stays so.
     pub fn available_at(&self, min_ready: Duration) -> Option<Timestamp> {
-        self.ready_since.map(|since| if min_ready.is_zero() { since } else { since + min_ready })
+        self.ready_since.map(|since| times::after(since, min_ready))
     }
 
     /// Whether it has been ready for `min_ready`. A time that is far ahead is from a clock that was put back since: nobody waits until
     /// it comes again.
     pub fn is_available(&self, min_ready: Duration, now: Timestamp) -> bool {
-        let is_ahead = self.ready_since.is_some_and(|since| since > now + CLOCK_SKEW_MAX);
+        let is_ahead = self.ready_since.is_some_and(|since| since > times::after(now, CLOCK_SKEW_MAX));
         self.available_at(min_ready).is_some_and(|at| min_ready.is_zero() || is_ahead || at <= now)
     }
 

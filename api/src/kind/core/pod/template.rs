@@ -19,6 +19,7 @@ pub(in crate::kind) fn check(template: &Value, field: &Path, errors: &mut Vec<Fi
     // Kubernetes leaves `metadata` out of these paths.
     meta::validate_labels(&template["metadata"], "labels", field, errors);
     meta::validate_annotations(&template["metadata"], &field.child("annotations"), errors);
+    validate::annotations(&template["metadata"], field, errors);
     let (spec, field) = (&template["spec"], field.child("spec"));
     validate::template(spec, &field, errors);
     if !list(spec, "ephemeralContainers").is_empty() {

@@ -35,8 +35,24 @@ pub(super) fn object(pod: &Value, errors: &mut Vec<FieldError>) {
         let detail = "must set spec.nodeName if mirror pod annotation is set";
         errors.push(FieldError::invalid(field, mirror_of, detail));
     }
+    annotations(&pod["metadata"], &Path::new("metadata"), errors);
     template(&pod["spec"], &Path::new("spec"), errors);
 }
+
+/// Rules for the annotations of a pod, be it in a pod or in a template.
+pub(super) fn annotations(metadata: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    let annotations = &metadata["annotations"];
+    let cost = text(annotations, DELETION_COST);
+    // As Kubernetes reads it: neither a plus nor leading zeros.
+    let is_plain = cost == "0" || cost.starts_with(|first| matches!(first, '-' | '1'..='9'));
+    if has(annotations, DELETION_COST) && !(is_plain && cost.parse::<i32>().is_ok()) {
+        let field = field.child("annotations").key(DELETION_COST);
+        errors.push(FieldError::invalid(field, cost, "must be a 32bit integer"));
+    }
+}
+
+/// What a pod's deletion costs beside others.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Rules for the spec of a pod, be it in a pod or in a template.
 pub(super) fn template(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {

@@ -149,9 +149,11 @@ fn finish(situation: &Situation<'_>, decision: &mut Decision) {
 /// Lets the stable revision go on although the template is that of one that was rolled back from.
 fn hold(newest: &Kept<'_>, stable: &Kept<'_>) -> Next {
     let message = format!(
-        "The template is that of {}, which was rolled back from: {} is kept. Another template is rolled out.",
+        "The template is that of {}, which was rolled back from: {} is kept. Another template is rolled out; \
+         `kubectl rollout undo --to-revision={}` gives it that of the one that is kept.",
         newest.named(),
-        stable.named()
+        stable.named(),
+        stable.number
     );
     Next::Hold(stable.id.clone(), Verdict { status: "True", reason: NOT_TRIED_AGAIN, message })
 }

@@ -10,7 +10,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::view::{Phase, PodInfo};
+use crate::{
+    times,
+    view::{Phase, PodInfo},
+};
 
 /// What a pod uses of one resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,10 +179,10 @@ impl<'a> Calculation<'a> {
     fn begins(&self, pod: &PodInfo, sample: &Sample) -> bool {
         let (Some((is_ready, _)), Some(started)) = (&pod.ready, pod.started) else { return true };
         let changed = pod.ready_changed_at.unwrap_or_default();
-        if started + INITIALIZATION > self.now {
-            !is_ready || sample.at < changed + sample.window
+        if times::after(started, INITIALIZATION) > self.now {
+            !is_ready || sample.at < times::after(changed, sample.window)
         } else {
-            !is_ready && started + READINESS_DELAY > changed
+            !is_ready && times::after(started, READINESS_DELAY) > changed
         }
     }
 

@@ -8,7 +8,7 @@ use jiff::{
     tz::{TimeZone, TimeZoneDatabase},
 };
 
-use crate::view::workload::CronJob;
+use crate::{times, view::workload::CronJob};
 
 /// What the schedule says.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,17 +54,16 @@ pub(super) fn find(cron: &CronJob, last: Option<Timestamp>, now: Timestamp) -> R
     let schedule =
         Schedule::parse(&cron.schedule).map_err(|error| NeverDue::Schedule(cron.schedule.clone(), error))?;
     let next_after = |time: Timestamp| schedule.next_after(time, &zone);
-    let deadline =
-        cron.starting_deadline_seconds.map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs()));
+    let deadline = cron.starting_deadline_seconds.map(times::seconds);
     let earliest = last.unwrap_or(cron.meta.created);
     // What could not be started any more is not looked for.
-    let earliest = deadline.map_or(earliest, |deadline| earliest.max(now - deadline));
+    let earliest = deadline.map_or(earliest, |deadline| earliest.max(times::before(now, deadline)));
     let next = next_after(now);
     let Some(first) = next_after(earliest).filter(|first| *first <= now) else {
         return Ok(Times { now: None, next });
     };
     let (at, missed) = latest(first, next_after, now);
-    let is_late = deadline.is_some_and(|deadline| at + deadline < now);
+    let is_late = deadline.is_some_and(|deadline| times::after(at, deadline) < now);
     Ok(Times { now: Some(Due { at, missed, is_late }), next })
 }
 
@@ -78,7 +77,7 @@ fn latest(
     let between = second.duration_since(first).as_secs().max(1);
     let count = now.duration_since(first).as_secs() / between + 1;
     // Near the end at once: there may be years of minutes in between.
-    let near = first + Duration::from_secs(((count - 2).max(0) * between).unsigned_abs());
+    let near = times::after(first, times::seconds((count - 2).saturating_mul(between)));
     let mut latest = first;
     let mut time = next_after(near.min(now) - Duration::from_secs(1));
     while let Some(found) = time.filter(|found| *found <= now) {

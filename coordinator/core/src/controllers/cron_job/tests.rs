@@ -131,3 +131,11 @@ fn a_suspended_one_rests_and_zones_count() {
     let job = &world.of("jobs", "c-")[0]["metadata"]["annotations"];
     assert_eq!(job["batch.kubernetes.io/cronjob-scheduled-timestamp"], "2026-01-01T03:00:00+01:00");
 }
+
+#[test]
+fn a_deadline_longer_than_any_time_is_never_missed() {
+    let mut world = World::new();
+    world.apply(cron(&json!({ "startingDeadlineSeconds": i64::MAX })));
+    world.pass(minutes(10));
+    assert_eq!(jobs(&world).len(), 1);
+}

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     reconciler::Failure,
+    times,
     view::{Deployment, DeploymentStatus},
 };
 
@@ -115,9 +116,9 @@ pub(super) fn deadline(deployment: &Deployment, status: &DeploymentStatus) -> Op
     if condition.reason == AVAILABLE || condition.reason == TIMED_OUT {
         return None;
     }
-    let seconds = deployment.progress_deadline_seconds?.max(0).unsigned_abs();
+    let seconds = times::seconds(deployment.progress_deadline_seconds?);
     // The last update is written in whole seconds; one more is certainly after the deadline.
-    Some(condition.last_update_time? + Duration::from_secs(seconds.saturating_add(1)))
+    Some(times::after(condition.last_update_time?, seconds.saturating_add(Duration::from_secs(1))))
 }
 
 /// Whether a rollout is not through.

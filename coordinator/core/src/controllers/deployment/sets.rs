@@ -113,17 +113,19 @@ impl Sets {
             return;
         }
         let mut deferred = Deferred::default();
-        for (_, pod) in self.old.iter().flat_map(|set| view.pods_controlled_by(&set.info.meta.uid)) {
+        // Nobody waits for one that is to end: it has its successor elsewhere.
+        let of_set = |uid| view.pods_controlled_by(uid).filter(|(_, pod)| pod.is_active());
+        for (_, pod) in self.old.iter().flat_map(|set| of_set(&set.info.meta.uid)) {
             deferred.count(view, pod);
         }
         if let Some(newest) = &self.newest {
             let (mut reachable, mut left) = (0, 0);
-            for (_, pod) in view.pods_controlled_by(&newest.info.meta.uid) {
+            for (_, pod) in of_set(&newest.info.meta.uid) {
                 if deferred.count(view, pod) {
-                    left += i64::from(pod.is_active());
+                    left += 1;
                 } else {
                     let is_seen = pod.node.as_ref().is_some_and(|node| !view.is_offline(node));
-                    reachable += i64::from(pod.is_active() && pod.is_ready() && is_seen);
+                    reachable += i64::from(pod.is_ready() && is_seen);
                 }
             }
             // The status may still count one that just fell silent.

@@ -14,7 +14,10 @@ use super::{
     count::has_failed,
     index, job_pod, policy,
 };
-use crate::view::{CLOCK_SKEW_MAX, Job, ObjectId, Phase, PodInfo};
+use crate::{
+    times,
+    view::{CLOCK_SKEW_MAX, Job, ObjectId, Phase, PodInfo},
+};
 
 /// Starts what is missing, as far as backoff lets it, and ends what is too many.
 pub(super) fn pods(plan: &mut Plan, id: &ObjectId, job: &Job, pods: &[Pod], count: &Count, now: Timestamp) {
@@ -113,7 +116,7 @@ fn not_before(job: &Job, pods: &[Pod]) -> Option<Timestamp> {
     finished.sort_unstable();
     let failures = finished.iter().rev().take_while(|(_, succeeded)| !succeeded).count();
     let (last, _) = finished.last().filter(|_| failures > 0)?;
-    Some(*last + backoff(failures))
+    Some(times::after(*last, backoff(failures)))
 }
 
 /// Indexes to start now, and when the next of those that have to wait may start.

@@ -229,3 +229,11 @@ fn what_a_job_leaves_behind_is_let_go_and_what_is_over_is_removed() {
     world.remove(&id("batch/v1", "Job", "j"));
     assert!(is_let_go(&world.pods("j-")));
 }
+
+#[test]
+fn a_deadline_longer_than_any_time_is_never_missed() {
+    let mut world = World::new();
+    world.apply(job(&json!({ "activeDeadlineSeconds": i64::MAX })));
+    assert_eq!(status(&world)["active"], 1);
+    assert!(conditions(&world).is_empty());
+}

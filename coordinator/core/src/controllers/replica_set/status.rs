@@ -1,6 +1,6 @@
 //! `status` of a ReplicaSet: how many pods there are, and how many of them serve.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     ObjectKey,
     reconciler::Failure,
+    times,
     view::{
         ObjectId, PodInfo, ReplicaSet, ReplicaSetStatus,
         workload::{Condition, REPLICATION_CONTROLLERS},
@@ -27,7 +28,7 @@ pub(super) fn update(
     failure: Option<&Failure>,
     now: Timestamp,
 ) {
-    let min_ready = Duration::from_secs(set.min_ready_seconds.max(0).unsigned_abs());
+    let min_ready = times::seconds(set.min_ready_seconds);
     let active = || pods.iter().map(|(_, pod)| pod).filter(|pod| pod.is_active());
     for at in active().filter_map(|pod| pod.available_at(min_ready)).filter(|at| *at > now) {
         plan.wake_at(at);

@@ -17,9 +17,12 @@ use super::{
     },
     BY, Look, Revisions, revision_of,
 };
-use crate::view::{
-    ObjectId, PodInfo, View,
-    workload::{StatefulSet, StatefulSetStatus, UpdateStrategy},
+use crate::{
+    times,
+    view::{
+        ObjectId, PodInfo, View,
+        workload::{StatefulSet, StatefulSetStatus, UpdateStrategy},
+    },
 };
 
 /// Decides on the step of a rollback that is due.
@@ -109,9 +112,9 @@ pub(super) fn judge(look: &Look<'_>, deferred: i64, status: &mut StatefulSetStat
         conditions::remove(&mut status.conditions, PROGRESSING);
         let message = format!("Revision \"{name}\" is being rolled out.");
         conditions::set(&mut status.conditions, PROGRESSING, ("True", UPDATED, &message), look.now);
-        return Some(look.now + deadline(set));
+        return Some(times::after(look.now, deadline(set)));
     } else if let Some(since) = current.filter(|current| current.reason == UPDATED)?.last_transition_time {
-        let at = since + deadline(set);
+        let at = times::after(since, deadline(set));
         if look.now < at {
             return Some(at);
         }

@@ -23,7 +23,7 @@ pub(super) fn check(spec: &Value, field: &Path, volumes: &BTreeSet<&str>, errors
     for (position, container) in list(spec, "containers").iter().enumerate() {
         let field = main.index(position);
         check_common(container, &field, volumes, errors);
-        probes::check(container, &field, errors);
+        probes::check(container, spec["terminationGracePeriodSeconds"].as_i64(), &field, errors);
         check_unique_name(container, &field, &mut names, errors);
         check_choice(container, "restartPolicy", &field, &["Always", "OnFailure", "Never"], errors);
         check_restart_rules(container, &field, errors);
@@ -40,7 +40,7 @@ pub(super) fn check(spec: &Value, field: &Path, volumes: &BTreeSet<&str>, errors
         check_unique_name(container, &field, &mut names, errors);
         check_restart_rules(container, &field, errors);
         if is_sidecar(container) {
-            probes::check(container, &field, errors);
+            probes::check(container, spec["terminationGracePeriodSeconds"].as_i64(), &field, errors);
         } else {
             check_plain_init(container, &field, errors);
         }

@@ -10,12 +10,15 @@ use crate::{
     value::{has, list, text},
 };
 
-pub(super) fn check(container: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+/// `grace` is the pod's `terminationGracePeriodSeconds`.
+pub(super) fn check(container: &Value, grace: Option<i64>, field: &Path, errors: &mut Vec<FieldError>) {
     for hook in ["postStart", "preStop"] {
         let lifecycle = &container["lifecycle"];
         if has(lifecycle, hook) {
             let handlers = &["exec", "httpGet", "tcpSocket", "sleep"];
-            check_handler(&lifecycle[hook], &field.child("lifecycle").child(hook), handlers, errors);
+            let field = field.child("lifecycle").child(hook);
+            check_handler(&lifecycle[hook], &field, handlers, errors);
+            check_sleep(&lifecycle[hook], grace, &field, errors);
         }
     }
     for (key, once) in
@@ -55,6 +58,15 @@ fn check_probe(probe: &Value, field: &Path, once: Once, errors: &mut Vec<FieldEr
     }
 }
 
+/// A hook that sleeps longer than the pod may take to end would always be cut short.
+fn check_sleep(hook: &Value, grace: Option<i64>, field: &Path, errors: &mut Vec<FieldError>) {
+    let (Some(seconds), Some(grace)) = (hook["sleep"]["seconds"].as_i64(), grace) else { return };
+    if !(0..=grace).contains(&seconds) {
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        errors.push(FieldError::invalid(field.child("sleep"), seconds, &detail));
+    }
+}
+
 /// Exactly one of the handlers, and that one well-formed.
 fn check_handler(holder: &Value, field: &Path, handlers: &[&str], errors: &mut Vec<FieldError>) {
     let mut found = 0;
@@ -85,7 +97,6 @@ fn check_handler(holder: &Value, field: &Path, handlers: &[&str], errors: &mut V
             }
             "tcpSocket" => check_port(&handler["port"], &field.child("port"), errors),
             "grpc" => check_port_number(handler["port"].as_i64().unwrap_or(0), &field.child("port"), errors),
-            "sleep" => check_not_negative(handler, "seconds", &field, errors),
             _ => {}
         }
     }

@@ -91,8 +91,8 @@ fn a_rollout_goes_on_without_an_offline_node_and_finishes_when_it_is_back() {
     let deferred = condition(&world, "Deferred");
     assert_eq!(deferred["reason"], "NodesOffline");
     assert_eq!(
-        deferred["message"], "2 pods are on nodes that are offline, or wait for them: n4",
-        "that of the new revision, and one of the old"
+        deferred["message"], "1 pod is on nodes that are offline, or waits for them: n4",
+        "that of the new revision; nobody waits for the old one, which is to end"
     );
     place(&mut world, &["n1", "n2", "n3"], &["n4"]);
     assert_eq!(sets(&world), [("1".to_owned(), 0), ("2".to_owned(), 4)]);
