@@ -19,22 +19,24 @@ use crate::{
 impl World {
     /// Applies the manifests that the store does not follow: a client was not told that they were taken.
     pub(super) fn apply_again(&mut self) {
-        self.release_workloads();
         let wanted: Vec<_> = self.wanted().map(|(id, manifest)| (id.clone(), manifest.clone())).collect();
         for (id, manifest) in &wanted {
-            let stored = self.coordinator.store.get(&keys::object(id));
-            // What a Job is to do cannot be changed, and one that is done may be gone by itself.
-            let follows = stored.is_some_and(|stored| {
-                let says = |part: &str| covers(&stored.value[part], &manifest[part]);
-                id.resource == JOBS || says("spec") && says("metadata")
-            });
-            if !follows {
+            if !self.follows(id, manifest) {
                 self.ask(Request::Apply(id.clone(), manifest.clone()));
             }
         }
         for id in self.unwanted() {
             self.ask(Request::Delete(id));
         }
+    }
+
+    /// Whether the store has what a client wants.
+    fn follows(&self, id: &ObjectId, manifest: &Value) -> bool {
+        // What a Job is to do cannot be changed, and one that is done may be gone by itself.
+        self.coordinator.store.get(&keys::object(id)).is_some_and(|stored| {
+            let says = |part: &str| covers(&stored.value[part], &manifest[part]);
+            id.resource == JOBS || says("spec") && says("metadata")
+        })
     }
 
     /// The first workload that is not as it should be, in words.
@@ -54,6 +56,9 @@ impl World {
         let Some(stored) = self.coordinator.store.get(&keys::object(id)) else {
             return Some(format!("{name} is not there"));
         };
+        if !self.follows(id, manifest) {
+            return Some(format!("{name} is not what its manifest says"));
+        }
         let object = &*stored.value;
         let pods = self.pods_of(id);
         // What waits for a pod to serve, or to go, waits for what its copies say.

@@ -54,6 +54,7 @@ impl World {
             node.power_on(context);
             node.start_agent(context);
         }
+        self.release_workloads();
     }
 
     fn strike(&mut self, fault: Fault, node: usize) {
