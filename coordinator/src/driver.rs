@@ -292,7 +292,7 @@ impl Control {
         if self.controllers == Controllers::Rest {
             return;
         }
-        for key in self.reconciler.keys.take_due(now) {
+        for key in self.reconciler.take_due(now) {
             let Some(plan) = guarded(&key, || self.reconciler.plan(&key, now)) else {
                 self.reconciler.keys.started(&key, None);
                 self.reconciler.keys.failed(&key, "the controller panicked", Revision(0), now);

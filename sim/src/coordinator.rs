@@ -291,7 +291,7 @@ impl Coordinator {
             return;
         };
         let mut planned = Vec::new();
-        for key in process.reconciler.keys.take_due(now) {
+        for key in process.reconciler.take_due(now) {
             let plan = process.reconciler.plan(&key, now);
             process.reconciler.keys.started(&key, plan.again_at);
             if plan.actions.is_empty() {

@@ -1,7 +1,7 @@
 //! What the coordinator knows, and what of it is due: changes of the store go in, plans of controllers and placements come out.
 //!
-//! Fold changes in with `fold_*` and `forget_*` and sessions with [`Reconciler::heard`]; then, at one `now`, take the keys that are due
-//! from [`Keys`], ask [`Reconciler::plan`] about each, and place what the [`Queue`] pops. Carrying out is the caller's.
+//! Fold changes in with `fold_*` and `forget_*` and sessions with [`Reconciler::heard`]; then, at one `now`, take the keys that are due,
+//! ask [`Reconciler::plan`] about each, and place what the [`Queue`] pops. Carrying out is the caller's.
 
 mod autoscalers;
 mod budgets;
@@ -227,6 +227,14 @@ impl Reconciler {
     pub fn heard(&mut self, node: NodeName, liveness: Liveness) {
         self.view.set_liveness(&node, liveness);
         self.keys.touch(Key::Node(node));
+    }
+
+    /// Takes out the keys to ask about now.
+    pub fn take_due(&mut self, now: Timestamp) -> Vec<Key> {
+        if self.keys.is_before(now) {
+            self.view.clock_put_back(now);
+        }
+        self.keys.take_due(now)
     }
 
     /// What the controllers want for a key.

@@ -51,7 +51,6 @@ pub(crate) use namespaces::DEFAULT_ACCOUNT;
 pub use namespaces::NamespaceInfo;
 pub use node::{Condition, Effect, NodeInfo, Taint};
 pub use ownership::{Member, ObjectId, Owner, Ownership, WaitsFor};
-pub(crate) use pod::CLOCK_SKEW_MAX;
 pub use pod::{Deletion, HostName, Phase, PodInfo};
 pub use pod_affinity::{
     AffinityTerm, PodAffinity, PodTerm, Policy, Selector, SpreadConstraint, WhenUnsatisfiable,
@@ -191,6 +190,13 @@ impl View {
         pod.template = intern(&mut self.templates, pod.template);
         pod.affiliation = intern(&mut self.affiliations, pod.affiliation);
         let before = self.remove_pod(key);
+        pod.ready_since = pod.ready_since.map(|since| match &before {
+            Some(before) if before.uid == pod.uid && before.ready_changed_at == pod.ready_changed_at => {
+                before.ready_since.unwrap_or_else(|| since.min(now))
+            }
+            // One that is ahead is from a clock that was put back since, or from another's.
+            _ => since.min(now),
+        });
         if let Some(before) = &before
             && before.assumed
             && before.uid == pod.uid
@@ -208,6 +214,14 @@ impl View {
         }
         self.insert_pod(key, Arc::new(pod), now);
         Ok(before)
+    }
+
+    /// Takes note that the clock was put back: nobody knows for how long a pod has been ready by a time that is still to come, and
+    /// what counted as available goes on to.
+    pub(crate) fn clock_put_back(&mut self, now: Timestamp) {
+        for pod in self.pods.values_mut().filter(|pod| pod.ready_since.is_some_and(|since| since > now)) {
+            Arc::make_mut(pod).ready_since = Some(Timestamp::MIN);
+        }
     }
 
     /// Forgets a pod; answers what was known of it.

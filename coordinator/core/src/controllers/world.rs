@@ -82,7 +82,7 @@ impl World {
     /// Asks the controllers until they want nothing more.
     pub(crate) fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
-            let due = self.reconciler.keys.take_due(self.now);
+            let due = self.reconciler.take_due(self.now);
             let due: Vec<_> =
                 due.into_iter().filter(|key| matches!(key, Key::Workload(_) | Key::Service(_))).collect();
             if due.is_empty() {

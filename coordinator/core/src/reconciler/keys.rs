@@ -72,8 +72,13 @@ impl Keys {
         self.touched.insert(key);
     }
 
+    /// Whether the clock was put back since the last call.
+    pub(super) fn is_before(&self, now: Timestamp) -> bool {
+        now < self.now
+    }
+
     /// Takes out the keys to ask about now.
-    pub fn take_due(&mut self, now: Timestamp) -> Vec<Key> {
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<Key> {
         if now < self.now {
             // The clock was put back: nobody knows how long ago what waits began to.
             self.later_at.clear();

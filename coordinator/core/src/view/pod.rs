@@ -42,7 +42,7 @@ pub struct PodInfo {
     pub ready: Option<(bool, String)>,
     /// When the status of the condition `Ready` last changed.
     pub ready_changed_at: Option<Timestamp>,
-    /// Since when the condition `Ready` is true.
+    /// Since when the condition `Ready` is true; never later than when that was seen first.
     pub ready_since: Option<Timestamp>,
     /// What keeps it from being ready, in one word: why a container waits, or that no node fits.
     pub trouble: Option<Arc<str>>,
@@ -162,11 +162,9 @@ impl PodInfo {
         self.ready_since.map(|since| times::after(since, min_ready))
     }
 
-    /// Whether it has been ready for `min_ready`. A time that is far ahead is from a clock that was put back since: nobody waits until
-    /// it comes again.
+    /// Whether it has been ready for `min_ready`.
     pub fn is_available(&self, min_ready: Duration, now: Timestamp) -> bool {
-        let is_ahead = self.ready_since.is_some_and(|since| since > times::after(now, CLOCK_SKEW_MAX));
-        self.available_at(min_ready).is_some_and(|at| min_ready.is_zero() || is_ahead || at <= now)
+        self.available_at(min_ready).is_some_and(|at| min_ready.is_zero() || at <= now)
     }
 
     /// Whether one of our profiles has to find a node for the pod.
@@ -220,6 +218,3 @@ const UNDER_WAY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// Pods with less of it are deleted first when a ReplicaSet shrinks.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-
-/// How far times that nodes report may be ahead of the coordinator's clock, which they are told of.
-pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);

@@ -149,7 +149,7 @@ fn a_change_of_a_node_that_means_nothing_touches_no_daemon_set() {
     changed["status"] = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
     let name = dunlin_link::NodeName::new("n1");
     world.reconciler.fold_node(&name, changed.to_string().as_bytes()).unwrap();
-    assert!(!world.reconciler.keys.take_due(world.now).contains(&key));
+    assert!(!world.reconciler.take_due(world.now).contains(&key));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     times,
-    view::{CLOCK_SKEW_MAX, Job, ObjectId, Phase, PodInfo},
+    view::{Job, ObjectId, Phase, PodInfo},
 };
 
 /// Starts what is missing, as far as backoff lets it, and ends what is too many.
@@ -197,3 +197,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(600);
 
 /// Doublings after which that is reached for certain.
 const DOUBLINGS_MAX: u32 = 6;
+
+/// How far times that nodes report may be ahead of the coordinator's clock, which they are told of.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
