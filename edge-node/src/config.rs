@@ -68,7 +68,7 @@ pub struct EdgeNodeArgs {
     pub static_pods: Option<PathBuf>,
 
     /// Most pods this node takes [default: what the kernel's limits allow]
-    #[arg(long, env = "DUNLIN_MAX_PODS", value_name = "NUMBER")]
+    #[arg(long, env = "DUNLIN_MAX_PODS", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub max_pods: Option<u32>,
 
     /// CPU kept from pods, in thousandths of a core [default: 0]

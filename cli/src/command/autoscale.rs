@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = -1, allow_negative_numbers = true, hide_default_value = true)]
     min: i32,
     /// Most pods.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     max: u32,
     /// How much of a processor to aim at: a share of what pods ask for, as 70%, or an amount in each, as 500m.
     #[arg(long, value_name = "SHARE|AMOUNT")]

@@ -1,5 +1,7 @@
 //! Warnings about pods and templates of pods: Kubernetes' own, and one for each field that is accepted but not acted on yet.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::CONTAINER_LISTS;
@@ -122,6 +124,12 @@ fn is_empty(value: &Value) -> bool {
 /// Warnings that a Kubernetes server gives.
 fn kubernetes_warnings(spec: &Value, field: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
+    for (label, since, instead) in
+        DEPRECATED_LABELS.iter().filter(|(label, ..)| has(&spec["nodeSelector"], label))
+    {
+        let path = field.child("nodeSelector").key(label);
+        warnings.push(format!("{path}: deprecated since {since}; use \"{instead}\" instead"));
+    }
     for (position, volume) in list(spec, "volumes").iter().enumerate() {
         for (key, name, since, gone) in DEAD_VOLUMES {
             if has(volume, key) {
@@ -155,9 +163,10 @@ fn kubernetes_warnings(spec: &Value, field: &Path) -> Vec<String> {
             }
         }
     }
+    let mut ports = Ports::new();
     for key in CONTAINER_LISTS {
         for (position, container) in list(spec, key).iter().enumerate() {
-            port_warnings(container, &field.child(key).index(position), &mut warnings);
+            port_warnings(container, &field.child(key).index(position), &mut ports, &mut warnings);
         }
     }
     for key in CONTAINER_LISTS {
@@ -165,22 +174,55 @@ fn kubernetes_warnings(spec: &Value, field: &Path) -> Vec<String> {
             duplicate_env_warnings(container, &field.child(key).index(position), &mut warnings);
         }
     }
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds < 0) {
+        let path = field.child("terminationGracePeriodSeconds");
+        warnings.push(format!("{path}: must be >= 0; negative values are invalid and will be treated as 1"));
+    }
     warnings
 }
 
-fn port_warnings(container: &Value, field: &Path, warnings: &mut Vec<String>) {
+/// Ports of a pod that were looked at, by number and protocol.
+type Ports<'a> = BTreeMap<(i64, &'a str), Vec<(Path, &'a Value)>>;
+
+/// What is odd about a container's ports, beside all those of containers before it.
+fn port_warnings<'a>(container: &'a Value, field: &Path, seen: &mut Ports<'a>, warnings: &mut Vec<String>) {
     for (position, port) in list(container, "ports").iter().enumerate() {
-        let host_ip = text(port, "hostIP");
-        if !host_ip.is_empty() && port["hostPort"].as_i64().unwrap_or(0) == 0 {
+        let path = field.child("ports").index(position);
+        let (host_ip, protocol) = (text(port, "hostIP"), text(port, "protocol"));
+        if !host_ip.is_empty() && host_port(port) == 0 {
             warnings.push(format!(
-                "{}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} HostIP:{host_ip}}}",
-                field.child("ports").index(position),
+                "{path}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{protocol} HostIP:{host_ip}}}",
                 text(port, "name"),
                 port["containerPort"],
-                text(port, "protocol"),
             ));
         }
+        let alike = seen.entry((port["containerPort"].as_i64().unwrap_or(0), protocol)).or_default();
+        for (known, other) in alike.iter() {
+            if let Some(what) = overlap(port, other) {
+                warnings.push(format!("{path}: {what} port definition with {known}"));
+            }
+        }
+        if alike.len() < ALIKE_MAX {
+            alike.push((path, port));
+        }
     }
+}
+
+/// How two ports of one number and protocol get into each other's way, if they do.
+fn overlap(port: &Value, other: &Value) -> Option<&'static str> {
+    let (one, another) = (host_port(port), host_port(other));
+    let (ip, other_ip) = (text(port, "hostIP"), text(other, "hostIP"));
+    if one == another && ip == other_ip {
+        Some("duplicate")
+    } else if one == 0 || another == 0 {
+        Some("overlapping")
+    } else {
+        (one == another && ip.is_empty() != other_ip.is_empty()).then_some("dangerously ambiguous")
+    }
+}
+
+fn host_port(port: &Value) -> i64 {
+    port["hostPort"].as_i64().unwrap_or(0)
 }
 
 fn duplicate_env_warnings(container: &Value, field: &Path, warnings: &mut Vec<String>) {
@@ -194,6 +236,18 @@ fn duplicate_env_warnings(container: &Value, field: &Path, warnings: &mut Vec<St
         ));
     }
 }
+
+/// Ports alike that one port is held against: each pair would be a warning.
+const ALIKE_MAX: usize = 10;
+
+/// Labels of nodes that have other names by now: the label, since when, and the other name.
+const DEPRECATED_LABELS: &[(&str, &str, &str)] = &[
+    ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "v1.17", "node.kubernetes.io/instance-type"),
+    ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
+    ("failure-domain.beta.kubernetes.io/region", "v1.17", "topology.kubernetes.io/region"),
+    ("failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone"),
+];
 
 /// Volume sources that Kubernetes keeps in the API only: JSON field, name in the warning, deprecated in, gone in.
 const DEAD_VOLUMES: &[(&str, &str, &str, &str)] = &[
@@ -211,6 +265,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_odd_is_warned_of_as_kubernetes_does() {
+        let port = |host: i64, ip: &str| json!({"containerPort": 80, "protocol": "TCP", "hostPort": host, "hostIP": ip});
+        let spec = json!({
+            "nodeSelector": {"beta.kubernetes.io/os": "linux"},
+            "terminationGracePeriodSeconds": -1,
+            "containers": [{"ports": [port(0, ""), port(0, "")]}, {"ports": [port(1, ""), port(1, "10.0.0.1")]}],
+        });
+        let expected = [
+            "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
+            "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+            "spec.containers[1].ports[0]: overlapping port definition with spec.containers[0].ports[0]",
+            "spec.containers[1].ports[0]: overlapping port definition with spec.containers[0].ports[1]",
+            "spec.containers[1].ports[1]: overlapping port definition with spec.containers[0].ports[0]",
+            "spec.containers[1].ports[1]: overlapping port definition with spec.containers[0].ports[1]",
+            "spec.containers[1].ports[1]: dangerously ambiguous port definition with spec.containers[1].ports[0]",
+            "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1",
+        ];
+        assert_eq!(kubernetes_warnings(&spec, &Path::new("spec")), expected);
+    }
 
     #[test]
     fn fields_without_effect_are_named() {
