@@ -100,7 +100,8 @@ pub fn place(view: &mut View, key: &ObjectKey, pod: &PodInfo) -> Result<NodeName
     let incoming = Incoming { key, pod, class: &class, volumes: &volumes };
     let profile = profile::of(&pod.template.scheduler_name).unwrap_or(&profile::DEFAULT);
     let mut table = view.snapshot_mut().verdicts.take(&pod.template);
-    let mut search = Search { view, incoming, profile, table: &mut table };
+    let alone = incoming.concerns_nothing_beyond_a_node(view.snapshot());
+    let mut search = Search { view, incoming, profile, alone, table: &mut table };
     let found = match search.kept_node() {
         Some(slot) => Ok(slot),
         None => search.run(),
@@ -118,6 +119,8 @@ struct Search<'a> {
     view: &'a mut View,
     incoming: Incoming<'a>,
     profile: &'a Profile,
+    /// Whether each node by itself decides whether the pod fits there.
+    alone: bool,
     table: &'a mut Table,
 }
 
@@ -186,14 +189,13 @@ impl Search<'_> {
     fn judge(&mut self, slot: Slot) -> Verdict {
         let snapshot = self.view.snapshot();
         let Incoming { key, pod, class, .. } = self.incoming;
-        let node = snapshot.node(slot);
         // What one of many like pods is told is kept; not what holds for this one alone.
         let mut verdict = if pod.nominated.is_none() && class.named.is_none() {
-            self.table.verdict(&pod.template, self.profile, slot, node)
+            self.table.verdict(&pod.template, self.profile, snapshot, slot)
         } else {
-            judge(&pod.template, self.profile, node, Some(key))
+            judge(&pod.template, self.profile, snapshot.node(slot), Some(key))
         };
-        if verdict.refusal.is_none() {
+        if !self.alone && verdict.refusal.is_none() {
             verdict.refusal = self.incoming.check_all(snapshot, slot);
         }
         verdict
@@ -201,6 +203,11 @@ impl Search<'_> {
 }
 
 impl Incoming<'_> {
+    /// Whether [`Self::check_all`] takes every node.
+    fn concerns_nothing_beyond_a_node(&self, snapshot: &Snapshot) -> bool {
+        self.class.is_local() && self.volumes.ask_nothing() && !snapshot.keeps_nodes()
+    }
+
     /// Looks beyond the node, with the pods that it is kept for and without them: it has to fit either way.
     fn check_all(&self, snapshot: &Snapshot, slot: Slot) -> Refusal {
         let kept_for = snapshot.node(slot).kept_for(self.pod.template.priority, Some(self.key));

@@ -97,7 +97,7 @@ fn decide(view: &View, incoming: &Incoming<'_>, profile: &Profile, order: &[Slot
     let mut fitting = Vec::new();
     let mut decisions: Vec<(i64, u32, NodeDecision)> = Vec::new();
     for slot in order {
-        let node = snapshot.node(*slot);
+        let (node, rank) = (snapshot.node(*slot), snapshot.mark(*slot).rank);
         let named = incoming.class.named.as_ref().is_none_or(|names| names.contains(&node.name));
         let mut verdict = judge(template, profile, node, Some(incoming.key));
         if !named {
@@ -110,14 +110,14 @@ fn decide(view: &View, incoming: &Incoming<'_>, profile: &Profile, order: &[Slot
             fitting.push(Fitting { slot: *slot, verdict });
         } else {
             let outcome = Outcome::Refused(verdict.refusal.reasons(template).collect());
-            decisions.push((-1, node.rank, NodeDecision { node: node.name.clone(), outcome }));
+            decisions.push((-1, rank, NodeDecision { node: node.name.clone(), outcome }));
         }
     }
     for (fits, scores) in fitting.iter().zip(score::all(snapshot, incoming, profile, &fitting)) {
-        let node = snapshot.node(fits.slot);
+        let (node, rank) = (snapshot.node(fits.slot), snapshot.mark(fits.slot).rank);
         let outcome =
             Outcome::Fits { score: scores.sum(), plugins: plugins(&scores, incoming, profile, fits, view) };
-        decisions.push((scores.sum(), node.rank, NodeDecision { node: node.name.clone(), outcome }));
+        decisions.push((scores.sum(), rank, NodeDecision { node: node.name.clone(), outcome }));
     }
     let pods = |decision: &NodeDecision| snapshot.usage(&decision.node).map_or(0, |usage| usage.pods);
     decisions.sort_by_key(|(score, rank, decision)| {

@@ -18,7 +18,7 @@ use super::{
     far::{Change, Incoming},
     filter,
     refusal::Refusal,
-    snapshot::{Node, Resident, Slot},
+    snapshot::{Node, Resident, Slot, Snapshot},
 };
 use crate::{
     budget::Budget,
@@ -57,7 +57,7 @@ pub(crate) enum Ineligible {
 }
 
 /// What one node would lose.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Loss {
     violations: usize,
     highest: i32,
@@ -77,7 +77,15 @@ pub(crate) struct Losses {
 struct Table {
     template: Weak<PodTemplate>,
     budgets: u64,
-    entries: HashMap<Slot, (u64, Result<Arc<Loss>, Refusal>)>,
+    /// By slot.
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// When the node had changed last.
+    changed: u64,
+    loss: Result<Loss, Refusal>,
 }
 
 /// Whether others may go for the pod's sake.
@@ -114,47 +122,37 @@ pub(crate) fn find(
 ) -> Result<Preemption, Remedies> {
     let snapshot = view.snapshot();
     let enough = candidates_wanted(snapshot.ordered().len());
-    let mut table = losses.take(&incoming.pod.template, view.budgets_changed());
-    let mut candidates: Vec<(Slot, Arc<Loss>)> = Vec::new();
+    // What others do far away is not kept track of, so that it is found out each time.
+    let keeps = incoming.class.is_local() && incoming.pod.nominated.is_none();
+    let template = &incoming.pod.template;
+    let budgets = view.budgets_changed();
+    let mut table = if keeps { losses.take(template, budgets) } else { Table::new(template, budgets) };
+    let mut candidates: Vec<Slot> = Vec::with_capacity(enough);
     let mut remedies = Remedies::default();
     for slot in nodes {
-        let node = snapshot.node(*slot);
-        // What others do far away is not kept track of, so that it is found out each time.
-        let kept = incoming.class.is_local() && incoming.pod.nominated.is_none();
-        let known = table.entries.get(slot).filter(|(changed, _)| kept && *changed == node.changed);
-        let loss = match known {
-            Some((_, loss)) => loss.clone(),
-            None => {
-                let loss = Trial::new(view, incoming, *slot).run().map(Arc::new);
-                if kept {
-                    table.entries.insert(*slot, (node.changed, loss.clone()));
-                }
-                loss
-            }
-        };
-        match loss {
-            Ok(loss) => candidates.push((*slot, loss)),
-            Err(refusal) => remedies.count(refusal, 1),
+        match table.loss(snapshot, *slot, || Trial::new(view, incoming, *slot).run()) {
+            Ok(_) => candidates.push(*slot),
+            Err(refusal) => remedies.count(*refusal, 1),
         }
         if candidates.len() >= enough {
             break;
         }
     }
-    losses.put(table);
-    let rank = |slot: &Slot| snapshot.node(*slot).rank;
-    let best = candidates.iter().min_by(|(slot, loss), (other, other_loss)| {
-        loss.compare(other_loss).then_with(|| rank(slot).cmp(&rank(other)))
+    let preemption = table.least(snapshot, &candidates).map(|(slot, loss)| {
+        let node = snapshot.node(slot);
+        let lower = node.nominated.iter().filter(|nominee| {
+            nominee.pod.template.priority < template.priority && nominee.key != *incoming.key
+        });
+        Preemption {
+            node: node.name.clone(),
+            victims: loss.victims.clone(),
+            displaced: lower.map(|nominee| nominee.key.clone()).collect(),
+        }
     });
-    let Some((slot, loss)) = best else { return Err(remedies) };
-    let node = snapshot.node(*slot);
-    let lower = node.nominated.iter().filter(|nominee| {
-        nominee.pod.template.priority < incoming.pod.template.priority && nominee.key != *incoming.key
-    });
-    Ok(Preemption {
-        node: node.name.clone(),
-        victims: loss.victims.clone(),
-        displaced: lower.map(|nominee| nominee.key.clone()).collect(),
-    })
+    if keeps {
+        losses.put(table);
+    }
+    preemption.ok_or(remedies)
 }
 
 impl Loss {
@@ -170,11 +168,7 @@ impl Losses {
     fn take(&mut self, template: &Arc<PodTemplate>, budgets: u64) -> Table {
         let same = |table: &Table| std::ptr::eq(table.template.as_ptr(), Arc::as_ptr(template));
         let known = self.tables.iter().position(same).map(|place| self.tables.remove(place));
-        known.filter(|table| table.budgets == budgets).unwrap_or_else(|| Table {
-            template: Arc::downgrade(template),
-            budgets,
-            entries: HashMap::new(),
-        })
+        known.filter(|table| table.budgets == budgets).unwrap_or_else(|| Table::new(template, budgets))
     }
 
     fn put(&mut self, table: Table) {
@@ -182,6 +176,46 @@ impl Losses {
             self.tables.remove(0);
         }
         self.tables.push(table);
+    }
+}
+
+impl Table {
+    fn new(template: &Arc<PodTemplate>, budgets: u64) -> Self {
+        Self { template: Arc::downgrade(template), budgets, entries: Vec::new() }
+    }
+
+    /// What a node would lose, found out anew if the node changed.
+    fn loss(
+        &mut self,
+        snapshot: &Snapshot,
+        slot: Slot,
+        find_out: impl FnOnce() -> Result<Loss, Refusal>,
+    ) -> &Result<Loss, Refusal> {
+        if self.entries.len() <= slot.index() {
+            self.entries.resize_with(slot.index() + 1, Entry::default);
+        }
+        let changed = snapshot.mark(slot).changed;
+        let entry = &mut self.entries[slot.index()];
+        if entry.changed != changed {
+            *entry = Entry { changed, loss: find_out() };
+        }
+        &entry.loss
+    }
+
+    /// The node that would lose least; of equals the first by name.
+    fn least(&self, snapshot: &Snapshot, candidates: &[Slot]) -> Option<(Slot, &Loss)> {
+        let known = |slot: &Slot| Some((*slot, self.entries.get(slot.index())?.loss.as_ref().ok()?));
+        candidates.iter().filter_map(known).min_by(|(slot, loss), (other, other_loss)| {
+            let rank = |slot: &Slot| snapshot.mark(*slot).rank;
+            loss.compare(other_loss).then_with(|| rank(slot).cmp(&rank(other)))
+        })
+    }
+}
+
+impl Default for Entry {
+    /// No node's: changes are counted from one.
+    fn default() -> Self {
+        Self { changed: 0, loss: Err(Refusal::HOPELESS) }
     }
 }
 

@@ -35,7 +35,31 @@ pub(crate) struct Scores {
     pub(crate) artifacts: i64,
 }
 
+/// Who scores.
+#[derive(Clone, Copy, Debug)]
+enum Plugin {
+    Resources,
+    Taints,
+    NodeAffinity,
+    Spread,
+    PodAffinity,
+    Images,
+    Artifacts,
+}
+
 impl Scores {
+    fn of(&mut self, plugin: Plugin) -> &mut i64 {
+        match plugin {
+            Plugin::Resources => &mut self.resources,
+            Plugin::Taints => &mut self.taints,
+            Plugin::NodeAffinity => &mut self.node_affinity,
+            Plugin::Spread => &mut self.spread,
+            Plugin::PodAffinity => &mut self.pod_affinity,
+            Plugin::Images => &mut self.images,
+            Plugin::Artifacts => &mut self.artifacts,
+        }
+    }
+
     pub(crate) const fn sum(&self) -> i64 {
         self.resources
             + self.taints
@@ -57,12 +81,13 @@ pub(crate) fn best(
     if let [only] = fitting {
         return Some(only.slot);
     }
-    let scores = all(snapshot, incoming, profile, fitting);
-    let place = |(fitting, scores): &(&Fitting, Scores)| {
-        let node = snapshot.node(fitting.slot);
-        (scores.sum(), Reverse(node.usage.pods), Reverse(node.rank))
+    let mut sums = vec![0; fitting.len()];
+    weigh(snapshot, incoming, profile, fitting, |place, _, score| sums[place] += score);
+    let order = |(fitting, sum): &(&Fitting, i64)| {
+        let mark = snapshot.mark(fitting.slot);
+        (*sum, Reverse(mark.pods), Reverse(mark.rank))
     };
-    fitting.iter().zip(scores).max_by_key(place).map(|(fitting, _)| fitting.slot)
+    fitting.iter().zip(sums).max_by_key(order).map(|(fitting, _)| fitting.slot)
 }
 
 /// The scores of nodes that fit, each in view of the others.
@@ -72,41 +97,51 @@ pub(crate) fn all(
     profile: &Profile,
     fitting: &[Fitting],
 ) -> Vec<Scores> {
+    let mut scores = vec![Scores::default(); fitting.len()];
+    weigh(snapshot, incoming, profile, fitting, |place, plugin, score| *scores[place].of(plugin) = score);
+    scores
+}
+
+/// Gives each node that fits, by its place, what each plugin weighs it; nothing where all plugins' scores are zero.
+fn weigh(
+    snapshot: &Snapshot,
+    incoming: &Incoming<'_>,
+    profile: &Profile,
+    fitting: &[Fitting],
+    mut give: impl FnMut(usize, Plugin, i64),
+) {
     let weights = &profile.weights;
-    let mut scores: Vec<Scores> = fitting
-        .iter()
-        .map(|fitting| Scores { resources: fitting.verdict.resources, ..Scores::default() })
-        .collect();
-    let most = fitting.iter().map(|fitting| fitting.verdict.taints).max().unwrap_or(0);
-    for (score, fitting) in scores.iter_mut().zip(fitting) {
-        let taints = if most == 0 { 0 } else { fitting.verdict.taints * SCORE_MAX / most };
-        score.taints = weights.taints * (SCORE_MAX - taints);
+    let verdicts = || fitting.iter().map(|fitting| &fitting.verdict).enumerate();
+    let intolerable_most = verdicts().map(|(_, verdict)| verdict.taints).max().unwrap_or(0);
+    for (place, verdict) in verdicts() {
+        give(place, Plugin::Resources, verdict.resources);
+        let taints = if intolerable_most == 0 { 0 } else { verdict.taints * SCORE_MAX / intolerable_most };
+        give(place, Plugin::Taints, weights.taints * (SCORE_MAX - taints));
     }
-    let most = fitting.iter().map(|fitting| fitting.verdict.preferred).max().unwrap_or(0);
-    if most > 0 {
-        for (score, fitting) in scores.iter_mut().zip(fitting) {
-            score.node_affinity = weights.node_affinity * (fitting.verdict.preferred * SCORE_MAX / most);
+    let preferred_most = verdicts().map(|(_, verdict)| verdict.preferred).max().unwrap_or(0);
+    if preferred_most > 0 {
+        for (place, verdict) in verdicts() {
+            let score = verdict.preferred * SCORE_MAX / preferred_most;
+            give(place, Plugin::NodeAffinity, weights.node_affinity * score);
         }
     }
     if !incoming.class.spread_soft.is_empty() {
-        for (score, spread) in scores.iter_mut().zip(spread(snapshot, incoming, fitting)) {
-            score.spread = weights.spread * spread;
+        for (place, score) in spread(snapshot, incoming, fitting).into_iter().enumerate() {
+            give(place, Plugin::Spread, weights.spread * score);
         }
     }
     if !incoming.class.preferred.is_empty() || !incoming.class.weighing.is_empty() {
-        for (score, affinity) in scores.iter_mut().zip(pod_affinity(snapshot, incoming, fitting)) {
-            score.pod_affinity = weights.pod_affinity * affinity;
+        for (place, score) in pod_affinity(snapshot, incoming, fitting).into_iter().enumerate() {
+            give(place, Plugin::PodAffinity, weights.pod_affinity * score);
         }
     }
-    let template = &incoming.pod.template;
-    if let Some(images) = images::Images::of(snapshot, template) {
-        for (score, fitting) in scores.iter_mut().zip(fitting) {
+    if let Some(images) = images::Images::of(snapshot, &incoming.pod.template) {
+        for (place, fitting) in fitting.iter().enumerate() {
             let Some(node) = &snapshot.node(fitting.slot).info else { continue };
-            score.images = weights.images * images.large(node);
-            score.artifacts = weights.artifacts * images.small(node);
+            give(place, Plugin::Images, weights.images * images.large(node));
+            give(place, Plugin::Artifacts, weights.artifacts * images.small(node));
         }
     }
-    scores
 }
 
 /// How much of the node is left with the pod on it, or how little, counting containers without requests as Kubernetes assumes.

@@ -7,6 +7,7 @@
 pub(crate) mod classes;
 pub(crate) mod counters;
 pub(crate) mod groups;
+mod order;
 mod slab;
 pub(crate) mod terms;
 pub(crate) mod topology;
@@ -19,6 +20,7 @@ use self::{
     classes::Classes,
     counters::{Counters, Terminating},
     groups::{GroupId, Groups},
+    order::{Mark, Order},
     terms::{Kind, Last, TermId, Terms},
     topology::{KeyId, Topology},
 };
@@ -34,6 +36,8 @@ pub(crate) struct Slot(u32);
 pub struct Snapshot {
     slots: HashMap<NodeName, Slot>,
     pub(crate) nodes: Vec<Node>,
+    /// By slot, as the nodes.
+    marks: Vec<Mark>,
     free: Vec<Slot>,
     order: Order,
     pub(crate) topology: Topology,
@@ -63,10 +67,6 @@ pub(crate) struct Node {
     pub(crate) pods: Vec<Resident>,
     /// Pods for which others are to leave it.
     pub(crate) nominated: Vec<Nominee>,
-    /// When anything of the above changed last.
-    pub(crate) changed: u64,
-    /// Its place among all nodes by name.
-    pub(crate) rank: u32,
 }
 
 /// A pod on a node.
@@ -83,49 +83,6 @@ pub(crate) struct Resident {
 pub(crate) struct Nominee {
     pub(crate) key: ObjectKey,
     pub(crate) pod: Arc<PodInfo>,
-}
-
-/// In which order nodes are looked at: one that has nothing to do with their names, zones or age, so that any part of it is a fair
-/// sample, and that is the same for the same nodes.
-#[derive(Debug, Default)]
-struct Order {
-    slots: Arc<[Slot]>,
-    /// Whether `shuffled` changed since.
-    stale: bool,
-    shuffled: Vec<(u64, Slot)>,
-    by_name: Vec<Slot>,
-}
-
-impl Order {
-    fn insert(&mut self, slot: Slot, nodes: &mut [Node]) {
-        let (shuffled, named) = self.places(slot, nodes);
-        self.shuffled.insert(shuffled, (shuffle_key(nodes[slot.index()].name.as_str()), slot));
-        self.by_name.insert(named, slot);
-        self.renumber(named, nodes);
-    }
-
-    fn remove(&mut self, slot: Slot, nodes: &mut [Node]) {
-        let (shuffled, named) = self.places(slot, nodes);
-        self.shuffled.remove(shuffled);
-        self.by_name.remove(named);
-        self.renumber(named, nodes);
-    }
-
-    /// Where a node is, or is to be, in either list.
-    fn places(&self, slot: Slot, nodes: &[Node]) -> (usize, usize) {
-        let name = &nodes[slot.index()].name;
-        let key = shuffle_key(name.as_str());
-        let before = |(other, slot): &(u64, Slot)| (*other, &nodes[slot.index()].name) < (key, name);
-        let named = self.by_name.partition_point(|slot| nodes[slot.index()].name < *name);
-        (self.shuffled.partition_point(before), named)
-    }
-
-    fn renumber(&mut self, from: usize, nodes: &mut [Node]) {
-        self.stale = true;
-        for (rank, slot) in (0_u32..).zip(&self.by_name).skip(from) {
-            nodes[slot.index()].rank = rank;
-        }
-    }
 }
 
 impl Slot {
@@ -149,7 +106,7 @@ impl Snapshot {
         }
         self.nodes[slot.index()].info = Some(Arc::clone(info));
         if came {
-            self.order.insert(slot, &mut self.nodes);
+            self.order.insert(slot, &self.nodes, &mut self.marks);
         }
         if moved {
             self.attach(slot);
@@ -166,7 +123,7 @@ impl Snapshot {
         self.forget_images(slot);
         self.detach(slot);
         if self.nodes[slot.index()].info.take().is_some() {
-            self.order.remove(slot, &mut self.nodes);
+            self.order.remove(slot, &self.nodes, &mut self.marks);
         }
         self.touch(slot);
         self.leave(slot);
@@ -237,11 +194,7 @@ impl Snapshot {
 
     /// Nodes that exist, in the order in which they are looked at.
     pub(crate) fn order(&mut self) -> Arc<[Slot]> {
-        if self.order.stale {
-            self.order.stale = false;
-            self.order.slots = self.order.shuffled.iter().map(|(_, slot)| *slot).collect();
-        }
-        Arc::clone(&self.order.slots)
+        self.order.slots()
     }
 
     /// The same, put in order before.
@@ -258,6 +211,16 @@ impl Snapshot {
     /// What is known of a node.
     pub(crate) fn node(&self, slot: Slot) -> &Node {
         &self.nodes[slot.index()]
+    }
+
+    /// What a search looks at first.
+    pub(crate) fn mark(&self, slot: Slot) -> Mark {
+        self.marks[slot.index()]
+    }
+
+    /// Whether some node is kept for a pod.
+    pub(super) fn keeps_nodes(&self) -> bool {
+        !self.nominations.is_empty()
     }
 
     /// What the pods of a node, or of a name that pods are bound to, hold together.
@@ -280,14 +243,14 @@ impl Snapshot {
             usage: Usage::default(),
             pods: Vec::new(),
             nominated: Vec::new(),
-            changed: 0,
-            rank: 0,
         };
         let slot = if let Some(slot) = self.free.pop() {
             self.nodes[slot.index()] = node;
+            self.marks[slot.index()] = Mark::default();
             slot
         } else {
             self.nodes.push(node);
+            self.marks.push(Mark::default());
             Slot(u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX))
         };
         self.slots.insert(name.clone(), slot);
@@ -304,7 +267,9 @@ impl Snapshot {
 
     fn touch(&mut self, slot: Slot) {
         self.clock += 1;
-        self.nodes[slot.index()].changed = self.clock;
+        let mark = &mut self.marks[slot.index()];
+        mark.changed = self.clock;
+        mark.pods = self.nodes[slot.index()].usage.pods;
     }
 
     /// Counts a node and its pods out everywhere, before what decides where they count changes.
@@ -443,13 +408,4 @@ impl Resident {
     fn counts(&self, terminating: Terminating) -> bool {
         terminating == Terminating::Count || self.pod.deletion.is_none()
     }
-}
-
-/// FNV-1a over a name, its bits mixed once more, for names often differ in their last letter only.
-fn shuffle_key(name: &str) -> u64 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ (mixed >> 29)
 }

@@ -7,7 +7,7 @@ use super::{
     profile::Profile,
     refusal::Refusal,
     score,
-    snapshot::{Node, Slot},
+    snapshot::{Node, Slot, Snapshot},
     taints,
 };
 use crate::view::{ObjectKey, PodTemplate};
@@ -72,16 +72,17 @@ impl Table {
         &mut self,
         template: &PodTemplate,
         profile: &Profile,
+        snapshot: &Snapshot,
         slot: Slot,
-        node: &Node,
     ) -> Verdict {
         if self.entries.len() <= slot.index() {
             self.entries.resize(slot.index() + 1, (0, Verdict::default()));
         }
-        let (changed, verdict) = &mut self.entries[slot.index()];
-        if *changed != node.changed {
-            *changed = node.changed;
-            *verdict = judge(template, profile, node, None);
+        let changed = snapshot.mark(slot).changed;
+        let (judged, verdict) = &mut self.entries[slot.index()];
+        if *judged != changed {
+            *judged = changed;
+            *verdict = judge(template, profile, snapshot.node(slot), None);
         }
         *verdict
     }

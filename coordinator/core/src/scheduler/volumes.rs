@@ -44,6 +44,11 @@ impl Volumes {
         Ok(volumes)
     }
 
+    /// Whether every node will do.
+    pub(crate) fn ask_nothing(&self) -> bool {
+        self.bound.is_empty() && !self.missing && !self.unbound
+    }
+
     /// Whether the volumes can be used on a node.
     pub(crate) fn check(&self, node: &Node) -> Refusal {
         if self.missing {
