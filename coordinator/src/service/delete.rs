@@ -7,6 +7,7 @@ use dunlin_api::{
     kind::{Removed, SYSTEM_PRIORITY_CLASSES},
 };
 use dunlin_coordinator_core::deletion::{Manner, Propagation, Stop, Wish};
+use futures_util::{TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
@@ -82,14 +83,18 @@ impl ApiService {
     ) -> Result<Found, Status> {
         self.authorize(user, request).await?;
         let mut found = self.find(request, list).await?;
-        for item in &found.items {
-            let Some(key) = StoredKey::parse(&item.key) else { continue };
+        let keys = found.items.iter().filter_map(|item| StoredKey::parse(&item.key));
+        let delete = |key: StoredKey<'_>| {
             let one = ObjectRef { kind: request.kind, namespace: key.namespace, name: key.name };
-            match self.delete_with(user, &one.request(Verb::DeleteCollection, ""), options).await {
-                Err(status) if status.reason() != "NotFound" => return Err(status),
-                _ => {}
+            let one = one.request(Verb::DeleteCollection, "");
+            async move {
+                match self.delete_with(user, &one, options).await {
+                    Err(status) if status.reason() != "NotFound" => Err(status),
+                    _ => Ok(()),
+                }
             }
-        }
+        };
+        stream::iter(keys.map(Ok)).try_for_each_concurrent(DELETES_AT_ONCE, delete).await?;
         (found.token, found.remaining) = (None, None);
         Ok(found)
     }
@@ -141,6 +146,9 @@ fn is_system_class(object: ObjectRef<'_>) -> bool {
 /// The words of Kubernetes, whose client prints them.
 const PODS_ARE_KEPT: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
                              remove them or set propagationPolicy=Orphan to suppress this warning";
+
+/// Objects of a collection that are deleted together, so that they share the store's flushes.
+const DELETES_AT_ONCE: usize = 32;
 
 /// Namespaces that the cluster cannot be without.
 const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
