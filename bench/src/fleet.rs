@@ -6,6 +6,9 @@ mod client;
 mod hollow;
 mod host;
 mod idle;
+pub(crate) mod placing;
+mod pod_watch;
+mod rest;
 mod restart;
 
 use std::{
@@ -55,7 +58,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut bench = Bench::start(args).await?;
+        let mut bench = Bench::start(&args.cluster, &args.identities, args.uses()).await?;
         let mut figures = Vec::new();
         for &count in &args.nodes {
             bench.fleet.grow(count).await?;
@@ -84,14 +87,15 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(args: &Args) -> Result<Self> {
+    /// A coordinator without nodes; `identities` is a folder for those of hollow nodes, and `uses` the most that will join.
+    async fn start(cluster: &ClusterArgs, identities: &Path, uses: usize) -> Result<Self> {
         // The port must be known beforehand, because the nodes know it for ever.
         let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr())?;
-        let cluster = Cluster::coordinator_on(&args.cluster, &address.to_string())?;
+        let cluster = Cluster::coordinator_on(cluster, &address.to_string())?;
         let client = connect(&cluster).await?;
-        let token = cluster.run(&["node", "token", "create", "--uses", &args.uses().to_string()])?;
+        let token = cluster.run(&["node", "token", "create", "--uses", &uses.to_string()])?;
         let token = token.trim().parse().context("the token is malformed")?;
-        let identities = tempfile::Builder::new().prefix("dunlin-bench-").tempdir_in(&args.identities)?;
+        let identities = tempfile::Builder::new().prefix("dunlin-bench-").tempdir_in(identities)?;
         tokio::time::sleep(Duration::from_secs(EMPTY_SETTLE_SECONDS)).await;
         let empty = cluster.usage(COORDINATOR)?;
         let fleet = Fleet::new(address, token, identities.path().to_owned());

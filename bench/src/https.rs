@@ -1,7 +1,7 @@
 //! The API over HTTPS, as clients of Kubernetes see it: writes with every flush, reads, lists of ten thousand pods, watches, and
 //! the memory of many stored pods. Other systems' figures of such a machine are beside ours as expectations.
 
-mod client;
+pub(crate) mod client;
 mod lists;
 mod memory;
 mod watches;

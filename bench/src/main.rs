@@ -1,7 +1,7 @@
 //! Macro benches: each prints one JSON document with the machine, the commit, what was measured and what was expected.
 //!
 //! `fsync`, `store` and `scheduler` drive parts of the coordinator in this process; all others start the built binary and look at it from outside.
-//! `fleet` also is thousands of nodes itself.
+//! `fleet` and `placing` also are thousands of nodes themselves.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the report is this program's output")]
@@ -54,6 +54,8 @@ enum Bench {
     Watches(watches::Args),
     /// Thousands of hollow nodes: memory, CPU and bytes of each while idle, changes that reach many, restarts of the coordinator
     Fleet(fleet::Args),
+    /// Pods created through the API until they are bound and run on hollow nodes; then Deployments at rest
+    Placing(fleet::placing::Args),
     /// Time from the agent's start until all pods run again, after a power cut and without a coordinator
     OfflineBoot(offline_boot::Args),
     /// Time from the start of `dunlin dev` until the API answers
@@ -77,6 +79,7 @@ fn main() -> Result<()> {
         Bench::Https(args) => https::run(&args)?,
         Bench::Watches(args) => watches::run(&args)?,
         Bench::Fleet(args) => fleet::run(&args)?,
+        Bench::Placing(args) => fleet::placing::run(&args)?,
         Bench::OfflineBoot(args) => offline_boot::run(&args)?,
         Bench::DevStart(args) => dev_start::run(&args)?,
         Bench::Scheduler(args) => scheduler::run(&args)?,

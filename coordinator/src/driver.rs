@@ -293,6 +293,7 @@ impl Control {
             return;
         }
         for key in self.reconciler.take_due(now) {
+            self.figures.plans.increment();
             let Some(plan) = guarded(&key, || self.reconciler.plan(&key, now)) else {
                 self.reconciler.keys.started(&key, None);
                 self.reconciler.keys.failed(&key, "the controller panicked", Revision(0), now);

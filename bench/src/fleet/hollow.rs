@@ -215,7 +215,7 @@ impl Hollow {
         let host = Arc::new(boot(NodeOptions {
             name: name(machine.number),
             facts: facts(machine.number),
-            blocks: BlockRange::new(0, 1).context("the range has a first block")?,
+            blocks: BlockRange::new(0, BLOCKS).context("the range has a first block")?,
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal: Arc::new(Seal { key, place }),
             thresholds: Thresholds::none(),
@@ -291,6 +291,9 @@ fn facts(number: usize) -> NodeFacts {
         taints: Vec::new(),
     }
 }
+
+/// Blocks of addresses of a node: enough for as many pods as it takes.
+const BLOCKS: u16 = 2;
 
 /// Below the coordinator's bound on peers without a certificate, and enough to keep it busy.
 const JOINS_AT_ONCE: usize = 64;

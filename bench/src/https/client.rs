@@ -19,27 +19,27 @@ use crate::{access::Access, cluster::Cluster};
 
 /// How connections of the administrator are made.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tls: TlsConnector,
     address: String,
 }
 
 /// One connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     address: String,
     connection: SendRequest<Full<Bytes>>,
 }
 
 impl Connector {
     /// For the administrator of a cluster.
-    pub(super) fn of(cluster: &Cluster) -> Result<Self> {
+    pub(crate) fn of(cluster: &Cluster) -> Result<Self> {
         let access = Access::read(&cluster.access())?;
         // No protocol named is HTTP/1.1.
         Ok(Self { tls: TlsConnector::from(Arc::new(access.tls(&[])?)), address: access.server })
     }
 
     /// Opens a connection.
-    pub(super) async fn connect(&self) -> Result<Client> {
+    pub(crate) async fn connect(&self) -> Result<Client> {
         let stream = TcpStream::connect(&self.address).await?;
         stream.set_nodelay(true)?;
         let stream = self.tls.connect(ServerName::try_from("localhost")?, stream).await?;
@@ -52,7 +52,7 @@ impl Connector {
 
 impl Client {
     /// Sends a request and reads the whole answer, which must be a success.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         method: &str,
         path: &str,
@@ -67,7 +67,7 @@ impl Client {
     }
 
     /// Sends a request and answers as soon as the head has come.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         &mut self,
         method: &str,
         path: &str,
@@ -88,4 +88,4 @@ impl Client {
 }
 
 /// Plain JSON.
-pub(super) const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
