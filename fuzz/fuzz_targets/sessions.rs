@@ -61,7 +61,7 @@ fn node() -> NodeSession {
     };
     let mut node = NodeSession::new(config, facts(), NOW);
     let state_digest = Digest::from_bytes([0; 32]);
-    let applied = Applied { revision: Revision(0), restore_generation: 0, protocol: 4, state_digest };
+    let applied = Applied { revision: Revision(0), restore_generation: 0, protocol: 5, state_digest };
     node.handle_connected(NOW, UnixMillis(0), applied, Vec::new());
     node
 }

@@ -13,6 +13,9 @@ pub fn is_own_label(key: &str) -> bool {
     !RESERVED.iter().any(is_in) || OWN_KEYS.contains(&key) || OWN_NAMESPACES.iter().any(is_in)
 }
 
+/// The label in which a node says what kind of machine it runs compiled code of. The coordinator compiles for it.
+pub const TARGET_LABEL: &str = "dunlin.dev/target";
+
 /// What may be set in these, and below them, is Kubernetes' to say.
 const RESERVED: [&str; 2] = ["kubernetes.io", "k8s.io"];
 

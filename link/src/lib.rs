@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod bandwidth;
 pub mod care;
 pub mod codec;
+pub mod compiled;
 pub mod digest;
 pub mod exec;
 pub mod frame;

@@ -79,3 +79,13 @@ pub const OBJECT_BYTES_MAX: usize = REQUEST_BODY_BYTES_MAX;
 
 /// Largest module that can be pushed.
 pub const MODULE_BYTES_MAX: u64 = 256 << 20;
+
+/// Largest code of a module: several times a module, and no larger than the process that makes it may become.
+pub const COMPILED_BYTES_MAX: u64 = 2 << 30;
+
+/// Largest record of code with its signature, as a file: far above two digests, a key, a certificate of a few hundred bytes and a
+/// signature.
+pub const SIGNED_COMPILED_BYTES_MAX: usize = 4096;
+
+/// Longest key of a kind of machine: it is the value of a label.
+pub const TARGET_BYTES_MAX: usize = 63;

@@ -1,6 +1,7 @@
 //! Which version of the protocol a session speaks, and what may be sent in it. Nothing else in the machines asks for a version.
 
 use crate::{
+    compiled::CompiledOpen,
     frame::{Kind, Message},
     health::Health,
     message::{AssignmentCare, AssignmentSealed, Extension, PROTOCOL_VERSIONS},
@@ -52,6 +53,7 @@ fn added_in(kind: Kind) -> u16 {
         kind if ADDED_IN_2.contains(&kind) => 2,
         kind if ADDED_IN_3.contains(&kind) => 3,
         kind if ADDED_IN_4.contains(&kind) => 4,
+        kind if ADDED_IN_5.contains(&kind) => 5,
         _ => 1,
     }
 }
@@ -72,6 +74,9 @@ const ADDED_IN_3: [u16; 5] =
 /// What version 3 knows nothing of.
 const ADDED_IN_4: [u16; 2] = [AssignmentCare::KIND.0, NodeState::KIND.0];
 
+/// What version 4 knows nothing of.
+const ADDED_IN_5: [u16; 1] = [CompiledOpen::KIND.0];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,9 +88,10 @@ mod tests {
         };
         check((1, 1), Some(1));
         check((1, 2), Some(2));
-        check((2, 9), Some(4));
-        check((4, 9), Some(4));
-        check((5, 9), None);
+        check((2, 9), Some(5));
+        check((2, 4), Some(4));
+        check((5, 9), Some(5));
+        check((6, 9), None);
         check((0, 0), None);
         check((2, 1), None);
         check((u16::MAX, 0), None);
@@ -93,7 +99,8 @@ mod tests {
 
     #[test]
     fn older_versions_are_sent_nothing_newer() {
-        let (one, two, three, four) = (Protocol(1), Protocol(2), Protocol::of(3), Protocol::of(4));
+        let (one, two, three) = (Protocol(1), Protocol(2), Protocol::of(3));
+        let (four, five) = (Protocol::of(4), Protocol::of(5));
         for kind in [0x0101, 0x0114, 0x0131] {
             assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
         }
@@ -105,6 +112,9 @@ mod tests {
         }
         for kind in ADDED_IN_4 {
             assert!(!three.sends(Kind(kind)) && four.sends(Kind(kind)), "{kind:#x}");
+        }
+        for kind in ADDED_IN_5 {
+            assert!(!four.sends(Kind(kind)) && five.sends(Kind(kind)), "{kind:#x}");
         }
         let extensions = vec![Extension { tag: 1, bytes: Vec::new() }];
         assert_eq!(one.extensions(extensions.clone()), []);

@@ -1,6 +1,7 @@
 //! Every kind of frame, decoded as its struct. The fuzz targets include this file too.
 
 use dunlin_link::{
+    compiled::{CompiledAnswer, CompiledOpen, Compiling},
     exec::{ExecEnd, Resize, StderrData, StdinData, StdinEnd, StdoutData},
     frame::{Frame, FrameError, Message},
     health::Health,
@@ -71,6 +72,9 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         MachineUsage,
         ContainerUsages,
         StreamAnswer,
+        CompiledOpen,
+        Compiling,
+        CompiledAnswer,
         StdinData,
         StdinEnd,
         Resize,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use dunlin_link::{
     BootId, Bytes, Digest, NodeName, Revision, UnixMillis,
     assignment::Refusal,
+    compiled::{CompileRefusal, CompiledAnswer, CompiledOpen, CompiledRecord, Compiling, SignedCompiled},
     exec::{
         AttachRequest, AttachStdin, Blob, ExecEnd, ExecRequest, Resize, StderrData, StdinData, StdinEnd,
         StdoutData, TerminalSize,
@@ -49,6 +50,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.version_three();
     frames.impersonation();
     frames.version_four();
+    frames.version_five();
     frames.0
 }
 
@@ -235,6 +237,22 @@ impl Frames {
     }
 
     /// Kinds that version 4 added.
+    fn version_five(&mut self) {
+        let (module, code) = (Digest::from_bytes([3; 32]), Digest::from_bytes([4; 32]));
+        let target = "48.0.8-1-wide-x86_64-linux".to_owned();
+        self.add(&CompiledOpen { module, target: target.clone(), held: None });
+        self.add(&CompiledOpen { module, target: target.clone(), held: Some((code, 65_536)) });
+        self.add(&Compiling);
+        let record = CompiledRecord { module, target, code, bytes: 1 << 20 };
+        let signed = SignedCompiled { record, certificate: vec![0x30, 1, 2], signature: vec![7; 64] };
+        self.add(&CompiledAnswer::Found { signed, offset: 65_536 });
+        for reason in
+            [CompileRefusal::Module, CompileRefusal::NotHere, CompileRefusal::Target, CompileRefusal::Failed]
+        {
+            self.add(&CompiledAnswer::Refused { reason, message: "no".into() });
+        }
+    }
+
     fn version_four(&mut self) {
         self.add(&full::care());
         self.add(&full::node_state());

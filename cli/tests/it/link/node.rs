@@ -58,7 +58,7 @@ impl SessionHost for Agent {
         Applied {
             revision: state.held.revision,
             restore_generation: 0,
-            protocol: 4,
+            protocol: 5,
             state_digest: state.held.digest(),
         }
     }
