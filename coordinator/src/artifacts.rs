@@ -167,6 +167,16 @@ impl Artifacts {
         }
     }
 
+    /// The modules that are stored, in order.
+    pub(crate) fn stored(&self) -> io::Result<Vec<Digest>> {
+        content::stored(&self.modules)
+    }
+
+    /// Where the module of a digest is, if it is stored.
+    pub(crate) fn module_path(&self, digest: Digest) -> PathBuf {
+        content::finished_path(&self.modules, digest)
+    }
+
     /// A module's file, placed at `offset`, for sending it; `None` when there is none. An offset at or beyond the end leaves nothing
     /// to read.
     ///

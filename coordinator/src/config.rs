@@ -7,6 +7,7 @@ use std::{
 };
 
 use dunlin_api::{ip::Cidr, time::parse_duration};
+use dunlin_compiler::Compiler;
 use dunlin_link::bandwidth::BytesPerSecond;
 use serde::Deserialize;
 
@@ -109,6 +110,8 @@ pub struct CoordinatorConfig {
     pub service_network: ServiceNetwork,
     /// Whether controllers and the scheduler act.
     pub controllers: Controllers,
+    /// What compiles modules for nodes; `None` when nodes are left to it. `validate` names none: only the program knows its own.
+    pub compiler: Option<Compiler>,
     /// Whether this machine's clock or the newest time that the cluster has seen is wrong when they disagree.
     pub clock_trust: ClockTrust,
 }
@@ -239,6 +242,7 @@ impl CoordinatorArgs {
             node_bandwidth,
             service_network,
             controllers: if self.no_controllers { Controllers::Rest } else { Controllers::Act },
+            compiler: None,
             clock_trust: if self.trust_clock { ClockTrust::Machine } else { ClockTrust::Newest },
         })
     }

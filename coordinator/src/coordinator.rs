@@ -9,7 +9,7 @@ use std::{
 };
 
 use dunlin_api::Status;
-use dunlin_link::{join::JoinToken, message::Tunables};
+use dunlin_link::{join::JoinToken, message::Tunables, restore::SignedRestore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,12 +21,13 @@ use crate::{
         self, Source,
         snapshots::{self, Snapshots},
     },
+    compiling::Compiling,
     config::CoordinatorConfig,
     driver::{Driver, DriverError, DriverOptions},
     folders,
     founding::{self, FoundingError},
     members::Members,
-    pki::{ClientCredentials, Pki, PkiError, ServingCertificate},
+    pki::{ClientCredentials, CodeSigner, Pki, PkiError, ServingCertificate},
     quic::{BindError, QuicServer, Services},
     server_time,
     service::{ApiService, Backups, BootstrapError, Clock, ClusterInfo, User},
@@ -49,7 +50,8 @@ pub struct Coordinator {
     stop: CancellationToken,
     server: JoinHandle<()>,
     driver: JoinHandle<Result<(), DriverError>>,
-    snapshots: JoinHandle<()>,
+    /// Snapshots and compiling.
+    beside: JoinHandle<()>,
 }
 
 /// What a client needs to reach this coordinator as a user of its own.
@@ -115,6 +117,12 @@ pub enum StartError {
     /// The folder of modules cannot be opened.
     #[error("failed to open the folder of modules")]
     Artifacts(#[source] std::io::Error),
+    /// The key that vouches for compiled code cannot be opened.
+    #[error("failed to open the key for compiled code")]
+    CodeSigner(#[source] PkiError),
+    /// The folders of compiled code cannot be opened.
+    #[error("failed to open the folders of compiled code")]
+    Compiling(#[source] std::io::Error),
     /// The UDP port cannot be served.
     #[error("failed to serve QUIC")]
     Bind(#[from] BindError),
@@ -150,6 +158,7 @@ impl Coordinator {
         let clock = server_time::clock(&store, config.clock_trust).await.map_err(StartError::Term)?;
         let term = store.next_term().await.map_err(StartError::Term)?;
         let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;
+        let compiling = open_compiling(&config, &pki, &artifacts)?;
         let tokens = Tokens::new(store.clone(), pki.digest());
         let api = ApiService::new(store.clone(), clock.clone());
         api.attach_network(config.service_network.clone());
@@ -170,16 +179,9 @@ impl Coordinator {
             dispatch: driver.dispatch(),
             intake: driver.intake(),
             artifacts: artifacts.clone(),
+            compiling: compiling.clone(),
         };
-        let options = SessionOptions {
-            cluster_id: pki.cluster_id().to_owned(),
-            restore,
-            term,
-            tunables,
-            node_bandwidth: config.node_bandwidth,
-            sessions_max: SESSIONS_MAX,
-            clock: clock.clone(),
-        };
+        let options = session_options(&config, (&pki, restore), (term, clock.clone()));
         let sessions = Sessions::new(Arc::new(cluster), options);
         let services = services(&config, &pki, &tokens, sessions.clone(), api.clone())?;
         let server = QuicServer::bind(config.listen, tunables, services)?;
@@ -206,10 +208,10 @@ impl Coordinator {
         let snapshots = Snapshots::new(config.snapshots, source.cluster_id.clone());
         api.attach_backups(Backups { source: source.clone(), snapshots: snapshots.clone() });
         let stop = CancellationToken::new();
-        let snapshots = tokio::spawn(snapshots.run(source, stop.child_token()));
+        let beside = beside(snapshots.run(source, stop.child_token()), compiling, stop.child_token());
         let driver = tokio::spawn(driver.run(stop.child_token()));
         let server = tokio::spawn(server.run(stop.child_token()));
-        Ok(Self { address, advertised, pki, tokens, clock, store, api, stop, server, driver, snapshots })
+        Ok(Self { address, advertised, pki, tokens, clock, store, api, stop, server, driver, beside })
     }
 
     /// Ends when the coordinator can no longer work, for instance because its disk failed.
@@ -226,8 +228,8 @@ impl Coordinator {
         self.stop.cancel();
         let drained = async {
             let server = self.server.await;
-            // One that is being made ends unfinished, and its panic was told when it happened.
-            let _ = self.snapshots.await;
+            // A snapshot and code that are being made end unfinished, and a panic was told when it happened.
+            let _ = self.beside.await;
             if !self.driver.is_finished() {
                 let _ = self.driver.await;
             }
@@ -345,6 +347,45 @@ fn reachable(advertised: &[String]) -> Vec<IpAddr> {
     let is_usable =
         |address: &IpAddr| !address.is_loopback() && !address.is_unspecified() && address.is_ipv4();
     advertised.iter().filter_map(address).filter(is_usable).collect()
+}
+
+/// What goes on beside all else, until `stop`.
+fn beside(
+    snapshots: impl Future<Output = ()> + Send + 'static,
+    compiling: Compiling,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        tokio::join!(snapshots, compiling.run(stop));
+    })
+}
+
+/// What all sessions have in common.
+fn session_options(
+    config: &CoordinatorConfig,
+    (pki, restore): (&Pki, Option<SignedRestore>),
+    (term, clock): (u64, Clock),
+) -> SessionOptions {
+    SessionOptions {
+        cluster_id: pki.cluster_id().to_owned(),
+        restore,
+        term,
+        tunables: tunables(config.node_grace),
+        node_bandwidth: config.node_bandwidth,
+        sessions_max: SESSIONS_MAX,
+        clock,
+    }
+}
+
+/// What compiles modules for nodes.
+fn open_compiling(
+    config: &CoordinatorConfig,
+    pki: &Pki,
+    artifacts: &Artifacts,
+) -> Result<Compiling, StartError> {
+    let signer = CodeSigner::open(&config.data_dir, pki).map_err(StartError::CodeSigner)?;
+    Compiling::open(&config.data_dir, artifacts.clone(), signer, config.compiler.clone())
+        .map_err(StartError::Compiling)
 }
 
 /// What the port leads to.

@@ -8,6 +8,7 @@ pub mod account_keys;
 pub mod artifacts;
 pub mod authn;
 pub mod backup;
+pub mod compiling;
 pub mod config;
 pub mod coordinator;
 pub mod dispatch;
@@ -28,6 +29,8 @@ pub mod service;
 pub mod sessions;
 pub mod store;
 pub mod tokens;
+
+pub use dunlin_compiler::Compiler;
 
 pub use config::{CoordinatorArgs, CoordinatorConfig};
 /// For lists of rules, which the command line shows as Kubernetes' tools do.

@@ -4,6 +4,7 @@
 //! who holds the file is the cluster. Its certificate's subject names the cluster. All keys here are ECDSA P-256, which every client
 //! of the API can check; nodes bring keys of their own.
 
+mod code_signer;
 mod peer;
 mod serving;
 mod tls;
@@ -36,7 +37,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{folders, service::User};
 
-pub(crate) use self::user_request::{SigningError, UserRequest};
+pub(crate) use self::{
+    code_signer::CodeSigner,
+    user_request::{SigningError, UserRequest},
+};
 pub use self::{
     peer::{Peer, PeerError},
     serving::ServingCertificate,

@@ -13,6 +13,7 @@ mod opening;
 mod reset;
 mod stream;
 mod tcp;
+mod transfers;
 
 use std::{
     io,

@@ -26,6 +26,7 @@ use dunlin_link::{
     Digest, NodeName, UnixMillis,
     assignment::Desired,
     bandwidth::BytesPerSecond,
+    compiled::{CompileRefusal, SignedCompiled},
     message::{Epoch, Tunables},
     moment::Moment,
     restore::SignedRestore,
@@ -34,7 +35,11 @@ use dunlin_link::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{artifacts::OpenModule, service::Clock};
+use crate::{
+    artifacts::OpenModule,
+    compiling::{Outcome, Refused},
+    service::Clock,
+};
 
 pub use self::{
     cluster::{Cluster, ConnectedCluster},
@@ -180,6 +185,24 @@ impl Sessions {
         }
     }
 
+    /// The code of a module that one of the node's pods names, once it is compiled.
+    pub(crate) async fn compiled(&self, node: &NodeName, module: Digest, target: &str) -> Outcome {
+        if !names_module(&self.inner.cluster.desired(node), module) {
+            let message = ArtifactError::NotAssigned(module).to_string();
+            return Err(Refused { reason: CompileRefusal::NotHere, message });
+        }
+        self.inner.cluster.compiled(module, target).await
+    }
+
+    /// Such code from `offset` on.
+    pub(crate) async fn open_code(
+        &self,
+        signed: &SignedCompiled,
+        offset: u64,
+    ) -> io::Result<tokio::fs::File> {
+        self.inner.cluster.open_code(signed, offset).await
+    }
+
     /// Whether this is still the node's session.
     fn is_current(&self, node: &NodeName, epoch: Epoch) -> bool {
         self.state().registry.is_current(node, epoch)
@@ -229,12 +252,14 @@ pub(crate) enum ArtifactError {
 
 /// Whether one of the pods runs this module.
 fn names_module(desired: &Desired, digest: Digest) -> bool {
-    desired.pods.values().any(|pod| {
+    modules(desired).any(|named| named == digest)
+}
+
+/// The modules that pods run, some of them several times.
+fn modules(desired: &Desired) -> impl Iterator<Item = Digest> {
+    desired.pods.values().flat_map(|pod| {
         let spec = &pod.assignment.spec;
-        spec.init_containers
-            .iter()
-            .chain(&spec.containers)
-            .any(|container| container.image.digest == Some(digest))
+        spec.init_containers.iter().chain(&spec.containers).filter_map(|container| container.image.digest)
     })
 }
 

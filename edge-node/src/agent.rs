@@ -8,6 +8,7 @@ mod boot;
 mod carry;
 mod clerk;
 mod clock;
+mod code;
 mod host;
 mod inspect;
 mod shared;
@@ -45,11 +46,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     boot::{AgentOptions, AgentParts},
+    code::{Codes, RunnerTarget},
     host::AgentHost,
 };
 use self::{
     clerk::{Clerk, Filed},
     clock::Clock,
+    code::Waiting,
     host::{Locate, Located},
     shared::Shared,
 };
@@ -77,6 +80,9 @@ pub(crate) struct Agent {
     /// Looks at containers that are under way, or wait for their turn: at most three for each.
     checks: JoinSet<(CheckKey, Outcome)>,
     fetches: JoinSet<Fetched>,
+    codes: Codes,
+    /// Code that is being fetched, for containers that wait for it or ahead.
+    code_waits: JoinSet<(Waiting, Result<(), String>)>,
     writes: FuturesUnordered<BoxFuture<'static, (WriteTicket, io::Result<()>)>>,
     /// Who waits for a change to be durable.
     replies: HashMap<ChangeTicket, CommitReply>,
@@ -147,6 +153,10 @@ impl Agent {
                 Some(fetched) = self.fetches.join_next(), if !self.fetches.is_empty() => match fetched {
                     Ok(fetched) => self.handle_fetched(fetched),
                     Err(error) => tracing::error!(%error, "a fetch ended without an answer"),
+                },
+                Some(seen) = self.code_waits.join_next(), if !self.code_waits.is_empty() => match seen {
+                    Ok((waiting, seen)) => self.handle_code(waiting, seen),
+                    Err(error) => tracing::error!(%error, "a fetch of code ended without an answer"),
                 },
                 Some(checked) = self.checks.join_next(), if !self.checks.is_empty() => match checked {
                     Ok((key, outcome)) => self.core.handle_checked(&key, outcome, self.clock.now()),

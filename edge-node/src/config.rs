@@ -9,7 +9,7 @@ use dunlin_edge_node_core::{
 use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use serde::Deserialize;
 
-use crate::session::Transport;
+use crate::{CompileMode, session::Transport};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `edgeNode` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -40,6 +40,11 @@ pub struct EdgeNodeArgs {
     /// How to reach the coordinator: by UDP and over TCP while UDP does not pass, or by one of them alone [default: auto]
     #[arg(long, env = "DUNLIN_TRANSPORT", value_name = "WAY")]
     pub transport: Option<Transport>,
+
+    /// What is done about a module of which the coordinator has no compiled code: compile it here where there is nobody to ask and memory
+    /// enough, or never [default: auto]
+    #[arg(long, env = "DUNLIN_COMPILE", value_name = "WHEN")]
+    pub compile: Option<CompileMode>,
 
     /// Label of the Node object; may be given several times; of those of Kubernetes only what a kubelet may set, and no role
     #[arg(long = "label", env = "DUNLIN_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
@@ -113,6 +118,8 @@ pub struct EdgeNodeConfig {
     pub coordinators: Vec<String>,
     /// How the coordinator may be reached.
     pub transport: Transport,
+    /// Whether modules are compiled here.
+    pub compile: CompileMode,
     /// Labels for the Node object.
     pub labels: Vec<(String, String)>,
     /// Taints for the Node object: key, value, effect.
@@ -217,6 +224,7 @@ impl EdgeNodeArgs {
             join_file,
             coordinator: list(self.coordinator, file.coordinator),
             transport: self.transport.or(file.transport),
+            compile: self.compile.or(file.compile),
             labels: list(self.labels, file.labels),
             taints: list(self.taints, file.taints),
             node_addresses: list(self.node_addresses, file.node_addresses),
@@ -290,6 +298,7 @@ impl EdgeNodeArgs {
             join,
             coordinators,
             transport: self.transport.unwrap_or_default(),
+            compile: self.compile.unwrap_or_default(),
             labels,
             taints,
             addresses,

@@ -5,13 +5,15 @@ mod joining;
 use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_edge_node_core::content::Seal;
-use dunlin_link::{BootId, Bytes, NodeName, join::ParseTokenError, sealed::SealingPlace};
+use dunlin_link::{
+    BootId, Bytes, NodeName, join::ParseTokenError, labels::TARGET_LABEL, sealed::SealingPlace,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::joining::{Beginning, begin, join_at_last};
 use crate::{
-    agent::{AgentHost, AgentOptions, AgentParts},
+    agent::{AgentHost, AgentOptions, AgentParts, Codes, RunnerTarget},
     config::EdgeNodeConfig,
     console::{self, Desk},
     facts::{self, Declared},
@@ -144,6 +146,11 @@ impl EdgeNode {
         let told = facts.clone();
         let keeper = LogKeeper::new(config.state_dir.join("logs"), log_bound(&config, &facts));
         let (sandbox, writers) = sandbox(guests, &config.state_dir);
+        let codes = Codes {
+            session: handle.clone(),
+            mode: config.compile,
+            target: RunnerTarget::new(runner::target()),
+        };
         let options = AgentOptions {
             node_name: name.as_str(),
             state_dir: &config.state_dir,
@@ -152,6 +159,7 @@ impl EdgeNode {
             loopback: config.loopback,
             seal,
             thresholds: config.thresholds.clone(),
+            codes,
             door: sandbox.door(),
         };
         let (parts, host) = AgentParts::new(options, opened, modules);
@@ -306,6 +314,10 @@ fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> 
     };
     let mut facts = facts::read(&config.state_dir, &declared, config.blocks.capacity())?;
     facts.runtime_version = runner::runtime_version();
+    if let Some(target) = runner::target() {
+        facts.labels.retain(|(key, _)| key != TARGET_LABEL);
+        facts.labels.push((TARGET_LABEL.to_owned(), target));
+    }
     Ok(facts)
 }
 

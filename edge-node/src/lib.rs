@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod compiled;
 pub mod config;
 pub mod console;
 pub mod doctor;
@@ -25,6 +26,7 @@ mod statics;
 mod usage;
 
 pub use self::{
+    compiled::CompileMode,
     edge_node::{EdgeNode, Guests, StartError},
     local::{
         MalformedRecord, OpenError,

@@ -19,14 +19,22 @@ mod tee;
 #[cfg(test)]
 mod tests;
 
-use dunlin_wasm_host::WASMTIME_VERSION;
+use dunlin_wasm_host::{Target, WASMTIME_VERSION};
+
+pub use dunlin_compiler::Compiler;
 
 pub use self::{
-    compile::{CompileArgs, Compiler, compile_main},
+    compile::{CompileArgs, compile_main},
     in_process::{InProcess, SharedHost, StartError},
     log::LogBounds,
+    modules::OwnCode,
     process::{RunnerArgs, main},
 };
+
+/// Key of the target that this machine runs code of, if any is compiled for machines like this one.
+pub(crate) fn target() -> Option<String> {
+    Target::of_this_machine().ok().map(Target::key)
+}
 
 /// What containers run in, as `status.nodeInfo.containerRuntimeVersion` names it.
 pub fn runtime_version() -> String {

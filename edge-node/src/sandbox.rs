@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{door::Door, process::RunnerProcess};
-use crate::runner;
+use crate::{agent::RunnerTarget, runner};
 
 /// Where guests run.
 #[derive(Debug)]
@@ -41,11 +41,11 @@ pub(crate) struct Connection {
     pub(crate) events: mpsc::Receiver<Event>,
 }
 
-/// Keeps the connection up until `shutdown`; guests are left running.
+/// Keeps the connection up until `shutdown`; guests are left running. `target` is told what code the sandbox runs.
 pub(crate) async fn run(
     mut sandbox: Sandbox,
-    mut requests: mpsc::Receiver<Addressed>,
-    told: mpsc::Sender<Told>,
+    target: RunnerTarget,
+    (mut requests, told): (mpsc::Receiver<Addressed>, mpsc::Sender<Told>),
     shutdown: CancellationToken,
 ) {
     let driver = async {
@@ -56,6 +56,7 @@ pub(crate) async fn run(
             let connection = match sandbox.attach().await {
                 Some(connection) => connection,
                 None => {
+                    target.reset();
                     if told.send(Told::Gone).await.is_err() {
                         return;
                     }
@@ -75,7 +76,7 @@ pub(crate) async fn run(
                     }
                 }
             };
-            let end = serve(connection, &mut requests, &mut next, &told, incarnation).await;
+            let end = serve(connection, (&mut requests, &told), &mut next, &target, incarnation).await;
             failures = if end == End::Synced { 0 } else { failures + 1 };
             if told.is_closed() || told.send(Told::Unsure).await.is_err() {
                 return;
@@ -127,9 +128,9 @@ impl Sandbox {
 /// Speaks until the connection ends: greeting, account, then requests and events as they come.
 async fn serve(
     mut connection: Connection,
-    requests: &mut mpsc::Receiver<Addressed>,
+    (requests, told): (&mut mpsc::Receiver<Addressed>, &mpsc::Sender<Told>),
     next: &mut Option<Request>,
-    told: &mpsc::Sender<Told>,
+    target: &RunnerTarget,
     incarnation: u64,
 ) -> End {
     let mut runtime = String::new();
@@ -149,8 +150,9 @@ async fn serve(
                         while connection.events.recv().await.is_some() {}
                         return end;
                     }
-                    Some(Event::Welcome { runtime: name, .. }) => {
+                    Some(Event::Welcome { runtime: name, target: runs, .. }) => {
                         runtime = name;
+                        target.set(runs);
                         continue;
                     }
                     Some(Event::Container { id, owner, state }) => Told::Container { id, owner, state },

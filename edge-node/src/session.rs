@@ -7,6 +7,7 @@
 //! own, as the fleet of hollow nodes does; [`SharedSocket`] then keeps the number of its sockets small.
 
 mod byte_stream;
+mod compiled;
 mod connect;
 mod contact;
 mod dial;
@@ -64,6 +65,7 @@ pub use dunlin_link::session::node::Applied;
 
 pub use self::{
     byte_stream::{ByteStream, StreamRefused},
+    compiled::NoCode,
     connect::{ConnectError, SharedSocket, Traffic},
     contact::Contact,
     identity::{Identity, IdentityError},
@@ -79,10 +81,13 @@ use self::{
     way::{Plan, Probes, Ways},
 };
 
-pub(crate) use self::tls::RELEASED_AT;
+pub(crate) use self::{identity::authority_file, tls::RELEASED_AT};
 
 use self::renew::Credentials;
-use crate::server_time::ServerTime;
+use crate::{
+    compiled::{CompileMode, CompiledFiles},
+    server_time::ServerTime,
+};
 
 /// What the session asks of the agent. Implemented once by the agent; tests of the session use a pipe-backed one.
 pub trait SessionHost: Send + Sync + 'static {
@@ -203,6 +208,8 @@ struct Shared {
     /// One fetch per content at a time.
     fetches: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     fetch_slots: Semaphore,
+    /// As many for code.
+    code_slots: Semaphore,
     network: Network,
     /// What may be sent, while the coordinator caps it.
     budget: Mutex<Option<Budget>>,
@@ -233,6 +240,7 @@ impl Shared {
             committing: Arc::default(),
             fetches: Mutex::default(),
             fetch_slots: Semaphore::new(FETCHES_MAX),
+            code_slots: Semaphore::new(FETCHES_MAX),
             network: Network::default(),
             budget: Mutex::default(),
             reverse_streams: AtomicUsize::new(0),
@@ -568,6 +576,19 @@ impl SessionHandle {
         fetch::fetch(&self.shared, digest, file).await
     }
 
+    /// Fetches the code of a module for a target: waits for a session, though not for long, and as long as the coordinator is at it.
+    ///
+    /// # Errors
+    /// When there is none to be had, or what came is not trusted; says why.
+    pub(crate) async fn fetch_compiled(
+        &self,
+        module: Digest,
+        target: &str,
+        files: (&CompiledFiles, CompileMode),
+    ) -> Result<(), NoCode> {
+        compiled::fetch(&self.shared, module, target, files).await
+    }
+
     /// Whether a session is up now.
     pub fn is_connected(&self) -> bool {
         self.shared.machine().is_open()
@@ -598,6 +619,14 @@ impl Shared {
 
     fn now(&self) -> Moment {
         Moment(self.started.elapsed())
+    }
+
+    /// Makes those who fetch the same content do so one after another.
+    fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is done leaves an entry that nobody else holds.
+        fetches.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(fetches.entry(digest).or_default())
     }
 
     fn budget(&self) -> MutexGuard<'_, Option<Budget>> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use dunlin_coordinator::{Coordinator, CoordinatorArgs, CoordinatorConfig};
+use dunlin_coordinator::{Compiler, Coordinator, CoordinatorArgs, CoordinatorConfig};
 
 use crate::{
     context::{self, NewContext},
@@ -36,7 +36,8 @@ pub(crate) fn run(args: Args, verbosity: u8) -> Result<()> {
     let file = args.daemon.read_config()?;
     let default_data_dir = daemon::state_home().map(|home| home.join("coordinator")).unwrap_or_default();
     let config = args.options.or(file.coordinator).validate(default_data_dir);
-    let config = config.map_err(|error| daemon::usage(error.into()))?;
+    let mut config = config.map_err(|error| daemon::usage(error.into()))?;
+    config.compiler = Some(Compiler::this_program());
     args.daemon.start_logging(verbosity);
     daemon::block_on(serve(config))
 }

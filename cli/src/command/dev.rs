@@ -12,7 +12,7 @@ use dunlin_coordinator::{Coordinator, CoordinatorArgs, CoordinatorConfig, StartE
 use dunlin_edge_node::{
     EdgeNode, Guests,
     config::{EdgeNodeArgs, EdgeNodeConfig, Machine},
-    runner::{Compiler, InProcess, LogBounds, SharedHost},
+    runner::{Compiler, InProcess, LogBounds, OwnCode, SharedHost},
     session::Identity,
 };
 
@@ -144,7 +144,8 @@ async fn start_coordinator(state_dir: &Path, port: u16) -> Result<Coordinator> {
 fn coordinator_config(state_dir: &Path, port: u16) -> Result<CoordinatorConfig> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
     let args = CoordinatorArgs { listen: Some(listen), ..CoordinatorArgs::default() };
-    args.validate(state_dir.join("coordinator")).map_err(|error| daemon::usage(error.into()))
+    let config = args.validate(state_dir.join("coordinator")).map_err(|error| daemon::usage(error.into()))?;
+    Ok(CoordinatorConfig { compiler: Some(Compiler::this_program()), ..config })
 }
 
 fn is_in_use(error: &StartError) -> bool {
@@ -159,7 +160,8 @@ fn is_in_use(error: &StartError) -> bool {
 }
 
 async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
-    let host = SharedHost::start(Compiler::this_program()).context("cannot start the WebAssembly host")?;
+    let host = SharedHost::start(OwnCode::Compiled(Compiler::this_program()))
+        .context("cannot start the WebAssembly host")?;
     let mut nodes = Vec::new();
     for number in 1..=count {
         let name = format!("node-{number}");

@@ -1,8 +1,10 @@
 //! `edge-node`: runs this machine as a node until it is told to stop; guests run on without it.
 
+use std::ffi::OsString;
+
 use anyhow::{Context as _, Result};
 use dunlin_edge_node::{
-    EdgeNode, Guests,
+    CompileMode, EdgeNode, Guests,
     config::{EdgeNodeArgs, EdgeNodeConfig, Machine},
 };
 
@@ -44,7 +46,11 @@ async fn serve(config: EdgeNodeConfig) -> Result<()> {
     let mut signals = Signals::listen()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     loop {
-        let guests = Guests::Process(vec![program.clone().into(), "runner".into()]);
+        let mut runner: Vec<OsString> = vec![program.clone().into(), "runner".into()];
+        if config.compile == CompileMode::Never {
+            runner.extend(["--compile".into(), "never".into()]);
+        }
+        let guests = Guests::Process(runner);
         let node = tokio::select! {
             node = EdgeNode::start(config.clone(), guests, static_pods::parser()) => node.context("the node cannot start")?,
             () = signals.next() => return Ok(()),

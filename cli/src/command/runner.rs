@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use dunlin_edge_node::runner::{self, CompileArgs, Compiler, LogBounds, RunnerArgs};
+use dunlin_edge_node::{
+    CompileMode,
+    runner::{self, CompileArgs, Compiler, LogBounds, OwnCode, RunnerArgs},
+};
 
 use crate::terminal;
 
@@ -12,25 +15,41 @@ pub(crate) struct Args {
     /// Socket to serve agents on.
     #[arg(long, value_name = "FILE")]
     socket: PathBuf,
+    /// Whether modules without code are compiled here.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    compile: CompileMode,
 }
 
 /// Options of `compile`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompilerArgs {
+    /// Print the keys of all targets.
+    #[arg(long, conflicts_with = "input")]
+    targets: bool,
     /// The module.
-    input: PathBuf,
+    #[arg(required_unless_present = "targets", requires = "output")]
+    input: Option<PathBuf>,
     /// The artifact to write.
-    output: PathBuf,
+    output: Option<PathBuf>,
+    /// Key of the machines to compile for, in place of this one.
+    target: Option<String>,
 }
 
 /// The whole life of a runner.
 pub(crate) fn run(args: Args, verbosity: u8) -> ExitCode {
     terminal::start_logging(verbosity.max(1));
-    let compiler = Compiler::this_program();
-    runner::main(RunnerArgs { socket: args.socket, log_bounds: LogBounds::DEFAULT, compiler })
+    let own = match args.compile {
+        CompileMode::Auto => OwnCode::Compiled(Compiler::this_program()),
+        CompileMode::Never => OwnCode::None,
+    };
+    runner::main(RunnerArgs { socket: args.socket, log_bounds: LogBounds::DEFAULT, own })
 }
 
 /// The whole life of a compiling process.
 pub(crate) fn compile(args: CompilerArgs) -> ExitCode {
-    runner::compile_main(&CompileArgs { input: args.input, output: args.output })
+    let CompilerArgs { targets: _, input, output, target } = args;
+    runner::compile_main(&match (input, output) {
+        (Some(input), Some(output)) => CompileArgs::Module { input, output, target },
+        _ => CompileArgs::ListTargets,
+    })
 }

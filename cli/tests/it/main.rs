@@ -5,6 +5,7 @@
 
 mod backup;
 mod cluster;
+mod compiling;
 mod describing;
 mod draining;
 mod exec;

@@ -2,15 +2,10 @@
 
 use std::{io, ops::Range, sync::Arc, time::Duration};
 
-use dunlin_link::{
-    NodeName,
-    message::Busy,
-    session::CloseCode,
-    stream::{ArtifactAnswer, ArtifactOpen},
-};
-use quinn::{Connection, RecvStream, SendStream};
+use dunlin_link::{NodeName, message::Busy, session::CloseCode};
+use quinn::Connection;
 use rand::Rng as _;
-use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use super::{
@@ -18,8 +13,8 @@ use super::{
     gate::{Gate, Passing},
     line::{Line, LineMeter},
     opening, peer,
-    stream::{read_head, write_head},
-    turn_away, widen,
+    stream::write_head,
+    transfers, turn_away, widen,
 };
 use crate::{
     members::Member,
@@ -95,7 +90,7 @@ async fn run(sessions: &Sessions, line: &Line, member: &Member, wire: Wire) {
     close(connection, code, &reason);
 }
 
-/// Answers the streams that the node opens beside the control stream: modules.
+/// Answers the streams that the node opens beside the control stream: modules and code.
 async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &NodeName, gate: &Arc<Gate>) {
     let mut transfers = JoinSet::new();
     loop {
@@ -104,8 +99,8 @@ async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &Node
                 let Ok((output, input)) = stream else { return std::future::pending().await };
                 let (sessions, node, gate) = (sessions.clone(), node.clone(), Arc::clone(gate));
                 transfers.spawn(async move {
-                    if let Err(error) = send_module(&sessions, &node, &gate, (output, input)).await {
-                        debug!(%node, %error, "a module was not sent to its end");
+                    if let Err(error) = transfers::serve(&sessions, &node, &gate, (output, input)).await {
+                        debug!(%node, %error, "what a node fetches was not sent to its end");
                     }
                 });
             }
@@ -118,42 +113,10 @@ async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &Node
     }
 }
 
-async fn send_module(
-    sessions: &Sessions,
-    node: &NodeName,
-    gate: &Gate,
-    (mut output, mut input): (SendStream, RecvStream),
-) -> io::Result<()> {
-    let _ = output.set_priority(ARTIFACT_PRIORITY);
-    let ArtifactOpen { digest, offset } = read_head(&mut input).await.map_err(io::Error::other)?;
-    let module = match sessions.open_artifact(node, digest, offset).await {
-        Ok(module) => module,
-        Err(error) => {
-            warn!(%node, error = &error as &dyn std::error::Error, "refused to send a module");
-            write_head(&mut output, &ArtifactAnswer::Refused(error.to_string())).await?;
-            return output.finish().map_err(io::Error::other);
-        }
-    };
-    write_head(&mut output, &ArtifactAnswer::Found { total_bytes: module.bytes }).await?;
-    let mut content = module.content;
-    let mut chunk = vec![0; gate.piece_bytes(CHUNK_BYTES)];
-    loop {
-        let count = content.read(&mut chunk).await?;
-        if count == 0 {
-            return output.finish().map_err(io::Error::other);
-        }
-        gate.pass(count).await;
-        output.write_all(&chunk[..count]).await?;
-    }
-}
-
 /// Priorities: control over status over exec over logs over artifacts.
 const CONTROL_PRIORITY: i32 = 10;
 
-/// See [`CONTROL_PRIORITY`].
-const ARTIFACT_PRIORITY: i32 = -10;
-
-/// Streams that a node may have open: its control stream and modules under way.
+/// Streams that a node may have open: its control stream, modules under way, and code.
 const NODE_STREAMS_MAX: u32 = 9;
 
 /// Bytes of all its streams that wait to be read, while none is open whose reader may be slow.
@@ -164,6 +127,3 @@ const RETRY_AFTER_MS: Range<u64> = 15_000..60_000;
 
 /// From the end of the handshake to the control stream.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Read and sent at a time.
-const CHUNK_BYTES: usize = 64 << 10;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
+    compiled::{CompileRefusal, SignedCompiled},
     node_state::NodeState,
     session::{coordinator::Recorded, registry::CloneNews},
     statics::{StaticPod, StaticPodName},
@@ -15,6 +16,7 @@ use tokio::{fs::File, sync::watch};
 
 use crate::{
     artifacts::{Artifacts, OpenModule},
+    compiling::{Compiling, Outcome, Refused},
     dispatch::Dispatch,
     intake::Intake,
     mirrors::Tended,
@@ -76,6 +78,19 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
 
     /// See [`Artifacts::open_module`].
     async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>>;
+
+    /// See [`Compiling::want`].
+    fn want_compiled(&self, _module: Digest, _target: &str) {}
+
+    /// See [`Compiling::get`]. As it is here, nobody compiles.
+    async fn compiled(&self, _module: Digest, _target: &str) -> Outcome {
+        Err(Refused { reason: CompileRefusal::Target, message: "nobody compiles here".to_owned() })
+    }
+
+    /// See [`Compiling::open_code`].
+    async fn open_code(&self, _signed: &SignedCompiled, _offset: u64) -> io::Result<File> {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// The coordinator's own parts.
@@ -87,6 +102,8 @@ pub struct ConnectedCluster {
     pub intake: Intake,
     /// Where modules are.
     pub artifacts: Artifacts,
+    /// Where code for nodes comes from.
+    pub compiling: Compiling,
 }
 
 #[async_trait]
@@ -158,5 +175,17 @@ impl Cluster for ConnectedCluster {
 
     async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>> {
         self.artifacts.open_module(digest, offset).await
+    }
+
+    fn want_compiled(&self, module: Digest, target: &str) {
+        self.compiling.want(module, target);
+    }
+
+    async fn compiled(&self, module: Digest, target: &str) -> Outcome {
+        self.compiling.get(module, target).await
+    }
+
+    async fn open_code(&self, signed: &SignedCompiled, offset: u64) -> io::Result<File> {
+        self.compiling.open_code(signed, offset).await
     }
 }

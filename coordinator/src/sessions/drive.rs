@@ -10,6 +10,10 @@ use std::{
 
 use dunlin_link::{
     NodeName, Revision, UnixMillis,
+    assignment::Desired,
+    compiled::CompiledOpen,
+    frame::Message as _,
+    labels::TARGET_LABEL,
     message::Epoch,
     session::{
         CloseCode, SessionError,
@@ -24,7 +28,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Cluster, Sessions, Wire, Wish, links::OpenLink, pulse::Pulse, tending::Tending};
+use super::{Cluster, Sessions, Wire, Wish, links::OpenLink, modules, pulse::Pulse, tending::Tending};
 use crate::members::{Issued, Member, RenewError};
 
 /// Why a session ended.
@@ -97,6 +101,7 @@ pub(crate) async fn drive(
         time: Notify::new(),
         room: Notify::new(),
         link: OnceLock::new(),
+        target: OnceLock::new(),
     };
     let (opened, is_open) = oneshot::channel();
     let ended = tokio::try_join!(
@@ -126,6 +131,8 @@ struct Run<'a> {
     room: Notify,
     /// Set when the session opens.
     link: OnceLock<OpenLink>,
+    /// The kind of machine for which the node asks for code; set when the session opens, of one that can.
+    target: OnceLock<String>,
 }
 
 /// The loops end only by an error.
@@ -207,6 +214,8 @@ impl Run<'_> {
         self.link.get_or_init(|| self.sessions.inner.links.open(self.node, epoch, protocol, wire));
         self.note(OpenLink::note);
         self.ring();
+        self.learn_target(&facts);
+        self.want_code(&cluster.desired(self.node));
         let (protocol, seals) = {
             let machine = self.machine();
             (machine.protocol().number(), machine.sealing_key().is_some())
@@ -330,12 +339,29 @@ impl Run<'_> {
         let Ok(mut revisions) = opened.await else { return std::future::pending().await };
         while revisions.changed().await.is_ok() {
             let desired = self.sessions.inner.cluster.desired(self.node);
+            self.want_code(&desired);
             self.machine().set_desired(desired, self.sessions.now())?;
             self.note(OpenLink::note);
             self.ring();
         }
         // The set is not kept any more: the coordinator is stopping.
         std::future::pending().await
+    }
+
+    fn learn_target(&self, facts: &NodeFacts) {
+        let asks = self.machine().protocol().sends(CompiledOpen::KIND);
+        let target =
+            facts.labels.iter().find(|(key, _)| key == TARGET_LABEL).map(|(_, target)| target.clone());
+        if let Some(target) = target.filter(|_| asks) {
+            self.target.get_or_init(|| target);
+        }
+    }
+
+    /// Has code made that the node will ask for soon.
+    fn want_code(&self, desired: &Desired) {
+        if let Some(target) = self.target.get() {
+            modules(desired).for_each(|module| self.sessions.inner.cluster.want_compiled(module, target));
+        }
     }
 
     async fn keep_time(&self) -> Result<Never, SessionEnd> {

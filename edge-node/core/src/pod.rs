@@ -253,6 +253,12 @@ impl Pod {
         self.settle(now);
     }
 
+    /// The container that a [`Command::Create`] asked for has no compiled code: its image is not all here, and is asked for again later.
+    pub fn handle_no_code(&mut self, index: ContainerIndex, message: String, now: Now) {
+        self.code_missing(index, message, now);
+        self.settle(now);
+    }
+
     /// The sandbox told a container's state: during its first account, or when it changed.
     pub fn handle_container(
         &mut self,

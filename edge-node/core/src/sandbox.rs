@@ -13,7 +13,7 @@ use dunlin_link::{Bytes, ContainerId, MilliCpu, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -55,6 +55,8 @@ pub enum Event {
         pid: u32,
         /// For instance `wasmtime://48.0.8`.
         runtime: String,
+        /// Key of the target that it runs code of; empty when it runs none.
+        target: String,
     },
     /// State of one container: after `Hello`, and whenever it changes.
     Container {

@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, AgentHost, Clerk, Clock, Ears, Requests, Shared};
+use super::{Agent, AgentHost, Clerk, Clock, Codes, Ears, Requests, Shared};
 use crate::{
     local::Local,
     logs::Logs,
@@ -35,6 +35,7 @@ pub(crate) struct AgentParts {
     clock: Clock,
     local: Local,
     modules: Modules,
+    codes: Codes,
     logs: Logs,
     prober: Prober,
     shared: Arc<Shared>,
@@ -52,6 +53,8 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) seal: Arc<Seal>,
     /// Below which it ends pods.
     pub(crate) thresholds: Thresholds,
+    /// Where the code of modules comes from.
+    pub(crate) codes: Codes,
     /// Where streams into containers are opened.
     pub(crate) door: Door,
 }
@@ -63,7 +66,8 @@ impl AgentParts {
         (local, loaded): (Local, Loaded),
         modules: Modules,
     ) -> (Self, AgentHost) {
-        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, thresholds, door } = options;
+        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, thresholds, codes, door } =
+            options;
         let clock = Clock::start();
         let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal, thresholds };
         let core = NodeCore::boot(node, loaded, clock.now());
@@ -72,7 +76,7 @@ impl AgentParts {
         let prober = Prober::new(door.clone());
         let host = AgentHost::new(sender, Arc::clone(&shared), door);
         let logs = Logs::new(state_dir.join("logs"));
-        (Self { core, clock, local, modules, logs, prober, shared, inputs }, host)
+        (Self { core, clock, local, modules, codes, logs, prober, shared, inputs }, host)
     }
 
     /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
@@ -86,7 +90,8 @@ impl AgentParts {
     ) {
         let (requests, asked) = mpsc::channel(SANDBOX_QUEUE_MAX);
         let (tell, told) = mpsc::channel(SANDBOX_QUEUE_MAX);
-        let driver = tokio::spawn(sandbox::run(sandbox, asked, tell, shutdown.clone()));
+        let target = self.codes.target.clone();
+        let driver = tokio::spawn(sandbox::run(sandbox, target, (asked, tell), shutdown.clone()));
         let (mut agent, ears) = self.agent(session, requests, told);
         // Before anything is heard of the sandbox: what is not in the folder any more is not started either.
         if let Some(scan) = statics {
@@ -104,7 +109,7 @@ impl AgentParts {
         requests: mpsc::Sender<sandbox::Addressed>,
         told: mpsc::Receiver<Told>,
     ) -> (Agent, Ears) {
-        let Self { core, clock, local, modules, logs, prober, shared, inputs } = self;
+        let Self { core, clock, local, modules, codes, logs, prober, shared, inputs } = self;
         let agent = Agent {
             core,
             clock,
@@ -117,6 +122,8 @@ impl AgentParts {
             prober,
             checks: JoinSet::new(),
             fetches: JoinSet::new(),
+            codes,
+            code_waits: JoinSet::new(),
             writes: FuturesUnordered::new(),
             replies: HashMap::new(),
             changes: 0,

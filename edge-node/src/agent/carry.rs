@@ -43,15 +43,13 @@ impl Agent {
                 self.core.handle_module(digest, presence, now);
             }
             Output::Fetch(digest) => {
+                self.fetch_code(digest);
                 self.fetches.spawn(self.modules.fetch(digest, self.session.clone()));
             }
             Output::Check(order) => {
                 self.checks.spawn(self.prober.clone().look(*order));
             }
-            Output::Prepare(preparation) => {
-                let module = preparation.run.module.map(|digest| self.modules.path(&digest));
-                self.clerk.prepare(preparation, module.unwrap_or_default());
-            }
+            Output::Prepare(preparation) => self.prepare(preparation),
             Output::Report(report) => {
                 self.shared.reported((*report).clone());
                 self.session.report(*report);

@@ -92,7 +92,7 @@ impl Clerk {
                 let runs = preparing.take().map(|preparing| preparing.runs).unwrap_or_default();
                 let failed = |error: tokio::task::JoinError| {
                     let all = runs.into_iter();
-                    all.map(|run| (run, Prepared::Failed(error.to_string()))).collect()
+                    all.map(|run| (run, Prepared::Failed(no_room(&error)))).collect()
                 };
                 Filed::Prepared(prepared.unwrap_or_else(failed))
             }
@@ -123,9 +123,13 @@ fn prepare(logs: &Logs, (preparation, module): (Preparation, PathBuf)) -> (RunKe
             log: log.to_string_lossy().into_owned(),
         },
         Ok(Room::Taken(attempt)) => Prepared::Begun { attempt },
-        Err(error) => Prepared::Failed(error.to_string()),
+        Err(error) => Prepared::Failed(no_room(&error)),
     };
     (run, prepared)
+}
+
+fn no_room(error: &dyn std::fmt::Display) -> String {
+    format!("failed to create the log's folder: {error}")
 }
 
 fn with_message(mut told: Told, message: String) -> Told {

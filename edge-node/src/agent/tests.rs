@@ -25,15 +25,16 @@ use tempfile::TempDir;
 use tokio::{io::AsyncReadExt, net::UnixStream, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{AgentHost, AgentOptions, AgentParts};
+use super::{AgentHost, AgentOptions, AgentParts, Codes, RunnerTarget};
 use crate::{
+    compiled::CompileMode,
     console::{self, Console, Desk, Keeper},
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
     local::{Local, OpenError},
     logs::LogKeeper,
     modules::Modules,
-    runner::{self, Compiler, LogBounds, RunnerArgs},
+    runner::{self, Compiler, LogBounds, OwnCode, RunnerArgs},
     sandbox::{RunnerProcess, Sandbox},
     session::{SessionHandle, SessionHost, sealing_key},
 };
@@ -48,8 +49,8 @@ fn runner_process() {
     if option != "--socket" {
         return;
     }
-    let compiler = Compiler::new(this_test("runner::tests::compiling_process"));
-    let args = RunnerArgs { socket: socket.into(), log_bounds: LogBounds::DEFAULT, compiler };
+    let own = OwnCode::Compiled(Compiler::new(this_test("runner::tests::compiling_process")));
+    let args = RunnerArgs { socket: socket.into(), log_bounds: LogBounds::DEFAULT, own };
     assert_eq!(runner::main(args), ExitCode::SUCCESS);
 }
 
@@ -63,6 +64,7 @@ struct Node {
     folder: TempDir,
     /// What the coordinator would hold.
     held: HeldSet,
+    mode: CompileMode,
     agent: Option<Running>,
 }
 
@@ -74,7 +76,12 @@ struct Running {
 
 impl Node {
     async fn start() -> Self {
-        let mut node = Self { folder: tempfile::tempdir().unwrap(), held: HeldSet::default(), agent: None };
+        Self::of(CompileMode::Auto).await
+    }
+
+    async fn of(mode: CompileMode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = Self { folder, held: HeldSet::default(), mode, agent: None };
         node.boot().await;
         node
     }
@@ -113,6 +120,11 @@ impl Node {
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal,
             thresholds: Thresholds::none(),
+            codes: Codes {
+                session: session.clone(),
+                mode: self.mode,
+                target: RunnerTarget::new(runner::target()),
+            },
             door: sandbox.door(),
         };
         let (parts, host) = AgentParts::new(options, opened, Modules::open(dir.join("modules")).unwrap());
@@ -297,6 +309,25 @@ async fn the_nodes_own_socket_answers_without_a_coordinator() {
     shutdown.cancel();
     within(serving).await.unwrap();
     assert!(within(console.pods()).await.unwrap_err().to_string().contains("no agent answers"));
+    node.stop_agent().await;
+    node.kill_runner().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_never_compiles_says_what_it_waits_for() {
+    let mut node = Node::of(CompileMode::Never).await;
+    node.assign(&[("sleeper", RestartPolicy::Always, SLEEPER)]).await;
+    let is_waiting = |report: &PodStatusReport| matches!(&report.containers[0].state, ContainerState::Waiting { reason, .. } if reason == "ErrImagePull");
+    let report = node.until("sleeper", is_waiting).await;
+    let ContainerState::Waiting { message, .. } = &report.containers[0].state else { panic!("{report:?}") };
+    for words in ["no compiled code", "--compile never", "cannot be reached"] {
+        assert!(message.contains(words), "{message}");
+    }
+    // The same pod once the machine may compile.
+    node.mode = CompileMode::Auto;
+    node.stop_agent().await;
+    node.boot().await;
+    node.until("sleeper", is_running).await;
     node.stop_agent().await;
     node.kill_runner().await;
 }

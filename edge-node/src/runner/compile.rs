@@ -1,49 +1,64 @@
-//! Compiling a module in a process of its own, with limits: a hostile module may make a compiler take any time and memory, and then
-//! only this process ends.
+//! `dunlin compile`: what runs in a compiling process, within limits that the process sets itself before it looks at its input.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::{fs::OpenOptionsExt as _, process::ExitStatusExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    process::{ExitCode, ExitStatus, Stdio},
-    time::Duration,
+    process::ExitCode,
 };
 
+use dunlin_compiler::{COMPILE_BYTES_MAX, COMPILE_CPU_SECONDS_MAX, EXIT_BAD_MODULE, EXIT_FAILED, PEAK};
 use dunlin_link::limits::MODULE_BYTES_MAX;
-use dunlin_wasm_host::CompileError;
+use dunlin_wasm_host::{CompileError, Target, TargetError};
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
-use tokio::{io::AsyncReadExt as _, process::Command, time::timeout};
 
 /// What `dunlin compile` is told.
 #[derive(Clone, Debug)]
-pub struct CompileArgs {
-    /// The module.
-    pub input: PathBuf,
-    /// The artifact to write; must not exist.
-    pub output: PathBuf,
+pub enum CompileArgs {
+    /// To compile a module.
+    Module {
+        /// The module.
+        input: PathBuf,
+        /// The artifact to write; must not exist.
+        output: PathBuf,
+        /// Key of a target; this machine's when there is none.
+        target: Option<String>,
+    },
+    /// To print the keys of all targets.
+    ListTargets,
 }
 
 /// The whole life of the compiling process: compiles one module within its limits. The result is in the exit code and, for a person,
 /// on standard error.
 pub fn compile_main(args: &CompileArgs) -> ExitCode {
-    let outcome = limit_process().map_err(CompileFailure::Io).and_then(|()| compile_file(args));
+    let outcome = match args {
+        CompileArgs::Module { input, output, target } => {
+            limit_process().map_err(Failure::Io).and_then(|()| compile_file(input, output, target.as_deref()))
+        }
+        CompileArgs::ListTargets => list_targets().map_err(Failure::Io),
+    };
     let (code, message) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(CompileFailure::Module(error)) => (EXIT_BAD_MODULE, error.to_string()),
-        Err(CompileFailure::TooLarge) => (EXIT_BAD_MODULE, "the module is larger than can be run".to_owned()),
-        Err(CompileFailure::Io(error)) => (EXIT_FAILED, error.to_string()),
+        Err(Failure::Module(error)) => (EXIT_BAD_MODULE, error.to_string()),
+        Err(Failure::TooLarge) => (EXIT_BAD_MODULE, "the module is larger than can be run".to_owned()),
+        Err(Failure::Target(error)) => (EXIT_FAILED, error.to_string()),
+        Err(Failure::Io(error)) => (EXIT_FAILED, error.to_string()),
     };
     // The parent may have gone; then nobody reads it.
     let _ = writeln!(io::stderr(), "{message}");
     ExitCode::from(code)
 }
 
-enum CompileFailure {
+enum Failure {
     Module(CompileError),
     TooLarge,
+    Target(TargetError),
     Io(io::Error),
+}
+
+fn list_targets() -> io::Result<()> {
+    Target::all().try_for_each(|target| writeln!(io::stdout(), "{target}"))
 }
 
 /// Applies to this process alone, which does nothing else.
@@ -57,15 +72,21 @@ fn limit_process() -> io::Result<()> {
     Ok(())
 }
 
-fn compile_file(args: &CompileArgs) -> Result<(), CompileFailure> {
+fn compile_file(input: &Path, output: &Path, target: Option<&str>) -> Result<(), Failure> {
+    let target = target.map_or_else(Target::of_this_machine, str::parse).map_err(Failure::Target)?;
     let mut wasm = Vec::new();
-    let file = File::open(&args.input).map_err(CompileFailure::Io)?;
-    file.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm).map_err(CompileFailure::Io)?;
+    let file = File::open(input).map_err(Failure::Io)?;
+    file.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm).map_err(Failure::Io)?;
     if wasm.len() as u64 > MODULE_BYTES_MAX {
-        return Err(CompileFailure::TooLarge);
+        return Err(Failure::TooLarge);
     }
-    let artifact = dunlin_wasm_host::compile(&wasm).map_err(CompileFailure::Module)?;
-    write_artifact(&args.output, &artifact).map_err(CompileFailure::Io)
+    let artifact = dunlin_wasm_host::compile(&wasm, target).map_err(Failure::Module)?;
+    write_artifact(output, &artifact).map_err(Failure::Io)?;
+    if let Some(bytes) = peak_bytes() {
+        // Only told to those who listen.
+        let _ = writeln!(io::stdout(), "{PEAK}{bytes}");
+    }
+    Ok(())
 }
 
 /// On disk in full before anyone may rename it into place: a torn artifact would be run as code.
@@ -75,103 +96,12 @@ fn write_artifact(path: &Path, artifact: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Starts compiling processes.
-#[derive(Clone, Debug)]
-pub struct Compiler {
-    command: Vec<OsString>,
+/// The most memory that this process has had.
+fn peak_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
-
-/// Why a module was not compiled.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CompileModuleError {
-    /// It is malformed or asks for too much: no other attempt will do better.
-    #[error("{0}")]
-    Module(String),
-    /// The compiling process could not do its work.
-    #[error("failed to compile the module: {0}")]
-    Host(String),
-}
-
-impl Compiler {
-    /// `command` is a program and its leading arguments; input and output file are added.
-    pub fn new(command: Vec<OsString>) -> Self {
-        Self { command }
-    }
-
-    /// This very program, as `dunlin compile IN OUT`: the file that runs now, even when an upgrade has put another in its place.
-    pub fn this_program() -> Self {
-        Self::new(vec!["/proc/self/exe".into(), "compile".into()])
-    }
-
-    /// Compiles `module` into the new file `artifact`.
-    pub(crate) async fn run(&self, module: &Path, artifact: &Path) -> Result<(), CompileModuleError> {
-        let outcome = self.run_child(module, artifact).await;
-        if outcome.is_err() {
-            // What a failed attempt left is of no use; it may have left nothing.
-            let _ = fs::remove_file(artifact);
-        }
-        outcome
-    }
-
-    async fn run_child(&self, module: &Path, artifact: &Path) -> Result<(), CompileModuleError> {
-        let failed = |error: io::Error| CompileModuleError::Host(error.to_string());
-        let (program, leading) =
-            self.command.split_first().ok_or_else(|| CompileModuleError::Host("no command".to_owned()))?;
-        let mut child = Command::new(program)
-            .args(leading)
-            .args([module, artifact])
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
-        let stderr = child.stderr.take().expect("it was asked for");
-        let mut message = Vec::new();
-        let work = async {
-            stderr.take(MESSAGE_BYTES_MAX).read_to_end(&mut message).await?;
-            child.wait().await
-        };
-        match timeout(COMPILE_TIME_MAX, work).await {
-            Ok(status) => judge(status.map_err(failed)?, &message),
-            Err(_late) => Err(CompileModuleError::Module(format!(
-                "the module takes more than {} s to compile",
-                COMPILE_TIME_MAX.as_secs()
-            ))),
-        }
-    }
-}
-
-fn judge(status: ExitStatus, message: &[u8]) -> Result<(), CompileModuleError> {
-    let message = String::from_utf8_lossy(message).trim().to_owned();
-    match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(()),
-        (Some(code), _) if code == i32::from(EXIT_BAD_MODULE) => Err(CompileModuleError::Module(message)),
-        (_, Some(signal)) => Err(CompileModuleError::Module(format!(
-            "the module takes more to compile than the {} MiB and {COMPILE_CPU_SECONDS_MAX} s allowed (signal {signal})",
-            COMPILE_BYTES_MAX >> 20
-        ))),
-        _ => Err(CompileModuleError::Host(format!("{status}: {message}"))),
-    }
-}
-
-/// The module is at fault: `EX_DATAERR`.
-const EXIT_BAD_MODULE: u8 = 65;
-
-/// Anything else is.
-const EXIT_FAILED: u8 = 1;
-
-/// Address space of a compiling process; the largest real components take a fifth of it.
-const COMPILE_BYTES_MAX: u64 = 2 << 30;
-
-/// CPU time of a compiling process; 13 MB of component take 14 s on a slow machine.
-const COMPILE_CPU_SECONDS_MAX: u64 = 120;
-
-/// The same by the clock, on a machine that is busy.
-const COMPILE_TIME_MAX: Duration = Duration::from_secs(600);
 
 const COMPILE_NICENESS: i32 = 10;
-
-/// Of what a compiling process may say.
-const MESSAGE_BYTES_MAX: u64 = 8 << 10;

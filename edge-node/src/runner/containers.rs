@@ -228,7 +228,8 @@ impl Containers {
                 Some(News::Synced) => return Next::Event(Event::Synced),
                 Some(News::Welcome) => {
                     let (protocol, pid) = (PROTOCOL, std::process::id());
-                    return Next::Event(Event::Welcome { protocol, pid, runtime: runtime_version() });
+                    let (runtime, target) = (runtime_version(), self.parts.host.target().key());
+                    return Next::Event(Event::Welcome { protocol, pid, runtime, target });
                 }
                 Some(News::Container(id)) => {
                     // It may have been removed since.

@@ -10,11 +10,10 @@ use tokio::{
 };
 
 use super::{
-    compile::Compiler,
     container::Parts,
     containers::{Containers, Served},
     log::{LogBounds, Logs},
-    modules::Modules,
+    modules::{Modules, OwnCode},
     streams,
 };
 
@@ -38,13 +37,13 @@ pub enum StartError {
 }
 
 impl SharedHost {
-    /// Starts the engine. Modules are compiled by `compiler` in processes of their own.
+    /// Starts the engine.
     ///
     /// # Errors
     /// When the machine does not offer what the engine needs.
-    pub fn start(compiler: Compiler) -> Result<Self, StartError> {
+    pub fn start(own: OwnCode) -> Result<Self, StartError> {
         let host = Host::new().map_err(StartError::Host)?;
-        let modules = Arc::new(Modules::new(host.clone(), compiler));
+        let modules = Arc::new(Modules::new(host.clone(), own));
         Ok(Self { host, modules })
     }
 

@@ -1,8 +1,10 @@
-//! Modules as programs: compiled once per module file and configuration, loaded once while any container uses them.
+//! Modules as programs: code that was checked, or compiled here where there is none, loaded once while any container uses it.
+
+mod checked;
+mod memory;
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
     fs, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -12,16 +14,37 @@ use std::{
     },
 };
 
+use dunlin_compiler::{CompileError, Compiler};
 use dunlin_wasm_host::{Host, LoadError, Program};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
-use super::compile::{CompileModuleError, Compiler};
+use self::{checked::Checked, memory::has_memory_for};
+use crate::compiled::{CompileMode, CompiledFiles, with_suffix};
+
+/// What is done about a module of which there is no code.
+#[derive(Clone, Debug)]
+pub enum OwnCode {
+    /// It is compiled here.
+    Compiled(Compiler),
+    /// It does not run.
+    None,
+}
+
+impl OwnCode {
+    const fn mode(&self) -> CompileMode {
+        match self {
+            Self::Compiled(_) => CompileMode::Auto,
+            Self::None => CompileMode::Never,
+        }
+    }
+}
 
 /// The programs of one host.
 #[derive(Debug)]
 pub(crate) struct Modules {
     host: Host,
-    compiler: Compiler,
+    own: OwnCode,
+    checked: Arc<Checked>,
     /// One slot per module file in use. Its own lock makes containers of one module wait for one compilation.
     slots: Mutex<HashMap<PathBuf, Arc<Slot>>>,
     compiling: Semaphore,
@@ -42,9 +65,10 @@ pub(crate) enum ModuleError {
 }
 
 impl Modules {
-    pub(crate) fn new(host: Host, compiler: Compiler) -> Self {
+    pub(crate) fn new(host: Host, own: OwnCode) -> Self {
         let (slots, attempts) = (Mutex::default(), AtomicU64::new(0));
-        Self { host, compiler, slots, compiling: Semaphore::new(COMPILING_MAX), attempts }
+        let compiling = Semaphore::new(COMPILING_MAX);
+        Self { host, own, checked: Arc::default(), slots, compiling, attempts }
     }
 
     /// The program of a module file, which is immutable and named by its digest.
@@ -74,43 +98,84 @@ impl Modules {
     }
 
     async fn load_or_compile(&self, module: &Path) -> Result<Program, ModuleError> {
-        let artifact = with_suffix(module, &format!(".{}.cwasm", self.host.artifact_key()));
+        let target = self.host.target().key();
+        let files = CompiledFiles::of(module, &target);
         make_private(module)?;
-        if is_ours(&artifact) {
-            match self.load(&artifact).await {
-                // Damaged, or of a machine that differs in what the key does not hold: made anew below.
-                Err(LoadError::Artifact(reason)) => tracing::warn!(reason, "a compiled module is made anew"),
-                loaded => return loaded.map_err(unusable),
+        let refused = match self.load(&files).await {
+            Ok(loaded) => return Ok(loaded),
+            Err(NotLoaded::Unusable(error)) => return Err(error),
+            Err(NotLoaded::Missing) => format!("there is no compiled module for {target} here"),
+            Err(NotLoaded::Refused(reason)) => {
+                // Never to be tried again; the coordinator is asked for another when the container is started again.
+                files.remove();
+                tracing::warn!(module = %module.display(), reason, "refused a compiled module");
+                format!("refused the compiled module: {reason}")
             }
+        };
+        self.compile(module, &files, &target).await.map_err(|error| error.after(&refused))?;
+        match self.load(&files).await {
+            Ok(program) => Ok(program),
+            Err(NotLoaded::Unusable(error)) => Err(error),
+            Err(NotLoaded::Missing) => Err(ModuleError::Host("the compiled module is gone".to_owned())),
+            Err(NotLoaded::Refused(reason)) => Err(ModuleError::Host(reason)),
         }
-        self.compile(module, &artifact).await?;
-        self.load(&artifact).await.map_err(unusable)
     }
 
-    /// Off the guests' threads, since it reads a file.
-    async fn load(&self, artifact: &Path) -> Result<Program, LoadError> {
-        let (host, artifact) = (self.host.clone(), artifact.to_owned());
-        let loaded = tokio::task::spawn_blocking(move || host.load(&artifact)).await;
-        loaded.unwrap_or_else(|failed| Err(LoadError::Artifact(failed.to_string())))
+    /// Checks and maps code, off the guests' threads, since that reads files.
+    async fn load(&self, files: &CompiledFiles) -> Result<Program, NotLoaded> {
+        let (host, files, checked) = (self.host.clone(), files.clone(), Arc::clone(&self.checked));
+        let mode = self.own.mode();
+        let loaded = tokio::task::spawn_blocking(move || {
+            if !checked.pass(&files, &host.target().key(), mode)? {
+                return Err(NotLoaded::Missing);
+            }
+            let program = host.load(&files.code).map_err(|error| match error {
+                LoadError::Artifact(reason) => NotLoaded::Refused(reason),
+                error => NotLoaded::Unusable(ModuleError::CannotRun(error.to_string())),
+            })?;
+            if let Err(error) = files.remove_others() {
+                tracing::warn!(%error, "code of earlier versions could not be removed");
+            }
+            Ok(program)
+        });
+        loaded.await.unwrap_or_else(|failed| Err(NotLoaded::Refused(failed.to_string())))
     }
 
-    async fn compile(&self, module: &Path, artifact: &Path) -> Result<(), ModuleError> {
+    async fn compile(&self, module: &Path, files: &CompiledFiles, target: &str) -> Result<(), ModuleError> {
+        let OwnCode::Compiled(compiler) = &self.own else {
+            return Err(ModuleError::Host("this node does not compile modules (--compile never)".to_owned()));
+        };
         let _permit = self.compiling.acquire().await.expect("never closed");
+        has_memory_for(module).map_err(ModuleError::Host)?;
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        let partial = with_suffix(artifact, &format!(".{}-{attempt}.part", std::process::id()));
-        self.compiler.run(module, &partial).await.map_err(|error| match error {
-            CompileModuleError::Module(message) => ModuleError::CannotRun(message),
-            CompileModuleError::Host(_) => ModuleError::Host(error.to_string()),
+        let partial = with_suffix(&files.code, &format!(".{}-{attempt}.new", std::process::id()));
+        compiler.run(module, &partial, target).await.map_err(|error| match error {
+            CompileError::Module(message) => ModuleError::CannotRun(message),
+            CompileError::Host(_) => ModuleError::Host(error.to_string()),
         })?;
-        fs::rename(&partial, artifact)
-            .map_err(|error| ModuleError::Host(format!("failed to keep the compiled module: {error}")))
+        let (checked, files) = (Arc::clone(&self.checked), files.clone());
+        let kept = tokio::task::spawn_blocking(move || checked.keep_own(&files, &partial)).await;
+        let kept = kept.unwrap_or_else(|failed| Err(io::Error::other(failed)));
+        kept.map_err(|error| ModuleError::Host(format!("failed to keep the compiled module: {error}")))
     }
 }
 
-fn unusable(error: LoadError) -> ModuleError {
-    match error {
-        LoadError::Artifact(_) => ModuleError::Host(error.to_string()),
-        _ => ModuleError::CannotRun(error.to_string()),
+/// Why there is no program yet.
+enum NotLoaded {
+    Missing,
+    /// Not to be run, or damaged.
+    Refused(String),
+    /// The module itself is at fault.
+    Unusable(ModuleError),
+}
+
+impl ModuleError {
+    /// The same, with why it was compiled at all where that tells more than the failure.
+    fn after(self, refused: &str) -> Self {
+        match self {
+            Self::Host(reason) => Self::Host(format!("{refused}, and {reason}")),
+            error @ Self::CannotRun(_) => error,
+        }
     }
 }
 
@@ -129,21 +194,6 @@ fn make_private(module: &Path) -> Result<(), ModuleError> {
     }
     let private = fs::Permissions::from_mode(mode & !WRITABLE_BY_OTHERS);
     fs::set_permissions(folder, private).map_err(|error: io::Error| failed(error.to_string()))
-}
-
-/// Whether a file is a compiled module that this user wrote.
-fn is_ours(artifact: &Path) -> bool {
-    fs::symlink_metadata(artifact).is_ok_and(|metadata| {
-        metadata.is_file()
-            && metadata.uid() == rustix::process::geteuid().as_raw()
-            && metadata.mode() & WRITABLE_BY_OTHERS == 0
-    })
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Permission bits of group and others.

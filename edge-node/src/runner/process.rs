@@ -15,9 +15,9 @@ use tokio::{
 };
 
 use super::{
-    compile::Compiler,
     in_process::{SharedHost, StartError},
     log::LogBounds,
+    modules::OwnCode,
     socket,
 };
 
@@ -28,8 +28,8 @@ pub struct RunnerArgs {
     pub socket: PathBuf,
     /// Size and number of each container's log files.
     pub log_bounds: LogBounds,
-    /// How modules are compiled.
-    pub compiler: Compiler,
+    /// What is done about modules without code.
+    pub own: OwnCode,
 }
 
 /// The whole life of a runner: 0 when an agent had it shut down, 1 when it could not start.
@@ -66,7 +66,7 @@ fn run(args: RunnerArgs) -> Result<(), RunnerError> {
         ignore_terminal();
         let streams = args.socket.with_file_name(stream::SOCKET);
         let (listener, streams_listener) = (listen(&args.socket).await?, listen(&streams).await?);
-        let containers = SharedHost::start(args.compiler)?.containers(args.log_bounds)?;
+        let containers = SharedHost::start(args.own)?.containers(args.log_bounds)?;
         tracing::info!(socket = %args.socket.display(), "runner is ready");
         tokio::select! {
             () = socket::serve(&listener, &containers) => {}

@@ -23,21 +23,24 @@ use tokio::{
 };
 
 use super::{
-    CompileArgs, Compiler, InProcess, LogBounds, RunnerArgs, SharedHost, compile_main,
+    CompileArgs, Compiler, InProcess, LogBounds, OwnCode, RunnerArgs, SharedHost, compile_main,
     containers::Containers, main, socket,
 };
 
+mod code;
 mod streams;
 
-/// The compiling process of these tests is this test program, told to run this test alone with two more words.
+/// The compiling process of these tests is this test program, told to run this test alone with three more words.
 #[test]
 fn compiling_process() {
     let words: Vec<String> = std::env::args().collect();
-    let [.., marker, input, output] = &words[..] else { return };
+    let [.., marker, input, output, target] = &words[..] else { return };
     if marker != "--exact" {
         return;
     }
-    let code = compile_main(&CompileArgs { input: input.into(), output: output.into() });
+    let args =
+        CompileArgs::Module { input: input.into(), output: output.into(), target: Some(target.clone()) };
+    let code = compile_main(&args);
     let codes = [0, 1, 65].into_iter().find(|number| code == ExitCode::from(*number));
     end_with(codes.unwrap());
 }
@@ -56,7 +59,7 @@ fn runner_process() {
         return;
     }
     let socket = socket.into();
-    let code = main(RunnerArgs { socket, log_bounds: LogBounds::DEFAULT, compiler: compiler() });
+    let code = main(RunnerArgs { socket, log_bounds: LogBounds::DEFAULT, own: compiled() });
     end_with(u8::from(code != ExitCode::SUCCESS));
 }
 
@@ -66,8 +69,8 @@ fn this_as(test: &str) -> Vec<OsString> {
     vec![this.into(), format!("runner::tests::{test}").into(), "--nocapture".into(), "--exact".into()]
 }
 
-fn compiler() -> Compiler {
-    Compiler::new(this_as("compiling_process"))
+fn compiled() -> OwnCode {
+    OwnCode::Compiled(Compiler::new(this_as("compiling_process")))
 }
 
 /// A runner with a folder of its own.
@@ -79,8 +82,12 @@ struct Runner {
 
 impl Runner {
     async fn start() -> Self {
+        Self::of(compiled()).await
+    }
+
+    async fn of(own: OwnCode) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let containers = SharedHost::start(compiler()).unwrap().containers(LogBounds::DEFAULT).unwrap();
+        let containers = SharedHost::start(own).unwrap().containers(LogBounds::DEFAULT).unwrap();
         let listener = socket::listen(&folder.path().join("socket")).await.unwrap();
         let table = Arc::clone(&containers);
         let served = tokio::spawn(async move { socket::serve(&listener, &table).await });
@@ -303,17 +310,6 @@ async fn modules_that_cannot_run_say_why() {
 }
 
 #[tokio::test]
-async fn a_compiler_that_is_killed_is_the_module_s_fault() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("compiler");
-    fs::write(&script, "#!/bin/sh\nkill -9 $$\n").unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
-    let error = Compiler::new(vec![script.into()]).run(Path::new("in"), &folder.path().join("out")).await;
-    let message = error.unwrap_err().to_string();
-    assert!(message.contains("signal 9"), "{message}");
-}
-
-#[tokio::test]
 async fn shutdown_ends_everything() {
     let runner = Runner::start().await;
     let mut agent = runner.greeted().await;
@@ -355,7 +351,7 @@ async fn a_second_runner_leaves_the_socket_alone() {
 #[tokio::test]
 async fn nodes_of_one_process_have_tables_of_their_own() {
     let runner = Runner::start().await;
-    let shared = SharedHost::start(compiler()).unwrap();
+    let shared = SharedHost::start(compiled()).unwrap();
     let node = || InProcess::new(shared.clone(), LogBounds::DEFAULT).unwrap();
     let (first, second) = (node(), node());
     let (requests, mut events) = first.connect();

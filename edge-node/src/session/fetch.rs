@@ -3,7 +3,6 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError},
 };
 
 use dunlin_link::{
@@ -25,7 +24,7 @@ use super::{
 };
 
 /// Why an attempt did not bring the whole module.
-enum Failed {
+pub(super) enum Failed {
     /// The connection: what arrived is kept, and the next connection goes on from there.
     Connection,
     /// For good; in words.
@@ -34,12 +33,7 @@ enum Failed {
 
 /// See [`super::SessionHandle::fetch_module`].
 pub(super) async fn fetch(shared: &Shared, digest: Digest, file: &Path) -> Result<(), String> {
-    let turn = {
-        let mut fetches = shared.fetches.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever is done leaves an entry that nobody else holds.
-        fetches.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(fetches.entry(digest).or_default())
-    };
+    let turn = shared.turn(digest);
     let _turn = turn.lock().await;
     if fs::try_exists(file).await.unwrap_or(false) {
         return Ok(());
@@ -103,7 +97,7 @@ async fn attempt(connection: &Connection, digest: Digest, file: &Path) -> Result
 }
 
 /// The part that is there already, placed at its end, and its hash.
-async fn open_part(part: &Path) -> io::Result<(File, Sha256, u64)> {
+pub(super) async fn open_part(part: &Path) -> io::Result<(File, Sha256, u64)> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part).await?;
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -135,7 +129,7 @@ async fn ask(connection: &Connection, digest: Digest, offset: u64) -> Result<(Re
     }
 }
 
-async fn receive(
+pub(super) async fn receive(
     input: &mut RecvStream,
     output: &mut File,
     hash: &mut Sha256,

@@ -176,6 +176,11 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// Where the certificate of the authority is that the node with this state has pinned.
+pub(crate) fn authority_file(state_dir: &Path) -> PathBuf {
+    Folder::of(state_dir).path(AUTHORITY)
+}
+
 /// The folder of an identity's files.
 #[derive(Clone)]
 pub(super) struct Folder(PathBuf);

@@ -25,8 +25,9 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let artifact = folder.path().join("artifact");
     let wasm = fs::read(&module).expect("the module; `cargo xtask build-workloads` makes it");
-    fs::write(&artifact, compile(&wasm).expect("a valid module")).expect("room for the artifact");
     let host = Host::new().expect("a host");
+    fs::write(&artifact, compile(&wasm, host.target()).expect("a valid module"))
+        .expect("room for the artifact");
     let program = Arc::new(host.load(&artifact).expect("a program"));
 
     let before = Usage::read();

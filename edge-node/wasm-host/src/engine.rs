@@ -1,15 +1,10 @@
 //! How wasmtime is set up: one configuration for compiling and for running, since an artifact only loads where both agree.
 
-use std::{
-    fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    num::NonZeroUsize,
-};
+use std::num::NonZeroUsize;
 
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, ModuleVersionStrategy};
 
-/// Version of wasmtime that this crate is built with.
-pub const WASMTIME_VERSION: &str = "48.0.8";
+use crate::target::{Profile, Target};
 
 /// Why bytes did not become an artifact.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +21,13 @@ pub enum CompileError {
     Engine(String),
 }
 
-/// Compiles a binary module or component to an artifact for this machine. Takes time and memory as the input likes: callers run it
-/// in a process with limits.
+/// Compiles a binary module or component to an artifact for machines of a kind, which need not be this machine's. Takes time and memory
+/// as the input likes: callers run it in a process with limits.
 ///
 /// # Errors
 /// When the input is not valid WebAssembly.
-pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
-    let engine = engine().map_err(|error| CompileError::Engine(format!("{error:#}")))?;
+pub fn compile(wasm: &[u8], target: Target) -> Result<Vec<u8>, CompileError> {
+    let engine = compiling(target).map_err(|error| CompileError::Engine(format!("{error:#}")))?;
     let compiled = match wasm.get(..8) {
         Some(b"\0asm\x01\0\0\0") => engine.precompile_module(wasm),
         Some(b"\0asm\x0d\0\x01\0") => engine.precompile_component(wasm),
@@ -41,42 +36,22 @@ pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
     compiled.map_err(|error| CompileError::Invalid(format!("{error:#}")))
 }
 
-/// The key of artifacts that `engine` can load.
-pub(crate) fn artifact_key(engine: &Engine) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{WASMTIME_VERSION}-{:016x}", hasher.finish())
+/// An engine that compiles for a target. A target that is named counts on nothing but what every processor of the kind has.
+fn compiling(target: Target) -> wasmtime::Result<Engine> {
+    let mut config = config(target)?;
+    config.target(target.triple())?;
+    Engine::new(&config)
 }
 
-/// An engine of the one configuration.
-pub(crate) fn engine() -> wasmtime::Result<Engine> {
-    Engine::new(&config(AddressSpace::of_this_machine()))
+/// An engine that runs what was compiled for `target`, which is this machine's.
+pub(crate) fn running(target: Target) -> wasmtime::Result<Engine> {
+    Engine::new(&config(target)?)
 }
 
-/// How much address space a process has, which decides what each linear memory may reserve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AddressSpace {
-    /// 47 bits or more: each memory reserves all it could ever address, so that accesses need no bounds checks.
-    Wide,
-    /// 39 bits, as on Raspberry Pi kernels: 4 GiB each would allow little more than a hundred guests.
-    Narrow,
-}
-
-impl AddressSpace {
-    fn of_this_machine() -> Self {
-        fs::read_to_string("/proc/self/maps").map_or(Self::Narrow, |maps| Self::of_maps(&maps))
-    }
-
-    /// The stack lies at the top of the address space, so its address tells the size.
-    fn of_maps(maps: &str) -> Self {
-        let stack = maps.lines().find(|line| line.ends_with("[stack]"));
-        let start = stack.and_then(|line| u64::from_str_radix(line.split('-').next()?, 16).ok());
-        if start.is_some_and(|start| start >= 1 << 46) { Self::Wide } else { Self::Narrow }
-    }
-}
-
-fn config(address_space: AddressSpace) -> Config {
+fn config(target: Target) -> wasmtime::Result<Config> {
     let mut config = Config::new();
+    // What wasmtime itself compares is its major version; the key also names the profile, by which artifacts differ, and our generation.
+    config.module_version(ModuleVersionStrategy::Custom(target.key()))?;
     // Interruption of guests that never call the host.
     config.epoch_interruption(true);
     // Artifacts a third smaller; traps still name the functions they happened in.
@@ -86,9 +61,9 @@ fn config(address_space: AddressSpace) -> Config {
     // Data segments are mapped from the artifact and stay shared until written.
     config.memory_init_cow(true);
     config.wasm_relaxed_simd(false);
-    match address_space {
-        AddressSpace::Wide => {}
-        AddressSpace::Narrow => {
+    match target.profile {
+        Profile::Wide => {}
+        Profile::Narrow => {
             config
                 .memory_reservation(NARROW_RESERVATION_BYTES)
                 .memory_reservation_for_growth(NARROW_GROWTH_BYTES)
@@ -96,7 +71,7 @@ fn config(address_space: AddressSpace) -> Config {
                 .guard_before_linear_memory(false);
         }
     }
-    config
+    Ok(config)
 }
 
 /// Frames of a trap's message: the first ones tell, the last are the language's own start-up.
@@ -120,42 +95,43 @@ const NARROW_GUARD_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
     use super::*;
 
+    /// Artifacts of one generation load on every node of that generation, so none may change what they depend on. Whoever changes the
+    /// configuration, wasmtime or its features raises `GENERATION` in `target.rs` (with another version of wasmtime: sets it to 1 again)
+    /// and writes the new number here.
     #[test]
-    fn address_space_is_told_by_the_stack() {
-        let check = |stack: &str, expected| {
-            let maps = format!(
-                "00400000-00452000 r-xp 00000000 00:00 0\n{stack} rw-p 00000000 00:00 0    [stack]\n"
-            );
-            assert_eq!(AddressSpace::of_maps(&maps), expected, "{stack}");
-        };
-        check("7ffd3a1f0000-7ffd3a211000", AddressSpace::Wide);
-        check("ffffd3a1f0000-ffffd3a211000", AddressSpace::Wide);
-        check("7fd3a1f000-7fd3a21000", AddressSpace::Narrow);
-        assert_eq!(AddressSpace::of_maps(""), AddressSpace::Narrow);
+    fn what_artifacts_depend_on_changes_with_the_key_alone() {
+        let target = Target::all().next().unwrap();
+        let mut hasher = DefaultHasher::new();
+        compiling(target).unwrap().precompile_compatibility_hash().hash(&mut hasher);
+        assert_eq!(
+            format!("{target} {:016x}", hasher.finish()),
+            "48.0.8-1-wide-x86_64-linux 91c7784149f74c13"
+        );
     }
 
     #[test]
-    fn both_address_spaces_compile_and_differ() {
-        let key = |space| artifact_key(&Engine::new(&config(space)).unwrap());
-        assert_ne!(key(AddressSpace::Wide), key(AddressSpace::Narrow));
-        let narrow = Engine::new(&config(AddressSpace::Narrow)).unwrap();
+    fn every_target_compiles_and_only_this_machine_s_loads() {
         let wasm = wat::parse_str("(module (memory 1) (func (export \"_start\")))").unwrap();
-        assert!(narrow.precompile_module(&wasm).is_ok());
+        let here = Target::of_this_machine().unwrap();
+        let engine = running(here).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for target in Target::all() {
+            let file = folder.path().join(target.key());
+            std::fs::write(&file, compile(&wasm, target).unwrap()).unwrap();
+            assert_eq!(crate::sys::map_module(&engine, &file).is_ok(), target == here, "{target}");
+        }
     }
 
     #[test]
     fn other_bytes_than_wasm_are_refused() {
+        let target = Target::of_this_machine().unwrap();
         for bytes in [&b""[..], b"\0asm", b"(module)", b"\x7fELF\x02\x01\x01\0\0\0", b"\0asm\x02\0\0\0"] {
-            assert!(matches!(compile(bytes), Err(CompileError::NotWasm)), "{bytes:?}");
+            assert!(matches!(compile(bytes, target), Err(CompileError::NotWasm)), "{bytes:?}");
         }
-        assert!(matches!(compile(b"\0asm\x01\0\0\0\xff\xff"), Err(CompileError::Invalid(_))));
-    }
-
-    #[test]
-    fn version_is_the_one_in_use() {
-        let locked = include_str!("../../../Cargo.lock");
-        assert!(locked.contains(&format!("name = \"wasmtime\"\nversion = \"{WASMTIME_VERSION}\"\n")));
+        assert!(matches!(compile(b"\0asm\x01\0\0\0\xff\xff", target), Err(CompileError::Invalid(_))));
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     serve,
     state::StoreParts,
     stop::Stop,
+    target::{Target, TargetError},
     ticker::Ticker,
 };
 
@@ -40,6 +41,9 @@ pub enum StartHostError {
     /// wasmtime cannot be set up on this machine.
     #[error("the WebAssembly engine does not start: {0}")]
     Engine(String),
+    /// Nothing is compiled for this machine.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// No threads to run guests on.
     #[error("failed to start the threads that guests run on")]
     Threads(#[source] io::Error),
@@ -57,8 +61,13 @@ impl Host {
     /// # Errors
     /// When the machine does not offer what the engine needs.
     pub fn new() -> Result<Self, StartHostError> {
+        Self::running(Target::of_this_machine()?)
+    }
+
+    /// A host that runs code of one of the targets that this machine can run.
+    pub(crate) fn running(target: Target) -> Result<Self, StartHostError> {
         let failed = |error: wasmtime::Error| StartHostError::Engine(format!("{error:#}"));
-        let engine = engine::engine().map_err(failed)?;
+        let engine = engine::running(target).map_err(failed)?;
         let linkers = Linkers::new(&engine).map_err(failed)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(available_parallelism().map_or(1, NonZeroUsize::get).max(WORKERS_MIN))
@@ -71,7 +80,7 @@ impl Host {
         let turns = Arc::new(Turns { ticker, batch: BatchPool::new(runtime.handle().clone()) });
         let handle = runtime.handle().clone();
         let inner = Inner {
-            artifact_key: engine::artifact_key(&engine),
+            target,
             engine,
             linkers,
             turns,
@@ -87,10 +96,9 @@ impl Host {
         &self.inner.handle
     }
 
-    /// Names everything an artifact depends on besides its module, as a part of a file name: another version, configuration or
-    /// machine has another key, so that a stale artifact is never even tried.
-    pub fn artifact_key(&self) -> &str {
-        &self.inner.artifact_key
+    /// What artifacts that this host runs are compiled for.
+    pub fn target(&self) -> Target {
+        self.inner.target
     }
 
     /// Maps an artifact. The file must be the unchanged output of [`crate::compile`], where nobody else can write, and must stay
@@ -191,7 +199,7 @@ struct Inner {
     linkers: Linkers,
     turns: Arc<Turns>,
     handle: Handle,
-    artifact_key: String,
+    target: Target,
     memory_default: u64,
     /// Taken on drop, since a runtime may not be dropped from within another.
     runtime: Option<Runtime>,

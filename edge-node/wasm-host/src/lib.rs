@@ -24,12 +24,13 @@ mod state;
 mod stdio;
 mod stop;
 mod sys;
+mod target;
 mod ticker;
 
 #[cfg(test)]
 mod tests;
 
-pub use engine::{CompileError, WASMTIME_VERSION, compile};
+pub use engine::{CompileError, compile};
 pub use entry::ExecError;
 pub use guest::{Exec, Guest, Terminal};
 pub use host::{Command, Container, Host, StartHostError, Usage};
@@ -38,3 +39,4 @@ pub use outcome::{Cause, Ended};
 pub use program::{LoadError, Program};
 pub use stdio::{Output, Stream};
 pub use stop::Stop;
+pub use target::{Processor, Profile, Target, TargetError, WASMTIME_VERSION};

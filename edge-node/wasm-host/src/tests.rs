@@ -21,6 +21,7 @@ use crate::{Cause, Container, Ended, Guest, Host, Input, LoadError, Output, Prog
 mod commands;
 mod exec;
 mod handlers;
+mod targets;
 
 /// One host for all tests, as a process has.
 fn host() -> &'static Host {
@@ -31,7 +32,7 @@ fn host() -> &'static Host {
 fn load(wasm: &[u8]) -> Result<Arc<Program>, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let artifact = folder.path().join("artifact");
-    fs::write(&artifact, compile(wasm).unwrap()).unwrap();
+    fs::write(&artifact, compile(wasm, host().target()).unwrap()).unwrap();
     // The mapping outlives the file's name.
     host().load(&artifact).map(Arc::new)
 }

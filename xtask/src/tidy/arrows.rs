@@ -49,12 +49,19 @@ const BANNED_IN_PURE: &[&str] = &["tokio", "quinn", "redb", "wasmtime"];
 const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-api", &[]),
     ("dunlin-link", &[]),
+    ("dunlin-compiler", &[]),
     ("dunlin-tunnel", &[]),
     ("dunlin-coordinator-core", &["dunlin-api", "dunlin-link"]),
     ("dunlin-edge-node-core", &["dunlin-link"]),
-    ("dunlin-coordinator", &["dunlin-api", "dunlin-link", "dunlin-coordinator-core", "dunlin-tunnel"]),
+    (
+        "dunlin-coordinator",
+        &["dunlin-api", "dunlin-link", "dunlin-coordinator-core", "dunlin-tunnel", "dunlin-compiler"],
+    ),
     ("dunlin-wasm-host", &["dunlin-link"]),
-    ("dunlin-edge-node", &["dunlin-link", "dunlin-edge-node-core", "dunlin-tunnel", "dunlin-wasm-host"]),
+    (
+        "dunlin-edge-node",
+        &["dunlin-link", "dunlin-edge-node-core", "dunlin-tunnel", "dunlin-compiler", "dunlin-wasm-host"],
+    ),
     ("dunlin", &["dunlin-api", "dunlin-link", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),
     (
         "dunlin-bench",

@@ -149,6 +149,8 @@ pub enum Prepared {
         /// The latest run that has a log.
         attempt: u32,
     },
+    /// There is no compiled code of the module, in words why not; another attempt may find some.
+    NoCode(String),
     /// Not possible, in words.
     Failed(String),
 }

@@ -89,8 +89,8 @@ impl NodeCore {
                     desk.runs_recovered += 1;
                     entry.pod.handle_begun(run.container, attempt, now);
                 }
-                Prepared::Failed(error) => {
-                    let message = format!("failed to create the log's folder: {error}");
+                Prepared::NoCode(message) => entry.pod.handle_no_code(run.container, message, now),
+                Prepared::Failed(message) => {
                     entry.pod.handle_config_error(run.container, message, now);
                 }
             }

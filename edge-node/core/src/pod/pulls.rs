@@ -79,6 +79,16 @@ impl Pod {
         }
     }
 
+    /// The module is here, and nothing that could run of it.
+    pub(super) fn code_missing(&mut self, index: ContainerIndex, message: String, now: Now) {
+        if self.worker(index).run == Run::Creating(Create::Asked) {
+            let image = &self.container(index).image.reference;
+            let told = format!("Failed to pull image \"{image}\": {message}");
+            self.push_event(now, index, (Severity::Warning, reasons::FAILED), told);
+            self.pull_failed(index, (reasons::ERR_IMAGE_PULL, message), now);
+        }
+    }
+
     fn pull_failed(&mut self, index: ContainerIndex, (reason, message): (&'static str, String), now: Now) {
         self.push_event(now, index, (Severity::Warning, reasons::FAILED), format!("Error: {reason}"));
         let worker = self.worker_mut(index);

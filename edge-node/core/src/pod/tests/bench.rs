@@ -33,6 +33,8 @@ pub(super) struct Bench {
     pub(super) memory: PodMemory,
     /// Answers to `Create`: the message of a configuration error, by container.
     pub(super) config_errors: BTreeMap<String, String>,
+    /// By container, why there is no code.
+    pub(super) no_code: BTreeMap<String, String>,
     /// Answers to `Pull`; present by default.
     pub(super) pulls: BTreeMap<String, Pulled>,
     /// Looks that nobody has answered yet, oldest first.
@@ -64,6 +66,7 @@ impl Bench {
             ids: BTreeMap::new(),
             report: None,
             memory,
+            no_code: Default::default(),
             config_errors: BTreeMap::new(),
             pulls: BTreeMap::new(),
             checks: VecDeque::new(),
@@ -103,6 +106,10 @@ impl Bench {
                 let name = self.pod.container(container).name.clone();
                 if let Some(message) = self.config_errors.get(&name) {
                     self.pod.handle_config_error(container, message.clone(), now);
+                    return;
+                }
+                if let Some(message) = self.no_code.get(&name) {
+                    self.pod.handle_no_code(container, message.clone(), now);
                     return;
                 }
                 self.log.push(format!("start {name}"));

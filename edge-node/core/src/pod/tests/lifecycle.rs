@@ -284,6 +284,22 @@ fn pulls_back_off_and_say_why() {
 }
 
 #[test]
+fn a_module_without_code_is_asked_for_again() {
+    let mut bench = Bench::unsynced(pod(vec![container("c")]), Default::default(), 0);
+    bench.no_code.insert("c".to_owned(), "nobody compiles".to_owned());
+    bench.pod.handle_synced(bench.now());
+    bench.turn();
+    assert_eq!(bench.status(), "Pending c-ErrImagePull/0");
+    bench.pass(1_000);
+    assert_eq!(bench.status(), "Pending c-ImagePullBackOff/0");
+    bench.pass(9_000);
+    assert_eq!(bench.status(), "Pending c-ErrImagePull/0");
+    bench.no_code.clear();
+    bench.pass(20_000);
+    assert_eq!(bench.acts(), ["start c"]);
+}
+
+#[test]
 fn pulls_that_cannot_help_are_named() {
     let mut never = pod(vec![container("c")]);
     never.spec.containers[0].image.pull_policy = PullPolicy::Never;

@@ -1,0 +1,124 @@
+//! Sees to it that the code of a module is here before a container of it starts.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use dunlin_edge_node_core::node::{Preparation, Prepared};
+use dunlin_link::Digest;
+
+use super::Agent;
+use crate::{
+    compiled::{CompileMode, CompiledFiles},
+    session::{NoCode, SessionHandle},
+};
+
+/// Where code comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Codes {
+    pub(crate) session: SessionHandle,
+    pub(crate) mode: CompileMode,
+    pub(crate) target: RunnerTarget,
+}
+
+/// The target that the node's runner runs code of: this version's, or that of the earlier version whose runner goes on. `None` where
+/// nothing is compiled for machines like this one.
+#[derive(Clone, Debug)]
+pub(crate) struct RunnerTarget {
+    own: Option<String>,
+    now: Arc<Mutex<Option<String>>>,
+}
+
+/// A container that waits for its code; none when the code is fetched ahead.
+pub(super) type Waiting = Option<(Preparation, PathBuf)>;
+
+impl RunnerTarget {
+    /// `own` is what a runner of this version runs.
+    pub(crate) fn new(own: Option<String>) -> Self {
+        Self { now: Arc::new(Mutex::new(own.clone())), own }
+    }
+
+    /// A runner said what it runs.
+    pub(crate) fn set(&self, target: String) {
+        *self.lock() = Some(target);
+    }
+
+    /// There is no runner; the next one is of this version.
+    pub(crate) fn reset(&self) {
+        self.lock().clone_from(&self.own);
+    }
+
+    fn get(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        // A text is replaced whole.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Codes {
+    /// The code's files, if nothing is left to do about them.
+    fn missing(&self, module: &Path) -> Option<(String, CompiledFiles)> {
+        let target = self.target.get()?;
+        let files = CompiledFiles::of(module, &target);
+        (!files.are_here(self.mode)).then_some((target, files))
+    }
+
+    /// Has the coordinator's code brought here, or finds that the runner may go on without; else says in words why the container
+    /// cannot start.
+    async fn see_to(&self, digest: Digest, module: &Path) -> Result<(), String> {
+        let Some((target, files)) = self.missing(module) else { return Ok(()) };
+        match self.session.fetch_compiled(digest, &target, (&files, self.mode)).await {
+            Ok(()) => Ok(()),
+            Err(NoCode::Module(reason)) => Err(format!("the module cannot be compiled: {reason}")),
+            Err(no_code) if self.mode == CompileMode::Auto => {
+                tracing::info!(%digest, reason = %no_code, "no compiled code from the coordinator; the runner compiles the module");
+                Ok(())
+            }
+            Err(no_code) => Err(format!(
+                "there is no compiled code of the module for {target}, and this node does not compile (--compile never): {no_code}"
+            )),
+        }
+    }
+}
+
+impl Agent {
+    /// Prepares a run, once its code is here.
+    pub(super) fn prepare(&mut self, preparation: Preparation) {
+        let Some(digest) = preparation.run.module else {
+            return self.clerk.prepare(preparation, PathBuf::new());
+        };
+        let module = self.modules.path(&digest);
+        if self.codes.missing(&module).is_none() {
+            return self.clerk.prepare(preparation, module);
+        }
+        let codes = self.codes.clone();
+        self.code_waits.spawn(async move {
+            let seen = codes.see_to(digest, &module).await;
+            (Some((preparation, module)), seen)
+        });
+    }
+
+    /// Begins to fetch code while the module itself is being fetched.
+    pub(super) fn fetch_code(&mut self, digest: Digest) {
+        let (codes, module) = (self.codes.clone(), self.modules.path(&digest));
+        self.code_waits.spawn(async move {
+            // Whoever starts a container asks again, and is told why there is none.
+            (None, codes.see_to(digest, &module).await)
+        });
+    }
+
+    pub(super) fn handle_code(&mut self, waiting: Waiting, seen: Result<(), String>) {
+        let Some((preparation, module)) = waiting else { return };
+        match seen {
+            Ok(()) => self.clerk.prepare(preparation, module),
+            Err(reason) => {
+                let now = self.clock.now();
+                self.core.handle_prepared(preparation.run, Prepared::NoCode(reason), now);
+            }
+        }
+    }
+}
