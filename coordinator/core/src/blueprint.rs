@@ -57,7 +57,7 @@ pub fn build(kind: &Kind, owner: &Value, what: &Blueprint) -> Vec<Made> {
         Blueprint::StatefulPods { revision, pods, .. } => {
             pods.iter().map(|wanted| stateful::stateful_pod(kind, owner, revision, wanted)).collect()
         }
-        Blueprint::DaemonPods { nodes, hash, template_generation } => {
+        Blueprint::DaemonPods { nodes, hash, template_generation, .. } => {
             let pod = |node: &String| daemon::daemon_pod(kind, owner, node, hash, *template_generation);
             nodes.iter().map(|node| made("v1", "Pod", pod(node))).collect()
         }

@@ -159,7 +159,7 @@ fn validate_status(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
 
 fn warnings(object: &Value) -> Vec<String> {
     let mut warnings = workload::warnings(object);
-    warnings.extend(super::rollout_annotations::daemon_set_warnings(object));
+    warnings.extend(super::rollout_annotations::warnings(object));
     warnings
 }
 

@@ -53,18 +53,12 @@ pub(super) fn deployment_warnings(object: &Value) -> Vec<String> {
     warnings
 }
 
-/// The same for a StatefulSet.
-pub(super) fn stateful_set_warnings(object: &Value) -> Vec<String> {
+/// The same for a StatefulSet or DaemonSet.
+pub(super) fn warnings(object: &Value) -> Vec<String> {
     let is_manual = text(&object["spec"]["updateStrategy"], "type") == "OnDelete";
     let warning =
         format!("{}: nothing is rolled back with the update strategy OnDelete", field(AUTO_ROLLBACK));
     (is_asked(object) && is_manual).then_some(warning).into_iter().collect()
-}
-
-/// The same for a DaemonSet.
-pub(super) fn daemon_set_warnings(object: &Value) -> Vec<String> {
-    let warning = format!("{}: DaemonSets are not rolled back by themselves yet", field(AUTO_ROLLBACK));
-    is_asked(object).then_some(warning).into_iter().collect()
 }
 
 fn is_asked(object: &Value) -> bool {
@@ -120,11 +114,9 @@ mod tests {
         assert!(warning.contains(AUTO_ROLLBACK));
         assert!(deployment_warnings(&object("false", i32::MAX)).is_empty());
         assert!(deployment_warnings(&object("true", 600)).is_empty());
-        assert_eq!(daemon_set_warnings(&object("true", 600)).len(), 1);
-        assert!(daemon_set_warnings(&object("false", 600)).is_empty());
         let mut set = object("true", 600);
-        assert!(stateful_set_warnings(&set).is_empty());
+        assert!(warnings(&set).is_empty());
         set["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
-        assert_eq!(stateful_set_warnings(&set).len(), 1);
+        assert_eq!(warnings(&set).len(), 1);
     }
 }

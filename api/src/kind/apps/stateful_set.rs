@@ -198,7 +198,7 @@ fn validate_status(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
 
 fn warnings(object: &Value) -> Vec<String> {
     let mut warnings = workload::template_warnings(object);
-    warnings.extend(super::rollout_annotations::stateful_set_warnings(object));
+    warnings.extend(super::rollout_annotations::warnings(object));
     if object["spec"]["revisionHistoryLimit"].as_i64().is_some_and(|limit| limit < 0) {
         warnings.push(
             "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned(),

@@ -3,6 +3,8 @@
 
 pub(super) mod steps;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::conditions;
@@ -80,17 +82,38 @@ pub(crate) fn keeps_crashing(pod: &PodInfo) -> bool {
     pod.is_active() && !pod.is_ready() && pod.restarts >= RESTARTS_MAX
 }
 
+/// How long a rollout may get on no further, for kinds whose spec has no field for it.
+pub(super) fn deadline(meta: &Meta) -> Duration {
+    let seconds = meta.number(DEADLINE).and_then(|seconds| u64::try_from(seconds).ok());
+    Duration::from_secs(seconds.unwrap_or(DEADLINE_DEFAULT))
+}
+
+/// Type of the condition that says whether a rollout gets on. Kubernetes has it at Deployments only.
+pub(super) const PROGRESSING: &str = "Progressing";
+
+/// Its reason at other kinds when the rollout is through.
+pub(super) const THROUGH: &str = "NewRevisionAvailable";
+
+/// Its reason at other kinds while pods come and go.
+pub(super) const UPDATED: &str = "RevisionUpdated";
+
+/// Says the deadline in seconds.
+const DEADLINE: &str = "dunlin.dev/progress-deadline-seconds";
+
+/// The deadline where nothing is said, as for Deployments.
+const DEADLINE_DEFAULT: u64 = 600;
+
 /// Says whether and for what an object is rolled back.
 const POLICY: &str = "dunlin.dev/auto-rollback";
 
 /// On what keeps a revision: the number under which it was last stable.
-pub(super) const STABLE: &str = "dunlin.dev/stable-revision";
+pub(crate) const STABLE: &str = "dunlin.dev/stable-revision";
 
 /// On what keeps a revision: that it was rolled back from.
 pub(super) const ROLLED_BACK: &str = "dunlin.dev/rolled-back";
 
 /// Type of the condition.
-pub(super) const CONDITION: &str = "RolledBack";
+pub(crate) const CONDITION: &str = "RolledBack";
 
 /// Its reason when a template is applied again that was rolled back from.
 pub(super) const NOT_TRIED_AGAIN: &str = "NotTriedAgain";

@@ -48,6 +48,8 @@ pub enum Blueprint {
     },
     /// Pods of a DaemonSet.
     DaemonPods {
+        /// The ControllerRevision that keeps their template; `None` when it is the owner's own.
+        template: Option<ObjectId>,
         /// One for each of these nodes.
         nodes: Vec<String>,
         /// Hash of the template.
@@ -104,7 +106,7 @@ impl Blueprint {
     /// The object that keeps the pod template, when it is not the owner's own.
     pub fn template_from(&self) -> Option<&ObjectId> {
         match self {
-            Self::StatefulPods { template, .. } => template.as_ref(),
+            Self::StatefulPods { template, .. } | Self::DaemonPods { template, .. } => template.as_ref(),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@
 mod manage;
 mod places;
 mod revisions;
+mod rollback;
 mod rolling;
 mod status;
 
@@ -14,9 +15,11 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use self::places::Places;
+use self::{places::Places, revisions::Current, rollback::Held};
 use super::{
-    Action, Plan, WorkloadAction, claim,
+    Action, Plan, WorkloadAction,
+    auto_rollback::steps::Next,
+    claim::{self, Claiming, Ended},
     create::{Blueprint, Creation},
     history::History,
     tell::{Component, Severity},
@@ -39,15 +42,32 @@ pub fn reconcile(view: &View, key: &ObjectKey, now: Timestamp) -> Plan {
     let id = ObjectId { resource: DAEMON_SETS, key: key.clone() };
     let history = History::of(view, &id, &set.meta, set.selector.as_ref(), BY);
     let mut plan = Plan { actions: history.actions.clone(), again_at: None };
-    let places = Places::of(view, &id, set, &mut plan);
+    let selector = set.selector.as_ref();
+    let claiming = Claiming { selector, includes: &|_| true, ended: Ended::Adopted, by: BY };
+    let claimed = claim::pods_by(view, &id, &set.meta, &claiming);
+    plan.actions.extend(claimed.actions);
+    let mut places = Places::of(view, set, &set.placing, &claimed.pods);
     let Some(current) = revisions::current(view, &id, set, &history, &places, &mut plan) else { return plan };
-    let mut look = Look { view, id: &id, set, hash: &current.hash, now, plan };
+    let mut look = Look { view, id: &id, set, current: &current, held: None, now, plan };
+    let decision = rollback::decide(&look, &history, &places);
+    look.plan.actions.extend(decision.actions);
+    if let Some(conditions) = decision.conditions {
+        status::write_conditions(&mut look, &conditions);
+    }
+    match decision.next {
+        Next::Rollout => {}
+        Next::Wait => return look.plan,
+        Next::Hold(kept, verdict) => look.held = Held::of(&history, &kept, verdict),
+    }
+    if let Some(placing) = look.held.as_ref().and_then(|held| held.placing.as_ref()) {
+        places = Places::of(view, set, placing, &claimed.pods);
+    }
     if !manage::places(&mut look, &places) && set.rolling.is_some() {
         rolling::update(&mut look, &places);
     }
-    let old = revisions::superfluous(set, &history, &current, &places);
+    let old = revisions::superfluous(&look, &history, &places);
     look.plan.actions.extend(old);
-    status::write(&mut look, &places, current.collisions);
+    status::write(&mut look, &places);
     look.plan
 }
 
@@ -59,8 +79,10 @@ struct Look<'a> {
     view: &'a View,
     id: &'a ObjectId,
     set: &'a DaemonSet,
-    /// Of the revision that pods should have.
-    hash: &'a str,
+    /// The revision of the template as it is.
+    current: &'a Current,
+    /// The one that pods should have instead, because that of the template was rolled back from.
+    held: Option<Held>,
     now: Timestamp,
     plan: Plan,
 }
@@ -71,8 +93,9 @@ impl Look<'_> {
         let is_idle = nodes.is_empty() && doomed.is_empty();
         if !nodes.is_empty() {
             let nodes = nodes.into_iter().take(BURST).collect();
-            let template_generation = self.set.template_generation;
-            let what = Blueprint::DaemonPods { nodes, hash: self.hash.to_owned(), template_generation };
+            let (template, hash) = (self.held.as_ref().map(|held| held.id.clone()), self.hash().to_owned());
+            let template_generation = self.template_generation();
+            let what = Blueprint::DaemonPods { template, nodes, hash, template_generation };
             self.plan.actions.push(creation(self.id, self.set, what));
         }
         for (key, pod) in doomed.iter().take(BURST) {
@@ -90,11 +113,21 @@ impl Look<'_> {
         pod.is_available(self.min_ready(), self.now)
     }
 
-    /// Whether a pod is of the newest revision.
+    /// The hash of the revision that pods should have.
+    fn hash(&self) -> &str {
+        self.held.as_ref().map_or(&self.current.hash, |held| &held.hash)
+    }
+
+    /// What pods of that revision may say instead; of one that is no longer the template's nobody knows it.
+    fn template_generation(&self) -> Option<i64> {
+        self.set.template_generation.filter(|_| self.held.is_none())
+    }
+
+    /// Whether a pod is of the revision that pods should have.
     fn is_updated(&self, pod: &PodInfo) -> bool {
         let label = |name: &str| pod.affiliation.labels.get(name);
-        let generation = self.set.template_generation.map(|generation| generation.to_string());
-        label(HASH_LABEL).is_some_and(|hash| hash == self.hash)
+        let generation = self.template_generation().map(|generation| generation.to_string());
+        label(HASH_LABEL).is_some_and(|hash| hash == self.hash())
             || (generation.is_some() && label(GENERATION_LABEL) == generation.as_ref())
     }
 

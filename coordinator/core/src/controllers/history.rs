@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use dunlin_api::selector::LabelSelector;
 use serde_json::json;
 
-use super::{Action, WorkloadAction, tell::Component};
+use super::{Action, WorkloadAction, auto_rollback::steps::Kept, tell::Component};
 use crate::{
     ObjectKey,
     view::{
@@ -102,6 +102,11 @@ impl Known {
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.id.key.name
+    }
+
+    /// As automatic rollback looks at it.
+    pub(super) fn kept(&self) -> Kept<'_> {
+        Kept { id: &self.id, meta: &self.info.meta, number: self.info.number }
     }
 
     /// Gives it a number: one of an earlier revision that is current again.

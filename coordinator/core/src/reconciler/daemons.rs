@@ -7,7 +7,10 @@ use super::{Key, Reconciler};
 use crate::{
     ObjectKey,
     scheduler::Eligibility,
-    view::{NodeInfo, Phase, PodInfo, workload::DAEMON_SETS},
+    view::{
+        NodeInfo, Phase, PodInfo,
+        workload::{DAEMON_SETS, Placing, Workload},
+    },
 };
 
 impl Reconciler {
@@ -15,9 +18,20 @@ impl Reconciler {
     pub(super) fn touch_daemon_sets(&mut self, before: Option<&NodeInfo>, after: Option<&NodeInfo>) {
         let Self { view, keys, .. } = self;
         for (id, set) in view.workloads().daemon_sets() {
-            let meaning =
-                |node: Option<&NodeInfo>| node.map_or(Eligibility::Leaves, |node| set.eligibility(node));
-            if meaning(before) != meaning(after) {
+            let changes = |placing: &Placing| {
+                let meaning = |node: Option<&NodeInfo>| {
+                    node.map_or(Eligibility::Leaves, |node| placing.eligibility(node))
+                };
+                meaning(before) != meaning(after)
+            };
+            let kept = || {
+                let revisions = view.workloads().controlled_by(&set.meta.uid);
+                revisions.filter_map(|(_, workload)| match workload {
+                    Workload::Revision(revision) => revision.placing.as_deref(),
+                    _ => None,
+                })
+            };
+            if changes(&set.placing) || (set.may_be_held() && kept().any(changes)) {
                 keys.touch(Key::Workload(id.clone()));
             }
         }

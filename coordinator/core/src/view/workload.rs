@@ -23,7 +23,7 @@ use serde::Deserialize;
 pub(super) use self::meta::MetaShape;
 pub use self::{
     cron_job::{Concurrency, CronJob, CronJobStatus},
-    daemon_set::{DaemonSet, DaemonSetStatus, Rolling},
+    daemon_set::{DaemonSet, DaemonSetStatus, Placing, Rolling},
     deployment::{Deployment, DeploymentStatus, Strategy},
     indexes::Indexes,
     job::{FailureRule, Job, JobStatus, OnExitCodes, OnPodCondition, SuccessRule},

@@ -80,7 +80,7 @@ fn prune_to_two<'a>(look: &Look<'_>, running: &[&'a Pod], doomed: &mut Vec<&'a P
         return;
     }
     let is_new =
-        |pod: &PodInfo| pod.affiliation.labels.get(super::HASH_LABEL).is_some_and(|hash| hash == look.hash);
+        |pod: &PodInfo| pod.affiliation.labels.get(super::HASH_LABEL).is_some_and(|hash| hash == look.hash());
     let (mut new, mut old) = (None, None);
     for pod in running {
         let first = if is_new(&pod.1) { &mut new } else { &mut old };

@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 
 use dunlin_link::NodeName;
 
-use super::{
-    super::{
-        Plan,
-        claim::{self, Claiming, Ended},
-        offline,
-    },
-    BY, Pod,
-};
+use super::{super::offline, Pod};
 use crate::{
     scheduler::{self, Eligibility},
-    view::{ObjectId, View, workload::DaemonSet},
+    view::{
+        View,
+        workload::{DaemonSet, Placing},
+    },
 };
 
 /// All places by the name of their node, in one pass over nodes and pods.
@@ -37,22 +33,20 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Finds them, and adds to the plan what has to be done so that pods say whose they are.
-    pub(super) fn of(view: &View, id: &ObjectId, set: &DaemonSet, plan: &mut Plan) -> Self {
-        let selector = set.selector.as_ref();
-        let claiming = Claiming { selector, includes: &|_| true, ended: Ended::Adopted, by: BY };
-        let claimed = claim::pods_by(view, id, &set.meta, &claiming);
-        plan.actions.extend(claimed.actions);
+    /// Finds those of a set whose pods are placed so.
+    pub(super) fn of(view: &View, set: &DaemonSet, placing: &Placing, pods: &[Pod]) -> Self {
         let mut by_node = BTreeMap::new();
         let defers = offline::Policy::of(&set.meta).defers();
         for (name, entry) in view.nodes() {
             if let Some(info) = &entry.info {
                 let is_deferred = defers && view.is_offline(name);
-                by_node
-                    .insert(name.clone(), Place { is_deferred, ..Place::new(Some(set.eligibility(info))) });
+                by_node.insert(
+                    name.clone(),
+                    Place { is_deferred, ..Place::new(Some(placing.eligibility(info))) },
+                );
             }
         }
-        for pod in claimed.pods {
+        for pod in pods.iter().cloned() {
             let Some(node) = scheduler::target(&pod.1) else { continue };
             let place = by_node.entry(NodeName::new(node)).or_insert_with(|| Place::new(None));
             let has_ended = pod.1.phase.finished() && pod.1.deletion.is_some();

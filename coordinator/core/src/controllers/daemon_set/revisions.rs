@@ -10,9 +10,9 @@ use super::{
         create::Blueprint,
         history::{self, History, Known},
     },
-    BY, HASH_LABEL, creation,
+    BY, HASH_LABEL, Look, creation,
     places::Places,
-    status,
+    rollback, status,
 };
 use crate::view::{ObjectId, Resource, View, workload::DaemonSet};
 
@@ -21,6 +21,8 @@ pub(super) struct Current {
     /// What pods of it say.
     pub(super) hash: String,
     pub(super) collisions: i64,
+    /// What keeps it, and its number there or what that is about to be. `None` while that is somebody else's.
+    pub(super) kept: Option<(Known, i64)>,
 }
 
 /// Finds it, and adds to the plan what has to be done about it. `None` when it has to be created first.
@@ -33,15 +35,14 @@ pub(super) fn current(
     plan: &mut Plan,
 ) -> Option<Current> {
     let collisions = set.status.collision_count.unwrap_or(0);
-    let old = history.revisions.iter().filter(|known| known.info.template != Some(set.template));
-    let number = old.map(|known| known.info.number).max().unwrap_or(0) + 1;
+    let number = old(history, set).map(|known| known.info.number).max().unwrap_or(0) + 1;
     // The last is the one with the highest number.
     let mut keeping = history.keeping(set.template).rev();
     let Some(kept) = keeping.next() else {
         let label = |collisions| set.template.hash_label(collisions);
         let found = history::name_for(view, &id.key, set.template, label, collisions);
         if found.exists {
-            return Some(Current { hash: found.hash, collisions: found.collisions });
+            return Some(Current { hash: found.hash, collisions: found.collisions, kept: None });
         }
         let label = (HASH_LABEL, found.hash);
         let what = Blueprint::Revision { name: found.name, label, number };
@@ -63,32 +64,36 @@ pub(super) fn current(
     if kept.info.number < number {
         plan.actions.push(kept.renumbered(number, BY));
     }
-    Some(Current { hash, collisions })
+    let kept = Some((kept.clone(), kept.info.number.max(number)));
+    Some(Current { hash, collisions, kept })
 }
 
-/// Old revisions beyond the limit, the oldest first. One that a pod has is passed over.
-pub(super) fn superfluous(
-    set: &DaemonSet,
-    history: &History,
-    current: &Current,
-    places: &Places,
-) -> Vec<Action> {
+/// Old revisions beyond the limit, the oldest first. One that a pod has is passed over, and one that a rollback needs.
+pub(super) fn superfluous(look: &Look<'_>, history: &History, places: &Places) -> Vec<Action> {
+    let set = look.set;
     let live: BTreeSet<&str> = places
         .pods()
         .filter_map(|(_, pod)| pod.affiliation.labels.get(HASH_LABEL))
         .map(String::as_str)
-        .chain([&*current.hash])
+        .chain([&*look.current.hash, look.hash()])
         .collect();
-    let old: Vec<&Known> =
-        history.revisions.iter().filter(|known| known.info.template != Some(set.template)).collect();
+    let old: Vec<&Known> = old(history, set).collect();
+    let needed = rollback::needed(set, &old);
     let limit = usize::try_from(set.revision_history_limit).unwrap_or(0);
     let excess = old.len().saturating_sub(limit);
-    let unused = old.into_iter().filter(|known| !live.contains(&*hash_of(known)));
+    let is_used = |known: &Known| live.contains(&*hash_of(known)) || needed.contains(&&known.id);
+    let unused = old.into_iter().filter(|known| !is_used(known));
     unused.take(excess).map(|known| known.discarded(BY)).collect()
 }
 
+/// Revisions of other templates, the oldest first.
+pub(super) fn old<'a>(history: &'a History, set: &DaemonSet) -> impl Iterator<Item = &'a Known> {
+    let template = set.template;
+    history.revisions.iter().filter(move |known| known.info.template != Some(template))
+}
+
 /// What pods of a revision say. One without a label was made by hand; its name tells it apart as well.
-fn hash_of(known: &Known) -> String {
+pub(super) fn hash_of(known: &Known) -> String {
     known.info.meta.labels.get(HASH_LABEL).cloned().unwrap_or_else(|| known.name().to_string())
 }
 

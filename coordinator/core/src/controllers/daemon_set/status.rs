@@ -12,20 +12,27 @@ use super::{
     },
     BY, Look,
     places::Places,
+    rollback,
 };
 use crate::view::{
     ObjectId,
-    workload::{DaemonSet, DaemonSetStatus},
+    workload::{Condition, DaemonSet, DaemonSetStatus},
 };
 
 /// Writes the status if it changed, and notes when a pod becomes available by time alone.
-pub(super) fn write(look: &mut Look<'_>, places: &Places, collisions: i64) {
+pub(super) fn write(look: &mut Look<'_>, places: &Places) {
     let times = places.pods().filter_map(|(_, pod)| pod.available_at(look.min_ready()));
     if let Some(at) = times.filter(|at| *at > look.now).min() {
         look.plan.wake_at(at);
     }
-    let mut status = counted(look, places, collisions);
+    let mut status = counted(look, places);
     tell_deferred(look, places, &mut status);
+    if let Some(held) = &look.held {
+        held.verdict.put(&mut status.conditions, look.now);
+    }
+    if let Some(at) = rollback::judge(look, places, &mut status) {
+        look.plan.wake_at(at);
+    }
     if status != look.set.status {
         let mut written = written(&status);
         if status.conditions != look.set.status.conditions {
@@ -33,6 +40,12 @@ pub(super) fn write(look: &mut Look<'_>, places: &Places, collisions: i64) {
         }
         look.plan.actions.push(patch(look.id, look.set, json!({ "status": written })));
     }
+}
+
+/// Writes conditions alone.
+pub(super) fn write_conditions(look: &mut Look<'_>, conditions: &[Condition]) {
+    let conditions: Vec<_> = conditions.iter().map(conditions::written).collect();
+    look.plan.actions.push(patch(look.id, look.set, json!({ "status": { "conditions": conditions } })));
 }
 
 /// Counts pods on nodes that are offline apart.
@@ -52,8 +65,8 @@ pub(super) fn note_collisions(id: &ObjectId, set: &DaemonSet, collisions: i64) -
     (!is_known).then(|| patch(id, set, json!({ "status": { "collisionCount": collisions } })))
 }
 
-fn counted(look: &Look<'_>, places: &Places, collisions: i64) -> DaemonSetStatus {
-    let known = &look.set.status;
+fn counted(look: &Look<'_>, places: &Places) -> DaemonSetStatus {
+    let (known, collisions) = (&look.set.status, look.current.collisions);
     let mut status = DaemonSetStatus {
         observed_generation: look.set.meta.generation,
         desired_number_scheduled: places.desired(),
@@ -71,7 +84,8 @@ fn counted(look: &Look<'_>, places: &Places, collisions: i64) -> DaemonSetStatus
         status.current_number_scheduled += 1;
         status.number_ready += i64::from(pod.is_ready());
         status.number_available += i64::from(look.is_available(pod));
-        status.updated_number_scheduled += i64::from(look.is_updated(pod));
+        // Pods of what is kept instead of the template are none of the template's.
+        status.updated_number_scheduled += i64::from(look.held.is_none() && look.is_updated(pod));
     }
     status.number_unavailable = status.desired_number_scheduled - status.number_available;
     status

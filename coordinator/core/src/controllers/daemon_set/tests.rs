@@ -1,6 +1,7 @@
 //! DaemonSets in a small cluster: which nodes have a pod, how failed ones come back, how old ones make way, and the history.
 
 mod offline;
+mod rollback;
 
 use std::time::Duration;
 

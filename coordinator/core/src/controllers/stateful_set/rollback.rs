@@ -1,15 +1,15 @@
 //! Automatic rollback of a StatefulSet: what its revisions and conditions mean to the steps that all kinds share, and whether a rollout gets
 //! on. Kubernetes has no deadline for StatefulSets, so that the condition `Progressing` is there only when somebody asks for a rollback.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{
     super::{
         auto_rollback::{
-            Mark, Policy, STABLE, TIMED_OUT, keeps_crashing,
-            steps::{self, Decision, Kept, Situation},
+            Mark, PROGRESSING, Policy, STABLE, THROUGH, TIMED_OUT, UPDATED, deadline, keeps_crashing,
+            steps::{self, Decision, Situation},
         },
         conditions,
         history::{History, Known},
@@ -44,7 +44,7 @@ pub(super) fn decide(
         && status.available_replicas > 0
         && status.available_replicas == status.replicas;
     let through = history.revisions.iter().find(|known| **known.name() == *status.current_revision);
-    let newest = newest.last().map(|known| kept(known));
+    let newest = newest.last().map(|known| known.kept());
     let failed = conditions::get(&status.conditions, PROGRESSING);
     let failed = failed.filter(|failed| {
         failed.reason == TIMED_OUT && newest.is_some_and(|newest| newest.is_named(&failed.message))
@@ -55,8 +55,8 @@ pub(super) fn decide(
         id,
         meta: &set.meta,
         newest,
-        old: old.into_iter().map(kept).collect(),
-        through: through.filter(|_| is_through).map(kept),
+        old: old.into_iter().map(Known::kept).collect(),
+        through: through.filter(|_| is_through).map(Known::kept),
         failure: failed.map(|failed| reason(view, set, &revisions.template, &failed.message)),
         conditions: &status.conditions,
         now,
@@ -66,7 +66,7 @@ pub(super) fn decide(
 /// Names of revisions that have to be kept whatever the history's limit.
 pub(super) fn needed(set: &StatefulSet, history: &History, revisions: &Revisions) -> Vec<String> {
     let old = history.revisions.iter().filter(|known| *known.name() != revisions.template);
-    let old: Vec<_> = old.map(kept).collect();
+    let old: Vec<_> = old.map(Known::kept).collect();
     steps::needed(&set.meta, &old).into_iter().map(|id| id.key.name.to_string()).collect()
 }
 
@@ -112,9 +112,9 @@ pub(super) fn judge(look: &Look<'_>, deferred: i64, status: &mut StatefulSetStat
         conditions::remove(&mut status.conditions, PROGRESSING);
         let message = format!("Revision \"{name}\" is being rolled out.");
         conditions::set(&mut status.conditions, PROGRESSING, ("True", UPDATED, &message), look.now);
-        return Some(times::after(look.now, deadline(set)));
+        return Some(times::after(look.now, deadline(&set.meta)));
     } else if let Some(since) = current.filter(|current| current.reason == UPDATED)?.last_transition_time {
-        let at = times::after(since, deadline(set));
+        let at = times::after(since, deadline(&set.meta));
         if look.now < at {
             return Some(at);
         }
@@ -163,27 +163,3 @@ fn has_progressed(before: &StatefulSetStatus, after: &StatefulSetStatus) -> bool
         || after.available_replicas > before.available_replicas
         || after.replicas < before.replicas
 }
-
-fn deadline(set: &StatefulSet) -> Duration {
-    let seconds = set.meta.number(DEADLINE).and_then(|seconds| u64::try_from(seconds).ok());
-    Duration::from_secs(seconds.unwrap_or(DEADLINE_DEFAULT))
-}
-
-fn kept(known: &Known) -> Kept<'_> {
-    Kept { id: &known.id, meta: &known.info.meta, number: known.info.number }
-}
-
-/// Type of the condition that says whether a rollout gets on.
-const PROGRESSING: &str = "Progressing";
-
-/// Its reason when the rollout is through.
-const THROUGH: &str = "NewRevisionAvailable";
-
-/// Its reason while pods come and go.
-const UPDATED: &str = "RevisionUpdated";
-
-/// How long a rollout may get on no further.
-const DEADLINE: &str = "dunlin.dev/progress-deadline-seconds";
-
-/// The same where nothing is said, as for Deployments.
-const DEADLINE_DEFAULT: u64 = 600;

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     budget::Amount,
+    controllers::auto_rollback,
     scheduler::{Eligibility, eligibility},
 };
 
@@ -32,10 +33,8 @@ pub struct DaemonSet {
     pub selector: Option<LabelSelector>,
     /// The pod template.
     pub template: TemplateDigest,
-    /// What decides where its pods run, with the tolerations that all of them get.
-    pub placing: Arc<PodTemplate>,
-    /// The only node that they may run on.
-    pub node: Option<String>,
+    /// What decides where its pods run.
+    pub placing: Arc<Placing>,
     /// How often the template has changed, as an annotation says it.
     pub template_generation: Option<i64>,
     /// `spec.updateStrategy`; `None` is `OnDelete`.
@@ -46,6 +45,15 @@ pub struct DaemonSet {
     pub revision_history_limit: i64,
     /// `status`.
     pub status: DaemonSetStatus,
+}
+
+/// What of a pod template decides on which nodes there is a pod of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placing {
+    /// With the tolerations that all pods of DaemonSets get.
+    template: PodTemplate,
+    /// The only node that they may run on.
+    node: Option<String>,
 }
 
 /// How pods of one revision give way to those of the next.
@@ -121,26 +129,13 @@ impl DaemonSet {
     pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
         let shape: ObjectShape<SpecShape<'_>, DaemonSetStatus> = serde_json::from_slice(json)?;
         let ObjectShape { metadata, spec, status } = shape;
-        let pods = serde_json::from_str::<TemplateShape>(spec.template.get())?.spec;
-        let node = pods.node_name.clone();
-        let network = if pods.host_network { Network::OfNode } else { Network::OfPods };
-        let mut placing = PodTemplate::of(pods);
-        let added = tolerations(network).map(|(key, effect)| Toleration {
-            key: key.to_owned(),
-            exists: true,
-            value: String::new(),
-            effect: Some(effect),
-            seconds: None,
-        });
-        placing.tolerations.extend(added);
         let meta = Meta::from(metadata);
         Ok(Self {
             template_generation: meta.number(TEMPLATE_GENERATION),
             meta,
             selector: selector(&spec.selector),
             template: TemplateDigest::whole(&serde_json::from_str(spec.template.get())?),
-            placing: Arc::new(placing),
-            node: (!node.is_empty()).then_some(node),
+            placing: Arc::new(Placing::of(spec.template)?),
             rolling: Rolling::of(&spec.update_strategy),
             min_ready_seconds: spec.min_ready_seconds,
             revision_history_limit: spec.revision_history_limit.unwrap_or(HISTORY_DEFAULT),
@@ -148,11 +143,34 @@ impl DaemonSet {
         })
     }
 
-    /// What a node means to its pods.
+    /// Whether it may run another revision than that of its template, because that was rolled back from.
+    pub(crate) fn may_be_held(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.kind == auto_rollback::CONDITION)
+    }
+}
+
+impl Placing {
+    pub(super) fn of(template: &RawValue) -> Result<Self, serde_json::Error> {
+        let pods = serde_json::from_str::<TemplateShape>(template.get())?.spec;
+        let node = pods.node_name.clone();
+        let network = if pods.host_network { Network::OfNode } else { Network::OfPods };
+        let mut template = PodTemplate::of(pods);
+        let added = tolerations(network).map(|(key, effect)| Toleration {
+            key: key.to_owned(),
+            exists: true,
+            value: String::new(),
+            effect: Some(effect),
+            seconds: None,
+        });
+        template.tolerations.extend(added);
+        Ok(Self { template, node: (!node.is_empty()).then_some(node) })
+    }
+
+    /// What a node means to pods of the template.
     pub(crate) fn eligibility(&self, node: &NodeInfo) -> Eligibility {
         match &self.node {
             Some(only) if *only != node.name.as_str() => Eligibility::Leaves,
-            _ => eligibility(&self.placing, node),
+            _ => eligibility(&self.template, node),
         }
     }
 }
