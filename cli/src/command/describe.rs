@@ -15,7 +15,7 @@ use crate::{
     terminal,
 };
 
-use super::{events, get::SelectArgs};
+use super::{events, explain_schedule, get::SelectArgs};
 
 mod access;
 mod autoscaler;
@@ -70,10 +70,12 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
             objects.extend(failures.note(session.api.get(&path, &[]).await)?);
         }
         for object in &objects {
-            let Some(facts) = failures.note(Facts::gather(&args, selection.kind, object, &session).await)?
-            else {
-                continue;
-            };
+            let facts = Facts::gather(&args, selection.kind, object, &session).await;
+            let Some(mut facts) = failures.note(facts)? else { continue };
+            if selection.kind.kind == "Pod" && pod::waits_for_node(object) {
+                let decision = if printed < EXPLAINED_MAX { decision(object, &session).await } else { None };
+                facts.scheduling = Scheduling::Waits(decision);
+            }
             let separator = if printed > 0 { "\n\n" } else { "" };
             printed += 1;
             terminal::print(&format!("{separator}{}", describe(selection.kind, object, &facts)))?;
@@ -93,6 +95,7 @@ struct Facts {
     events: Option<Vec<Value>>,
     /// Of a pod: where its ports can be reached on its node's machine.
     endpoints: Vec<Value>,
+    scheduling: Scheduling,
     /// Of a node: pods that have not ended. Of a workload: those that its selector selects.
     pods: Vec<Value>,
     /// Of a Deployment: ReplicaSets that its selector selects. Of a Service: its EndpointSlices. Of a namespace: its LimitRanges.
@@ -101,6 +104,16 @@ struct Facts {
     quotas: Vec<Value>,
     /// Of a node: how it is connected.
     link: Option<Value>,
+}
+
+/// Whether a pod waits for a node.
+#[derive(Debug, Default)]
+enum Scheduling {
+    /// It has one, or has no need of one.
+    #[default]
+    Over,
+    /// It does; what the scheduler says of each node, if it was asked and said something.
+    Waits(Option<Value>),
 }
 
 impl Facts {
@@ -145,6 +158,12 @@ impl Facts {
         }
         Ok(facts)
     }
+}
+
+/// What the scheduler says of a pod. Whoever may not list nodes is not told.
+async fn decision(pod: &Value, session: &Session) -> Option<Value> {
+    let (namespace, name) = (text(pod, &["metadata", "namespace"]), text(pod, &["metadata", "name"]));
+    session.api.get(&explain_schedule::path(namespace, name), &[]).await.ok()
 }
 
 /// All objects of a type in a namespace.
@@ -320,6 +339,9 @@ fn pairs(object: &Value, path: &[&str], separator: &str) -> Vec<String> {
 fn time(object: &Value, path: &[&str]) -> String {
     at(object, path).as_str().map(age::in_words).unwrap_or_default()
 }
+
+/// How many of the pods that are described the scheduler is asked about: it looks at every node for each.
+const EXPLAINED_MAX: usize = 10;
 
 /// kubectl shows none for these.
 const WITHOUT_EVENTS: [&str; 8] = [

@@ -63,14 +63,26 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
             );
         }
     };
-    let path = format!("/dunlin/v1/namespaces/{}/pods/{name}/explain-schedule", session.namespace);
-    let decision = session.api.get(&path, &[]).await?;
+    let decision = session.api.get(&path(&session.namespace, name), &[]).await?;
     let shown = match args.output {
         Some(Output::Json) => document::json(&decision)?,
         Some(Output::Yaml) => document::yaml(&decision),
         None => sheet(&decision, if args.all { Extent::All } else { Extent::First(NODES_SHOWN) }),
     };
     Ok(terminal::print(&shown)?)
+}
+
+/// Where the coordinator answers it.
+pub(super) fn path(namespace: &str, name: &str) -> String {
+    format!("/dunlin/v1/namespaces/{namespace}/pods/{name}/explain-schedule")
+}
+
+/// How many nodes fit and how many each filter refuses, or why none is looked at.
+pub(super) fn summary(decision: &Value) -> String {
+    match text(decision, &["prerequisite"]) {
+        "" => counts(items(decision, &["nodes"])),
+        prerequisite => format!("No node is looked at: {prerequisite}"),
+    }
 }
 
 fn sheet(decision: &Value, extent: Extent) -> String {
@@ -87,14 +99,11 @@ fn sheet(decision: &Value, extent: Extent) -> String {
         }
     }
     let mut sheet = tabs::align(&facts, Layout::DESCRIPTION);
-    let prerequisite = text(decision, &["prerequisite"]);
-    if !prerequisite.is_empty() {
-        let _ = writeln!(sheet, "\nNo node is looked at: {prerequisite}");
+    let _ = writeln!(sheet, "\n{}", summary(decision));
+    if !text(decision, &["prerequisite"]).is_empty() {
         return sheet;
     }
     let nodes = items(decision, &["nodes"]);
-    sheet.push('\n');
-    sheet.push_str(&counts(nodes));
     sheet.push('\n');
     let shown = match extent {
         Extent::All => nodes.len(),
@@ -120,7 +129,7 @@ fn counts(nodes: &[Value]) -> String {
     for (filter, nodes) in refused {
         let _ = write!(text, ", {nodes} refused by {filter}");
     }
-    text + "\n"
+    text
 }
 
 fn line(node: &Value) -> String {

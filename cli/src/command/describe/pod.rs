@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::{
-    Facts, Sheet,
+    Facts, Scheduling, Sheet,
     container::{self, Containers, Place},
     pairs, time, volume,
 };
 use crate::{
     age,
+    command::explain_schedule,
     document::{at, items, text},
 };
 
@@ -29,6 +30,36 @@ pub(super) fn describe(sheet: &mut Sheet, pod: &Value, facts: &Facts) {
     sheet.list(0, "Node-Selectors", &pairs(pod, &["spec", "nodeSelector"], "="));
     let tolerations: Vec<String> = items(pod, &["spec", "tolerations"]).iter().map(toleration).collect();
     sheet.list(0, "Tolerations", &tolerations);
+    if let Scheduling::Waits(decision) = &facts.scheduling {
+        scheduling(sheet, pod, decision.as_ref());
+    }
+}
+
+/// Whether a pod waits for the scheduler.
+pub(super) fn waits_for_node(pod: &Value) -> bool {
+    text(pod, &["spec", "nodeName"]).is_empty()
+        && matches!(text(pod, &["status", "phase"]), "" | "Pending")
+        && !pod["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// Which filters refuse how many nodes now, which events tell only as long as they are kept.
+fn scheduling(sheet: &mut Sheet, pod: &Value, decision: Option<&Value>) {
+    let gates = items(pod, &["spec", "schedulingGates"]).iter();
+    let gates: Vec<&str> = gates.map(|gate| text(gate, &["name"])).collect();
+    let mut lines = Vec::new();
+    if !gates.is_empty() {
+        lines.push(format!("waits until its scheduling gates are removed: {}", gates.join(", ")));
+    }
+    lines.extend(decision.map(explain_schedule::summary));
+    if lines.is_empty() {
+        let scheduled = items(pod, &["status", "conditions"]).iter();
+        let mut scheduled = scheduled.filter(|condition| text(condition, &["type"]) == "PodScheduled");
+        let message = scheduled.next().map(|scheduled| text(scheduled, &["message"])).unwrap_or_default();
+        lines.push(if message.is_empty() { "waits for the scheduler" } else { message }.to_owned());
+    }
+    let (name, namespace) = (text(pod, &["metadata", "name"]), text(pod, &["metadata", "namespace"]));
+    lines.push(format!("node by node: dunlin explain-schedule {name} -n {namespace}"));
+    sheet.list(0, "Scheduling", &lines);
 }
 
 fn identity(sheet: &mut Sheet, pod: &Value, facts: &Facts) {

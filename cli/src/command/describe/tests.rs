@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect, expect_file};
 use serde_json::{Value, json};
 
-use super::{Facts, describe};
+use super::{Facts, Scheduling, describe};
 use crate::resource;
 
 fn check(kind: &str, object: &Value, facts: &Facts, expected: &Expect) {
@@ -75,10 +75,11 @@ fn a_pending_pod_says_why() {
              "message": "0/3 nodes are available: 3 Insufficient memory."},
         ]},
     });
+    let waiting = |decision: Option<Value>| Facts { scheduling: Scheduling::Waits(decision), ..facts(&[]) };
     check(
         "pod",
         &pod,
-        &facts(&[]),
+        &waiting(None),
         &expect![[r#"
         Name:             p
         Namespace:        kc
@@ -103,9 +104,33 @@ fn a_pending_pod_says_why() {
         QoS Class:       BestEffort
         Node-Selectors:  <none>
         Tolerations:     <none>
+        Scheduling:      0/3 nodes are available: 3 Insufficient memory.
+                         node by node: dunlin explain-schedule p -n kc
         Events:          <none>
     "#]],
     );
+    let node = |filter: &str| json!({"node": "n", "fits": false, "filter": filter, "reasons": ["r"]});
+    let nodes = [node("TaintToleration"), node("NodeResourcesFit"), node("NodeResourcesFit")];
+    let shown = described("pod", &pod, &waiting(Some(json!({"nodes": nodes}))));
+    let expected =
+        "Scheduling:      0 of 3 nodes fit, 2 refused by NodeResourcesFit, 1 refused by TaintToleration\n";
+    assert!(shown.contains(expected), "{shown}");
+    let missing = json!({"prerequisite": "persistentvolumeclaim \"c\" not found", "nodes": []});
+    let shown = described("pod", &pod, &waiting(Some(missing)));
+    assert!(shown.contains("No node is looked at: persistentvolumeclaim \"c\" not found\n"), "{shown}");
+}
+
+#[test]
+fn a_gated_pod_says_what_it_waits_for() {
+    let pod = json!({
+        "metadata": {"name": "p", "namespace": "kc"},
+        "spec": {"containers": [{"name": "c", "image": "x"}], "schedulingGates": [{"name": "example.com/quota"}]},
+        "status": {"phase": "Pending"},
+    });
+    let facts = Facts { scheduling: Scheduling::Waits(None), ..facts(&[]) };
+    let shown = described("pod", &pod, &facts);
+    let expected = "waits until its scheduling gates are removed: example.com/quota\n";
+    assert!(shown.contains(expected), "{shown}");
 }
 
 #[test]
