@@ -14,7 +14,7 @@ use crate::{
     failure::{self, Failures},
     session::{self, Session},
     terminal::progress::Line,
-    workload::rollout::{self, Step},
+    workload::rollout::{self, GivenUp, Step},
 };
 
 /// Options of `rollout status`.
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &Args, session: &Session) -> Result<()> {
         let mut wait = Wait::new(args, &found, session);
         let outcome = wait.run().await;
         let reasons = match &outcome {
-            Err(error) if error.is::<Late>() || error.is::<Hopeless>() => {
+            Err(error) if error.is::<Late>() || error.is::<GivenUp>() => {
                 reasons::of(&wait.object, session).await
             }
             _ => Vec::new(),
@@ -135,7 +135,7 @@ impl<'a> Wait<'a> {
     /// Says how far it is, if that is news; answers whether it is over.
     fn report(&mut self) -> Result<bool> {
         let revision = Some(self.args.revision).filter(|revision| *revision > 0);
-        let step = rollout::step(self.found.target.kind, &self.object, revision).map_err(hopeless)?;
+        let step = rollout::step(self.found.target.kind, &self.object, revision)?;
         let news = step.words() != self.said;
         step.words().clone_into(&mut self.said);
         let is_done = matches!(step, Step::Done(_));
@@ -158,19 +158,6 @@ impl<'a> Wait<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error("timed out waiting for the condition")]
 struct Late;
-
-/// The rollout was given up.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Hopeless(String);
-
-/// Marks an error after which reasons help.
-fn hopeless(error: anyhow::Error) -> anyhow::Error {
-    match error.to_string() {
-        words if words.starts_with("deployment ") => Hopeless(words).into(),
-        _ => error,
-    }
-}
 
 /// When pods are looked at.
 fn ticks() -> Interval {

@@ -54,7 +54,13 @@ fn what_is_offline_or_rolled_back_is_told() {
         json!({"type": "Deferred", "status": "True", "message": "1 pod is on a node that is offline: n4"});
     check(
         status(json!([complete, deferred])),
-        "done: deployment \"w\" successfully rolled out; 1 pod is on a node that is offline: n4",
+        "done: deployment \"w\" successfully rolled out; deferred: 1 pod is on a node that is offline: n4",
+    );
+    let mut stale = status(json!([complete, deferred]));
+    stale["updatedReplicas"] = json!(1);
+    check(
+        stale,
+        "waits: Waiting for deployment \"w\" rollout to finish: 1 out of 3 new replicas have been updated...",
     );
     check(
         status(json!([deferred])),
@@ -62,6 +68,11 @@ fn what_is_offline_or_rolled_back_is_told() {
     );
     let back = json!({"type": "RolledBack", "status": "True", "reason": "R", "message": "from 2 to 1"});
     check(status(json!([complete, back])), "error: deployment \"w\" was rolled back: from 2 to 1");
+    let under_way = json!({"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"});
+    check(
+        status(json!([under_way, back])),
+        "waits: Waiting for deployment \"w\" rollout to finish: 2 of 3 updated replicas are available...",
+    );
     assert_eq!(remarks(&json!({"status": {"conditions": [back]}})), ["R: from 2 to 1"]);
 }
 
@@ -88,6 +99,50 @@ fn daemon_sets() {
         &format!("{prefix} 2 of 3 updated pods are available..."),
     );
     check(json!({"observedGeneration": 2}), "done: daemon set \"w\" successfully rolled out");
+    let with = |condition: Value| {
+        json!({"observedGeneration": 2, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1,
+               "numberAvailable": 1, "conditions": [condition]})
+    };
+    check(
+        with(
+            json!({"type": "Deferred", "status": "True", "message": "2 pods are on nodes that are offline: n2, n3"}),
+        ),
+        "done: daemon set \"w\" successfully rolled out; deferred: 2 pods are on nodes that are offline: n2, n3",
+    );
+    check(
+        with(json!({"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"})),
+        "error: daemon set \"w\" exceeded its progress deadline",
+    );
+}
+
+#[test]
+fn a_stateful_set_does_not_wait_for_who_is_offline() {
+    let status = |reason: &str| {
+        json!({"observedGeneration": 2, "readyReplicas": 2, "updatedReplicas": 2, "currentReplicas": 1,
+               "currentRevision": "w-a", "updateRevision": "w-b",
+               "conditions": [{"type": "Deferred", "status": "True", "reason": reason, "message": "1 pod is offline"}]})
+    };
+    let rolling = json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate"}});
+    check("sts", rolling.clone(), status("NodesOffline"), "waits: Waiting for 1 pods to be ready...");
+    check(
+        "sts",
+        rolling.clone(),
+        status("OnlyNodesOffline"),
+        "done: statefulset rolling update complete 2 pods at revision w-b...; deferred: 1 pod is offline",
+    );
+    let partitioned = json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}});
+    check(
+        "sts",
+        partitioned,
+        status("OnlyNodesOffline"),
+        "done: partitioned roll out complete: 2 new pods have been updated...; deferred: 1 pod is offline",
+    );
+    let mut back = status("");
+    back["conditions"] = json!([
+        {"type": "Progressing", "status": "True", "reason": "NewRevisionAvailable"},
+        {"type": "RolledBack", "status": "True", "message": "from 2 to 1"},
+    ]);
+    check("sts", rolling, back, "error: statefulset \"w\" was rolled back: from 2 to 1");
 }
 
 #[test]
