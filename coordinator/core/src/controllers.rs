@@ -26,6 +26,7 @@ pub mod replica_set;
 pub mod root_ca;
 pub mod service_account;
 pub mod stateful_set;
+mod status_change;
 pub mod tell;
 mod workload_action;
 #[cfg(test)]
@@ -37,7 +38,7 @@ use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 
 use self::tell::Component;
-pub use self::workload_action::WorkloadAction;
+pub use self::{status_change::StatusChange, workload_action::WorkloadAction};
 use crate::{
     deletion::Propagation,
     view::{Effect, ObjectId, ObjectKey, Resource},

@@ -206,6 +206,9 @@ fn act_for_workload(action: WorkloadAction, then: Then, now: Timestamp) -> Op {
         WorkloadAction::Patch { id, uid, subresource, patch } => {
             workloads::patch_object(&id, &uid, subresource, patch, then, now)
         }
+        WorkloadAction::WriteStatus { id, uid, change } => {
+            workloads::write_status(&id, &uid, change, then, now)
+        }
         WorkloadAction::DeleteOwned { id, uid, .. } => {
             workloads::delete_object(&id, Some(&uid), Propagation::Background, then, now)
         }

@@ -6,7 +6,7 @@ use dunlin_api::{Kind, Status, patch, pipeline::Target};
 use dunlin_coordinator_core::{
     ObjectKey, blueprint,
     budget::Budget,
-    controllers::{create::Creation, disruption::BudgetUpdate},
+    controllers::{StatusChange, create::Creation, disruption::BudgetUpdate},
     deletion::{self, Manner},
     eviction::{self, Permit},
     pod_status, restore,
@@ -113,6 +113,17 @@ pub(super) fn patch_object(
         patch::merge(&mut new, patch.clone());
         // One that changes nothing is not written.
         if new == *current { Ok(new) } else { api::update(kind, current, new, target, now) }
+    })
+}
+
+/// Changes an object's status.
+pub(super) fn write_status(id: &ObjectId, uid: &str, change: StatusChange, then: Then, now: Timestamp) -> Op {
+    let kind = id.resource.kind().expect("controllers write what is served");
+    rewrite(id, uid, then, now, move |current| {
+        let mut new = current.clone();
+        change.carry_out(&mut new);
+        // One that changes nothing is not written.
+        if new == *current { Ok(new) } else { api::update(kind, current, new, Target::Status, now) }
     })
 }
 

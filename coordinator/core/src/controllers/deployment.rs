@@ -22,7 +22,7 @@ use super::{
     Action, Plan, WorkloadAction,
     auto_rollback::Verdict,
     create::{Blueprint, Creation},
-    offline,
+    offline::{self, Rest},
     tell::{Component, Severity},
 };
 use crate::{
@@ -232,7 +232,7 @@ impl<'a> Rollout<'a> {
         if let Some(verdict) = &self.verdict {
             verdict.put(&mut status.conditions, self.now);
         }
-        let is_new = self.sets.deferred.tell(&mut status.conditions, self.now);
+        let is_new = self.sets.deferred.tell(Rest::Open, &mut status.conditions, self.now);
         if is_new && progress::is_under_way(&status) {
             let message = self.sets.deferred.message();
             self.tell_of(Severity::Normal, offline::EVENT, message);
@@ -252,8 +252,9 @@ impl<'a> Rollout<'a> {
 
     fn write_status(&mut self, status: DeploymentStatus) {
         if status != self.deployment.status {
-            let patch = json!({ "status": status::written(&status) });
-            self.plan.actions.push(patch_of(self.id, &self.deployment.meta.uid, "status", patch));
+            let (id, uid) = (self.id.clone(), Arc::clone(&self.deployment.meta.uid));
+            let change = status::change(&self.deployment.status, &status);
+            self.plan.actions.push(Action::Workload(BY, WorkloadAction::WriteStatus { id, uid, change }));
         }
     }
 

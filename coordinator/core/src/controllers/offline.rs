@@ -46,6 +46,24 @@ impl Policy {
     }
 }
 
+/// How far what is not deferred is, where no other condition says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It may be missing, too.
+    Open,
+    /// It is as it is to be.
+    Through,
+}
+
+impl Rest {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Open => "NodesOffline",
+            Self::Through => "OnlyNodesOffline",
+        }
+    }
+}
+
 impl Deferred {
     /// Counts a pod in, if it is deferred. Says whether it is.
     pub(super) fn count(&mut self, view: &View, pod: &PodInfo) -> bool {
@@ -60,15 +78,15 @@ impl Deferred {
         is_deferred
     }
 
-    /// Says in a condition how many they are, or takes it away. True when it was not there before.
-    pub(super) fn tell(&self, all: &mut Vec<Condition>, now: Timestamp) -> bool {
+    /// Says in a condition how many they are and how far the rest is, or takes it away. True when it was not there before.
+    pub(super) fn tell(&self, rest: Rest, all: &mut Vec<Condition>, now: Timestamp) -> bool {
         let known = conditions::get(all, DEFERRED);
         if self.pods == 0 {
             conditions::remove(all, DEFERRED);
             return false;
         }
         let is_new = known.is_none();
-        conditions::say(all, DEFERRED, ("True", "NodesOffline", &self.message()), now);
+        conditions::say(all, DEFERRED, ("True", rest.reason(), &self.message()), now);
         is_new
     }
 

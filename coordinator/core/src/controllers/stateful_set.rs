@@ -16,11 +16,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::json;
 
 pub(crate) use self::scale::{POD_INDEX_LABEL, POD_NAME_LABEL};
 use super::{
-    Action, Plan, WorkloadAction,
+    Action, Plan, StatusChange, WorkloadAction,
     auto_rollback::{
         Verdict,
         steps::{Decision, Next},
@@ -196,9 +195,9 @@ impl<'a> Look<'a> {
     fn follow(&mut self, decision: Decision) -> Step {
         self.plan.actions.extend(decision.actions);
         if let Some(conditions) = decision.conditions {
-            let conditions: Vec<_> = conditions.iter().map(conditions::written).collect();
-            let told = json!({ "status": { "conditions": conditions } });
-            self.plan.actions.push(status::patch(self.id, self.set, told));
+            let before = &self.set.status.conditions;
+            let change = StatusChange::default().with_conditions(before, &conditions, conditions::written);
+            self.plan.actions.push(status::change_of(self.id, self.set, change));
         }
         match decision.next {
             Next::Rollout => Step::Goes,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{create::Creation, tell::Severity};
+use super::{create::Creation, status_change::StatusChange, tell::Severity};
 use crate::view::{ObjectId, Resource};
 
 /// One change of a workload, or of what belongs to it.
@@ -31,6 +31,15 @@ pub enum WorkloadAction {
         subresource: &'static str,
         /// The patch.
         patch: Value,
+    },
+    /// Change the status of an object.
+    WriteStatus {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// What of it.
+        change: StatusChange,
     },
     /// Delete an object that belongs to an owner, and say so at the owner.
     DeleteOwned {

@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) writes: usize,
     /// Refuses to create anything.
     pub(crate) refuses: Option<&'static str>,
+    /// What somebody else does to an object between the next decision about its status and the write of that.
+    pub(crate) meanwhile: Option<fn(&mut Value)>,
     made: u64,
 }
 
@@ -38,6 +40,7 @@ impl World {
             told: Vec::new(),
             writes: 0,
             refuses: None,
+            meanwhile: None,
             made: 0,
         }
     }
@@ -221,6 +224,16 @@ impl World {
             WorkloadAction::Patch { id, uid, patch, .. } => {
                 if let Some(mut object) = self.current(&id, &uid) {
                     merge(&mut object, patch.clone());
+                    self.writes += 1;
+                    self.store(&id, object);
+                }
+            }
+            WorkloadAction::WriteStatus { id, uid, change } => {
+                if let Some(mut object) = self.current(&id, &uid) {
+                    if let Some(other) = self.meanwhile.take() {
+                        other(&mut object);
+                    }
+                    change.carry_out(&mut object);
                     self.writes += 1;
                     self.store(&id, object);
                 }

@@ -37,7 +37,7 @@ impl Executor {
         let outcome = rescale.ended(set.as_ref().map(drop).map_err(String::as_str));
         let id = ObjectId { resource: HORIZONTAL_POD_AUTOSCALERS, key: key.clone() };
         self.tell(BY, (&id, uid), (outcome.severity, outcome.reason, outcome.message), now);
-        self.merge(BY, &id, uid, "status", &outcome.patch).await
+        self.write_status(BY, &id, uid, &outcome.change).await
     }
 
     /// Reads and writes, as the right to `update` is all that the role has.

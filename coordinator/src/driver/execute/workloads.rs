@@ -8,7 +8,7 @@ use dunlin_api::{Status, kind, patch};
 use dunlin_coordinator_core::{
     blueprint::{self, Made},
     controllers::{
-        WorkloadAction,
+        StatusChange, WorkloadAction,
         create::{Blueprint, Creation},
         tell::{self, Component},
     },
@@ -40,6 +40,9 @@ impl Executor {
             }
             WorkloadAction::Patch { id, uid, subresource, patch } => {
                 self.merge(by, &id, &uid, subresource, &patch).await
+            }
+            WorkloadAction::WriteStatus { id, uid, change } => {
+                self.write_status(by, &id, &uid, &change).await
             }
             WorkloadAction::DeleteOwned { id, uid, owner, owner_uid } => {
                 self.delete_owned(by, &id, &uid, (&owner, &owner_uid), now).await
@@ -124,6 +127,24 @@ impl Executor {
             *object != before
         };
         let changed = self.service.modify(&user(by), object, subresource, Some(uid), change).await;
+        changed.map(drop).map_err(Status::from)
+    }
+
+    /// Changes an object's status; a change that finds everything as it is to be is not written.
+    pub(super) async fn write_status(
+        &self,
+        by: Component,
+        id: &ObjectId,
+        uid: &str,
+        change: &StatusChange,
+    ) -> Result<(), Status> {
+        let Some(object) = reference(id) else { return Ok(()) };
+        let carry_out = |object: &mut Value| {
+            let before = object.clone();
+            change.carry_out(object);
+            *object != before
+        };
+        let changed = self.service.modify(&user(by), object, "status", Some(uid), carry_out).await;
         changed.map(drop).map_err(Status::from)
     }
 

@@ -85,7 +85,10 @@ impl Kept<'_> {
 /// Decides.
 pub(in super::super) fn decide(situation: &Situation<'_>) -> Decision {
     let mut decision = Decision::default();
-    if Policy::of(situation.meta) == Policy::Never || note_stable(situation, &mut decision) == Next::Wait {
+    if forget(situation, &mut decision) == Next::Wait
+        || Policy::of(situation.meta) == Policy::Never
+        || note_stable(situation, &mut decision) == Next::Wait
+    {
         return decision;
     }
     finish(situation, &mut decision);
@@ -111,6 +114,24 @@ pub(in super::super) fn needed<'a>(meta: &Meta, old: &[Kept<'a>]) -> Vec<&'a Obj
     }
     let left = old.iter().filter(|kept| Mark::of(kept.meta).is_some()).max_by_key(|kept| kept.number);
     [last_stable(old), left].into_iter().flatten().map(|kept| kept.id).collect()
+}
+
+/// Takes the condition away that is about an earlier template: another was tried since, or nobody asks any more.
+fn forget(situation: &Situation<'_>, decision: &mut Decision) -> Next {
+    let Some(told) = conditions::get(situation.conditions, CONDITION) else { return Next::Rollout };
+    let is_asked = Policy::of(situation.meta) != Policy::Never;
+    let is_about_others = |newest: &Kept<'_>| {
+        let is_new = Mark::of(newest.meta).is_none() && newest.meta.annotation(STABLE).is_none();
+        is_new && !newest.is_named(&told.message)
+    };
+    if is_asked && !situation.newest.as_ref().is_some_and(is_about_others) {
+        return Next::Rollout;
+    }
+    let mut all = situation.conditions.to_vec();
+    conditions::remove(&mut all, CONDITION);
+    decision.conditions = Some(all);
+    decision.next = Next::Wait;
+    Next::Wait
 }
 
 /// Notes on what keeps a revision that it was rolled out in full.

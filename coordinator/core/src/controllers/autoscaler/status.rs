@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use dunlin_api::time::format_time;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{BY, id};
 use crate::{
-    controllers::{Action, Plan, WorkloadAction, conditions, tell::Severity},
+    controllers::{Action, Plan, StatusChange, WorkloadAction, conditions, tell::Severity},
     view::{Autoscaler, AutoscalerStatus, ObjectKey, workload::Condition},
 };
 
@@ -60,8 +60,8 @@ pub struct Outcome {
     pub reason: &'static str,
     /// What happened.
     pub message: String,
-    /// What is merged into the autoscaler.
-    pub patch: Value,
+    /// What of the autoscaler's status changes.
+    pub change: StatusChange,
 }
 
 impl<'a> Report<'a> {
@@ -105,13 +105,9 @@ impl<'a> Report<'a> {
     /// Writes the status where it says something new.
     pub(super) fn finish(mut self) -> Plan {
         if self.status != self.autoscaler.status {
-            let patch = WorkloadAction::Patch {
-                id: id(self.key),
-                uid: Arc::clone(&self.autoscaler.meta.uid),
-                subresource: "status",
-                patch: written(&self.status),
-            };
-            self.actions.push(Action::Workload(BY, patch));
+            let (id, uid) = (id(self.key), Arc::clone(&self.autoscaler.meta.uid));
+            let change = change(&self.autoscaler.status, &self.status);
+            self.actions.push(Action::Workload(BY, WorkloadAction::WriteStatus { id, uid, change }));
         }
         Plan { actions: self.actions, again_at: None }
     }
@@ -160,7 +156,7 @@ impl Rescale {
                 )
             }
         };
-        Outcome { severity, reason: word, message, patch: written(&status) }
+        Outcome { severity, reason: word, message, change: change(&self.before, &status) }
     }
 }
 
@@ -191,13 +187,16 @@ fn set(
     }
 }
 
-fn written(status: &AutoscalerStatus) -> Value {
-    let conditions: Vec<Value> = status.conditions.iter().map(conditions::written).collect();
-    json!({ "status": {
+fn change(before: &AutoscalerStatus, status: &AutoscalerStatus) -> StatusChange {
+    let fields = json!({
         "currentReplicas": status.current_replicas,
         "desiredReplicas": status.desired_replicas,
         "lastScaleTime": status.last_scale_time.map(format_time),
         "currentMetrics": status.current_metrics,
-        "conditions": conditions,
-    } })
+    });
+    StatusChange::of_fields(fields).with_conditions(
+        &before.conditions,
+        &status.conditions,
+        conditions::written,
+    )
 }

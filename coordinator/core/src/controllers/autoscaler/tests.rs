@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{ContainerUse, Measured, PodUse, Rescale, Scale};
 use crate::{
     ObjectKey, View,
-    controllers::{Action, Plan, WorkloadAction},
+    controllers::{Action, Plan, StatusChange, WorkloadAction},
     reconciler::{Key, Reconciler},
 };
 
@@ -101,7 +101,7 @@ impl Scene {
                     size = Some(rescale.replicas);
                     self.rescale(&rescale, Ok(()));
                 }
-                Action::Workload(_, WorkloadAction::Patch { patch, .. }) => self.merge(&patch),
+                Action::Workload(_, WorkloadAction::WriteStatus { change, .. }) => self.change(&change),
                 Action::Workload(_, WorkloadAction::Tell { reason, message, .. }) => {
                     self.told.push(reason.to_owned());
                     self.messages.push(message);
@@ -123,11 +123,11 @@ impl Scene {
             }
             self.replicas = rescale.replicas;
         }
-        self.merge(&outcome.patch);
+        self.change(&outcome.change);
     }
 
-    fn merge(&mut self, patch: &Value) {
-        dunlin_api::patch::merge(&mut self.object, patch.clone());
+    fn change(&mut self, change: &StatusChange) {
+        change.carry_out(&mut self.object);
         self.fold();
     }
 

@@ -77,11 +77,12 @@ impl Tally {
 /// Decides on the step of a rollback that is due.
 pub(super) fn decide(look: &Look<'_>, history: &History, places: &Places) -> Decision {
     let set = look.set;
-    if set.rolling.is_none() || Policy::of(&set.meta) == Policy::Never {
+    if set.rolling.is_none() {
         return Decision::default();
     }
+    let is_asked = Policy::of(&set.meta) != Policy::Never;
     let newest = look.current.kept.as_ref().map(|(known, number)| Kept { number: *number, ..known.kept() });
-    let tally = Tally::of(look, places);
+    let tally = if is_asked { Tally::of(look, places) } else { Tally::default() };
     // A rollout that is through without any pod that serves proves nothing.
     let through = newest.filter(|_| tally.missing == 0 && tally.served > 0);
     let failed = conditions::get(&set.status.conditions, PROGRESSING);

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Action, WorkloadAction, conditions,
-        offline::{self, Deferred},
+        Action, StatusChange, WorkloadAction, conditions,
+        offline::{self, Deferred, Rest},
         tell::Severity,
     },
     BY, Look,
@@ -34,18 +34,18 @@ pub(super) fn write(look: &mut Look<'_>, places: &Places) {
         look.plan.wake_at(at);
     }
     if status != look.set.status {
-        let mut written = written(&status);
-        if status.conditions != look.set.status.conditions {
-            written["conditions"] = status.conditions.iter().map(conditions::written).collect();
-        }
-        look.plan.actions.push(patch(look.id, look.set, json!({ "status": written })));
+        let before = &look.set.status.conditions;
+        let change = StatusChange::of_fields(written(&status));
+        let change = change.with_conditions(before, &status.conditions, conditions::written);
+        look.plan.actions.push(change_of(look.id, look.set, change));
     }
 }
 
 /// Writes conditions alone.
 pub(super) fn write_conditions(look: &mut Look<'_>, conditions: &[Condition]) {
-    let conditions: Vec<_> = conditions.iter().map(conditions::written).collect();
-    look.plan.actions.push(patch(look.id, look.set, json!({ "status": { "conditions": conditions } })));
+    let before = &look.set.status.conditions;
+    let change = StatusChange::default().with_conditions(before, conditions, conditions::written);
+    look.plan.actions.push(change_of(look.id, look.set, change));
 }
 
 /// Counts pods on nodes that are offline apart.
@@ -53,7 +53,7 @@ fn tell_deferred(look: &mut Look<'_>, places: &Places, status: &mut DaemonSetSta
     let mut deferred = Deferred::default();
     let pods = places.by_node.values().filter(|place| place.is_deferred).flat_map(|place| &place.pods);
     let old = pods.filter(|(_, pod)| deferred.count(look.view, pod) && !look.is_updated(pod)).count();
-    let is_new = deferred.tell(&mut status.conditions, look.now);
+    let is_new = deferred.tell(Rest::Open, &mut status.conditions, look.now);
     if is_new && old > 0 {
         look.tell(Severity::Normal, offline::EVENT, deferred.message());
     }
@@ -62,7 +62,8 @@ fn tell_deferred(look: &mut Look<'_>, places: &Places, status: &mut DaemonSetSta
 /// Notes how many other templates had the name that the newest revision was to get.
 pub(super) fn note_collisions(id: &ObjectId, set: &DaemonSet, collisions: i64) -> Option<Action> {
     let is_known = set.status.collision_count.unwrap_or(0) == collisions;
-    (!is_known).then(|| patch(id, set, json!({ "status": { "collisionCount": collisions } })))
+    let change = || StatusChange::of_fields(json!({ "collisionCount": collisions }));
+    (!is_known).then(|| change_of(id, set, change()))
 }
 
 fn counted(look: &Look<'_>, places: &Places) -> DaemonSetStatus {
@@ -91,9 +92,9 @@ fn counted(look: &Look<'_>, places: &Places) -> DaemonSetStatus {
     status
 }
 
-fn patch(id: &ObjectId, set: &DaemonSet, patch: Value) -> Action {
+fn change_of(id: &ObjectId, set: &DaemonSet, change: StatusChange) -> Action {
     let (id, uid) = (id.clone(), Arc::clone(&set.meta.uid));
-    Action::Workload(BY, WorkloadAction::Patch { id, uid, subresource: "status", patch })
+    Action::Workload(BY, WorkloadAction::WriteStatus { id, uid, change })
 }
 
 /// The fields as they are written; zero counts that Kubernetes leaves out are taken away.

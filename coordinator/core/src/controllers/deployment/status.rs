@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{super::conditions, sets::Sets};
+use super::{
+    super::{StatusChange, conditions},
+    sets::Sets,
+};
 use crate::view::{Deployment, DeploymentStatus, workload::Condition};
 
 /// What the sets say together. Conditions about progress stay as they are.
@@ -40,10 +43,10 @@ pub(super) fn is_complete(deployment: &Deployment, sets: &Sets, status: &Deploym
         && status.observed_generation >= deployment.meta.generation
 }
 
-/// The fields as they are written; zero counts that Kubernetes leaves out are taken away.
-pub(super) fn written(status: &DeploymentStatus) -> Value {
+/// What of the status is to be written; zero counts that Kubernetes leaves out are taken away.
+pub(super) fn change(before: &DeploymentStatus, status: &DeploymentStatus) -> StatusChange {
     let counted = |count: i64| if count == 0 { Value::Null } else { count.into() };
-    json!({
+    let fields = json!({
         "observedGeneration": counted(status.observed_generation),
         "replicas": counted(status.replicas),
         "updatedReplicas": counted(status.updated_replicas),
@@ -52,8 +55,8 @@ pub(super) fn written(status: &DeploymentStatus) -> Value {
         "unavailableReplicas": counted(status.unavailable_replicas),
         "terminatingReplicas": status.terminating_replicas,
         "collisionCount": status.collision_count,
-        "conditions": status.conditions.iter().map(condition).collect::<Vec<_>>(),
-    })
+    });
+    StatusChange::of_fields(fields).with_conditions(&before.conditions, &status.conditions, condition)
 }
 
 fn condition(condition: &Condition) -> Value {

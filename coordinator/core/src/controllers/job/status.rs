@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Action, Plan, WorkloadAction, conditions, tell::Severity},
+    super::{Action, Plan, StatusChange, WorkloadAction, conditions, tell::Severity},
     BY, Count, End, Pod,
     count::has_failed,
     end::Outcome,
@@ -51,11 +51,14 @@ pub(super) fn update(
     if status != job.status {
         plan.actions.push(Action::Workload(
             BY,
-            WorkloadAction::Patch {
+            WorkloadAction::WriteStatus {
                 id: id.clone(),
                 uid: Arc::clone(&job.meta.uid),
-                subresource: "status",
-                patch: json!({ "status": written(&status) }),
+                change: StatusChange::of_fields(written(&status)).with_conditions(
+                    &job.status.conditions,
+                    &status.conditions,
+                    condition,
+                ),
             },
         ));
     }
@@ -127,7 +130,6 @@ fn written(status: &JobStatus) -> Value {
         if uids.is_empty() { Value::Null } else { json!(uids) }
     };
     let indexes = status.completed_indexes.to_string();
-    let conditions: Vec<Value> = status.conditions.iter().map(condition).collect();
     json!({
         "startTime": conditions::time(status.started),
         "completionTime": conditions::time(status.completed),
@@ -142,7 +144,6 @@ fn written(status: &JobStatus) -> Value {
             "succeeded": uids(&status.uncounted_succeeded),
             "failed": uids(&status.uncounted_failed),
         },
-        "conditions": if conditions.is_empty() { Value::Null } else { conditions.into() },
     })
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Action, Plan, WorkloadAction, conditions},
+    super::{Action, Plan, StatusChange, WorkloadAction, conditions},
     component,
 };
 use crate::{
@@ -51,11 +51,14 @@ pub(super) fn update(
     if status != set.status {
         plan.actions.push(Action::Workload(
             component(id),
-            WorkloadAction::Patch {
+            WorkloadAction::WriteStatus {
                 id: id.clone(),
                 uid: Arc::clone(&set.meta.uid),
-                subresource: "status",
-                patch: json!({ "status": written(&status) }),
+                change: StatusChange::of_fields(written(&status)).with_conditions(
+                    &set.status.conditions,
+                    &status.conditions,
+                    conditions::written,
+                ),
             },
         ));
     }
@@ -76,14 +79,12 @@ fn with_failure(set: &ReplicaSet, have: i64, failure: Option<&Failure>, now: Tim
 fn written(status: &ReplicaSetStatus) -> Value {
     // Zero counts that Kubernetes leaves out are taken away by a null.
     let counted = |count: i64| if count == 0 { Value::Null } else { count.into() };
-    let conditions: Vec<Value> = status.conditions.iter().map(conditions::written).collect();
     let mut value = json!({
         "observedGeneration": counted(status.observed_generation),
         "replicas": status.replicas,
         "fullyLabeledReplicas": counted(status.fully_labeled_replicas),
         "readyReplicas": counted(status.ready_replicas),
         "availableReplicas": counted(status.available_replicas),
-        "conditions": if conditions.is_empty() { Value::Null } else { conditions.into() },
     });
     if let Some(terminating) = status.terminating_replicas {
         value["terminatingReplicas"] = terminating.into();

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Action, WorkloadAction, conditions, offline, tell::Severity},
-    BY, Look, is_ready, revision_of, rollback,
+    super::{
+        Action, StatusChange, WorkloadAction, conditions,
+        offline::{self, Rest},
+        tell::Severity,
+    },
+    BY, Look, Pod, is_ready, revision_of, rollback,
 };
 use crate::view::{
     ObjectId, PodInfo,
@@ -47,7 +51,7 @@ pub(super) fn finish(look: &mut Look<'_>, mut status: StatefulSetStatus) {
         status.current_revision.clone_from(&status.update_revision);
     }
     let deferred = look.deferred();
-    let is_new = deferred.tell(&mut status.conditions, look.now);
+    let is_new = deferred.tell(rest(look, &status), &mut status.conditions, look.now);
     if let Some(verdict) = &look.verdict {
         verdict.put(&mut status.conditions, look.now);
     }
@@ -61,23 +65,37 @@ pub(super) fn finish(look: &mut Look<'_>, mut status: StatefulSetStatus) {
         look.plan.actions.push(Action::Workload(BY, told));
     }
     if status != look.set.status {
-        let mut written = written(&status);
-        if status.conditions != look.set.status.conditions {
-            written["conditions"] = status.conditions.iter().map(conditions::written).collect();
-        }
-        look.plan.actions.push(patch(look.id, look.set, json!({ "status": written })));
+        let before = &look.set.status.conditions;
+        let change = StatusChange::of_fields(written(&status));
+        let change = change.with_conditions(before, &status.conditions, conditions::written);
+        look.plan.actions.push(change_of(look.id, look.set, change));
     }
+}
+
+/// Whether all pods that are not deferred are there, of the revision that they should have, and serve.
+fn rest(look: &Look<'_>, status: &StatefulSetStatus) -> Rest {
+    let UpdateStrategy::RollingUpdate { partition, .. } = look.set.update else { return Rest::Open };
+    let first = look.set.start.saturating_add(partition.unwrap_or(0));
+    let is_well = |(ordinal, (_, pod)): (&i64, &Pod)| {
+        let is_updated = *ordinal < first || *revision_of(pod) == *look.revisions.template;
+        look.is_deferred(pod) || (is_updated && look.is_available(pod))
+    };
+    let is_through = status.replicas == look.set.replicas
+        && look.condemned.is_empty()
+        && look.replicas.iter().all(is_well);
+    if is_through { Rest::Through } else { Rest::Open }
 }
 
 /// Notes how many other templates had the name that the newest revision was to get.
 pub(super) fn note_collisions(id: &ObjectId, set: &StatefulSet, collisions: i64) -> Option<Action> {
     let is_known = set.status.collision_count.unwrap_or(0) == collisions;
-    (!is_known).then(|| patch(id, set, json!({ "status": { "collisionCount": collisions } })))
+    let change = || StatusChange::of_fields(json!({ "collisionCount": collisions }));
+    (!is_known).then(|| change_of(id, set, change()))
 }
 
-pub(super) fn patch(id: &ObjectId, set: &StatefulSet, patch: Value) -> Action {
+pub(super) fn change_of(id: &ObjectId, set: &StatefulSet, change: StatusChange) -> Action {
     let (id, uid) = (id.clone(), Arc::clone(&set.meta.uid));
-    Action::Workload(BY, WorkloadAction::Patch { id, uid, subresource: "status", patch })
+    Action::Workload(BY, WorkloadAction::WriteStatus { id, uid, change })
 }
 
 /// The fields as they are written; zero counts that Kubernetes leaves out are taken away.

@@ -130,6 +130,7 @@ fn a_broken_revision_goes_back_once_and_is_not_tried_again() {
         assert_eq!(world.writes, writes);
 
         world.apply(guarded("i:3", &spec));
+        assert_eq!(condition(&world, "RolledBack"), Value::Null, "it is about what nobody tries any more");
         run(&mut world, "i:3");
         assert_eq!(pods(&world), ["n1 i:3", "n2 i:3", "n3 i:3", "n4 i:3"]);
         assert_eq!(condition(&world, "RolledBack"), Value::Null);

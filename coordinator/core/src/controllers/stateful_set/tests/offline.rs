@@ -51,11 +51,13 @@ fn a_rollout_passes_over_a_node_that_is_offline_and_comes_back_to_it() {
         world.apply(with_policy(3, "i:2", "defer", &spec));
         assert_eq!(names(&world), ["db-0", "db-1-", "db-2"], "the last that can be reached goes first");
         world.reap();
+        assert_eq!(deferred(&world)["reason"], "NodesOffline");
         run_on(&mut world, 1);
         world.reap();
         run_on(&mut world, 0);
         assert_eq!(images(&world), ["i:2", "i:2", "i:1"]);
         assert_ne!(status(&world)["currentRevision"], status(&world)["updateRevision"]);
+        assert_eq!(deferred(&world)["reason"], "OnlyNodesOffline");
         let writes = world.writes;
         world.pass(std::time::Duration::from_secs(3600));
         assert_eq!(world.writes, writes);
