@@ -27,7 +27,9 @@ pub mod root_ca;
 pub mod service_account;
 pub mod stateful_set;
 mod status_change;
+pub mod storage;
 pub mod tell;
+pub mod ttl;
 mod workload_action;
 #[cfg(test)]
 pub(crate) mod world;

@@ -27,5 +27,6 @@ pub mod scheduler;
 pub mod times;
 pub mod usage;
 pub mod view;
+pub mod volume_claim;
 
 pub use view::{ObjectKey, View};

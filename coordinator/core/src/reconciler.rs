@@ -9,6 +9,7 @@ mod daemons;
 mod hints;
 mod keys;
 mod services;
+mod storage;
 mod workloads;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -83,6 +84,7 @@ impl Reconciler {
         }
         self.touch_budgets(key, before.as_deref(), Some(&after));
         self.touch_services_of(key, before.as_deref(), Some(&after));
+        self.touch_claims_of(key, before.as_deref(), Some(&after));
         Ok(needs)
     }
 
@@ -188,6 +190,7 @@ impl Reconciler {
         self.touch_budgets(key, Some(&before), None);
         self.touch_controllers_of(key, Some(&before), None);
         self.touch_services_of(key, Some(&before), None);
+        self.touch_claims_of(key, Some(&before), None);
         self.hint_pod(key, Some(&before), None);
     }
 
@@ -244,6 +247,7 @@ impl Reconciler {
                 let mut plan = controllers::node_lifecycle::reconcile(&self.view, node, now);
                 let garbage = controllers::pod_gc::reconcile_node(&self.view, node, now);
                 plan.actions.extend(garbage.actions);
+                plan.actions.extend(controllers::ttl::reconcile(&self.view, node).actions);
                 plan.again_at = [plan.again_at, garbage.again_at].into_iter().flatten().min();
                 plan
             }
@@ -265,6 +269,8 @@ impl Reconciler {
             Key::Service(service) => {
                 controllers::endpoints::reconcile(&self.view, service, self.keys.failure(key))
             }
+            Key::Claim(key) => controllers::storage::reconcile_claim(&self.view, key),
+            Key::Volume(name) => controllers::storage::reconcile_volume(&self.view, name),
             Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
             Key::Workload(id) => self.plan_workload(id, self.keys.failure(key), now),
         }

@@ -9,7 +9,7 @@ pub(crate) mod autoscaler;
 mod bootstrap_token;
 mod budgets;
 mod certificate_request;
-mod claim;
+pub(crate) mod claim;
 mod daemon_failures;
 mod decode;
 mod entry;
@@ -23,7 +23,7 @@ mod resource;
 mod scheduling;
 pub mod services;
 mod template;
-mod volumes;
+pub(crate) mod volumes;
 pub mod workload;
 pub mod zones;
 
@@ -42,7 +42,7 @@ pub use affiliation::{Affiliation, Controller, Labels};
 pub use autoscaler::{Autoscaler, AutoscalerStatus};
 pub use bootstrap_token::BootstrapToken;
 pub use certificate_request::CertificateRequest;
-pub use claim::{Claim, ClaimOwner, ClaimState};
+pub use claim::{Claim, ClaimNotes, ClaimOwner, ClaimState, ClaimStatus};
 pub use daemon_failures::DaemonFailures;
 pub use decode::DecodeError;
 pub use entry::{Liveness, NodeEntry, Usage};
@@ -60,7 +60,7 @@ pub use template::{
     HostPort, NamedPort, NodeTerm, Operator, PodClaim, PodTemplate, Requested, RequestedByContainer,
     Requirement, Toleration,
 };
-pub use volumes::{BindingMode, VolumeInfo};
+pub use volumes::{Asked, BindingMode, ClaimRef, ClassInfo, VolumeInfo};
 pub use workload::{
     Deployment, DeploymentStatus, Job, JobStatus, ReplicaSet, ReplicaSetStatus, Strategy, Workload, Workloads,
 };
@@ -70,6 +70,7 @@ use crate::{
     budget::Budget,
     scheduler::{Losses, Snapshot},
 };
+use claim::Claims;
 use volumes::Storage;
 
 /// Namespace and name of an object; the namespace is empty for cluster-scoped kinds.
@@ -88,6 +89,8 @@ pub struct View {
     node_grace: Duration,
     pods: BTreeMap<ObjectKey, Arc<PodInfo>>,
     nodes: BTreeMap<NodeName, NodeEntry>,
+    /// How many of them have an object.
+    nodes_known: usize,
     zones: Zones,
     /// Those of them whose object says that nothing is heard of them.
     offline: BTreeSet<NodeName>,
@@ -108,8 +111,7 @@ pub struct View {
     autoscalers: BTreeMap<ObjectKey, Arc<Autoscaler>>,
     budgets: BTreeMap<ObjectKey, Budget>,
     daemon_failures: DaemonFailures,
-    /// PersistentVolumeClaims.
-    claims: HashMap<ObjectKey, Claim>,
+    claims: Claims,
     /// Counts changes of budgets.
     budgets_changed: u64,
     storage: Storage,
@@ -149,6 +151,7 @@ impl View {
             node_grace,
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            nodes_known: 0,
             zones: Zones::default(),
             offline: BTreeSet::new(),
             namespaces: BTreeMap::new(),
@@ -162,7 +165,7 @@ impl View {
             autoscalers: BTreeMap::new(),
             budgets: BTreeMap::new(),
             daemon_failures: DaemonFailures::default(),
-            claims: HashMap::new(),
+            claims: Claims::default(),
             budgets_changed: 0,
             storage: Storage::default(),
             snapshot: Snapshot::default(),
@@ -271,6 +274,7 @@ impl View {
             entry.missing_since = None;
             before = entry.info.replace(info);
         });
+        self.nodes_known += usize::from(before.is_none());
         Ok(before)
     }
 
@@ -281,6 +285,7 @@ impl View {
         let entry = self.nodes.get_mut(name)?;
         self.zones.remove(name, entry);
         let before = entry.info.take();
+        self.nodes_known -= usize::from(before.is_some());
         if !entry.pods.is_empty() {
             entry.missing_since = Some(now);
         } else if entry.liveness != Liveness::Live {
@@ -380,6 +385,11 @@ impl View {
     /// Every node and every name that pods are bound to, by name.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &NodeEntry)> {
         self.nodes.iter()
+    }
+
+    /// How many nodes there are.
+    pub fn nodes_known(&self) -> usize {
+        self.nodes_known
     }
 
     /// Nodes by zone.

@@ -159,7 +159,7 @@ impl Control {
             Kept::Workload => {
                 self.reconciler.forget_workload(Resource::of(kind), key);
             }
-            Kept::Storage(Stored::Volume) => self.reconciler.view.delete_volume(&key.name),
+            Kept::Storage(Stored::Volume) => self.reconciler.forget_volume(&key.name),
             Kept::Storage(Stored::Class) => self.reconciler.view.delete_storage_class(&key.name),
             Kept::ClusterRole => self.reconciler.keys.touch(Key::ClusterRoles),
             Kept::CertificateRequest => self.reconciler.view.delete_certificate_request(&key.name),

@@ -9,6 +9,7 @@ mod preemption;
 mod security;
 mod services;
 mod stateful_sets;
+mod storage;
 mod workloads;
 
 use std::{future::Future, time::Duration};

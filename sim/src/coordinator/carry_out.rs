@@ -228,10 +228,14 @@ fn act_for_workload(action: WorkloadAction, then: Then, now: Timestamp) -> Op {
         WorkloadAction::RestoreTemplate { id, uid, generation, from, from_uid } => {
             workloads::restore_template(&id, &uid, generation, (from, from_uid), then, now)
         }
-        // Creations are expanded by the caller, and nobody reads events here.
-        WorkloadAction::Create(_) | WorkloadAction::CreateObject { .. } | WorkloadAction::Tell { .. } => {
-            nothing(then)
-        }
+        // Creations are expanded by the caller, nobody reads events here, and there are no volumes.
+        WorkloadAction::Create(_)
+        | WorkloadAction::CreateObject { .. }
+        | WorkloadAction::Guard { .. }
+        | WorkloadAction::Unguard { .. }
+        | WorkloadAction::ClaimVolume { .. }
+        | WorkloadAction::UnclaimVolume { .. }
+        | WorkloadAction::Tell { .. } => nothing(then),
     }
 }
 

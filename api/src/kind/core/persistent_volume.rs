@@ -37,7 +37,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::AGE,
         Column::wide("VolumeMode", "Whether it is a file system or a device."),
     ],
-    inert: Some("nothing binds or mounts it yet"),
+    inert: Some("no node mounts it yet"),
     default: apply_defaults,
     prepare_create: |object, creation: &Creation<'_>| {
         let now = format_time(creation.now);

@@ -36,7 +36,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Column::AGE,
         Column::wide("VolumeMode", "Whether it is a file system or a device."),
     ],
-    inert: Some("nothing binds it to a volume yet"),
+    inert: Some("no node mounts its volume yet"),
     default: |object| {
         default(object_mut(object, "spec"), "volumeMode", "Filesystem");
     },

@@ -29,6 +29,14 @@ pub enum Component {
     Endpoints,
     /// Of HorizontalPodAutoscalers.
     HorizontalPodAutoscaler,
+    /// Of claims and their volumes.
+    VolumeBinder,
+    /// Of claims that are kept while pods use them.
+    PvcProtection,
+    /// Of volumes that are kept while claims have them.
+    PvProtection,
+    /// Of how long nodes may keep what they read.
+    Ttl,
 }
 
 /// How much an event matters.
@@ -57,6 +65,10 @@ impl Component {
             Self::EndpointSliceMirroring => "endpoint-slice-mirroring-controller",
             Self::Endpoints => "endpoint-controller",
             Self::HorizontalPodAutoscaler => "horizontal-pod-autoscaler",
+            Self::VolumeBinder => "persistentvolume-controller",
+            Self::PvcProtection => "pvc-protection-controller",
+            Self::PvProtection => "pv-protection-controller",
+            Self::Ttl => "ttl-controller",
         }
     }
 
@@ -66,6 +78,7 @@ impl Component {
             Self::EndpointSlice => "endpointslice-controller",
             Self::EndpointSliceMirroring => "endpointslicemirroring-controller",
             Self::DaemonSet => "daemon-set-controller",
+            Self::VolumeBinder => "persistent-volume-binder",
             other => other.name(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{create::Creation, status_change::StatusChange, tell::Severity};
-use crate::view::{ObjectId, Resource};
+use crate::view::{ObjectId, ObjectKey, Resource};
 
 /// One change of a workload, or of what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +109,44 @@ pub enum WorkloadAction {
         id: ObjectId,
         /// Its uid.
         uid: Arc<str>,
+    },
+    /// Add a finalizer to an object that is to be kept until nobody uses it.
+    Guard {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// The finalizer.
+        finalizer: &'static str,
+    },
+    /// Take it away.
+    Unguard {
+        /// The object.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// The finalizer.
+        finalizer: &'static str,
+    },
+    /// Give a volume to a claim, unless another has it by now.
+    ClaimVolume {
+        /// The volume.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// The claim.
+        claim: ObjectKey,
+        /// The claim's uid.
+        claim_uid: Arc<str>,
+    },
+    /// Let a volume go that a claim does not want.
+    UnclaimVolume {
+        /// The volume.
+        id: ObjectId,
+        /// Its uid.
+        uid: Arc<str>,
+        /// The claim's uid.
+        claim_uid: Arc<str>,
     },
     /// Say something about an object in an event.
     Tell {

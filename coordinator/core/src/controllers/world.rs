@@ -12,6 +12,7 @@ use crate::{
     ObjectKey, View, blueprint,
     reconciler::{Key, Reconciler},
     view::{ObjectId, Resource, workload},
+    volume_claim,
 };
 
 pub(crate) struct World {
@@ -86,8 +87,10 @@ impl World {
     pub(crate) fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
             let due = self.reconciler.take_due(self.now);
-            let due: Vec<_> =
-                due.into_iter().filter(|key| matches!(key, Key::Workload(_) | Key::Service(_))).collect();
+            let due = due.into_iter().filter(|key| {
+                matches!(key, Key::Workload(_) | Key::Service(_) | Key::Claim(_) | Key::Volume(_))
+            });
+            let due: Vec<_> = due.collect();
             if due.is_empty() {
                 return;
             }
@@ -292,9 +295,30 @@ impl World {
                     self.store(&id, object);
                 }
             }
+            WorkloadAction::Guard { id, uid, finalizer } => {
+                self.rewrite(&id, &uid, |object| volume_claim::guard(object, finalizer));
+            }
+            WorkloadAction::Unguard { id, uid, finalizer } => {
+                self.rewrite(&id, &uid, |object| volume_claim::unguard(object, finalizer));
+            }
+            WorkloadAction::ClaimVolume { id, uid, claim, claim_uid } => {
+                self.rewrite(&id, &uid, |volume| volume_claim::claim(volume, &claim, &claim_uid));
+            }
+            WorkloadAction::UnclaimVolume { id, uid, claim_uid } => {
+                self.rewrite(&id, &uid, |volume| volume_claim::unclaim(volume, &claim_uid));
+            }
             WorkloadAction::Tell { reason, message, .. } => self.told.push((reason.to_owned(), message)),
         }
         Ok(())
+    }
+
+    fn rewrite(&mut self, id: &ObjectId, uid: &Arc<str>, change: impl FnOnce(&mut Value) -> bool) {
+        if let Some(mut object) = self.current(id, uid)
+            && change(&mut object)
+        {
+            self.writes += 1;
+            self.store(id, object);
+        }
     }
 
     fn make(&mut self, creation: &Creation) -> Result<(), String> {
@@ -349,6 +373,8 @@ impl World {
             "services" => reconciler.fold_service(&id.key, json).unwrap(),
             "endpoints" => reconciler.fold_endpoints(&id.key, json).unwrap(),
             "endpointslices" => reconciler.fold_slice(&id.key, json).unwrap(),
+            "persistentvolumes" => reconciler.fold_volume(&id.key.name, json).unwrap(),
+            "storageclasses" => reconciler.fold_storage_class(&id.key.name, json).unwrap(),
             _ if id.resource == CLAIMS => reconciler.fold_claim(&id.key, json).unwrap(),
             _ if workload::is_workload(kind_of(id.resource)) => {
                 reconciler.fold_workload(id.resource, &id.key, json).unwrap();
@@ -368,6 +394,7 @@ impl World {
             "services" => self.reconciler.forget_service(&id.key),
             "endpoints" => self.reconciler.forget_endpoints(&id.key),
             "endpointslices" => self.reconciler.forget_slice(&id.key),
+            "persistentvolumes" => self.reconciler.forget_volume(&id.key.name),
             _ if id.resource == CLAIMS => self.reconciler.forget_claim(&id.key),
             _ => self.reconciler.forget_workload(id.resource, &id.key),
         }

@@ -6,33 +6,13 @@ use super::Reconciler;
 use crate::{
     ObjectKey, View,
     scheduler::{self, Hint, Reason},
-    view::{DecodeError, NodeInfo, PodInfo},
+    view::{NodeInfo, PodInfo},
 };
 
 impl Reconciler {
     /// A claim came or changed.
     pub(super) fn hint_claim(&mut self, claim: &ObjectKey) {
         self.queue.changed(Hint::Storage, |pod, _| pod.namespace == claim.namespace);
-    }
-
-    /// Folds in a PersistentVolume as stored.
-    ///
-    /// # Errors
-    /// When it cannot be decoded; it counts as missing then.
-    pub fn fold_volume(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
-        let folded = self.view.apply_volume(name, json);
-        self.queue.changed(Hint::Storage, |_, _| true);
-        folded
-    }
-
-    /// Folds in a StorageClass as stored.
-    ///
-    /// # Errors
-    /// When it cannot be decoded; it counts as missing then.
-    pub fn fold_storage_class(&mut self, name: &str, json: &[u8]) -> Result<(), DecodeError> {
-        let folded = self.view.apply_storage_class(name, json);
-        self.queue.changed(Hint::Storage, |_, _| true);
-        folded
     }
 
     /// A pod came to a node, went from it, or changed there.

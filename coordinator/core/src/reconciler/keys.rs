@@ -35,6 +35,10 @@ pub enum Key {
     Autoscaler(ObjectKey),
     /// A Service with its slices, and the Endpoints of its name.
     Service(ObjectKey),
+    /// A PersistentVolumeClaim, its volume and the pods that use it.
+    Claim(ObjectKey),
+    /// A PersistentVolume and its claim.
+    Volume(Arc<str>),
     /// An object with its owners and dependents.
     Object(ObjectId),
     /// A workload and its pods.

@@ -94,23 +94,6 @@ impl Reconciler {
         concerned.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
     }
 
-    /// Folds in a PersistentVolumeClaim.
-    ///
-    /// # Errors
-    /// When it cannot be decoded; nothing changes then.
-    pub fn fold_claim(&mut self, key: &ObjectKey, json: &[u8]) -> Result<(), DecodeError> {
-        self.view.apply_claim(key, json)?;
-        self.touch_claimants(key);
-        self.hint_claim(key);
-        Ok(())
-    }
-
-    /// Forgets a claim.
-    pub fn forget_claim(&mut self, key: &ObjectKey) {
-        self.view.delete_claim(key);
-        self.touch_claimants(key);
-    }
-
     /// The same for what Deployments, StatefulSets and CronJobs are made up of.
     fn touch_owners_of(&mut self, id: &ObjectId, before: Option<&Workload>, after: Option<&Workload>) {
         if ![REPLICA_SETS, CONTROLLER_REVISIONS, JOBS].contains(&id.resource) {
@@ -145,7 +128,7 @@ impl Reconciler {
     }
 
     /// StatefulSets whose claim one of this name may be: their pods may have waited for its end.
-    fn touch_claimants(&mut self, key: &ObjectKey) {
+    pub(super) fn touch_claimants(&mut self, key: &ObjectKey) {
         let sets = self.view.workloads().of_kind(&key.namespace, STATEFUL_SETS);
         let claims = |id: &ObjectId, workload: &Workload| matches!(workload, Workload::StatefulSet(set) if set.may_claim(&id.key.name, &key.name));
         let claimants: Vec<_> =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{affinity, refusal::Refusal, snapshot::Node};
-use crate::view::{BindingMode, Claim, ClaimState, NodeTerm, ObjectKey, PodClaim, PodInfo, View, VolumeInfo};
+use crate::view::{BindingMode, Claim, ClaimState, NodeTerm, ObjectKey, PodClaim, PodInfo, View};
 
 /// What a pod's volumes ask of nodes.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +24,8 @@ impl Volumes {
     pub(crate) fn of(view: &View, key: &ObjectKey, pod: &PodInfo) -> Result<Self, String> {
         let mut volumes = Self::default();
         for claim in &pod.template.claims {
-            let (name, owned) = match claim {
-                PodClaim::Named(name) => (name.clone(), None),
-                PodClaim::Ephemeral(volume) => (format!("{}-{volume}", key.name), Some(pod.uid.as_str())),
-            };
+            let name = claim.name(&key.name);
+            let owned = matches!(claim, PodClaim::Ephemeral(_)).then(|| pod.uid.as_str());
             let Some(claim) = view.claim(&ObjectKey::new(&key.namespace, &name)) else {
                 return Err(match owned {
                     None => format!("persistentvolumeclaim \"{name}\" not found"),
@@ -74,8 +72,7 @@ impl Volumes {
         match claim.volume.as_deref().filter(|_| claim.state == ClaimState::Bound) {
             Some(volume) => match view.volume(volume) {
                 None => self.missing = true,
-                Some(VolumeInfo { required: Some(terms) }) => self.bound.push(Arc::clone(terms)),
-                Some(VolumeInfo { required: None }) => {}
+                Some(volume) => self.bound.extend(volume.required.clone()),
             },
             None if view.binding_mode(claim) == BindingMode::Immediate => {
                 return Err("pod has unbound immediate PersistentVolumeClaims".to_owned());

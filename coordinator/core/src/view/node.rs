@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::decode::{DecodeError, ImageShape, NodeShape};
 use crate::{
     amounts::{Amounts, whole},
+    controllers::ttl,
     node_identity::REASON_REVOKED,
 };
 
@@ -32,6 +33,8 @@ pub struct NodeInfo {
     pub conditions: Vec<Condition>,
     /// `status.images`: sizes in bytes by name.
     pub images: BTreeMap<String, u64>,
+    /// How long it may keep what it reads, as an annotation says it.
+    pub ttl_seconds: Option<u32>,
 }
 
 /// A taint.
@@ -90,6 +93,7 @@ impl NodeInfo {
             allocatable: Amounts::of(&shape.status.allocatable),
             pods_max: pods_max.try_into().unwrap_or(u32::MAX),
             images: images(shape.status.images),
+            ttl_seconds: shape.metadata.annotations.get(ttl::ANNOTATION).and_then(|text| text.parse().ok()),
             conditions: shape
                 .status
                 .conditions

@@ -235,6 +235,14 @@ impl Toleration {
 }
 
 impl PodClaim {
+    /// What it is called, for a pod of this name.
+    pub fn name(&self, pod: &str) -> String {
+        match self {
+            Self::Named(name) => name.clone(),
+            Self::Ephemeral(volume) => format!("{pod}-{volume}"),
+        }
+    }
+
     fn of(volume: VolumeShape) -> Option<Self> {
         if let Some(claim) = volume.persistent_volume_claim {
             return Some(Self::Named(claim.claim_name));

@@ -14,6 +14,7 @@ use dunlin_coordinator_core::{
     },
     restore,
     view::{ObjectId, Resource},
+    volume_claim,
 };
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -60,6 +61,18 @@ impl Executor {
                 self.reown(by, &id, &uid, &gone, owner).await
             }
             WorkloadAction::Release { id, uid, owner } => self.release(by, &id, &uid, &owner).await,
+            WorkloadAction::Guard { id, uid, finalizer } => {
+                self.rewrite(by, &id, &uid, |object| volume_claim::guard(object, finalizer)).await
+            }
+            WorkloadAction::Unguard { id, uid, finalizer } => {
+                self.rewrite(by, &id, &uid, |object| volume_claim::unguard(object, finalizer)).await
+            }
+            WorkloadAction::ClaimVolume { id, uid, claim, claim_uid } => {
+                self.rewrite(by, &id, &uid, |volume| volume_claim::claim(volume, &claim, &claim_uid)).await
+            }
+            WorkloadAction::UnclaimVolume { id, uid, claim_uid } => {
+                self.rewrite(by, &id, &uid, |volume| volume_claim::unclaim(volume, &claim_uid)).await
+            }
             WorkloadAction::Tell { about, uid, severity, reason, message } => {
                 self.tell(by, (&about, &uid), (severity, reason, message), now);
                 Ok(())
@@ -190,12 +203,23 @@ impl Executor {
         gone: &[Arc<str>],
         owner: Option<(&ObjectId, &str)>,
     ) -> Result<(), Status> {
-        let Some(object) = reference(id) else { return Ok(()) };
         let change = |object: &mut Value| {
             let before = object["metadata"]["ownerReferences"].clone();
             blueprint::reown(object, gone, owner);
             object["metadata"]["ownerReferences"] != before
         };
+        self.rewrite(by, id, uid, change).await
+    }
+
+    /// Changes an object; `change` says whether there is anything to write.
+    async fn rewrite(
+        &self,
+        by: Component,
+        id: &ObjectId,
+        uid: &str,
+        change: impl FnMut(&mut Value) -> bool + Send,
+    ) -> Result<(), Status> {
+        let Some(object) = reference(id) else { return Ok(()) };
         let changed = self.service.modify(&user(by), object, "", Some(uid), change).await;
         changed.map(drop).map_err(Status::from)
     }

@@ -76,9 +76,6 @@ async fn a_stateful_set_gets_its_pods_and_claims_and_rolls() {
     let told = |message: &str| events.iter().any(|event| event["message"] == message);
     assert!(told("create Pod db-1 in StatefulSet db successful"), "{events:#?}");
     assert!(told("create Claim data-db-1 Pod db-1 in StatefulSet db success"));
-    cluster
-        .until("PersistentVolumeClaim", "data-db-1", |claim| {
-            !claim["metadata"]["deletionTimestamp"].is_null()
-        })
-        .await;
+    cluster.until_gone("PersistentVolumeClaim", "data-db-1").await;
+    cluster.get("PersistentVolumeClaim", "data-db-0").await.expect("that of the other stays");
 }

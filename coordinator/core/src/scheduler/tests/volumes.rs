@@ -19,7 +19,7 @@ fn outcome(claim: &Value, volume: &Value, class: &Value) -> String {
         cluster.view.apply_claim(&ObjectKey::new("default", "c"), object.to_string().as_bytes()).unwrap();
     }
     if !volume.is_null() {
-        cluster.view.apply_volume("v", json!({ "spec": volume }).to_string().as_bytes()).unwrap();
+        cluster.view.apply_volume(&"v".into(), json!({ "spec": volume }).to_string().as_bytes()).unwrap();
     }
     cluster.view.apply_storage_class("s", class.to_string().as_bytes()).unwrap();
     let volumes = json!({ "volumes": [{ "name": "d", "persistentVolumeClaim": { "claimName": "c" } }] });
