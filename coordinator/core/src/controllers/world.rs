@@ -225,21 +225,14 @@ impl World {
         match action {
             WorkloadAction::Create(creation) => return self.make(&creation),
             WorkloadAction::Patch { id, uid, patch, .. } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    merge(&mut object, patch.clone());
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
+                self.rewrite(&id, &uid, |object| merge(object, patch));
             }
             WorkloadAction::WriteStatus { id, uid, change } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    if let Some(other) = self.meanwhile.take() {
-                        other(&mut object);
-                    }
-                    change.carry_out(&mut object);
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
+                let meanwhile = self.meanwhile.take().unwrap_or(|_| ());
+                self.rewrite(&id, &uid, |object| {
+                    meanwhile(object);
+                    change.carry_out(object);
+                });
             }
             WorkloadAction::DeleteOwned { id, uid, .. } => {
                 if let Some(mut object) = self.current(&id, &uid) {
@@ -253,28 +246,19 @@ impl World {
                 }
             }
             WorkloadAction::Adopt { id, uid, owner, owner_uid, .. } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    let kind = owner.resource.kind().unwrap();
-                    let reference = blueprint::controller_reference(kind, &owner.key.name, &owner_uid);
-                    object["metadata"]["ownerReferences"] = json!([reference]);
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
+                let kind = owner.resource.kind().unwrap();
+                let reference = blueprint::controller_reference(kind, &owner.key.name, &owner_uid);
+                self.rewrite(&id, &uid, |object| object["metadata"]["ownerReferences"] = json!([reference]));
             }
             WorkloadAction::Release { id, uid, .. } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    object["metadata"]["ownerReferences"] = json!([]);
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
+                self.rewrite(&id, &uid, |object| object["metadata"]["ownerReferences"] = json!([]));
             }
             WorkloadAction::RestoreTemplate { id, uid, generation, from, from_uid } => {
-                let from = self.current(&from, &from_uid);
-                if let (Some(mut object), Some(from)) = (self.current(&id, &uid), from) {
-                    assert_eq!(object["metadata"]["generation"], generation);
-                    assert!(crate::restore::restore(&mut object, &from));
-                    self.writes += 1;
-                    self.store(&id, object);
+                if let Some(from) = self.current(&from, &from_uid) {
+                    self.rewrite(&id, &uid, |object| {
+                        assert_eq!(object["metadata"]["generation"], generation);
+                        assert!(crate::restore::restore(object, &from));
+                    });
                 }
             }
             WorkloadAction::CreateObject { object, .. } => {
@@ -289,33 +273,45 @@ impl World {
                 self.forget(&id);
             }
             WorkloadAction::Reown { id, uid, gone, owner } => {
-                if let Some(mut object) = self.current(&id, &uid) {
-                    blueprint::reown(&mut object, &gone, owner.as_ref().map(|(id, uid)| (id, &**uid)));
-                    self.writes += 1;
-                    self.store(&id, object);
-                }
+                let owner = owner.as_ref().map(|(id, uid)| (id, &**uid));
+                self.rewrite(&id, &uid, |object| blueprint::reown(object, &gone, owner));
             }
-            WorkloadAction::Guard { id, uid, finalizer } => {
-                self.rewrite(&id, &uid, |object| volume_claim::guard(object, finalizer));
-            }
-            WorkloadAction::Unguard { id, uid, finalizer } => {
-                self.rewrite(&id, &uid, |object| volume_claim::unguard(object, finalizer));
-            }
-            WorkloadAction::ClaimVolume { id, uid, claim, claim_uid } => {
-                self.rewrite(&id, &uid, |volume| volume_claim::claim(volume, &claim, &claim_uid));
-            }
-            WorkloadAction::UnclaimVolume { id, uid, claim_uid } => {
-                self.rewrite(&id, &uid, |volume| volume_claim::unclaim(volume, &claim_uid));
-            }
+            WorkloadAction::Guard { .. }
+            | WorkloadAction::Unguard { .. }
+            | WorkloadAction::ClaimVolume { .. }
+            | WorkloadAction::UnclaimVolume { .. } => self.carry_out_for_storage(action),
             WorkloadAction::Tell { reason, message, .. } => self.told.push((reason.to_owned(), message)),
         }
         Ok(())
     }
 
-    fn rewrite(&mut self, id: &ObjectId, uid: &Arc<str>, change: impl FnOnce(&mut Value) -> bool) {
-        if let Some(mut object) = self.current(id, uid)
-            && change(&mut object)
-        {
+    fn carry_out_for_storage(&mut self, action: WorkloadAction) {
+        match action {
+            WorkloadAction::Guard { id, uid, finalizer } => {
+                self.rewrite(&id, &uid, |object| assert!(volume_claim::guard(object, finalizer)));
+            }
+            WorkloadAction::Unguard { id, uid, finalizer } => {
+                self.rewrite(&id, &uid, |object| assert!(volume_claim::unguard(object, finalizer)));
+            }
+            // Of two claims that want one volume the second comes too late, and changes nothing.
+            WorkloadAction::ClaimVolume { id, uid, claim, claim_uid } => {
+                self.rewrite(&id, &uid, |volume| {
+                    volume_claim::claim(volume, &claim, &claim_uid);
+                });
+            }
+            WorkloadAction::UnclaimVolume { id, uid, claim_uid } => {
+                self.rewrite(&id, &uid, |volume| {
+                    volume_claim::unclaim(volume, &claim_uid);
+                });
+            }
+            other => panic!("storage does not want {other:?}"),
+        }
+    }
+
+    /// Changes an object that is still the one that is meant.
+    fn rewrite(&mut self, id: &ObjectId, uid: &Arc<str>, change: impl FnOnce(&mut Value)) {
+        if let Some(mut object) = self.current(id, uid) {
+            change(&mut object);
             self.writes += 1;
             self.store(id, object);
         }
