@@ -137,7 +137,7 @@ pub(crate) mod test {
 mod tests {
     use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, CodeSigning};
 
-    use super::{test::Signer, *};
+    use super::{CompiledRecord, Digest, SignedCompiled, Trust, Untrusted, test::Signer};
 
     #[test]
     fn only_the_cluster_s_word_for_this_module_and_machine_counts() {
