@@ -25,6 +25,7 @@ pub mod message;
 pub mod moment;
 pub mod node_state;
 pub mod pod;
+pub mod reference;
 pub mod restore;
 pub mod rpc;
 pub mod sealed;

@@ -93,14 +93,22 @@ fn complete_mark(place: &Path) -> PathBuf {
     place.join(".complete")
 }
 
-/// Whether a file is below the library folder of any architecture.
+/// Whether a file is there, of a relative path below the library folder of any architecture.
 fn is_there(file: &str) -> bool {
+    if Path::new(file).is_absolute() {
+        return Path::new(file).exists();
+    }
     let folders = Path::new("/usr/lib").read_dir().into_iter().flatten().flatten();
     folders.into_iter().any(|folder| folder.path().join(file).exists())
 }
 
-/// Packages of Debian, and a file below `/usr/lib/ARCHITECTURE` by which each is known.
-const SYSTEM: &[(&str, &str)] = &[("faketime", "faketime/libfaketimeMT.so.1")];
+/// Packages of Debian, and a file by which each is known, of a relative path below `/usr/lib/ARCHITECTURE`.
+const SYSTEM: &[(&str, &str)] = &[
+    ("faketime", "faketime/libfaketimeMT.so.1"),
+    // A registry of somebody else's, and a tool that pushes to any.
+    ("docker-registry", "/usr/bin/docker-registry"),
+    ("skopeo", "/usr/bin/skopeo"),
+];
 
 /// Clients of Kubernetes, each of a version that was current when Kubernetes 1.36 was; tests find them by the folder's name.
 const CLIENTS: &[(&str, Client)] = &[

@@ -51,16 +51,31 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-link", &[]),
     ("dunlin-compiler", &[]),
     ("dunlin-tunnel", &[]),
+    ("dunlin-registry", &["dunlin-link"]),
     ("dunlin-coordinator-core", &["dunlin-api", "dunlin-link"]),
     ("dunlin-edge-node-core", &["dunlin-link"]),
     (
         "dunlin-coordinator",
-        &["dunlin-api", "dunlin-link", "dunlin-coordinator-core", "dunlin-tunnel", "dunlin-compiler"],
+        &[
+            "dunlin-api",
+            "dunlin-link",
+            "dunlin-coordinator-core",
+            "dunlin-registry",
+            "dunlin-tunnel",
+            "dunlin-compiler",
+        ],
     ),
     ("dunlin-wasm-host", &["dunlin-link"]),
     (
         "dunlin-edge-node",
-        &["dunlin-link", "dunlin-edge-node-core", "dunlin-tunnel", "dunlin-compiler", "dunlin-wasm-host"],
+        &[
+            "dunlin-link",
+            "dunlin-edge-node-core",
+            "dunlin-registry",
+            "dunlin-tunnel",
+            "dunlin-compiler",
+            "dunlin-wasm-host",
+        ],
     ),
     ("dunlin", &["dunlin-api", "dunlin-link", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),
     (

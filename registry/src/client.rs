@@ -1,0 +1,264 @@
+//! Asks registries what a reference means.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use dunlin_link::{Digest, reference::Reference};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, RANGE},
+};
+use tracing::debug;
+
+use crate::{
+    challenge,
+    config::{ConfigError, RegistriesConfig},
+    credentials::{Credential, Keyring},
+    endpoint::{Endpoint, Endpoints},
+    error::PullError,
+    exchange::{Answer, Ask, Target},
+    manifest::{Descriptor, ImageManifest, MANIFEST_BYTES_MAX, Manifest, Platform, choose},
+    media,
+    token::{self, told},
+};
+
+/// Pulls from registries; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    endpoints: Arc<Endpoints>,
+}
+
+/// What a reference meant when its registry was asked.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What was asked for.
+    pub image: Reference,
+    /// Of what the name points to: a manifest, or an index of several.
+    pub digest: Digest,
+    /// The manifest for the platform that was wanted.
+    pub manifest: ImageManifest,
+    pub(crate) session: Session,
+}
+
+/// One endpoint, asked for one repository with one credential.
+pub(crate) struct Session {
+    endpoint: Arc<Endpoint>,
+    repository: String,
+    /// The registry that a mirror stands for.
+    stands_for: Option<String>,
+    credential: Option<Credential>,
+    /// What it wanted to be shown the last time.
+    authorization: Mutex<Option<HeaderValue>>,
+}
+
+impl Client {
+    /// A client of the registries that are configured, and of all others by TLS. Reads the files that the configuration names.
+    ///
+    /// # Errors
+    /// Every problem of the configuration.
+    pub fn new(config: &RegistriesConfig) -> Result<Self, ConfigError> {
+        Ok(Self { endpoints: Arc::new(Endpoints::new(config)?) })
+    }
+
+    /// Asks what an image is, for the first of `platforms` that it is there for. The mirrors of its registry are asked first.
+    ///
+    /// # Errors
+    /// What the registry itself answered, or why it did not.
+    pub async fn resolve(
+        &self,
+        image: &Reference,
+        keyring: &Keyring,
+        platforms: &[Platform],
+    ) -> Result<Resolved, PullError> {
+        let mut last = None;
+        for endpoint in self.endpoints.of(image) {
+            match Self::resolve_at(&endpoint, image, keyring, platforms).await {
+                Ok(resolved) => return Ok(resolved),
+                Err(error) => {
+                    debug!(%image, endpoint = endpoint.authority, %error, "an endpoint does not have an image");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.expect("a registry is an endpoint of its own"))
+    }
+
+    /// Tries all credentials in turn, as the kubelet does.
+    async fn resolve_at(
+        endpoint: &Arc<Endpoint>,
+        image: &Reference,
+        keyring: &Keyring,
+        platforms: &[Platform],
+    ) -> Result<Resolved, PullError> {
+        // Those of the pod are for the registry that its image names, and for nobody who stands for it.
+        let of_pod = if endpoint.is_mirror { Vec::new() } else { keyring.of(image) };
+        let mut credentials: Vec<_> =
+            of_pod.into_iter().chain(endpoint.credential.clone()).map(Some).take(CREDENTIALS_MAX).collect();
+        if credentials.is_empty() {
+            credentials.push(None);
+        }
+        let mut last = None;
+        for credential in credentials {
+            let session = Session::new(endpoint, image, credential);
+            match session.resolve(image, platforms).await {
+                Err(error) if error.is_refusal() => last = Some(error),
+                Err(error) => return Err(error),
+                Ok((digest, manifest)) => {
+                    return Ok(Resolved { image: image.clone(), digest, manifest, session });
+                }
+            }
+        }
+        Err(last.expect("some credential, or none, was shown"))
+    }
+}
+
+impl Session {
+    fn new(endpoint: &Arc<Endpoint>, image: &Reference, credential: Option<Credential>) -> Self {
+        Self {
+            endpoint: Arc::clone(endpoint),
+            repository: image.repository.clone(),
+            stands_for: endpoint.is_mirror.then(|| image.registry.clone()),
+            credential,
+            authorization: Mutex::default(),
+        }
+    }
+
+    async fn resolve(
+        &self,
+        image: &Reference,
+        platforms: &[Platform],
+    ) -> Result<(Digest, ImageManifest), PullError> {
+        let asked =
+            image.digest.map_or_else(|| image.tag_or_latest().to_owned(), |digest| digest.to_string());
+        let (digest, manifest) = self.manifest(image, &asked, image.digest).await?;
+        let manifests = match manifest {
+            Manifest::Image(manifest) => return Ok((digest, manifest)),
+            Manifest::Index(manifests) => manifests,
+        };
+        let Some(entry) = choose(&manifests, platforms) else {
+            return Err(no_platform(image, &manifests, platforms));
+        };
+        match self.manifest(image, &entry.digest.to_string(), Some(entry.digest)).await? {
+            (_, Manifest::Image(manifest)) => Ok((digest, manifest)),
+            (_, Manifest::Index(_)) => Err(no_platform(image, &[], platforms)),
+        }
+    }
+
+    async fn manifest(
+        &self,
+        image: &Reference,
+        asked: &str,
+        expected: Option<Digest>,
+    ) -> Result<(Digest, Manifest), PullError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(media::ACCEPTED));
+        let mut answer = self.get(&format!("manifests/{asked}"), headers, image).await?;
+        let media_type = header(&answer, "content-type").unwrap_or_default();
+        let announced = header(&answer, "docker-content-digest").and_then(|text| text.parse().ok());
+        let bytes = answer.whole("the manifest", MANIFEST_BYTES_MAX).await?;
+        let actual = Digest::of(&bytes);
+        if let Some(expected) = expected.or(announced)
+            && expected != actual
+        {
+            return Err(PullError::OtherDigest { what: "the manifest", expected, actual });
+        }
+        let manifest = Manifest::parse(&bytes, &media_type)
+            .map_err(|source| PullError::Manifest { image: image.to_string(), source })?;
+        Ok((actual, manifest))
+    }
+
+    /// A blob from `offset` on; the answer says whether the registry could do that.
+    pub(crate) async fn blob(
+        &self,
+        digest: Digest,
+        offset: u64,
+        image: &Reference,
+    ) -> Result<Answer, PullError> {
+        let mut headers = HeaderMap::new();
+        if offset > 0 {
+            let range = HeaderValue::try_from(format!("bytes={offset}-"));
+            headers.insert(RANGE, range.expect("digits are visible characters"));
+        }
+        self.get(&format!("blobs/{digest}"), headers, image).await
+    }
+
+    /// Asks for something of the repository; shows what is wanted, when something is.
+    async fn get(&self, path: &str, headers: HeaderMap, image: &Reference) -> Result<Answer, PullError> {
+        let mut answer = self.send(path, headers.clone()).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            let challenges = challenge::challenges(&answer.headers);
+            let why = told(&mut answer).await;
+            if challenges.is_empty() {
+                return Err(token::refused(&self.endpoint, self.credential.as_ref(), why));
+            }
+            let shown =
+                token::authorization(&self.endpoint, &self.repository, &challenges, self.credential.as_ref());
+            let shown = shown.await?;
+            *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+            answer = self.send(path, headers).await?;
+        }
+        let registry = answer.registry.clone();
+        match answer.status.as_u16() {
+            200..=299 | 416 => Ok(answer),
+            401 => {
+                let why = told(&mut answer).await;
+                Err(token::refused(&self.endpoint, self.credential.as_ref(), why))
+            }
+            403 => {
+                let repository = self.repository.clone();
+                Err(PullError::Denied { registry, repository, why: told(&mut answer).await })
+            }
+            404 => Err(PullError::NotFound { image: image.to_string() }),
+            429 => Err(PullError::TooManyRequests { registry, why: told(&mut answer).await }),
+            status => Err(PullError::Answer { registry, status, why: told(&mut answer).await }),
+        }
+    }
+
+    async fn send(&self, path: &str, mut headers: HeaderMap) -> Result<Answer, PullError> {
+        let shown = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(shown) = shown {
+            headers.insert(AUTHORIZATION, shown);
+        }
+        let namespace =
+            self.stands_for.iter().map(|registry| format!("?ns={registry}")).next().unwrap_or_default();
+        let path = format!("{}/v2/{}/{path}{namespace}", self.endpoint.prefix, self.repository);
+        let ask = Ask { method: Method::GET, headers, body: Bytes::new() };
+        Target::of(&self.endpoint, path)?.ask(ask).await
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = (&self.endpoint.authority, &self.repository);
+        f.debug_struct("Session")
+            .field("place", &place)
+            .field("credential", &self.credential)
+            .finish_non_exhaustive()
+    }
+}
+
+fn no_platform(image: &Reference, manifests: &[Descriptor], wanted: &[Platform]) -> PullError {
+    let named = |platforms: Vec<String>| {
+        if platforms.is_empty() { "none".to_owned() } else { platforms.join(", ") }
+    };
+    let offered = manifests.iter().filter_map(|entry| entry.platform.as_ref());
+    // Attestations are in the index, too.
+    let offered = offered.filter(|platform| platform.os != "unknown").take(PLATFORMS_NAMED_MAX);
+    PullError::Platform {
+        image: image.to_string(),
+        offered: named(offered.map(ToString::to_string).collect()),
+        wanted: named(wanted.iter().map(ToString::to_string).collect()),
+    }
+}
+
+fn header(answer: &Answer, name: &str) -> Option<String> {
+    answer.headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Credentials that are tried for one image at one endpoint.
+const CREDENTIALS_MAX: usize = 8;
+/// Platforms that a message names.
+const PLATFORMS_NAMED_MAX: usize = 12;

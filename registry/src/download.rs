@@ -1,0 +1,230 @@
+//! Brings an image's module to a file: verified by digest while it streams, gone on with where an earlier attempt stopped.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use dunlin_link::Digest;
+use http::header::CONTENT_RANGE;
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    fs::{self, File, OpenOptions},
+    io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
+    task::spawn_blocking,
+};
+
+use crate::{
+    client::{Client, Resolved},
+    error::PullError,
+    exchange::Answer,
+    image::{CONFIG_BYTES_MAX, Content, Execution, ImageConfig},
+    layer::{self, Layer},
+    manifest::Descriptor,
+    media,
+};
+
+/// A module that is in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its length.
+    pub bytes: u64,
+    /// How the image says that it runs; nothing for a WASM artifact.
+    pub execution: Execution,
+}
+
+impl Client {
+    /// Puts the module of an image into `file`, durably and whole or not at all. Parts lie beside it, under its name before the first
+    /// dot, until then; at most `bytes_max` are taken, of a layer and of the module.
+    ///
+    /// # Errors
+    /// When the image is none that runs as WASM, or cannot be had.
+    pub async fn fetch_module(
+        &self,
+        resolved: &Resolved,
+        file: &Path,
+        bytes_max: u64,
+    ) -> Result<Fetched, PullError> {
+        let content = Content::of(&resolved.manifest)
+            .map_err(|source| PullError::Image { image: resolved.image.to_string(), source })?;
+        let (part, execution) = match content {
+            Content::Module(module) => {
+                (resolved.download(module, file, bytes_max).await?, Execution::default())
+            }
+            Content::Archives => resolved.unpack(file, bytes_max).await?,
+        };
+        let bytes = fs::metadata(&part).await.map_err(PullError::Disk)?.len();
+        place(&part, file).await.map_err(PullError::Disk)?;
+        Ok(Fetched { bytes, execution })
+    }
+}
+
+impl Resolved {
+    /// The part that holds the whole of a blob.
+    async fn download(&self, blob: &Descriptor, file: &Path, bytes_max: u64) -> Result<PathBuf, PullError> {
+        if blob.size > bytes_max {
+            return Err(PullError::TooLarge { what: "a layer", bytes: blob.size, bytes_max });
+        }
+        let part = beside(file, &format!("{}.part", blob.digest.hex()));
+        let mut begun = Part::open(&part).await.map_err(PullError::Disk)?;
+        if begun.bytes > blob.size {
+            begun.restart().await.map_err(PullError::Disk)?;
+        }
+        loop {
+            let before = begun.bytes;
+            if before < blob.size {
+                match self.receive(blob, &mut begun).await {
+                    Ok(()) => {}
+                    // What was begun is gone on with for as long as it gets on.
+                    Err(error) if error.is_outage() && begun.bytes > before => continue,
+                    Err(error) => {
+                        begun.file.flush().await.map_err(PullError::Disk)?;
+                        return Err(error);
+                    }
+                }
+            }
+            if begun.bytes < blob.size && begun.bytes > before {
+                continue;
+            }
+            break;
+        }
+        begun.file.flush().await.map_err(PullError::Disk)?;
+        let actual = Digest::from_bytes(begun.hash.finalize().into());
+        if actual != blob.digest {
+            fs::remove_file(&part).await.map_err(PullError::Disk)?;
+            return Err(PullError::OtherDigest { what: "a layer", expected: blob.digest, actual });
+        }
+        begun.file.sync_all().await.map_err(PullError::Disk)?;
+        Ok(part)
+    }
+
+    /// Takes what is missing of a blob, or as much of it as comes.
+    async fn receive(&self, blob: &Descriptor, part: &mut Part) -> Result<(), PullError> {
+        let mut answer = self.session.blob(blob.digest, part.bytes, &self.image).await?;
+        if part.bytes > 0 && !goes_on(&answer, part.bytes) {
+            part.restart().await.map_err(PullError::Disk)?;
+            if answer.status.as_u16() != 200 {
+                answer = self.session.blob(blob.digest, 0, &self.image).await?;
+            }
+        }
+        while let Some(chunk) = answer.chunk().await? {
+            let bytes = part.bytes + chunk.len() as u64;
+            if bytes > blob.size {
+                return Err(PullError::TooLarge { what: "a layer", bytes, bytes_max: blob.size });
+            }
+            part.append(&chunk).await.map_err(PullError::Disk)?;
+        }
+        Ok(())
+    }
+
+    /// The module within an ordinary image, in a part of its own, and how it runs.
+    async fn unpack(&self, file: &Path, bytes_max: u64) -> Result<(PathBuf, Execution), PullError> {
+        let config = self.config().await?;
+        let cannot = |why: String| PullError::Layers { image: self.image.to_string(), why };
+        if !config.platform.is_wasm() {
+            return Err(PullError::Platform {
+                image: self.image.to_string(),
+                offered: config.platform.to_string(),
+                wanted: "wasi/wasm".to_owned(),
+            });
+        }
+        let mut layers = Vec::new();
+        for blob in &self.manifest.layers {
+            let compression = media::compression(&blob.media_type)
+                .ok_or_else(|| cannot(format!("a layer is `{}`", blob.media_type)))?;
+            layers.push(Layer { file: self.download(blob, file, bytes_max).await?, compression });
+        }
+        let unpacked = beside(file, "module.part");
+        let program = config.config.program().map(str::to_owned);
+        let (paths, output) =
+            (layers.iter().map(|layer| layer.file.clone()).collect::<Vec<_>>(), unpacked.clone());
+        let found = spawn_blocking(move || layer::extract(&layers, program.as_deref(), &output, bytes_max))
+            .await
+            .map_err(|error| PullError::Disk(io::Error::other(error)))?;
+        // They are fetched again should the image be, which is seldom.
+        for path in paths {
+            let _ = fs::remove_file(path).await;
+        }
+        found.map_err(|error| cannot(error.to_string()))?;
+        Ok((unpacked, config.config))
+    }
+
+    async fn config(&self) -> Result<ImageConfig, PullError> {
+        let blob = &self.manifest.config;
+        let mut answer = self.session.blob(blob.digest, 0, &self.image).await?;
+        let bytes = answer.whole("the image's config", CONFIG_BYTES_MAX).await?;
+        let actual = Digest::of(&bytes);
+        if actual != blob.digest {
+            return Err(PullError::OtherDigest { what: "the image's config", expected: blob.digest, actual });
+        }
+        serde_json::from_slice(&bytes).map_err(|error| PullError::Layers {
+            image: self.image.to_string(),
+            why: format!("its config is none: {error}"),
+        })
+    }
+}
+
+/// A blob as far as it has come.
+struct Part {
+    file: File,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Part {
+    /// What is there already is read once, for its digest.
+    async fn open(path: &Path) -> io::Result<Self> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).await?;
+        let (mut hash, mut bytes) = (Sha256::new(), 0);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let count = file.read(&mut chunk).await?;
+            if count == 0 {
+                return Ok(Self { file, hash, bytes });
+            }
+            hash.update(&chunk[..count]);
+            bytes += count as u64;
+        }
+    }
+
+    async fn append(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.file.write_all(chunk).await?;
+        self.hash.update(chunk);
+        self.bytes += chunk.len() as u64;
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0).await?;
+        self.file.rewind().await?;
+        self.hash = Sha256::new();
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+/// Whether an answer is the rest of what is there.
+fn goes_on(answer: &Answer, offset: u64) -> bool {
+    let range = answer.headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-')).map(|(start, _)| start);
+    answer.status.as_u16() == 206 && start.is_some_and(|start| start.parse() == Ok(offset))
+}
+
+/// `NAME.` and an end, where `file` is `NAME.` and another.
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.split('.').next().unwrap_or_default();
+    file.with_file_name(format!("{stem}.{end}"))
+}
+
+async fn place(part: &Path, file: &Path) -> io::Result<()> {
+    fs::rename(part, file).await?;
+    match file.parent() {
+        Some(folder) => File::open(folder).await?.sync_all().await,
+        None => Ok(()),
+    }
+}
+
+/// Read and written at a time.
+const CHUNK_BYTES: usize = 64 << 10;

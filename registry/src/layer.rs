@@ -1,0 +1,183 @@
+//! Finds the module in the layers of an ordinary image for WASM.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufReader, Read, Write},
+    path::{Component, Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+use tar::{Archive, EntryType};
+
+use crate::media::Compression;
+
+/// One layer, on disk.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The archive.
+    pub file: PathBuf,
+    /// How it is compressed.
+    pub compression: Compression,
+}
+
+/// Why no module was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// An archive is damaged, or no archive.
+    #[error("a layer cannot be read: {0}")]
+    Archive(#[source] io::Error),
+    /// Too many files, or more content than anybody needs.
+    #[error("a layer unpacks to more than {0}")]
+    TooLarge(String),
+    /// There is no file of that name.
+    #[error("its program `{program}` is not in it; its WASM modules are {found}")]
+    NoProgram {
+        /// What the image starts.
+        program: String,
+        /// What there is.
+        found: String,
+    },
+    /// It says nothing of what it starts.
+    #[error("it names no program, and its WASM modules are {found}")]
+    NotOne {
+        /// What there is.
+        found: String,
+    },
+    /// The disk failed.
+    #[error("failed to write the module: {0}")]
+    Write(#[source] io::Error),
+}
+
+/// Writes the module that an image starts into `output`, durably. Without a `program` it is the only one.
+///
+/// # Errors
+/// When there is none, or too much.
+pub fn extract(
+    layers: &[Layer],
+    program: Option<&str>,
+    output: &Path,
+    bytes_max: u64,
+) -> Result<(), ExtractError> {
+    let files = files(layers)?;
+    let is_module = |path: &&PathBuf| path.extension().is_some_and(|end| end == "wasm");
+    let modules = || files.keys().filter(is_module);
+    let named = || {
+        let named: Vec<_> = modules().take(NAMED_MAX).map(|path| format!("`/{}`", path.display())).collect();
+        if named.is_empty() { "none".to_owned() } else { named.join(", ") }
+    };
+    let path = match program {
+        Some(program) => {
+            let wanted = normal(Path::new(program));
+            let path = wanted.filter(|path| files.contains_key(path));
+            path.ok_or_else(|| ExtractError::NoProgram { program: program.to_owned(), found: named() })?
+        }
+        None => match modules().collect::<Vec<_>>().as_slice() {
+            [only] => (*only).clone(),
+            _ => return Err(ExtractError::NotOne { found: named() }),
+        },
+    };
+    write(&layers[files[&path]], &path, output, bytes_max)
+}
+
+/// Every regular file, and the layer that it is in: later ones hide and remove what is in earlier ones.
+fn files(layers: &[Layer]) -> Result<BTreeMap<PathBuf, usize>, ExtractError> {
+    let mut files = BTreeMap::new();
+    for (number, layer) in layers.iter().enumerate() {
+        let mut added = Vec::new();
+        let mut archive = open(layer)?;
+        for entry in archive.entries().map_err(ExtractError::Archive)? {
+            let entry = entry.map_err(ExtractError::Archive)?;
+            let Some(path) = entry.path().ok().and_then(|path| normal(&path)) else { continue };
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+            if name == OPAQUE {
+                files.retain(|path: &PathBuf, _| !path.starts_with(&folder));
+            } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+                let hidden = folder.join(hidden);
+                files.retain(|path: &PathBuf, _| !path.starts_with(&hidden));
+            } else if entry.header().entry_type() != EntryType::Directory {
+                // Links are no modules, and hide what was in their place.
+                files.remove(&path);
+                if entry.header().entry_type().is_file() {
+                    added.push(path);
+                }
+            }
+            if files.len() + added.len() > FILES_MAX {
+                return Err(ExtractError::TooLarge(format!("{FILES_MAX} files")));
+            }
+        }
+        files.extend(added.into_iter().map(|path| (path, number)));
+    }
+    Ok(files)
+}
+
+fn write(layer: &Layer, wanted: &Path, output: &Path, bytes_max: u64) -> Result<(), ExtractError> {
+    let mut archive = open(layer)?;
+    for entry in archive.entries().map_err(ExtractError::Archive)? {
+        let mut entry = entry.map_err(ExtractError::Archive)?;
+        let is_wanted = entry.path().ok().and_then(|path| normal(&path)).is_some_and(|path| path == wanted);
+        if !is_wanted || !entry.header().entry_type().is_file() {
+            continue;
+        }
+        if entry.size() > bytes_max {
+            return Err(ExtractError::TooLarge(format!("{bytes_max} bytes for a module")));
+        }
+        let mut file = File::create(output).map_err(ExtractError::Write)?;
+        copy(&mut entry, &mut file)?;
+        return file.sync_all().map_err(ExtractError::Write);
+    }
+    Err(ExtractError::Archive(io::ErrorKind::NotFound.into()))
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<(), ExtractError> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match from.read(&mut chunk).map_err(ExtractError::Archive)? {
+            0 => return Ok(()),
+            count => to.write_all(&chunk[..count]).map_err(ExtractError::Write)?,
+        }
+    }
+}
+
+fn open(layer: &Layer) -> Result<Archive<Box<dyn Read>>, ExtractError> {
+    let file = BufReader::new(File::open(&layer.file).map_err(ExtractError::Archive)?);
+    let content: Box<dyn Read> = match layer.compression {
+        Compression::None => Box::new(file),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
+        Compression::Zstd => {
+            let decoder = StreamingDecoder::new(file);
+            Box::new(decoder.map_err(|error| ExtractError::Archive(io::Error::other(error.to_string())))?)
+        }
+    };
+    Ok(Archive::new(Box::new(content.take(UNPACKED_BYTES_MAX))))
+}
+
+/// A path within an image without its root, `None` for one that leads out of it.
+fn normal(path: &Path) -> Option<PathBuf> {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => normal.push(part),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!normal.as_os_str().is_empty()).then_some(normal)
+}
+
+const WHITEOUT: &str = ".wh.";
+const OPAQUE: &str = ".wh..wh..opq";
+/// Files of one image for WASM: what comes with a language's whole library.
+const FILES_MAX: usize = 100_000;
+/// What a layer may unpack to; nothing of it but the module is kept.
+const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+/// Read and written at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Modules that a message names.
+const NAMED_MAX: usize = 5;
+
+#[cfg(test)]
+mod tests;
