@@ -193,13 +193,7 @@ impl View {
         pod.template = intern(&mut self.templates, pod.template);
         pod.affiliation = intern(&mut self.affiliations, pod.affiliation);
         let before = self.remove_pod(key);
-        pod.ready_since = pod.ready_since.map(|since| match &before {
-            Some(before) if before.uid == pod.uid && before.ready_changed_at == pod.ready_changed_at => {
-                before.ready_since.unwrap_or_else(|| since.min(now))
-            }
-            // One that is ahead is from a clock that was put back since, or from another's.
-            _ => since.min(now),
-        });
+        pod.ready_since = pod.ready_since.map(|since| ready_since(since, before.as_deref(), &pod, now));
         if let Some(before) = &before
             && before.assumed
             && before.uid == pod.uid
@@ -495,6 +489,20 @@ fn intern<T: Eq + Hash>(known: &mut HashSet<Arc<T>>, value: Arc<T>) -> Arc<T> {
     }
     known.insert(Arc::clone(&value));
     value
+}
+
+/// Since when a pod counts as ready that says so since then. A time that is still to come is from a clock that was put back meanwhile, or
+/// from another's: nobody waits until it comes.
+fn ready_since(since: Timestamp, before: Option<&PodInfo>, pod: &PodInfo, now: Timestamp) -> Timestamp {
+    match before.filter(|before| before.uid == pod.uid) {
+        Some(before) if before.ready_changed_at == pod.ready_changed_at => {
+            before.ready_since.unwrap_or_else(|| since.min(now))
+        }
+        // It became so just now.
+        Some(_) => since.min(now),
+        None if since > now => Timestamp::MIN,
+        None => since,
+    }
 }
 
 /// Plural of Pod.
