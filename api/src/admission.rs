@@ -17,7 +17,10 @@ use crate::{
     value::{object_mut, text},
 };
 
-pub use self::{priority::PriorityClass, service_account::is_access_volume};
+pub use self::{
+    priority::PriorityClass,
+    service_account::{is_access_volume, is_access_volume_name},
+};
 
 /// What of the cluster decides about a new object; nothing, where nobody looked.
 #[derive(Clone, Debug, Default, PartialEq)]

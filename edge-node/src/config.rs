@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, path::PathBuf};
 
 use dunlin_edge_node_core::{
     address::{BLOCKS, BlockRange, Loopback},
-    pressure::Thresholds,
+    pressure::{EvictionTexts, Thresholds},
 };
 use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use serde::Deserialize;
@@ -94,6 +94,27 @@ pub struct EdgeNodeArgs {
     /// [default: memory.available<5%, at most 100Mi; nodefs.available<10%, at most 1Gi; nodefs.inodesFree<5%; pid.available<5%]
     #[arg(long, env = "DUNLIN_EVICTION_HARD", value_name = "SIGNAL<AMOUNT,...")]
     pub eviction_hard: Option<String>,
+
+    /// Below what the node ends pods if it stays so for the time that --eviction-soft-grace-period gives; the signals are the same
+    /// [default: none]
+    #[arg(long, env = "DUNLIN_EVICTION_SOFT", value_name = "SIGNAL<AMOUNT,...")]
+    pub eviction_soft: Option<String>,
+
+    /// How long each soft threshold may be met before pods are ended, for instance memory.available=1m30s
+    #[arg(long, env = "DUNLIN_EVICTION_SOFT_GRACE_PERIOD", value_name = "SIGNAL=TIME,...")]
+    pub eviction_soft_grace_period: Option<String>,
+
+    /// What there has to be beyond a threshold before the node stops ending pods, for instance nodefs.available=500Mi [default: none]
+    #[arg(long, env = "DUNLIN_EVICTION_MINIMUM_RECLAIM", value_name = "SIGNAL=AMOUNT,...")]
+    pub eviction_minimum_reclaim: Option<String>,
+
+    /// What a pod has to stop by itself when it is ended for a soft threshold, if its own grace is longer, in seconds [default: 0]
+    #[arg(long, env = "DUNLIN_EVICTION_MAX_POD_GRACE_PERIOD", value_name = "SECONDS")]
+    pub eviction_max_pod_grace_period: Option<u32>,
+
+    /// How long the node says that it is short after it was last [default: 5m]
+    #[arg(long, env = "DUNLIN_EVICTION_PRESSURE_TRANSITION_PERIOD", value_name = "TIME")]
+    pub eviction_pressure_transition_period: Option<String>,
 
     /// Blocks of 64 pod addresses in 10.42.0.0/16 that belong to this node, 0 to 1023
     /// [default: 16 blocks chosen by the node's name]
@@ -234,6 +255,15 @@ impl EdgeNodeArgs {
             reserved_memory_mib: self.reserved_memory_mib.or(file.reserved_memory_mib),
             logs_max_mib: self.logs_max_mib.or(file.logs_max_mib),
             eviction_hard: self.eviction_hard.or(file.eviction_hard),
+            eviction_soft: self.eviction_soft.or(file.eviction_soft),
+            eviction_soft_grace_period: self.eviction_soft_grace_period.or(file.eviction_soft_grace_period),
+            eviction_minimum_reclaim: self.eviction_minimum_reclaim.or(file.eviction_minimum_reclaim),
+            eviction_max_pod_grace_period: self
+                .eviction_max_pod_grace_period
+                .or(file.eviction_max_pod_grace_period),
+            eviction_pressure_transition_period: self
+                .eviction_pressure_transition_period
+                .or(file.eviction_pressure_transition_period),
             address_blocks: self.address_blocks.or(file.address_blocks),
             loopback: self.loopback.or(file.loopback),
         }
@@ -284,7 +314,14 @@ impl EdgeNodeArgs {
             let (least, most) = (LOGS_MIB.start(), LOGS_MIB.end());
             problems.list.push(format!("logs max `{mib}` MiB: {least} to {most}"));
         }
-        let thresholds = problems.thresholds(self.eviction_hard.as_deref());
+        let thresholds = problems.thresholds(EvictionTexts {
+            hard: self.eviction_hard.as_deref(),
+            soft: self.eviction_soft.as_deref(),
+            soft_grace: self.eviction_soft_grace_period.as_deref(),
+            minimum_reclaim: self.eviction_minimum_reclaim.as_deref(),
+            max_pod_grace_seconds: self.eviction_max_pod_grace_period.unwrap_or(0),
+            transition: self.eviction_pressure_transition_period.as_deref(),
+        });
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
             (None, file) => file.map(JoinSource::File),
@@ -339,15 +376,11 @@ impl Problems {
     }
 
     /// The thresholds of evictions that were asked for.
-    fn thresholds(&mut self, text: Option<&str>) -> Thresholds {
-        match text.map(str::parse) {
-            None => Thresholds::default(),
-            Some(Ok(thresholds)) => thresholds,
-            Some(Err(error)) => {
-                self.list.push(format!("eviction hard: {error}"));
-                Thresholds::none()
-            }
-        }
+    fn thresholds(&mut self, texts: EvictionTexts<'_>) -> Thresholds {
+        Thresholds::read(texts).unwrap_or_else(|error| {
+            self.list.push(format!("eviction: {error}"));
+            Thresholds::none()
+        })
     }
 
     fn parsed<T>(
@@ -495,7 +528,7 @@ mod tests {
             address_blocks: Some("1020+9".to_owned()),
             loopback: Some(0),
             logs_max_mib: Some(9),
-            eviction_hard: Some("swap<1".to_owned()),
+            eviction_soft: Some("pid.available<7".to_owned()),
             ..EdgeNodeArgs::default()
         };
         let text = args.validate(machine()).unwrap_err().to_string();
@@ -510,7 +543,7 @@ mod tests {
             "1020+9",
             "loopback `0`",
             "`9` MiB",
-            "`swap<1` is no threshold",
+            "grace period must be specified for the soft eviction threshold pid.available",
         ];
         for part in parts {
             assert!(text.contains(part), "{part} is missing in {text}");

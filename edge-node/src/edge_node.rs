@@ -31,6 +31,7 @@ use crate::{
         wall,
     },
     statics::{Folder, ManifestParser, RejectedManifest, Scan},
+    volumes::Volumes,
 };
 
 /// Where a node's guests run.
@@ -151,6 +152,7 @@ impl EdgeNode {
             mode: config.compile,
             target: RunnerTarget::new(runner::target()),
         };
+        let volumes = Volumes::new(&config.state_dir);
         let options = AgentOptions {
             node_name: name.as_str(),
             state_dir: &config.state_dir,
@@ -158,13 +160,14 @@ impl EdgeNode {
             blocks: config.blocks,
             loopback: config.loopback,
             seal,
+            volumes: volumes.clone(),
             thresholds: config.thresholds.clone(),
             codes,
             door: sandbox.door(),
         };
         let (parts, host) = AgentParts::new(options, opened, modules);
         let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
-        let lookout = Lookout { state_dir: config.state_dir.clone() };
+        let lookout = Lookout { state_dir: config.state_dir.clone(), volumes };
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let desk = Desk {
             host: host.clone(),

@@ -24,6 +24,7 @@ pub mod server_time;
 pub mod session;
 mod statics;
 mod usage;
+mod volumes;
 
 pub use self::{
     compiled::CompileMode,

@@ -1,6 +1,7 @@
 //! Looks at what the machine has left, and tells the agent; the core decides what that means.
 //!
-//! A look reads a few small files of the kernel and writes nothing. What pods use is asked only when something is short.
+//! A look reads a few small files of the kernel and writes nothing. What pods use is asked only when something is short, or a
+//! volume has a bound.
 
 use std::{
     fs,
@@ -20,13 +21,15 @@ use dunlin_link::{
 use tokio::{task::spawn_blocking, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::{agent::AgentHost, frames::read_frame};
+use crate::{agent::AgentHost, frames::read_frame, volumes::Volumes};
 
 /// Who looks.
 #[derive(Debug)]
 pub(crate) struct Lookout {
     /// Whose disk counts, and where logs are.
     pub(crate) state_dir: PathBuf,
+    /// What pods keep.
+    pub(crate) volumes: Volumes,
 }
 
 impl Lookout {
@@ -47,6 +50,8 @@ impl Lookout {
                 look.memory = memory_of_containers(&host).await;
                 let logs = self.state_dir.join("logs");
                 look.logs = spawn_blocking(move || bytes_of_logs(&logs)).await.unwrap_or_default();
+                let volumes = self.volumes.clone();
+                look.volumes = spawn_blocking(move || volumes.usage()).await.unwrap_or_default();
             }
             host.looked(look).await;
         }

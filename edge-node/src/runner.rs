@@ -7,6 +7,7 @@
 mod compile;
 mod container;
 mod containers;
+mod files;
 mod in_process;
 mod log;
 mod modules;

@@ -278,6 +278,7 @@ mod tests {
     use dunlin_link::{
         care::PodCare,
         pod::{PodSpec, RestartPolicy},
+        volumes::PodVolumes,
     };
 
     use super::*;
@@ -307,6 +308,7 @@ mod tests {
             spec,
             config: Vec::new(),
             care: PodCare::default(),
+            volumes: PodVolumes::default(),
         };
         Ok(ParsedManifest { pod, object: bytes.to_vec() })
     }

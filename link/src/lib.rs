@@ -34,6 +34,7 @@ pub mod statics;
 pub mod status;
 pub mod stream;
 pub mod usage;
+pub mod volumes;
 
 pub use digest::Digest;
 pub use ids::{BootId, Bytes, ContainerId, MilliCpu, NodeName, PodUid, Revision, UnixMillis};

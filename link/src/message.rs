@@ -13,6 +13,7 @@ use crate::{
     pod::{ConfigObject, PodAssignment},
     sealed::Sealed,
     status::{NodeEvent, NodeFacts, PodStatusReport},
+    volumes::PodVolumes,
 };
 
 /// The protocol versions that this build speaks, lowest and highest.
@@ -186,6 +187,13 @@ pub struct AssignmentCare {
     pub care: Vec<(PodUid, PodCare)>,
 }
 
+/// What files the containers of pods see that follow in the same change; of those only of which there is anything to say. Since version 5.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignmentVolumes {
+    /// By pod.
+    pub volumes: Vec<(PodUid, PodVolumes)>,
+}
+
 /// Completes a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignmentEnd {
@@ -285,6 +293,7 @@ kinds! {
     Resync = 0x0117,
     AssignmentSealed = 0x0118,
     AssignmentCare = 0x0119,
+    AssignmentVolumes = 0x011A,
     StatusBatch = 0x0120,
     StatusAck = 0x0121,
     Events = 0x0122,

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Digest, MilliCpu, PodUid, care::PodCare};
+use crate::{Bytes, Digest, MilliCpu, PodUid, care::PodCare, volumes::PodVolumes};
 
 /// One pod that a node must run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct PodAssignment {
     /// How its containers are looked after. No part of this struct's encoding: it travels, and is stored, beside it.
     #[serde(skip)]
     pub care: PodCare,
+    /// What files its containers see. It travels, and is stored, beside it, too.
+    #[serde(skip)]
+    pub volumes: PodVolumes,
 }
 
 /// The parts of `spec` and `metadata` that a node acts on.

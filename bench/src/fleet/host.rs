@@ -12,6 +12,7 @@ use dunlin_edge_node::session::{Applied, SessionHandle, SessionHost};
 use dunlin_edge_node_core::{
     check::Outcome,
     clock::{Mono, Now},
+    launch::GuestFiles,
     node::{
         ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Prepared, Presence, Told as Heard,
         Unacked,
@@ -180,7 +181,11 @@ impl HollowHost {
             Output::Ask(request) => state.ask(request, now),
             Output::Locate(digest) => state.core.handle_module(digest, Presence::Here, now),
             Output::Prepare(preparation) => {
-                let files = Prepared::Ready { module: String::new(), log: String::new() };
+                let files = Prepared::Ready {
+                    module: String::new(),
+                    log: String::new(),
+                    files: GuestFiles::default(),
+                };
                 state.core.handle_prepared(preparation.run, files, now);
             }
             // Whoever runs nothing finds it well.
@@ -198,6 +203,8 @@ impl HollowHost {
             | Output::Sweep(_)
             | Output::Reclaim(_)
             | Output::DropLogs(_)
+            | Output::Project(_)
+            | Output::Unmount(_)
             | Output::State(_)
             | Output::StaticPods(_)
             | Output::Pods(_)

@@ -28,4 +28,5 @@ mod site;
 mod static_pods;
 mod survival;
 mod torture;
+mod volumes;
 mod writing;

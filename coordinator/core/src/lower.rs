@@ -7,6 +7,7 @@
 mod care;
 mod config;
 mod security;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use dunlin_link::{
         ConfigKind, ConfigRef, Container, ContainerPort, EnvFrom, EnvValue, EnvVar, Image, PodAssignment,
         PodSpec, Protocol, PullPolicy, Resources, RestartPolicy,
     },
+    volumes::PodVolumes,
 };
 use k8s_openapi::{api::core::v1, apimachinery::pkg::api::resource};
 
@@ -47,9 +49,10 @@ pub fn lower(
         containers.into_iter().map(|container| lower_container(container, &refused, resolve)).collect()
     };
     let care = care::pod_care(&spec);
+    let volumes = volumes::pod_volumes(&spec);
     let init_containers = lower_all(spec.init_containers.unwrap_or_default());
     let containers = lower_all(spec.containers);
-    let config = config_refs(init_containers.iter().chain(&containers));
+    let config = config_refs(init_containers.iter().chain(&containers), &volumes);
     Ok(PodAssignment {
         uid: PodUid::new(metadata.uid.unwrap_or_default()),
         namespace: metadata.namespace.unwrap_or_default(),
@@ -73,6 +76,7 @@ pub fn lower(
         name,
         config,
         care,
+        volumes,
     })
 }
 
@@ -191,9 +195,9 @@ fn resources(resources: v1::ResourceRequirements) -> Resources {
     }
 }
 
-/// Every ConfigMap and Secret that the containers name, once, in a fixed order.
-fn config_refs<'a>(containers: impl Iterator<Item = &'a Container>) -> Vec<ConfigRef> {
-    let mut refs = Vec::new();
+/// Every ConfigMap and Secret that containers and volumes name, once, in a fixed order.
+fn config_refs<'a>(containers: impl Iterator<Item = &'a Container>, volumes: &PodVolumes) -> Vec<ConfigRef> {
+    let mut refs: Vec<_> = volumes::config_refs(volumes).collect();
     for container in containers {
         let whole = container.env_from.iter().map(|source| (source.kind, &source.name));
         let keys = container.env.iter().filter_map(|variable| match &variable.value {

@@ -84,7 +84,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// Whether what is missing exists: a container that could do without it must wait for it all the same.
-    const fn is_temporary(&self) -> bool {
+    pub(crate) const fn is_temporary(&self) -> bool {
         matches!(self, Self::ObjectClosed { .. })
     }
 }
@@ -113,8 +113,8 @@ pub fn resolve(
             }
             EnvValue::Field(path) => Some(field::field(assignment, path, around)?),
             EnvValue::Resource { container: of, resource, divisor_milli } => {
-                let of = if of.is_empty() { container } else { container_named(assignment, of)? };
-                Some(field::resource(&of.resources, resource, *divisor_milli, around)?)
+                let of = if of.is_empty() { &container.name } else { of };
+                Some(resource_value(assignment, of, (resource, *divisor_milli), around)?)
             }
         };
         if let Some(value) = value {
@@ -122,6 +122,26 @@ pub fn resolve(
         }
     }
     Ok(variables.list)
+}
+
+/// The value of a pod's field.
+pub(crate) fn field_value(
+    assignment: &PodAssignment,
+    path: &str,
+    around: &Surroundings<'_>,
+) -> Result<String, ConfigError> {
+    field::field(assignment, path, around)
+}
+
+/// The value of a container's resource, in units of so many thousandths.
+pub(crate) fn resource_value(
+    assignment: &PodAssignment,
+    container: &str,
+    (resource, divisor_milli): (&str, u64),
+    around: &Surroundings<'_>,
+) -> Result<String, ConfigError> {
+    let of = container_named(assignment, container)?;
+    field::resource(&of.resources, resource, divisor_milli, around)
 }
 
 /// Variables in order of first mention.
@@ -148,7 +168,7 @@ fn add_all(
     source: &EnvFrom,
     around: &Surroundings<'_>,
 ) -> Result<(), ConfigError> {
-    let object = match object(assignment, source.kind, &source.name, around) {
+    let object = match config_object(assignment, source.kind, &source.name, around) {
         Err(error) if source.optional && !error.is_temporary() => return Ok(()),
         found => found?,
     };
@@ -168,7 +188,7 @@ fn key_value(
     (kind, name, key): (ConfigKind, &String, &String),
     around: &Surroundings<'_>,
 ) -> Result<String, ConfigError> {
-    let object = object(assignment, kind, name, around)?;
+    let object = config_object(assignment, kind, name, around)?;
     object
         .data
         .iter()
@@ -182,7 +202,8 @@ fn key_value(
         })
 }
 
-fn object(
+/// The content of a ConfigMap or Secret that the pod names.
+pub(crate) fn config_object(
     assignment: &PodAssignment,
     kind: ConfigKind,
     name: &str,

@@ -8,7 +8,7 @@ use dunlin_link::{
 use crate::{
     address::PodAddress,
     env::{self, ConfigError, Surroundings, expand::expand},
-    sandbox::{ContainerSpec, Listen, Owner},
+    sandbox::{ContainerSpec, Listen, Mount, Owner},
 };
 
 /// One run of a container, and the files that the shell has for it.
@@ -22,6 +22,17 @@ pub struct Launch {
     pub module: String,
     /// Where its log goes.
     pub log: String,
+    /// What else there is of files.
+    pub files: GuestFiles,
+}
+
+/// The files of a run, as they are on the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuestFiles {
+    /// What the guest sees.
+    pub mounts: Vec<Mount>,
+    /// Where it leaves its last words; `None` where it has no place for them.
+    pub termination_message: Option<String>,
 }
 
 /// What the sandbox needs to start the container.
@@ -53,6 +64,8 @@ pub fn container_spec(
         memory_limit: container.resources.memory_limit,
         cpu_limit: container.resources.cpu_limit,
         listen: listeners(assignment, container, address),
+        mounts: launch.files.mounts,
+        termination_message: launch.files.termination_message,
     })
 }
 

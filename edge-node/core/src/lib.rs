@@ -20,3 +20,4 @@ pub mod pressure;
 pub mod reasons;
 pub mod sandbox;
 pub mod termination;
+pub mod volumes;

@@ -56,9 +56,9 @@ pub use self::{
     log::{LogPlace, WhichRun},
     output::{
         Arrived, ChangeError, ChangeTicket, CheckKey, CheckOrder, Notice, Output, Preparation, Prepared,
-        Presence, RunKey, Told, WriteTicket,
+        Presence, Projecting, RunKey, Told, WriteTicket,
     },
-    pressure::Look,
+    pressure::{Look, VolumeUsage},
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},
     statics::{Origin, static_pod},
     unacked::Unacked,
@@ -145,6 +145,17 @@ struct Entry {
     refusal: Option<(String, String)>,
     /// When the timer that is set for it goes off.
     wakes_at: Option<Mono>,
+    /// What became of its volumes.
+    files: Files,
+}
+
+/// What became of a pod's volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    /// They are there, or may be.
+    Kept,
+    /// They went with its end.
+    Gone,
 }
 
 impl NodeCore {

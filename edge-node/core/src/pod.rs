@@ -259,6 +259,13 @@ impl Pod {
         self.settle(now);
     }
 
+    /// A volume that the container which a [`Command::Create`] asked for needs is not in place; it is tried again later.
+    pub fn handle_not_mounted(&mut self, index: ContainerIndex, message: String, now: Now) {
+        self.push_event(now, index, (Severity::Warning, reasons::FAILED_MOUNT), message);
+        self.worker_mut(index).handle_not_mounted(now.mono);
+        self.settle(now);
+    }
+
     /// The sandbox told a container's state: during its first account, or when it changed.
     pub fn handle_container(
         &mut self,

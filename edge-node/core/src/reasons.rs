@@ -56,8 +56,12 @@ pub const UNSUPPORTED_FIELDS: &str = "UnsupportedFields";
 /// Pod: no address is left in the node's blocks.
 pub const OUT_OF_ADDRESSES: &str = "OutOfaddresses";
 
+/// Event: a volume of a pod cannot be put in place.
+pub const FAILED_MOUNT: &str = "FailedMount";
 /// Pod, and event: the machine was short of something.
 pub const EVICTED: &str = "Evicted";
+/// A node ends pods, or drops what no pod needs, because it is short of something.
+pub const EVICTION_THRESHOLD_MET: &str = "EvictionThresholdMet";
 /// Pod: the machine went down.
 pub const TERMINATED: &str = "Terminated";
 /// Pod: the machine is going down.

@@ -9,7 +9,7 @@ pub mod stream;
 
 use std::{fmt, net::SocketAddr};
 
-use dunlin_link::{Bytes, ContainerId, MilliCpu, UnixMillis};
+use dunlin_link::{Bytes, ContainerId, MilliCpu, UnixMillis, volumes::Access};
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
@@ -155,6 +155,23 @@ pub struct ContainerSpec {
     pub cpu_limit: Option<MilliCpu>,
     /// Addresses for the declared ports, already on the node's machine; a `wasi:http` handler is served on the first.
     pub listen: Vec<Listen>,
+    /// Folders of the machine that the guest sees; no path twice.
+    pub mounts: Vec<Mount>,
+    /// File whose beginning is the message of the end, if the guest wrote it.
+    pub termination_message: Option<String>,
+}
+
+/// A folder of the machine that a guest sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// A folder that no guest has made.
+    pub dir: String,
+    /// What of it: relative, or empty for all of it. Guests may have had their hands in it, so no link on the way is followed.
+    pub inside: String,
+    /// Where the guest sees it; absolute.
+    pub path: String,
+    /// Whether it may change what it sees.
+    pub access: Access,
 }
 
 impl fmt::Debug for ContainerSpec {

@@ -26,6 +26,7 @@ use crate::{
     sandbox::{self, Door, Sandbox},
     session::SessionHandle,
     statics::Scan,
+    volumes::Volumes,
 };
 
 /// An agent that has read its disk and waits for its session and its sandbox.
@@ -37,6 +38,7 @@ pub(crate) struct AgentParts {
     modules: Modules,
     codes: Codes,
     logs: Logs,
+    volumes: Volumes,
     prober: Prober,
     shared: Arc<Shared>,
     inputs: mpsc::Receiver<super::Input>,
@@ -51,6 +53,8 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) blocks: BlockRange,
     pub(crate) loopback: Loopback,
     pub(crate) seal: Arc<Seal>,
+    /// Where its pods' volumes are.
+    pub(crate) volumes: Volumes,
     /// Below which it ends pods.
     pub(crate) thresholds: Thresholds,
     /// Where the code of modules comes from.
@@ -66,7 +70,7 @@ impl AgentParts {
         (local, loaded): (Local, Loaded),
         modules: Modules,
     ) -> (Self, AgentHost) {
-        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, thresholds, codes, door } =
+        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, volumes, thresholds, codes, door } =
             options;
         let clock = Clock::start();
         let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal, thresholds };
@@ -76,7 +80,7 @@ impl AgentParts {
         let prober = Prober::new(door.clone());
         let host = AgentHost::new(sender, Arc::clone(&shared), door);
         let logs = Logs::new(state_dir.join("logs"));
-        (Self { core, clock, local, modules, codes, logs, prober, shared, inputs }, host)
+        (Self { core, clock, local, modules, codes, logs, volumes, prober, shared, inputs }, host)
     }
 
     /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
@@ -109,13 +113,13 @@ impl AgentParts {
         requests: mpsc::Sender<sandbox::Addressed>,
         told: mpsc::Receiver<Told>,
     ) -> (Agent, Ears) {
-        let Self { core, clock, local, modules, codes, logs, prober, shared, inputs } = self;
+        let Self { core, clock, local, modules, codes, logs, volumes, prober, shared, inputs } = self;
         let agent = Agent {
             core,
             clock,
             local,
             modules,
-            clerk: Clerk::new(logs),
+            clerk: Clerk::new(logs, volumes),
             session,
             shared,
             requests: Requests::new(requests),

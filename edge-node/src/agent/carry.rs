@@ -57,9 +57,12 @@ impl Agent {
             Output::Forgotten { uid, pod } => {
                 self.shared.forget(&uid);
                 self.clerk.remove_logs(pod.iter().map(Arc::clone));
+                pod.into_iter().for_each(|pod| self.clerk.unmount(pod));
             }
             Output::Sweep(named) => self.modules.sweep(&named, IDLE_BYTES_MAX),
             Output::Reclaim(named) => self.modules.sweep(&named, 0),
+            Output::Project(projecting) => self.clerk.project(projecting),
+            Output::Unmount(pod) => self.clerk.unmount(pod),
             Output::DropLogs(pod) => self.clerk.remove_logs(std::iter::once(pod)),
             Output::State(state) => self.session.state(*state),
             Output::StartOver => {

@@ -1,4 +1,4 @@
-//! The agent's helper for files: makes room for logs and reads their ends, off the agent's task.
+//! The agent's helper for files: makes room for logs, puts volumes in place and reads the ends of logs, off the agent's task.
 //!
 //! One piece of work at a time: what comes meanwhile is done together next, so that a node that boots with hundreds of pods does not
 //! need hundreds of threads for it.
@@ -6,24 +6,40 @@
 use std::{future, mem, path::PathBuf, sync::Arc};
 
 use dunlin_edge_node_core::{
-    node::{LogPlace, Preparation, Prepared, RunKey, Told},
+    node::{LogPlace, Preparation, Prepared, Projecting, RunKey, Told},
     sandbox::State,
 };
 use dunlin_link::pod::PodAssignment;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::logs::{self, Logs, Room};
+use crate::{
+    logs::{self, Logs, Room},
+    volumes::Volumes,
+};
 
 /// Where logs are, and what is being done about them.
 #[derive(Debug)]
 pub(super) struct Clerk {
     logs: Logs,
-    waiting: Vec<(Preparation, PathBuf)>,
+    volumes: Volumes,
+    /// In the order in which it came, since one piece may undo what another did.
+    waiting: Vec<Work>,
     preparing: Option<Preparing>,
     reading: Option<(Told, JoinHandle<String>)>,
 }
 
-/// Runs whose logs get room now.
+/// One piece of work.
+#[derive(Debug)]
+enum Work {
+    /// A run gets room for its log, and its volumes. With its module.
+    Prepare(Box<Preparation>, PathBuf),
+    /// Files are written anew.
+    Project(Projecting),
+    /// What a pod kept in its volumes goes.
+    Unmount(Arc<PodAssignment>),
+}
+
+/// Runs that are prepared now.
 #[derive(Debug)]
 struct Preparing {
     runs: Vec<RunKey>,
@@ -40,13 +56,23 @@ pub(super) enum Filed {
 }
 
 impl Clerk {
-    pub(super) fn new(logs: Logs) -> Self {
-        Self { logs, waiting: Vec::new(), preparing: None, reading: None }
+    pub(super) fn new(logs: Logs, volumes: Volumes) -> Self {
+        Self { logs, volumes, waiting: Vec::new(), preparing: None, reading: None }
     }
 
     /// Makes room for a run's log with the next [`Clerk::work`].
     pub(super) fn prepare(&mut self, preparation: Preparation, module: PathBuf) {
-        self.waiting.push((preparation, module));
+        self.waiting.push(Work::Prepare(Box::new(preparation), module));
+    }
+
+    /// Writes files anew with the next [`Clerk::work`].
+    pub(super) fn project(&mut self, projecting: Projecting) {
+        self.waiting.push(Work::Project(projecting));
+    }
+
+    /// Removes a pod's volumes with the next [`Clerk::work`].
+    pub(super) fn unmount(&mut self, pod: Arc<PodAssignment>) {
+        self.waiting.push(Work::Unmount(pod));
     }
 
     /// Begins what waits, unless something is being done.
@@ -55,9 +81,9 @@ impl Clerk {
             return;
         }
         let waiting = mem::take(&mut self.waiting);
-        let runs = waiting.iter().map(|(preparation, _)| preparation.run.clone()).collect();
-        let logs = self.logs.clone();
-        let work = move || waiting.into_iter().map(|one| prepare(&logs, one)).collect();
+        let runs = waiting.iter().filter_map(Work::run).cloned().collect();
+        let (logs, volumes) = (self.logs.clone(), self.volumes.clone());
+        let work = move || waiting.into_iter().filter_map(|one| one.done(&logs, &volumes)).collect();
         self.preparing = Some(Preparing { runs, work: spawn_blocking(work) });
     }
 
@@ -115,12 +141,35 @@ impl Clerk {
     }
 }
 
-fn prepare(logs: &Logs, (preparation, module): (Preparation, PathBuf)) -> (RunKey, Prepared) {
-    let Preparation { run, pod, container } = preparation;
+impl Work {
+    /// The run that it is for, which has to hear of it.
+    fn run(&self) -> Option<&RunKey> {
+        match self {
+            Self::Prepare(preparation, _) => Some(&preparation.run),
+            Self::Project(_) | Self::Unmount(_) => None,
+        }
+    }
+
+    fn done(self, logs: &Logs, volumes: &Volumes) -> Option<(RunKey, Prepared)> {
+        match self {
+            Self::Prepare(preparation, module) => return Some(prepare(logs, volumes, *preparation, module)),
+            Self::Project(Projecting { pod, volumes: wanted }) => volumes.project(&pod, &wanted),
+            Self::Unmount(pod) => volumes.remove(&pod),
+        }
+        None
+    }
+}
+
+fn prepare(logs: &Logs, volumes: &Volumes, preparation: Preparation, module: PathBuf) -> (RunKey, Prepared) {
+    let Preparation { run, pod, container, setup } = preparation;
     let prepared = match logs.prepare(&pod, &container, run.attempt) {
-        Ok(Room::Free(log)) => Prepared::Ready {
-            module: module.to_string_lossy().into_owned(),
-            log: log.to_string_lossy().into_owned(),
+        Ok(Room::Free(log)) => match volumes.prepare(&pod, (&container, run.attempt), &setup) {
+            Ok(files) => Prepared::Ready {
+                module: module.to_string_lossy().into_owned(),
+                log: log.to_string_lossy().into_owned(),
+                files,
+            },
+            Err(error) => Prepared::Unmounted(error),
         },
         Ok(Room::Taken(attempt)) => Prepared::Begun { attempt },
         Err(error) => Prepared::Failed(no_room(&error)),

@@ -19,6 +19,7 @@ use dunlin_link::{
     },
     sealed::{Content, SealingPlace},
     status::{ContainerState, NodeResources, PodPhase, PodStatusReport},
+    volumes::PodVolumes,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -37,6 +38,7 @@ use crate::{
     runner::{self, Compiler, LogBounds, OwnCode, RunnerArgs},
     sandbox::{RunnerProcess, Sandbox},
     session::{SessionHandle, SessionHost, sealing_key},
+    volumes::Volumes,
 };
 
 mod streams;
@@ -119,6 +121,7 @@ impl Node {
             blocks: BlockRange::new(0, 1).unwrap(),
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal,
+            volumes: Volumes::new(dir),
             thresholds: Thresholds::none(),
             codes: Codes {
                 session: session.clone(),
@@ -166,7 +169,7 @@ impl Node {
     async fn change(&mut self, fill: impl FnOnce(&mut AssignmentChange)) {
         let mut change = AssignmentChange {
             restore_generation: 0,
-            protocol: 4,
+            protocol: 5,
             base: Some(self.held.revision),
             revision: Revision(self.held.revision.0 + 1),
             upserts: Vec::new(),
@@ -392,7 +395,7 @@ async fn changes_that_do_not_fit_leave_the_state_as_it_was() {
     let applied = node.host().applied();
     let change = |base, revision, state_digest| AssignmentChange {
         restore_generation: 0,
-        protocol: 4,
+        protocol: 5,
         base,
         revision: Revision(revision),
         upserts: Vec::new(),
@@ -516,7 +519,7 @@ impl Node {
         let revision = Revision(self.held.revision.0 + 1);
         let mut change = AssignmentChange {
             restore_generation: 0,
-            protocol: 4,
+            protocol: 5,
             base: Some(self.held.revision),
             revision,
             upserts: vec![(revision, pod)],
@@ -627,6 +630,7 @@ fn assignment(name: &str, restart_policy: RestartPolicy, digest: Digest) -> PodA
         },
         config: Vec::new(),
         care: PodCare::default(),
+        volumes: PodVolumes::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use dunlin_link::{
     codec,
     pod::{ConfigKind, ConfigObject},
     sealed::{Content, Sealed},
+    volumes::PodVolumes,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -55,18 +56,31 @@ pub(super) fn decode_content(
     }
 }
 
-/// The value of a pod. One for whose care nothing is asked is of the first kind, which every version can read.
+/// The value of a pod. One for whose care nothing is asked, or of whose files nothing is said, is of a kind that earlier versions can read.
 pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
-    let care = &record.assignment.care;
-    if care.is_default() { encode(record) } else { encode_as(KIND_WITH_MORE, &(record, care)) }
+    let (care, volumes) = (&record.assignment.care, &record.assignment.volumes);
+    if !volumes.is_default() {
+        encode_as(KIND_WITH_FILES, &(record, care, volumes))
+    } else if care.is_default() {
+        encode(record)
+    } else {
+        encode_as(KIND_WITH_MORE, &(record, care))
+    }
 }
 
 /// The pod of a value.
 pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result<PodRecord, MalformedRecord> {
-    let Some((&KIND_WITH_MORE, body)) = value.split_first() else { return decode(table, key, value) };
-    let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: Some(KIND_WITH_MORE) };
-    let (mut record, care): (PodRecord, PodCare) = codec::decode(body).map_err(malformed)?;
+    let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: value.first().copied() };
+    let (mut record, care, volumes): (PodRecord, PodCare, PodVolumes) = match value.split_first() {
+        Some((&KIND_WITH_FILES, body)) => codec::decode(body).map_err(malformed)?,
+        Some((&KIND_WITH_MORE, body)) => {
+            let (record, care) = codec::decode(body).map_err(malformed)?;
+            (record, care, PodVolumes::default())
+        }
+        _ => return decode(table, key, value),
+    };
     record.assignment.care = care;
+    record.assignment.volumes = volumes;
     Ok(record)
 }
 
@@ -115,6 +129,9 @@ const KIND: u8 = 1;
 /// A record with a second one after it: a pod with its care, a memory with its failure.
 const KIND_WITH_MORE: u8 = 2;
 
+/// A pod with its care and its volumes.
+const KIND_WITH_FILES: u8 = 3;
+
 /// Sealed content; Secrets were of the first kind once.
 const KIND_SEALED: u8 = 2;
 
@@ -124,11 +141,12 @@ mod tests {
     use dunlin_link::{
         PodUid, Revision, UnixMillis,
         pod::{PodAssignment, PodSpec, RestartPolicy},
+        volumes::ContainerFiles,
     };
 
     use super::*;
 
-    fn record(care: PodCare) -> PodRecord {
+    fn record(care: PodCare, volumes: PodVolumes) -> PodRecord {
         let spec = PodSpec {
             labels: Vec::new(),
             annotations: Vec::new(),
@@ -143,7 +161,7 @@ mod tests {
         };
         let (uid, namespace, name) = (PodUid::new("u"), "ns".to_owned(), "p".to_owned());
         let assignment =
-            PodAssignment { uid, namespace, name, generation: 1, spec, config: Vec::new(), care };
+            PodAssignment { uid, namespace, name, generation: 1, spec, config: Vec::new(), care, volumes };
         PodRecord {
             revision: Some(Revision(3)),
             assignment,
@@ -155,10 +173,19 @@ mod tests {
 
     #[test]
     fn what_is_stored_beside_a_record_comes_back_with_it() {
-        for care in [PodCare::default(), PodCare { priority: 7, ..PodCare::default() }] {
-            let (record, is_plain) = (record(care.clone()), care.is_default());
+        let cared = || PodCare { priority: 7, ..PodCare::default() };
+        let files =
+            ContainerFiles { termination_message_path: Some("/t".to_owned()), ..ContainerFiles::default() };
+        let volumes = || PodVolumes { containers: vec![files.clone()], ..PodVolumes::default() };
+        for (care, volumes, kind) in [
+            (PodCare::default(), PodVolumes::default(), KIND),
+            (cared(), PodVolumes::default(), KIND_WITH_MORE),
+            (cared(), volumes(), KIND_WITH_FILES),
+            (PodCare::default(), volumes(), KIND_WITH_FILES),
+        ] {
+            let record = record(care, volumes);
             let value = encode_pod(&record);
-            assert_eq!(value[0] == KIND, is_plain, "earlier versions read what holds nothing new");
+            assert_eq!(value[0], kind, "earlier versions read what holds nothing new");
             assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
         }
         let failure = Failure { reason: "Evicted".to_owned(), message: "m".to_owned() };

@@ -13,6 +13,7 @@ use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, Stop};
 use futures_util::FutureExt as _;
 
 use super::{
+    files::{Folders, last_words, with_last_words},
     log::Logs,
     modules::{ModuleError, Modules},
     tee::Tee,
@@ -65,11 +66,17 @@ async fn run_unguarded(
         // Nothing runs yet that could use its grace.
         () = stop.requested() => return failed(Cause::Stopped, "stopped before it started"),
     };
+    let folders = match Folders::open(&spec.mounts) {
+        Ok(folders) => folders,
+        Err(error) => return failed(Cause::HostError, &error),
+    };
     let output = Arc::new(Tee::new(Arc::clone(&log)));
-    let ended = match program {
+    let words = spec.termination_message.clone();
+    let mut ended = match program {
         Ok(program) => {
             let input = Input::new();
-            let guest = guest(*spec, input.clone(), Arc::clone(&output));
+            let mut guest = guest(*spec, input.clone(), Arc::clone(&output));
+            guest.preopens.clone_from(&folders.preopens);
             let container = parts.host.container(program, guest, stop);
             let live = Live { container: container.clone(), input, output: Arc::clone(&output) };
             container.run(move || started(live)).await
@@ -77,6 +84,9 @@ async fn run_unguarded(
         Err(error @ ModuleError::CannotRun(_)) => failed(Cause::CannotRun, &error.to_string()),
         Err(error @ ModuleError::Host(_)) => failed(Cause::HostError, &error.to_string()),
     };
+    if let Some(path) = words {
+        ended.message = with_last_words(ended.message, &last_words(Path::new(&path)));
+    }
     output.close();
     // Whoever sees the container ended finds all of its output; a disk that hangs does not hold up the news for ever.
     if tokio::time::timeout(LOG_DRAIN_MAX, log.finish()).await.is_err() {
@@ -95,6 +105,7 @@ fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
         memory_bytes_max: spec.memory_limit.map(|bytes| bytes.0),
         cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
         listen: spec.listen.into_iter().map(|listen| listen.address).collect(),
+        preopens: Vec::new(),
     }
 }
 

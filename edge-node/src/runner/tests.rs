@@ -124,6 +124,8 @@ impl Runner {
             memory_limit: Some(Bytes(16 << 20)),
             cpu_limit: None,
             listen: Vec::new(),
+            mounts: Vec::new(),
+            termination_message: None,
         }
     }
 

@@ -59,6 +59,7 @@ fn guest() -> Guest {
         memory_bytes_max: Some(64 << 20),
         cpu_milli_max: None,
         listen: Vec::new(),
+        preopens: Vec::new(),
     }
 }
 

@@ -50,18 +50,20 @@ fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) 
     let entry = run.entry.clone();
     match &run.program.kind {
         Kind::Module(program) => {
-            let mut store = run.parts().module_store(turn, input);
+            let store = run.parts().module_store(turn, input);
             let program = program.clone();
             Box::pin(async move {
+                let mut store = store?;
                 let instance = program.instantiate_async(&mut store).await?;
                 started();
                 in_time(call_core(&mut store, &instance, &entry).await)
             })
         }
         Kind::Command(program) => {
-            let mut store = run.parts().component_store(turn, Some(input));
+            let store = run.parts().component_store(turn, Some(input));
             let program = program.clone();
             Box::pin(async move {
+                let mut store = store?;
                 in_time(match entry {
                     Entry::Main => {
                         let command = program.instantiate_async(&mut store).await?;
@@ -78,9 +80,10 @@ fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) 
             })
         }
         Kind::HttpHandler(program) => {
-            let mut store = run.parts().component_store(turn, Some(input));
+            let store = run.parts().component_store(turn, Some(input));
             let program = program.clone();
             Box::pin(async move {
+                let mut store = store?;
                 let Entry::Function(name) = entry else { unreachable!("handlers are served, not run") };
                 let instance = program.instance_pre().instantiate_async(&mut store).await?;
                 started();

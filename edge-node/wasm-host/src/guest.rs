@@ -1,6 +1,6 @@
 //! What one run of a program is given.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{input::Input, stdio::Output};
 
@@ -23,6 +23,28 @@ pub struct Guest {
     pub cpu_milli_max: Option<u64>,
     /// The only addresses the guest may listen on; an HTTP handler is served on the first.
     pub listen: Vec<SocketAddr>,
+    /// The only folders that the guest sees.
+    pub preopens: Vec<Preopen>,
+}
+
+/// A folder of the machine that a guest sees. It must stay there for as long as the guest runs: each instance opens it anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preopen {
+    /// On the machine.
+    pub dir: PathBuf,
+    /// Where the guest sees it; absolute.
+    pub path: String,
+    /// What the guest may do there.
+    pub access: Access,
+}
+
+/// What a guest may do in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read and change.
+    ReadWrite,
+    /// Read.
+    ReadOnly,
 }
 
 /// A command that runs beside a container's own guest, in its environment and limits.

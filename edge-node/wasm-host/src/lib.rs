@@ -32,7 +32,7 @@ mod tests;
 
 pub use engine::{CompileError, compile};
 pub use entry::ExecError;
-pub use guest::{Exec, Guest, Terminal};
+pub use guest::{Access, Exec, Guest, Preopen, Terminal};
 pub use host::{Command, Container, Host, StartHostError, Usage};
 pub use input::{Input, InputEnded};
 pub use outcome::{Cause, Ended};

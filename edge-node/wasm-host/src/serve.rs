@@ -194,7 +194,13 @@ impl Server {
         answered: oneshot::Sender<Answer>,
     ) -> StatusCode {
         let turn = self.run.turn();
-        let mut store = self.run.parts().component_store(&turn, None);
+        let mut store = match self.run.parts().component_store(&turn, None) {
+            Ok(store) => store,
+            Err(error) => {
+                self.trapped(&error);
+                return StatusCode::INTERNAL_SERVER_ERROR;
+            }
+        };
         let mut http = store.data_mut().http();
         // Fails for a request without a host, which HTTP/1.1 requires.
         let Ok(request) = http.new_incoming_request(Scheme::Http, request) else {

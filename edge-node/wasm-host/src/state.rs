@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use wasmtime::{Engine, Store, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
-    guest::{Guest, Terminal},
+    guest::{Access, Guest, Terminal},
     input::GuestInput,
     memory::{MemoryAccount, StoreLimiter},
     network::{Declared, EgressHooks, may_use},
@@ -63,33 +63,41 @@ impl StoreParts<'_> {
         &self,
         turn: &Arc<Turn>,
         input: Option<&GuestInput>,
-    ) -> Store<ComponentState> {
+    ) -> wasmtime::Result<Store<ComponentState>> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HTTP_FIELDS_BYTES_MAX);
         let limiter = StoreLimiter::new(Arc::clone(self.memory));
-        let wasi = self.wasi(input).build();
+        let wasi = self.wasi(input)?.build();
         let state = ComponentState { wasi, http, hooks: EgressHooks, table, limiter };
         let mut store = Store::new(self.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_max_component_handles(RESOURCES_MAX);
         ask_at_each_tick(&mut store, turn);
-        store
+        Ok(store)
     }
 
     /// A store for a core module of preview 1.
-    pub(crate) fn module_store(&self, turn: &Arc<Turn>, input: &GuestInput) -> Store<ModuleState> {
+    pub(crate) fn module_store(
+        &self,
+        turn: &Arc<Turn>,
+        input: &GuestInput,
+    ) -> wasmtime::Result<Store<ModuleState>> {
         let limiter = StoreLimiter::new(Arc::clone(self.memory));
-        let mut store =
-            Store::new(self.engine, ModuleState { wasi: self.wasi(Some(input)).build_p1(), limiter });
+        let wasi = self.wasi(Some(input))?.build_p1();
+        let mut store = Store::new(self.engine, ModuleState { wasi, limiter });
         store.limiter(|state| &mut state.limiter);
         ask_at_each_tick(&mut store, turn);
-        store
+        Ok(store)
     }
 
-    fn wasi(&self, input: Option<&GuestInput>) -> WasiCtxBuilder {
+    /// What a guest is given of the world.
+    ///
+    /// # Errors
+    /// When a folder that it is to see cannot be opened.
+    fn wasi(&self, input: Option<&GuestInput>) -> wasmtime::Result<WasiCtxBuilder> {
         let terminal = self.terminal;
         let output = |stream| GuestOutput { output: Arc::clone(&self.guest.output), stream, terminal };
         let listen = Arc::clone(self.listen);
@@ -112,7 +120,14 @@ impl StoreParts<'_> {
         if let Some(folder) = &self.guest.working_dir {
             wasi.initial_cwd(folder);
         }
-        wasi
+        for preopen in &self.guest.preopens {
+            let perms = match preopen.access {
+                Access::ReadWrite => FsPerms::ReadWrite,
+                Access::ReadOnly => FsPerms::ReadOnly,
+            };
+            wasi.preopened_dir(&preopen.dir, &preopen.path, perms)?;
+        }
+        Ok(wasi)
     }
 }
 

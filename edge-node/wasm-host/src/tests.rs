@@ -20,6 +20,7 @@ use crate::{Cause, Container, Ended, Guest, Host, Input, LoadError, Output, Prog
 
 mod commands;
 mod exec;
+mod folders;
 mod handlers;
 mod targets;
 
@@ -88,6 +89,7 @@ fn guest() -> Guest {
         memory_bytes_max: None,
         cpu_milli_max: None,
         listen: Vec::new(),
+        preopens: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     limits::{ASSIGNMENT_BYTES_MAX, BATCH_BYTES_SOFT, CONTROL_FRAME_BYTES_MAX},
     message::{
         AssignmentBegin, AssignmentCare, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
-        AssignmentSealed, AssignmentTombstones,
+        AssignmentSealed, AssignmentTombstones, AssignmentVolumes,
     },
     sealed::Content,
     session::{
@@ -21,6 +21,7 @@ use crate::{
         protocol::Protocol,
         sealer::{Divided, Sealer},
     },
+    volumes::PodVolumes,
 };
 
 /// The frames that carry `change`, in order.
@@ -49,6 +50,11 @@ pub(super) fn split(
         let cared = upserts.iter().filter(|(_, pod)| !pod.care.is_default());
         let care = cared.map(|(_, pod)| (pod.uid.clone(), pod.care.clone())).collect();
         frames.extend(batches(care).map(|care| frame::encode(&AssignmentCare { care })));
+    }
+    if protocol.sends(AssignmentVolumes::KIND) {
+        let with_files = upserts.iter().filter(|(_, pod)| !pod.volumes.is_default());
+        let volumes = with_files.map(|(_, pod)| (pod.uid.clone(), pod.volumes.clone())).collect();
+        frames.extend(batches(volumes).map(|volumes| frame::encode(&AssignmentVolumes { volumes })));
     }
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
@@ -85,6 +91,8 @@ pub(super) struct Assembler {
     change: Option<AssignmentChange>,
     /// Of pods that are still to come.
     care: BTreeMap<PodUid, PodCare>,
+    /// Likewise.
+    volumes: BTreeMap<PodUid, PodVolumes>,
     bytes: usize,
 }
 
@@ -94,6 +102,7 @@ impl Assembler {
         kind.0 >= AssignmentBegin::KIND.0 && kind.0 <= AssignmentEnd::KIND.0
             || kind.0 == AssignmentSealed::KIND.0
             || kind.0 == AssignmentCare::KIND.0
+            || kind.0 == AssignmentVolumes::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -111,10 +120,12 @@ impl Assembler {
                 let upserts = frame.decode::<AssignmentPods>()?.upserts.into_iter();
                 change.upserts.extend(upserts.map(|(revision, mut pod)| {
                     pod.care = self.care.remove(&pod.uid).unwrap_or_default();
+                    pod.volumes = self.volumes.remove(&pod.uid).unwrap_or_default();
                     (revision, pod)
                 }));
             }
             AssignmentCare::KIND => self.care.extend(frame.decode::<AssignmentCare>()?.care),
+            AssignmentVolumes::KIND => self.volumes.extend(frame.decode::<AssignmentVolumes>()?.volumes),
             AssignmentTombstones::KIND => {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
             }
@@ -145,6 +156,7 @@ impl Assembler {
         }
         self.bytes = 0;
         self.care.clear();
+        self.volumes.clear();
         self.change = Some(AssignmentChange {
             restore_generation: 0,
             protocol: 0,

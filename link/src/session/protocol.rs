@@ -4,7 +4,7 @@ use crate::{
     compiled::CompiledOpen,
     frame::{Kind, Message},
     health::Health,
-    message::{AssignmentCare, AssignmentSealed, Extension, PROTOCOL_VERSIONS},
+    message::{AssignmentCare, AssignmentSealed, AssignmentVolumes, Extension, PROTOCOL_VERSIONS},
     node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, ExecOpen, LogStreamsOpen},
@@ -75,7 +75,7 @@ const ADDED_IN_3: [u16; 5] =
 const ADDED_IN_4: [u16; 2] = [AssignmentCare::KIND.0, NodeState::KIND.0];
 
 /// What version 4 knows nothing of.
-const ADDED_IN_5: [u16; 1] = [CompiledOpen::KIND.0];
+const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {
@@ -99,8 +99,7 @@ mod tests {
 
     #[test]
     fn older_versions_are_sent_nothing_newer() {
-        let (one, two, three) = (Protocol(1), Protocol(2), Protocol::of(3));
-        let (four, five) = (Protocol::of(4), Protocol::of(5));
+        let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(Protocol);
         for kind in [0x0101, 0x0114, 0x0131] {
             assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
         }

@@ -1,4 +1,4 @@
-//! How pods are looked after travels beside them, and a node that was told of them by an older version is told again.
+//! How pods are looked after, and what files they see, travels beside them, and a node that was told of them by an older version is told again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,13 +9,14 @@ use dunlin_link::{
     frame::{Decoder, Message, encode},
     held::HeldSet,
     limits::NODE_IMAGES_MAX,
-    message::{AssignmentCare, Epoch, Hello, Tunables},
+    message::{AssignmentCare, AssignmentVolumes, Epoch, Hello, Tunables},
     moment::Moment,
     node_state::{NodeImage, NodeState},
     session::{
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
         node::{Applied, NodeConfig, NodeOutput, NodeSession},
     },
+    volumes::PodVolumes,
 };
 
 use crate::{full, samples};
@@ -26,8 +27,10 @@ const WALL: UnixMillis = UnixMillis(0);
 /// One pod that wants to be looked after, and one that does not.
 fn desired() -> Desired {
     let care = full::care().care.remove(0).1;
+    let volumes = full::volumes().volumes.remove(0).1;
     let pods = [(1, care), (2, PodCare::default())].map(|(number, care)| {
         let mut pod = samples::pod(&samples::uid(number), 1, None);
+        pod.volumes = if pod.uid == samples::uid(1) { volumes.clone() } else { PodVolumes::default() };
         pod.care = care;
         (samples::uid(number), AssignedPod { revision: Revision(5), assignment: Arc::new(pod) })
     });
@@ -51,7 +54,7 @@ fn open(
     held: &HeldSet,
     told_by: u16,
     spoken: u16,
-) -> (CoordinatorSession, Option<AssignmentChange>, bool) {
+) -> (CoordinatorSession, Option<AssignmentChange>, [bool; 2]) {
     let config = CoordinatorConfig {
         node: NodeName::new("n1"),
         cluster_id: "c".into(),
@@ -78,22 +81,26 @@ fn open(
         NodeOutput::Commit(change) => Some(change),
         _ => None,
     });
-    (session, change, kinds.contains(&AssignmentCare::KIND))
+    let was_sent = [AssignmentCare::KIND, AssignmentVolumes::KIND].map(|kind| kinds.contains(&kind));
+    (session, change, was_sent)
 }
 
 #[test]
-fn care_comes_with_its_pod_and_with_no_other() {
-    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 4);
+fn care_and_volumes_come_with_their_pod_and_with_no_other() {
+    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 5);
     let change = change.unwrap();
-    assert!(was_sent && change.protocol == 4);
+    assert_eq!((was_sent, change.protocol), ([true, true], 5));
     let expected = desired();
     for (_, pod) in &change.upserts {
         assert_eq!(*pod, *expected.pods[&pod.uid].assignment);
     }
     // An older peer is told nothing of it.
+    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 4);
+    assert_eq!(was_sent, [true, false]);
+    assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.volumes.is_default()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 3);
     let change = change.unwrap();
-    assert!(!was_sent && change.protocol == 3);
+    assert_eq!((was_sent, change.protocol), ([false, false], 3));
     assert!(change.upserts.iter().all(|(_, pod)| pod.care.is_default()));
 }
 
@@ -110,6 +117,8 @@ fn what_an_older_version_told_is_told_again() {
     check(0, 3, false);
     check(3, 4, true);
     check(4, 3, false);
+    check(4, 5, true);
+    check(5, 5, false);
 }
 
 #[test]

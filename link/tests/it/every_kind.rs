@@ -8,8 +8,8 @@ use dunlin_link::{
     join::{JoinRequest, Joined},
     message::{
         AssignmentAck, AssignmentBegin, AssignmentCare, AssignmentEnd, AssignmentForget, AssignmentObjects,
-        AssignmentPods, AssignmentSealed, AssignmentTombstones, Busy, Events, Facts, Hello, Probe, Refused,
-        Renew, Renewed, Resync, StatusAck, StatusBatch, Unsupported, Welcome,
+        AssignmentPods, AssignmentSealed, AssignmentTombstones, AssignmentVolumes, Busy, Events, Facts,
+        Hello, Probe, Refused, Renew, Renewed, Resync, StatusAck, StatusBatch, Unsupported, Welcome,
     },
     node_state::NodeState,
     rpc::{Impersonation, RequestHead, ResponseHead},
@@ -44,6 +44,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         AssignmentObjects,
         AssignmentSealed,
         AssignmentCare,
+        AssignmentVolumes,
         AssignmentEnd,
         AssignmentAck,
         Resync,

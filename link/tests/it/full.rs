@@ -3,6 +3,7 @@
 mod care;
 mod pod;
 mod status;
+mod volumes;
 
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid, Revision, UnixMillis,
@@ -21,6 +22,7 @@ use dunlin_link::{
 pub(crate) use care::care;
 pub(crate) use pod::pods;
 pub(crate) use status::reports;
+pub(crate) use volumes::volumes;
 
 pub(crate) fn node_state() -> NodeState {
     NodeState {

@@ -259,6 +259,11 @@ impl Frames {
         self.add(&full::hello_of_version_four());
     }
 
+    /// A kind that version 5 added.
+    fn version_five(&mut self) {
+        self.add(&full::volumes());
+    }
+
     /// What a client may say before its request.
     fn impersonation(&mut self) {
         let extra = vec![("scopes".into(), "view".into())];

@@ -9,6 +9,7 @@ use dunlin_link::{
         RestartPolicy,
     },
     status::{NodeFacts, NodeResources, PodPhase, PodStatusReport},
+    volumes::PodVolumes,
 };
 
 pub(crate) fn uid(number: u32) -> PodUid {
@@ -34,6 +35,7 @@ pub(crate) fn pod(uid: &PodUid, generation: i64, config: Option<Digest>) -> PodA
             service_account_name: "default".into(),
         },
         care: PodCare::default(),
+        volumes: PodVolumes::default(),
         config: config
             .map(|digest| ConfigRef { kind: ConfigKind::ConfigMap, name: "c".into(), digest: Some(digest) })
             .into_iter()

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use dunlin_edge_node_core::{
     check::Outcome,
+    launch::GuestFiles,
     node::{
         Arrived, ChangeTicket, NodeCore, Notice, Output, Preparation, Prepared, Presence, Unacked,
         WriteTicket,
@@ -290,6 +291,8 @@ impl Node {
             Output::Sweep(_)
             | Output::Reclaim(_)
             | Output::DropLogs(_)
+            | Output::Project(_)
+            | Output::Unmount(_)
             | Output::State(_)
             | Output::StaticPods(_)
             | Output::Pods(_)
@@ -455,7 +458,11 @@ impl Node {
         let last = self.logs.get(&(run.uid.clone(), container)).copied();
         let prepared = match last.filter(|last| *last >= run.attempt) {
             Some(attempt) => Prepared::Begun { attempt },
-            None => Prepared::Ready { module: "module".to_owned(), log: "log".to_owned() },
+            None => Prepared::Ready {
+                module: "module".to_owned(),
+                log: "log".to_owned(),
+                files: GuestFiles::default(),
+            },
         };
         agent.core.handle_prepared(run, prepared, now);
     }

@@ -20,6 +20,7 @@ use dunlin_link::{
     logs::{LogRequest, LogStreams},
     pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
     status::{NodeFacts, NodeResources, PodPhase, PodStatusReport},
+    volumes::PodVolumes,
 };
 use tokio::{io::AsyncRead, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -238,6 +239,7 @@ pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
         },
         config: Vec::new(),
         care: PodCare::default(),
+        volumes: PodVolumes::default(),
     }
 }
 

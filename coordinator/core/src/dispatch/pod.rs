@@ -104,7 +104,12 @@ impl PodShape<'_> {
     /// False when the pod certainly names neither a ConfigMap nor a Secret, told without decoding it.
     pub(super) fn may_name_config(&self) -> bool {
         let spec = self.spec.get();
-        spec.contains("\"envFrom\"") || spec.contains("KeyRef\"")
+        // The volume with a pod's token names a ConfigMap, too, and no node is given that one.
+        let of_token = usize::from(spec.contains(ACCESS_VOLUME));
+        spec.contains("\"envFrom\"")
+            || spec.contains("KeyRef\"")
+            || spec.contains("\"secret\"")
+            || spec.matches("\"configMap\"").count() > of_token
     }
 
     /// Digests that containers run or ran, by image as written.
@@ -131,3 +136,6 @@ impl PodShape<'_> {
         })
     }
 }
+
+/// How the name of the volume with a pod's token begins in JSON.
+const ACCESS_VOLUME: &str = "\"kube-api-access-";

@@ -15,8 +15,10 @@ use dunlin_link::{
 use super::records::Batch;
 use crate::{
     check::{Check, CheckTicket},
+    launch::GuestFiles,
     pod::ContainerIndex,
     sandbox::{Owner, Request, State},
+    volumes::{MountError, Setup, VolumeSetup},
 };
 
 /// Names a change for the answer to it; chosen by the caller.
@@ -70,6 +72,10 @@ pub enum Output {
     Reclaim(BTreeSet<Digest>),
     /// The logs of a pod that was evicted for want of disk go.
     DropLogs(Arc<PodAssignment>),
+    /// What these volumes are made of changed: their files are written anew, where they are.
+    Project(Projecting),
+    /// A pod is over: its volumes go.
+    Unmount(Arc<PodAssignment>),
     /// The node's state as a whole changed.
     State(Box<NodeState>),
     /// Content cannot be opened: have everything sent again.
@@ -117,6 +123,17 @@ pub struct Preparation {
     pub pod: Arc<PodAssignment>,
     /// Its container's name.
     pub container: String,
+    /// What has to be in place for it.
+    pub setup: Setup,
+}
+
+/// Volumes whose files are to be written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projecting {
+    /// Whose.
+    pub pod: Arc<PodAssignment>,
+    /// Each with all of its files.
+    pub volumes: Vec<VolumeSetup>,
 }
 
 /// One run of one container.
@@ -143,7 +160,11 @@ pub enum Prepared {
         module: String,
         /// Where the log goes.
         log: String,
+        /// What else there is of files.
+        files: GuestFiles,
     },
+    /// A volume is not in place.
+    Unmounted(MountError),
     /// There is a log of this run or a later one already: it ran, and was not remembered because agent and sandbox died together.
     Begun {
         /// The latest run that has a log.

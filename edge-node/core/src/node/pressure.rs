@@ -10,6 +10,7 @@ use dunlin_link::{
     pod::PodAssignment,
     status::{EventPod, NodeEvent},
     usage::ContainerUsage,
+    volumes::{Medium, VolumeSource},
 };
 
 use super::{Entry, NodeCore, Output, shutdown::Shutdown};
@@ -30,11 +31,20 @@ pub(super) struct Machine {
     images: Vec<(Digest, u64)>,
     /// Evicted pods whose logs go once they have stopped: the disk is short.
     logs_owed: BTreeSet<PodUid>,
+    /// What is being acted on, and was said to be.
+    relieving: BTreeSet<Signal>,
 }
 
 impl Machine {
     pub(super) fn new(pressures: Pressures) -> Self {
-        Self { pressures, shutdown: None, told: None, images: Vec::new(), logs_owed: BTreeSet::new() }
+        Self {
+            pressures,
+            shutdown: None,
+            told: None,
+            images: Vec::new(),
+            logs_owed: BTreeSet::new(),
+            relieving: BTreeSet::new(),
+        }
     }
 }
 
@@ -47,8 +57,23 @@ pub struct Look {
     pub memory: Vec<ContainerUsage>,
     /// Bytes of disk that each pod's logs take, where it was asked.
     pub logs: Vec<(PodUid, u64)>,
+    /// Bytes that each pod's own volumes take, where it was asked.
+    pub volumes: Vec<VolumeUsage>,
     /// The modules that are here, with their sizes.
     pub modules: Vec<(Digest, u64)>,
+}
+
+/// What a volume takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeUsage {
+    /// Whose.
+    pub uid: PodUid,
+    /// Its name.
+    pub volume: String,
+    /// Of what.
+    pub medium: Medium,
+    /// How much of it.
+    pub bytes: u64,
 }
 
 /// One pod that may have to go.
@@ -61,9 +86,10 @@ struct Candidate {
 }
 
 impl NodeCore {
-    /// Whether a look should tell what pods use: something is short.
+    /// Whether a look should tell what pods use: something is short, or a volume has a bound.
     pub fn wants_usages(&mut self, signals: &Signals, now: Now) -> bool {
         !self.machine.pressures.observe(signals, now.mono).is_empty()
+            || self.pods.values().any(|entry| entry.pod.is_active() && bounds(entry).next().is_some())
     }
 
     /// Takes note of a look at the machine, and acts on what it shows.
@@ -77,6 +103,8 @@ impl NodeCore {
             }
         }
         self.drop_owed_logs();
+        self.hold_volumes_to_their_bounds(&look, now);
+        self.machine.relieving.retain(|signal| short.iter().any(|shortage| shortage.signal == *signal));
         if let Some(shortage) = short.first() {
             self.relieve(shortage, &look, now);
         }
@@ -134,9 +162,17 @@ impl NodeCore {
 
     /// First what no pod needs, then one pod; the next look tells whether that was enough.
     fn relieve(&mut self, shortage: &Shortage, look: &Look, now: Now) {
+        let begins = self.machine.relieving.insert(shortage.signal);
+        if begins {
+            self.desk.tell_of_attempt(shortage.signal, now);
+        }
         if shortage.signal.pressure() == Pressure::Disk {
             let named = self.named_modules();
+            let frees = look.modules.iter().any(|(digest, _)| !named.contains(digest));
             self.desk.outputs.push_back(Output::Reclaim(named));
+            if begins && frees {
+                return;
+            }
         }
         // Guests are no processes: ending one gives no process id back.
         let is_leaving = |entry: &Entry| entry.pod.failure().is_some() && !entry.pod.is_over();
@@ -156,7 +192,7 @@ impl NodeCore {
             )
         });
         let Some(victim) = candidates.into_iter().next() else { return };
-        let Shortage { signal, available, threshold } = *shortage;
+        let Shortage { signal, available, threshold, pod_grace_ms } = *shortage;
         let message = format!(
             "The node was low on resource: {}. Threshold quantity: {}, available: {}. {}",
             signal.resource(),
@@ -167,10 +203,25 @@ impl NodeCore {
         if signal.pressure() == Pressure::Disk {
             self.machine.logs_owed.insert(victim.uid.clone());
         }
-        self.evict(&victim.uid, message, now);
+        self.evict(&victim.uid, message, pod_grace_ms, now);
     }
 
-    fn evict(&mut self, uid: &PodUid, message: String, now: Now) {
+    /// Ends pods whose volumes take more than they may.
+    fn hold_volumes_to_their_bounds(&mut self, look: &Look, now: Now) {
+        for used in &look.volumes {
+            let Some(entry) = self.pods.get(&used.uid).filter(|entry| entry.pod.is_active()) else {
+                continue;
+            };
+            let bound = bounds(entry).find(|(name, bound)| *name == used.volume && used.bytes > *bound);
+            if let Some((name, bound)) = bound {
+                let bound = binary(bound);
+                let message = format!("Usage of EmptyDir volume \"{name}\" exceeds the limit \"{bound}\". ");
+                self.evict(&used.uid, message, BOUND_GRACE_MS, now);
+            }
+        }
+    }
+
+    fn evict(&mut self, uid: &PodUid, message: String, grace_ms: u64, now: Now) {
         let Some(entry) = self.pods.get(uid) else { return };
         let pod = event_pod(entry.pod.assignment());
         let event = NodeEvent {
@@ -182,7 +233,7 @@ impl NodeCore {
         };
         self.desk.outputs.push_back(Output::Event(event));
         let failure = Failure { reason: reasons::EVICTED.to_owned(), message };
-        self.with_pod(uid, now, |pod, now| pod.handle_failure(failure, EVICTION_GRACE_MS, now));
+        self.with_pod(uid, now, |pod, now| pod.handle_failure(failure, grace_ms, now));
     }
 
     /// The logs of pods that were evicted for want of disk go when the pods have stopped.
@@ -237,6 +288,16 @@ enum Held {
 }
 
 impl super::Desk {
+    fn tell_of_attempt(&mut self, signal: Signal, now: Now) {
+        self.outputs.push_back(Output::Event(NodeEvent {
+            pod: None,
+            warning: true,
+            reason: reasons::EVICTION_THRESHOLD_MET.to_owned(),
+            message: format!("Attempting to reclaim {}", signal.resource()),
+            at: now.wall,
+        }));
+    }
+
     fn tell_of_pressure(&mut self, pressure: Pressure, held: Held, now: Now) {
         let reason = match (pressure, held) {
             (Pressure::Memory, Held::Begins) => "NodeHasInsufficientMemory",
@@ -262,7 +323,9 @@ fn candidate(entry: &Entry, signal: Signal, look: &Look) -> Option<Candidate> {
     }
     let uid = pod.uid().clone();
     if signal != Signal::Memory {
-        let usage = look.logs.iter().find(|(of, _)| *of == uid).map_or(0, |(_, bytes)| *bytes);
+        let logs = look.logs.iter().find(|(of, _)| *of == uid).map_or(0, |(_, bytes)| *bytes);
+        let volumes = look.volumes.iter().filter(|used| used.uid == uid && used.medium == Medium::Disk);
+        let usage = volumes.map(|used| used.bytes).sum::<u64>().saturating_add(logs);
         return Some(Candidate { uid, priority, usage, request: 0, containers: String::new() });
     }
     let (mut usage, mut request, mut containers) = (0_u64, 0_u64, String::new());
@@ -284,6 +347,14 @@ fn candidate(entry: &Entry, signal: Signal, look: &Look) -> Option<Candidate> {
     Some(Candidate { uid, priority, usage, request, containers })
 }
 
+/// The volumes of a pod that have a bound, with it.
+fn bounds(entry: &Entry) -> impl Iterator<Item = (&str, u64)> {
+    entry.pod.assignment().volumes.volumes.iter().filter_map(|volume| match &volume.source {
+        VolumeSource::EmptyDir { size_limit, .. } => Some((volume.name.as_str(), size_limit.as_ref()?.0)),
+        VolumeSource::HostPath { .. } | VolumeSource::Projected { .. } => None,
+    })
+}
+
 fn event_pod(pod: &PodAssignment) -> EventPod {
     EventPod {
         uid: pod.uid.clone(),
@@ -299,8 +370,8 @@ fn is_best_effort(pod: &PodAssignment) -> bool {
     all.all(|container| container.resources == dunlin_link::pod::Resources::default())
 }
 
-/// What a pod has to stop by itself when the machine is short: the kubelet's number for hard thresholds.
-const EVICTION_GRACE_MS: u64 = 1_000;
+/// What a pod has to stop by itself when its volumes take more than they may: the kubelet's number.
+const BOUND_GRACE_MS: u64 = 1_000;
 
 /// Pods of at least this priority are never evicted by their node: those of the system's own classes.
 pub(super) const CRITICAL_PRIORITY: i32 = 2_000_000_000;

@@ -12,7 +12,7 @@ use dunlin_link::{
 };
 
 use super::{
-    Entry, Loaded, NodeCore, NodeSelf, Notice, Origin, Output, PodRecord,
+    Entry, Files, Loaded, NodeCore, NodeSelf, Notice, Origin, Output, PodRecord,
     change::{Plan, stopped_report},
     sandbox::Knowledge,
 };
@@ -130,6 +130,7 @@ impl NodeCore {
             entry.revision = record.revision;
             let assignment = Arc::new(record.assignment);
             self.with_pod(&uid, now, |pod, now| pod.handle_assignment(assignment, now));
+            self.project_anew(&uid);
             return;
         }
         self.admit_record(record, Origin::Assigned, now);
@@ -235,7 +236,7 @@ impl NodeSelf {
                 Pod::refused(assignment, place, &refused, self.sequence(), now)
             }
         };
-        Entry { pod, origin, revision, refusal, wakes_at: None }
+        Entry { pod, origin, revision, refusal, wakes_at: None, files: Files::Kept }
     }
 
     /// Where this start's sequences begin: above all of an earlier start, without a write for each report.

@@ -69,6 +69,9 @@ pub fn static_pod(mut pod: PodAssignment, file: &str, node: &str) -> PodAssignme
         // Beside the rest, so that manifests which ask for nothing keep the uids that they had.
         content.extend(codec::encode(&pod.care));
     }
+    if !pod.volumes.is_default() {
+        content.extend(codec::encode(&pod.volumes));
+    }
     let content = Digest::of(&content).hex();
     let uid = &content[..UID_HEX];
     let known = |name: &String| [CONFIG_SOURCE, CONFIG_HASH].contains(&name.as_str());

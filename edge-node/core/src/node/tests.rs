@@ -2,12 +2,13 @@
 
 mod harness;
 mod machine;
+mod volumes;
 
 use dunlin_link::{Digest, Revision, status::PodPhase};
 
 use self::harness::{Node, uid};
 use super::{ChangeError, Output, Prepared};
-use crate::sandbox::ExitCause;
+use crate::{launch::GuestFiles, sandbox::ExitCause};
 
 #[test]
 fn a_change_is_acted_on_once_durable_and_comes_back_after_a_crash() {
@@ -328,7 +329,8 @@ fn an_answer_that_comes_too_late_starts_nothing() {
     let held = std::mem::take(&mut node.held_preparations);
     assert_eq!(held.len(), 1);
     for preparation in held {
-        let ready = Prepared::Ready { module: "m".to_owned(), log: "l".to_owned() };
+        let ready =
+            Prepared::Ready { module: "m".to_owned(), log: "l".to_owned(), files: GuestFiles::default() };
         node.core.handle_prepared(preparation.run, ready, node.now);
     }
     node.carry();

@@ -10,17 +10,18 @@ use std::{
 use dunlin_link::{ContainerId, Digest, PodUid};
 
 use super::{
-    Arrived, CheckKey, CheckOrder, Desk, Entry, NodeCore, Notice, Output, Preparation, Prepared, Presence,
-    RunKey,
+    Arrived, CheckKey, CheckOrder, Desk, Entry, Files, NodeCore, Notice, Output, Preparation, Prepared,
+    Presence, Projecting, RunKey,
 };
 use crate::{
     check::Outcome,
     clock::Now,
     content::NoContent,
     env::Surroundings,
-    launch::{Launch, container_spec},
+    launch::{GuestFiles, Launch, container_spec},
     pod::{Command, ContainerIndex, Fetch, Pod, Pulled},
     sandbox::Request,
+    volumes,
 };
 
 /// Containers that wait for a module.
@@ -84,7 +85,12 @@ impl NodeCore {
         let desk = &mut self.desk;
         let turn = AssertUnwindSafe(|| {
             match prepared {
-                Prepared::Ready { module, log } => desk.start(&mut entry.pod, &run, (module, log), now),
+                Prepared::Ready { module, log, files } => {
+                    desk.start(&mut entry.pod, &run, (module, log, files), now);
+                }
+                Prepared::Unmounted(error) => {
+                    entry.pod.handle_not_mounted(run.container, error.to_string(), now);
+                }
                 Prepared::Begun { attempt } => {
                     desk.runs_recovered += 1;
                     entry.pod.handle_begun(run.container, attempt, now);
@@ -126,6 +132,13 @@ impl NodeCore {
         }
     }
 
+    /// Has the files of a pod's volumes follow what they are made of.
+    pub(super) fn project_anew(&mut self, uid: &PodUid) {
+        if let Some(entry) = self.pods.get(uid).filter(|entry| entry.files == Files::Kept) {
+            self.desk.project(&entry.pod);
+        }
+    }
+
     /// Answers a container, unless it wants another module by now.
     fn answer_pull(
         &mut self,
@@ -142,11 +155,22 @@ impl NodeCore {
     }
 }
 
+/// A run that is to be put together.
+struct RunOf {
+    container: ContainerIndex,
+    id: ContainerId,
+    attempt: u32,
+}
+
 impl Desk {
     /// Does all that a pod asks for, then tells what became of it.
     fn turn(&mut self, entry: &mut Entry, now: Now) {
         while let Some(command) = entry.pod.poll_command() {
-            self.obey(entry, command);
+            self.obey(entry, command, now);
+        }
+        if entry.pod.is_over() && entry.files == Files::Kept {
+            entry.files = Files::Gone;
+            self.outputs.push_back(Output::Unmount(Arc::clone(entry.pod.assignment())));
         }
         let uid = entry.pod.uid();
         self.to_remember.add(uid, entry.pod.recording(now), now.mono);
@@ -167,8 +191,8 @@ impl Desk {
         entry.wakes_at = wakes_at;
     }
 
-    fn obey(&mut self, entry: &Entry, command: Command) {
-        let pod = &entry.pod;
+    fn obey(&mut self, entry: &mut Entry, command: Command, now: Now) {
+        let pod = &mut entry.pod;
         match command {
             Command::Pull { container, digest, fetch } => {
                 let pulling = self.pulls.entry(digest).or_default();
@@ -177,7 +201,10 @@ impl Desk {
                 }
                 pulling.asking.push((pod.uid().clone(), container, fetch));
             }
-            Command::Create { container, id, attempt } => self.prepare(pod, container, id, attempt),
+            Command::Create { container, id, attempt } => {
+                entry.files = Files::Kept;
+                self.prepare(pod, RunOf { container, id, attempt }, now);
+            }
             Command::Stop { id, grace_ms } => self.ask(Request::Stop { id, grace_ms }),
             Command::Check { container, id, ticket, check } => {
                 let key = CheckKey { uid: pod.uid().clone(), container, ticket };
@@ -193,19 +220,56 @@ impl Desk {
         }
     }
 
-    fn prepare(&mut self, pod: &Pod, container: ContainerIndex, id: ContainerId, attempt: u32) {
+    fn prepare(&mut self, pod: &mut Pod, RunOf { container, id, attempt }: RunOf, now: Now) {
         let declared = pod.container(container);
-        self.outputs.push_back(Output::Prepare(Preparation {
-            run: RunKey { uid: pod.uid().clone(), container, id, attempt, module: declared.image.digest },
-            pod: Arc::clone(pod.assignment()),
-            container: declared.name.clone(),
-        }));
+        let (module, name) = (declared.image.digest, declared.name.clone());
+        let setup = self
+            .with_surroundings(pod, |around| volumes::setup(pod.assignment(), (container, declared), around));
+        match setup {
+            Ok(setup) => self.outputs.push_back(Output::Prepare(Preparation {
+                run: RunKey { uid: pod.uid().clone(), container, id, attempt, module },
+                pod: Arc::clone(pod.assignment()),
+                container: name,
+                setup,
+            })),
+            Err(error) => pod.handle_not_mounted(container, error.to_string(), now),
+        }
     }
 
-    fn start(&mut self, pod: &mut Pod, run: &RunKey, (module, log): (String, String), now: Now) {
-        let assignment = Arc::clone(pod.assignment());
-        let place = pod.place();
-        let pod_ip = place.address.slot.map(|slot| slot.pod_ip().to_string());
+    fn start(
+        &mut self,
+        pod: &mut Pod,
+        run: &RunKey,
+        (module, log, files): (String, String, GuestFiles),
+        now: Now,
+    ) {
+        let launch = Launch { id: run.id.clone(), attempt: run.attempt, module, log, files };
+        let spec = self.with_surroundings(pod, |around| {
+            let place = &pod.place().address;
+            container_spec(pod.assignment(), pod.container(run.container), launch, place, around)
+        });
+        match spec {
+            Ok(spec) => {
+                self.ask(Request::Start(Box::new(spec)));
+                pod.handle_created(run.container, run.id.clone(), now);
+            }
+            Err(error) => pod.handle_config_error(run.container, error.to_string(), now),
+        }
+    }
+
+    /// Has files written anew that are made of what may have changed.
+    pub(super) fn project(&mut self, pod: &Pod) {
+        let volumes =
+            self.with_surroundings(pod, |around| volumes::projected_volumes(pod.assignment(), around));
+        if !volumes.is_empty() {
+            let pod = Arc::clone(pod.assignment());
+            self.outputs.push_back(Output::Project(Projecting { pod, volumes }));
+        }
+    }
+
+    /// Answers what needs to know where a pod is, and what it names.
+    fn with_surroundings<T>(&mut self, pod: &Pod, ask: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        let pod_ip = pod.place().address.slot.map(|slot| slot.pod_ip().to_string());
         // Opened once for a container, however many variables come from it, and only for as long as it takes to create it.
         let opened = RefCell::new(BTreeMap::new());
         let objects =
@@ -217,18 +281,11 @@ impl Desk {
             allocatable: self.node.facts.allocatable,
             objects: &objects,
         };
-        let launch = Launch { id: run.id.clone(), attempt: run.attempt, module, log };
-        let spec = container_spec(&assignment, pod.container(run.container), launch, &place.address, &around);
-        match spec {
-            Ok(spec) => {
-                self.ask(Request::Start(Box::new(spec)));
-                pod.handle_created(run.container, run.id.clone(), now);
-            }
-            Err(error) => pod.handle_config_error(run.container, error.to_string(), now),
-        }
+        let answer = ask(&around);
         let closed =
             opened.into_inner().into_iter().filter(|(_, content)| content == &Err(NoContent::Closed));
         self.give_up(closed.map(|(id, _)| id).collect());
+        answer
     }
 
     /// Takes content out of use that cannot be opened, and asks for it again unless that was done already.

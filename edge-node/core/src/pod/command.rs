@@ -20,7 +20,7 @@ pub enum Command {
         /// Whether it may come from the coordinator.
         fetch: Fetch,
     },
-    /// Put a container together and have the sandbox start it; answered by `handle_created`, `handle_begun` or
+    /// Put a container together and have the sandbox start it; answered by `handle_created`, `handle_begun`, `handle_not_mounted` or
     /// `handle_config_error`, if the pod still awaits it.
     Create {
         /// Which container.

@@ -10,7 +10,7 @@ use dunlin_link::{
 use super::{
     Command, ContainerIndex, Deletion, InPending, Pod, Severity, Stage,
     asking::Asking,
-    worker::{Next, Pull, Run, Then, Worker},
+    worker::{Create, Next, Pull, Run, Then, Worker},
 };
 use crate::{
     clock::{Mono, Now},
@@ -211,6 +211,10 @@ impl Pod {
                 self.worker_mut(index).run = Run::Pulling(Pull::BackOff { message, retry_at });
             }
             Run::Pulling(Pull::BackOff { retry_at, .. }) if retry_at <= now.mono => self.pull(index, now),
+            Run::Creating(Create::Unmounted { retry_at }) if retry_at <= now.mono => {
+                self.worker_mut(index).run = Run::Pending;
+                self.pull(index, now);
+            }
             Run::Terminated { next: Next::Retry { at, .. } | Next::BackOff { at, .. }, how }
                 if at <= now.mono =>
             {

@@ -4,6 +4,7 @@ use dunlin_link::{
     Digest, PodUid,
     care::PodCare,
     pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
+    volumes::PodVolumes,
 };
 
 /// A container of a known image.
@@ -50,5 +51,6 @@ pub(crate) fn pod(containers: Vec<Container>) -> PodAssignment {
         },
         config: Vec::new(),
         care: PodCare::default(),
+        volumes: PodVolumes::default(),
     }
 }

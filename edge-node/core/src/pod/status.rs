@@ -89,7 +89,11 @@ impl Pod {
 
     fn container_status(&self, index: ContainerIndex) -> ContainerStatus {
         let (container, worker) = (self.container(index), self.worker(index));
-        let (state, last_state) = self.state(index);
+        let (mut state, mut last_state) = self.state(index);
+        if let ContainerState::Terminated(end) = &mut state {
+            self.shorten(end);
+        }
+        last_state.iter_mut().for_each(|end| self.shorten(end));
         let running = matches!(state, ContainerState::Running { .. });
         let completed = matches!(&state, ContainerState::Terminated(end) if end.exit_code == 0);
         let is_plain_init = self.is_init(index) && !self.is_sidecar(index);
@@ -107,6 +111,12 @@ impl Pod {
             state,
             last_state,
         }
+    }
+
+    /// Holds last words to the share of a container, so that those of many do not make a status that is too large.
+    fn shorten(&self, end: &mut Terminated) {
+        let share = MESSAGES_BYTES_MAX / self.workers.len().max(1);
+        end.message.truncate(end.message.floor_char_boundary(share));
     }
 
     /// State and last state.
@@ -161,3 +171,6 @@ impl Pod {
         if self.init_count() > 0 { reasons::POD_INITIALIZING } else { reasons::CONTAINER_CREATING }
     }
 }
+
+/// What the messages of a pod's ended containers may take together; the kubelet's number.
+const MESSAGES_BYTES_MAX: usize = 12 << 10;

@@ -28,6 +28,8 @@ pub(super) struct Worker {
     pub(super) asking: Asking,
     pub(super) crashes: Backoff,
     pub(super) pulls: Backoff,
+    /// How often in a row volumes were not in place.
+    mounts_failed: u32,
 }
 
 /// One run. States only move down this list; a new run is a new value.
@@ -68,6 +70,8 @@ pub(super) enum Create {
     Asked,
     /// Impossible with this configuration; a changed assignment tries again.
     Failed(String),
+    /// A volume is not in place.
+    Unmounted { retry_at: Mono },
 }
 
 /// How far the order to stop has come.
@@ -144,6 +148,9 @@ impl Worker {
     pub(super) fn advance(&mut self, to: Run) -> bool {
         let forward = to.rank() > self.run.rank();
         if forward {
+            if to.has_begun() {
+                self.mounts_failed = 0;
+            }
             self.run = to;
         }
         forward
@@ -170,7 +177,7 @@ impl Worker {
     pub(super) fn handle_changed_definition(&mut self) {
         match &self.run {
             Run::Pulling(Pull::Failed { .. } | Pull::BackOff { .. }) => self.run = Run::Pending,
-            Run::Creating(Create::Failed(_)) => self.run = Run::Pending,
+            Run::Creating(Create::Failed(_) | Create::Unmounted { .. }) => self.run = Run::Pending,
             _ => {}
         }
     }
@@ -193,6 +200,16 @@ impl Worker {
     pub(super) fn handle_config_error(&mut self, message: String) {
         if let Run::Creating(create) = &mut self.run {
             *create = Create::Failed(message);
+        }
+    }
+
+    /// A volume was not in place.
+    pub(super) fn handle_not_mounted(&mut self, now: Mono) {
+        if let Run::Creating(create) = &mut self.run {
+            let delay_ms =
+                (MOUNT_RETRY_MS << self.mounts_failed.min(MOUNT_DOUBLINGS_MAX)).min(MOUNT_RETRY_MS_MAX);
+            self.mounts_failed += 1;
+            *create = Create::Unmounted { retry_at: now.plus_millis(delay_ms) };
         }
     }
 
@@ -219,6 +236,7 @@ impl Worker {
         match &self.run {
             Run::Pulling(Pull::Failed { shown_until, retry_at: Some(_), .. }) => Some(*shown_until),
             Run::Pulling(Pull::BackOff { retry_at, .. }) => Some(*retry_at),
+            Run::Creating(Create::Unmounted { retry_at }) => Some(*retry_at),
             Run::Terminated { next: Next::Retry { shown_until, at, .. }, .. } => Some(*shown_until.min(at)),
             Run::Terminated { next: Next::BackOff { at, .. }, .. } => Some(*at),
             _ => None,
@@ -265,6 +283,15 @@ impl Run {
         }
     }
 }
+
+/// How long after the first failure volumes are tried again; doubles, as the kubelet's does.
+const MOUNT_RETRY_MS: u64 = 500;
+
+/// After so many doublings the delay is beyond its bound.
+const MOUNT_DOUBLINGS_MAX: u32 = 8;
+
+/// The longest such delay.
+const MOUNT_RETRY_MS_MAX: u64 = 122_000;
 
 /// Rank from which a run has begun.
 const STARTING: u8 = 3;

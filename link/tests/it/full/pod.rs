@@ -7,6 +7,7 @@ use dunlin_link::{
         ConfigKind, ConfigRef, Container, ContainerPort, EnvFrom, EnvValue, EnvVar, Image, PodAssignment,
         PodSpec, Protocol, PullPolicy, Resources, RestartPolicy,
     },
+    volumes::PodVolumes,
 };
 
 /// A pod for each policy of restarts.
@@ -35,6 +36,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
             service_account_name: "sa".into(),
         },
         care: PodCare::default(),
+        volumes: PodVolumes::default(),
         config: vec![
             config(ConfigKind::ConfigMap, "m", Some(Digest::from_bytes([6; 32]))),
             config(ConfigKind::Secret, "s", None),

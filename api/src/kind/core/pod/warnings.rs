@@ -47,14 +47,19 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
 /// file system, so `runAsNonRoot`, `readOnlyRootFilesystem`, dropped capabilities and the runtime's default profiles hold by
 /// themselves. What would give it something, or asks for a particular user or profile, is ignored.
 const UNSUPPORTED: &[&str] = &[
-    "spec.volumes[]",
+    "spec.volumes[].awsElasticBlockStore|azureDisk|azureFile|cephfs|cinder|csi|ephemeral|fc|flexVolume|flocker|gcePersistentDisk|\
+     gitRepo|glusterfs|image|iscsi|nfs|persistentVolumeClaim|photonPersistentDisk|portworxVolume|quobyte|rbd|scaleIO|storageos|\
+     vsphereVolume",
+    "spec.volumes[].emptyDir.medium",
+    "spec.volumes[].projected.sources[].clusterTrustBundle|podCertificate|serviceAccountToken",
     "spec.ephemeralContainers[]",
     "spec.securityContext.fsGroup|fsGroupChangePolicy|runAsGroup|runAsUser|seLinuxChangePolicy|seLinuxOptions|\
      supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
     "spec.securityContext.appArmorProfile|seccompProfile.type",
     "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|imagePullSecrets|os|\
      resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
-    "spec.containers|initContainers[].volumeMounts|volumeDevices|resizePolicy|terminationMessagePath",
+    "spec.containers|initContainers[].volumeDevices|resizePolicy",
+    "spec.containers|initContainers[].volumeMounts[].mountPropagation|recursiveReadOnly",
     "spec.containers|initContainers[].lifecycle.stopSignal",
     "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
     "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|privileged|procMount|runAsGroup|runAsUser|\
@@ -69,7 +74,10 @@ const UNSUPPORTED: &[&str] = &[
 /// Values that ask for what happens anyway.
 const HARMLESS: &[(&str, &str)] = &[
     ("dnsPolicy", "ClusterFirst"),
-    ("terminationMessagePath", "/dev/termination-log"),
+    ("medium", "Memory"),
+    ("mountPropagation", "None"),
+    ("recursiveReadOnly", "Disabled"),
+    ("recursiveReadOnly", "IfPossible"),
     ("procMount", "Default"),
     ("type", "RuntimeDefault"),
 ];
@@ -291,17 +299,28 @@ mod tests {
     fn fields_without_effect_are_named() {
         let pod = json!({"spec": {
             "containers": [
-                {"name": "a", "volumeMounts": [{"name": "v"}], "securityContext": {"runAsUser": 7}, "tty": true, "stdin": true},
-                {"name": "b", "terminationMessagePath": "/dev/termination-log", "env": [{"name": "x"}]},
+                {
+                    "name": "a", "securityContext": {"runAsUser": 7}, "tty": true, "stdin": true,
+                    "volumeMounts": [{"name": "v", "mountPropagation": "None"}, {"name": "c", "mountPropagation": "HostToContainer"}],
+                },
+                {"name": "b", "terminationMessagePath": "/x", "env": [{"name": "x"}]},
             ],
             "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "nodeSelector": {"a": "b"},
-            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumes": [
+                {"name": "v", "emptyDir": {"medium": "Memory"}},
+                {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
+                {"name": "h", "emptyDir": {"medium": "HugePages"}},
+                {"name": "p", "projected": {"sources": [{"configMap": {"name": "m"}}, {"serviceAccountToken": {"path": "t"}}]}},
+                {"name": "kube-api-access-x", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+            ],
             "affinity": {"nodeAffinity": {"x": 1}, "podAffinity": {"y": 1}}, "topologySpreadConstraints": [{}],
         }});
         let expected = [
-            "spec.volumes[0]",
+            "spec.volumes[1].persistentVolumeClaim",
+            "spec.volumes[2].emptyDir.medium",
+            "spec.volumes[3].projected.sources[1].serviceAccountToken",
             "spec.hostNetwork",
-            "spec.containers[0].volumeMounts",
+            "spec.containers[0].volumeMounts[1].mountPropagation",
             "spec.containers[0].securityContext.runAsUser",
         ];
         assert_eq!(

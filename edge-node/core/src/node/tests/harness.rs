@@ -11,7 +11,7 @@ use dunlin_link::{
     held::HeldSet,
     node_state::NodeState,
     pod::{PodAssignment, RestartPolicy},
-    sealed::{SealingKey, SealingPlace},
+    sealed::{Content, SealingKey, SealingPlace},
     statics::StaticPodName,
     status::{NodeEvent, NodeFacts, NodeResources, PodStatusReport},
 };
@@ -20,7 +20,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     super::{
         Batch, ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Preparation, Prepared,
-        Presence, Told, WriteTicket, static_pod,
+        Presence, Projecting, Told, WriteTicket, static_pod,
     },
     is_write,
 };
@@ -28,6 +28,7 @@ use crate::{
     address::{BlockRange, Loopback},
     clock::{Mono, Now},
     content::Seal,
+    launch::GuestFiles,
     pod::fixture,
     pressure::Thresholds,
     sandbox::{Exit, ExitCause, Owner, Request, State},
@@ -57,6 +58,10 @@ pub(super) struct Node {
     pub(super) trace: Vec<String>,
     pub(super) state: Option<NodeState>,
     pub(super) events: Vec<NodeEvent>,
+    /// Volumes that were to be written anew.
+    pub(super) projected: Vec<Projecting>,
+    /// Pods whose volumes went.
+    pub(super) unmounted: Vec<String>,
     /// Pods whose logs went for want of disk.
     pub(super) dropped_logs: Vec<String>,
 }
@@ -84,6 +89,8 @@ impl Node {
             trace: Vec::new(),
             state: None,
             events: Vec::new(),
+            projected: Vec::new(),
+            unmounted: Vec::new(),
             dropped_logs: Vec::new(),
         };
         node.account();
@@ -95,7 +102,7 @@ impl Node {
         let revision = Revision(self.wanted.revision.0 + 1);
         let draft = fill(Draft(AssignmentChange {
             restore_generation: self.core.applied().restore_generation,
-            protocol: 4,
+            protocol: 5,
             base: Some(self.wanted.revision),
             revision,
             upserts: Vec::new(),
@@ -281,7 +288,11 @@ impl Node {
                     Some(attempt) if *attempt >= preparation.run.attempt => {
                         Prepared::Begun { attempt: *attempt }
                     }
-                    _ => Prepared::Ready { module: "m".to_owned(), log: "l".to_owned() },
+                    _ => Prepared::Ready {
+                        module: "m".to_owned(),
+                        log: "l".to_owned(),
+                        files: GuestFiles::default(),
+                    },
                 };
                 self.core.handle_prepared(preparation.run, prepared, now);
             }
@@ -295,6 +306,8 @@ impl Node {
             }
             Output::Fetch(_) => panic!("every module is here"),
             Output::StaticPods(pods) => self.stated = pods,
+            Output::Unmount(pod) => self.unmounted.push(pod.name.clone()),
+            Output::Project(projecting) => self.projected.push(projecting),
             Output::DropLogs(pod) => self.dropped_logs.push(pod.name.clone()),
             Output::State(state) => self.state = Some(*state),
             Output::Event(event) => self.events.push(event),
@@ -351,6 +364,12 @@ impl Draft {
 
     pub(super) fn assign_pod(mut self, pod: PodAssignment) -> Self {
         self.0.upserts.push((self.0.revision, pod));
+        self
+    }
+
+    /// Content that pods name.
+    pub(super) fn bring(mut self, objects: Vec<(Digest, Content)>) -> Self {
+        self.0.objects.extend(objects);
         self
     }
 

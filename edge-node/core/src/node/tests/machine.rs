@@ -1,6 +1,6 @@
 //! A machine that runs short of something, and one that goes down.
 
-use dunlin_link::{Bytes, pod::Resources, status::PodPhase, usage::ContainerUsage};
+use dunlin_link::{Bytes, Digest, pod::Resources, status::PodPhase, usage::ContainerUsage};
 
 use super::{
     super::Look,
@@ -136,6 +136,25 @@ fn a_full_disk_takes_back_what_nobody_needs_and_the_logs_of_what_it_ended() {
     node.core.handle_look(Look { signals: well(), logs, ..Look::default() }, node.now);
     node.carry();
     assert_eq!(node.dropped_logs, ["b"]);
+}
+
+#[test]
+fn a_disk_that_modules_fill_gets_rid_of_them_before_a_pod_has_to_go() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    let signals = Signals { disk: Level { available: 1 << 20, total: 4 * GIB }, ..Signals::default() };
+    let modules = vec![(Digest::of(b"nobody's"), GIB)];
+    let full = Look { signals, logs: vec![(uid("a"), 5)], modules, ..Look::default() };
+    node.core.handle_look(full.clone(), node.now);
+    node.carry();
+    assert_eq!(node.running(), ["a"]);
+    let events: Vec<_> = node.events.iter().map(|event| event.message.as_str()).collect();
+    assert!(events.contains(&"Attempting to reclaim ephemeral-storage"), "{events:?}");
+    // They are there still: it is their turn no more.
+    node.core.handle_look(full, node.now);
+    node.carry();
+    node.settle_for(1_500);
+    assert_eq!((node.running().len(), node.reason("a")), (0, "Evicted".to_owned()));
 }
 
 #[test]

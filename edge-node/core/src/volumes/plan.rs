@@ -1,0 +1,152 @@
+//! From volumes and mounts as they are declared to what has to be put in place.
+
+use dunlin_link::{
+    pod::{Container, PodAssignment},
+    volumes::{
+        Access, ContainerFiles, Projection, TERMINATION_MESSAGE_PATH, Volume, VolumeMount, VolumePart,
+        VolumeSource,
+    },
+};
+
+use super::{
+    File, Medium, MountError, MountSetup, PartSetup, Setup, SourceSetup, VolumeSetup, is_safe_relative,
+    project,
+};
+use crate::{
+    env::{self, Surroundings, expand::expand},
+    pod::ContainerIndex,
+};
+
+/// What has to be in place for a container of the pod.
+///
+/// # Errors
+/// When a volume has no content, or a mount no place; the message is for the event `FailedMount`.
+pub fn setup(
+    assignment: &PodAssignment,
+    (index, container): (ContainerIndex, &Container),
+    around: &Surroundings<'_>,
+) -> Result<Setup, MountError> {
+    let declared = &assignment.volumes;
+    let volumes: Vec<VolumeSetup> = declared
+        .volumes
+        .iter()
+        .map(|volume| volume_setup(assignment, volume, around))
+        .collect::<Result<_, _>>()?;
+    let none = ContainerFiles::default();
+    let files = declared.of(index.0).unwrap_or(&none);
+    let mounts = files.mounts.iter().map(|mount| {
+        let failed = |why: String| MountError { volume: mount.volume.clone(), why };
+        let inside = inside(assignment, container, mount, around).map_err(failed)?;
+        let volume = volumes.iter().find(|volume| volume.name == mount.volume);
+        let volume = volume.ok_or_else(|| failed("no such volume".to_owned()))?;
+        let access = match volume.source {
+            // What the node writes nobody else changes.
+            SourceSetup::Files { .. } => Access::ReadOnly,
+            SourceSetup::Empty(_) | SourceSetup::Host { .. } => mount.access,
+        };
+        Ok(MountSetup { path: guest_path(&mount.path), part: part(volume, inside).map_err(failed)?, access })
+    });
+    let mounts = mounts.collect::<Result<_, _>>()?;
+    let path = files.termination_message_path.as_deref().unwrap_or(TERMINATION_MESSAGE_PATH);
+    Ok(Setup { volumes, mounts, termination_message_path: guest_path(path) })
+}
+
+/// The volumes of a pod whose files the node keeps in step with what they are made of. One that has no content now keeps what it has.
+pub fn projected_volumes(assignment: &PodAssignment, around: &Surroundings<'_>) -> Vec<VolumeSetup> {
+    let projected = assignment
+        .volumes
+        .volumes
+        .iter()
+        .filter(|volume| matches!(volume.source, VolumeSource::Projected { .. }));
+    projected.filter_map(|volume| volume_setup(assignment, volume, around).ok()).collect()
+}
+
+fn volume_setup(
+    assignment: &PodAssignment,
+    volume: &Volume,
+    around: &Surroundings<'_>,
+) -> Result<VolumeSetup, MountError> {
+    let failed = |why| MountError { volume: volume.name.clone(), why };
+    let source = match &volume.source {
+        VolumeSource::EmptyDir { medium, .. } => SourceSetup::Empty(*medium),
+        VolumeSource::HostPath { path, kind } => {
+            if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+                return Err(failed(format!("hostPath {path} is not an absolute path without `..`")));
+            }
+            SourceSetup::Host { path: path.clone(), kind: *kind }
+        }
+        VolumeSource::Projected { default_mode, sources } => {
+            let files = project::files(assignment, (*default_mode, sources), around).map_err(failed)?;
+            SourceSetup::Files { files, medium: medium(sources) }
+        }
+    };
+    // Names are made file names, which the API lets be nothing else.
+    if !is_safe_relative(&volume.name) || volume.name.contains('/') {
+        return Err(failed("its name is no file name".to_owned()));
+    }
+    Ok(VolumeSetup { name: volume.name.clone(), source })
+}
+
+/// What comes from a Secret is kept off the disk.
+fn medium(sources: &[Projection]) -> Medium {
+    let is_secret = |source: &Projection| {
+        matches!(source, Projection::Config { kind: dunlin_link::pod::ConfigKind::Secret, .. })
+    };
+    if sources.iter().any(is_secret) { Medium::Memory } else { Medium::Disk }
+}
+
+/// What of its volume a mount is of, relative; empty for all of it.
+fn inside(
+    assignment: &PodAssignment,
+    container: &Container,
+    mount: &VolumeMount,
+    around: &Surroundings<'_>,
+) -> Result<String, String> {
+    let path = match &mount.part {
+        VolumePart::Whole => return Ok(String::new()),
+        VolumePart::Path(path) => path.clone(),
+        VolumePart::Expression(expression) => {
+            let env = env::resolve(assignment, container, around).map_err(|error| error.to_string())?;
+            let value =
+                |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+            expand(expression, value)
+        }
+    };
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let clean = parts.join("/");
+    if path.starts_with('/') {
+        return Err(format!("subPath \"{path}\" must not be an absolute path"));
+    }
+    if clean.is_empty() || is_safe_relative(&clean) {
+        return Ok(clean);
+    }
+    Err(format!("subPath \"{path}\" must not contain '..'"))
+}
+
+/// Of files that the node writes, a part is those files as they are: a part of a folder that is replaced as a whole would be left behind.
+fn part(volume: &VolumeSetup, inside: String) -> Result<PartSetup, String> {
+    let SourceSetup::Files { files, .. } = &volume.source else {
+        return Ok(PartSetup::Volume { name: volume.name.clone(), inside });
+    };
+    if inside.is_empty() {
+        return Ok(PartSetup::Volume { name: volume.name.clone(), inside });
+    }
+    if let Some(file) = files.iter().find(|file| file.path == inside) {
+        return Ok(PartSetup::File(file.clone()));
+    }
+    let below = files.iter().filter_map(|file| {
+        let path = file.path.strip_prefix(&inside)?.strip_prefix('/')?;
+        Some(File { path: path.to_owned(), ..file.clone() })
+    });
+    let below: Vec<_> = below.collect();
+    if below.is_empty() {
+        return Err(format!("subPath \"{inside}\" is not in the volume"));
+    }
+    Ok(PartSetup::Folder(below))
+}
+
+/// A path in a container: absolute, and without anything that says the same in other words.
+fn guest_path(path: &str) -> String {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    format!("/{}", parts.join("/"))
+}

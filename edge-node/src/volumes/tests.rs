@@ -1,0 +1,202 @@
+//! What a container finds, from what was declared.
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};
+
+use dunlin_edge_node_core::{
+    sandbox::Mount,
+    volumes::{File, MountSetup},
+};
+use dunlin_link::{
+    PodUid,
+    care::PodCare,
+    pod::{PodSpec, RestartPolicy},
+    volumes::{Access, HostPathKind, PodVolumes},
+};
+
+use super::*;
+
+fn pod() -> PodAssignment {
+    PodAssignment {
+        uid: PodUid::new("u"),
+        namespace: "ns".to_owned(),
+        name: "p".to_owned(),
+        generation: 1,
+        spec: PodSpec {
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            restart_policy: RestartPolicy::Always,
+            termination_grace_seconds: 30,
+            active_deadline_seconds: None,
+            init_containers: Vec::new(),
+            containers: Vec::new(),
+            host_network: false,
+            hostname: "p".to_owned(),
+            service_account_name: String::new(),
+        },
+        config: Vec::new(),
+        care: PodCare::default(),
+        volumes: PodVolumes::default(),
+    }
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    volumes: Volumes,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = dir.path().join("memory");
+        let volumes = Volumes { disk: dir.path().join("volumes"), memory: Some(memory) };
+        Self { dir, volumes }
+    }
+
+    fn prepare(&self, attempt: u32, setup: &Setup) -> Result<GuestFiles, MountError> {
+        self.volumes.prepare(&pod(), ("c", attempt), setup)
+    }
+}
+
+fn empty(name: &str, medium: Medium) -> VolumeSetup {
+    VolumeSetup { name: name.to_owned(), source: SourceSetup::Empty(medium) }
+}
+
+fn host(name: &str, path: &Path) -> VolumeSetup {
+    let path = path.to_str().unwrap().to_owned();
+    VolumeSetup { name: name.to_owned(), source: SourceSetup::Host { path, kind: HostPathKind::Unset } }
+}
+
+fn file(path: &str, data: &str) -> File {
+    File { path: path.to_owned(), mode: 0o600, data: data.as_bytes().into() }
+}
+
+fn mount(path: &str, name: &str, inside: &str, access: Access) -> MountSetup {
+    let part = PartSetup::Volume { name: name.to_owned(), inside: inside.to_owned() };
+    MountSetup { path: path.to_owned(), part, access }
+}
+
+fn setup(volumes: Vec<VolumeSetup>, mounts: Vec<MountSetup>) -> Setup {
+    Setup { volumes, mounts, termination_message_path: "/dev/termination-log".to_owned() }
+}
+
+fn by_path(files: &GuestFiles) -> BTreeMap<&str, &Mount> {
+    files.mounts.iter().map(|mount| (mount.path.as_str(), mount)).collect()
+}
+
+#[test]
+fn a_container_without_volumes_has_a_place_for_its_last_words_only() {
+    let bench = Bench::new();
+    let files = bench.prepare(0, &setup(Vec::new(), Vec::new())).unwrap();
+    let mounts = by_path(&files);
+    assert_eq!(mounts.keys().collect::<Vec<_>>(), [&"/dev"]);
+    let message = files.termination_message.clone().unwrap();
+    assert_eq!(message, format!("{}/termination-log", mounts["/dev"].dir));
+    fs::write(&message, "bye").unwrap();
+    // The next run begins with an empty one, and that of the run before is gone.
+    let next = bench.prepare(1, &setup(Vec::new(), Vec::new())).unwrap();
+    assert_eq!(fs::read(next.termination_message.unwrap()).unwrap(), b"");
+    assert!(!Path::new(&message).exists());
+    // No place at all where a volume is.
+    let volumes = || vec![empty("e", Medium::Disk)];
+    let covered = setup(volumes(), vec![mount("/dev", "e", "", Access::ReadWrite)]);
+    assert_eq!(bench.prepare(2, &covered).unwrap().termination_message, None);
+}
+
+#[test]
+fn what_a_pod_keeps_outlives_its_runs_and_goes_with_the_pod() {
+    let bench = Bench::new();
+    let volumes = vec![empty("e", Medium::Disk), empty("m", Medium::Memory)];
+    let mounts = vec![mount("/e", "e", "", Access::ReadWrite), mount("/m", "m", "", Access::ReadOnly)];
+    let wanted = setup(volumes, mounts);
+    let first = bench.prepare(0, &wanted).unwrap();
+    let mounts = by_path(&first);
+    assert_eq!((mounts["/e"].access, mounts["/m"].access), (Access::ReadWrite, Access::ReadOnly));
+    assert!(mounts["/m"].dir.starts_with(bench.dir.path().join("memory").to_str().unwrap()));
+    let mode = fs::metadata(&mounts["/e"].dir).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    fs::write(Path::new(&mounts["/e"].dir).join("kept"), "x").unwrap();
+    let second = bench.prepare(1, &wanted).unwrap();
+    assert_eq!(by_path(&second)["/e"].dir, mounts["/e"].dir);
+    assert!(Path::new(&mounts["/e"].dir).join("kept").exists());
+    bench.volumes.remove(&pod());
+    assert!(mounts.values().all(|mount| !Path::new(&mount.dir).exists()));
+}
+
+#[test]
+fn single_files_are_the_same_file_where_they_may_be_changed() {
+    let bench = Bench::new();
+    let machine = bench.dir.path().join("machine");
+    fs::create_dir(&machine).unwrap();
+    fs::write(machine.join("settings"), "one").unwrap();
+    let volumes = || vec![host("h", &machine.join("settings")), empty("e", Medium::Disk)];
+    let files = bench
+        .prepare(0, &setup(volumes(), vec![mount("/etc/app/conf", "h", "", Access::ReadWrite)]))
+        .unwrap();
+    let seen = Path::new(&by_path(&files)["/etc/app"].dir).join("conf");
+    fs::write(&seen, "two").unwrap();
+    assert_eq!(fs::read_to_string(machine.join("settings")).unwrap(), "two");
+    // Beside the place for last words, which can be changed, it is a copy.
+    let both = setup(volumes(), vec![mount("/dev/conf", "h", "", Access::ReadOnly)]);
+    let files = bench.prepare(1, &both).unwrap();
+    let dev = by_path(&files)["/dev"];
+    assert_eq!(dev.access, Access::ReadWrite);
+    fs::write(Path::new(&dev.dir).join("conf"), "three").unwrap();
+    assert_eq!(fs::read_to_string(machine.join("settings")).unwrap(), "two");
+    let into = vec![mount("/etc", "e", "", Access::ReadWrite), mount("/etc/conf", "h", "", Access::ReadOnly)];
+    let error = bench.prepare(2, &setup(volumes(), into)).unwrap_err().to_string();
+    assert!(error.contains("a single file cannot be mounted into /etc"), "{error}");
+}
+
+#[test]
+fn a_part_of_a_volume_is_made_and_no_link_leads_out_of_it() {
+    let bench = Bench::new();
+    let volumes = || vec![empty("e", Medium::Disk)];
+    let part = |inside| setup(volumes(), vec![mount("/p", "e", inside, Access::ReadWrite)]);
+    let files = bench.prepare(0, &part("a/b")).unwrap();
+    let mounts = by_path(&files);
+    assert_eq!(mounts["/p"].inside, "a/b");
+    let root = PathBuf::from(&mounts["/p"].dir);
+    assert!(root.join("a/b").is_dir());
+    std::os::unix::fs::symlink("/etc", root.join("out")).unwrap();
+    let error = bench.prepare(1, &part("out")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "MountVolume.SetUp failed for volume \"e\" : subPath \"out\" leads through a symbolic link"
+    );
+}
+
+#[test]
+fn projected_files_follow_what_they_are_made_of() {
+    let bench = Bench::new();
+    let volume = |data: &str| {
+        let source = SourceSetup::Files { files: vec![file("key", data)], medium: Medium::Memory };
+        vec![VolumeSetup { name: "s".to_owned(), source }]
+    };
+    let mounts = vec![
+        mount("/s", "s", "", Access::ReadOnly),
+        MountSetup {
+            path: "/etc/one".to_owned(),
+            part: PartSetup::File(file("key", "old")),
+            access: Access::ReadOnly,
+        },
+        MountSetup {
+            path: "/folder".to_owned(),
+            part: PartSetup::Folder(vec![file("x/y", "old")]),
+            access: Access::ReadOnly,
+        },
+    ];
+    // What is not in place yet is not put there.
+    bench.volumes.project(&pod(), &volume("early"));
+    let files = bench.prepare(0, &setup(volume("old"), mounts)).unwrap();
+    let mounts = by_path(&files);
+    let read =
+        |mount: &str, path: &str| fs::read_to_string(Path::new(&mounts[mount].dir).join(path)).unwrap();
+    assert_eq!((read("/s", "key"), read("/etc", "one"), read("/folder", "x/y")), triple("old", "old"));
+    assert_eq!(mounts["/etc"].access, Access::ReadOnly);
+    bench.volumes.project(&pod(), &volume("new"));
+    assert_eq!((read("/s", "key"), read("/etc", "one"), read("/folder", "x/y")), triple("new", "old"));
+}
+
+fn triple(whole: &str, parts: &str) -> (String, String, String) {
+    (whole.to_owned(), parts.to_owned(), parts.to_owned())
+}
