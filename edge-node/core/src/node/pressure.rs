@@ -1,5 +1,7 @@
 //! What the node does when its machine runs short: it says so, takes fewer pods, and ends one after the other, in the kubelet's order.
 
+mod victim;
+
 use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use dunlin_link::{
@@ -74,15 +76,6 @@ pub struct VolumeUsage {
     pub medium: Medium,
     /// How much of it.
     pub bytes: u64,
-}
-
-/// One pod that may have to go.
-struct Candidate {
-    uid: PodUid,
-    priority: i32,
-    usage: u64,
-    request: u64,
-    containers: String,
 }
 
 impl NodeCore {
@@ -179,19 +172,7 @@ impl NodeCore {
         if shortage.signal == Signal::Pids || self.pods.values().any(is_leaving) {
             return;
         }
-        let mut candidates: Vec<_> =
-            self.pods.values().filter_map(|entry| candidate(entry, shortage.signal, look)).collect();
-        candidates.sort_by_key(|candidate| {
-            let Candidate { usage, request, .. } = candidate;
-            let exceeds = usage > request;
-            (
-                Reverse(exceeds),
-                candidate.priority,
-                Reverse(usage.saturating_sub(*request)),
-                candidate.uid.clone(),
-            )
-        });
-        let Some(victim) = candidates.into_iter().next() else { return };
+        let Some(victim) = victim::choose(self.pods.values(), shortage.signal, look) else { return };
         let Shortage { signal, available, threshold, pod_grace_ms } = *shortage;
         let message = format!(
             "The node was low on resource: {}. Threshold quantity: {}, available: {}. {}",
@@ -311,40 +292,6 @@ impl super::Desk {
         let (pod, reason, at) = (None, reason.to_owned(), now.wall);
         self.outputs.push_back(Output::Event(NodeEvent { pod, warning: false, reason, message, at }));
     }
-}
-
-/// A pod that may be evicted for want of something: none that is critical, and no static one.
-fn candidate(entry: &Entry, signal: Signal, look: &Look) -> Option<Candidate> {
-    let pod = &entry.pod;
-    let assignment = pod.assignment();
-    let priority = assignment.care.priority;
-    if !pod.is_active() || entry.is_static() || priority >= CRITICAL_PRIORITY {
-        return None;
-    }
-    let uid = pod.uid().clone();
-    if signal != Signal::Memory {
-        let logs = look.logs.iter().find(|(of, _)| *of == uid).map_or(0, |(_, bytes)| *bytes);
-        let volumes = look.volumes.iter().filter(|used| used.uid == uid && used.medium == Medium::Disk);
-        let usage = volumes.map(|used| used.bytes).sum::<u64>().saturating_add(logs);
-        return Some(Candidate { uid, priority, usage, request: 0, containers: String::new() });
-    }
-    let (mut usage, mut request, mut containers) = (0_u64, 0_u64, String::new());
-    for container in assignment.spec.init_containers.iter().chain(&assignment.spec.containers) {
-        let asked = container.resources.memory_request.map_or(0, |bytes| bytes.0);
-        let used = look.memory.iter().filter(|used| used.uid == uid && used.container == container.name);
-        let Some(used) = used.map(|used| used.memory.0).max() else { continue };
-        usage = usage.saturating_add(used);
-        request = request.saturating_add(asked);
-        if used > asked {
-            containers += &format!(
-                "Container {} was using {}, request is {}, has larger consumption of memory. ",
-                container.name,
-                binary(used),
-                binary(asked)
-            );
-        }
-    }
-    Some(Candidate { uid, priority, usage, request, containers })
 }
 
 /// The volumes of a pod that have a bound, with it.
