@@ -35,7 +35,13 @@ impl Namespace {
 #[test]
 fn a_guest_reads_what_objects_hold_and_sees_it_change_at_once() {
     let namespace = Namespace::new();
-    namespace.create(&["configmap", "settings", "--from-literal=colour=red", "--from-literal=size=2"]);
+    namespace.create(&[
+        "configmap",
+        "settings",
+        "--from-literal=colour=red",
+        "--from-literal=size=2",
+        "--from-literal=old=x",
+    ]);
     namespace.create(&["secret", "generic", "keys", "--from-literal=token=hush"]);
     let volumes = "{name: c, configMap: {name: settings}}, {name: s, secret: {secretName: keys, items: [{key: token, path: deep/t}]}}, \
                    {name: p, projected: {sources: [{configMap: {name: settings, items: [{key: size, path: size}]}}, \
@@ -54,7 +60,7 @@ fn a_guest_reads_what_objects_hold_and_sees_it_change_at_once() {
     for refused in [["write", "/c/colour", "x"], ["write", "/p/new", "x"], ["link", "/etc", "/s/out"]] {
         assert!(namespace.files("shelf", &refused).is_err(), "{refused:?}");
     }
-    let patch = r#"{"data": {"colour": "blue", "size": null, "shape": "round"}}"#;
+    let patch = r#"{"data": {"colour": "blue", "old": null, "shape": "round"}}"#;
     let patched = namespace.dunlin(&["patch", "configmap", "settings", "--type=merge", "-p", patch]);
     assert_eq!(patched.code, 0, "{patched:?}");
     wait_until("the new files", || match read("/c/shape") {
@@ -62,7 +68,7 @@ fn a_guest_reads_what_objects_hold_and_sees_it_change_at_once() {
         other => Err(format!("{other:?}")),
     });
     assert_eq!(read("/c/colour").unwrap(), "blue");
-    assert!(read("/c/size").is_err());
+    assert!(read("/c/old").is_err());
     assert_eq!(read("/etc/app/colour").unwrap(), "red", "a part does not follow, as in Kubernetes");
     let labelled = namespace.dunlin(&["label", "pod", "shelf", "row=2"]);
     assert_eq!(labelled.code, 0, "{labelled:?}");

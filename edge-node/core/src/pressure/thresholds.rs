@@ -104,7 +104,7 @@ impl Thresholds {
         for one in list(texts.soft.unwrap_or_default()) {
             let soft = threshold(one, Patience::None)?;
             let grace = graces.iter().find(|(signal, _)| *signal == soft.signal);
-            let (_, millis) = grace.ok_or(ThresholdError::NoGrace(soft.signal.name()))?;
+            let (_, millis) = grace.ok_or_else(|| ThresholdError::NoGrace(soft.signal.name()))?;
             all.push(Threshold { patience: Patience::Millis(*millis), ..soft });
         }
         all.sort_by_key(|threshold| (threshold.signal, threshold.patience));

@@ -49,14 +49,25 @@ fn mount(volume: &str, path: &str, part: VolumePart) -> VolumeMount {
     VolumeMount { volume: volume.to_owned(), path: path.to_owned(), part, access: Access::ReadWrite }
 }
 
-fn config(name: &str, items: &[(&str, &str)], optional: bool) -> VolumeSource {
+fn config(name: &str, items: &[(&str, &str)]) -> Projection {
     let items = items.iter().map(|(key, path)| ConfigItem {
         key: (*key).to_owned(),
         path: (*path).to_owned(),
         mode: None,
     });
-    let kind = ConfigKind::ConfigMap;
-    let source = Projection::Config { kind, name: name.to_owned(), items: items.collect(), optional };
+    let (kind, name) = (ConfigKind::ConfigMap, name.to_owned());
+    Projection::Config { kind, name, items: items.collect(), optional: false }
+}
+
+fn required(name: &str, items: &[(&str, &str)]) -> VolumeSource {
+    VolumeSource::Projected { default_mode: 0o644, sources: vec![config(name, items)] }
+}
+
+fn optional(name: &str, items: &[(&str, &str)]) -> VolumeSource {
+    let mut source = config(name, items);
+    if let Projection::Config { optional, .. } = &mut source {
+        *optional = true;
+    }
     VolumeSource::Projected { default_mode: 0o644, sources: vec![source] }
 }
 
@@ -69,17 +80,17 @@ fn files_of(setup: &Setup) -> Vec<(&str, &str)> {
 
 #[test]
 fn keys_become_files_and_nobody_but_the_node_changes_them() {
-    let whole = pod(vec![("v", config("map", &[], false))], vec![mount("v", "/m/", VolumePart::Whole)]);
+    let whole = pod(vec![("v", required("map", &[]))], vec![mount("v", "/m/", VolumePart::Whole)]);
     let setup = planned(&whole).unwrap();
     assert_eq!(files_of(&setup), [("a", "1"), ("b", "2")]);
     assert_eq!((setup.mounts[0].path.as_str(), setup.mounts[0].access), ("/m", Access::ReadOnly));
     assert_eq!(setup.termination_message_path, "/dev/termination-log");
-    let some = pod(vec![("v", config("map", &[("b", "x/y")], false))], Vec::new());
+    let some = pod(vec![("v", required("map", &[("b", "x/y")]))], Vec::new());
     assert_eq!(files_of(&planned(&some).unwrap()), [("x/y", "2")]);
     // Missing, and fine.
     let check = |source| assert_eq!(files_of(&planned(&pod(vec![("v", source)], Vec::new())).unwrap()), []);
-    check(config("none", &[], true));
-    check(config("map", &[("none", "n")], true));
+    check(optional("none", &[]));
+    check(optional("map", &[("none", "n")]));
 }
 
 #[test]
@@ -88,8 +99,8 @@ fn what_is_missing_is_said_in_the_kubelets_words() {
         let error = planned(&pod(vec![("v", source)], Vec::new())).unwrap_err();
         assert_eq!(error.to_string(), format!("MountVolume.SetUp failed for volume \"v\" : {expected}"));
     };
-    check(config("none", &[], false), "configmap \"none\" not found");
-    check(config("map", &[("none", "n")], false), "configmap references non-existent config key: none");
+    check(required("none", &[]), "configmap \"none\" not found");
+    check(required("map", &[("none", "n")]), "configmap references non-existent config key: none");
     let host = |path: &str| VolumeSource::HostPath { path: path.to_owned(), kind: HostPathKind::Unset };
     check(host("/a/../b"), "hostPath /a/../b is not an absolute path without `..`");
 }
@@ -97,7 +108,7 @@ fn what_is_missing_is_said_in_the_kubelets_words() {
 #[test]
 fn parts_of_volumes_are_paths_for_folders_and_copies_for_what_the_node_writes() {
     let part = |part| {
-        let source = config("map", &[("a", "x/one"), ("b", "x/two")], false);
+        let source = required("map", &[("a", "x/one"), ("b", "x/two")]);
         let mounts = vec![mount("v", "/f", part)];
         planned(&pod(vec![("v", source), ("e", EMPTY)], mounts)).map(|setup| setup.mounts[0].part.clone())
     };
