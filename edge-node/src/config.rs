@@ -314,14 +314,7 @@ impl EdgeNodeArgs {
             let (least, most) = (LOGS_MIB.start(), LOGS_MIB.end());
             problems.list.push(format!("logs max `{mib}` MiB: {least} to {most}"));
         }
-        let thresholds = problems.thresholds(EvictionTexts {
-            hard: self.eviction_hard.as_deref(),
-            soft: self.eviction_soft.as_deref(),
-            soft_grace: self.eviction_soft_grace_period.as_deref(),
-            minimum_reclaim: self.eviction_minimum_reclaim.as_deref(),
-            max_pod_grace_seconds: self.eviction_max_pod_grace_period.unwrap_or(0),
-            transition: self.eviction_pressure_transition_period.as_deref(),
-        });
+        let thresholds = problems.thresholds(self.eviction_texts());
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
             (None, file) => file.map(JoinSource::File),
@@ -351,6 +344,19 @@ impl EdgeNodeArgs {
             blocks,
             loopback: Loopback { octet, first_port: crate::facts::first_port() },
         })
+    }
+}
+
+impl EdgeNodeArgs {
+    fn eviction_texts(&self) -> EvictionTexts<'_> {
+        EvictionTexts {
+            hard: self.eviction_hard.as_deref(),
+            soft: self.eviction_soft.as_deref(),
+            soft_grace: self.eviction_soft_grace_period.as_deref(),
+            minimum_reclaim: self.eviction_minimum_reclaim.as_deref(),
+            max_pod_grace_seconds: self.eviction_max_pod_grace_period.unwrap_or(0),
+            transition: self.eviction_pressure_transition_period.as_deref(),
+        }
     }
 }
 

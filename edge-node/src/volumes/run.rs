@@ -90,7 +90,7 @@ impl RunFolders {
             },
             (PartSetup::Volume { inside, .. }, Some(Placed::File(path))) if inside.is_empty() => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
+                let folder = File::open(path.parent().unwrap_or_else(|| Path::new("/")))?;
                 self.add_single(mount, Source::There(folder.into(), name))
             }
             (PartSetup::Volume { inside, .. }, _) => {
@@ -167,7 +167,7 @@ impl RunFolders {
 fn bring(single: &Single, path: &Path, folder_access: Access) -> io::Result<()> {
     let (source_folder, name) = match &single.source {
         Source::Written(file) => {
-            return write_file(path.parent().unwrap_or(Path::new("/")), file);
+            return write_file(path.parent().unwrap_or_else(|| Path::new("/")), file);
         }
         Source::There(folder, name) => (folder, name),
     };
