@@ -70,8 +70,18 @@ impl AgentParts {
         (local, loaded): (Local, Loaded),
         modules: Modules,
     ) -> (Self, AgentHost) {
-        let AgentOptions { node_name, state_dir, facts, blocks, loopback, seal, volumes, thresholds, codes, door } =
-            options;
+        let AgentOptions {
+            node_name,
+            state_dir,
+            facts,
+            blocks,
+            loopback,
+            seal,
+            volumes,
+            thresholds,
+            codes,
+            door,
+        } = options;
         let clock = Clock::start();
         let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal, thresholds };
         let core = NodeCore::boot(node, loaded, clock.now());

@@ -251,17 +251,13 @@ impl Frames {
         {
             self.add(&CompiledAnswer::Refused { reason, message: "no".into() });
         }
+        self.add(&full::volumes());
     }
 
     fn version_four(&mut self) {
         self.add(&full::care());
         self.add(&full::node_state());
         self.add(&full::hello_of_version_four());
-    }
-
-    /// A kind that version 5 added.
-    fn version_five(&mut self) {
-        self.add(&full::volumes());
     }
 
     /// What a client may say before its request.
