@@ -236,7 +236,7 @@ impl Frames {
         }
     }
 
-    /// Kinds that version 4 added.
+    /// Kinds that version 5 added.
     fn version_five(&mut self) {
         let (module, code) = (Digest::from_bytes([3; 32]), Digest::from_bytes([4; 32]));
         let target = "48.0.8-1-wide-x86_64-linux".to_owned();
@@ -254,6 +254,7 @@ impl Frames {
         self.add(&full::volumes());
     }
 
+    /// Kinds that version 4 added.
     fn version_four(&mut self) {
         self.add(&full::care());
         self.add(&full::node_state());
