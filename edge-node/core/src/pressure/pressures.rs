@@ -108,7 +108,8 @@ const HARD_POD_GRACE_MS: u64 = 1_000;
 
 #[cfg(test)]
 mod tests {
-    use super::{super::EvictionTexts, *};
+    use super::*;
+    use crate::pressure::EvictionTexts;
 
     fn memory(available: u64, total: u64) -> Signals {
         Signals { memory: Level { available, total }, ..Signals::default() }
