@@ -128,7 +128,8 @@ impl Oracle {
     }
 
     /// Everything that was acknowledged has to be there.
-    pub(crate) fn coordinator_started(&mut self, store: &Store, _now: Moment) {
+    pub(crate) fn coordinator_started(&mut self, store: &Store, now: Moment) {
+        self.workloads.forgets_times(now);
         let found = (store.generation(), store.revision());
         if found < self.acknowledged {
             let told = self.acknowledged;

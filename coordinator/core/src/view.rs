@@ -213,11 +213,10 @@ impl View {
         Ok(before)
     }
 
-    /// Takes note that the clock was put back: nobody knows for how long a pod has been ready by a time that is still to come, and
-    /// what counted as available goes on to.
+    /// Takes note that the clock was put back: nobody knows for how long a pod has been ready by a time that is still to come.
     pub(crate) fn clock_put_back(&mut self, now: Timestamp) {
         for pod in self.pods.values_mut().filter(|pod| pod.ready_since.is_some_and(|since| since > now)) {
-            Arc::make_mut(pod).ready_since = Some(Timestamp::MIN);
+            Arc::make_mut(pod).ready_since = Some(now);
         }
     }
 
@@ -498,10 +497,7 @@ fn ready_since(since: Timestamp, before: Option<&PodInfo>, pod: &PodInfo, now: T
         Some(before) if before.ready_changed_at == pod.ready_changed_at => {
             before.ready_since.unwrap_or_else(|| since.min(now))
         }
-        // It became so just now.
-        Some(_) => since.min(now),
-        None if since > now => Timestamp::MIN,
-        None => since,
+        _ => since.min(now),
     }
 }
 

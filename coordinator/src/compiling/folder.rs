@@ -57,8 +57,10 @@ impl Folder {
         Ok(Self { finished, new, count: AtomicU64::new(0) })
     }
 
+    /// A name that no other process takes: a compilation may outlive the coordinator that began it.
     pub(super) fn new_file(&self) -> NewFile {
-        NewFile(self.new.join(self.count.fetch_add(1, Ordering::Relaxed).to_string()))
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        NewFile(self.new.join(format!("{}-{count}", std::process::id())))
     }
 
     /// Signs and keeps new code, durably.

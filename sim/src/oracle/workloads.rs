@@ -42,6 +42,10 @@ pub(crate) struct Workloads {
     budgets_changed: BTreeMap<String, Moment>,
     /// Since when pods have served, by uid.
     serving_since: BTreeMap<String, Moment>,
+    /// When the coordinator last forgot for how long pods have been ready.
+    forgot_times: Option<Moment>,
+    /// Its clock jumped: a pod that was ready for a moment may have counted as one that was for a day, and its template as stable.
+    clock_jumped: bool,
     /// A store that went back in time does not know what runs, and promises nothing about it.
     was_restored: bool,
 }
@@ -67,6 +71,17 @@ impl Workloads {
     /// A client wants a workload to be of a template that cannot work.
     pub(crate) fn breaks(&mut self, id: &ObjectId, now: Moment) {
         self.broken_by_client.insert(id.clone(), now);
+    }
+
+    /// The coordinator started: it may not know any more for how long a pod has been ready.
+    pub(crate) const fn forgets_times(&mut self, now: Moment) {
+        self.forgot_times = Some(now);
+    }
+
+    /// Its clock jumps.
+    pub(crate) const fn clock_jumps(&mut self, now: Moment) {
+        self.forgot_times = Some(now);
+        self.clock_jumped = true;
     }
 
     pub(crate) const fn restored(&mut self) {
@@ -156,6 +171,9 @@ impl Workloads {
         after: Option<&Value>,
         now: Moment,
     ) -> Option<String> {
+        if self.clock_jumped {
+            return None;
+        }
         let is_root = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS].contains(&id.resource);
         let breaks = |object: Option<&Value>| object.is_some_and(|object| is_broken(&object["spec"]));
         let by_client = self.broken_by_client.get(id).is_some_and(|at| now.since(*at) < REQUEST_MAX);
@@ -179,8 +197,11 @@ impl Workloads {
         };
         let pod = before.or(after)?;
         let root = root_of(pod, store)?;
+        let waits =
+            store.get(&keys::object(&root)).is_some_and(|root| root.value["spec"]["minReadySeconds"] != 0);
+        let counts_anew = waits && self.forgot_times.is_some_and(|at| now.since(at) <= EXCUSE);
         let is_calm = |since: &BTreeMap<ObjectId, Moment>| {
-            since.get(&root).is_none_or(|since| now.since(*since) > EXCUSE)
+            !counts_anew && since.get(&root).is_none_or(|since| now.since(*since) > EXCUSE)
         };
         let broken = match self.loss(before, after) {
             Loss::None if before.is_none() && is_calm(&self.disturbed) => rules::creation(pod, &root, store),

@@ -98,6 +98,7 @@ impl World {
                 let error = [-120, -5, 0, 5, 3_600, 86_400];
                 let seconds = error[self.chance.random_range(0..error.len())];
                 context.clock_error = SignedDuration::from_secs(seconds);
+                context.oracle.workloads.clock_jumps(context.now);
             }
             Fault::ClockJump => {
                 let jump = [-1_800_000_000_000, -3_600_000, -5_000, 5_000, 86_400_000, 0];
