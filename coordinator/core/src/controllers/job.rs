@@ -124,7 +124,7 @@ fn remove_when_over(plan: &mut Plan, id: &ObjectId, job: &Job, now: Timestamp) {
     ));
 }
 
-fn release(key: &ObjectKey, pod: &PodInfo) -> Action {
+pub(super) fn release(key: &ObjectKey, pod: &PodInfo) -> Action {
     Action::RemoveFinalizer {
         id: ObjectId { resource: Resource::core("pods"), key: key.clone() },
         uid: pod.uid.as_str().to_owned(),
@@ -132,7 +132,7 @@ fn release(key: &ObjectKey, pod: &PodInfo) -> Action {
     }
 }
 
-fn is_held(pod: &PodInfo) -> bool {
+pub(super) fn is_held(pod: &PodInfo) -> bool {
     pod.job.as_ref().is_some_and(|job| job.is_held)
 }
 
