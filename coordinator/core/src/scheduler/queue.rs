@@ -43,6 +43,8 @@ pub struct Queue {
     parked: BTreeSet<(Timestamp, ObjectKey)>,
     /// The same by what may help them, so that a change concerns no others.
     hoping: BTreeMap<Hint, BTreeSet<ObjectKey>>,
+    /// The time of the last call.
+    now: Timestamp,
 }
 
 #[derive(Debug)]
@@ -144,8 +146,9 @@ impl Queue {
 
     /// When [`Self::pop`] may answer a pod that it does not answer now; `None` when only a change can help.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        if let Some((_, created, _)) = self.active.first() {
-            return Some(*created);
+        if !self.active.is_empty() {
+            // At once.
+            return Some(Timestamp::MIN);
         }
         let backing_off = self.backing_off.first().map(|(until, _)| *until);
         let parked = self.parked.first().map(|(since, _)| *since + PARKED_MAX);
@@ -163,6 +166,10 @@ impl Queue {
     }
 
     fn wake(&mut self, now: Timestamp) {
+        if now < self.now {
+            self.wake_all(now);
+        }
+        self.now = now;
         while let Some((until, key)) = self.backing_off.first().cloned()
             && until <= now
         {
@@ -171,6 +178,17 @@ impl Queue {
         while let Some((since, key)) = self.parked.first().cloned()
             && since + PARKED_MAX <= now
         {
+            self.enter(&key, Place::Active);
+        }
+    }
+
+    /// The clock was put back: nobody knows how long ago what waits began to.
+    fn wake_all(&mut self, now: Timestamp) {
+        for waiting in self.pods.values_mut() {
+            waiting.failed_at = waiting.failed_at.min(now);
+        }
+        let waiting = self.backing_off.iter().chain(&self.parked).map(|(_, key)| key.clone());
+        for key in waiting.collect::<Vec<_>>() {
             self.enter(&key, Place::Active);
         }
     }

@@ -79,3 +79,18 @@ fn without_nodes_a_pod_waits_for_one() {
     queue.changed(Hint::NodeCame, |_, _| true);
     assert_eq!(queue.next_wake(), Some(at(1)));
 }
+
+#[test]
+fn nobody_waits_until_a_clock_that_was_put_back_comes_to_the_time_again() {
+    let mut queue = Queue::default();
+    let day = 86_400;
+    for name in ["p", "q"] {
+        queue.add(&key(name), 0, at(0));
+    }
+    assert_eq!(popped(&mut queue, day), ["p", "q"]);
+    queue.retry(&key("p"), at(day));
+    queue.park(&key("q"), [].iter(), at(day));
+    assert_eq!(popped(&mut queue, 10), ["p", "q"]);
+    queue.retry(&key("p"), at(10));
+    assert_eq!(queue.next_wake(), Some(at(12)));
+}
