@@ -138,8 +138,10 @@ impl Artifacts {
         let page = self.store.list(options).await?;
         let named = |found: KeyValue| {
             let name = found.key.strip_prefix(NAMES_PREFIX).unwrap_or(&found.key);
-            let entry_name = ModuleName::parse(name)
-                .map_err(|source| NameError::Malformed { reference: name.to_owned(), source })?;
+            let entry_name = ModuleName::parse(name).map_err(|error| ResolveError::Unreadable {
+                name: name.to_owned(),
+                source: io::Error::other(error),
+            })?;
             let module = named_module(name, &found.value)?;
             Ok(NamedModule { name: entry_name, module, revision: found.mod_revision })
         };

@@ -19,6 +19,8 @@ mod lookout;
 mod modules;
 mod prober;
 pub mod runner;
+#[cfg(test)]
+mod sample;
 mod sandbox;
 pub mod server_time;
 pub mod session;

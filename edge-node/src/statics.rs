@@ -275,41 +275,16 @@ const MANIFESTS_MAX: usize = 250;
 
 #[cfg(test)]
 mod tests {
-    use dunlin_link::{
-        care::PodCare,
-        pod::{PodSpec, RestartPolicy},
-        volumes::PodVolumes,
-    };
-
     use super::*;
+    use crate::sample;
 
     /// A manifest of these tests is the pod's name alone, which is its image too.
     fn parse(bytes: &[u8], resolve: &ResolveImage<'_>) -> Result<ParsedManifest, String> {
         let name = String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())?;
         let digest = resolve(&name)?;
-        let spec = PodSpec {
-            labels: vec![("digest".to_owned(), digest.hex())],
-            annotations: Vec::new(),
-            restart_policy: RestartPolicy::Always,
-            termination_grace_seconds: 30,
-            active_deadline_seconds: None,
-            init_containers: Vec::new(),
-            containers: Vec::new(),
-            host_network: false,
-            hostname: name.clone(),
-            service_account_name: String::new(),
-        };
-        let (uid, namespace) = (PodUid::new(""), "default".to_owned());
-        let pod = PodAssignment {
-            uid,
-            namespace,
-            name,
-            generation: 1,
-            spec,
-            config: Vec::new(),
-            care: PodCare::default(),
-            volumes: PodVolumes::default(),
-        };
+        let mut pod = sample::pod();
+        pod.spec.labels = vec![("digest".to_owned(), digest.hex())];
+        (pod.uid, pod.namespace, pod.name) = (PodUid::new(""), "default".to_owned(), name);
         Ok(ParsedManifest { pod, object: bytes.to_vec() })
     }
 

@@ -1,22 +1,11 @@
-//! Image references, by the grammar of the OCI distribution specification: `[REGISTRY/]NAME[:TAG][@DIGEST]`, and what one asks of
-//! the coordinator's own registry.
+//! What an image reference asks of the coordinator's own registry.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use dunlin_link::Digest;
-
-/// An image reference with its defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// Host and port; `docker.io` when the reference names none.
-    pub registry: String,
-    /// Repository within the registry; `library/` is prefixed to a single word on docker.io.
-    pub repository: String,
-    /// The tag as given.
-    pub tag: Option<String>,
-    /// The digest as given.
-    pub digest: Option<Digest>,
-}
+use dunlin_link::{
+    Digest,
+    reference::{LOCAL_REGISTRY, ParseReferenceError, Reference, is_registry},
+};
 
 /// A name in the coordinator's own registry: repository and tag.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,28 +14,17 @@ pub struct ModuleName {
     tag: String,
 }
 
-/// What is wrong with a reference.
+/// What is wrong with a name to push to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ParseReferenceError {
-    /// The name breaks the grammar.
-    #[error(
-        "a name is lower-case letters and digits, joined by single `.`, `_`, `__` or `-`, in parts joined by `/`, at most 255 characters"
-    )]
-    Name,
-    /// The host breaks the grammar.
-    #[error("a registry is a host name and perhaps `:PORT`")]
-    Registry,
-    /// The tag breaks the grammar.
-    #[error("a tag is at most 128 letters, digits, `_`, `.` and `-`, and does not start with `.` or `-`")]
-    Tag,
-    /// The digest is not one.
-    #[error("a digest is `sha256:` followed by 64 lower-case hexadecimal digits")]
-    Digest,
-    /// A name to push to is in another registry.
+pub enum ParseNameError {
+    /// It is no reference.
+    #[error(transparent)]
+    Reference(#[from] ParseReferenceError),
+    /// It is in another registry.
     #[error("modules can be pushed to `dunlin.local` only")]
     NotLocal,
-    /// A name to push to has a digest.
+    /// It has a digest.
     #[error("a name to push to cannot have a digest")]
     HasDigest,
 }
@@ -100,7 +78,7 @@ impl Wanted {
         let parsed: Reference = reference
             .parse()
             .map_err(|source| NameError::Malformed { reference: reference.to_owned(), source })?;
-        if parsed.registry != LOCAL_REGISTRY {
+        if !parsed.is_local() {
             let reference = reference.to_owned();
             return Err(NameError::OtherRegistry { reference, registry: parsed.registry });
         }
@@ -111,57 +89,20 @@ impl Wanted {
     }
 }
 
-impl FromStr for Reference {
-    type Err = ParseReferenceError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (text, digest) = match text.split_once('@') {
-            None => (text, None),
-            Some((name, digest)) => (name, Some(digest.parse().map_err(|_| ParseReferenceError::Digest)?)),
-        };
-        let (registry, text) = match text.split_once('/') {
-            Some((first, rest)) if is_registry(first) => (Some(first), rest),
-            _ => (None, text),
-        };
-        let (repository, tag) = match text.split_once(':') {
-            None => (text, None),
-            Some((name, tag)) => (name, Some(tag)),
-        };
-        if registry.is_some_and(|registry| !is_host(registry)) {
-            return Err(ParseReferenceError::Registry);
-        }
-        if !is_repository(repository) {
-            return Err(ParseReferenceError::Name);
-        }
-        if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(ParseReferenceError::Tag);
-        }
-        let is_official =
-            registry.is_none_or(|registry| registry == DEFAULT_REGISTRY) && !repository.contains('/');
-        let prefix = if is_official { "library/" } else { "" };
-        Ok(Self {
-            registry: registry.unwrap_or(DEFAULT_REGISTRY).to_owned(),
-            repository: format!("{prefix}{repository}"),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
-    }
-}
-
 impl ModuleName {
     /// A name to push to, as a person writes it: `NAME[:TAG]`, with or without `dunlin.local/`.
     ///
     /// # Errors
     /// When it breaks the grammar, is in another registry, or has a digest.
-    pub fn parse(text: &str) -> Result<Self, ParseReferenceError> {
+    pub fn parse(text: &str) -> Result<Self, ParseNameError> {
         let is_full = text.split_once('/').is_some_and(|(first, _)| is_registry(first));
         let full = if is_full { text.to_owned() } else { format!("{LOCAL_REGISTRY}/{text}") };
         let reference: Reference = full.parse()?;
-        if reference.registry != LOCAL_REGISTRY {
-            return Err(ParseReferenceError::NotLocal);
+        if !reference.is_local() {
+            return Err(ParseNameError::NotLocal);
         }
         if reference.digest.is_some() {
-            return Err(ParseReferenceError::HasDigest);
+            return Err(ParseNameError::HasDigest);
         }
         Ok(Self::from(reference))
     }
@@ -170,8 +111,7 @@ impl ModuleName {
 impl From<Reference> for ModuleName {
     /// The reference's repository and tag; the caller knows that its registry is ours.
     fn from(reference: Reference) -> Self {
-        let tag = reference.tag.unwrap_or_else(|| DEFAULT_TAG.to_owned());
-        Self { repository: reference.repository, tag }
+        Self { tag: reference.tag_or_latest().to_owned(), repository: reference.repository }
     }
 }
 
@@ -181,98 +121,11 @@ impl fmt::Display for ModuleName {
     }
 }
 
-/// As everywhere: the first part is a registry when it could not be a part of a Docker Hub name.
-fn is_registry(first: &str) -> bool {
-    first == "localhost" || first.contains(['.', ':']) || first.chars().any(|char| char.is_ascii_uppercase())
-}
-
-fn is_host(text: &str) -> bool {
-    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    let is_label = |label: &str| {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner)
-    };
-    host.len() <= HOST_CHARS_MAX
-        && host.split('.').all(is_label)
-        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number > 0))
-}
-
-fn is_repository(text: &str) -> bool {
-    text.len() <= REPOSITORY_CHARS_MAX && text.split('/').all(is_part)
-}
-
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
-fn is_part(part: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ends_in_words = part.bytes().next().is_some_and(is_word) && part.bytes().last().is_some_and(is_word);
-    let is_separator = |separator: &[u8]| {
-        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-')
-    };
-    ends_in_words && part.as_bytes().split(|byte| is_word(*byte)).all(is_separator)
-}
-
-/// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`
-fn is_tag(tag: &str) -> bool {
-    let is_first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    tag.len() <= TAG_CHARS_MAX
-        && tag.bytes().next().is_some_and(is_first)
-        && tag.bytes().all(|byte| is_first(byte) || matches!(byte, b'.' | b'-'))
-}
-
-/// The registry that is the coordinator itself.
-pub const LOCAL_REGISTRY: &str = "dunlin.local";
-const DEFAULT_REGISTRY: &str = "docker.io";
-const DEFAULT_TAG: &str = "latest";
-/// The distribution specification recommends this bound for host and name; many registries enforce it.
-const REPOSITORY_CHARS_MAX: usize = 255;
-const HOST_CHARS_MAX: usize = 253;
-const TAG_CHARS_MAX: usize = 128;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-    /// The reference's parts as `registry repository tag`, and whether it has a digest.
-    fn check(text: &str, expected: Result<(&str, bool), ParseReferenceError>) {
-        let parsed = text.parse::<Reference>();
-        let parts = parsed.map(|Reference { registry, repository, tag, digest }| {
-            let tag = tag.unwrap_or_else(|| "-".to_owned());
-            (format!("{registry} {repository} {tag}"), digest.is_some())
-        });
-        assert_eq!(parts, expected.map(|(parts, digest)| (parts.to_owned(), digest)), "{text}");
-    }
-
-    #[test]
-    fn references_follow_the_distribution_grammar() {
-        check("hello", Ok(("docker.io library/hello -", false)));
-        check("team/hello:1.0", Ok(("docker.io team/hello 1.0", false)));
-        check("docker.io/hello", Ok(("docker.io library/hello -", false)));
-        check("dunlin.local/hello", Ok(("dunlin.local hello -", false)));
-        check("dunlin.local/a/b_c/d__e/f--g.h:V1", Ok(("dunlin.local a/b_c/d__e/f--g.h V1", false)));
-        check("localhost/hello", Ok(("localhost hello -", false)));
-        check("host:5000/hello:tag", Ok(("host:5000 hello tag", false)));
-        check(&format!("dunlin.local/hello@{DIGEST}"), Ok(("dunlin.local hello -", true)));
-        check(&format!("dunlin.local/hello:1@{DIGEST}"), Ok(("dunlin.local hello 1", true)));
-
-        for bad in
-            ["", "Hello", "a//b", "/a", "a/", "a..b", "a___b", "-a", "a-", "a b", "a%", "\u{e9}", "a/../b"]
-        {
-            check(bad, Err(ParseReferenceError::Name));
-            check(&format!("dunlin.local/{bad}"), Err(ParseReferenceError::Name));
-        }
-        check(&"a".repeat(256), Err(ParseReferenceError::Name));
-        for bad in ["a:", "a:-1", "a:.1", "a/b:1/2", "a:b:c", &format!("a:{}", "t".repeat(129))] {
-            check(bad, Err(ParseReferenceError::Tag));
-        }
-        for bad in ["a@", "a@sha256:12", "a@sha512:00", &format!("a@{DIGEST}0")] {
-            check(bad, Err(ParseReferenceError::Digest));
-        }
-        for bad in ["a..b/c", "-a.b/c", "a.b:x/c", "a.b:0/c", "a.b:70000/c"] {
-            check(bad, Err(ParseReferenceError::Registry));
-        }
-    }
 
     #[test]
     fn names_to_push_to_are_local() {
@@ -280,8 +133,8 @@ mod tests {
         assert_eq!(name("hello").as_deref(), Ok("dunlin.local/hello:latest"));
         assert_eq!(name("team/hello:2").as_deref(), Ok("dunlin.local/team/hello:2"));
         assert_eq!(name("dunlin.local/hello:2").as_deref(), Ok("dunlin.local/hello:2"));
-        assert_eq!(name("ghcr.io/hello"), Err(ParseReferenceError::NotLocal));
-        assert_eq!(name(&format!("hello@{DIGEST}")), Err(ParseReferenceError::HasDigest));
-        assert_eq!(name("hello:"), Err(ParseReferenceError::Tag));
+        assert_eq!(name("ghcr.io/hello"), Err(ParseNameError::NotLocal));
+        assert_eq!(name(&format!("hello@{DIGEST}")), Err(ParseNameError::HasDigest));
+        assert_eq!(name("hello:"), Err(ParseReferenceError::Tag.into()));
     }
 }

@@ -75,6 +75,9 @@ impl Reconciler {
         let needs = self.enqueue(key, before.as_deref(), &after);
         self.note_daemon_failure(key, before.as_deref(), &after, now);
         self.touch_controllers_of(key, before.as_deref(), Some(&after));
+        if controllers::job::is_orphan(&self.view, key, &after) {
+            self.keys.touch(Key::OrphanPod(key.clone()));
+        }
         self.hint_pod(key, before.as_ref(), Some(&after));
         if let Some(node) = &after.node {
             self.touch_node_of_pod(node);
@@ -273,6 +276,7 @@ impl Reconciler {
             Key::Volume(name) => controllers::storage::reconcile_volume(&self.view, name),
             Key::Object(id) => controllers::garbage::reconcile(&self.view, id),
             Key::Workload(id) => self.plan_workload(id, self.keys.failure(key), now),
+            Key::OrphanPod(pod) => controllers::job::reconcile_orphan(&self.view, pod),
         }
     }
 

@@ -11,7 +11,6 @@ pub mod clock;
 pub mod content;
 pub mod doctor;
 pub mod env;
-pub mod image;
 pub mod launch;
 pub mod memory;
 pub mod node;

@@ -138,30 +138,13 @@ const KIND_SEALED: u8 = 2;
 #[cfg(test)]
 mod tests {
     use dunlin_edge_node_core::memory::End;
-    use dunlin_link::{
-        PodUid, Revision, UnixMillis,
-        pod::{PodAssignment, PodSpec, RestartPolicy},
-        volumes::ContainerFiles,
-    };
+    use dunlin_link::{Revision, UnixMillis, pod::PodAssignment, volumes::ContainerFiles};
 
     use super::*;
+    use crate::sample;
 
     fn record(care: PodCare, volumes: PodVolumes) -> PodRecord {
-        let spec = PodSpec {
-            labels: Vec::new(),
-            annotations: Vec::new(),
-            restart_policy: RestartPolicy::Always,
-            termination_grace_seconds: 30,
-            active_deadline_seconds: None,
-            init_containers: Vec::new(),
-            containers: Vec::new(),
-            host_network: false,
-            hostname: "p".to_owned(),
-            service_account_name: String::new(),
-        };
-        let (uid, namespace, name) = (PodUid::new("u"), "ns".to_owned(), "p".to_owned());
-        let assignment =
-            PodAssignment { uid, namespace, name, generation: 1, spec, config: Vec::new(), care, volumes };
+        let assignment = PodAssignment { care, volumes, ..sample::pod() };
         PodRecord {
             revision: Some(Revision(3)),
             assignment,

@@ -6,38 +6,10 @@ use dunlin_edge_node_core::{
     sandbox::Mount,
     volumes::{File, MountSetup},
 };
-use dunlin_link::{
-    PodUid,
-    care::PodCare,
-    pod::{PodSpec, RestartPolicy},
-    volumes::{Access, HostPathKind, PodVolumes},
-};
+use dunlin_link::volumes::{Access, HostPathKind};
 
 use super::*;
-
-fn pod() -> PodAssignment {
-    PodAssignment {
-        uid: PodUid::new("u"),
-        namespace: "ns".to_owned(),
-        name: "p".to_owned(),
-        generation: 1,
-        spec: PodSpec {
-            labels: Vec::new(),
-            annotations: Vec::new(),
-            restart_policy: RestartPolicy::Always,
-            termination_grace_seconds: 30,
-            active_deadline_seconds: None,
-            init_containers: Vec::new(),
-            containers: Vec::new(),
-            host_network: false,
-            hostname: "p".to_owned(),
-            service_account_name: String::new(),
-        },
-        config: Vec::new(),
-        care: PodCare::default(),
-        volumes: PodVolumes::default(),
-    }
-}
+use crate::sample;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -53,7 +25,7 @@ impl Bench {
     }
 
     fn prepare(&self, attempt: u32, setup: &Setup) -> Result<GuestFiles, MountError> {
-        self.volumes.prepare(&pod(), ("c", attempt), setup)
+        self.volumes.prepare(&sample::pod(), ("c", attempt), setup)
     }
 }
 
@@ -118,7 +90,7 @@ fn what_a_pod_keeps_outlives_its_runs_and_goes_with_the_pod() {
     let second = bench.prepare(1, &wanted).unwrap();
     assert_eq!(by_path(&second)["/e"].dir, mounts["/e"].dir);
     assert!(Path::new(&mounts["/e"].dir).join("kept").exists());
-    bench.volumes.remove(&pod());
+    bench.volumes.remove(&sample::pod());
     assert!(mounts.values().all(|mount| !Path::new(&mount.dir).exists()));
 }
 
@@ -186,14 +158,14 @@ fn projected_files_follow_what_they_are_made_of() {
         },
     ];
     // What is not in place yet is not put there.
-    bench.volumes.project(&pod(), &volume("early"));
+    bench.volumes.project(&sample::pod(), &volume("early"));
     let files = bench.prepare(0, &setup(volume("old"), mounts)).unwrap();
     let mounts = by_path(&files);
     let read =
         |mount: &str, path: &str| fs::read_to_string(Path::new(&mounts[mount].dir).join(path)).unwrap();
     assert_eq!((read("/s", "key"), read("/etc", "one"), read("/folder", "x/y")), triple("old", "old"));
     assert_eq!(mounts["/etc"].access, Access::ReadOnly);
-    bench.volumes.project(&pod(), &volume("new"));
+    bench.volumes.project(&sample::pod(), &volume("new"));
     assert_eq!((read("/s", "key"), read("/etc", "one"), read("/folder", "x/y")), triple("new", "old"));
 }
 

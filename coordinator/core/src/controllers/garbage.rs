@@ -4,10 +4,10 @@
 //! reference. The finalizer `foregroundDeletion` holds an owner until the dependents that block it are gone, `orphan` until none
 //! names it any more.
 
-use super::{Action, Plan, job};
+use super::{Action, Plan};
 use crate::{
     deletion::Propagation,
-    view::{Member, ObjectId, Owner, Ownership, Resource, View, WaitsFor},
+    view::{Member, ObjectId, Owner, Ownership, View, WaitsFor},
 };
 
 /// What to do about an object that has owners, or that waits for its dependents.
@@ -17,7 +17,7 @@ pub fn reconcile(view: &View, id: &ObjectId) -> Plan {
     let actions = match member.waits_for {
         Some(WaitsFor::Deletion) => delete_dependents(ownership, id, member),
         Some(WaitsFor::Orphaning) => orphan_dependents(ownership, id, member),
-        None if member.deleting => release_from_job(view, id, member).into_iter().collect(),
+        None if member.deleting => Vec::new(),
         None => delete_without_owner(ownership, id, member).into_iter().collect(),
     };
     Plan { actions, again_at: None }
@@ -62,15 +62,6 @@ fn delete_without_owner(ownership: &Ownership, id: &ObjectId, member: &Member) -
     Some(Action::DeleteDependent { id: id.clone(), uid: member.uid.to_string(), propagation })
 }
 
-/// A pod that goes and that nobody counts any more, since its Job is gone. Where another Job has that name by now, no controller of Jobs
-/// looks after it.
-fn release_from_job(view: &View, id: &ObjectId, member: &Member) -> Option<Action> {
-    let ownership = view.ownership();
-    let pod = view.pod(&id.key).filter(|pod| id.resource == PODS && pod.uid.as_str() == &*member.uid)?;
-    let is_lost = member.owners.iter().all(|owner| owner.watched && !ownership.exists(&owner.uid));
-    (is_lost && job::is_held(pod)).then(|| job::release(&id.key, pod))
-}
-
 fn members_of<'a>(
     ownership: &'a Ownership,
     owner: &'a Member,
@@ -89,8 +80,6 @@ fn disown(id: &ObjectId, member: &Member, owners: Vec<String>) -> Action {
 fn release(id: &ObjectId, member: &Member, waited_for: WaitsFor) -> Action {
     Action::RemoveFinalizer { id: id.clone(), uid: member.uid.to_string(), finalizer: waited_for.finalizer() }
 }
-
-const PODS: Resource = Resource::core("pods");
 
 #[cfg(test)]
 mod tests;

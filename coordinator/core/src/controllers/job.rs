@@ -22,15 +22,15 @@ use super::{
 };
 use crate::{
     ObjectKey, times,
-    view::{Job, JobPod, ObjectId, PodInfo, Resource, View, job_pod::FINALIZER, workload::JOBS},
+    view::{Controller, Job, JobPod, ObjectId, PodInfo, Resource, View, job_pod::FINALIZER, workload::JOBS},
 };
 
 /// A pod of a Job.
 type Pod = (ObjectKey, Arc<PodInfo>);
 
-/// What to do about the Job of this name, or about the pods that one left behind.
+/// What to do about the Job of this name.
 pub fn reconcile(view: &View, key: &ObjectKey, now: Timestamp) -> Plan {
-    let Some(job) = view.workloads().job(key) else { return let_go(view, key) };
+    let Some(job) = view.workloads().job(key) else { return Plan::nothing() };
     if job.is_managed_elsewhere {
         return Plan::nothing();
     }
@@ -93,14 +93,19 @@ fn stop_active(plan: &mut Plan, id: &ObjectId, job: &Job, pods: &[Pod]) {
     plan.actions.extend(doomed.map(|(key, pod)| claim::delete(id, &job.meta, BY, key, pod)));
 }
 
-/// Pods of a Job that is gone are kept by nobody.
-fn let_go(view: &View, key: &ObjectKey) -> Plan {
-    let of_job = |pod: &PodInfo| {
-        let controller = pod.affiliation.controller.as_ref();
-        controller.is_some_and(|owner| owner.kind == "Job" && *owner.name == *key.name)
+/// Lets go a pod that a Job held and that none counts any more: it is gone, or another has its name by now, or the pod was set free.
+pub fn reconcile_orphan(view: &View, key: &ObjectKey) -> Plan {
+    let orphan = view.pod(key).filter(|pod| is_orphan(view, key, pod));
+    Plan { actions: orphan.map(|pod| release(key, pod)).into_iter().collect(), again_at: None }
+}
+
+/// Whether a pod is held for a Job's count and no Job that there is counts it.
+pub(crate) fn is_orphan(view: &View, key: &ObjectKey, pod: &PodInfo) -> bool {
+    let counts = |owner: &Controller| {
+        let job = ObjectKey::new(&key.namespace, &owner.name);
+        owner.kind != JOB || view.workloads().job(&job).is_some_and(|job| *job.meta.uid == *owner.uid)
     };
-    let held = view.pods_of(&key.namespace).filter(|(_, pod)| is_held(pod) && of_job(pod));
-    Plan { actions: held.map(|(key, pod)| release(key, pod)).collect(), again_at: None }
+    is_held(pod) && !pod.affiliation.controller.as_ref().is_some_and(counts)
 }
 
 fn release_all(plan: &mut Plan, pods: &[Pod]) {
@@ -124,7 +129,7 @@ fn remove_when_over(plan: &mut Plan, id: &ObjectId, job: &Job, now: Timestamp) {
     ));
 }
 
-pub(super) fn release(key: &ObjectKey, pod: &PodInfo) -> Action {
+fn release(key: &ObjectKey, pod: &PodInfo) -> Action {
     Action::RemoveFinalizer {
         id: ObjectId { resource: Resource::core("pods"), key: key.clone() },
         uid: pod.uid.as_str().to_owned(),
@@ -132,7 +137,7 @@ pub(super) fn release(key: &ObjectKey, pod: &PodInfo) -> Action {
     }
 }
 
-pub(super) fn is_held(pod: &PodInfo) -> bool {
+fn is_held(pod: &PodInfo) -> bool {
     pod.job.as_ref().is_some_and(|job| job.is_held)
 }
 
@@ -146,6 +151,9 @@ fn job_pod(pod: &PodInfo) -> Arc<JobPod> {
 }
 
 const BY: Component = Component::Job;
+
+/// `kind` of a Job.
+const JOB: &str = "Job";
 
 #[cfg(test)]
 mod tests;

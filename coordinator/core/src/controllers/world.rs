@@ -88,7 +88,10 @@ impl World {
         for _ in 0..TURNS_MAX {
             let due = self.reconciler.take_due(self.now);
             let due = due.into_iter().filter(|key| {
-                matches!(key, Key::Workload(_) | Key::Service(_) | Key::Claim(_) | Key::Volume(_))
+                matches!(
+                    key,
+                    Key::Workload(_) | Key::OrphanPod(_) | Key::Service(_) | Key::Claim(_) | Key::Volume(_)
+                )
             });
             let due: Vec<_> = due.collect();
             if due.is_empty() {
@@ -99,6 +102,11 @@ impl World {
             }
         }
         panic!("the controllers do not come to rest");
+    }
+
+    /// Reasons of what was said that contain a word, in order.
+    pub(crate) fn told_of(&self, word: &str) -> Vec<&str> {
+        self.told.iter().map(|(reason, _)| reason.as_str()).filter(|reason| reason.contains(word)).collect()
     }
 
     /// The pods whose names begin so, by name.

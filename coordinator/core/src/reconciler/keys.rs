@@ -43,6 +43,8 @@ pub enum Key {
     Object(ObjectId),
     /// A workload and its pods.
     Workload(ObjectId),
+    /// A pod that a Job held, and that perhaps none counts any more.
+    OrphanPod(ObjectKey),
 }
 
 /// What went wrong when a plan was carried out.

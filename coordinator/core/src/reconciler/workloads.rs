@@ -35,6 +35,7 @@ impl Reconciler {
             self.touch_budgets_by_scale(&key.namespace);
         }
         self.touch_owners_of(&id, before.as_ref(), after.as_ref());
+        self.touch_orphans(before.as_ref(), after.as_ref());
         self.keys.touch(Key::Workload(id));
         Ok(())
     }
@@ -44,9 +45,8 @@ impl Reconciler {
         let id = ObjectId { resource, key: key.clone() };
         let before = self.view.workloads_mut().delete(&id);
         self.touch_owners_of(&id, before.as_ref(), None);
-        if resource == JOBS {
-            self.keys.touch(Key::Workload(id));
-        } else if let Some(Workload::DaemonSet(set)) = &before {
+        self.touch_orphans(before.as_ref(), None);
+        if let Some(Workload::DaemonSet(set)) = &before {
             self.view.daemon_failures_mut().forget_set(&set.meta.uid);
         }
         self.touch_budgets_by_scale(&key.namespace);
@@ -92,6 +92,18 @@ impl Reconciler {
     pub(super) fn touch_rollouts(&mut self) {
         let concerned: Vec<_> = self.view.workloads().looking_at_nodes().cloned().collect();
         concerned.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
+    }
+
+    /// Pods of a Job that is gone are counted by none, whoever has its name by now.
+    fn touch_orphans(&mut self, before: Option<&Workload>, after: Option<&Workload>) {
+        let Some(Workload::Job(gone)) = before else { return };
+        let uid = &gone.meta.uid;
+        if after.is_some_and(|after| after.meta().uid == *uid) {
+            return;
+        }
+        for (key, _) in self.view.pods_controlled_by(uid) {
+            self.keys.touch(Key::OrphanPod(key.clone()));
+        }
     }
 
     /// The same for what Deployments, StatefulSets and CronJobs are made up of.

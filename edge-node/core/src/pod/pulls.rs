@@ -1,20 +1,20 @@
 //! The first steps of a run: the module is made present, then the container is put together.
 
-use dunlin_link::{ContainerId, Digest, pod::PullPolicy};
+use dunlin_link::{ContainerId, Digest, pod::PullPolicy, reference::Reference};
 
 use super::{
     Command, ContainerIndex, Fetch, Pod, Pulled, Severity, Stage,
     decide::SHOWN_MS,
     worker::{Create, Pull, Run},
 };
-use crate::{clock::Now, image, reasons};
+use crate::{clock::Now, reasons};
 
 impl Pod {
     /// Makes the container's module present, the first step of a run.
     pub(super) fn pull(&mut self, index: ContainerIndex, now: Now) {
         self.worker_mut(index).run = Run::Pulling(Pull::Asked);
         let image = self.container(index).image.clone();
-        if !image::is_reference(&image.reference) {
+        if image.reference.parse::<Reference>().is_err() {
             let message = format!(
                 "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format",
                 image.reference

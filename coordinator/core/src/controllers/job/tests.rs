@@ -237,3 +237,25 @@ fn a_deadline_longer_than_any_time_is_never_missed() {
     assert_eq!(status(&world)["active"], 1);
     assert!(conditions(&world).is_empty());
 }
+
+#[test]
+fn pods_that_no_job_counts_are_let_go() {
+    // Another Job has the name by now.
+    let mut world = World::new();
+    world.apply(job(&json!({})));
+    let first = world.pods("j-")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.refuses = Some("not now");
+    world.remove(&id("batch/v1", "Job", "j"));
+    world.apply(job(&json!({ "parallelism": 0 })));
+    assert!(is_let_go(&world.pods(&first)));
+
+    // Its deletion set it free.
+    let mut world = World::new();
+    world.apply(job(&json!({ "parallelism": 0 })));
+    let mut other = job(&json!({}));
+    other["metadata"]["name"] = json!("k");
+    world.apply(other);
+    let free = world.pods("k-")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.patch_pod(&free, &json!({ "metadata": { "ownerReferences": null, "labels": { "batch.kubernetes.io/job-name": null } } }));
+    assert!(is_let_go(&world.pods(&free)));
+}

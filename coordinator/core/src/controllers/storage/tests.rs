@@ -71,10 +71,6 @@ fn delete(world: &mut World, id: &ObjectId) {
     world.reap();
 }
 
-fn told(world: &World) -> Vec<&str> {
-    world.told.iter().map(|(reason, _)| reason.as_str()).collect()
-}
-
 #[test]
 fn a_claim_gets_the_smallest_volume_that_will_do_and_both_say_so() {
     let mut world = World::new();
@@ -107,7 +103,7 @@ fn a_claim_waits_for_its_volume_and_two_do_not_get_one() {
     world.apply(claim("a", "1Gi", &json!({ "storageClassName": "" })));
     world.apply(claim("b", "1Gi", &json!({ "storageClassName": "" })));
     said(of_claim(&world, "a"), "Pending", "");
-    assert!(told(&world).contains(&"FailedBinding"));
+    assert!(world.told_of("").contains(&"FailedBinding"));
     world.apply(volume("v", "1Gi", &json!({ "storageClassName": null })));
     said(of_claim(&world, "a"), "Bound", "v");
     said(of_claim(&world, "b"), "Pending", "");
@@ -158,10 +154,10 @@ fn a_class_may_have_a_claim_wait_for_a_pod_or_for_a_provisioner() {
     world.apply(volume("v", "1Gi", &json!({})));
     world.apply(claim("c", "1Gi", &json!({})));
     said(of_claim(&world, "c"), "Pending", "");
-    assert_eq!(told(&world), ["WaitForFirstConsumer"]);
+    assert_eq!(world.told_of(""), ["WaitForFirstConsumer"]);
     world.apply(class("outside", "Immediate", "example.com/disk"));
     world.apply(claim("d", "1Gi", &json!({ "storageClassName": "outside" })));
-    assert!(told(&world).contains(&"ExternalProvisioning"));
+    assert!(world.told_of("").contains(&"ExternalProvisioning"));
     let annotations = &world.objects[&claim_id("d")]["metadata"]["annotations"];
     assert_eq!(annotations["volume.kubernetes.io/storage-provisioner"], "example.com/disk");
     // The provisioner makes one for it.
@@ -244,7 +240,7 @@ fn a_volume_that_a_claim_has_is_kept_and_what_is_lost_stays_lost() {
     world.apply(claim("d", "1Gi", &json!({})));
     world.remove(&volume_id("w"));
     said(of_claim(&world, "d"), "Lost", "w");
-    assert_eq!(told(&world).iter().filter(|reason| **reason == "ClaimLost").count(), 1);
+    assert_eq!(world.told_of("").iter().filter(|reason| **reason == "ClaimLost").count(), 1);
     assert_eq!(world.objects[&claim_id("d")]["status"].get("capacity"), None);
 }
 

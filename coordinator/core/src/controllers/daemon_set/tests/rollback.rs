@@ -87,10 +87,6 @@ fn template(world: &World) -> Value {
     world.of("daemonsets", "agent")[0]["spec"]["template"]["spec"]["containers"][0]["image"].clone()
 }
 
-fn told(world: &World) -> Vec<&str> {
-    world.told.iter().map(|(reason, _)| reason.as_str()).filter(|reason| reason.contains("Roll")).collect()
-}
-
 #[test]
 fn a_broken_revision_goes_back_once_and_is_not_tried_again() {
     let surging = json!({ "updateStrategy": { "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } } });
@@ -113,7 +109,7 @@ fn a_broken_revision_goes_back_once_and_is_not_tried_again() {
         assert!(message.starts_with("revision 2 (ControllerRevision \"agent-"), "{message}");
         assert!(message.contains("is rolled back to revision 1 (ControllerRevision \"agent-"), "{message}");
         assert!(message.contains("on 0 of 3 nodes") || message.contains("on 2 of 3 nodes"), "{message}");
-        assert_eq!(told(&world), ["RollingBack", "RolledBack"]);
+        assert_eq!(world.told_of("Roll"), ["RollingBack", "RolledBack"]);
 
         // Somebody applies it again, and what it is kept from says so and runs everywhere, new nodes included.
         world.apply(guarded("broken", &spec));
@@ -134,7 +130,7 @@ fn a_broken_revision_goes_back_once_and_is_not_tried_again() {
         run(&mut world, "i:3");
         assert_eq!(pods(&world), ["n1 i:3", "n2 i:3", "n3 i:3", "n4 i:3"]);
         assert_eq!(condition(&world, "RolledBack"), Value::Null);
-        assert_eq!(told(&world), ["RollingBack", "RolledBack"]);
+        assert_eq!(world.told_of("Roll"), ["RollingBack", "RolledBack"]);
     }
 }
 
@@ -252,7 +248,7 @@ fn a_stable_revision_that_fails_stays() {
     world.pass(Duration::from_secs(3600));
     assert_eq!(template(&world), "i:1");
     assert_eq!(condition(&world, "RolledBack")["reason"], "StableRevisionFails");
-    assert_eq!(told(&world), ["NotRolledBack"]);
+    assert_eq!(world.told_of("Roll"), ["NotRolledBack"]);
 }
 
 #[test]

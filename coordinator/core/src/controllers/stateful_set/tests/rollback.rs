@@ -44,10 +44,6 @@ fn template(world: &World) -> Value {
     world.of("statefulsets", "db")[0]["spec"]["template"]["spec"]["containers"][0]["image"].clone()
 }
 
-fn told(world: &World) -> Vec<&str> {
-    world.told.iter().map(|(reason, _)| reason.as_str()).filter(|reason| reason.contains("Roll")).collect()
-}
-
 #[test]
 fn a_broken_revision_goes_back_once_and_is_not_tried_again() {
     for spec in [json!({}), json!({ "podManagementPolicy": "Parallel" })] {
@@ -69,7 +65,7 @@ fn a_broken_revision_goes_back_once_and_is_not_tried_again() {
         let message = said["message"].as_str().unwrap();
         assert!(message.starts_with("revision 2 (ControllerRevision \"db-"), "{message}");
         assert!(message.contains("is rolled back to revision 1 (ControllerRevision \"db-"), "{message}");
-        assert_eq!(told(&world), ["RollingBack", "RolledBack"]);
+        assert_eq!(world.told_of("Roll"), ["RollingBack", "RolledBack"]);
 
         world.apply(guarded("broken", &spec));
         run(&mut world, "i:1");
@@ -89,7 +85,7 @@ fn a_broken_revision_goes_back_once_and_is_not_tried_again() {
         run(&mut world, "i:3");
         assert_eq!(images(&world), ["i:3"; 3]);
         assert_eq!(condition(&world, "RolledBack"), Value::Null);
-        assert_eq!(told(&world), ["RollingBack", "RolledBack"]);
+        assert_eq!(world.told_of("Roll"), ["RollingBack", "RolledBack"]);
     }
 }
 

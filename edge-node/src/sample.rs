@@ -1,0 +1,33 @@
+//! A pod for the tests of this crate, with nothing in it.
+
+use dunlin_link::{
+    PodUid,
+    care::PodCare,
+    pod::{PodAssignment, PodSpec, RestartPolicy},
+    volumes::PodVolumes,
+};
+
+/// The pod `u`, `ns/p`.
+pub(crate) fn pod() -> PodAssignment {
+    PodAssignment {
+        uid: PodUid::new("u"),
+        namespace: "ns".to_owned(),
+        name: "p".to_owned(),
+        generation: 1,
+        spec: PodSpec {
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            restart_policy: RestartPolicy::Always,
+            termination_grace_seconds: 30,
+            active_deadline_seconds: None,
+            init_containers: Vec::new(),
+            containers: Vec::new(),
+            host_network: false,
+            hostname: "p".to_owned(),
+            service_account_name: String::new(),
+        },
+        config: Vec::new(),
+        care: PodCare::default(),
+        volumes: PodVolumes::default(),
+    }
+}
