@@ -284,6 +284,7 @@ mod tests {
         let digest = resolve(&name)?;
         let mut pod = sample::pod();
         pod.spec.labels = vec![("digest".to_owned(), digest.hex())];
+        pod.spec.hostname.clone_from(&name);
         (pod.uid, pod.namespace, pod.name) = (PodUid::new(""), "default".to_owned(), name);
         Ok(ParsedManifest { pod, object: bytes.to_vec() })
     }
