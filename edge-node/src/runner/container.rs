@@ -9,7 +9,7 @@ use std::{
 
 use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause};
 use dunlin_link::UnixMillis;
-use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, Stop};
+use dunlin_wasm_host::{Cause, Container, Ended, EntryChoice, Guest, Host, Input, Serving, Stop};
 use futures_util::FutureExt as _;
 
 use super::{
@@ -77,9 +77,13 @@ async fn run_unguarded(
             let input = Input::new();
             let mut guest = guest(*spec, input.clone(), Arc::clone(&output));
             guest.preopens.clone_from(&folders.preopens);
-            let container = parts.host.container(program, guest, stop);
-            let live = Live { container: container.clone(), input, output: Arc::clone(&output) };
-            container.run(move || started(live)).await
+            match parts.host.container(program, guest, stop) {
+                Ok(container) => {
+                    let live = Live { container: container.clone(), input, output: Arc::clone(&output) };
+                    container.run(move || started(live)).await
+                }
+                Err(error) => failed(Cause::CannotRun, &error.to_string()),
+            }
         }
         Err(error @ ModuleError::CannotRun(_)) => failed(Cause::CannotRun, &error.to_string()),
         Err(error @ ModuleError::Host(_)) => failed(Cause::HostError, &error.to_string()),
@@ -97,6 +101,7 @@ async fn run_unguarded(
 
 fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
     Guest {
+        entry: EntryChoice::Detected,
         args: spec.args,
         env: spec.env,
         working_dir: spec.working_dir,
@@ -105,6 +110,8 @@ fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
         memory_bytes_max: spec.memory_limit.map(|bytes| bytes.0),
         cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
         listen: spec.listen.into_iter().map(|listen| listen.address).collect(),
+        serving: Serving::default(),
+        on_failure: None,
         preopens: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Runs commands: programs with a beginning and an end, and single functions of any program.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
 use wasmtime::{AsContextMut as _, Store, Val, component};
 use wasmtime_wasi::I32Exit;
@@ -10,7 +10,7 @@ use crate::{
     host::{Run, Started},
     input::GuestInput,
     outcome::{self, Cause, Ended},
-    program::Kind,
+    program::{Command, Kind},
     schedule::{GuestFuture, Turn},
     state::{ComponentState, ModuleState},
 };
@@ -59,44 +59,53 @@ fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) 
                 in_time(call_core(&mut store, &instance, &entry).await)
             })
         }
-        Kind::Command(program) => {
+        Kind::Component(exported) => {
             let store = run.parts().component_store(turn, Some(input));
-            let program = program.clone();
+            let (instance, command) = (exported.instance.clone(), exported.command.clone());
             Box::pin(async move {
                 let mut store = store?;
-                in_time(match entry {
-                    Entry::Main => {
-                        let command = program.instantiate_async(&mut store).await?;
-                        started();
-                        let called = command.wasi_cli_run().call_run(&mut store).await;
-                        called.map(|result| i32::from(result.is_err()))
-                    }
-                    Entry::Function(name) => {
-                        let instance = program.instance_pre().instantiate_async(&mut store).await?;
+                in_time(match (entry, command) {
+                    (Entry::Function(name), _) => {
+                        let instance = instance.instantiate_async(&mut store).await?;
                         started();
                         call_component(&mut store, &instance, &name).await
                     }
+                    (_, Some(command)) => call_command(&mut store, command, started).await,
+                    (_, None) => Err(missing("wasi:cli/run")),
                 })
-            })
-        }
-        Kind::HttpHandler(program) => {
-            let store = run.parts().component_store(turn, Some(input));
-            let program = program.clone();
-            Box::pin(async move {
-                let mut store = store?;
-                let Entry::Function(name) = entry else { unreachable!("handlers are served, not run") };
-                let instance = program.instance_pre().instantiate_async(&mut store).await?;
-                started();
-                in_time(call_component(&mut store, &instance, &name).await)
             })
         }
     }
 }
 
+async fn call_command(store: &mut Store<ComponentState>, command: Command, started: Started) -> Returned {
+    let result = match command {
+        Command::P2(command) => {
+            let command = command.instantiate_async(&mut *store).await?;
+            started();
+            command.wasi_cli_run().call_run(store).await?
+        }
+        Command::P3(command) => {
+            let command = command.instantiate_async(&mut *store).await?;
+            started();
+            let ran = store.run_concurrent(async |accessor| {
+                let result = command.wasi_cli_run().call_run(accessor).await;
+                if result.is_ok() {
+                    // What it began and did not wait for, a write for instance, still belongs to the run.
+                    poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                }
+                result
+            });
+            ran.await??
+        }
+    };
+    Ok(i32::from(result.is_err()))
+}
+
 async fn call_core(store: &mut Store<ModuleState>, instance: &wasmtime::Instance, entry: &Entry) -> Returned {
     let name = match entry {
-        Entry::Main => {
-            let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+        Entry::Command | Entry::Handler | Entry::CommandAndHandler => {
+            let start = instance.get_typed_func::<(), ()>(&mut *store, entry::START)?;
             return start.call_async(store, ()).await.map(|()| 0);
         }
         Entry::Function(name) => name,

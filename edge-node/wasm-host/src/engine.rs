@@ -109,7 +109,7 @@ mod tests {
         compiling(target).unwrap().precompile_compatibility_hash().hash(&mut hasher);
         assert_eq!(
             format!("{target} {:016x}", hasher.finish()),
-            "48.0.8-1-wide-x86_64-linux 91c7784149f74c13"
+            "48.0.8-2-wide-x86_64-linux 69747ad7b14ea891"
         );
     }
 

@@ -1,16 +1,51 @@
-//! What of a program a run calls: its own beginning, or an exported function that a caller named.
+//! What of a program a run calls: its own beginning, its handler, or an exported function that somebody named.
 
 use wasmtime::{ExternType, Val, component};
 
-use crate::program::Kind;
+use crate::{
+    guest::{EntryChoice, Guest},
+    program::{Kind, Program},
+};
 
 /// What is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// What makes it a program: `_start`, `wasi:cli/run`, or its handler for each request.
-    Main,
+    /// `_start` or `wasi:cli/run`, from its beginning to its end.
+    Command,
+    /// Its handler, for each request.
+    Handler,
+    /// Its command, and beside it its handler for each request.
+    CommandAndHandler,
     /// An exported function without parameters.
     Function(String),
+}
+
+/// Why a program has not the entry that a container asks for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// It has none at all.
+    #[error(
+        "the module exports nothing runnable: {wanted} (or a command `#NAME`, which calls a function that it exports), and this one \
+         exports {exports}"
+    )]
+    None {
+        /// What would be one.
+        wanted: &'static str,
+        /// What there is.
+        exports: String,
+    },
+    /// It has another one.
+    #[error("`dunlin.dev/entry` asks for {asked}, which the module does not export; it exports {exports}")]
+    Other {
+        /// What was asked for.
+        asked: &'static str,
+        /// What there is.
+        exports: String,
+    },
+    /// The function that the command names cannot be called.
+    #[error(transparent)]
+    Function(#[from] ExecError),
 }
 
 /// Why a command cannot be run in a container.
@@ -20,9 +55,10 @@ pub enum ExecError {
     /// Nothing was named.
     #[error("no command was named")]
     NoCommand,
-    /// An HTTP handler has no beginning that could be called with arguments.
+    /// The program has no beginning that could be called with arguments.
     #[error(
-        "the container serves HTTP requests (`wasi:http/incoming-handler`) and has no command to run; `#NAME` calls a function that it exports"
+        "the container's program has no command to run (neither `_start` nor `wasi:cli/run`): it serves HTTP requests or is a library; \
+         `#NAME` calls a function that it exports"
     )]
     NotACommand,
     /// The function is not exported.
@@ -34,20 +70,64 @@ pub enum ExecError {
 }
 
 impl Entry {
+    /// What a container calls in its program.
+    pub(crate) fn of_guest(guest: &Guest, program: &Program) -> Result<Self, EntryError> {
+        if let Some(name) = guest.args.first().and_then(|first| first.strip_prefix(FUNCTION_MARK)) {
+            return Ok(Self::of_function(name, &program.kind)?);
+        }
+        let (command, handler) = (has_command(&program.kind), has_handler(&program.kind));
+        let other = |asked| Err(EntryError::Other { asked, exports: program.exports() });
+        match (guest.entry, command, handler) {
+            (EntryChoice::Run, true, _) | (EntryChoice::Detected, true, false) => Ok(Self::Command),
+            (EntryChoice::Http, _, true) | (EntryChoice::Detected, false, true) => Ok(Self::Handler),
+            // Without a port nobody could reach its handler.
+            (EntryChoice::Detected, true, true) if guest.listen.is_empty() => Ok(Self::Command),
+            (EntryChoice::Detected, true, true) => Ok(Self::CommandAndHandler),
+            (EntryChoice::Run, false, _) => other("a command"),
+            (EntryChoice::Http, _, false) => other("an HTTP handler"),
+            (EntryChoice::Detected, false, false) => {
+                Err(EntryError::None { wanted: wanted(&program.kind), exports: program.exports() })
+            }
+        }
+    }
+
     /// What a command line calls in a program.
     pub(crate) fn of_command(command: &[String], kind: &Kind) -> Result<Self, ExecError> {
         let program = command.first().ok_or(ExecError::NoCommand)?;
         match program.strip_prefix(FUNCTION_MARK) {
-            Some(name) => {
-                let parameters =
-                    parameters(kind, name).ok_or_else(|| ExecError::NoFunction(name.to_owned()))?;
-                match parameters {
-                    0 => Ok(Self::Function(name.to_owned())),
-                    _ => Err(ExecError::Parameters(name.to_owned())),
-                }
-            }
-            None if matches!(kind, Kind::HttpHandler(_)) => Err(ExecError::NotACommand),
-            None => Ok(Self::Main),
+            Some(name) => Self::of_function(name, kind),
+            None if has_command(kind) => Ok(Self::Command),
+            None => Err(ExecError::NotACommand),
+        }
+    }
+
+    fn of_function(name: &str, kind: &Kind) -> Result<Self, ExecError> {
+        match parameters(kind, name) {
+            None => Err(ExecError::NoFunction(name.to_owned())),
+            Some(0) => Ok(Self::Function(name.to_owned())),
+            Some(_) => Err(ExecError::Parameters(name.to_owned())),
+        }
+    }
+}
+
+fn has_command(kind: &Kind) -> bool {
+    match kind {
+        Kind::Module(linked) => {
+            linked.module().get_export(START).is_some_and(|export| export.func().is_some())
+        }
+        Kind::Component(exported) => exported.command.is_some(),
+    }
+}
+
+fn has_handler(kind: &Kind) -> bool {
+    matches!(kind, Kind::Component(exported) if exported.handler.is_some())
+}
+
+fn wanted(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Module(_) => "a core module needs a function `_start`",
+        Kind::Component(_) => {
+            "a component needs `wasi:cli/run`, `wasi:http/incoming-handler` 0.2 or `wasi:http/handler` 0.3"
         }
     }
 }
@@ -55,20 +135,17 @@ impl Entry {
 /// How many parameters an exported function has; `None` when there is no such function.
 fn parameters(kind: &Kind, name: &str) -> Option<usize> {
     match kind {
-        Kind::Module(program) => match program.module().get_export(name)? {
+        Kind::Module(linked) => match linked.module().get_export(name)? {
             ExternType::Func(function) => Some(function.params().len()),
             _ => None,
         },
-        Kind::Command(program) => of_component(program.instance_pre().component(), name),
-        Kind::HttpHandler(program) => of_component(program.instance_pre().component(), name),
-    }
-}
-
-fn of_component(component: &component::Component, name: &str) -> Option<usize> {
-    let exports = component.component_type();
-    match exports.get_export(component.engine(), name)?.ty {
-        component::types::ComponentItem::ComponentFunc(function) => Some(function.params().len()),
-        _ => None,
+        Kind::Component(exported) => {
+            let component = exported.instance.component();
+            match component.component_type().get_export(component.engine(), name)?.ty {
+                component::types::ComponentItem::ComponentFunc(function) => Some(function.params().len()),
+                _ => None,
+            }
+        }
     }
 }
 
@@ -94,6 +171,9 @@ pub(crate) fn code_of_component(results: &[component::Val]) -> i32 {
         _ => 0,
     }
 }
+
+/// What a preview 1 command exports.
+pub(crate) const START: &str = "_start";
 
 /// Begins a command that names a function.
 const FUNCTION_MARK: char = '#';

@@ -1,13 +1,15 @@
 //! What one run of a program is given.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{input::Input, stdio::Output};
 
 /// Arguments, environment, limits and streams of one run.
 #[derive(Clone)]
 pub struct Guest {
-    /// `argv`, the program's name included.
+    /// What of the program is called.
+    pub entry: EntryChoice,
+    /// `argv`, the program's name included; a first word of `#NAME` calls the exported function of that name instead.
     pub args: Vec<String>,
     /// Environment.
     pub env: Vec<(String, String)>,
@@ -23,8 +25,43 @@ pub struct Guest {
     pub cpu_milli_max: Option<u64>,
     /// The only addresses the guest may listen on; an HTTP handler is served on the first.
     pub listen: Vec<SocketAddr>,
+    /// How the instances of an HTTP handler are used.
+    pub serving: Serving,
+    /// Told of each request whose instance trapped, with what is said of the trap.
+    pub on_failure: Option<OnFailure>,
     /// The only folders that the guest sees.
     pub preopens: Vec<Preopen>,
+}
+
+/// Hears what went wrong. It must not block.
+pub type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What of a program is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EntryChoice {
+    /// Whatever it has: a command, an HTTP handler, or, where there is a port for it, both beside each other.
+    #[default]
+    Detected,
+    /// Its command.
+    Run,
+    /// Its HTTP handler.
+    Http,
+}
+
+/// How the instances of an HTTP handler are used; what is not said depends on the version of its interface. A handler of 0.2 takes one
+/// request at a time, and an instance answers one request; an instance of 0.3 takes more at a time, and more in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// Instances at once.
+    pub instances_max: Option<NonZeroU32>,
+    /// Requests that an instance takes at once.
+    pub concurrency: Option<NonZeroU32>,
+    /// Requests that an instance takes in all.
+    pub reuse_max: Option<NonZeroU32>,
+    /// How long a handler may take until its answer begins.
+    pub request_timeout: Option<Duration>,
+    /// How long an instance without requests is kept.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// A folder of the machine that a guest sees. It must stay there for as long as the guest runs: each instance opens it anew.

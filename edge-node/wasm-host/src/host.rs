@@ -20,14 +20,14 @@ use crate::{
     command,
     cpu::CpuMeter,
     engine,
-    entry::{Entry, ExecError},
+    entry::{Entry, EntryError, ExecError},
     guest::{Exec, Guest, Terminal},
     memory::MemoryAccount,
     network::Declared,
     outcome::{Cause, Ended},
-    program::{Kind, Linkers, LoadError, Program},
+    program::{Linkers, LoadError, Program},
     schedule::{GuestFuture, Scheduled, Turn, Turns},
-    serve,
+    serve, service,
     state::StoreParts,
     stop::Stop,
     target::{Target, TargetError},
@@ -105,14 +105,24 @@ impl Host {
     /// unchanged for as long as the program is used: it is native code and is not checked again.
     ///
     /// # Errors
-    /// When it does not fit this host, exports nothing runnable, or imports what is not offered.
+    /// When it does not fit this host, or imports what is not offered.
     pub fn load(&self, artifact: &Path) -> Result<Program, LoadError> {
         self.inner.linkers.load(&self.inner.engine, artifact)
     }
 
     /// A container that does not run yet.
-    pub fn container(&self, program: Arc<Program>, guest: Guest, stop: Stop) -> Container {
-        Container { run: Run::new(self.clone(), program, guest, stop), over: CancellationToken::new() }
+    ///
+    /// # Errors
+    /// When the program has no entry such as the guest's.
+    pub fn container(
+        &self,
+        program: Arc<Program>,
+        guest: Guest,
+        stop: Stop,
+    ) -> Result<Container, EntryError> {
+        let entry = Entry::of_guest(&guest, &program)?;
+        let run = Run::new(self.clone(), program, entry, guest, stop);
+        Ok(Container { run, over: CancellationToken::new() })
     }
 }
 
@@ -230,12 +240,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn new(host: Host, program: Arc<Program>, guest: Guest, stop: Stop) -> Arc<Self> {
+    fn new(host: Host, program: Arc<Program>, entry: Entry, guest: Guest, stop: Stop) -> Arc<Self> {
         let limit = guest.memory_bytes_max.unwrap_or(host.inner.memory_default);
         let memory = Arc::new(MemoryAccount::new(limit));
         let cpu = Arc::new(CpuMeter::new(guest.cpu_milli_max, Instant::now()));
         let listen = Declared::from(guest.listen.as_slice());
-        let (entry, terminal) = (Entry::Main, Terminal::No);
+        let terminal = Terminal::No;
         Arc::new(Self { host, program, entry, guest, terminal, stop, memory, cpu, listen })
     }
 
@@ -262,9 +272,10 @@ impl Run {
     }
 
     async fn to_end(self: Arc<Self>, started: Started) -> Ended {
-        match (&self.program.kind, &self.entry) {
-            (Kind::HttpHandler(_), Entry::Main) => serve::run(&self, started).await,
-            _ => command::run(&self, started).await,
+        match &self.entry {
+            Entry::Command | Entry::Function(_) => command::run(&self, started).await,
+            Entry::Handler => serve::run(&self, started).await,
+            Entry::CommandAndHandler => service::run(&self, started).await,
         }
     }
 

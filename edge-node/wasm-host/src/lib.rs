@@ -20,6 +20,7 @@ mod outcome;
 mod program;
 mod schedule;
 mod serve;
+mod service;
 mod state;
 mod stdio;
 mod stop;
@@ -31,8 +32,8 @@ mod ticker;
 mod tests;
 
 pub use engine::{CompileError, compile};
-pub use entry::ExecError;
-pub use guest::{Access, Exec, Guest, Preopen, Terminal};
+pub use entry::{EntryError, ExecError};
+pub use guest::{Access, EntryChoice, Exec, Guest, OnFailure, Preopen, Serving, Terminal};
 pub use host::{Command, Container, Host, StartHostError, Usage};
 pub use input::{Input, InputEnded};
 pub use outcome::{Cause, Ended};

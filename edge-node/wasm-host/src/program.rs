@@ -1,13 +1,13 @@
 //! A loaded program: mapped, recognised by what it exports, and linked, so that an instance is made without looking anything up.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, sync::Arc};
 
 use wasmtime::{
     Engine, InstancePre, Linker, Precompiled,
     component::{self, Component},
 };
-use wasmtime_wasi::p2::bindings::CommandPre;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi::{p2::bindings::CommandPre, p3};
+use wasmtime_wasi_http::{handler::ProxyPre, p2::bindings as http_p2, p3::bindings as http_p3};
 
 use crate::{
     state::{ComponentState, ModuleState},
@@ -21,9 +21,6 @@ pub enum LoadError {
     /// The file is damaged or was made by another version: compiling again helps.
     #[error("the compiled module does not load: {0}")]
     Artifact(String),
-    /// It exports nothing that can be run; the text names what it does export.
-    #[error("the module exports nothing runnable: {0}")]
-    NotRunnable(String),
     /// It imports what is not offered; the text names it.
     #[error("the module needs what this node does not offer: {0}")]
     Unlinkable(String),
@@ -34,23 +31,60 @@ pub struct Program {
     pub(crate) kind: Kind,
 }
 
-/// Programs by what is called to run them.
+/// Programs by what an instance is made of.
 pub(crate) enum Kind {
-    /// A core module of preview 1, by `_start`.
+    /// A core module of preview 1.
     Module(InstancePre<ModuleState>),
-    /// A component, by `wasi:cli/run`.
-    Command(CommandPre<ComponentState>),
-    /// A component, by `wasi:http/incoming-handler`, once per request.
-    HttpHandler(ProxyPre<ComponentState>),
+    /// A component.
+    Component(Box<Exported>),
+}
+
+/// A component, with those of its exports that can be called as a program.
+pub(crate) struct Exported {
+    pub(crate) instance: component::InstancePre<ComponentState>,
+    /// By `wasi:cli/run`.
+    pub(crate) command: Option<Command>,
+    /// By a `wasi:http` handler.
+    pub(crate) handler: Option<Handler>,
+}
+
+/// A component's command, by the version of its interface.
+#[derive(Clone)]
+pub(crate) enum Command {
+    P2(CommandPre<ComponentState>),
+    P3(p3::bindings::CommandPre<ComponentState>),
+}
+
+/// A component's HTTP handler, of either version of its interface.
+pub(crate) type Handler = Arc<ProxyPre<ComponentState>>;
+
+impl Program {
+    /// What it exports, in words for a person.
+    pub(crate) fn exports(&self) -> String {
+        match &self.kind {
+            Kind::Module(linked) => {
+                let names: Vec<_> =
+                    linked.module().exports().map(|export| export.name().to_owned()).collect();
+                list(&names)
+            }
+            Kind::Component(exported) => {
+                let component = exported.instance.component();
+                list(&export_names(component.engine(), component))
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            Kind::Module(_) => "Program::Module",
-            Kind::Command(_) => "Program::Command",
-            Kind::HttpHandler(_) => "Program::HttpHandler",
-        })
+        match &self.kind {
+            Kind::Module(_) => f.write_str("Program::Module"),
+            Kind::Component(exported) => f
+                .debug_struct("Program::Component")
+                .field("command", &exported.command.is_some())
+                .field("handler", &exported.handler.is_some())
+                .finish(),
+        }
     }
 }
 
@@ -67,6 +101,8 @@ impl Linkers {
         let mut component = component::Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut component)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component)?;
+        p3::add_to_linker(&mut component)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut component)?;
         Ok(Self { module, component })
     }
 
@@ -84,13 +120,6 @@ impl Linkers {
     fn module(&self, engine: &Engine, artifact: &Path) -> Result<Kind, LoadError> {
         let module =
             sys::map_module(engine, artifact).map_err(|error| LoadError::Artifact(format!("{error:#}")))?;
-        if module.get_export(START).is_none_or(|export| export.func().is_none()) {
-            let names: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
-            return Err(LoadError::NotRunnable(format!(
-                "a core module needs a function `{START}`, and this one exports {}",
-                list(&names)
-            )));
-        }
         let linked = self.module.instantiate_pre(&module);
         linked.map(Kind::Module).map_err(|error| LoadError::Unlinkable(format!("{error:#}")))
     }
@@ -98,24 +127,20 @@ impl Linkers {
     fn component(&self, engine: &Engine, artifact: &Path) -> Result<Kind, LoadError> {
         let component = sys::map_component(engine, artifact)
             .map_err(|error| LoadError::Artifact(format!("{error:#}")))?;
-        let names = exports(engine, &component);
-        let has = |interface: &str| names.iter().any(|name| name.starts_with(interface));
-        let unlinkable = |error: wasmtime::Error| LoadError::Unlinkable(format!("{error:#}"));
-        let linked = || self.component.instantiate_pre(&component).map_err(unlinkable);
-        if has(RUN) {
-            return CommandPre::new(linked()?).map(Kind::Command).map_err(unlinkable);
-        }
-        if has(INCOMING_HANDLER) {
-            return ProxyPre::new(linked()?).map(Kind::HttpHandler).map_err(unlinkable);
-        }
-        Err(LoadError::NotRunnable(format!(
-            "a component needs `{RUN}` or `{INCOMING_HANDLER}`, and this one exports {}",
-            list(&names)
-        )))
+        let linked = self.component.instantiate_pre(&component);
+        let instance = linked.map_err(|error| LoadError::Unlinkable(format!("{error:#}")))?;
+        // Each looks for its export and its type. What only resembles one, a draft for instance, is no entry, and whoever asks for
+        // one is told what there is.
+        let command = p3::bindings::CommandPre::new(instance.clone()).map(Command::P3);
+        let command = command.or_else(|_| CommandPre::new(instance.clone()).map(Command::P2));
+        let handler = http_p3::ServicePre::new(instance.clone()).map(ProxyPre::P3);
+        let handler = handler.or_else(|_| http_p2::ProxyPre::new(instance.clone()).map(ProxyPre::P2));
+        let handler = handler.ok().map(Arc::new);
+        Ok(Kind::Component(Box::new(Exported { instance, command: command.ok(), handler })))
     }
 }
 
-fn exports(engine: &Engine, component: &Component) -> Vec<String> {
+fn export_names(engine: &Engine, component: &Component) -> Vec<String> {
     component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
@@ -128,15 +153,6 @@ fn list(names: &[String]) -> String {
     let more = names.len().saturating_sub(NAMES_SHOWN_MAX);
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
-
-/// What a preview 1 command exports.
-const START: &str = "_start";
-
-/// Version 0.2 of the interface of commands, any patch.
-const RUN: &str = "wasi:cli/run@0.2";
-
-/// Version 0.2 of the interface of HTTP handlers, any patch.
-const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2";
 
 /// Exported names in a message.
 const NAMES_SHOWN_MAX: usize = 8;

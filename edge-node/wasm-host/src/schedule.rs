@@ -94,6 +94,13 @@ impl<T: Send + 'static> Scheduled<T> {
     }
 }
 
+impl<T> Scheduled<T> {
+    /// Whether the guest waits for something, as far as the last poll could tell: it neither computes nor waits for its quota.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.throttle.is_none() && matches!(*self.shared.place(), Place::Here(_))
+    }
+}
+
 impl<T: Send + 'static> Future for Scheduled<T> {
     type Output = Result<T, Panicked>;
 

@@ -1,7 +1,12 @@
-//! Serves HTTP handlers: a listener, and an instance per request, so that an idle handler has no instance at all.
+//! Serves HTTP handlers: a listener, and instances that come with requests, so that an idle handler has none at all.
 //!
-//! A request's instance is bounded in number, in time until its answer begins, and in time altogether. A trap fails its own request;
-//! several within a short time end the container, so that whoever restarts it sees that something is wrong.
+//! Requests and instances are bounded in number, in time until an answer begins, and in time altogether. A trap fails the requests of
+//! its own instance; several within a short time end the container, so that whoever restarts it sees that something is wrong.
+
+mod answer;
+mod instance;
+mod limits;
+mod pool;
 
 use std::{
     collections::VecDeque,
@@ -9,41 +14,26 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
-use wasmtime_wasi_http::{
-    WasiHttpView as _,
-    p2::{
-        bindings::{
-            ProxyPre,
-            http::types::{ErrorCode, Scheme},
-        },
-        body::HyperOutgoingBody,
-    },
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{limits::Limits, pool::Pool};
 use crate::{
     host::{Run, Started},
     outcome::{self, Cause, Ended},
-    program::Kind,
-    state::ComponentState,
+    program::{Handler, Kind},
 };
 
 /// Serves until the container is stopped or traps too often.
 pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
-    let Kind::HttpHandler(handler) = &run.program.kind else { unreachable!("commands are run, not served") };
+    let Kind::Component(exported) = &run.program.kind else { unreachable!("a core module has no handler") };
+    let Some(handler) = exported.handler.clone() else { unreachable!("this entry was found in the program") };
     let Some(address) = run.guest.listen.first() else {
         return Ended::new(Cause::CannotRun, "an HTTP handler needs a declared port to be served on");
     };
@@ -55,16 +45,20 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     };
     started();
     let (failed, mut failures) = mpsc::channel(1);
+    let limits = Limits::of(&run.guest.serving, &handler);
     let server = Arc::new(Server {
         run: Arc::clone(run),
-        handler: handler.clone(),
-        instances: Arc::new(Semaphore::new(INSTANCES_MAX)),
+        handler,
+        places: Arc::new(Semaphore::new(limits.requests_max())),
+        pool: Pool::new(limits.instances),
+        limits,
         tasks: TaskTracker::new(),
         ending: CancellationToken::new(),
         killed: CancellationToken::new(),
         traps: Mutex::default(),
         failed,
     });
+    let _killed = server.killed.clone().drop_guard();
     let ended = tokio::select! {
         () = server.accept(&listener) => unreachable!("accepts for ever"),
         () = run.stop.requested() => server.drain(listener).await,
@@ -79,14 +73,17 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     ended
 }
 
-/// What the connections of one container share.
+/// What the connections and instances of one container share.
 struct Server {
     run: Arc<Run>,
-    handler: ProxyPre<ComponentState>,
-    instances: Arc<Semaphore>,
+    handler: Handler,
+    limits: Limits,
+    /// One for each request that is being answered.
+    places: Arc<Semaphore>,
+    pool: Pool,
     /// Every connection and every instance, so that none outlives the container.
     tasks: TaskTracker,
-    /// Connections finish the request they are in.
+    /// Connections finish the request they are in, and instances without requests end.
     ending: CancellationToken,
     /// Connections and instances end at once.
     killed: CancellationToken,
@@ -94,8 +91,6 @@ struct Server {
     traps: Mutex<VecDeque<Instant>>,
     failed: mpsc::Sender<Ended>,
 }
-
-type Answer = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 impl Server {
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -160,77 +155,14 @@ impl Server {
         log(ended);
     }
 
-    /// Answers one request, whatever becomes of the guest.
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<HyperOutgoingBody> {
-        let Ok(permit) = timeout(QUEUE_MAX, Arc::clone(&self.instances).acquire_owned()).await else {
-            return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once");
-        };
-        let (answered, answer) = oneshot::channel();
-        let server = Arc::clone(&self);
-        // Until the answer begins the instance ends with its client; after that it may finish what it does.
-        let instance = AbortOnDropHandle::new(self.tasks.spawn(async move {
-            let status = server.instance(request, answered).await;
-            drop(permit);
-            status
-        }));
-        match timeout(ANSWER_MAX, answer).await {
-            Ok(Ok(Ok(response))) => {
-                instance.detach();
-                response
-            }
-            Ok(Ok(Err(code))) => refusal(StatusCode::BAD_GATEWAY, &format!("the handler failed: {code}")),
-            Ok(Err(_dropped)) => match instance.await {
-                Ok(status) => refusal(status, "the handler gave no answer"),
-                Err(_aborted) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the handler was stopped"),
-            },
-            Err(_late) => refusal(StatusCode::GATEWAY_TIMEOUT, "the handler did not answer in time"),
-        }
-    }
-
-    /// Runs one instance for one request. What it returns is for a client that has had no answer.
-    async fn instance(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        answered: oneshot::Sender<Answer>,
-    ) -> StatusCode {
-        let turn = self.run.turn();
-        let mut store = match self.run.parts().component_store(&turn, None) {
-            Ok(store) => store,
-            Err(error) => {
-                self.trapped(&error);
-                return StatusCode::INTERNAL_SERVER_ERROR;
-            }
-        };
-        let mut http = store.data_mut().http();
-        // Fails for a request without a host, which HTTP/1.1 requires.
-        let Ok(request) = http.new_incoming_request(Scheme::Http, request) else {
-            return StatusCode::BAD_REQUEST;
-        };
-        let Ok(out) = http.new_response_outparam(answered) else { return StatusCode::INTERNAL_SERVER_ERROR };
-        let handler = self.handler.clone();
-        let call = Box::pin(async move {
-            let proxy = handler.instantiate_async(&mut store).await?;
-            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
-        });
-        let instance = self.run.schedule(turn, call);
-        let result = tokio::select! {
-            result = timeout(REQUEST_MAX, instance) => result,
-            () = self.killed.cancelled() => return StatusCode::SERVICE_UNAVAILABLE,
-        };
-        match result {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => self.trapped(&error),
-            Ok(Err(_panicked)) => tracing::warn!("the host failed while it answered a request"),
-            Err(_late) => return StatusCode::GATEWAY_TIMEOUT,
-        }
-        StatusCode::INTERNAL_SERVER_ERROR
-    }
-
     /// Counts a trap, and ends the container when there were too many.
     fn trapped(&self, error: &wasmtime::Error) {
         let cause = outcome::of_trap(error, &self.run.memory);
         let message = outcome::explain(cause, error, &self.run.memory);
         tracing::debug!(message, "a request trapped");
+        if let Some(tell) = &self.run.guest.on_failure {
+            tell(&message);
+        }
         let now = Instant::now();
         let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
         traps.push_back(now);
@@ -274,29 +206,8 @@ fn log(ended: Result<(), hyper::Error>) {
     }
 }
 
-/// An answer that the host gives in the handler's place.
-fn refusal(status: StatusCode, text: &str) -> Response<HyperOutgoingBody> {
-    let body = Full::new(Bytes::from(format!("{text}\n"))).map_err(|never| match never {}).boxed_unsync();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
-    response
-}
-
-/// Instances of one container at once; more requests than that wait.
-const INSTANCES_MAX: usize = 64;
-
 /// Connections of one container at once; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 1024;
-
-/// How long a request waits for its instance.
-const QUEUE_MAX: Duration = Duration::from_secs(10);
-
-/// How long a handler may take until its answer begins.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
-
-/// How long an instance may live, its answer's body included.
-const REQUEST_MAX: Duration = Duration::from_secs(600);
 
 /// How long a connection may send nothing between requests, or take to send a request's head.
 const IDLE_MAX: Duration = Duration::from_secs(30);

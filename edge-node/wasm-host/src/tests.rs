@@ -16,12 +16,16 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Cause, Container, Ended, Guest, Host, Input, LoadError, Output, Program, Stop, Stream, compile};
+use crate::{
+    Cause, Container, Ended, EntryChoice, Guest, Host, Input, LoadError, Output, Program, Serving, Stop,
+    Stream, compile,
+};
 
 mod commands;
 mod exec;
 mod folders;
 mod handlers;
+mod service;
 mod targets;
 
 /// One host for all tests, as a process has.
@@ -81,6 +85,7 @@ impl Output for Captured {
 
 fn guest() -> Guest {
     Guest {
+        entry: EntryChoice::Detected,
         args: vec!["guest".to_owned()],
         env: Vec::new(),
         working_dir: None,
@@ -89,6 +94,8 @@ fn guest() -> Guest {
         memory_bytes_max: None,
         cpu_milli_max: None,
         listen: Vec::new(),
+        serving: Serving::default(),
+        on_failure: None,
         preopens: Vec::new(),
     }
 }
@@ -110,7 +117,7 @@ impl Running {
 fn start(program: &Arc<Program>, guest: Guest) -> Running {
     let stop = Stop::new();
     let (tell, started) = oneshot::channel();
-    let container = host().container(Arc::clone(program), guest, stop.clone());
+    let container = host().container(Arc::clone(program), guest, stop.clone()).unwrap();
     // A test that does not wait for the start has dropped the receiver.
     let started_now = move || tell.send(()).unwrap_or_default();
     let run = container.clone();

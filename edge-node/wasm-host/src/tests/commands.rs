@@ -98,7 +98,10 @@ async fn memory_limit_ends_the_guest_as_out_of_memory() {
 
 #[tokio::test]
 async fn modules_that_cannot_run_are_refused_by_name() {
-    let refusal = |text: &str| load(&wat::parse_str(text).unwrap()).unwrap_err().to_string();
+    let refusal = |text: &str| match load(&wat::parse_str(text).unwrap()) {
+        Ok(program) => host().container(program, guest(), Stop::new()).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
     let message = refusal(r#"(module (func (export "add")) (func (export "sub")))"#);
     assert!(message.contains("`add`, `sub`"), "{message}");
     assert!(refusal("(module)").contains("exports nothing"));

@@ -25,7 +25,7 @@ fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-async fn serve(program: &Arc<Program>, guest: Guest) -> (Running, SocketAddr) {
+pub(super) async fn serve(program: &Arc<Program>, guest: Guest) -> (Running, SocketAddr) {
     let address = free_address();
     let mut running = start(program, Guest { listen: vec![address], ..guest });
     (&mut running.started).await.expect("the listener opens");
@@ -33,7 +33,7 @@ async fn serve(program: &Arc<Program>, guest: Guest) -> (Running, SocketAddr) {
 }
 
 /// Sends one request on a connection of its own; answers the whole response.
-async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+pub(super) async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let request = format!(

@@ -27,7 +27,7 @@ async fn a_narrow_address_space_runs_what_a_wide_one_does() {
         fs::write(&artifact, compile(&wasm, target).unwrap()).unwrap();
         let program = Arc::new(narrow.load(&artifact).unwrap());
         let guest = Guest { memory_bytes_max: Some(256 << 20), ..guest() };
-        let container = narrow.container(program, guest, Stop::new());
+        let container = narrow.container(program, guest, Stop::new()).unwrap();
         let ended = narrow.handle().spawn(async move { container.run(|| ()).await }).await.unwrap();
         assert_eq!(ended.cause, cause, "{}", ended.message);
     };

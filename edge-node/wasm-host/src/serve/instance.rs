@@ -1,0 +1,362 @@
+//! One instance of a handler, from its first request to its end.
+//!
+//! Requests come to it through an inbox, one or several at a time, within its store's event loop. From outside, where a guest that
+//! computes cannot hold things up, its time is watched, and it is offered to the pool whenever it waits and has room.
+
+use std::{
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Sleep, sleep_until},
+};
+use wasmtime::{AsContextMut as _, component::Accessor};
+use wasmtime_wasi_http::{
+    WasiHttpView as _,
+    handler::{Prepared, Proxy},
+};
+
+use super::{
+    Server,
+    answer::{Asked, Life},
+    limits::Limits,
+    pool::Ready,
+};
+use crate::{
+    schedule::{Panicked, Scheduled},
+    state::ComponentState,
+};
+
+/// Hands a request to an instance, or starts one for it.
+pub(super) fn give(server: &Arc<Server>, asked: Asked) {
+    if let Some(asked) = server.pool.give(asked) {
+        let server = Arc::clone(server);
+        let tasks = server.tasks.clone();
+        tasks.spawn(async move {
+            let mut next = Some(asked);
+            while let Some(asked) = next {
+                if AssertUnwindSafe(run(&server, asked)).catch_unwind().await.is_err() {
+                    tracing::warn!("the host failed while it answered a request");
+                }
+                next = server.pool.ended();
+            }
+        });
+    }
+}
+
+/// What an instance has to do, as seen from within and from outside.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    given: AtomicUsize,
+    /// It takes no more requests.
+    is_retired: AtomicBool,
+    is_blamed: AtomicBool,
+    state: Mutex<LoadState>,
+}
+
+#[derive(Debug, Default)]
+struct LoadState {
+    /// Requests that its handler has not returned from.
+    lives: Vec<Arc<Life>>,
+    /// Since when there are none.
+    done_since: Option<Instant>,
+    /// Whether nothing else goes on in it either, since `done_since`.
+    is_idle: bool,
+}
+
+impl Load {
+    pub(super) fn count_given(&self) {
+        self.given.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether its trap is to be counted: the first time that somebody asks.
+    pub(super) fn blame(&self) -> bool {
+        self.is_retired.store(true, Ordering::Relaxed);
+        !self.is_blamed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it will take another request, now or later.
+    fn is_open(&self, limits: &Limits) -> bool {
+        self.given.load(Ordering::Relaxed) < limits.reuse && !self.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has room for another request now.
+    fn has_room(&self, limits: &Limits) -> bool {
+        self.is_open(limits) && self.state().lives.len() < limits.concurrency
+    }
+
+    fn begin(self: &Arc<Self>, life: &Arc<Life>) {
+        // Only the instance that takes a request says so, and once.
+        let _ = life.instance.set(Arc::clone(self));
+        let mut state = self.state();
+        state.lives.push(Arc::clone(life));
+        (state.done_since, state.is_idle) = (None, false);
+    }
+
+    fn finish(&self, life: &Arc<Life>) {
+        let mut state = self.state();
+        state.lives.retain(|other| !Arc::ptr_eq(other, life));
+        state.done_since = state.lives.is_empty().then(Instant::now);
+    }
+
+    fn state(&self) -> MutexGuard<'_, LoadState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What time says of the instance.
+    fn look(&self, limits: &Limits, now: Instant) -> Look {
+        let state = self.state();
+        // A moment later than its client, so that the client hears of the time.
+        let due = |life: &Arc<Life>| life.began + limits.answer + LATE_MARGIN;
+        let is_late = |life: &Arc<Life>| !life.is_answered() && now >= due(life);
+        if state.lives.iter().any(is_late) {
+            self.is_retired.store(true, Ordering::Relaxed);
+        }
+        let Some(done_since) = state.done_since else {
+            let is_over = |life: &Arc<Life>| now >= life.began + WHOLE_MAX;
+            let is_lost = !state.lives.is_empty() && state.lives.iter().all(is_late);
+            if is_lost || state.lives.iter().any(is_over) {
+                return Look::Over;
+            }
+            let next = |life: &Arc<Life>| {
+                if life.is_answered() || is_late(life) { life.began + WHOLE_MAX } else { due(life) }
+            };
+            return Look::Until(state.lives.iter().map(next).min().unwrap_or(now + WHOLE_MAX));
+        };
+        let until = done_since + if state.is_idle { limits.idle } else { WHOLE_MAX };
+        match (now >= until, state.is_idle) {
+            (false, _) => Look::Until(until),
+            (true, false) => Look::Over,
+            (true, true) => Look::Idle,
+        }
+    }
+}
+
+/// See [`Load::look`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Until(Instant),
+    /// Its requests had all the time they may have.
+    Over,
+    /// It had no request for long enough.
+    Idle,
+}
+
+type Returned = Result<wasmtime::Result<()>, Panicked>;
+
+/// Runs an instance to its end.
+async fn run(server: &Arc<Server>, first: Asked) {
+    let turn = server.run.turn();
+    let store = match server.run.parts().component_store(&turn, None) {
+        Ok(store) => store,
+        Err(error) => return server.trapped(&error),
+    };
+    let load = Arc::new(Load::default());
+    load.count_given();
+    let (inbox, requests) = mpsc::channel(server.limits.concurrency);
+    let life = Arc::clone(&first.life);
+    load.begin(&life);
+    inbox.try_send(first).unwrap_or_else(|_| unreachable!("the inbox is new"));
+    let (handler, load_inside) = (server.handler.clone(), Arc::clone(&load));
+    let call = Box::pin(async move {
+        let mut store = store;
+        let proxy = handler.instantiate_async(&mut store).await?;
+        store
+            .run_concurrent(async |accessor| answer_all(accessor, &proxy, requests, &load_inside).await)
+            .await?
+    });
+    let mut outside = Outside {
+        server,
+        inbox: load.is_open(&server.limits).then_some(inbox),
+        guest: server.run.schedule(turn, call),
+        timer: Box::pin(sleep_until(life.began + server.limits.answer + LATE_MARGIN)),
+        load,
+    };
+    let is_single = outside.inbox.is_none();
+    let left = async {
+        match is_single {
+            // Until the answer begins an instance for one request ends with its client; after that it may finish what it does.
+            true => {
+                life.gone.cancelled().await;
+                if life.is_answered() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            false => std::future::pending().await,
+        }
+    };
+    let returned = tokio::select! {
+        biased;
+        returned = outside.until_over() => returned,
+        () = left => None,
+        () = server.killed.cancelled() => None,
+    };
+    server.pool.withdraw(&outside.load);
+    match returned {
+        Some(Ok(Err(error))) if outside.load.blame() => server.trapped(&error),
+        Some(Err(_panicked)) => tracing::warn!("the host failed while it answered a request"),
+        _ => {}
+    }
+}
+
+/// An instance as its own task sees it.
+struct Outside<'a> {
+    server: &'a Server,
+    load: Arc<Load>,
+    /// Dropped when it takes no more.
+    inbox: Option<mpsc::Sender<Asked>>,
+    guest: Scheduled<wasmtime::Result<()>>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Outside<'_> {
+    /// What its guest returned; `None` when its time was over.
+    async fn until_over(&mut self) -> Option<Returned> {
+        let ending = self.server.ending.clone();
+        let mut ending = Box::pin(async move { ending.cancelled().await }.fuse());
+        poll_fn(|cx| {
+            if self.inbox.is_some() && ending.poll_unpin(cx).is_ready() {
+                self.load.is_retired.store(true, Ordering::Relaxed);
+            }
+            loop {
+                // Nothing is given to one that computes.
+                if self.inbox.is_some() {
+                    self.server.pool.withdraw(&self.load);
+                }
+                if !self.load.is_open(&self.server.limits) {
+                    self.inbox = None;
+                }
+                if let Poll::Ready(returned) = self.guest.poll_unpin(cx) {
+                    return Poll::Ready(Some(returned));
+                }
+                if self.is_over(cx) {
+                    return Poll::Ready(None);
+                }
+                match self.take() {
+                    Taken::Nothing => return Poll::Pending,
+                    Taken::Something => {}
+                }
+            }
+        })
+        .await
+    }
+
+    /// Takes a request that waits, if there is room for one.
+    fn take(&mut self) -> Taken {
+        let Some(inbox) = &self.inbox else { return Taken::Nothing };
+        if !self.load.is_open(&self.server.limits) {
+            // From within it is seen that no more will come.
+            return Taken::Something;
+        }
+        if !self.guest.is_waiting() || !is_empty(inbox) || !self.load.has_room(&self.server.limits) {
+            return Taken::Nothing;
+        }
+        let ready = Ready { load: Arc::clone(&self.load), inbox: inbox.clone() };
+        match self.server.pool.take_or_stand_by(ready) {
+            None => Taken::Nothing,
+            Some(asked) => {
+                inbox.try_send(asked).unwrap_or_else(|_| unreachable!("the inbox is empty"));
+                Taken::Something
+            }
+        }
+    }
+
+    /// Whether time says that it ends; otherwise wakes when that may change.
+    fn is_over(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        loop {
+            match self.load.look(&self.server.limits, Instant::now()) {
+                Look::Over => return true,
+                Look::Idle => {
+                    // What was given meanwhile is found in the inbox by the next poll, which has been woken.
+                    return self.inbox.is_none() || self.inbox.as_ref().is_some_and(is_empty);
+                }
+                Look::Until(until) => {
+                    if until < self.timer.deadline() || self.timer.is_elapsed() {
+                        self.timer.as_mut().reset(until);
+                    }
+                    if self.timer.as_mut().poll_unpin(cx).is_pending() {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a request was taken.
+enum Taken {
+    Nothing,
+    Something,
+}
+
+fn is_empty(inbox: &mpsc::Sender<Asked>) -> bool {
+    inbox.capacity() == inbox.max_capacity()
+}
+
+/// Within the event loop of an instance: answers what comes until no more does.
+async fn answer_all(
+    accessor: &Accessor<ComponentState>,
+    proxy: &Proxy,
+    mut requests: mpsc::Receiver<Asked>,
+    load: &Arc<Load>,
+) -> wasmtime::Result<()> {
+    let mut answering = FuturesUnordered::new();
+    let mut is_open = true;
+    loop {
+        let is_idle = load.state().is_idle;
+        tokio::select! {
+            biased;
+            Some(done) = answering.next() => done?,
+            asked = requests.recv(), if is_open => match asked {
+                Some(asked) => answering.push(answer(accessor, proxy, asked, load)),
+                None => is_open = false,
+            },
+            () = poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)), if answering.is_empty() && !is_idle => {
+                load.state().is_idle = true;
+            }
+            else => return Ok(()),
+        }
+    }
+}
+
+async fn answer(
+    accessor: &Accessor<ComponentState>,
+    proxy: &Proxy,
+    asked: Asked,
+    load: &Arc<Load>,
+) -> wasmtime::Result<()> {
+    let Asked { request, answer, life, place } = asked;
+    if life.instance.get().is_none() {
+        load.begin(&life);
+    }
+    let prepared = accessor.with(|mut store| {
+        Prepared::new(
+            store.as_context_mut(),
+            proxy,
+            request,
+            |state: &mut ComponentState| state.http(),
+            answer,
+        )
+    })?;
+    // Time is watched from outside, where it passes in any case.
+    prepared.run(accessor, std::future::pending()).await?;
+    load.finish(&life);
+    drop(place);
+    Ok(())
+}
+
+/// How long after its client an instance is given up.
+const LATE_MARGIN: Duration = Duration::from_millis(100);
+
+/// How long a request may take in all, its answer's body included, and how long an instance may go on after the last of them.
+const WHOLE_MAX: Duration = Duration::from_secs(600);

@@ -1,0 +1,104 @@
+//! Which instance takes which request: one that has room, the one that was used last first, or else a new one.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::mpsc;
+
+use super::{answer::Asked, instance::Load};
+
+/// The instances of one container that have room, and the requests that wait for one.
+pub(super) struct Pool {
+    instances_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Instances that have room and do not compute.
+    ready: Vec<Ready>,
+    /// Requests that no instance has room for. Each has a place, which bounds them.
+    waiting: VecDeque<Asked>,
+    instances: usize,
+}
+
+/// An instance that takes another request.
+pub(super) struct Ready {
+    pub(super) load: Arc<Load>,
+    pub(super) inbox: mpsc::Sender<Asked>,
+}
+
+impl Pool {
+    pub(super) fn new(instances_max: usize) -> Self {
+        Self { instances_max, state: Mutex::default() }
+    }
+
+    /// Hands a request to an instance, or has it wait for one. It comes back when a new instance is to be started for it, which is
+    /// counted already.
+    pub(super) fn give(&self, mut asked: Asked) -> Option<Asked> {
+        let mut state = self.state();
+        while let Some(ready) = state.ready.pop() {
+            ready.load.count_given();
+            match ready.inbox.try_send(asked) {
+                Ok(()) => return None,
+                // It ended a moment ago.
+                Err(mpsc::error::TrySendError::Closed(back) | mpsc::error::TrySendError::Full(back)) => {
+                    asked = back;
+                }
+            }
+        }
+        if state.instances < self.instances_max {
+            state.instances += 1;
+            return Some(asked);
+        }
+        state.waiting.push_back(asked);
+        None
+    }
+
+    /// A request that waits, for an instance that has room; without one the instance is handed the next that comes.
+    pub(super) fn take_or_stand_by(&self, ready: Ready) -> Option<Asked> {
+        let mut state = self.state();
+        if let Some(asked) = state.next_waiting() {
+            ready.load.count_given();
+            return Some(asked);
+        }
+        state.ready.push(ready);
+        None
+    }
+
+    /// Takes an instance's readiness back. False when it was none any more: a request may be on its way to it.
+    pub(super) fn withdraw(&self, load: &Arc<Load>) -> bool {
+        let mut state = self.state();
+        let before = state.ready.len();
+        state.ready.retain(|ready| !Arc::ptr_eq(&ready.load, load));
+        state.ready.len() < before
+    }
+
+    /// Counts the end of an instance. What it answers is a request for which another is to be started, which is counted already.
+    pub(super) fn ended(&self) -> Option<Asked> {
+        let mut state = self.state();
+        let next = state.next_waiting();
+        if next.is_none() {
+            state.instances -= 1;
+        }
+        next
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The oldest request whose client still waits.
+    fn next_waiting(&mut self) -> Option<Asked> {
+        while let Some(asked) = self.waiting.pop_front() {
+            if !asked.answer.is_canceled() {
+                return Some(asked);
+            }
+        }
+        None
+    }
+}

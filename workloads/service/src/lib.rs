@@ -1,0 +1,93 @@
+//! A component of WASI 0.3 that is both an HTTP handler and a command.
+//!
+//! As a handler it answers how many requests its instance was given, how many of them at once, and the request's body. `/slow` waits for
+//! 300 ms on the clock before it answers, `/trap` traps, `/spin` computes for ever. As a command it writes its arguments; `fail` has it
+//! fail, and `wait` has it read its input to the end first.
+
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use wasip3::{
+    cli::{environment, stdin, stdout},
+    clocks::monotonic_clock,
+    exports::{cli, http},
+    http::types::{ErrorCode, Fields, Request, Response},
+    wit_bindgen, wit_future, wit_stream,
+};
+
+struct Service;
+
+wasip3::http::service::export!(Service);
+wasip3::cli::command::export!(Service);
+
+static REQUESTS: AtomicU32 = AtomicU32::new(0);
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+static MOST: AtomicU32 = AtomicU32::new(0);
+
+impl http::handler::Guest for Service {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let count = REQUESTS.fetch_add(1, Ordering::Relaxed) + 1;
+        let running = RUNNING.fetch_add(1, Ordering::Relaxed) + 1;
+        MOST.fetch_max(running, Ordering::Relaxed);
+        let path = request.get_path_with_query().unwrap_or_default();
+        let authority = request.get_authority().unwrap_or_default();
+        match path.as_str() {
+            "/slow" => monotonic_clock::wait_for(300_000_000).await,
+            "/trap" => panic!("trapping as told"),
+            "/spin" => spin(),
+            "/fail" => return Err(ErrorCode::ConfigurationError),
+            _ => {}
+        }
+        let (_done, result) = wit_future::new(|| Ok(()));
+        let (body, _trailers) = Request::consume_body(request, result);
+        let body = body.collect().await;
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        let most = MOST.load(Ordering::Relaxed);
+        let text =
+            format!("request {count} at {authority}, {most} at once\n{}", String::from_utf8_lossy(&body));
+        Ok(answer(text.into_bytes()))
+    }
+}
+
+fn answer(text: Vec<u8>) -> Response {
+    let (mut writer, body) = wit_stream::new();
+    let (_trailers, no_trailers) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(Fields::new(), Some(body), no_trailers);
+    wit_bindgen::spawn_local(async move {
+        // Whoever asked may have gone.
+        let _left = writer.write_all(text).await;
+    });
+    response
+}
+
+fn spin() -> ! {
+    let mut number = 0_u64;
+    loop {
+        number = black_box(number.wrapping_add(1));
+    }
+}
+
+impl cli::run::Guest for Service {
+    async fn run() -> Result<(), ()> {
+        let arguments = environment::get_arguments();
+        let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
+        write(format!("running {}\n", words.join(" "))).await;
+        if words.contains(&"wait") {
+            let (input, _result) = stdin::read_via_stream();
+            let input = input.collect().await;
+            write(format!("read {} bytes\n", input.len())).await;
+        }
+        if words.contains(&"fail") { Err(()) } else { Ok(()) }
+    }
+}
+
+async fn write(text: String) {
+    let (mut writer, reader) = wit_stream::new();
+    let written = stdout::write_via_stream(reader);
+    let _left = writer.write_all(text.into_bytes()).await;
+    drop(writer);
+    // A caller who has gone reads nothing more.
+    let _ = written.await;
+}
