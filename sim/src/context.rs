@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use dunlin_edge_node_core::node::CheckOrder;
 use dunlin_link::{
     Digest, UnixMillis,
     moment::Moment,
@@ -66,6 +67,8 @@ pub(crate) enum Event {
     Sandbox { node: usize, life: u32 },
     /// A node's fetch of a module ends.
     Fetched { node: usize, life: u32, digest: Digest },
+    /// A look at a guest ends.
+    Checked { node: usize, life: u32, order: Box<CheckOrder> },
     /// A guest has something to do.
     Guest { node: usize, boot: u32 },
     /// A client wants something.

@@ -3,6 +3,7 @@
 mod api;
 mod carry_out;
 mod ops;
+mod placing;
 mod planted;
 mod seen;
 mod sessions;
@@ -18,7 +19,6 @@ use dunlin_coordinator_core::{
     ObjectKey, View,
     dispatch::{self, Change as SetChange, ConfigKey, DesiredSets, Subject},
     reconciler::{Key, Reconciler},
-    scheduler,
     view::services::SERVICES,
 };
 use dunlin_link::{
@@ -33,7 +33,6 @@ pub(crate) use self::carry_out::Request;
 use self::{
     api::Registrar,
     ops::{Op, Then, Verdict},
-    seen::Seen,
     sessions::Session,
 };
 use crate::{
@@ -300,33 +299,12 @@ impl Coordinator {
                 planned.push((key, plan.actions));
             }
         }
-        let mut placed = Vec::new();
-        for _ in 0..PLACEMENTS_PER_TURN {
-            let Some(key) = process.reconciler.queue.pop(now) else { break };
-            let Some(pod) = process.reconciler.view.pod(&key).cloned() else {
-                process.reconciler.queue.remove(&key);
-                continue;
-            };
-            match scheduler::place(&mut process.reconciler.view, &key, &pod) {
-                Ok(node) => {
-                    let seen = Seen { store: &self.store, unseen: &process.unseen };
-                    context.oracle.judge_place(&seen.nodes(), &key, seen.pod(&key), Ok(&node));
-                    process.reconciler.view.assume(&key, &node, now);
-                    placed.push((key, pod, Ok(node)));
-                }
-                Err(why) => {
-                    let seen = Seen { store: &self.store, unseen: &process.unseen };
-                    context.oracle.judge_place(&seen.nodes(), &key, seen.pod(&key), Err(&why));
-                    process.reconciler.queue.park(&key, why.reasons.keys(), now);
-                    placed.push((key, pod, Err(why.to_string())));
-                }
-            }
-        }
+        let placed = self.decide_places(context);
         for (key, actions) in planned {
             self.carry_out(key, actions, context);
         }
-        for (key, pod, place) in placed {
-            self.place(key, &pod, place, context);
+        for decision in placed {
+            self.place(decision, context);
         }
         self.schedule_wake(context);
     }
@@ -460,6 +438,3 @@ const FLUSH: Duration = Duration::from_millis(16);
 const SLOW_FLUSH: Duration = Duration::from_secs(6);
 
 const WAKE_MIN: Duration = Duration::from_millis(1);
-
-/// As the driver has it.
-const PLACEMENTS_PER_TURN: usize = 128;

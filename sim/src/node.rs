@@ -25,7 +25,7 @@ use dunlin_link::{
 };
 use rand::{Rng, RngCore};
 
-pub(crate) use self::runner::{BROKEN, TASK};
+pub(crate) use self::runner::{BROKEN, LIVENESS_FAILURES, LIVENESS_PORT, READINESS_PORT, TASK};
 use self::{agent::Agent, runner::Runner};
 use crate::{
     context::{Authority, CLUSTER, Context, Event, unix_millis},

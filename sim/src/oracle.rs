@@ -2,7 +2,7 @@
 //!
 //! Nothing here is told to the parts under test.
 
-mod scheduling;
+pub(crate) mod scheduling;
 mod workloads;
 
 use std::{
@@ -11,14 +11,16 @@ use std::{
 };
 
 use dunlin_coordinator_core::{ObjectKey, scheduler::Unschedulable};
+use dunlin_edge_node_core::check::Outcome;
 use dunlin_link::{ContainerId, NodeName, PodUid, Revision, moment::Moment, session::SessionError};
 use serde_json::Value;
 
-use self::workloads::Workloads;
 pub(crate) use self::workloads::{controller_of, is_ready, root_of, rules};
+use self::{scheduling::Fleet, workloads::Workloads};
 use crate::{
     keys::Place,
     network::{ConnId, Network},
+    node::LIVENESS_FAILURES,
     store::{Change, Store},
 };
 
@@ -37,6 +39,8 @@ pub(crate) struct Oracle {
     requests: BTreeMap<RequestId, String>,
     pods: BTreeMap<PodUid, PodFacts>,
     running: BTreeMap<(usize, ContainerId), Running>,
+    /// How often in a row a liveness probe found a container failing.
+    failed_looks: BTreeMap<(usize, ContainerId), u32>,
     copies: BTreeMap<usize, CopyFacts>,
     /// Nodes of which two copies were up at a time: they cannot keep the promises that need one.
     pub(crate) cloned: BTreeSet<NodeName>,
@@ -96,15 +100,14 @@ impl Oracle {
         self.violation.get_or_insert(what);
     }
 
-    /// The scheduler has decided about a pod; nodes and pod are as it has seen them.
+    /// The scheduler has decided about a pod; the fleet is as it has seen it.
     pub(crate) fn judge_place(
         &mut self,
-        nodes: &[&Value],
+        fleet: &Fleet<'_>,
         key: &ObjectKey,
-        pod: Option<&Value>,
         decision: Result<&NodeName, &Unschedulable>,
     ) {
-        if let Some(wrong) = scheduling::wrong(nodes, key, pod, decision) {
+        if let Some(wrong) = scheduling::wrong(fleet, key, decision) {
             self.violate(wrong);
         }
     }
@@ -281,10 +284,17 @@ impl Oracle {
     pub(crate) fn told_to_stop(&mut self, copy: usize, id: &ContainerId) {
         let Some(running) = self.running.get(&(copy, id.clone())) else { return };
         let deleted = self.pods.get(&running.uid).is_some_and(|facts| facts.was_deleted);
-        if !deleted {
+        let failures = self.failed_looks.get(&(copy, id.clone())).copied().unwrap_or_default();
+        if !deleted && failures < LIVENESS_FAILURES {
             let Running { uid, pod, node } = running;
             self.violate(format!("{node} stops {pod} ({uid}), which nobody has deleted"));
         }
+    }
+
+    /// A liveness probe has looked at a container.
+    pub(crate) fn looked_at(&mut self, copy: usize, id: &ContainerId, outcome: &Outcome) {
+        let failures = self.failed_looks.entry((copy, id.clone())).or_default();
+        *failures = if *outcome == Outcome::Success { 0 } else { *failures + 1 };
     }
 
     /// A container ended.

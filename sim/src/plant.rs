@@ -31,11 +31,13 @@ pub enum Plant {
     OverlappingJobs,
     /// What is written of a Service's pods is never written again.
     StaleEndpoints,
+    /// The scheduler takes every pod that has a node for less important than it is.
+    UnseenPriority,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::EarlyAck,
         Self::DroppedTombstones,
         Self::DeletionByAbsence,
@@ -49,6 +51,7 @@ impl Plant {
         Self::UnseenCordon,
         Self::OverlappingJobs,
         Self::StaleEndpoints,
+        Self::UnseenPriority,
     ];
 
     /// As `--plant` names it.
@@ -67,6 +70,7 @@ impl Plant {
             Self::UnseenCordon => "unseen-cordon",
             Self::OverlappingJobs => "overlapping-jobs",
             Self::StaleEndpoints => "stale-endpoints",
+            Self::UnseenPriority => "unseen-priority",
         }
     }
 }

@@ -72,6 +72,24 @@ pub(crate) struct Shape {
     pub(crate) faults: Vec<Fault>,
     /// Kinds of workloads that clients have, budgets and Services.
     pub(crate) workloads: Vec<Resource>,
+    pub(crate) room: Room,
+    pub(crate) care: Care,
+}
+
+/// Whether pods of workloads are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    None,
+    /// Many have probes, and now and then one fails.
+    Probed,
+}
+
+/// Whether all pods that clients want fit on the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Ample,
+    /// Pods of workloads ask for much, and some are more important than others.
+    Scarce,
 }
 
 impl Shape {
@@ -95,6 +113,9 @@ impl Shape {
         // Many worlds have none: there clients have more to do with the pods that they name themselves.
         let share = if rng.random_bool(0.4) { 0.0 } else { 0.5 };
         let workloads = WORKLOADS.into_iter().filter(|_| rng.random_bool(share)).collect();
+        let is_small = nodes <= SCARCE_NODES_MAX;
+        let room = if is_small && rng.random_bool(0.3) { Room::Scarce } else { Room::Ample };
+        let care = if nodes <= PROBED_NODES_MAX && rng.random_bool(0.3) { Care::Probed } else { Care::None };
         Self {
             nodes,
             identities,
@@ -103,9 +124,17 @@ impl Shape {
             fault_every: Duration::from_millis(rng.random_range(2_000..=30_000)),
             faults,
             workloads,
+            room,
+            care,
         }
     }
 }
+
+/// In larger worlds looks would be most of what happens.
+const PROBED_NODES_MAX: usize = 40;
+
+/// In larger worlds there is always room.
+const SCARCE_NODES_MAX: usize = 12;
 
 const WORKLOADS: [Resource; 8] =
     [DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS, BUDGETS, SERVICES];

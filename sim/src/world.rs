@@ -188,6 +188,7 @@ impl World {
             Event::Written { node, boot, life } => self.nodes[node].handle_written(boot, life, context),
             Event::Sandbox { node, life } => self.nodes[node].handle_sandbox(life, context),
             Event::Fetched { node, life, digest } => self.nodes[node].handle_fetched(life, digest, context),
+            Event::Checked { node, life, order } => self.nodes[node].handle_checked(life, &order, context),
             Event::Guest { node, boot } => self.nodes[node].handle_guest(boot, context),
             Event::Client => self.client(),
             Event::Fault => self.fault(),

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// How much of a processor to aim at: a share of what pods ask for, as 70%, or an amount in each, as 500m.
     #[arg(long, value_name = "SHARE|AMOUNT")]
     cpu: Option<String>,
+    /// The older name of `--cpu` for a share.
+    #[arg(long, value_name = "PERCENT", hide = true, conflicts_with = "cpu", value_parser = clap::value_parser!(u16).range(1..))]
+    cpu_percent: Option<u16>,
     /// How much memory to aim at, in the same way.
     #[arg(long, value_name = "SHARE|AMOUNT")]
     memory: Option<String>,
@@ -66,12 +69,13 @@ async fn autoscale(args: &Args, found: &Found, session: &Session) -> Result<()> 
         bail!("cannot autoscale a {}: the {} has no scale", target.kind.kind, target.reference());
     }
     let version = target.kind.api_version();
+    let share = args.cpu_percent.map(|percent| format!("{percent}%"));
     let autoscaler = Autoscaler {
         name: args.name.as_deref().unwrap_or(&target.name),
         target: (&version, target.kind.kind, &target.name),
         min: u32::try_from(args.min).ok(),
         max: args.max,
-        cpu: args.cpu.as_deref(),
+        cpu: args.cpu.as_deref().or(share.as_deref()),
         memory: args.memory.as_deref(),
     };
     let kind = resource::find("horizontalpodautoscalers")?;

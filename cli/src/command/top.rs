@@ -63,6 +63,9 @@ struct Pods {
     /// Each container by itself.
     #[arg(long)]
     containers: bool,
+    /// What all of them use together, in a last line.
+    #[arg(long, conflicts_with = "name")]
+    sum: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -110,7 +113,11 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
         terminal::remark("Nothing is known of any; what starts is known a moment later.");
         return Ok(());
     }
-    Ok(terminal::print(&shown.table(&headers, rows))?)
+    let total = match &args.what {
+        What::Pod(Pods { sum: true, .. }) => total(&rows, headers.len()),
+        _ => String::new(),
+    };
+    Ok(terminal::print(&shown.table(&headers, rows, &total))?)
 }
 
 impl Shown {
@@ -126,7 +133,8 @@ impl Shown {
         })
     }
 
-    fn table(&self, names: &[&str], mut rows: Vec<Row>) -> String {
+    /// The rows in order below their headers, with further lines at the end.
+    fn table(&self, names: &[&str], mut rows: Vec<Row>, footer: &str) -> String {
         rows.sort_by(|one, other| one.names.cmp(&other.names));
         match self.sort_by {
             None => {}
@@ -141,6 +149,7 @@ impl Shown {
         let headers = [names, amounts].concat().join("\t") + "\n";
         let mut table = if self.no_headers { String::new() } else { headers };
         table.extend(rows.iter().map(Row::line));
+        table.push_str(footer);
         tabs::align(&table, Layout::TABLE)
     }
 }
@@ -163,11 +172,24 @@ impl Pods {
             let row = |(name, used)| Row { names: [&names[..], &[name]].concat(), used, allocatable: None };
             return each.map(row).collect();
         }
-        let sum = each
-            .map(|(_, used)| used)
-            .reduce(|sum, used| Used { cpu: sum.cpu.plus(used.cpu), memory: sum.memory.plus(used.memory) });
+        let sum = each.map(|(_, used)| used).reduce(Used::plus);
         sum.map(|used| Row { names, used, allocatable: None }).into_iter().collect()
     }
+}
+
+impl Used {
+    fn plus(self, other: Self) -> Self {
+        Self { cpu: self.cpu.plus(other.cpu), memory: self.memory.plus(other.memory) }
+    }
+}
+
+/// A rule and what all rows use together, below `names` columns of names.
+fn total(rows: &[Row], names: usize) -> String {
+    let names = vec![String::new(); names];
+    let rule = [&names[..], &["________".to_owned(), "________".to_owned()]].concat().join("\t") + "\n";
+    let nothing = Used { cpu: Quantity::ZERO, memory: Quantity::ZERO };
+    let used = rows.iter().map(|row| row.used).fold(nothing, Used::plus);
+    rule + &Row { names, used, allocatable: None }.line()
 }
 
 impl Row {
@@ -217,14 +239,17 @@ mod tests {
             json!({"metadata": {"name": "q", "namespace": "e"}, "containers": [container("a", "0", "9Mi")]}),
         ];
         let print = |all_namespaces: bool, containers: bool, sort_by| {
-            let pods = Pods { shown: shown(sort_by), all_namespaces, containers };
-            let rows = metrics.iter().flat_map(|metrics| pods.rows(metrics)).collect();
-            pods.shown.table(&pods.headers(), rows)
+            let pods = Pods { shown: shown(sort_by), all_namespaces, containers, sum: true };
+            let rows: Vec<Row> = metrics.iter().flat_map(|metrics| pods.rows(metrics)).collect();
+            let total = total(&rows, pods.headers().len());
+            pods.shown.table(&pods.headers(), rows, &total)
         };
         expect![[r#"
             NAME   CPU(cores)   MEMORY(bytes)
             q      0m           9Mi
             p      1002m        3Mi
+                   ________     ________
+                   1002m        12Mi
         "#]]
         .assert_eq(&print(false, false, Some(Resource::Memory)));
         expect![[r#"
@@ -232,6 +257,8 @@ mod tests {
             d           p     a      2m           3Mi
             d           p     b      1000m        0Mi
             e           q     a      0m           9Mi
+                                     ________     ________
+                                     1002m        12Mi
         "#]]
         .assert_eq(&print(true, true, None));
     }
@@ -246,6 +273,6 @@ mod tests {
             n      500m         12%         1024Mi          25%
             n      500m         <unknown>   1024Mi          <unknown>
         "#]]
-        .assert_eq(&shown(None).table(&["NAME"], vec![node(&metrics, &nodes), node(&metrics, &[])]));
+        .assert_eq(&shown(None).table(&["NAME"], vec![node(&metrics, &nodes), node(&metrics, &[])], ""));
     }
 }

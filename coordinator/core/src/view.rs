@@ -215,8 +215,12 @@ impl View {
 
     /// Takes note that the clock was put back: nobody knows for how long a pod has been ready by a time that is still to come.
     pub(crate) fn clock_put_back(&mut self, now: Timestamp) {
-        for pod in self.pods.values_mut().filter(|pod| pod.ready_since.is_some_and(|since| since > now)) {
-            Arc::make_mut(pod).ready_since = Some(now);
+        let ahead = self.pods.iter().filter(|(_, pod)| pod.ready_since.is_some_and(|since| since > now));
+        let ahead: Vec<ObjectKey> = ahead.map(|(key, _)| key.clone()).collect();
+        for key in ahead {
+            // The snapshot knows a pod by its allocation.
+            let Some(pod) = self.remove_pod(&key) else { continue };
+            self.insert_pod(&key, Arc::new(PodInfo { ready_since: Some(now), ..PodInfo::clone(&pod) }), now);
         }
     }
 

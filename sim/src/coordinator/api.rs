@@ -2,7 +2,7 @@
 
 use dunlin_api::{
     Kind, Status,
-    admission::Surroundings,
+    admission::{self, PriorityClass, Surroundings},
     kind::service::NoPool,
     pipeline::{self, Change, Creation, Ownership, Requester, SUFFIX_ALPHABET, Target},
 };
@@ -25,6 +25,8 @@ impl Registrar {
         now: Timestamp,
     ) -> Result<Value, Status> {
         self.made += 1;
+        let class = admission::needs(kind, &object).and_then(|needs| priority_class(needs.priority_class));
+        let surroundings = Surroundings { priority_class: class, ..Surroundings::default() };
         let creation = Creation {
             namespace,
             now,
@@ -32,7 +34,7 @@ impl Registrar {
             suffix: &suffix(self.made),
             requester: &Requester::default(),
             ownership: Ownership::AsGiven,
-            surroundings: &Surroundings::default(),
+            surroundings: &surroundings,
         };
         pipeline::create(kind, object, &creation, &mut NoPool).map(|accepted| accepted.object)
     }
@@ -48,6 +50,12 @@ pub(crate) fn update(
 ) -> Result<Value, Status> {
     let change = Change { target, now, ownership: Ownership::AsGiven };
     pipeline::update(kind, current, object, &change, &mut NoPool).map(|accepted| accepted.object)
+}
+
+/// The classes of worlds where room is scarce: their names tell what they are worth.
+fn priority_class(name: &str) -> Option<PriorityClass> {
+    let value = name.strip_prefix("worth-")?.parse().ok()?;
+    Some(PriorityClass { name: name.to_owned(), value, preemption_policy: "PreemptLowerPriority".to_owned() })
 }
 
 fn suffix(mut number: u64) -> String {

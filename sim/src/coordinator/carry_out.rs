@@ -6,13 +6,12 @@ use dunlin_coordinator_core::{
     deletion::{self, Manner, Propagation, Stop, Wish},
     node_status, pod_status,
     reconciler::Key,
-    scheduler,
-    view::{ObjectId, PodInfo},
+    view::ObjectId,
 };
 use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 use rand::seq::SliceRandom as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Coordinator, Plan,
@@ -118,30 +117,6 @@ impl Coordinator {
             self.attempt(op, context);
         }
         self.acted(ticket, context);
-    }
-
-    /// Binds a pod, or says why it has no node.
-    pub(super) fn place(
-        &mut self,
-        key: ObjectKey,
-        pod: &PodInfo,
-        place: Result<NodeName, String>,
-        context: &mut Context,
-    ) {
-        let now = context.wall();
-        let stored = keys::pod(&key);
-        let uid = pod.uid.clone();
-        let op = match place {
-            Ok(node) => Op::new(stored, Then::Bound(key), move |current| bind(current, &uid, &node, now)),
-            Err(why) => {
-                let mark = move |pod: &mut Value| {
-                    let said = ("False", scheduler::REASON_UNSCHEDULABLE, &*why);
-                    pod_status::set_condition(pod, "PodScheduled", said, now)
-                };
-                change(stored, Then::Nothing, Some(uid), now, mark)
-            }
-        };
-        self.attempt(op, context);
     }
 }
 
@@ -279,20 +254,4 @@ pub(super) fn wish(grace_seconds: Option<i64>, uid: Option<PodUid>, stop: Stop) 
 pub(super) fn wish_of(uid: Option<&str>, propagation: Propagation) -> Wish {
     let uid = uid.map(str::to_owned);
     Wish { grace_seconds: None, uid, resource_version: None, propagation, stop: Stop::Ordered }
-}
-
-/// As `pods/binding` does.
-fn bind(current: Option<&Value>, uid: &PodUid, node: &NodeName, now: Timestamp) -> Verdict {
-    let Some(current) = current else { return Verdict::Gone };
-    let (metadata, spec) = (&current["metadata"], &current["spec"]);
-    let is_free = metadata["uid"] == uid.as_str()
-        && metadata["deletionTimestamp"].is_null()
-        && spec["nodeName"].is_null();
-    if !is_free {
-        return Verdict::Refuse;
-    }
-    let mut pod = current.clone();
-    pod["spec"]["nodeName"] = json!(node.as_str());
-    pod_status::set_condition(&mut pod, "PodScheduled", ("True", "", ""), now);
-    Verdict::Put(pod)
 }

@@ -20,6 +20,11 @@ pub(super) fn seen(key: &str, stored: &Bytes, plant: Option<Plant>) -> Bytes {
         Some(Plant::UnseenCordon) if matches!(place, Place::Node(_)) => {
             |node| node["spec"]["unschedulable"] = json!(false)
         }
+        Some(Plant::UnseenPriority) if matches!(place, Place::Pod(_)) => |pod| {
+            if !pod["spec"]["nodeName"].is_null() {
+                pod["spec"]["priority"] = json!(-1);
+            }
+        },
         Some(Plant::OverlappingJobs) if of(CRON_JOBS) => {
             |object| object["spec"]["concurrencyPolicy"] = json!("Allow")
         }

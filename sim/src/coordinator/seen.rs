@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use dunlin_coordinator_core::ObjectKey;
+use dunlin_coordinator_core::{ObjectKey, View};
 use serde_json::Value;
 
 use crate::{
     keys,
+    oracle::scheduling::{Fleet, Standing, asks},
     store::{Change, Store},
 };
 
@@ -17,8 +18,20 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
+    /// What the scheduler decides on about a pod: where pods are is as the view has it, which knows of bindings under way; what they are
+    /// is as stored. Others matter only to one that asks for something.
+    pub(super) fn fleet(&self, view: &'a View, key: &ObjectKey) -> Fleet<'a> {
+        let asks = self.pod(key).is_some_and(asks);
+        let pods = view.pods_of(&key.namespace).filter(|(other, _)| asks || *other == key);
+        let standing = pods.filter_map(|(key, pod)| {
+            let object = self.pod(key)?;
+            Some(Standing { key, object, node: pod.node.as_ref(), kept: pod.nominated.as_ref() })
+        });
+        Fleet { pods: standing.collect(), nodes: self.nodes() }
+    }
+
     /// All nodes.
-    pub(super) fn nodes(&self) -> Vec<&'a Value> {
+    fn nodes(&self) -> Vec<&'a Value> {
         let stored = self.store.list(keys::NODES).map(|(key, stored)| (&**key, Some(&*stored.value)));
         let mut nodes: BTreeMap<&str, Option<&Value>> = stored.collect();
         // The first change that was not seen tells what was there before it.
@@ -29,7 +42,7 @@ impl<'a> Seen<'a> {
     }
 
     /// A pod.
-    pub(super) fn pod(&self, key: &ObjectKey) -> Option<&'a Value> {
+    fn pod(&self, key: &ObjectKey) -> Option<&'a Value> {
         let key = keys::pod(key);
         match self.unseen.iter().find(|change| change.key == key) {
             Some(change) => change.before.as_ref().map(|stored| &*stored.value),

@@ -3,11 +3,11 @@
 use std::{collections::VecDeque, time::Duration};
 
 use dunlin_edge_node_core::{
-    check::Outcome,
+    check::What,
     launch::GuestFiles,
     node::{
-        Arrived, ChangeTicket, NodeCore, Notice, Output, Preparation, Prepared, Presence, Unacked,
-        WriteTicket,
+        Arrived, ChangeTicket, CheckOrder, NodeCore, Notice, Output, Preparation, Prepared, Presence,
+        Unacked, WriteTicket,
     },
     sandbox::Request,
 };
@@ -21,7 +21,10 @@ use dunlin_link::{
 };
 use rand::Rng;
 
-use super::{Node, runner::Effect};
+use super::{
+    Node,
+    runner::{Effect, LIVENESS_PORT},
+};
 use crate::{
     context::{Context, Event},
     coordinator::key_of,
@@ -279,8 +282,11 @@ impl Node {
             }
             Output::Fetch(digest) => self.fetch(digest, context),
             Output::Prepare(preparation) => self.prepare(preparation, context),
-            // Every guest here is well.
-            Output::Check(order) => agent.core.handle_checked(&order.key, Outcome::Success, now),
+            Output::Check(order) => {
+                let takes = context.rng.random_range(Duration::from_millis(1)..LOOK);
+                let event = Event::Checked { node: self.index, life: self.life, order };
+                context.agenda.at(context.now + takes, event);
+            }
             Output::StartOver => agent.session.start_over(),
             Output::Event(event) => agent.session.event(event),
             Output::Facts(facts) => agent.session.facts(*facts),
@@ -450,6 +456,23 @@ impl Node {
         self.pump(context);
     }
 
+    /// A look at a guest ends.
+    pub(crate) fn handle_checked(&mut self, life: u32, order: &CheckOrder, context: &mut Context) {
+        if life != self.life {
+            return;
+        }
+        let now = self.now(context.now);
+        let outcome = self.runner.look(&order.id, &mut context.rng);
+        let liveness = format!(":{LIVENESS_PORT}");
+        let is_liveness = matches!(&order.check.what, What::Tcp(target) if target.shown.ends_with(&liveness));
+        if is_liveness {
+            context.oracle.looked_at(self.index, &order.id, &outcome);
+        }
+        let Some(agent) = &mut self.agent else { return };
+        agent.core.handle_checked(&order.key, outcome, now);
+        self.pump(context);
+    }
+
     /// Makes room for a run's log, unless there is one of this run or a later one.
     fn prepare(&mut self, preparation: Preparation, context: &Context) {
         let now = self.now(context.now);
@@ -493,6 +516,9 @@ impl Node {
 
 /// Longest fetch of a module by a node in touch.
 const FETCH: Duration = Duration::from_secs(5);
+
+/// Longest look at a guest.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// How many fetches fail.
 const FETCH_FAILURES: f64 = 0.02;

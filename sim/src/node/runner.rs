@@ -6,6 +6,7 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
+    check::Outcome,
     node::Told,
     sandbox::{Exit, ExitCause, Owner, Request, State},
 };
@@ -178,6 +179,13 @@ impl Runner {
         effects
     }
 
+    /// How a guest is found.
+    pub(super) fn look(&self, id: &ContainerId, rng: &mut SmallRng) -> Outcome {
+        let runs = self.guests.get(id).is_some_and(|guest| matches!(guest.state, State::Running { .. }));
+        let is_sick = self.temper == Temper::Lively && rng.random_bool(FAILED_LOOKS);
+        if runs && !is_sick { Outcome::Success } else { Outcome::Failure("connection refused".to_owned()) }
+    }
+
     /// When a guest has something to do.
     pub(super) fn next_time(&self) -> Option<Moment> {
         let times = |guest: &Guest| [guest.runs_at, guest.ends_at.map(|(at, _)| at)];
@@ -214,6 +222,18 @@ pub(crate) const BROKEN: &str = "broken";
 
 /// How long such a guest is up.
 const BROKEN_LIFE: Duration = Duration::from_millis(700);
+
+/// Where readiness probes ask.
+pub(crate) const READINESS_PORT: u16 = 80;
+
+/// Where liveness probes ask.
+pub(crate) const LIVENESS_PORT: u16 = 81;
+
+/// After how many failures in a row a guest is given up.
+pub(crate) const LIVENESS_FAILURES: u32 = 2;
+
+/// How many looks fail.
+const FAILED_LOOKS: f64 = 0.08;
 
 /// How many tasks fail.
 const FAILED_TASKS: f64 = 0.2;

@@ -9,7 +9,11 @@ use rand::{Rng, rngs::SmallRng};
 use serde_json::{Value, json};
 
 use super::{World, clients::IMAGE, workloads::VERSIONS};
-use crate::keys;
+use crate::{
+    keys,
+    node::{LIVENESS_FAILURES, LIVENESS_PORT, READINESS_PORT},
+    shape::{Care, Room},
+};
 
 impl World {
     /// A manifest of a kind, with all that may differ drawn.
@@ -76,6 +80,7 @@ impl World {
     }
 
     fn draw_pod_spec(&mut self, resource: Resource) -> Value {
+        let (room, care) = (self.shape.room, self.shape.care);
         let rng = &mut self.clients;
         let tolerated = rng.random_range(0..=120);
         let toleration = |key: &str| {
@@ -89,14 +94,44 @@ impl World {
             "tolerations": [toleration("node.kubernetes.io/unreachable"), toleration("node.kubernetes.io/not-ready")],
             "containers": [{ "name": "c", "image": IMAGE }],
         });
-        if resource == JOBS || resource == CRON_JOBS {
+        let is_task = resource == JOBS || resource == CRON_JOBS;
+        if is_task {
             let restart = if rng.random_bool(0.5) { "Never" } else { "OnFailure" };
             spec["restartPolicy"] = restart.into();
             // The simulated runner ends it by itself.
             spec["containers"][0]["args"] = json!([crate::node::TASK]);
+        } else if room == Room::Scarce {
+            // What cannot be changed afterwards asks for so little that it fits in the end.
+            let amounts: &[&str] = match resource {
+                DEPLOYMENTS => &["500m", "1", "2"],
+                keys::DAEMON_SETS => &["500m", "1"],
+                _ => &["250m", "500m"],
+            };
+            let amount = amounts[rng.random_range(0..amounts.len())];
+            spec["containers"][0]["resources"] = json!({ "requests": { "cpu": amount } });
+            if let Some(worth) = [None, None, Some(100), Some(1000)][rng.random_range(0..4)] {
+                spec["priorityClassName"] = format!("worth-{worth}").into();
+            }
+        }
+        if care == Care::Probed && !is_task {
+            let container = &mut spec["containers"][0];
+            if rng.random_bool(0.5) {
+                container["readinessProbe"] = draw_probe(READINESS_PORT, rng);
+            }
+            if rng.random_bool(0.3) {
+                container["livenessProbe"] = draw_probe(LIVENESS_PORT, rng);
+                container["livenessProbe"]["failureThreshold"] = LIVENESS_FAILURES.into();
+            }
         }
         spec
     }
+}
+
+fn draw_probe(port: u16, rng: &mut SmallRng) -> Value {
+    json!({
+        "tcpSocket": { "port": port }, "periodSeconds": rng.random_range(8..=20),
+        "failureThreshold": rng.random_range(1..=3), "initialDelaySeconds": rng.random_range(0..=3),
+    })
 }
 
 /// What is special about a Deployment; answers when it is to be rolled back.

@@ -146,7 +146,9 @@ impl Snapshot {
     pub(crate) fn remove_pod(&mut self, node: &NodeName, pod: &Arc<PodInfo>) {
         let Some(slot) = self.slots.get(node).copied() else { return };
         let node = &mut self.nodes[slot.index()];
-        let Some(place) = node.pods.iter().position(|known| Arc::ptr_eq(&known.pod, pod)) else { return };
+        let place = node.pods.iter().position(|known| Arc::ptr_eq(&known.pod, pod));
+        debug_assert!(place.is_some(), "a pod goes as it came, or it would count on its node for ever");
+        let Some(place) = place else { return };
         let resident = node.pods.swap_remove(place);
         node.usage.remove(&pod.template);
         self.count_out(slot, &resident);

@@ -49,6 +49,21 @@ proptest! {
     }
 }
 
+#[test]
+fn a_pod_leaves_its_room_though_the_clock_was_put_back_while_it_was_there() {
+    let mut cluster = Cluster::default();
+    cluster.add_node(&node("n0", 1000, 1000, 10));
+    let mut first = pod("p0", 1000, 0, None);
+    first["spec"]["nodeName"] = "n0".into();
+    first["status"]["conditions"] = serde_json::json!([{ "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-02T00:00:00Z" }]);
+    let later = "2026-01-02T00:00:00Z".parse().unwrap();
+    let key = cluster.add_pod(&first);
+    cluster.view.apply_pod(&key, first.to_string().as_bytes(), later).unwrap();
+    cluster.view.clock_put_back("2026-01-01T00:00:00Z".parse().unwrap());
+    cluster.view.delete_pod(&key);
+    assert_eq!(cluster.outcome(&pod("p1", 1000, 0, None)), "n0");
+}
+
 /// Adds everything up anew, without the sums that the view keeps.
 fn assert_nothing_overcommitted(view: &View) {
     for (name, entry) in view.nodes() {
