@@ -395,7 +395,8 @@ impl Oracle {
             let since = *self.settled_since.entry(copy).or_insert(now);
             let stays = self.running_on(copy).find(|(_, running)| {
                 let over = self.pods.get(&running.uid).and_then(|facts| facts.over_at);
-                over.is_some_and(|over| now.since(over.max(since)) > SETTLE)
+                // A store that went back may have bound it elsewhere, and ended it only there.
+                !self.is_lost(running) && over.is_some_and(|over| now.since(over.max(since)) > SETTLE)
             });
             if let Some((_, Running { uid, pod, node })) = stays
                 && !self.cloned.contains(node)
