@@ -36,7 +36,7 @@ impl World {
             } });
             spec["minReadySeconds"] = [0, 0, 0, 5][rng.random_range(0..4)].into();
         }
-        let mut amount = |from: usize| draw_amount(from, rng);
+        let mut amount = |from: usize| draw_amount(from, &mut *rng);
         match id.resource {
             keys::BUDGETS => {
                 // Guards the workload of the same number that its name stands for.
@@ -60,6 +60,7 @@ impl World {
                     _ => json!({ "maxUnavailable": 1 }),
                 };
                 spec["updateStrategy"] = json!({ "type": "RollingUpdate", "rollingUpdate": rolling });
+                policy = Some(ROLLBACKS[rng.random_range(0..3)]);
             }
             JOBS => *spec = draw_job(&labels, rng),
             CRON_JOBS => *spec = draw_cron_job(&id.key.name, &labels, rng),
@@ -147,8 +148,11 @@ fn draw_deployment(spec: &mut Value, replicas: usize, rng: &mut SmallRng) -> &'s
     };
     spec["revisionHistoryLimit"] = rng.random_range(0..4).into();
     spec["progressDeadlineSeconds"] = [600, 20, 40][rng.random_range(0..3)].into();
-    ["true", "deadline", "false"][rng.random_range(0..3)]
+    ROLLBACKS[rng.random_range(0..3)]
 }
+
+/// When to go back to a template that was stable.
+const ROLLBACKS: [&str; 3] = ["true", "deadline", "false"];
 
 fn draw_cron_job(name: &str, labels: &Value, rng: &mut SmallRng) -> Value {
     // It is fixed, so that whoever looks at a Job knows what was asked for when it was made.

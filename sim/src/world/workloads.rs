@@ -111,7 +111,8 @@ impl World {
             0..=4 if ![keys::BUDGETS, CRON_JOBS, SERVICES].contains(&id.resource) => {
                 let version = self.clients.random_range(0..VERSIONS);
                 // Only where somebody looks after it: what is broken is not available while it comes and goes.
-                let may_break = id.resource == DEPLOYMENTS && spec["minReadySeconds"] == 5;
+                let may_break =
+                    [DEPLOYMENTS, keys::DAEMON_SETS].contains(&id.resource) && spec["minReadySeconds"] == 5;
                 let breaks = may_break && self.clients.random_bool(0.3);
                 set_version(spec, &if breaks { BROKEN.to_owned() } else { version.to_string() });
             }
