@@ -13,6 +13,7 @@ mod dev_start;
 mod disk;
 mod figures;
 mod fleet;
+mod guests;
 mod https;
 mod idle;
 mod machine;
@@ -62,11 +63,22 @@ enum Bench {
     DevStart(dev_start::Args),
     /// Placements per second of the scheduler alone, for the shapes of Kubernetes' scheduler_perf, on fleets of several sizes
     Scheduler(scheduler::Args),
+    /// Whether limits on processor time hold, for one guest, several, and several instances of one
+    GuestCpu(guests::cpu::Args),
+    /// Answers of a handler beside guests that compute without end, against alone
+    GuestNeighbours(guests::neighbours::Args),
+    /// Requests per second of a handler against `wasmtime serve`, and the first one after a rest
+    GuestHttp(guests::http::Args),
+    /// A large module: compiling it, and starting it with code made ahead
+    GuestModule(guests::module::Args),
     /// Size of the binary
     Size(cluster::ClusterArgs),
     /// Fills a store, then writes until it is killed; started by `store`
     #[command(hide = true)]
     StoreFill(store::restart::FillArgs),
+    /// One step of a bench of guests in a process of its own
+    #[command(hide = true)]
+    GuestStep(guests::step::Args),
 }
 
 fn main() -> Result<()> {
@@ -84,7 +96,17 @@ fn main() -> Result<()> {
         Bench::DevStart(args) => dev_start::run(&args)?,
         Bench::Scheduler(args) => scheduler::run(&args)?,
         Bench::Size(args) => size::run(&args)?,
+        Bench::GuestCpu(args) => guests::cpu::run(&args)?,
+        Bench::GuestNeighbours(args) => guests::neighbours::run(&args)?,
+        Bench::GuestHttp(args) => guests::http::run(&args)?,
+        Bench::GuestModule(args) => guests::module::run(&args)?,
         Bench::StoreFill(args) => return store::restart::fill(&args),
+        Bench::GuestStep(args) => {
+            if let Some(taken) = guests::step::run(&args)? {
+                println!("{}", serde_json::to_string(&taken)?);
+            }
+            return Ok(());
+        }
     };
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())

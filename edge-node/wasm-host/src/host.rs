@@ -139,7 +139,9 @@ pub struct Container {
 pub struct Usage {
     /// Time that its guests were on processors, since it began.
     pub cpu: Duration,
-    /// Linear memories and tables that they have now.
+    /// Time that they waited because their quota was used up; the sum over instances.
+    pub throttled: Duration,
+    /// Linear memories and tables that they have now, and what the host holds for them.
     pub memory_bytes: u64,
 }
 
@@ -160,7 +162,8 @@ impl Container {
 
     /// What the run and its commands use.
     pub fn usage(&self) -> Usage {
-        Usage { cpu: self.run.cpu.used(), memory_bytes: self.run.memory.used() }
+        let (cpu, throttled) = (self.run.cpu.used(), self.run.cpu.throttled());
+        Usage { cpu, throttled, memory_bytes: self.run.memory.used() }
     }
 
     /// Looks at a command that is to run beside the program, in the same environment and within the same limits.
@@ -292,7 +295,7 @@ impl Run {
 
     /// A turn for one more instance.
     pub(crate) fn turn(&self) -> Arc<Turn> {
-        Turn::new(Arc::clone(&self.host.inner.turns))
+        Turn::new(Arc::clone(&self.host.inner.turns), Arc::clone(&self.cpu))
     }
 
     /// An instance's future, run in turns and within the container's quota.
@@ -301,7 +304,7 @@ impl Run {
         turn: Arc<Turn>,
         future: GuestFuture<T>,
     ) -> Scheduled<T> {
-        Scheduled::new(turn, Arc::clone(&self.cpu), future)
+        Scheduled::new(turn, future)
     }
 }
 

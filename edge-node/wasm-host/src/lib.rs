@@ -12,6 +12,7 @@ mod cpu;
 mod engine;
 mod entry;
 mod guest;
+mod holdings;
 mod host;
 mod input;
 mod memory;

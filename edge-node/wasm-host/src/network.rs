@@ -39,6 +39,10 @@ fn is_outside(address: IpAddr) -> bool {
 pub(crate) struct EgressHooks;
 
 impl WasiHttpHooks for EgressHooks {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
@@ -81,6 +85,9 @@ async fn check_destination(authority: Authority) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// What a guest may write of a body at once, and what the host then holds until it is sent.
+pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 
 /// The declared addresses of a guest, shared by its stores.
 pub(crate) type Declared = Arc<[SocketAddr]>;

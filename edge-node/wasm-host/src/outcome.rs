@@ -1,9 +1,12 @@
 //! How a guest ended, in words that know nothing of wasmtime or of pods.
 
-use wasmtime::Trap;
+use wasmtime::{Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 
-use crate::memory::MemoryAccount;
+use crate::{
+    memory::{Exceeded, MemoryAccount},
+    state::RESOURCES_MAX,
+};
 
 /// The end of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +71,8 @@ pub(crate) fn explain(cause: Cause, error: &wasmtime::Error, memory: &MemoryAcco
 
 /// Whether an error of a call was a limit on memory or anything else that went wrong in the guest.
 pub(crate) fn of_trap(error: &wasmtime::Error, memory: &MemoryAccount) -> Cause {
-    let exhausted = error.downcast_ref::<Trap>() == Some(&Trap::AllocationTooLarge);
+    let exhausted = error.downcast_ref::<Trap>() == Some(&Trap::AllocationTooLarge)
+        || matches!(error.downcast_ref::<Exceeded>(), Some(Exceeded::Memory(_)));
     if exhausted || memory.was_denied_lately() { Cause::OutOfMemory } else { Cause::Trap }
 }
 
@@ -82,6 +86,9 @@ fn exited(code: i32, memory: &MemoryAccount) -> Ended {
 /// The error with its causes and the first frames of the guest, on one line, bounded.
 fn describe(error: &wasmtime::Error) -> String {
     let mut text = String::new();
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        text = format!("the guest has more than {RESOURCES_MAX} handles");
+    }
     // The root cause is what a person looks for; the frames are the context around it.
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     for cause in causes.iter().rev() {

@@ -24,7 +24,7 @@ use wasmtime::UpdateDeadline;
 
 use crate::{
     batch::{BatchPool, Job},
-    cpu::CpuMeter,
+    cpu::{CpuMeter, Slice},
     ticker::Ticker,
 };
 
@@ -38,20 +38,25 @@ pub(crate) struct Turns {
     pub(crate) batch: BatchPool,
 }
 
-/// What the epoch callback of a guest's store looks at: when its turn began, and whether it is still wanted.
+/// What the epoch callback of a guest's store looks at: when its turn began, what it may take, and whether it is still wanted.
 #[derive(Debug)]
 pub(crate) struct Turn {
     turns: Arc<Turns>,
+    cpu: Arc<CpuMeter>,
+    /// The epoch then.
     began: AtomicU64,
-    /// Set when the guest was interrupted for having used its slice, rather than waiting for something.
+    /// The running thread's own time then, in nanoseconds.
+    began_at_nanos: AtomicU64,
+    /// Set when the guest was interrupted for having used its slice or quota, rather than waiting for something.
     used_up: AtomicBool,
     cancelled: AtomicBool,
 }
 
 impl Turn {
-    pub(crate) fn new(turns: Arc<Turns>) -> Arc<Self> {
+    pub(crate) fn new(turns: Arc<Turns>, cpu: Arc<CpuMeter>) -> Arc<Self> {
+        let (began, began_at_nanos) = (AtomicU64::new(0), AtomicU64::new(0));
         let (used_up, cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { turns, began: AtomicU64::new(0), used_up, cancelled })
+        Arc::new(Self { turns, cpu, began, began_at_nanos, used_up, cancelled })
     }
 
     /// Decides at a tick whether the guest goes on.
@@ -60,7 +65,7 @@ impl Turn {
             return UpdateDeadline::Interrupt;
         }
         let ticks = self.turns.ticker.epoch().now().saturating_sub(self.began.load(Ordering::Relaxed));
-        if ticks < SLICE_TICKS {
+        if ticks < SLICE_TICKS && !self.cpu.is_spent(self.taken(), Instant::now()) {
             return UpdateDeadline::Continue(1);
         }
         self.used_up.store(true, Ordering::Relaxed);
@@ -69,7 +74,18 @@ impl Turn {
 
     fn begin(&self) {
         self.began.store(self.turns.ticker.epoch().now(), Ordering::Relaxed);
+        self.began_at_nanos.store(thread_nanos(), Ordering::Relaxed);
         self.used_up.store(false, Ordering::Relaxed);
+    }
+
+    /// Time on a processor since the slice began, for the thread that it runs on.
+    fn taken(&self) -> Duration {
+        Duration::from_nanos(thread_nanos().saturating_sub(self.began_at_nanos.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the guest did nothing but compute in its last slice.
+    fn computes(&self) -> bool {
+        self.used_up.load(Ordering::Relaxed)
     }
 }
 
@@ -80,17 +96,19 @@ pub(crate) struct Panicked;
 /// Drives one guest, in turns.
 pub(crate) struct Scheduled<T> {
     shared: Arc<Shared<T>>,
-    /// Waiting for quota.
-    throttle: Option<Pin<Box<Sleep>>>,
+    throttle: Option<Throttle>,
+}
+
+/// Waiting for quota.
+struct Throttle {
+    since: Instant,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl<T: Send + 'static> Scheduled<T> {
     /// `turn` is the one that the guest's store asks at each tick.
-    pub(crate) fn new(turn: Arc<Turn>, cpu: Arc<CpuMeter>, future: GuestFuture<T>) -> Self {
-        Self {
-            shared: Arc::new(Shared { turn, cpu, place: Mutex::new(Place::Here(future)) }),
-            throttle: None,
-        }
+    pub(crate) fn new(turn: Arc<Turn>, future: GuestFuture<T>) -> Self {
+        Self { shared: Arc::new(Shared { turn, place: Mutex::new(Place::Here(future)) }), throttle: None }
     }
 }
 
@@ -107,23 +125,36 @@ impl<T: Send + 'static> Future for Scheduled<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
+            let cpu = &this.shared.turn.cpu;
             if let Some(throttle) = &mut this.throttle {
-                ready!(throttle.as_mut().poll(cx));
+                ready!(throttle.sleep.as_mut().poll(cx));
+                cpu.throttled_for(throttle.since.elapsed());
                 this.throttle = None;
             }
             let mut place = this.shared.place();
             match mem::replace(&mut *place, Place::Gone) {
                 Place::Here(future) => {
-                    if let Some(delay) = this.shared.cpu.delay(Instant::now()) {
-                        *place = Place::Here(future);
-                        this.throttle = Some(Box::pin(sleep(delay)));
-                        continue;
+                    let now = Instant::now();
+                    let slice = match cpu.begin(now) {
+                        Ok(slice) => slice,
+                        Err(delay) => {
+                            *place = Place::Here(future);
+                            this.throttle = Some(Throttle { since: now, sleep: Box::pin(sleep(delay)) });
+                            continue;
+                        }
+                    };
+                    if this.shared.turn.computes() {
+                        // What computes for long does so where it holds up nobody, also after it waited for quota.
+                        *place = Place::Batch { next: Some((future, slice)), waker: cx.waker().clone() };
+                        drop(place);
+                        this.shared.queue();
+                        return Poll::Pending;
                     }
                     drop(place);
-                    return this.shared.take_turn(future, cx);
+                    return this.shared.take_turn(future, slice, cx);
                 }
-                Place::Batch { future, waker: _ } => {
-                    *place = Place::Batch { future, waker: cx.waker().clone() };
+                Place::Batch { next, waker: _ } => {
+                    *place = Place::Batch { next, waker: cx.waker().clone() };
                     return Poll::Pending;
                 }
                 Place::Done(result) => return Poll::Ready(result),
@@ -150,7 +181,6 @@ impl<T> fmt::Debug for Scheduled<T> {
 
 struct Shared<T> {
     turn: Arc<Turn>,
-    cpu: Arc<CpuMeter>,
     /// Never held while the guest is polled.
     place: Mutex<Place<T>>,
 }
@@ -159,8 +189,8 @@ struct Shared<T> {
 enum Place<T> {
     /// With its owner.
     Here(GuestFuture<T>),
-    /// Queued for a batch thread, or running on one while `future` is `None`. `waker` is the owner's.
-    Batch { future: Option<GuestFuture<T>>, waker: Waker },
+    /// Queued for a batch thread, or running on one while `next` is `None`. `waker` is the owner's.
+    Batch { next: Option<(GuestFuture<T>, Slice)>, waker: Waker },
     /// It ended on a batch thread.
     Done(Result<T, Panicked>),
     /// Being polled by its owner, or not wanted any more.
@@ -172,30 +202,31 @@ impl<T: Send + 'static> Shared<T> {
     fn take_turn(
         self: &Arc<Self>,
         mut future: GuestFuture<T>,
+        slice: Slice,
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Panicked>> {
-        match self.poll_guest(&mut future, cx) {
-            Poll::Ready(value) => Poll::Ready(Ok(value)),
-            Poll::Pending if self.turn.used_up.load(Ordering::Relaxed) => {
-                *self.place() = Place::Batch { future: Some(future), waker: cx.waker().clone() };
-                self.turn.turns.batch.push(Arc::clone(self) as Arc<dyn Job>);
-                Poll::Pending
-            }
-            Poll::Pending => {
-                *self.place() = Place::Here(future);
-                Poll::Pending
-            }
+        if let Poll::Ready(value) = self.poll_guest(&mut future, slice, cx) {
+            return Poll::Ready(Ok(value));
         }
+        *self.place() = Place::Here(future);
+        if self.turn.computes() {
+            // The next poll sends it to a batch thread, once there is quota for that.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
-    fn poll_guest(&self, future: &mut GuestFuture<T>, cx: &mut Context<'_>) -> Poll<T> {
+    fn poll_guest(&self, future: &mut GuestFuture<T>, mut slice: Slice, cx: &mut Context<'_>) -> Poll<T> {
         let busy = self.turn.turns.ticker.busy();
         self.turn.begin();
-        let before = thread_time();
         let polled = future.as_mut().poll(cx);
-        self.cpu.charge(thread_time().saturating_sub(before), Instant::now());
+        slice.take(self.turn.taken());
         drop(busy);
         polled
+    }
+
+    fn queue(self: &Arc<Self>) {
+        self.turn.turns.batch.push(Arc::clone(self) as Arc<dyn Job>);
     }
 }
 
@@ -207,15 +238,15 @@ impl<T> Shared<T> {
 
 impl<T: Send + 'static> Job for Shared<T> {
     fn run(self: Arc<Self>) {
-        let (mut future, waker) = {
+        let (mut future, slice, waker) = {
             let mut place = self.place();
-            let Place::Batch { future, waker } = &mut *place else { return };
-            let Some(future) = future.take() else { return };
-            (future, waker.clone())
+            let Place::Batch { next, waker } = &mut *place else { return };
+            let Some((future, slice)) = next.take() else { return };
+            (future, slice, waker.clone())
         };
         let mut cx = Context::from_waker(&waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_guest(&mut future, &mut cx)));
-        let used_up = self.turn.used_up.load(Ordering::Relaxed);
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_guest(&mut future, slice, &mut cx)));
+        let again = if self.turn.computes() { self.turn.cpu.begin(Instant::now()).ok() } else { None };
         let mut place = self.place();
         // The owner may have gone, or be another task by now.
         let waker = match mem::replace(&mut *place, Place::Gone) {
@@ -227,17 +258,17 @@ impl<T: Send + 'static> Job for Shared<T> {
                 return;
             }
         };
-        match polled {
-            Ok(Poll::Pending) if used_up && self.cpu.delay(Instant::now()).is_none() => {
-                *place = Place::Batch { future: Some(future), waker };
+        match (polled, again) {
+            (Ok(Poll::Pending), Some(slice)) => {
+                *place = Place::Batch { next: Some((future, slice)), waker };
                 drop(place);
-                self.turn.turns.batch.push(Arc::clone(&self) as Arc<dyn Job>);
+                self.queue();
                 return;
             }
             // It waits for something, or for quota: its owner takes it back, which costs one poll for nothing at most.
-            Ok(Poll::Pending) => *place = Place::Here(future),
-            Ok(Poll::Ready(value)) => *place = Place::Done(Ok(value)),
-            Err(_panic) => *place = Place::Done(Err(Panicked)),
+            (Ok(Poll::Pending), None) => *place = Place::Here(future),
+            (Ok(Poll::Ready(value)), _) => *place = Place::Done(Ok(value)),
+            (Err(_panic), _) => *place = Place::Done(Err(Panicked)),
         }
         drop(place);
         waker.wake();
@@ -259,10 +290,10 @@ impl Future for YieldOnce {
 }
 
 /// Time that the calling thread was on a processor.
-fn thread_time() -> Duration {
+fn thread_nanos() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// A slice is between one and two ticks long: what a request needs fits, what does not fit is long computing.

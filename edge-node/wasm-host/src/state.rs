@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Engine, Store, component::ResourceTable};
+use wasmtime::{Engine, Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
     guest::{Access, Guest, Terminal},
+    holdings::{Holdings, Looks},
     input::GuestInput,
-    memory::{MemoryAccount, StoreLimiter},
+    memory::{Exceeded, MemoryAccount, StoreLimiter},
     network::{Declared, EgressHooks, may_use},
     schedule::Turn,
     stdio::{GuestOutput, Stream},
@@ -68,7 +69,7 @@ impl StoreParts<'_> {
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HTTP_FIELDS_BYTES_MAX);
-        let limiter = StoreLimiter::new(Arc::clone(self.memory));
+        let limiter = StoreLimiter::new(Arc::clone(self.memory))?;
         let wasi = self.wasi(input)?.build();
         let state = ComponentState { wasi, http, hooks: EgressHooks, table, limiter };
         let mut store = Store::new(self.engine, state);
@@ -85,10 +86,12 @@ impl StoreParts<'_> {
         turn: &Arc<Turn>,
         input: &GuestInput,
     ) -> wasmtime::Result<Store<ModuleState>> {
-        let limiter = StoreLimiter::new(Arc::clone(self.memory));
-        let wasi = self.wasi(Some(input))?.build_p1();
+        let limiter = StoreLimiter::new(Arc::clone(self.memory))?;
+        let mut wasi = self.wasi(Some(input))?.build_p1();
+        wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
         let mut store = Store::new(self.engine, ModuleState { wasi, limiter });
         store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         ask_at_each_tick(&mut store, turn);
         Ok(store)
     }
@@ -131,14 +134,38 @@ impl StoreParts<'_> {
     }
 }
 
-fn ask_at_each_tick<T>(store: &mut Store<T>, turn: &Arc<Turn>) {
-    let turn = Arc::clone(turn);
+/// A store's state, of which can be told what the host holds in it.
+trait Holds {
+    /// Charges it to the container.
+    fn charge_holdings(&mut self) -> Result<(), Exceeded>;
+}
+
+impl Holds for ComponentState {
+    fn charge_holdings(&mut self) -> Result<(), Exceeded> {
+        self.limiter.hold(Holdings::of(&mut self.table))
+    }
+}
+
+impl Holds for ModuleState {
+    fn charge_holdings(&mut self) -> Result<(), Exceeded> {
+        self.limiter.hold(Holdings::of(self.wasi.ctx().table))
+    }
+}
+
+fn ask_at_each_tick<T: Holds>(store: &mut Store<T>, turn: &Arc<Turn>) {
+    let (turn, mut looks) = (Arc::clone(turn), Looks::default());
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| Ok(turn.at_tick()));
+    store.epoch_deadline_callback(move |mut store| {
+        let next = turn.at_tick();
+        if !matches!(next, UpdateDeadline::Interrupt) {
+            looks.look(|| store.data_mut().charge_holdings()).transpose()?;
+        }
+        Ok(next)
+    });
 }
 
 /// Handles a guest may hold at once: streams, requests, sockets, pollables.
-const RESOURCES_MAX: usize = 10_000;
+pub(crate) const RESOURCES_MAX: usize = 10_000;
 
 /// What one call may make the host allocate for its arguments.
 const HOSTCALL_BYTES_MAX: usize = 8 << 20;

@@ -13,7 +13,7 @@ pub const WASMTIME_VERSION: &str = "48.0.8";
 const GENERATION: u32 = 2;
 
 /// One kind of machine. Its text form, the *key* of an artifact, is stable and a part of file names and labels:
-/// `48.0.8-1-wide-x86_64-linux`.
+/// `48.0.8-2-wide-x86_64-linux`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub(crate) profile: Profile,
@@ -28,6 +28,9 @@ pub enum Profile {
     /// Each memory reserves little: for address spaces of 39 bits, as on Raspberry Pi kernels, in which 4 GiB each would allow little
     /// more than a hundred guests, and for processes that may not use much.
     Narrow,
+    /// Each memory reserves next to nothing, and code is not the processor's own: for address spaces of 32 bits, and for processors
+    /// that nothing else is compiled for.
+    Interpreted,
 }
 
 /// A processor, with nothing but what every one of its kind has.
@@ -37,6 +40,10 @@ pub enum Processor {
     X86_64,
     /// ARM, 64 bits.
     Aarch64,
+    /// None that was ever built: wasmtime's interpreter, with pointers of 32 bits.
+    Pulley32,
+    /// The same, with pointers of 64 bits.
+    Pulley64,
 }
 
 /// No code is compiled for such a thing here.
@@ -53,13 +60,15 @@ pub enum TargetError {
 impl Target {
     /// All that can be compiled for.
     pub fn all() -> impl Iterator<Item = Self> {
-        let profiles = [Profile::Wide, Profile::Narrow];
-        let of =
-            |profile| [Processor::X86_64, Processor::Aarch64].map(|processor| Self { profile, processor });
-        profiles.into_iter().flat_map(of)
+        let native = [Profile::Wide, Profile::Narrow].into_iter().flat_map(|profile| {
+            [Processor::X86_64, Processor::Aarch64].map(|processor| Self { profile, processor })
+        });
+        let interpreted = [Processor::Pulley32, Processor::Pulley64]
+            .map(|processor| Self { profile: Profile::Interpreted, processor });
+        native.chain(interpreted)
     }
 
-    /// What this process can run, by a look at its address space.
+    /// What this process can run, by a look at its processor and address space.
     ///
     /// # Errors
     /// On a processor that nothing is compiled for.
@@ -67,9 +76,19 @@ impl Target {
         let processor = match std::env::consts::ARCH {
             "x86_64" => Processor::X86_64,
             "aarch64" => Processor::Aarch64,
-            other => return Err(TargetError::Machine(other)),
+            _ => return Self::interpreted(),
         };
         Ok(Self { profile: Profile::of_this_process(), processor })
+    }
+
+    /// What every process of this machine can run, if slowly.
+    pub(crate) fn interpreted() -> Result<Self, TargetError> {
+        let processor = match (cfg!(target_endian = "little"), usize::BITS) {
+            (true, 32) => Processor::Pulley32,
+            (true, 64) => Processor::Pulley64,
+            _ => return Err(TargetError::Machine(std::env::consts::ARCH)),
+        };
+        Ok(Self { profile: Profile::Interpreted, processor })
     }
 
     /// Everything besides its module that decides whether an artifact loads.
@@ -82,6 +101,8 @@ impl Target {
         match self.processor {
             Processor::X86_64 => "x86_64-unknown-linux-gnu",
             Processor::Aarch64 => "aarch64-unknown-linux-gnu",
+            Processor::Pulley32 => "pulley32",
+            Processor::Pulley64 => "pulley64",
         }
     }
 }
@@ -91,10 +112,13 @@ impl fmt::Display for Target {
         let profile = match self.profile {
             Profile::Wide => "wide",
             Profile::Narrow => "narrow",
+            Profile::Interpreted => "interpreted",
         };
         let processor = match self.processor {
             Processor::X86_64 => "x86_64",
             Processor::Aarch64 => "aarch64",
+            Processor::Pulley32 => "pulley32",
+            Processor::Pulley64 => "pulley64",
         };
         write!(f, "{WASMTIME_VERSION}-{GENERATION}-{profile}-{processor}-linux")
     }
