@@ -17,7 +17,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use dunlin_wasm_host::{Container, Ended, Guest, Host, Input, Output, Program, Stop, Stream, compile};
+use dunlin_wasm_host::{
+    Container, Ended, EntryChoice, Guest, Host, Input, Output, Program, Serving, Stop, Stream, compile,
+};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Options of every bench that runs workloads in its own process.
@@ -60,6 +62,7 @@ pub(crate) fn program(host: &Host, module: &Path) -> Result<Arc<Program>> {
 /// A guest without limits that listens at `listen`.
 pub(crate) fn guest(args: &[&str], listen: Option<SocketAddr>) -> Guest {
     Guest {
+        entry: EntryChoice::Detected,
         args: args.iter().map(ToString::to_string).collect(),
         env: Vec::new(),
         working_dir: None,
@@ -68,6 +71,9 @@ pub(crate) fn guest(args: &[&str], listen: Option<SocketAddr>) -> Guest {
         memory_bytes_max: None,
         cpu_milli_max: None,
         listen: listen.into_iter().collect(),
+        serving: Serving::default(),
+        on_failure: None,
+        core_dumps: None,
         preopens: Vec::new(),
     }
 }
@@ -88,7 +94,7 @@ impl Running {
     pub(crate) async fn start(host: &Host, program: &Arc<Program>, guest: Guest) -> Result<Self> {
         let stop = Stop::new();
         let (tell, started) = oneshot::channel();
-        let container = host.container(Arc::clone(program), guest, stop.clone());
+        let container = host.container(Arc::clone(program), guest, stop.clone())?;
         let run = container.clone();
         let ended =
             host.handle().spawn(async move { run.run(move || tell.send(()).unwrap_or_default()).await });

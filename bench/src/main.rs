@@ -8,6 +8,7 @@
 
 mod access;
 mod apply;
+mod board;
 mod cluster;
 mod dev_start;
 mod disk;
@@ -71,6 +72,8 @@ enum Bench {
     GuestHttp(guests::http::Args),
     /// A large module: compiling it, and starting it with code made ahead
     GuestModule(guests::module::Args),
+    /// Two hundred pods of several kinds on one node that may have 1 GiB of memory
+    Board(board::Args),
     /// Size of the binary
     Size(cluster::ClusterArgs),
     /// Fills a store, then writes until it is killed; started by `store`
@@ -96,6 +99,7 @@ fn main() -> Result<()> {
         Bench::DevStart(args) => dev_start::run(&args)?,
         Bench::Scheduler(args) => scheduler::run(&args)?,
         Bench::Size(args) => size::run(&args)?,
+        Bench::Board(args) => board::run(&args)?,
         Bench::GuestCpu(args) => guests::cpu::run(&args)?,
         Bench::GuestNeighbours(args) => guests::neighbours::run(&args)?,
         Bench::GuestHttp(args) => guests::http::run(&args)?,

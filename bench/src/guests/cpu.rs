@@ -111,8 +111,7 @@ async fn watch(guests: &[Running], window: Duration, windows: u32) -> Seen {
         for (number, (from, before)) in samples.iter().enumerate() {
             let end = samples[number..].iter().find(|(to, _)| to.duration_since(*from) >= window);
             let Some((to, after)) = end else { break };
-            let milli =
-                1000.0 * (*after - *before).as_secs_f64() / to.duration_since(*from).as_secs_f64();
+            let milli = 1000.0 * (*after - *before).as_secs_f64() / to.duration_since(*from).as_secs_f64();
             seen.least = seen.least.min(milli);
             seen.most = seen.most.max(milli);
             seen.mean += milli;
@@ -144,7 +143,8 @@ fn report(figures: &mut Vec<Figure>, name: &str, milli: u64, seen: Seen) {
 }
 
 /// Limits, and how many guests have it at once; together never more than a core.
-const CASES: &[(u64, usize)] = &[(10, 1), (50, 1), (50, 10), (100, 1), (100, 8), (250, 1), (250, 3), (500, 1), (900, 1)];
+const CASES: &[(u64, usize)] =
+    &[(10, 1), (50, 1), (50, 10), (100, 1), (100, 8), (250, 1), (250, 3), (500, 1), (900, 1)];
 
 /// Requests of the handler with several instances.
 const INSTANCES: usize = 8;

