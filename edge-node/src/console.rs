@@ -30,6 +30,13 @@ pub enum Ask {
     Pods,
     /// A container's log.
     Log(LogRequest),
+    /// A container's core dump.
+    CoreDump {
+        /// The pod.
+        pod: PodUid,
+        /// The container.
+        container: String,
+    },
     /// Restart one container of a pod, or all.
     Restart {
         /// The pod.
@@ -54,7 +61,7 @@ pub enum Answer {
     Node(Box<NodeView>),
     /// One of its pods; others follow.
     Pod(Box<PodView>),
-    /// The log's bytes follow, to the end of the stream.
+    /// The log's bytes follow, or those of what else was asked for, to the end of the stream.
     Log,
     /// These containers are being restarted.
     Restarted(Vec<String>),

@@ -81,6 +81,11 @@ impl Logs {
     }
 }
 
+/// Where a container's core dump is, beside the log of any of its runs.
+pub(crate) fn core_dump(log: &Path) -> PathBuf {
+    log.with_file_name("core")
+}
+
 /// The latest run of a container that has a log.
 fn latest_attempt(dir: &Path) -> io::Result<Option<u32>> {
     let mut latest = None;

@@ -7,6 +7,7 @@
 mod compile;
 mod container;
 mod containers;
+mod core_file;
 mod files;
 mod in_process;
 mod log;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Subcommand;
-use dunlin_edge_node::console::{Console, PodView, SOCKET};
+use dunlin_edge_node::console::{Console, Log, PodView, SOCKET};
 use dunlin_link::{UnixMillis, logs::LogRequest};
 use jiff::Timestamp;
 
@@ -59,6 +59,14 @@ enum LocalCommand {
     },
     /// Print what a container wrote.
     Logs(LogsArgs),
+    /// Print the core dump that a container left when it trapped, for tools that read core dumps of WebAssembly.
+    #[command(name = "coredump")]
+    CoreDump {
+        /// POD or NAMESPACE/POD.
+        pod: String,
+        /// The container, needed when the pod has several.
+        container: Option<String>,
+    },
     /// Restart one container of a pod, or all of them.
     Restart {
         /// POD or NAMESPACE/POD.
@@ -124,6 +132,11 @@ pub(crate) fn run(args: Args, connection: &ConnectionArgs) -> Result<()> {
                 Ok(terminal::print(&describe::pod(&pod_of(&pod), object::endpoints(&pod), Timestamp::now()))?)
             }
             LocalCommand::Logs(args) => logs(&console, args, namespace).await,
+            LocalCommand::CoreDump { pod, container } => {
+                let pod = find(&console, &pod, namespace).await?;
+                let container = one_container(&pod, container);
+                print_all(console.core_dump(pod.assignment.uid, container).await?).await
+            }
             LocalCommand::Restart { pod, container } => {
                 let found = find(&console, &pod, namespace).await?;
                 let containers = console.restart(found.assignment.uid.clone(), container).await?;
@@ -212,17 +225,7 @@ async fn find(console: &Console, name: &str, namespace: Option<&str>) -> Result<
 
 async fn logs(console: &Console, args: LogsArgs, namespace: Option<&str>) -> Result<()> {
     let pod = find(console, &args.pod, namespace).await?;
-    let containers = &pod.assignment.spec.containers;
-    let container = match (args.container, containers.as_slice()) {
-        (Some(name), _) => name,
-        (None, [one]) => one.name.clone(),
-        (None, several) => {
-            let names: Vec<&str> = several.iter().map(|container| container.name.as_str()).collect();
-            let first = names.first().copied().unwrap_or_default().to_owned();
-            terminal::remark(&format!("Defaulted container {first:?} out of: {}", names.join(", ")));
-            first
-        }
-    };
+    let container = one_container(&pod, args.container);
     let since = args.since.map(|since| {
         let since = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         UnixMillis(Timestamp::now().as_millisecond().saturating_sub(since))
@@ -237,7 +240,25 @@ async fn logs(console: &Console, args: LogsArgs, namespace: Option<&str>) -> Res
         timestamps: args.timestamps,
         limit_bytes: None,
     };
-    let mut log = console.log(request).await?;
+    print_all(console.log(request).await?).await
+}
+
+/// The container that was named, or the first.
+fn one_container(pod: &PodView, named: Option<String>) -> String {
+    let containers = &pod.assignment.spec.containers;
+    match (named, containers.as_slice()) {
+        (Some(name), _) => name,
+        (None, [one]) => one.name.clone(),
+        (None, several) => {
+            let names: Vec<&str> = several.iter().map(|container| container.name.as_str()).collect();
+            let first = names.first().copied().unwrap_or_default().to_owned();
+            terminal::remark(&format!("Defaulted container {first:?} out of: {}", names.join(", ")));
+            first
+        }
+    }
+}
+
+async fn print_all(mut log: Log) -> Result<()> {
     loop {
         let chunk = log.chunk().await?;
         if chunk.is_empty() {

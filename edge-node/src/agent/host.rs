@@ -16,6 +16,7 @@ use dunlin_link::{
     usage::MachineUsage,
 };
 use tokio::{
+    fs::File,
     io::AsyncRead,
     sync::{mpsc, oneshot, watch},
 };
@@ -99,6 +100,25 @@ impl AgentHost {
     }
 }
 
+impl AgentHost {
+    /// The core dump that a container left.
+    pub(crate) async fn open_core_dump(&self, uid: PodUid, container: String) -> Result<File, String> {
+        let name = container.clone();
+        let located = self.locate(Locate { uid, container, which: WhichRun::Latest }).await?;
+        File::open(logs::core_dump(&located.path)).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("container \"{name}\" left no core dump"),
+            _ => format!("the core dump of container \"{name}\" cannot be read: {error}"),
+        })
+    }
+
+    async fn locate(&self, locate: Locate) -> Result<Located, String> {
+        let gone = || "the node is shutting down".to_owned();
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Locate { locate, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
 impl SessionHost for AgentHost {
     fn applied(&self) -> Applied {
         self.shared.applied()
@@ -152,10 +172,7 @@ impl SessionHost for AgentHost {
             container: request.container.clone(),
             which: if request.previous { WhichRun::Previous } else { WhichRun::Latest },
         };
-        let gone = || "the node is shutting down".to_owned();
-        let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Locate { locate, reply }).await.map_err(|_| gone())?;
-        let Located { path, ended } = answer.await.map_err(|_| gone())??;
+        let Located { path, ended } = self.locate(locate).await?;
         match logs::open(path, (&request, streams), ended).await {
             Ok(reader) => Ok(Box::new(reader)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

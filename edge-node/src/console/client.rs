@@ -120,6 +120,18 @@ impl Console {
         }
     }
 
+    /// A container's core dump.
+    ///
+    /// # Errors
+    /// When there is none, or no agent.
+    pub async fn core_dump(&self, pod: PodUid, container: String) -> Result<Log, ConsoleError> {
+        let mut stream = self.ask(&Ask::CoreDump { pod, container }).await?;
+        match self.answer(&mut stream).await? {
+            Answer::Log => Ok(Log(stream)),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     async fn ask(&self, ask: &Ask) -> Result<BufReader<UnixStream>, ConsoleError> {
         let connected = UnixStream::connect(&self.socket).await;
         let mut stream =

@@ -10,7 +10,7 @@ use std::{
 
 use dunlin_link::{UnixMillis, logs::LogStreams, status::NodeFacts};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
     sync::Semaphore,
     task::JoinSet,
@@ -107,24 +107,34 @@ async fn converse(desk: &Desk, stream: UnixStream) -> io::Result<()> {
                 format!("this agent ({}) does not understand what it is asked: {error}", desk.facts.version);
             say(&mut writer, &Answer::Refused(why)).await
         }
-        Ok(Ask::Log(request)) => {
-            let mut log = match desk.host.open_log(request, LogStreams::All).await {
-                Ok(log) => log,
-                Err(why) => return say(&mut writer, &Answer::Refused(why)).await,
-            };
-            say(&mut writer, &Answer::Log).await?;
-            tokio::select! {
-                copied = tokio::io::copy(&mut log, &mut writer) => copied.map(drop),
-                // The reader has left: nothing else comes from it.
-                _ = reader.read_u8() => Ok(()),
-            }
-        }
+        Ok(Ask::Log(request)) => match desk.host.open_log(request, LogStreams::All).await {
+            Ok(log) => copy(log, reader, writer).await,
+            Err(why) => say(&mut writer, &Answer::Refused(why)).await,
+        },
+        Ok(Ask::CoreDump { pod, container }) => match desk.host.open_core_dump(pod, container).await {
+            Ok(dump) => copy(dump, reader, writer).await,
+            Err(why) => say(&mut writer, &Answer::Refused(why)).await,
+        },
         Ok(ask) => {
             for answer in answers(desk, ask).await {
                 say(&mut writer, &answer).await?;
             }
             Ok(())
         }
+    }
+}
+
+/// Sends all of `from`, for as long as somebody reads it.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: OwnedWriteHalf,
+) -> io::Result<()> {
+    say(&mut writer, &Answer::Log).await?;
+    tokio::select! {
+        copied = tokio::io::copy(&mut from, &mut writer) => copied.map(drop),
+        // The reader has left: nothing else comes from it.
+        _ = reader.read_u8() => Ok(()),
     }
 }
 
@@ -142,7 +152,7 @@ async fn answers(desk: &Desk, ask: Ask) -> Vec<Answer> {
             let seconds = |count: u32| Duration::from_secs(u64::from(count));
             shut_down(desk, seconds(grace_seconds), seconds(critical_seconds)).await
         }
-        Ask::Log(_) => Ok(Vec::new()),
+        Ask::Log(_) | Ask::CoreDump { .. } => Ok(Vec::new()),
     };
     answered.unwrap_or_else(|why| vec![Answer::Refused(why)])
 }

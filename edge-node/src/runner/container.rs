@@ -13,6 +13,7 @@ use dunlin_wasm_host::{Cause, Container, Ended, EntryChoice, Guest, Host, Input,
 use futures_util::FutureExt as _;
 
 use super::{
+    core_file::CoreFile,
     files::{Folders, last_words, with_last_words},
     log::Logs,
     modules::{ModuleError, Modules},
@@ -72,11 +73,13 @@ async fn run_unguarded(
     };
     let output = Arc::new(Tee::new(Arc::clone(&log)));
     let words = spec.termination_message.clone();
+    let core = Arc::new(CoreFile::beside(Path::new(&spec.log)));
     let mut ended = match program {
         Ok(program) => {
             let input = Input::new();
             let mut guest = guest(*spec, input.clone(), Arc::clone(&output));
             guest.preopens.clone_from(&folders.preopens);
+            guest.core_dumps = Some(Arc::clone(&core) as _);
             match parts.host.container(program, guest, stop) {
                 Ok(container) => {
                     let live = Live { container: container.clone(), input, output: Arc::clone(&output) };
@@ -88,6 +91,7 @@ async fn run_unguarded(
         Err(error @ ModuleError::CannotRun(_)) => failed(Cause::CannotRun, &error.to_string()),
         Err(error @ ModuleError::Host(_)) => failed(Cause::HostError, &error.to_string()),
     };
+    ended.message = core.tell(ended.message);
     if let Some(path) = words {
         ended.message = with_last_words(ended.message, &last_words(Path::new(&path)));
     }
@@ -112,6 +116,7 @@ fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
         listen: spec.listen.into_iter().map(|listen| listen.address).collect(),
         serving: Serving::default(),
         on_failure: None,
+        core_dumps: None,
         preopens: Vec::new(),
     }
 }

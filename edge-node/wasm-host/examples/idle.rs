@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_wasm_host::{Guest, Host, Input, Output, Stop, Stream, compile};
+use dunlin_wasm_host::{EntryChoice, Guest, Host, Input, Output, Serving, Stop, Stream, compile};
 
 fn main() {
     let words: Vec<String> = env::args().collect();
@@ -33,7 +33,7 @@ fn main() {
     let before = Usage::read();
     let begun = Instant::now();
     for _ in 0..count {
-        let container = host.container(Arc::clone(&program), guest(), Stop::new());
+        let container = host.container(Arc::clone(&program), guest(), Stop::new()).expect("a command");
         drop(host.handle().spawn(async move { container.run(|| ()).await }));
     }
     thread::sleep(Duration::from_secs(2));
@@ -51,6 +51,7 @@ fn main() {
 
 fn guest() -> Guest {
     Guest {
+        entry: EntryChoice::Detected,
         args: vec!["guest".to_owned()],
         env: vec![("POD_NAME".to_owned(), "idle".to_owned())],
         working_dir: None,
@@ -59,6 +60,9 @@ fn guest() -> Guest {
         memory_bytes_max: Some(64 << 20),
         cpu_milli_max: None,
         listen: Vec::new(),
+        serving: Serving::default(),
+        on_failure: None,
+        core_dumps: None,
         preopens: Vec::new(),
     }
 }

@@ -6,6 +6,7 @@ use wasmtime::{AsContextMut as _, Store, Val, component};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
+    coredump::{self, CoreDumps},
     entry::{self, Entry},
     host::{Run, Started},
     input::GuestInput,
@@ -47,7 +48,7 @@ async fn stopped_unheard(run: &Run, input: &GuestInput) {
 }
 
 fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) -> GuestFuture<Returned> {
-    let entry = run.entry.clone();
+    let (entry, dumps) = (run.entry.clone(), run.guest.core_dumps.clone());
     match &run.program.kind {
         Kind::Module(program) => {
             let store = run.parts().module_store(turn, input);
@@ -56,7 +57,8 @@ fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) 
                 let mut store = store?;
                 let instance = program.instantiate_async(&mut store).await?;
                 started();
-                in_time(call_core(&mut store, &instance, &entry).await)
+                let returned = in_time(call_core(&mut store, &instance, &entry).await);
+                or_core_dump(returned, &mut store, dumps.as_deref())
             })
         }
         Kind::Component(exported) => {
@@ -64,7 +66,7 @@ fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) 
             let (instance, command) = (exported.instance.clone(), exported.command.clone());
             Box::pin(async move {
                 let mut store = store?;
-                in_time(match (entry, command) {
+                let returned = in_time(match (entry, command) {
                     (Entry::Function(name), _) => {
                         let instance = instance.instantiate_async(&mut store).await?;
                         started();
@@ -72,7 +74,8 @@ fn call(run: &Arc<Run>, turn: &Arc<Turn>, input: &GuestInput, started: Started) 
                     }
                     (_, Some(command)) => call_command(&mut store, command, started).await,
                     (_, None) => Err(missing("wasi:cli/run")),
-                })
+                });
+                or_core_dump(returned, &mut store, dumps.as_deref())
             })
         }
     }
@@ -125,6 +128,14 @@ async fn call_component(
     let mut results = vec![component::Val::Bool(false); function.ty(&*store).results().len()];
     function.call_async(store.as_context_mut(), &[], &mut results).await?;
     Ok(entry::code_of_component(&results))
+}
+
+fn or_core_dump<T: 'static>(
+    returned: Returned,
+    store: &mut Store<T>,
+    dumps: Option<&dyn CoreDumps>,
+) -> Returned {
+    returned.inspect_err(|error| coredump::keep(store, error, dumps))
 }
 
 /// What was found when the command was looked at.

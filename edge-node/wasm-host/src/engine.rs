@@ -49,8 +49,9 @@ pub(crate) fn running(target: Target) -> wasmtime::Result<Engine> {
     Engine::new(&running_config(target)?)
 }
 
-fn running_config(target: Target) -> wasmtime::Result<Config> {
+pub(crate) fn running_config(target: Target) -> wasmtime::Result<Config> {
     let mut config = config(target)?;
+    config.coredump_on_trap(true);
     if target.profile == Profile::Interpreted {
         config.target(target.triple())?;
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{input::Input, stdio::Output};
+use crate::{coredump::CoreDumps, input::Input, stdio::Output};
 
 /// Arguments, environment, limits and streams of one run.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct Guest {
     pub input: Input,
     /// Where standard output and standard error go.
     pub output: Arc<dyn Output>,
-    /// Limit on all linear memories and tables together; `None` is half of the machine's memory.
+    /// Limit on all linear memories, tables, and what the host holds for instances, together; `None` is half of the machine's memory.
     pub memory_bytes_max: Option<u64>,
     /// CPU limit in thousandths of a core; `None` is none.
     pub cpu_milli_max: Option<u64>,
@@ -29,6 +29,8 @@ pub struct Guest {
     pub serving: Serving,
     /// Told of each request whose instance trapped, with what is said of the trap.
     pub on_failure: Option<OnFailure>,
+    /// Who keeps core dumps of its traps; `None` is nobody.
+    pub core_dumps: Option<Arc<dyn CoreDumps>>,
     /// The only folders that the guest sees.
     pub preopens: Vec<Preopen>,
 }

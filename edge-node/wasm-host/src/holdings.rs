@@ -20,6 +20,7 @@ use wasmtime_wasi_http::{
         body::{HostIncomingBody, HostOutgoingBody},
         types::{HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse},
     },
+    p3,
 };
 
 use crate::network::BODY_CHUNK_BYTES;
@@ -79,7 +80,13 @@ fn headers(entry: &dyn Any) -> Option<&FieldMap> {
     if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
         return Some(&response.headers);
     }
-    entry.downcast_ref::<HostIncomingResponse>().map(|response| &response.headers)
+    if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
+        return Some(&response.headers);
+    }
+    if let Some(request) = entry.downcast_ref::<p3::Request>() {
+        return Some(&request.headers);
+    }
+    entry.downcast_ref::<p3::Response>().map(|response| &response.headers)
 }
 
 fn bytes_of(headers: &FieldMap) -> u64 {

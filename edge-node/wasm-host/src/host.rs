@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread::available_parallelism,
     time::{Duration, Instant},
 };
@@ -25,7 +25,8 @@ use crate::{
     memory::MemoryAccount,
     network::Declared,
     outcome::{Cause, Ended},
-    program::{Linkers, LoadError, Program},
+    pooling::Pooling,
+    program::{Kind, Linkers, LoadError, Program},
     schedule::{GuestFuture, Scheduled, Turn, Turns},
     serve, service,
     state::StoreParts,
@@ -82,6 +83,7 @@ impl Host {
         let inner = Inner {
             target,
             engine,
+            pooling: OnceLock::new(),
             linkers,
             turns,
             handle,
@@ -107,7 +109,14 @@ impl Host {
     /// # Errors
     /// When it does not fit this host, or imports what is not offered.
     pub fn load(&self, artifact: &Path) -> Result<Program, LoadError> {
-        self.inner.linkers.load(&self.inner.engine, artifact)
+        let mut program = self.inner.linkers.load(&self.inner.engine, artifact)?;
+        if let Kind::Component(exported) = &mut program.kind
+            && let Some(handler) = &exported.handler
+            && let Some(pooling) = self.inner.pooling()
+        {
+            exported.pooled = pooling.handler(artifact, handler);
+        }
+        Ok(program)
     }
 
     /// A container that does not run yet.
@@ -209,6 +218,8 @@ impl fmt::Debug for Host {
 
 struct Inner {
     engine: Engine,
+    /// Made for the first handler.
+    pooling: OnceLock<Option<Pooling>>,
     linkers: Linkers,
     turns: Arc<Turns>,
     handle: Handle,
@@ -216,6 +227,19 @@ struct Inner {
     memory_default: u64,
     /// Taken on drop, since a runtime may not be dropped from within another.
     runtime: Option<Runtime>,
+}
+
+impl Inner {
+    fn pooling(&self) -> Option<&Pooling> {
+        let start = || {
+            let pooling = Pooling::start(self.target);
+            if let Some(pooling) = &pooling {
+                self.turns.ticker.add(pooling.engine.clone());
+            }
+            pooling
+        };
+        self.pooling.get_or_init(start).as_ref()
+    }
 }
 
 impl Drop for Inner {

@@ -8,6 +8,7 @@
 
 mod batch;
 mod command;
+mod coredump;
 mod cpu;
 mod engine;
 mod entry;
@@ -18,6 +19,7 @@ mod input;
 mod memory;
 mod network;
 mod outcome;
+mod pooling;
 mod program;
 mod schedule;
 mod serve;
@@ -32,6 +34,7 @@ mod ticker;
 #[cfg(test)]
 mod tests;
 
+pub use coredump::{CORE_BYTES_MAX, CoreDumps};
 pub use engine::{CompileError, compile};
 pub use entry::{EntryError, ExecError};
 pub use guest::{Access, EntryChoice, Exec, Guest, OnFailure, Preopen, Serving, Terminal};

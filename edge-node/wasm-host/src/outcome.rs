@@ -4,6 +4,7 @@ use wasmtime::{Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
+    coredump::DESCRIPTION_START,
     memory::{Exceeded, MemoryAccount},
     state::RESOURCES_MAX,
 };
@@ -91,7 +92,7 @@ fn describe(error: &wasmtime::Error) -> String {
     }
     // The root cause is what a person looks for; the frames are the context around it.
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    for cause in causes.iter().rev() {
+    for cause in causes.iter().rev().filter(|cause| !cause.starts_with(DESCRIPTION_START)) {
         if !text.is_empty() {
             text.push_str("; ");
         }

@@ -10,6 +10,7 @@ use wasmtime_wasi::{p2::bindings::CommandPre, p3};
 use wasmtime_wasi_http::{handler::ProxyPre, p2::bindings as http_p2, p3::bindings as http_p3};
 
 use crate::{
+    pooling::PooledHandler,
     state::{ComponentState, ModuleState},
     sys,
 };
@@ -46,6 +47,8 @@ pub(crate) struct Exported {
     pub(crate) command: Option<Command>,
     /// By a `wasi:http` handler.
     pub(crate) handler: Option<Handler>,
+    /// The same, where its instances may take slots.
+    pub(crate) pooled: Option<PooledHandler>,
 }
 
 /// A component's command, by the version of its interface.
@@ -136,7 +139,7 @@ impl Linkers {
         let handler = http_p3::ServicePre::new(instance.clone()).map(ProxyPre::P3);
         let handler = handler.or_else(|_| http_p2::ProxyPre::new(instance.clone()).map(ProxyPre::P2));
         let handler = handler.ok().map(Arc::new);
-        Ok(Kind::Component(Box::new(Exported { instance, command: command.ok(), handler })))
+        Ok(Kind::Component(Box::new(Exported { instance, command: command.ok(), handler, pooled: None })))
     }
 }
 

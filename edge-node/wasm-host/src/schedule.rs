@@ -115,7 +115,9 @@ impl<T: Send + 'static> Scheduled<T> {
 impl<T> Scheduled<T> {
     /// Whether the guest waits for something, as far as the last poll could tell: it neither computes nor waits for its quota.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.throttle.is_none() && matches!(*self.shared.place(), Place::Here(_))
+        self.throttle.is_none()
+            && !self.shared.turn.computes()
+            && matches!(*self.shared.place(), Place::Here(_))
     }
 }
 

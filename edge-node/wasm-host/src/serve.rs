@@ -27,6 +27,7 @@ use self::{limits::Limits, pool::Pool};
 use crate::{
     host::{Run, Started},
     outcome::{self, Cause, Ended},
+    pooling::PooledHandler,
     program::{Handler, Kind},
 };
 
@@ -49,6 +50,7 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     let server = Arc::new(Server {
         run: Arc::clone(run),
         handler,
+        pooled: exported.pooled.clone(),
         places: Arc::new(Semaphore::new(limits.requests_max())),
         pool: Pool::new(limits.instances),
         limits,
@@ -77,6 +79,7 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
 struct Server {
     run: Arc<Run>,
     handler: Handler,
+    pooled: Option<PooledHandler>,
     limits: Limits,
     /// One for each request that is being answered.
     places: Arc<Semaphore>,

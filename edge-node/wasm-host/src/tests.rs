@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod commands;
+mod coredumps;
 mod exec;
 mod folders;
 mod handlers;
@@ -96,6 +97,7 @@ fn guest() -> Guest {
         listen: Vec::new(),
         serving: Serving::default(),
         on_failure: None,
+        core_dumps: None,
         preopens: Vec::new(),
     }
 }

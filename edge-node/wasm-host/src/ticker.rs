@@ -2,8 +2,9 @@
 //! node costs nothing.
 
 use std::{
+    fmt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
@@ -21,10 +22,15 @@ pub(crate) struct Ticker {
 
 impl Ticker {
     pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
-        let epoch = Arc::new(Epoch::default());
+        let epoch = Arc::new(Epoch { engines: Mutex::new(vec![engine]), ..Epoch::default() });
         let counted = Arc::clone(&epoch);
-        let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || counted.count(&engine))?;
+        let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || counted.count())?;
         Ok(Self { epoch, thread: Some(thread) })
+    }
+
+    /// Counts for another engine too.
+    pub(crate) fn add(&self, engine: Engine) {
+        self.epoch.engines().push(engine);
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {
@@ -71,8 +77,10 @@ impl Drop for Busy<'_> {
 }
 
 /// The count itself.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Epoch {
+    /// Whose own counts rise with this one.
+    engines: Mutex<Vec<Engine>>,
     now: AtomicU64,
     busy: AtomicUsize,
     /// True only while the thread sleeps without a time; whoever makes it false wakes the thread.
@@ -86,10 +94,14 @@ impl Epoch {
         self.now.load(Ordering::Relaxed)
     }
 
-    fn count(&self, engine: &Engine) {
+    fn engines(&self) -> MutexGuard<'_, Vec<Engine>> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) {
         while !self.stopped.load(Ordering::SeqCst) {
             thread::sleep(TICK);
-            engine.increment_epoch();
+            self.engines().iter().for_each(Engine::increment_epoch);
             self.now.fetch_add(1, Ordering::Relaxed);
             self.rest_while_idle();
         }
@@ -105,6 +117,12 @@ impl Epoch {
             thread::park();
         }
         self.resting.store(false, Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epoch").field("now", &self.now).field("busy", &self.busy).finish_non_exhaustive()
     }
 }
 

@@ -71,11 +71,13 @@ impl Server {
         let _gone = life.gone.clone().drop_guard();
         let request = request.map(|body| body.map_err(Error::from).boxed_unsync());
         instance::give(&self, Asked { request, answer, life: Arc::clone(&life), place });
-        match timeout(self.limits.answer, answered).await {
-            Ok(Ok(Ok(response))) => {
-                life.is_answered.store(true, Ordering::Relaxed);
-                response
-            }
+        let answer = timeout(self.limits.answer, answered).await;
+        if answer.is_ok() {
+            // Also where there is none: what made the handler fail is still to be heard of its instance.
+            life.is_answered.store(true, Ordering::Relaxed);
+        }
+        match answer {
+            Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(error))) => self.failed(&life, &error),
             Ok(Err(_dropped)) if self.killed.is_cancelled() => {
                 refusal(StatusCode::SERVICE_UNAVAILABLE, "the handler was stopped")

@@ -33,6 +33,8 @@ use super::{
     pool::Ready,
 };
 use crate::{
+    coredump,
+    pooling::PooledHandler,
     schedule::{Panicked, Scheduled},
     state::ComponentState,
 };
@@ -157,7 +159,12 @@ type Returned = Result<wasmtime::Result<()>, Panicked>;
 /// Runs an instance to its end.
 async fn run(server: &Arc<Server>, first: Asked) {
     let turn = server.run.turn();
-    let store = match server.run.parts().component_store(&turn, None) {
+    let slot = server.pooled.as_ref().and_then(PooledHandler::slot);
+    let mut parts = server.run.parts();
+    if let Some(slot) = &slot {
+        parts.engine = &slot.engine;
+    }
+    let store = match parts.component_store(&turn, None) {
         Ok(store) => store,
         Err(error) => return server.trapped(&error),
     };
@@ -167,13 +174,21 @@ async fn run(server: &Arc<Server>, first: Asked) {
     let life = Arc::clone(&first.life);
     load.begin(&life);
     inbox.try_send(first).unwrap_or_else(|_| unreachable!("the inbox is new"));
-    let (handler, load_inside) = (server.handler.clone(), Arc::clone(&load));
+    let handler = slot.as_ref().map_or_else(|| server.handler.clone(), |slot| Arc::clone(&slot.handler));
+    let (load_inside, dumps) = (Arc::clone(&load), server.run.guest.core_dumps.clone());
     let call = Box::pin(async move {
+        // Dropped in the reverse order: what is in the slot goes first.
+        let _slot = slot;
         let mut store = store;
         let proxy = handler.instantiate_async(&mut store).await?;
-        store
+        let ran = store
             .run_concurrent(async |accessor| answer_all(accessor, &proxy, requests, &load_inside).await)
-            .await?
+            .await;
+        let returned = ran.and_then(|returned| returned);
+        if let Err(error) = &returned {
+            coredump::keep(&mut store, error, dumps.as_deref());
+        }
+        returned
     });
     let mut outside = Outside {
         server,

@@ -17,7 +17,8 @@ use std::{
 };
 
 use dunlin_wasm_host::{
-    Access, Container, Ended, Guest, Host, Input, Output, Preopen, Program, Stop, Stream, compile,
+    Access, Container, Ended, EntryChoice, Guest, Host, Input, Output, Preopen, Program, Serving, Stop,
+    Stream, compile,
 };
 use tokio::{
     sync::{MutexGuard, oneshot},
@@ -81,6 +82,7 @@ impl Output for Clogged {
 fn guest(words: &[&str]) -> (Guest, Arc<Clogged>) {
     let output = Arc::new(Clogged::default());
     let guest = Guest {
+        entry: EntryChoice::Detected,
         args: words.iter().map(ToString::to_string).collect(),
         env: Vec::new(),
         working_dir: None,
@@ -89,6 +91,9 @@ fn guest(words: &[&str]) -> (Guest, Arc<Clogged>) {
         memory_bytes_max: Some(MEMORY_BYTES),
         cpu_milli_max: None,
         listen: Vec::new(),
+        serving: Serving::default(),
+        on_failure: None,
+        core_dumps: None,
         preopens: Vec::new(),
     };
     (guest, output)
@@ -111,7 +116,7 @@ impl Running {
 fn start(program: &Arc<Program>, guest: Guest) -> Running {
     let stop = Stop::new();
     let (tell, started) = oneshot::channel();
-    let container = host().container(Arc::clone(program), guest, stop.clone());
+    let container = host().container(Arc::clone(program), guest, stop.clone()).unwrap();
     let run = container.clone();
     let ended =
         host().handle().spawn(async move { run.run(move || tell.send(()).unwrap_or_default()).await });

@@ -1,0 +1,40 @@
+//! Core dumps of guests that trapped: their memories and globals, and the frames they were in, in the format that tools for WebAssembly read.
+
+use std::sync::{Mutex, PoisonError};
+
+use wasmtime::{Store, WasmCoreDump};
+use wasmtime_wasi::I32Exit;
+
+/// Keeps core dumps.
+pub trait CoreDumps: Send + Sync + 'static {
+    /// Whether one would be kept now.
+    fn is_wanted(&self) -> bool;
+
+    /// Keeps one. It may take as long as writing a file of [`CORE_BYTES_MAX`] and a little more does.
+    fn keep(&self, dump: Vec<u8>);
+}
+
+/// Hands over what a trap left in a store, if it was a trap, if it is wanted and not too large.
+pub(crate) fn keep<T: 'static>(store: &mut Store<T>, error: &wasmtime::Error, dumps: Option<&dyn CoreDumps>) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let Some((dumps, core)) = dumps.zip(error.downcast_ref::<WasmCoreDump>()) else { return };
+    if error.downcast_ref::<I32Exit>().is_some() {
+        return;
+    }
+    let bytes: usize = core.memories().iter().map(|memory| memory.data_size(&*store)).sum();
+    if bytes > CORE_BYTES_MAX || !dumps.is_wanted() {
+        return;
+    }
+    // Making one takes three times its memory for a moment.
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // Another instance may have left one meanwhile.
+    if dumps.is_wanted() {
+        dumps.keep(core.serialize(store, "guest"));
+    }
+}
+
+/// How the description of a dump begins that wasmtime puts among an error's causes; it is no cause.
+pub(crate) const DESCRIPTION_START: &str = "wasm coredump generated while executing";
+
+/// The most that the memories of a guest may have for a dump of it to be made: what a trap costs the node is bounded.
+pub const CORE_BYTES_MAX: usize = 32 << 20;
