@@ -112,9 +112,11 @@ async fn run<H: SessionHost>(
     let run = Run { shared, host, connected, begin };
     run.shared.bells.ring();
     let ended = tokio::try_join!(
+        // What came is acted on before more is sent: a connection that is given up at once takes no events along.
+        biased;
         run.read(input),
-        run.write(output),
         run.act(),
+        run.write(output),
         run.answer_streams(),
         run.keep_time(),
         path::follow(&shared.network, connected),
