@@ -4,8 +4,11 @@
 //! [`NAMES_PREFIX`], so that a watch of the store tells when one moves. What a module contains is looked at only as far as its
 //! header; nodes decide whether they can run it.
 
+mod blobs;
 mod check;
 mod content;
+mod foreign;
+mod images;
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +26,21 @@ use tokio::{fs::File, io::AsyncRead};
 
 use crate::store::{Compare, KeyValue, ListOptions, Store, StoreError, Txn, TxnOutcome, Write};
 
+use self::blobs::Blobs;
 pub use self::content::{Module, ModuleKind, OpenModule, UploadError};
+pub(crate) use self::{
+    blobs::BlobError,
+    images::{PUSHED_MANIFEST_BYTES_MAX, PutError},
+};
 pub use dunlin_coordinator_core::{dispatch::NAMES_PREFIX, image::ModuleName};
 
 /// The coordinator's modules; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     modules: PathBuf,
+    /// Modules that are here only to be compiled.
+    foreign: PathBuf,
+    blobs: Blobs,
     store: Store,
 }
 
@@ -78,7 +89,10 @@ impl Artifacts {
     pub fn open(data_folder: &Path, store: Store) -> io::Result<Self> {
         let modules = data_folder.join(MODULES);
         content::prepare(&modules)?;
-        Ok(Self { modules, store })
+        let foreign = data_folder.join(FOREIGN);
+        content::prepare(&foreign)?;
+        let blobs = Blobs::open(data_folder.join(BLOBS))?;
+        Ok(Self { modules, foreign, blobs, store })
     }
 
     /// Stores a module under its digest, durably, once it is known to be one. Answers what it is; a module that is there already is
@@ -100,17 +114,17 @@ impl Artifacts {
     /// When the store fails.
     pub async fn tag(&self, name: &ModuleName, module: &Module) -> Result<Revision, StoreError> {
         let key = name_key(name);
-        let entry = Entry { digest: module.digest.to_string(), bytes: module.bytes, kind: module.kind };
-        let value = Bytes::from(serde_json::to_vec(&entry).expect("strings and numbers always make JSON"));
+        let value = Bytes::from(Entry::of(module).to_json());
+        // What was pushed with a manifest before means nothing any more under this tag.
+        let tag = images::tag_key(name.repository(), name.tag());
         if let Some(found) = self.store.get(&key).await?
             && found.value == value
+            && self.store.get(&tag).await?.is_none()
         {
             return Ok(found.mod_revision);
         }
-        match self.store.txn(Txn { compares: Vec::new(), writes: vec![Write::Put(key, value)] }).await? {
-            TxnOutcome::Committed(revision) => Ok(revision),
-            TxnOutcome::Conflict(..) => unreachable!("a transaction without conditions has no conflict"),
-        }
+        let written = self.commit(&[(key, value)], &[tag]).await?;
+        Ok(written.expect("there is a key to write"))
     }
 
     /// Removes a name; its module stays, for pods that were given its digest. Answers whether there was one.
@@ -118,15 +132,8 @@ impl Artifacts {
     /// # Errors
     /// When the store fails.
     pub async fn untag(&self, name: &ModuleName) -> Result<bool, StoreError> {
-        let key = name_key(name);
-        loop {
-            let Some(found) = self.store.get(&key).await? else { return Ok(false) };
-            let compares = vec![Compare::ModRevision(key.clone(), found.mod_revision)];
-            let txn = Txn { compares, writes: vec![Write::Delete(key.clone())] };
-            if let TxnOutcome::Committed(_) = self.store.txn(txn).await? {
-                return Ok(true);
-            }
-        }
+        let tag = images::tag_key(name.repository(), name.tag());
+        Ok(self.commit(&[], &[name_key(name), tag]).await?.is_some())
     }
 
     /// Every name, in order.
@@ -145,7 +152,8 @@ impl Artifacts {
             let module = named_module(name, &found.value)?;
             Ok(NamedModule { name: entry_name, module, revision: found.mod_revision })
         };
-        page.items.into_iter().map(named).collect()
+        // What a manifest's digest leads to has no name of its own.
+        page.items.into_iter().filter(|found| !found.key.contains('@')).map(named).collect()
     }
 
     /// The module that an image reference means now: `dunlin.local/NAME`, `:TAG` (`latest` when absent) or `@sha256:...`, which
@@ -155,7 +163,10 @@ impl Artifacts {
     /// Says why there is none, in words for the user who wrote the reference.
     pub async fn resolve(&self, reference: &str) -> Result<Module, ResolveError> {
         match Wanted::parse(reference)? {
-            Wanted::Digest(digest) => {
+            Wanted::Digest { digest, pinned } => {
+                if let Some(found) = self.store.get(&format!("{NAMES_PREFIX}{pinned}")).await? {
+                    return named_module(&found.key, &found.value);
+                }
                 let found = content::inspect(&self.modules, digest).await;
                 let name = digest.to_string();
                 found
@@ -169,14 +180,48 @@ impl Artifacts {
         }
     }
 
-    /// The modules that are stored, in order.
+    /// The modules that can be compiled.
     pub(crate) fn stored(&self) -> io::Result<Vec<Digest>> {
-        content::stored(&self.modules)
+        Ok([content::stored(&self.modules)?, content::stored(&self.foreign)?].concat())
     }
 
-    /// Where the module of a digest is, if it is stored.
+    /// Where the module of a digest is, if it can be compiled.
     pub(crate) fn module_path(&self, digest: Digest) -> PathBuf {
-        content::finished_path(&self.modules, digest)
+        let path = content::finished_path(&self.modules, digest);
+        if path.is_file() { path } else { content::finished_path(&self.foreign, digest) }
+    }
+
+    /// Content that is no module.
+    pub(crate) const fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Writes `puts` and removes those of `gone` that are there, in one transaction; answers its revision, if there was anything to do.
+    async fn commit(
+        &self,
+        puts: &[(String, Bytes)],
+        gone: &[String],
+    ) -> Result<Option<Revision>, StoreError> {
+        loop {
+            let puts = puts.iter().map(|(key, value)| Write::Put(key.clone(), value.clone()));
+            let (mut compares, mut writes) = (Vec::new(), puts.collect::<Vec<_>>());
+            for key in gone {
+                // Whoever writes it meanwhile makes this be looked at again.
+                match self.store.get(key).await? {
+                    Some(found) => {
+                        compares.push(Compare::ModRevision(key.clone(), found.mod_revision));
+                        writes.push(Write::Delete(key.clone()));
+                    }
+                    None => compares.push(Compare::Absent(key.clone())),
+                }
+            }
+            if writes.is_empty() {
+                return Ok(None);
+            }
+            if let TxnOutcome::Committed(revision) = self.store.txn(Txn { compares, writes }).await? {
+                return Ok(Some(revision));
+            }
+        }
     }
 
     /// A module's file, placed at `offset`, for sending it; `None` when there is none. An offset at or beyond the end leaves nothing
@@ -212,6 +257,16 @@ struct Entry {
     kind: ModuleKind,
 }
 
+impl Entry {
+    fn of(module: &Module) -> Self {
+        Self { digest: module.digest.to_string(), bytes: module.bytes, kind: module.kind }
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers always make JSON")
+    }
+}
+
 /// The module that a name's record in the store points to.
 fn named_module(name: &str, value: &[u8]) -> Result<Module, ResolveError> {
     let unreadable = |source: io::Error| ResolveError::Unreadable { name: name.to_owned(), source };
@@ -229,3 +284,7 @@ fn name_key(name: &ModuleName) -> String {
 
 /// The folder of modules within a data folder.
 const MODULES: &str = "modules";
+/// The folder of those of other registries.
+const FOREIGN: &str = "foreign";
+/// The folder of all other content.
+const BLOBS: &str = "blobs";

@@ -5,6 +5,7 @@
 
 mod compilers;
 mod folder;
+mod foreign;
 mod jobs;
 #[cfg(test)]
 mod tests;
@@ -20,16 +21,23 @@ use std::{
 use dunlin_compiler::{CompileError, Compiler, Cost};
 use dunlin_link::{
     Digest,
+    assignment::Desired,
     compiled::{CompileRefusal, SignedCompiled},
     limits::TARGET_BYTES_MAX,
 };
+use dunlin_registry::Client;
 use tokio::{fs::File, sync::Semaphore, task::spawn_blocking};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{artifacts::Artifacts, pki::CodeSigner};
 
-use self::{compilers::Compilers, folder::Folder, jobs::Jobs};
+use self::{
+    compilers::Compilers,
+    folder::Folder,
+    foreign::{Foreign, images},
+    jobs::Jobs,
+};
 
 /// The coordinator's compiling; cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,6 +48,8 @@ pub struct Compiling {
 #[derive(Debug)]
 struct Inner {
     artifacts: Artifacts,
+    /// `None` where images of other registries are left to the nodes.
+    foreign: Option<Foreign>,
     folder: Folder,
     signer: CodeSigner,
     compilers: Compilers,
@@ -70,7 +80,8 @@ pub struct Refused {
 pub type Outcome = Result<Arc<SignedCompiled>, Refused>;
 
 impl Compiling {
-    /// Opens what was compiled before. Without a compiler only that is served.
+    /// Opens what was compiled before. Without a compiler only that is served, and without registries only what was pushed here is
+    /// compiled.
     ///
     /// # Errors
     /// When the folders cannot be made or read.
@@ -78,9 +89,10 @@ impl Compiling {
         data_folder: &Path,
         artifacts: Artifacts,
         signer: CodeSigner,
-        compiler: Option<Compiler>,
+        (compiler, registries): (Option<Compiler>, Option<Client>),
     ) -> io::Result<Self> {
         let inner = Inner {
+            foreign: registries.map(|client| Foreign::new(client, artifacts.clone())),
             artifacts,
             folder: Folder::open(data_folder)?,
             signer,
@@ -113,6 +125,38 @@ impl Compiling {
             let wanted = Wanted { module, target: target.to_owned() };
             // What comes of it is told to whoever asks.
             let _ = self.jobs().begin(&wanted, || self.start(wanted.clone()));
+        }
+    }
+
+    /// The same for the images of other registries in a node's set.
+    pub(crate) fn want_foreign(&self, desired: &Desired, target: &str) {
+        if self.inner.foreign.is_none() {
+            return;
+        }
+        let desired = Arc::new(desired.clone());
+        for image in images(&desired) {
+            let (this, desired, target) = (self.clone(), Arc::clone(&desired), target.to_owned());
+            self.spawn(async move {
+                let Some(foreign) = &this.inner.foreign else { return };
+                // Why there is none is told to whoever asks.
+                if let Ok(module) = foreign.module_of(&image, &desired).await {
+                    this.want(module, &target);
+                }
+            });
+        }
+    }
+
+    /// The code of a module that an image of another registry in a node's set holds.
+    pub(crate) async fn get_foreign(&self, desired: &Desired, module: Digest, target: &str) -> Outcome {
+        let refused = |message: String| Refused { reason: CompileRefusal::NotHere, message };
+        let images = images(desired);
+        let Some(foreign) = self.inner.foreign.as_ref().filter(|_| !images.is_empty()) else {
+            return Err(refused(format!("no pod of this node runs {module}")));
+        };
+        match foreign.holds(&images, desired, module).await {
+            Ok(true) => self.get(module, target).await,
+            Ok(false) => Err(refused(format!("no image that a pod of this node names holds {module}"))),
+            Err(why) => Err(refused(format!("the coordinator cannot pull the image: {why}"))),
         }
     }
 

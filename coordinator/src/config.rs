@@ -9,6 +9,7 @@ use std::{
 use dunlin_api::{ip::Cidr, time::parse_duration};
 use dunlin_compiler::Compiler;
 use dunlin_link::bandwidth::BytesPerSecond;
+use dunlin_registry::RegistriesConfig;
 use serde::Deserialize;
 
 use crate::{
@@ -80,6 +81,15 @@ pub struct CoordinatorArgs {
     #[serde(default)]
     pub no_controllers: bool,
 
+    /// Do not pull the images of other registries that nodes run, to compile them: nodes compile those by themselves, where they may
+    #[arg(long, env = "DUNLIN_NO_PULL_TO_COMPILE")]
+    #[serde(default)]
+    pub no_pull_to_compile: bool,
+
+    /// How registries are reached: mirrors, credentials, certificates. Only in the config file.
+    #[arg(skip)]
+    pub registries: Option<RegistriesConfig>,
+
     /// Go by this machine's clock although the cluster has seen a later time: once, after a clock that was ahead was put right. Nodes
     /// renew the certificates that they got meanwhile
     #[arg(long)]
@@ -112,6 +122,8 @@ pub struct CoordinatorConfig {
     pub controllers: Controllers,
     /// What compiles modules for nodes; `None` when nodes are left to it. `validate` names none: only the program knows its own.
     pub compiler: Option<Compiler>,
+    /// How the registries are reached whose images are pulled to compile them; `None` when those are left to nodes.
+    pub registries: Option<RegistriesConfig>,
     /// Whether this machine's clock or the newest time that the cluster has seen is wrong when they disagree.
     pub clock_trust: ClockTrust,
 }
@@ -168,6 +180,8 @@ impl CoordinatorArgs {
             service_cidr: self.service_cidr.or(file.service_cidr),
             service_node_port_range: self.service_node_port_range.or(file.service_node_port_range),
             no_controllers: self.no_controllers || file.no_controllers,
+            no_pull_to_compile: self.no_pull_to_compile || file.no_pull_to_compile,
+            registries: self.registries.or(file.registries),
             trust_clock: self.trust_clock,
         }
     }
@@ -243,6 +257,7 @@ impl CoordinatorArgs {
             service_network,
             controllers: if self.no_controllers { Controllers::Rest } else { Controllers::Act },
             compiler: None,
+            registries: (!self.no_pull_to_compile).then(|| self.registries.unwrap_or_default()),
             clock_trust: if self.trust_clock { ClockTrust::Machine } else { ClockTrust::Newest },
         })
     }

@@ -10,6 +10,7 @@ use std::{
 
 use dunlin_api::Status;
 use dunlin_link::{join::JoinToken, message::Tunables, restore::SignedRestore};
+use dunlin_registry::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +51,7 @@ pub struct Coordinator {
     stop: CancellationToken,
     server: JoinHandle<()>,
     driver: JoinHandle<Result<(), DriverError>>,
-    /// Snapshots and compiling.
+    /// Snapshots, compiling, and the sweeping of blobs.
     beside: JoinHandle<()>,
 }
 
@@ -123,6 +124,9 @@ pub enum StartError {
     /// The folders of compiled code cannot be opened.
     #[error("failed to open the folders of compiled code")]
     Compiling(#[source] std::io::Error),
+    /// What is configured of registries cannot be used.
+    #[error(transparent)]
+    Registries(dunlin_registry::config::ConfigError),
     /// The UDP port cannot be served.
     #[error("failed to serve QUIC")]
     Bind(#[from] BindError),
@@ -190,7 +194,7 @@ impl Coordinator {
         api.publish_api(&reachable(&advertised), address.port()).await.map_err(StartError::Publish)?;
         api.attach_figures(Arc::new(store.clone()));
         api.attach_figures(Arc::new(sessions.clone()));
-        api.attach_artifacts(artifacts);
+        api.attach_artifacts(artifacts.clone());
         api.attach_tokens(tokens.clone());
         api.attach_sessions(Arc::new(sessions.clone()));
         api.attach_logs(Arc::new(sessions.clone()));
@@ -208,7 +212,8 @@ impl Coordinator {
         let snapshots = Snapshots::new(config.snapshots, source.cluster_id.clone());
         api.attach_backups(Backups { source: source.clone(), snapshots: snapshots.clone() });
         let stop = CancellationToken::new();
-        let beside = beside(snapshots.run(source, stop.child_token()), compiling, stop.child_token());
+        let snapshots = snapshots.run(source, stop.child_token());
+        let beside = beside(snapshots, (compiling, artifacts), stop.child_token());
         let driver = tokio::spawn(driver.run(stop.child_token()));
         let server = tokio::spawn(server.run(stop.child_token()));
         Ok(Self { address, advertised, pki, tokens, clock, store, api, stop, server, driver, beside })
@@ -352,11 +357,12 @@ fn reachable(advertised: &[String]) -> Vec<IpAddr> {
 /// What goes on beside all else, until `stop`.
 fn beside(
     snapshots: impl Future<Output = ()> + Send + 'static,
-    compiling: Compiling,
+    (compiling, artifacts): (Compiling, Artifacts),
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        tokio::join!(snapshots, compiling.run(stop));
+        let tidy = artifacts.keep_tidy(stop.child_token());
+        tokio::join!(snapshots, compiling.run(stop), tidy);
     })
 }
 
@@ -384,7 +390,9 @@ fn open_compiling(
     artifacts: &Artifacts,
 ) -> Result<Compiling, StartError> {
     let signer = CodeSigner::open(&config.data_dir, pki).map_err(StartError::CodeSigner)?;
-    Compiling::open(&config.data_dir, artifacts.clone(), signer, config.compiler.clone())
+    let registries = config.registries.as_ref().filter(|_| config.compiler.is_some());
+    let registries = registries.map(Client::new).transpose().map_err(StartError::Registries)?;
+    Compiling::open(&config.data_dir, artifacts.clone(), signer, (config.compiler.clone(), registries))
         .map_err(StartError::Compiling)
 }
 

@@ -21,6 +21,7 @@ mod create;
 mod delete;
 mod delete_options;
 mod discovery;
+pub mod distribution;
 mod encode;
 mod endpoints;
 mod entity_tag;

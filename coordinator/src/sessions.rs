@@ -26,7 +26,7 @@ use dunlin_link::{
     Digest, NodeName, UnixMillis,
     assignment::Desired,
     bandwidth::BytesPerSecond,
-    compiled::{CompileRefusal, SignedCompiled},
+    compiled::SignedCompiled,
     message::{Epoch, Tunables},
     moment::Moment,
     restore::SignedRestore,
@@ -35,11 +35,7 @@ use dunlin_link::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    artifacts::OpenModule,
-    compiling::{Outcome, Refused},
-    service::Clock,
-};
+use crate::{artifacts::OpenModule, compiling::Outcome, service::Clock};
 
 pub use self::{
     cluster::{Cluster, ConnectedCluster},
@@ -187,11 +183,12 @@ impl Sessions {
 
     /// The code of a module that one of the node's pods names, once it is compiled.
     pub(crate) async fn compiled(&self, node: &NodeName, module: Digest, target: &str) -> Outcome {
-        if !names_module(&self.inner.cluster.desired(node), module) {
-            let message = ArtifactError::NotAssigned(module).to_string();
-            return Err(Refused { reason: CompileRefusal::NotHere, message });
+        let desired = self.inner.cluster.desired(node);
+        if names_module(&desired, module) {
+            self.inner.cluster.compiled(module, target).await
+        } else {
+            self.inner.cluster.compiled_foreign(&desired, module, target).await
         }
-        self.inner.cluster.compiled(module, target).await
     }
 
     /// Such code from `offset` on.

@@ -10,6 +10,7 @@ mod clerk;
 mod clock;
 mod code;
 mod host;
+mod images;
 mod inspect;
 mod shared;
 mod streams;
@@ -57,6 +58,7 @@ use self::{
     shared::Shared,
 };
 use crate::{
+    images::{Images, PullEnded},
     local::Local,
     modules::{Fetched, Modules},
     prober::Prober,
@@ -83,6 +85,8 @@ pub(crate) struct Agent {
     codes: Codes,
     /// Code that is being fetched, for containers that wait for it or ahead.
     code_waits: JoinSet<(Waiting, Result<(), String>)>,
+    images: Images,
+    pulls: JoinSet<PullEnded>,
     writes: FuturesUnordered<BoxFuture<'static, (WriteTicket, io::Result<()>)>>,
     /// Who waits for a change to be durable.
     replies: HashMap<ChangeTicket, CommitReply>,
@@ -157,6 +161,10 @@ impl Agent {
                 Some(seen) = self.code_waits.join_next(), if !self.code_waits.is_empty() => match seen {
                     Ok((waiting, seen)) => self.handle_code(waiting, seen),
                     Err(error) => tracing::error!(%error, "a fetch of code ended without an answer"),
+                },
+                Some(ended) = self.pulls.join_next(), if !self.pulls.is_empty() => match ended {
+                    Ok(ended) => self.handle_pull_ended(ended),
+                    Err(error) => tracing::error!(%error, "a pull ended without an answer"),
                 },
                 Some(checked) = self.checks.join_next(), if !self.checks.is_empty() => match checked {
                     Ok((key, outcome)) => self.core.handle_checked(&key, outcome, self.clock.now()),
@@ -250,7 +258,7 @@ impl Agent {
                 let _ = reply.send(self.core.wants_usages(&signals, self.clock.now()));
             }
             Input::Looked(mut look) => {
-                look.modules = self.modules.sizes();
+                look.modules = self.modules_by_name();
                 self.core.handle_look(*look, self.clock.now());
             }
         }

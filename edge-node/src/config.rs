@@ -7,6 +7,7 @@ use dunlin_edge_node_core::{
     pressure::{EvictionTexts, Thresholds},
 };
 use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
+use dunlin_registry::RegistriesConfig;
 use serde::Deserialize;
 
 use crate::{CompileMode, session::Transport};
@@ -124,6 +125,10 @@ pub struct EdgeNodeArgs {
     /// Second number of the loopback addresses that stand for pods on this machine, 127.N.x.y; 1 to 254 [default: 42]
     #[arg(long, env = "DUNLIN_LOOPBACK", value_name = "N")]
     pub loopback: Option<u8>,
+
+    /// How registries are reached: mirrors, credentials, certificates. Only in the config file.
+    #[arg(skip)]
+    pub registries: Option<RegistriesConfig>,
 }
 
 /// Valid options.
@@ -161,6 +166,8 @@ pub struct EdgeNodeConfig {
     pub blocks: BlockRange,
     /// How pods are reached on the machine.
     pub loopback: Loopback,
+    /// How registries are reached.
+    pub registries: RegistriesConfig,
 }
 
 /// Where the join token is.
@@ -266,6 +273,7 @@ impl EdgeNodeArgs {
                 .or(file.eviction_pressure_transition_period),
             address_blocks: self.address_blocks.or(file.address_blocks),
             loopback: self.loopback.or(file.loopback),
+            registries: self.registries.or(file.registries),
         }
     }
 
@@ -342,6 +350,7 @@ impl EdgeNodeArgs {
             logs_max: self.logs_max_mib.map(|mib| Bytes(mib << 20)),
             thresholds,
             blocks,
+            registries: self.registries.unwrap_or_default(),
             loopback: Loopback { octet, first_port: crate::facts::first_port() },
         })
     }

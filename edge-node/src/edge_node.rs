@@ -8,6 +8,7 @@ use dunlin_edge_node_core::content::Seal;
 use dunlin_link::{
     BootId, Bytes, NodeName, join::ParseTokenError, labels::TARGET_LABEL, sealed::SealingPlace,
 };
+use dunlin_registry::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::{
     facts::{self, Declared},
     folders,
     health::{RunnerPid, Watcher, Writers},
+    images::Images,
     local::{Local, OpenError},
     logs::LogKeeper,
     lookout::Lookout,
@@ -83,6 +85,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// What is configured of registries cannot be used.
+    #[error(transparent)]
+    Registries(dunlin_registry::config::ConfigError),
     /// The token is not one.
     #[error("failed to read the join token")]
     Token(#[from] ParseTokenError),
@@ -134,6 +139,7 @@ impl EdgeNode {
         let opened = open_local(&config.state_dir, (&seal, &server_time)).await?;
         let modules_dir = config.state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
+        let images = images(&config)?;
         let static_pods = config.static_pods.clone();
         let mut folder =
             static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
@@ -165,7 +171,7 @@ impl EdgeNode {
             codes,
             door: sandbox.door(),
         };
-        let (parts, host) = AgentParts::new(options, opened, modules);
+        let (parts, host) = AgentParts::new(options, opened, (modules, images));
         let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
         let lookout = Lookout { state_dir: config.state_dir.clone(), volumes };
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
@@ -305,6 +311,13 @@ fn session(
         server_time,
     };
     Session::new(identity, options)
+}
+
+/// What is known of images of other registries, and the way to those.
+fn images(config: &EdgeNodeConfig) -> Result<Images, StartError> {
+    let client = Client::new(&config.registries).map_err(StartError::Registries)?;
+    let path = config.state_dir.join("images");
+    Images::open(client, path.clone()).map_err(|source| StartError::StateDir { path, source })
 }
 
 fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> {

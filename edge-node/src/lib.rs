@@ -13,6 +13,7 @@ mod facts;
 mod folders;
 mod frames;
 mod health;
+mod images;
 mod local;
 mod logs;
 mod lookout;

@@ -16,7 +16,8 @@ use dunlin_edge_node_core::node::static_pod;
 use dunlin_link::{
     Digest, PodUid,
     limits::{MODULE_BYTES_MAX, STATIC_POD_BYTES_MAX},
-    pod::PodAssignment,
+    pod::{Image, PodAssignment},
+    reference::{Reference, is_registry},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -184,6 +185,9 @@ impl Folder {
             read_bounded(&self.dir.join(file), MANIFEST_BYTES_MAX).map_err(|error| error.to_string())?;
         let taken = std::cell::RefCell::new(Vec::new());
         let resolve = |image: &str| {
+            if is_elsewhere(image) {
+                return Err(format!("image `{image}` is pulled from its registry"));
+            }
             if let Some((_, digest)) = image.split_once('@') {
                 return digest.parse().map_err(|_| format!("`{digest}` is no digest"));
             }
@@ -196,7 +200,8 @@ impl Folder {
             return Err("a static pod cannot name ConfigMaps or Secrets".to_owned());
         }
         let all = pod.spec.init_containers.iter().chain(&pod.spec.containers);
-        if let Some(container) = all.clone().find(|container| container.image.digest.is_none()) {
+        let is_missing = |image: &Image| image.digest.is_none() && !is_elsewhere(&image.reference);
+        if let Some(container) = all.clone().find(|container| is_missing(&container.image)) {
             return Err(container.image.unresolved.clone());
         }
         modules.extend(taken.into_inner());
@@ -217,7 +222,7 @@ impl Folder {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !image.bytes().all(plain) {
             return Err(format!(
-                "image `{image}`: a static pod names its module by digest (NAME@sha256:HEX), or as NAME with NAME.wasm beside the manifest"
+                "image `{image}`: a static pod names its module by digest (NAME@sha256:HEX), in a registry (HOST/NAME:TAG), or as NAME with NAME.wasm beside the manifest"
             ));
         }
         let failed = |error: io::Error| format!("image `{image}`: {file} beside the manifest: {error}");
@@ -232,6 +237,12 @@ impl Folder {
         }
         Ok((digest, module.len() as u64))
     }
+}
+
+/// Whether an image names a registry other than the coordinator, from which the node pulls by itself.
+fn is_elsewhere(image: &str) -> bool {
+    let names_one = image.split_once('/').is_some_and(|(first, _)| is_registry(first));
+    names_one && image.parse::<Reference>().is_ok_and(|reference| !reference.is_local())
 }
 
 /// Files by name, with what tells that one changed. Hidden ones are left out, as editors make them.

@@ -27,6 +27,8 @@ use crate::{
 /// A module that is in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
+    /// The module's own digest, whatever the image's is.
+    pub digest: Digest,
     /// Its length.
     pub bytes: u64,
     /// How the image says that it runs; nothing for a WASM artifact.
@@ -45,21 +47,36 @@ impl Client {
         file: &Path,
         bytes_max: u64,
     ) -> Result<Fetched, PullError> {
-        let content = Content::of(&resolved.manifest)
-            .map_err(|source| PullError::Image { image: resolved.image.to_string(), source })?;
-        let (part, execution) = match content {
+        let (part, digest, execution) = match resolved.content()? {
             Content::Module(module) => {
-                (resolved.download(module, file, bytes_max).await?, Execution::default())
+                let part = resolved.download(module, file, bytes_max).await?;
+                (part, module.digest, Execution::default())
             }
             Content::Archives => resolved.unpack(file, bytes_max).await?,
         };
         let bytes = fs::metadata(&part).await.map_err(PullError::Disk)?.len();
         place(&part, file).await.map_err(PullError::Disk)?;
-        Ok(Fetched { bytes, execution })
+        Ok(Fetched { digest, bytes, execution })
     }
 }
 
 impl Resolved {
+    /// The digest of the image's module, where its manifest says that; `None` for an ordinary image, whose layers hold it.
+    ///
+    /// # Errors
+    /// When the image is none that runs as WASM.
+    pub fn module(&self) -> Result<Option<Digest>, PullError> {
+        match self.content()? {
+            Content::Module(module) => Ok(Some(module.digest)),
+            Content::Archives => Ok(None),
+        }
+    }
+
+    fn content(&self) -> Result<Content<'_>, PullError> {
+        Content::of(&self.manifest)
+            .map_err(|source| PullError::Image { image: self.image.to_string(), source })
+    }
+
     /// The part that holds the whole of a blob.
     async fn download(&self, blob: &Descriptor, file: &Path, bytes_max: u64) -> Result<PathBuf, PullError> {
         if blob.size > bytes_max {
@@ -117,8 +134,8 @@ impl Resolved {
         Ok(())
     }
 
-    /// The module within an ordinary image, in a part of its own, and how it runs.
-    async fn unpack(&self, file: &Path, bytes_max: u64) -> Result<(PathBuf, Execution), PullError> {
+    /// The module within an ordinary image, in a part of its own, its digest, and how it runs.
+    async fn unpack(&self, file: &Path, bytes_max: u64) -> Result<(PathBuf, Digest, Execution), PullError> {
         let config = self.config().await?;
         let cannot = |why: String| PullError::Layers { image: self.image.to_string(), why };
         if !config.platform.is_wasm() {
@@ -145,8 +162,8 @@ impl Resolved {
         for path in paths {
             let _ = fs::remove_file(path).await;
         }
-        found.map_err(|error| cannot(error.to_string()))?;
-        Ok((unpacked, config.config))
+        let digest = found.map_err(|error| cannot(error.to_string()))?;
+        Ok((unpacked, digest, config.config))
     }
 
     async fn config(&self) -> Result<ImageConfig, PullError> {

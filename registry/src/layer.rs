@@ -7,8 +7,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use dunlin_link::Digest;
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
+use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use crate::media::Compression;
@@ -51,7 +53,7 @@ pub enum ExtractError {
     Write(#[source] io::Error),
 }
 
-/// Writes the module that an image starts into `output`, durably. Without a `program` it is the only one.
+/// Writes the module that an image starts into `output`, durably; answers its digest. Without a `program` it is the only one.
 ///
 /// # Errors
 /// When there is none, or too much.
@@ -60,7 +62,7 @@ pub fn extract(
     program: Option<&str>,
     output: &Path,
     bytes_max: u64,
-) -> Result<(), ExtractError> {
+) -> Result<Digest, ExtractError> {
     let files = files(layers)?;
     let is_module = |path: &&PathBuf| path.extension().is_some_and(|end| end == "wasm");
     let modules = || files.keys().filter(is_module);
@@ -114,7 +116,7 @@ fn files(layers: &[Layer]) -> Result<BTreeMap<PathBuf, usize>, ExtractError> {
     Ok(files)
 }
 
-fn write(layer: &Layer, wanted: &Path, output: &Path, bytes_max: u64) -> Result<(), ExtractError> {
+fn write(layer: &Layer, wanted: &Path, output: &Path, bytes_max: u64) -> Result<Digest, ExtractError> {
     let mut archive = open(layer)?;
     for entry in archive.entries().map_err(ExtractError::Archive)? {
         let mut entry = entry.map_err(ExtractError::Archive)?;
@@ -126,18 +128,23 @@ fn write(layer: &Layer, wanted: &Path, output: &Path, bytes_max: u64) -> Result<
             return Err(ExtractError::TooLarge(format!("{bytes_max} bytes for a module")));
         }
         let mut file = File::create(output).map_err(ExtractError::Write)?;
-        copy(&mut entry, &mut file)?;
-        return file.sync_all().map_err(ExtractError::Write);
+        let digest = copy(&mut entry, &mut file)?;
+        file.sync_all().map_err(ExtractError::Write)?;
+        return Ok(digest);
     }
     Err(ExtractError::Archive(io::ErrorKind::NotFound.into()))
 }
 
-fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<(), ExtractError> {
-    let mut chunk = vec![0; CHUNK_BYTES];
+/// Answers the digest of what was copied.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<Digest, ExtractError> {
+    let (mut chunk, mut hash) = (vec![0; CHUNK_BYTES], Sha256::new());
     loop {
         match from.read(&mut chunk).map_err(ExtractError::Archive)? {
-            0 => return Ok(()),
-            count => to.write_all(&chunk[..count]).map_err(ExtractError::Write)?,
+            0 => return Ok(Digest::from_bytes(hash.finalize().into())),
+            count => {
+                hash.update(&chunk[..count]);
+                to.write_all(&chunk[..count]).map_err(ExtractError::Write)?;
+            }
         }
     }
 }

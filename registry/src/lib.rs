@@ -13,12 +13,12 @@ pub mod image;
 pub mod layer;
 pub mod manifest;
 pub mod media;
+pub mod tls;
 
 mod challenge;
 mod download;
 mod endpoint;
 mod exchange;
-mod tls;
 mod token;
 
 pub use client::{Client, Resolved};

@@ -32,7 +32,7 @@ pub(crate) fn client_config(tls: &HostTls, roots: &RootCertStore) -> Result<Arc<
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let builder = if tls.insecure_skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
     } else {
         let mut roots = roots.clone();
         if let Some(file) = &tls.ca {
@@ -65,9 +65,17 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|error| format!("`{}`: {error}", file.display()))
 }
 
-/// Takes any certificate, where the configuration says so. Signatures are checked all the same, so that both sides share a key.
+/// Takes any certificate, for where that is meant: a registry whose configuration says so, a probe that asks whether somebody answers.
+/// Signatures are checked all the same, so that both sides share a key.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+pub struct AnyCertificate(Arc<CryptoProvider>);
+
+impl AnyCertificate {
+    /// One that checks signatures with this provider.
+    pub const fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self(provider)
+    }
+}
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

@@ -38,7 +38,7 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
-/// A client of Kubernetes.
+/// A client of what others have defined.
 #[derive(Clone, Copy)]
 enum Client {
     /// Of a newer Debian suite: package and how its version begins.
@@ -110,10 +110,12 @@ const SYSTEM: &[(&str, &str)] = &[
     ("skopeo", "/usr/bin/skopeo"),
 ];
 
-/// Clients of Kubernetes, each of a version that was current when Kubernetes 1.36 was; tests find them by the folder's name.
+/// Clients of Kubernetes, each of a version that was current when Kubernetes 1.36 was, and one of registries; tests find them by the
+/// folder's name.
 const CLIENTS: &[(&str, Client)] = &[
     ("kubectl", Client::Debian("kubectl", "1.36.")),
     ("python", Client::Python("kubernetes==36.0.3")),
     ("node", Client::Node("@kubernetes/client-node@1.4.0")),
+    ("oras", Client::Python("oras==0.2.43")),
     ("kube-rs", Client::Rust("clients/kube-rs")),
 ];

@@ -200,6 +200,7 @@ impl HollowHost {
             Output::StartOver => self.say(SessionHandle::start_over),
             // There is no module to fetch or to drop and no manifest, nobody asks for health, and nobody reads a log.
             Output::Fetch(_)
+            | Output::Pull(_)
             | Output::Sweep(_)
             | Output::Reclaim(_)
             | Output::DropLogs(_)

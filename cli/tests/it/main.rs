@@ -22,6 +22,7 @@ mod pods;
 mod pressure;
 mod probes;
 mod reboot;
+mod registries;
 mod rolling;
 mod showing;
 mod site;

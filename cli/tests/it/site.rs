@@ -232,6 +232,13 @@ impl Machine {
         drop(self.agent.take().unwrap());
     }
 
+    /// Ends the agent as systemd would, and waits until it has written what it knows.
+    pub(crate) fn stop_agent(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        agent.signal(Signal::TERM);
+        agent.0.wait().unwrap();
+    }
+
     /// Lets the agent stand still, which to the coordinator is a cut link; what it has started goes on.
     pub(crate) fn freeze_agent(&self) {
         self.agent.as_ref().unwrap().signal(Signal::STOP);

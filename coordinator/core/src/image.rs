@@ -32,8 +32,13 @@ pub enum ParseNameError {
 /// What a reference asks of the coordinator's own registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// This content, whatever name came with it.
-    Digest(Digest),
+    /// A digest: a module's, or that of a manifest in its repository.
+    Digest {
+        /// The digest.
+        digest: Digest,
+        /// Repository and digest, as `dunlin.local/REPOSITORY@sha256:...`: how a manifest is recorded.
+        pinned: String,
+    },
     /// What this name means now.
     Name(ModuleName),
 }
@@ -50,9 +55,9 @@ pub enum NameError {
         /// What is wrong.
         source: ParseReferenceError,
     },
-    /// It names a registry other than the coordinator's own.
+    /// It names a registry other than the coordinator's own. Nodes pull from those by themselves.
     #[error(
-        "image `{reference}` is in registry `{registry}`, and pulling from registries is not supported yet; \
+        "image `{reference}` is in registry `{registry}`, from which only the nodes pull, and this one is of a release that does not; \
          push the module with `dunlin push` and name it `dunlin.local/NAME`"
     )]
     OtherRegistry {
@@ -83,13 +88,33 @@ impl Wanted {
             return Err(NameError::OtherRegistry { reference, registry: parsed.registry });
         }
         Ok(match parsed.digest {
-            Some(digest) => Self::Digest(digest),
+            Some(digest) => Self::Digest { digest, pinned: pinned_name(&parsed.repository, digest) },
             None => Self::Name(ModuleName::from(parsed)),
         })
     }
 }
 
+/// The name of a manifest that is named by its digest, with which the record of its module has the key that a name would have.
+pub fn pinned_name(repository: &str, digest: Digest) -> String {
+    format!("{LOCAL_REGISTRY}/{repository}@{digest}")
+}
+
 impl ModuleName {
+    /// The name of a repository and a tag, which the caller has checked.
+    pub fn of(repository: &str, tag: &str) -> Self {
+        Self { repository: repository.to_owned(), tag: tag.to_owned() }
+    }
+
+    /// Its repository.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// Its tag.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
     /// A name to push to, as a person writes it: `NAME[:TAG]`, with or without `dunlin.local/`.
     ///
     /// # Errors

@@ -43,16 +43,17 @@ pub fn lower(
     let pod: v1::Pod = serde_json::from_slice(json)?;
     let metadata = pod.metadata;
     let name = metadata.name.unwrap_or_default();
-    let spec = pod.spec.unwrap_or_default();
+    let mut spec = pod.spec.unwrap_or_default();
     let refused = security::refused_fields(spec.security_context.as_ref());
     let lower_all = |containers: Vec<v1::Container>| -> Vec<Container> {
         containers.into_iter().map(|container| lower_container(container, &refused, resolve)).collect()
     };
     let care = care::pod_care(&spec);
     let volumes = volumes::pod_volumes(&spec);
+    let pull_secrets = spec.image_pull_secrets.take().unwrap_or_default();
     let init_containers = lower_all(spec.init_containers.unwrap_or_default());
     let containers = lower_all(spec.containers);
-    let config = config_refs(init_containers.iter().chain(&containers), &volumes);
+    let config = config_refs(init_containers.iter().chain(&containers), &volumes, pull_secrets);
     Ok(PodAssignment {
         uid: PodUid::new(metadata.uid.unwrap_or_default()),
         namespace: metadata.namespace.unwrap_or_default(),
@@ -195,9 +196,17 @@ fn resources(resources: v1::ResourceRequirements) -> Resources {
     }
 }
 
-/// Every ConfigMap and Secret that containers and volumes name, once, in a fixed order.
-fn config_refs<'a>(containers: impl Iterator<Item = &'a Container>, volumes: &PodVolumes) -> Vec<ConfigRef> {
-    let mut refs: Vec<_> = volumes::config_refs(volumes).collect();
+/// Every ConfigMap and Secret that containers and volumes name, and what images are pulled with, once, in a fixed order. Pull Secrets
+/// are told from others by their keys.
+fn config_refs<'a>(
+    containers: impl Iterator<Item = &'a Container>,
+    volumes: &PodVolumes,
+    pull_secrets: Vec<v1::LocalObjectReference>,
+) -> Vec<ConfigRef> {
+    let of_pulls = pull_secrets.into_iter().map(|secret| secret.name).filter(|name| !name.is_empty());
+    let mut refs: Vec<_> =
+        of_pulls.map(|name| ConfigRef { kind: ConfigKind::Secret, name, digest: None }).collect();
+    refs.extend(volumes::config_refs(volumes));
     for container in containers {
         let whole = container.env_from.iter().map(|source| (source.kind, &source.name));
         let keys = container.env.iter().filter_map(|variable| match &variable.value {

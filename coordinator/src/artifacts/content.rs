@@ -90,7 +90,7 @@ pub enum UploadError {
 /// Makes the folders and removes unfinished uploads.
 pub(super) fn prepare(modules: &Path) -> io::Result<()> {
     folders::make(&modules.join(FINISHED))?;
-    let uploads = modules.join(UPLOADS);
+    let uploads = uploads_path(modules);
     match fs::remove_dir_all(&uploads) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -105,7 +105,7 @@ pub(super) async fn upload(
     expected: Option<Digest>,
     bytes_max: u64,
 ) -> Result<Module, UploadError> {
-    let uploads = modules.join(UPLOADS);
+    let uploads = uploads_path(modules);
     let upload =
         run_blocking(move || tempfile::NamedTempFile::new_in(uploads)).await.map_err(UploadError::Write)?;
     let (file, path) = upload.into_parts();
@@ -250,6 +250,11 @@ fn keep(upload: TempPath, finished: &Path) -> io::Result<()> {
     upload.persist(finished).map_err(|error| error.error)?;
     let folder = finished.parent().expect("the path was made by joining a folder and a name");
     folders::sync(folder)
+}
+
+/// Where content lies until it is whole.
+pub(super) fn uploads_path(modules: &Path) -> PathBuf {
+    modules.join(UPLOADS)
 }
 
 pub(super) fn finished_path(modules: &Path, digest: Digest) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Compiling by scripts in place of compilers, over real folders.
 
+mod foreign;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -40,7 +42,7 @@ impl Fixture {
 
     fn compiling(&self, compiler: Option<Compiler>) -> Compiling {
         let signer = CodeSigner::open(self.folder.path(), &self.pki).unwrap();
-        Compiling::open(self.folder.path(), self.artifacts(), signer, compiler).unwrap()
+        Compiling::open(self.folder.path(), self.artifacts(), signer, (compiler, None)).unwrap()
     }
 
     fn artifacts(&self) -> Artifacts {

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     authn::{Shown, Unauthenticated},
     service::{
-        Offer, Response,
+        Offer, Response, User,
+        distribution::{self, Asked},
         proxy::{Passed, PassedBody, is_passed_on},
     },
     tokens::KeyError,
@@ -48,7 +49,10 @@ impl Shared {
             return Status::failure(431, "", format!("the request has more than {HEADERS_MAX} headers"))
                 .into();
         }
-        let shown = Shown { certificate: self.peer.as_ref(), bearer: request::bearer(&parts.headers) };
+        let is_distribution = distribution::is_distribution(parts.uri.path());
+        let password = if is_distribution { request::password(&parts.headers) } else { None };
+        let bearer = password.as_deref().or_else(|| request::bearer(&parts.headers));
+        let shown = Shown { certificate: self.peer.as_ref(), bearer };
         let user = match self.front.authenticator.user(shown).await {
             Ok(user) => {
                 let attempt = if user.is_anonymous() { Attempt::Anonymous } else { Attempt::Success };
@@ -60,9 +64,12 @@ impl Shared {
                 debug!(%error, "refused a request");
                 // Whoever guesses tokens needs a handshake for each few.
                 self.vitals.part();
-                return refused(&error);
+                return if is_distribution { distribution::unauthorized() } else { refused(&error) };
             }
         };
+        if is_distribution {
+            return self.distribute(&user, parts, body).await;
+        }
         let head = match request::head(parts) {
             Ok(head) => head,
             Err(status) => return status.into(),
@@ -76,6 +83,18 @@ impl Shared {
             },
             Err(refused) => refused,
         }
+    }
+}
+
+impl Shared {
+    /// Answers a tool that pushes or pulls images.
+    async fn distribute(&self, user: &User, parts: &Parts, body: Incoming) -> Response {
+        let (path, query) = match request::place(parts) {
+            Ok(place) => place,
+            Err(status) => return status.into(),
+        };
+        let asked = Asked { method: &parts.method, path: &path, query: &query, headers: &parts.headers };
+        self.front.api.handle_distribution(user, asked, &mut BodyReader::new(body)).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod impersonation;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dunlin_api::Status;
 use dunlin_link::rpc::{Method, RequestHead};
 use http::{HeaderMap, header, request::Parts};
@@ -27,6 +28,25 @@ pub(super) fn head(parts: &Parts) -> Result<RequestHead, Status> {
         accept: accept(&parts.headers),
         user_agent: text(&parts.headers, header::USER_AGENT),
     })
+}
+
+/// Path and query of a request, decoded.
+///
+/// # Errors
+/// 400 for what is neither.
+pub(super) fn place(parts: &Parts) -> Result<(String, Vec<(String, String)>), Status> {
+    Ok((path(parts.uri.path())?, query(parts.uri.query().unwrap_or_default())?))
+}
+
+/// The password that a request shows with a name. Tools for images know no other way to show a token.
+pub(super) fn password(headers: &HeaderMap) -> Option<String> {
+    let (scheme, encoded) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (_, password) = decoded.split_once(':')?;
+    (!password.is_empty()).then(|| password.to_owned())
 }
 
 /// The token that a request shows.

@@ -5,6 +5,7 @@ mod applies;
 mod approvals;
 
 mod content;
+mod distribution;
 mod evictions;
 mod exec;
 mod golden;

@@ -14,6 +14,7 @@ use dunlin_link::{
 };
 use tokio::{fs::File, sync::watch};
 
+use super::ArtifactError;
 use crate::{
     artifacts::{Artifacts, OpenModule},
     compiling::{Compiling, Outcome, Refused},
@@ -82,9 +83,18 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
     /// See [`Compiling::want`].
     fn want_compiled(&self, _module: Digest, _target: &str) {}
 
+    /// See [`Compiling::want_foreign`].
+    fn want_foreign(&self, _desired: &Desired, _target: &str) {}
+
     /// See [`Compiling::get`]. As it is here, nobody compiles.
     async fn compiled(&self, _module: Digest, _target: &str) -> Outcome {
         Err(Refused { reason: CompileRefusal::Target, message: "nobody compiles here".to_owned() })
+    }
+
+    /// See [`Compiling::get_foreign`]. As it is here, nobody pulls.
+    async fn compiled_foreign(&self, _desired: &Desired, module: Digest, _target: &str) -> Outcome {
+        let message = ArtifactError::NotAssigned(module).to_string();
+        Err(Refused { reason: CompileRefusal::NotHere, message })
     }
 
     /// See [`Compiling::open_code`].
@@ -183,6 +193,14 @@ impl Cluster for ConnectedCluster {
 
     async fn compiled(&self, module: Digest, target: &str) -> Outcome {
         self.compiling.get(module, target).await
+    }
+
+    fn want_foreign(&self, desired: &Desired, target: &str) {
+        self.compiling.want_foreign(desired, target);
+    }
+
+    async fn compiled_foreign(&self, desired: &Desired, module: Digest, target: &str) -> Outcome {
+        self.compiling.get_foreign(desired, module, target).await
     }
 
     async fn open_code(&self, signed: &SignedCompiled, offset: u64) -> io::Result<File> {

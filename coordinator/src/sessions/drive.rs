@@ -360,7 +360,9 @@ impl Run<'_> {
     /// Has code made that the node will ask for soon.
     fn want_code(&self, desired: &Desired) {
         if let Some(target) = self.target.get() {
-            modules(desired).for_each(|module| self.sessions.inner.cluster.want_compiled(module, target));
+            let cluster = &self.sessions.inner.cluster;
+            modules(desired).for_each(|module| cluster.want_compiled(module, target));
+            cluster.want_foreign(desired, target);
         }
     }
 

@@ -56,7 +56,7 @@ pub use self::{
     log::{LogPlace, WhichRun},
     output::{
         Arrived, ChangeError, ChangeTicket, CheckKey, CheckOrder, Notice, Output, Preparation, Prepared,
-        Presence, Projecting, RunKey, Told, WriteTicket,
+        Presence, Projecting, PullKey, PullOrder, PullSecret, RunKey, Told, WriteTicket,
     },
     pressure::{Look, VolumeUsage},
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},

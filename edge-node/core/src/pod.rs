@@ -29,7 +29,7 @@ use dunlin_link::{
 };
 
 pub use self::{
-    command::{Command, ContainerIndex, Fetch, Pulled, Recording},
+    command::{Command, ContainerIndex, Fetch, ImagePull, Pulled, PulledImage, Recording},
     order::RestartError,
 };
 use self::{
@@ -222,9 +222,17 @@ impl Pod {
         self.settle(now);
     }
 
+    /// The pull of an image was answered; an answer for another image than the container's is stale.
+    pub fn handle_image(&mut self, index: ContainerIndex, reference: &str, answer: PulledImage, now: Now) {
+        if self.has_container(index) && self.container(index).image.reference == reference {
+            self.image_answered(index, answer, now);
+            self.settle(now);
+        }
+    }
+
     /// The sandbox was told to start the container that a [`Command::Create`] asked for.
     pub fn handle_created(&mut self, index: ContainerIndex, id: ContainerId, now: Now) {
-        let digest = self.container(index).image.digest;
+        let digest = self.module(index);
         if self.worker_mut(index).advance(Run::Starting { id }) {
             self.worker_mut(index).digest = digest;
             self.push_event(now, index, (Severity::Normal, reasons::CREATED), "Container created".to_owned());
@@ -235,7 +243,7 @@ impl Pod {
     /// and sandbox died within a moment of its start. It counts as killed then.
     pub fn handle_begun(&mut self, index: ContainerIndex, attempt: u32, now: Now) {
         let id = self.container_id(index, attempt);
-        let digest = self.container(index).image.digest;
+        let digest = self.module(index);
         let worker = self.worker_mut(index);
         let how = termination::lost(&id, None, now.wall);
         if worker.advance(Run::Terminated { how, next: Next::Undecided(Then::Policy) }) {
@@ -407,7 +415,7 @@ impl Pod {
             && self.workers.get(index.0).is_some_and(|worker| {
                 worker.run == Run::Creating(Create::Asked) && self.container_id(index, worker.attempt) == *id
             })
-            && self.container(index).image.digest == module
+            && self.module(index) == module
     }
 
     /// Where on the node's machine a declared TCP port of the pod is.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Agent, AgentHost, Clerk, Clock, Codes, Ears, Requests, Shared};
 use crate::{
+    images::Images,
     local::Local,
     logs::Logs,
     modules::Modules,
@@ -37,6 +38,7 @@ pub(crate) struct AgentParts {
     local: Local,
     modules: Modules,
     codes: Codes,
+    images: Images,
     logs: Logs,
     volumes: Volumes,
     prober: Prober,
@@ -68,7 +70,7 @@ impl AgentParts {
     pub(crate) fn new(
         options: AgentOptions<'_>,
         (local, loaded): (Local, Loaded),
-        modules: Modules,
+        (modules, images): (Modules, Images),
     ) -> (Self, AgentHost) {
         let AgentOptions {
             node_name,
@@ -90,7 +92,7 @@ impl AgentParts {
         let prober = Prober::new(door.clone());
         let host = AgentHost::new(sender, Arc::clone(&shared), door);
         let logs = Logs::new(state_dir.join("logs"));
-        (Self { core, clock, local, modules, codes, logs, volumes, prober, shared, inputs }, host)
+        (Self { core, clock, local, modules, codes, images, logs, volumes, prober, shared, inputs }, host)
     }
 
     /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
@@ -123,7 +125,7 @@ impl AgentParts {
         requests: mpsc::Sender<sandbox::Addressed>,
         told: mpsc::Receiver<Told>,
     ) -> (Agent, Ears) {
-        let Self { core, clock, local, modules, codes, logs, volumes, prober, shared, inputs } = self;
+        let Self { core, clock, local, modules, codes, images, logs, volumes, prober, shared, inputs } = self;
         let agent = Agent {
             core,
             clock,
@@ -138,6 +140,8 @@ impl AgentParts {
             fetches: JoinSet::new(),
             codes,
             code_waits: JoinSet::new(),
+            images,
+            pulls: JoinSet::new(),
             writes: FuturesUnordered::new(),
             replies: HashMap::new(),
             changes: 0,

@@ -6,7 +6,6 @@ use dunlin_edge_node_core::node::{Notice, Output, Presence};
 use futures_util::FutureExt;
 
 use super::Agent;
-use crate::modules::IDLE_BYTES_MAX;
 
 impl Agent {
     /// Takes all that the core asks for.
@@ -46,6 +45,7 @@ impl Agent {
                 self.fetch_code(digest);
                 self.fetches.spawn(self.modules.fetch(digest, self.session.clone()));
             }
+            Output::Pull(order) => self.pull_image(*order),
             Output::Check(order) => {
                 self.checks.spawn(self.prober.clone().look(*order));
             }
@@ -59,8 +59,8 @@ impl Agent {
                 self.clerk.remove_logs(pod.iter().map(Arc::clone));
                 pod.into_iter().for_each(|pod| self.clerk.unmount(pod));
             }
-            Output::Sweep(named) => self.modules.sweep(&named, IDLE_BYTES_MAX),
-            Output::Reclaim(named) => self.modules.sweep(&named, 0),
+            Output::Sweep(named) => self.sweep(&named),
+            Output::Reclaim(named) => self.reclaim(&named),
             Output::Project(projecting) => self.clerk.project(projecting),
             Output::Unmount(pod) => self.clerk.unmount(pod),
             Output::DropLogs(pod) => self.clerk.remove_logs(std::iter::once(pod)),

@@ -91,6 +91,7 @@ impl Agent {
         let Some(digest) = preparation.run.module else {
             return self.clerk.prepare(preparation, PathBuf::new());
         };
+        let digest = self.images.module_of(&digest);
         let module = self.modules.path(&digest);
         if self.codes.missing(&module).is_none() {
             return self.clerk.prepare(preparation, module);

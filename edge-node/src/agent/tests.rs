@@ -21,6 +21,7 @@ use dunlin_link::{
     status::{ContainerState, NodeResources, PodPhase, PodStatusReport},
     volumes::PodVolumes,
 };
+use dunlin_registry::{Client, RegistriesConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{io::AsyncReadExt, net::UnixStream, task::JoinHandle, time::timeout};
@@ -32,6 +33,7 @@ use crate::{
     console::{self, Console, Desk, Keeper},
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
+    images::Images,
     local::{Local, OpenError},
     logs::LogKeeper,
     modules::Modules,
@@ -130,7 +132,10 @@ impl Node {
             },
             door: sandbox.door(),
         };
-        let (parts, host) = AgentParts::new(options, opened, Modules::open(dir.join("modules")).unwrap());
+        let client = Client::new(&RegistriesConfig::default()).unwrap();
+        let images = Images::open(client, dir.join("images")).unwrap();
+        let modules = Modules::open(dir.join("modules")).unwrap();
+        let (parts, host) = AgentParts::new(options, opened, (modules, images));
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(parts.run(session, sandbox, None, shutdown.clone()));
         self.agent = Some(Running { host, shutdown, task });

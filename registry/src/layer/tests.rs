@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use dunlin_link::Digest;
 use flate2::{Compression as Level, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 
@@ -38,7 +39,11 @@ impl Image {
 
     fn check(&self, program: Option<&str>, expected: Result<&[u8], &str>) {
         let output = PathBuf::from(self.folder.path()).join("output");
-        let found = extract(&self.layers, program, &output, 100).map(|()| fs::read(&output).unwrap());
+        let found = extract(&self.layers, program, &output, 100).map(|digest| {
+            let content = fs::read(&output).unwrap();
+            assert_eq!(digest, Digest::of(&content));
+            content
+        });
         match (found, expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected),
             (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error} lacks {words}"),

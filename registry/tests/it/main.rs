@@ -10,6 +10,7 @@ mod server;
 
 use std::{collections::BTreeMap, path::Path};
 
+use dunlin_link::Digest;
 use dunlin_registry::{
     Client, Keyring, PullError, RegistriesConfig,
     config::{HostConfig, Mirror},
@@ -42,6 +43,8 @@ async fn pull(
     let wanted = [Platform::wasm("wasi"), Platform::wasm("wasip1")];
     let resolved = client.resolve(&image.parse().unwrap(), keyring, &wanted).await?;
     let fetched = client.fetch_module(&resolved, file, BYTES_MAX).await?;
+    assert_eq!(fetched.digest, Digest::of(&std::fs::read(file).unwrap()));
+    assert!(resolved.module()?.is_none_or(|module| module == fetched.digest));
     Ok((resolved.digest.to_string(), fetched.bytes))
 }
 

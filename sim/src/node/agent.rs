@@ -293,8 +293,9 @@ impl Node {
             Output::Notice(Notice::Panicked(uid)) => {
                 context.oracle.violate(format!("the machine of {uid} on {} panicked", self.name));
             }
-            // No node here has manifests of its own.
-            Output::Sweep(_)
+            // No node here has manifests of its own, and no pod an image of another registry.
+            Output::Pull(_)
+            | Output::Sweep(_)
             | Output::Reclaim(_)
             | Output::DropLogs(_)
             | Output::Project(_)

@@ -45,10 +45,12 @@ impl Images {
 
     /// The digest for an image of a pod whose containers already run `pinned`.
     pub(super) fn resolve(&self, image: &str, pinned: &BTreeMap<String, Digest>) -> Result<Digest, String> {
-        if let Some(digest) = pinned.get(image) {
-            return Ok(*digest);
+        match (self.lookup(image), pinned.get(image)) {
+            // What is in another registry is the node's to know, which remembers it by itself.
+            (Err(error @ NameError::OtherRegistry { .. }), _) => Err(error.to_string()),
+            (_, Some(pinned)) => Ok(*pinned),
+            (found, None) => found.map_err(|error| error.to_string()),
         }
-        self.lookup(image).map_err(|error| error.to_string())
     }
 
     /// Since when an assignment's images mean what they do in it, as far as names decide that.
@@ -100,7 +102,10 @@ impl Images {
 
     fn lookup(&self, image: &str) -> Result<Digest, NameError> {
         match Wanted::parse(image)? {
-            Wanted::Digest(digest) => Ok(digest),
+            // What no manifest is recorded for is a module itself.
+            Wanted::Digest { digest, pinned } => {
+                Ok(self.digests.get(&pinned).map_or(digest, |(module, _)| *module))
+            }
             Wanted::Name(name) => {
                 let known = self.digests.get(&name.to_string());
                 known.map(|(digest, _)| *digest).ok_or(NameError::Unknown { name })
@@ -120,7 +125,7 @@ fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-/// Full names of the images that are not named by digest.
+/// Full names of the images, with a tag or a digest.
 fn names_of(assignment: &PodAssignment) -> BTreeSet<String> {
     containers_of(assignment).filter_map(name_of).collect()
 }
@@ -132,6 +137,7 @@ fn containers_of(assignment: &PodAssignment) -> impl Iterator<Item = &Container>
 fn name_of(container: &Container) -> Option<String> {
     match Wanted::parse(&container.image.reference) {
         Ok(Wanted::Name(name)) => Some(name.to_string()),
-        _ => None,
+        Ok(Wanted::Digest { pinned, .. }) => Some(pinned),
+        Err(_) => None,
     }
 }

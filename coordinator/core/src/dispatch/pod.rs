@@ -109,6 +109,7 @@ impl PodShape<'_> {
         spec.contains("\"envFrom\"")
             || spec.contains("KeyRef\"")
             || spec.contains("\"secret\"")
+            || spec.contains("\"imagePullSecrets\"")
             || spec.matches("\"configMap\"").count() > of_token
     }
 

@@ -7,7 +7,7 @@ use dunlin_link::{
     assignment::Refusal,
     health::HeldPods,
     node_state::NodeState,
-    pod::PodAssignment,
+    pod::{ConfigObject, PodAssignment, PullPolicy},
     statics::StaticPodName,
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
@@ -53,6 +53,9 @@ pub enum Output {
     Locate(Digest),
     /// Fetch a module from the coordinator, however long that takes; answered by [`super::NodeCore::handle_fetched`].
     Fetch(Digest),
+    /// Make an image of another registry than the coordinator present; answered by [`super::NodeCore::handle_image`], once or, where a
+    /// registry is asked, first with that.
+    Pull(Box<PullOrder>),
     /// Make room for a run's log and name its files; answered by [`super::NodeCore::handle_prepared`].
     Prepare(Preparation),
     /// Look at a container; answered by [`super::NodeCore::handle_checked`], unless the run ends before.
@@ -101,6 +104,39 @@ pub struct CheckOrder {
     pub id: ContainerId,
     /// What to do.
     pub check: Check,
+}
+
+/// An image that a container needs from a registry.
+#[derive(Clone, Debug)]
+pub struct PullOrder {
+    /// To be given back with the answer.
+    pub key: PullKey,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+    /// What the container ran before. It serves when the registry is out of reach.
+    pub last: Option<Digest>,
+    /// Whose credentials may be shown.
+    pub secrets: Vec<PullSecret>,
+}
+
+/// Names a pull for the answer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullKey {
+    /// The pod.
+    pub uid: PodUid,
+    /// Which container of it.
+    pub container: ContainerIndex,
+    /// The image, as the pod names it.
+    pub reference: String,
+}
+
+/// A Secret with credentials of registries.
+#[derive(Clone, Debug)]
+pub struct PullSecret {
+    /// Its name in the pod's namespace.
+    pub name: String,
+    /// Its content.
+    pub content: Arc<ConfigObject>,
 }
 
 /// Names a look for the answer to it.

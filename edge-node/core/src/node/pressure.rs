@@ -241,11 +241,7 @@ impl NodeCore {
     }
 
     fn names_of(&self, digest: Digest) -> Vec<String> {
-        let specs = self.pods.values().map(|entry| &entry.pod.assignment().spec);
-        let containers = specs.flat_map(|spec| spec.init_containers.iter().chain(&spec.containers));
-        let references = containers
-            .filter(|container| container.image.digest == Some(digest))
-            .map(|container| container.image.reference.as_str());
+        let references = self.pods.values().flat_map(|entry| entry.pod.references_of(digest));
         let mut pinned = BTreeSet::new();
         let mut tagged = BTreeSet::new();
         for reference in references {

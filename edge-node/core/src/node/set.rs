@@ -209,11 +209,9 @@ impl NodeCore {
         self.desk.outputs.push_back(Output::Sweep(named));
     }
 
-    /// The modules that pods name.
-    pub(super) fn named_modules(&self) -> BTreeSet<Digest> {
-        let specs = self.pods.values().map(|entry| &entry.pod.assignment().spec);
-        let containers = specs.flat_map(|spec| spec.init_containers.iter().chain(&spec.containers));
-        containers.filter_map(|container| container.image.digest).collect()
+    /// The modules that pods name or run; those of other registries by their images.
+    pub fn named_modules(&self) -> BTreeSet<Digest> {
+        self.pods.values().flat_map(|entry| entry.pod.modules()).collect()
     }
 }
 

@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use dunlin_link::{ContainerId, Digest, PodUid};
+use dunlin_link::{ContainerId, Digest, PodUid, pod::ConfigKind};
 
 use super::{
     Arrived, CheckKey, CheckOrder, Desk, Entry, Files, NodeCore, Notice, Output, Preparation, Prepared,
-    Presence, Projecting, RunKey,
+    Presence, Projecting, PullKey, PullOrder, PullSecret, RunKey,
 };
 use crate::{
     check::Outcome,
@@ -19,7 +19,7 @@ use crate::{
     content::NoContent,
     env::Surroundings,
     launch::{GuestFiles, Launch, container_spec},
-    pod::{Command, ContainerIndex, Fetch, Pod, Pulled},
+    pod::{Command, ContainerIndex, Fetch, ImagePull, Pod, Pulled, PulledImage},
     sandbox::Request,
     volumes,
 };
@@ -73,6 +73,11 @@ impl NodeCore {
         for (uid, container) in waiting {
             self.answer_pull(&uid, (container, digest), outcome.clone(), now);
         }
+    }
+
+    /// The pull of an image goes on or has ended.
+    pub fn handle_image(&mut self, key: &PullKey, answer: PulledImage, now: Now) {
+        self.with_pod(&key.uid, now, |pod, now| pod.handle_image(key.container, &key.reference, answer, now));
     }
 
     /// Room was made for a run's log, or not.
@@ -201,6 +206,12 @@ impl Desk {
                 }
                 pulling.asking.push((pod.uid().clone(), container, fetch));
             }
+            Command::PullImage { container, pull } => {
+                let ImagePull { reference, policy, last } = pull;
+                let key = PullKey { uid: pod.uid().clone(), container, reference };
+                let secrets = self.pull_secrets(pod);
+                self.outputs.push_back(Output::Pull(Box::new(PullOrder { key, policy, last, secrets })));
+            }
             Command::Create { container, id, attempt } => {
                 entry.files = Files::Kept;
                 self.prepare(pod, RunOf { container, id, attempt }, now);
@@ -220,9 +231,29 @@ impl Desk {
         }
     }
 
+    /// The Secrets of a pod that hold credentials of registries. Nothing else is in Secrets of that form, so that those which a pod
+    /// names for another purpose do no harm here.
+    fn pull_secrets(&mut self, pod: &Pod) -> Vec<PullSecret> {
+        let assignment = pod.assignment();
+        let secrets = assignment.config.iter().filter(|config| config.kind == ConfigKind::Secret);
+        let (mut found, mut closed) = (Vec::new(), Vec::new());
+        for config in secrets {
+            let Some(id) = config.digest else { continue };
+            match self.objects.open(&id) {
+                Ok(object) if object.data.iter().any(|(key, _)| PULL_SECRET_KEYS.contains(&key.as_str())) => {
+                    found.push(PullSecret { name: config.name.clone(), content: object });
+                }
+                Ok(_) | Err(NoContent::Absent) => {}
+                Err(NoContent::Closed) => closed.push(id),
+            }
+        }
+        self.give_up(closed);
+        found
+    }
+
     fn prepare(&mut self, pod: &mut Pod, RunOf { container, id, attempt }: RunOf, now: Now) {
         let declared = pod.container(container);
-        let (module, name) = (declared.image.digest, declared.name.clone());
+        let (module, name) = (pod.module(container), declared.name.clone());
         let setup = self
             .with_surroundings(pod, |around| volumes::setup(pod.assignment(), (container, declared), around));
         match setup {
@@ -297,3 +328,6 @@ impl Desk {
         }
     }
 }
+
+/// Keys of Secrets of the types `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg`.
+const PULL_SECRET_KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];

@@ -1,6 +1,6 @@
 //! What a pod's machine asks of the shell, and the answers it takes.
 
-use dunlin_link::{ContainerId, Digest, status::NodeEvent};
+use dunlin_link::{ContainerId, Digest, pod::PullPolicy, status::NodeEvent};
 
 use crate::check::{Check, CheckTicket};
 
@@ -19,6 +19,13 @@ pub enum Command {
         digest: Digest,
         /// Whether it may come from the coordinator.
         fetch: Fetch,
+    },
+    /// Make an image of another registry than the coordinator present; answered by `handle_image`.
+    PullImage {
+        /// For which container.
+        container: ContainerIndex,
+        /// What to do.
+        pull: ImagePull,
     },
     /// Put a container together and have the sandbox start it; answered by `handle_created`, `handle_begun`, `handle_not_mounted` or
     /// `handle_config_error`, if the pod still awaits it.
@@ -55,6 +62,46 @@ pub enum Command {
     },
     /// Tell the coordinator.
     Event(NodeEvent),
+}
+
+/// An image of another registry than the coordinator, which the node pulls by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePull {
+    /// As the pod names it; it is a reference.
+    pub reference: String,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+    /// What the container ran before. It serves when the registry is out of reach.
+    pub last: Option<Digest>,
+}
+
+/// How the pull of an image goes. Digests are those of the image, by which the node keeps its module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PulledImage {
+    /// It was here already, and nobody was to be asked.
+    Present(Digest),
+    /// The registry is being asked; another answer follows.
+    Fetching,
+    /// It is here, as the registry has it now.
+    Fetched {
+        /// The image's.
+        digest: Digest,
+        /// How long that took.
+        took_ms: u64,
+        /// The module's size.
+        size_bytes: u64,
+    },
+    /// The registry is out of reach, and what the container ran before is here.
+    Kept {
+        /// The image's.
+        digest: Digest,
+        /// Why the registry was of no use.
+        why: String,
+    },
+    /// It is not here and must not be fetched.
+    Absent,
+    /// It could not be fetched.
+    Failed(String),
 }
 
 /// Whether a module may be fetched.

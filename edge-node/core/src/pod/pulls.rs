@@ -3,7 +3,7 @@
 use dunlin_link::{ContainerId, Digest, pod::PullPolicy, reference::Reference};
 
 use super::{
-    Command, ContainerIndex, Fetch, Pod, Pulled, Severity, Stage,
+    Command, ContainerIndex, Fetch, ImagePull, Pod, Pulled, PulledImage, Severity, Stage,
     decide::SHOWN_MS,
     worker::{Create, Pull, Run},
 };
@@ -14,7 +14,7 @@ impl Pod {
     pub(super) fn pull(&mut self, index: ContainerIndex, now: Now) {
         self.worker_mut(index).run = Run::Pulling(Pull::Asked);
         let image = self.container(index).image.clone();
-        if image.reference.parse::<Reference>().is_err() {
+        let Ok(reference) = image.reference.parse::<Reference>() else {
             let message = format!(
                 "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format",
                 image.reference
@@ -22,13 +22,64 @@ impl Pod {
             self.push_event(now, index, (Severity::Warning, reasons::INSPECT_FAILED), message.clone());
             self.pull_failed(index, (reasons::INVALID_IMAGE_NAME, message), now);
             return;
-        }
+        };
         let Some(digest) = image.digest else {
-            self.pull_answered(index, Pulled::Failed(image.unresolved), now);
+            if reference.is_local() {
+                self.pull_answered(index, Pulled::Failed(image.unresolved), now);
+            } else {
+                let (last, policy) = (self.worker(index).digest, image.pull_policy);
+                let pull = ImagePull { reference: image.reference, policy, last };
+                self.commands.push_back(Command::PullImage { container: index, pull });
+            }
             return;
         };
         let fetch = if image.pull_policy == PullPolicy::Never { Fetch::Forbidden } else { Fetch::Allowed };
         self.commands.push_back(Command::Pull { container: index, digest, fetch });
+    }
+
+    /// Takes over how the pull of an image of another registry goes.
+    pub(super) fn image_answered(&mut self, index: ContainerIndex, answer: PulledImage, now: Now) {
+        if self.worker(index).run != Run::Pulling(Pull::Asked) || self.stage != Stage::Active {
+            return;
+        }
+        let (digest, outcome) = match answer {
+            PulledImage::Present(digest) => (Some(digest), Pulled::Present),
+            PulledImage::Fetching => (None, Pulled::Fetching),
+            PulledImage::Fetched { digest, took_ms, size_bytes } => {
+                (Some(digest), Pulled::Fetched { took_ms, size_bytes })
+            }
+            PulledImage::Kept { digest, why } => {
+                let image = &self.container(index).image.reference;
+                let message =
+                    format!("Failed to pull image \"{image}\": {why}; starting what this pod ran before");
+                self.push_event(now, index, (Severity::Warning, reasons::FAILED), message);
+                (Some(digest), Pulled::Present)
+            }
+            PulledImage::Absent => (None, Pulled::Absent),
+            PulledImage::Failed(why) => (None, Pulled::Failed(why)),
+        };
+        if digest.is_some() {
+            self.worker_mut(index).pulled = digest;
+        }
+        self.pull_answered(index, outcome, now);
+    }
+
+    /// What a run of the container is to load: as the coordinator said, else as it was pulled.
+    pub fn module(&self, index: ContainerIndex) -> Option<Digest> {
+        self.container(index).image.digest.or_else(|| self.worker(index).pulled)
+    }
+
+    /// The modules that the pod runs, or is about to.
+    pub fn modules(&self) -> impl Iterator<Item = Digest> {
+        self.indexes().flat_map(move |index| self.module(index).into_iter().chain(self.worker(index).digest))
+    }
+
+    /// What the pod calls a module.
+    pub fn references_of(&self, module: Digest) -> impl Iterator<Item = &str> {
+        let of = move |index: &ContainerIndex| {
+            self.module(*index) == Some(module) || self.worker(*index).digest == Some(module)
+        };
+        self.indexes().filter(of).map(move |index| self.container(index).image.reference.as_str())
     }
 
     /// Takes over the answer to a pull.

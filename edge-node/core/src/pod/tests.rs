@@ -3,6 +3,7 @@
 mod bench;
 mod failures;
 mod hooks;
+mod images;
 mod lifecycle;
 mod orders;
 mod probes;

@@ -20,6 +20,8 @@ pub(super) struct Worker {
     pub(super) last: Option<Terminated>,
     /// Digest of the latest run.
     pub(super) digest: Option<Digest>,
+    /// Digest of the image of another registry that was pulled last.
+    pub(super) pulled: Option<Digest>,
     /// Whether the sandbox has named the run since the agent started.
     pub(super) seen: bool,
     /// Whether the run is an earlier agent's, of which the sandbox has not told yet.

@@ -56,7 +56,7 @@ const UNSUPPORTED: &[&str] = &[
     "spec.securityContext.fsGroup|fsGroupChangePolicy|runAsGroup|runAsUser|seLinuxChangePolicy|seLinuxOptions|\
      supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
     "spec.securityContext.appArmorProfile|seccompProfile.type",
-    "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|imagePullSecrets|os|\
+    "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|os|\
      resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
     "spec.containers|initContainers[].volumeDevices|resizePolicy",
     "spec.containers|initContainers[].volumeMounts[].mountPropagation|recursiveReadOnly",

@@ -304,7 +304,7 @@ impl Node {
                 self.reports.remove(&uid);
                 self.logs.retain(|(pod, _), _| *pod != uid);
             }
-            Output::Fetch(_) => panic!("every module is here"),
+            Output::Fetch(_) | Output::Pull(_) => panic!("every module is here"),
             Output::StaticPods(pods) => self.stated = pods,
             Output::Unmount(pod) => self.unmounted.push(pod.name.clone()),
             Output::Project(projecting) => self.projected.push(projecting),

@@ -17,7 +17,7 @@ use crate::{
     check::{Check, CheckTicket, Outcome, What},
     clock::{Mono, Now},
     memory::PodMemory,
-    pod::{Command, ContainerIndex, Place, Pod, Pulled, Recording},
+    pod::{Command, ContainerIndex, ImagePull, Place, Pod, Pulled, Recording},
     sandbox::{Exit, ExitCause, Owner, State},
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Bench {
     pub(super) no_code: BTreeMap<String, String>,
     /// Answers to `Pull`; present by default.
     pub(super) pulls: BTreeMap<String, Pulled>,
+    /// Pulls from other registries that were asked for; answered by the test.
+    pub(super) images: Vec<ImagePull>,
     /// Looks that nobody has answered yet, oldest first.
     pub(super) checks: VecDeque<(ContainerIndex, CheckTicket, Check)>,
 }
@@ -69,6 +71,7 @@ impl Bench {
             no_code: Default::default(),
             config_errors: BTreeMap::new(),
             pulls: BTreeMap::new(),
+            images: Vec::new(),
             checks: VecDeque::new(),
         }
     }
@@ -102,6 +105,7 @@ impl Bench {
                 let outcome = self.pulls.get(&name).cloned().unwrap_or(Pulled::Present);
                 self.pod.handle_pull(container, outcome, now);
             }
+            Command::PullImage { pull, .. } => self.images.push(pull),
             Command::Create { container, id, attempt } => {
                 let name = self.pod.container(container).name.clone();
                 if let Some(message) = self.config_errors.get(&name) {

@@ -1,0 +1,220 @@
+//! Modules of images that nodes pull from other registries. They are pulled here, too, so that their code is made by the coordinator
+//! like that of all others.
+//!
+//! What an image is, is asked with the credentials of the pod that names it, and what was found counts for whoever shows the same. A
+//! node learns nothing of a module but by an image that one of its own pods names.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use dunlin_link::{
+    Digest,
+    assignment::{AssignedPod, Desired},
+    limits::MODULE_BYTES_MAX,
+    pod::ConfigKind,
+    reference::Reference,
+};
+use dunlin_registry::{Client, Keyring, PullError, manifest::Platform};
+use tokio::{
+    fs::File,
+    sync::{OnceCell, Semaphore},
+};
+use tracing::{debug, info};
+
+use crate::artifacts::{Artifacts, UploadError};
+
+/// Pulls for the sake of compiling.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    client: Client,
+    artifacts: Artifacts,
+    looks: Mutex<HashMap<Image, Looks>>,
+    pulls: Semaphore,
+}
+
+/// An image as some pod names it, and what that pod has to show for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Image {
+    reference: String,
+    /// The pod's Secrets, by what they hold.
+    secrets: Vec<Digest>,
+}
+
+/// What is known of one image.
+#[derive(Clone, Debug)]
+struct Looks {
+    /// The newest look, which may be under way.
+    newest: Arc<Look>,
+    /// What it was found to hold: tags move, and nodes are not all asked to look at the same time.
+    modules: BTreeSet<Digest>,
+}
+
+#[derive(Debug)]
+struct Look {
+    begun: Instant,
+    found: OnceCell<Result<Digest, String>>,
+}
+
+/// Why an image's module is not here.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error("the module cannot be kept: {0}")]
+    Keep(#[from] UploadError),
+    #[error("the module cannot be kept: {0}")]
+    Disk(#[from] std::io::Error),
+}
+
+/// The images of other registries that a node's pods name.
+pub(crate) fn images(desired: &Desired) -> BTreeSet<Image> {
+    desired.pods.values().flat_map(of_pod).collect()
+}
+
+fn of_pod(pod: &AssignedPod) -> impl Iterator<Item = Image> {
+    let assignment = &pod.assignment;
+    let secrets = assignment.config.iter().filter(|config| config.kind == ConfigKind::Secret);
+    let secrets: Vec<_> = secrets.filter_map(|secret| secret.digest).collect();
+    let containers = assignment.spec.init_containers.iter().chain(&assignment.spec.containers);
+    let foreign = containers.filter(|container| container.image.digest.is_none()).filter_map(|container| {
+        let reference: Reference = container.image.reference.parse().ok()?;
+        (!reference.is_local()).then(|| reference.to_string())
+    });
+    foreign.map(move |reference| Image { reference, secrets: secrets.clone() })
+}
+
+impl Foreign {
+    pub(super) fn new(client: Client, artifacts: Artifacts) -> Self {
+        Self { client, artifacts, looks: Mutex::default(), pulls: Semaphore::new(PULLS_MAX) }
+    }
+
+    /// The module of an image, fetched unless it is here; what was found lately is believed. `objects` holds what the image's Secrets
+    /// are.
+    pub(super) async fn module_of(&self, image: &Image, desired: &Desired) -> Result<Digest, String> {
+        self.look(image, desired, FRESH).await
+    }
+
+    /// Whether one of these images holds a module, or else why nothing is known of that. What nobody found so far is looked for now.
+    pub(super) async fn holds(
+        &self,
+        images: &BTreeSet<Image>,
+        desired: &Desired,
+        module: Digest,
+    ) -> Result<bool, String> {
+        let is_known =
+            |image: &Image| self.looks().get(image).is_some_and(|looks| looks.modules.contains(&module));
+        if images.iter().any(is_known) && self.artifacts.has_module(module) {
+            return Ok(true);
+        }
+        let mut failed = None;
+        for image in images {
+            match self.look(image, desired, AGAIN).await {
+                Ok(found) if found == module => return Ok(true),
+                Ok(_) => {}
+                Err(why) => failed = Some(why),
+            }
+        }
+        failed.map_or(Ok(false), Err)
+    }
+
+    /// A look that is younger than `age` and brought something, or that is under way, is everybody's.
+    async fn look(&self, image: &Image, desired: &Desired, age: Duration) -> Result<Digest, String> {
+        let look = self.newest(image, age);
+        let found = look.found.get_or_init(|| self.fetch(image, desired)).await.clone();
+        if let Ok(module) = found {
+            self.note(image, module);
+        }
+        found
+    }
+
+    fn newest(&self, image: &Image, age: Duration) -> Arc<Look> {
+        let mut looks = self.looks();
+        if looks.len() >= LOOKS_MAX && !looks.contains_key(image) {
+            looks.clear();
+        }
+        let new = || Arc::new(Look { begun: Instant::now(), found: OnceCell::new() });
+        let looks =
+            looks.entry(image.clone()).or_insert_with(|| Looks { newest: new(), modules: BTreeSet::new() });
+        let serves = match looks.newest.found.get() {
+            None => true,
+            Some(Ok(module)) => looks.newest.begun.elapsed() < age && self.artifacts.has_module(*module),
+            Some(Err(_)) => looks.newest.begun.elapsed() < FAILURE_LASTS,
+        };
+        if !serves {
+            looks.newest = new();
+        }
+        Arc::clone(&looks.newest)
+    }
+
+    fn note(&self, image: &Image, module: Digest) {
+        let mut looks = self.looks();
+        let Some(looks) = looks.get_mut(image) else { return };
+        if looks.modules.len() >= MODULES_MAX {
+            looks.modules.clear();
+        }
+        looks.modules.insert(module);
+    }
+
+    async fn fetch(&self, image: &Image, desired: &Desired) -> Result<Digest, String> {
+        let _permit = self.pulls.acquire().await.expect("never closed");
+        let fetched = self.attempt(image, &keyring(image, desired)).await;
+        fetched.map_err(|error| {
+            debug!(image = image.reference, %error, "an image cannot be pulled to compile it");
+            error.to_string()
+        })
+    }
+
+    async fn attempt(&self, image: &Image, keyring: &Keyring) -> Result<Digest, FetchError> {
+        let reference: Reference = image.reference.parse().expect("it was one before");
+        let platforms = ["wasi", "wasip2", "wasip1"].map(Platform::wasm);
+        let resolved = self.client.resolve(&reference, keyring, &platforms).await?;
+        if let Some(module) = resolved.module()?
+            && self.artifacts.has_module(module)
+        {
+            self.artifacts.touch_foreign(module);
+            return Ok(module);
+        }
+        let staging = tempfile::tempdir_in(self.artifacts.foreign_folder())?;
+        let file = staging.path().join("module");
+        let fetched = self.client.fetch_module(&resolved, &file, MODULE_BYTES_MAX).await?;
+        let module = self.artifacts.keep_foreign(File::open(&file).await?, fetched.digest).await?;
+        info!(image = image.reference, module = %module.digest, bytes = module.bytes, "pulled an image to compile it");
+        Ok(module.digest)
+    }
+
+    fn looks(&self) -> MutexGuard<'_, HashMap<Image, Looks>> {
+        // Each of its changes leaves it consistent.
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the pod has to show, as its node reads it.
+fn keyring(image: &Image, desired: &Desired) -> Keyring {
+    let mut keyring = Keyring::default();
+    for object in image.secrets.iter().filter_map(|secret| desired.objects.get(secret)) {
+        // Most Secrets hold something else; one that is malformed is told of by the node.
+        let _ = keyring.add_secret(object.data.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    }
+    keyring
+}
+
+/// Images that are pulled at a time.
+const PULLS_MAX: usize = 2;
+
+/// How long what a name meant is believed before a node has asked for anything.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The same when a node asks for what was not found: its look was another one.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// How long a registry that is out of reach is not asked again.
+const FAILURE_LASTS: Duration = Duration::from_secs(60);
+
+/// Images that are remembered; beyond it they are looked at again.
+const LOOKS_MAX: usize = 4096;
+
+/// Modules of one image that are remembered: those that its tag meant.
+const MODULES_MAX: usize = 64;

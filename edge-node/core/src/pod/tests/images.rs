@@ -1,0 +1,97 @@
+//! Images of other registries than the coordinator: pulled for each run, remembered, and started when nobody can be asked.
+
+use dunlin_link::{
+    Digest,
+    pod::{PodAssignment, PullPolicy},
+};
+
+use super::bench::Bench;
+use crate::{
+    pod::{
+        ContainerIndex, ImagePull, PulledImage,
+        fixture::{container, pod},
+    },
+    sandbox::ExitCause,
+};
+
+fn elsewhere(policy: PullPolicy) -> PodAssignment {
+    let mut assignment = pod(vec![container("c")]);
+    let image = &mut assignment.spec.containers[0].image;
+    image.reference = "ghcr.io/team/c:1".to_owned();
+    image.pull_policy = policy;
+    image.digest = None;
+    image.unresolved = "only the nodes pull from there".to_owned();
+    assignment
+}
+
+fn digest() -> Digest {
+    Digest::of(b"image")
+}
+
+impl Bench {
+    fn image(&mut self, answer: PulledImage) {
+        self.pod.handle_image(ContainerIndex(0), "ghcr.io/team/c:1", answer, self.now());
+        self.turn();
+    }
+
+    fn shown_digest(&self) -> Option<Digest> {
+        self.report.as_ref().unwrap().containers[0].image_digest
+    }
+}
+
+#[test]
+fn the_registry_is_asked_for_each_run_and_its_digest_is_shown() {
+    let mut bench = Bench::new(elsewhere(PullPolicy::Always));
+    let asked =
+        |last| ImagePull { reference: "ghcr.io/team/c:1".to_owned(), policy: PullPolicy::Always, last };
+    assert_eq!(std::mem::take(&mut bench.images), [asked(None)]);
+    bench.image(PulledImage::Fetching);
+    bench.image(PulledImage::Fetched { digest: digest(), took_ms: 1234, size_bytes: 7 });
+    bench.running("c");
+    assert_eq!(
+        bench.events(),
+        [
+            "Normal Pulling: Pulling image \"ghcr.io/team/c:1\"",
+            "Normal Pulled: Successfully pulled image \"ghcr.io/team/c:1\" in 1.234s (1.234s including waiting). Image size: 7 bytes.",
+            "Normal Created: Container created",
+            "Normal Started: Container started",
+        ]
+    );
+    assert_eq!((bench.shown_digest(), bench.status()), (Some(digest()), "Running c+Running/0".to_owned()));
+    assert_eq!(bench.pod.modules().collect::<Vec<_>>(), [digest(), digest()]);
+
+    // The next run asks again; nobody is there, and what ran before serves.
+    bench.exited("c", ExitCause::Code(1));
+    bench.pass(10_000);
+    assert_eq!(bench.images, [asked(Some(digest()))]);
+    bench.image(PulledImage::Kept { digest: digest(), why: "dial tcp".to_owned() });
+    bench.running("c");
+    assert!(bench.events().iter().any(|event| {
+        event.contains("dial tcp; starting what this pod ran before") && event.starts_with("Warning Failed")
+    }));
+
+    // Another agent knows what it runs, and what to start without a registry.
+    let mut after = Bench::unsynced(elsewhere(PullPolicy::Always), bench.memory.clone(), bench.now_ms + 1);
+    assert_eq!(after.pod.modules().collect::<Vec<_>>(), [digest()]);
+    after.pod.handle_sandbox_lost(after.now());
+    after.turn();
+    assert_eq!(after.images, [asked(Some(digest()))]);
+}
+
+#[test]
+fn failures_back_off_and_stale_answers_are_dropped() {
+    let mut bench = Bench::new(elsewhere(PullPolicy::IfNotPresent));
+    let other = PulledImage::Present(digest());
+    bench.pod.handle_image(ContainerIndex(0), "ghcr.io/team/c:2", other, bench.now());
+    bench.turn();
+    assert_eq!(bench.status(), "Pending c-ContainerCreating/0");
+    bench.image(PulledImage::Failed("ghcr.io/team/c:1: not found".to_owned()));
+    assert_eq!(bench.status(), "Pending c-ErrImagePull/0");
+    bench.pass(2_000);
+    assert_eq!(bench.status(), "Pending c-ImagePullBackOff/0");
+    bench.images.clear();
+    bench.pass(10_000);
+    assert_eq!(bench.images.len(), 1);
+    bench.image(PulledImage::Absent);
+    assert_eq!(bench.status(), "Pending c-ErrImageNeverPull/0");
+}

@@ -1,0 +1,80 @@
+//! Pulls of images from other registries than the coordinator.
+
+use std::collections::BTreeSet;
+
+use dunlin_edge_node_core::{node::PullOrder, pod::PulledImage};
+use dunlin_link::{Digest, pod::PullPolicy, reference::Reference};
+
+use super::Agent;
+use crate::images::PullEnded;
+
+impl Agent {
+    /// Answers with what is here, when the pod's policy allows that, or has the registry asked.
+    pub(super) fn pull_image(&mut self, order: PullOrder) {
+        let now = self.clock.now();
+        let image: Reference = match order.key.reference.parse() {
+            Ok(image) => image,
+            Err(error) => {
+                let why = format!("invalid reference format: {error}");
+                return self.core.handle_image(&order.key, PulledImage::Failed(why), now);
+            }
+        };
+        let here = self.images.of(&image).filter(|(_, module)| self.modules.has(module));
+        let answer = match (order.policy, here) {
+            (PullPolicy::IfNotPresent | PullPolicy::Never, Some((digest, module))) => {
+                self.modules.touch(&module, now.wall.0.unsigned_abs());
+                PulledImage::Present(digest)
+            }
+            (PullPolicy::Never, None) => PulledImage::Absent,
+            (PullPolicy::Always | PullPolicy::IfNotPresent, _) => PulledImage::Fetching,
+        };
+        let asks = answer == PulledImage::Fetching;
+        self.core.handle_image(&order.key, answer, now);
+        if asks {
+            self.pulls.spawn(self.images.pull(order, image, self.modules.files()));
+        }
+    }
+
+    pub(super) fn handle_pull_ended(&mut self, ended: PullEnded) {
+        let now = self.clock.now();
+        let used = now.wall.0.unsigned_abs();
+        let PullEnded { key, module, answer } = ended;
+        if let Some((module, bytes)) = module {
+            self.modules.insert(module, bytes, used);
+        }
+        if let PulledImage::Kept { digest, .. } = &answer {
+            self.modules.touch(&self.images.module_of(digest), used);
+        }
+        self.core.handle_image(&key, answer, now);
+    }
+
+    /// Removes modules that no pod names, but for what is worth keeping, and forgets images that are gone.
+    pub(super) fn sweep(&mut self, named: &BTreeSet<Digest>) {
+        self.modules.sweep(&self.modules_of(named));
+        self.images.retain(|module| self.modules.has(module));
+    }
+
+    /// The same with all of them, and with what came of others.
+    pub(super) fn reclaim(&mut self, named: &BTreeSet<Digest>) {
+        self.modules.reclaim(&self.modules_of(named));
+        self.images.retain(|module| self.modules.has(module));
+    }
+
+    /// The modules that are here with their sizes, by what pods call them; by any of their names where none does.
+    pub(super) fn modules_by_name(&self) -> Vec<(Digest, u64)> {
+        let named = self.core.named_modules();
+        let by_name = self.modules.sizes().flat_map(|(module, bytes)| {
+            let names = self.images.names_of(module);
+            let mut called: Vec<_> = names.iter().copied().filter(|name| named.contains(name)).collect();
+            if called.is_empty() {
+                called.extend(names.first());
+            }
+            called.into_iter().map(move |name| (name, bytes))
+        });
+        by_name.collect()
+    }
+
+    fn modules_of(&self, named: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        named.iter().map(|digest| self.images.module_of(digest)).collect()
+    }
+}
