@@ -4,6 +4,7 @@
 //! its own instance; several within a short time end the container, so that whoever restarts it sees that something is wrong.
 
 mod answer;
+mod inside;
 mod instance;
 mod limits;
 mod pool;

@@ -1,7 +1,7 @@
 //! One instance of a handler, from its first request to its end.
 //!
-//! Requests come to it through an inbox, one or several at a time, within its store's event loop. From outside, where a guest that
-//! computes cannot hold things up, its time is watched, and it is offered to the pool whenever it waits and has room.
+//! Requests come to it through an inbox, one or several at a time, see [`super::inside`]. Here, outside, where a guest that computes
+//! cannot hold things up, its time is watched, and it is offered to the pool whenever it waits and has room.
 
 use std::{
     future::poll_fn,
@@ -15,28 +15,23 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::FutureExt as _;
 use tokio::{
     sync::mpsc,
     time::{Instant, Sleep, sleep_until},
-};
-use wasmtime::{AsContextMut as _, component::Accessor};
-use wasmtime_wasi_http::{
-    WasiHttpView as _,
-    handler::{Prepared, Proxy},
 };
 
 use super::{
     Server,
     answer::{Asked, Life},
+    inside::Inside,
     limits::Limits,
     pool::Ready,
 };
 use crate::{
-    coredump,
+    outcome::{self, Cause},
     pooling::PooledHandler,
     schedule::{Panicked, Scheduled},
-    state::ComponentState,
 };
 
 /// Hands a request to an instance, or starts one for it.
@@ -45,12 +40,27 @@ pub(super) fn give(server: &Arc<Server>, asked: Asked) {
         let server = Arc::clone(server);
         let tasks = server.tasks.clone();
         tasks.spawn(async move {
-            let mut next = Some(asked);
+            let (mut next, mut was_alone) = (Some(asked), false);
             while let Some(asked) = next {
-                if AssertUnwindSafe(run(&server, asked)).catch_unwind().await.is_err() {
-                    tracing::warn!("the host failed while it answered a request");
-                }
-                next = server.pool.ended();
+                next = match AssertUnwindSafe(run(&server, asked)).catch_unwind().await {
+                    Ok(Ran::ToItsEnd) => server.pool.ended(),
+                    Ok(Ran::Refused(asked, error)) => match server.pool.wait_for_memory(*asked) {
+                        Ok(()) => None,
+                        // Others may have had their part of what was left.
+                        Err(asked) if !was_alone => {
+                            was_alone = true;
+                            Some(asked)
+                        }
+                        Err(_asked) => {
+                            server.trapped(&error);
+                            server.pool.ended()
+                        }
+                    },
+                    Err(_panic) => {
+                        tracing::warn!("the host failed while it answered a request");
+                        server.pool.ended()
+                    }
+                };
             }
         });
     }
@@ -67,13 +77,13 @@ pub(super) struct Load {
 }
 
 #[derive(Debug, Default)]
-struct LoadState {
+pub(super) struct LoadState {
     /// Requests that its handler has not returned from.
     lives: Vec<Arc<Life>>,
     /// Since when there are none.
     done_since: Option<Instant>,
     /// Whether nothing else goes on in it either, since `done_since`.
-    is_idle: bool,
+    pub(super) is_idle: bool,
 }
 
 impl Load {
@@ -97,7 +107,7 @@ impl Load {
         self.is_open(limits) && self.state().lives.len() < limits.concurrency
     }
 
-    fn begin(self: &Arc<Self>, life: &Arc<Life>) {
+    pub(super) fn begin(self: &Arc<Self>, life: &Arc<Life>) {
         // Only the instance that takes a request says so, and once.
         let _ = life.instance.set(Arc::clone(self));
         let mut state = self.state();
@@ -105,13 +115,13 @@ impl Load {
         (state.done_since, state.is_idle) = (None, false);
     }
 
-    fn finish(&self, life: &Arc<Life>) {
+    pub(super) fn finish(&self, life: &Arc<Life>) {
         let mut state = self.state();
         state.lives.retain(|other| !Arc::ptr_eq(other, life));
         state.done_since = state.lives.is_empty().then(Instant::now);
     }
 
-    fn state(&self) -> MutexGuard<'_, LoadState> {
+    pub(super) fn state(&self) -> MutexGuard<'_, LoadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -154,10 +164,17 @@ enum Look {
     Idle,
 }
 
+/// What became of an instance.
+enum Ran {
+    ToItsEnd,
+    /// There was no memory to make it, and the request that it was to be made for.
+    Refused(Box<Asked>, wasmtime::Error),
+}
+
 type Returned = Result<wasmtime::Result<()>, Panicked>;
 
 /// Runs an instance to its end.
-async fn run(server: &Arc<Server>, first: Asked) {
+async fn run(server: &Arc<Server>, first: Asked) -> Ran {
     let turn = server.run.turn();
     let slot = server.pooled.as_ref().and_then(PooledHandler::slot);
     let mut parts = server.run.parts();
@@ -166,7 +183,11 @@ async fn run(server: &Arc<Server>, first: Asked) {
     }
     let store = match parts.component_store(&turn, None) {
         Ok(store) => store,
-        Err(error) => return server.trapped(&error),
+        Err(error) if is_want_of_memory(server, &error) => return Ran::Refused(Box::new(first), error),
+        Err(error) => {
+            server.trapped(&error);
+            return Ran::ToItsEnd;
+        }
     };
     let load = Arc::new(Load::default());
     load.count_given();
@@ -174,39 +195,27 @@ async fn run(server: &Arc<Server>, first: Asked) {
     let life = Arc::clone(&first.life);
     load.begin(&life);
     inbox.try_send(first).unwrap_or_else(|_| unreachable!("the inbox is new"));
-    let handler = slot.as_ref().map_or_else(|| server.handler.clone(), |slot| Arc::clone(&slot.handler));
-    let (load_inside, dumps) = (Arc::clone(&load), server.run.guest.core_dumps.clone());
-    let call = Box::pin(async move {
-        // Dropped in the reverse order: what is in the slot goes first.
-        let _slot = slot;
-        let mut store = store;
-        let proxy = handler.instantiate_async(&mut store).await?;
-        let ran = store
-            .run_concurrent(async |accessor| answer_all(accessor, &proxy, requests, &load_inside).await)
-            .await;
-        let returned = ran.and_then(|returned| returned);
-        if let Err(error) = &returned {
-            coredump::keep(&mut store, error, dumps.as_deref());
-        }
-        returned
-    });
+    let not_begun = Arc::new(Mutex::new(None));
+    let inside = Inside {
+        handler: slot.as_ref().map_or_else(|| server.handler.clone(), |slot| Arc::clone(&slot.handler)),
+        slot,
+        store,
+        requests,
+        load: Arc::clone(&load),
+        dumps: server.run.guest.core_dumps.clone(),
+        not_begun: Arc::clone(&not_begun),
+    };
     let mut outside = Outside {
         server,
         inbox: load.is_open(&server.limits).then_some(inbox),
-        guest: server.run.schedule(turn, call),
+        guest: server.run.schedule(turn, Box::pin(inside.run())),
         timer: Box::pin(sleep_until(life.began + server.limits.answer + LATE_MARGIN)),
         load,
     };
     let is_single = outside.inbox.is_none();
     let left = async {
         match is_single {
-            // Until the answer begins an instance for one request ends with its client; after that it may finish what it does.
-            true => {
-                life.gone.cancelled().await;
-                if life.is_answered() {
-                    std::future::pending::<()>().await;
-                }
-            }
+            true => left(&life).await,
             false => std::future::pending().await,
         }
     };
@@ -217,11 +226,30 @@ async fn run(server: &Arc<Server>, first: Asked) {
         () = server.killed.cancelled() => None,
     };
     server.pool.withdraw(&outside.load);
+    let not_begun = not_begun.lock().unwrap_or_else(PoisonError::into_inner).take();
     match returned {
+        Some(Ok(Err(error))) if not_begun.is_some() && is_want_of_memory(server, &error) => {
+            if let Some(asked) = not_begun {
+                return Ran::Refused(Box::new(asked), error);
+            }
+        }
         Some(Ok(Err(error))) if outside.load.blame() => server.trapped(&error),
         Some(Err(_panicked)) => tracing::warn!("the host failed while it answered a request"),
         _ => {}
     }
+    Ran::ToItsEnd
+}
+
+/// Until the answer begins an instance for one request ends with its client; after that it may finish what it does.
+async fn left(life: &Life) {
+    life.gone.cancelled().await;
+    if life.is_answered() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn is_want_of_memory(server: &Server, error: &wasmtime::Error) -> bool {
+    outcome::of_trap(error, &server.run.memory) == Cause::OutOfMemory
 }
 
 /// An instance as its own task sees it.
@@ -316,58 +344,6 @@ enum Taken {
 
 fn is_empty(inbox: &mpsc::Sender<Asked>) -> bool {
     inbox.capacity() == inbox.max_capacity()
-}
-
-/// Within the event loop of an instance: answers what comes until no more does.
-async fn answer_all(
-    accessor: &Accessor<ComponentState>,
-    proxy: &Proxy,
-    mut requests: mpsc::Receiver<Asked>,
-    load: &Arc<Load>,
-) -> wasmtime::Result<()> {
-    let mut answering = FuturesUnordered::new();
-    let mut is_open = true;
-    loop {
-        let is_idle = load.state().is_idle;
-        tokio::select! {
-            biased;
-            Some(done) = answering.next() => done?,
-            asked = requests.recv(), if is_open => match asked {
-                Some(asked) => answering.push(answer(accessor, proxy, asked, load)),
-                None => is_open = false,
-            },
-            () = poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)), if answering.is_empty() && !is_idle => {
-                load.state().is_idle = true;
-            }
-            else => return Ok(()),
-        }
-    }
-}
-
-async fn answer(
-    accessor: &Accessor<ComponentState>,
-    proxy: &Proxy,
-    asked: Asked,
-    load: &Arc<Load>,
-) -> wasmtime::Result<()> {
-    let Asked { request, answer, life, place } = asked;
-    if life.instance.get().is_none() {
-        load.begin(&life);
-    }
-    let prepared = accessor.with(|mut store| {
-        Prepared::new(
-            store.as_context_mut(),
-            proxy,
-            request,
-            |state: &mut ComponentState| state.http(),
-            answer,
-        )
-    })?;
-    // Time is watched from outside, where it passes in any case.
-    prepared.run(accessor, std::future::pending()).await?;
-    load.finish(&life);
-    drop(place);
-    Ok(())
 }
 
 /// How long after its client an instance is given up.

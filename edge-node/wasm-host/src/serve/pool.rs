@@ -76,6 +76,20 @@ impl Pool {
         state.ready.len() < before
     }
 
+    /// Has a request wait for the end of another instance, because there was no memory for one of its own, which is not counted any more.
+    ///
+    /// # Errors
+    /// With the request, when there is no other.
+    pub(super) fn wait_for_memory(&self, asked: Asked) -> Result<(), Asked> {
+        let mut state = self.state();
+        if state.instances < 2 {
+            return Err(asked);
+        }
+        state.instances -= 1;
+        state.waiting.push_front(asked);
+        Ok(())
+    }
+
     /// Counts the end of an instance. What it answers is a request for which another is to be started, which is counted already.
     pub(super) fn ended(&self) -> Option<Asked> {
         let mut state = self.state();

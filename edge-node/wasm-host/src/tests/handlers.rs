@@ -125,3 +125,23 @@ async fn a_handler_needs_a_port_that_is_free() {
     let listen = vec![taken.local_addr().unwrap()];
     assert_eq!(start(&handler, Guest { listen, ..guest() }).end().await.cause, Cause::HostError);
 }
+
+#[tokio::test]
+async fn requests_wait_for_memory_that_others_have() {
+    // Room for two instances, and then for none at all.
+    let limited = |bytes| Guest { memory_bytes_max: Some(bytes), ..guest() };
+    let (running, address) = serve(&workload("http-hello"), limited(3 << 20)).await;
+    let asked: Vec<_> =
+        (0..48).map(|_| tokio::spawn(async move { ask(address, "GET", "/", "").await })).collect();
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    running.stop.request(Duration::ZERO);
+    running.end().await;
+    let (running, address) = serve(&workload("http-hello"), limited(1 << 20)).await;
+    for _ in 0..10 {
+        assert!(ask(address, "GET", "/", "").await.starts_with("HTTP/1.1 500 "));
+    }
+    assert_eq!(running.end().await.cause, Cause::OutOfMemory);
+}
