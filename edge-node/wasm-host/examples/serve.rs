@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p dunlin-wasm-host --example serve -- MODULE ADDRESS`
 
+#![expect(clippy::panic, reason = "a program for benches, which show what it says")]
+
 use std::{
     env, fs,
     net::SocketAddr,

@@ -45,13 +45,13 @@ pub(super) fn give(server: &Arc<Server>, asked: Asked) {
                 next = match AssertUnwindSafe(run(&server, asked)).catch_unwind().await {
                     Ok(Ran::ToItsEnd) => server.pool.ended(),
                     Ok(Ran::Refused(asked, error)) => match server.pool.wait_for_memory(*asked) {
-                        Ok(()) => None,
+                        None => None,
                         // Others may have had their part of what was left.
-                        Err(asked) if !was_alone => {
+                        Some(asked) if !was_alone => {
                             was_alone = true;
                             Some(asked)
                         }
-                        Err(_asked) => {
+                        Some(_asked) => {
                             server.trapped(&error);
                             server.pool.ended()
                         }

@@ -77,17 +77,15 @@ impl Pool {
     }
 
     /// Has a request wait for the end of another instance, because there was no memory for one of its own, which is not counted any more.
-    ///
-    /// # Errors
-    /// With the request, when there is no other.
-    pub(super) fn wait_for_memory(&self, asked: Asked) -> Result<(), Asked> {
+    /// It comes back when there is no other.
+    pub(super) fn wait_for_memory(&self, asked: Asked) -> Option<Asked> {
         let mut state = self.state();
         if state.instances < 2 {
-            return Err(asked);
+            return Some(asked);
         }
         state.instances -= 1;
         state.waiting.push_front(asked);
-        Ok(())
+        None
     }
 
     /// Counts the end of an instance. What it answers is a request for which another is to be started, which is counted already.

@@ -3,6 +3,8 @@
 //!
 //! The tests run one after the other, since they look at the whole process.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod body;
 mod process;
 mod startup;
