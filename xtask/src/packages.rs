@@ -108,6 +108,11 @@ const SYSTEM: &[(&str, &str)] = &[
     // A registry of somebody else's, and a tool that pushes to any.
     ("docker-registry", "/usr/bin/docker-registry"),
     ("skopeo", "/usr/bin/skopeo"),
+    // Two OCI runtimes, what containers of tests are made of, and a tool that makes images.
+    ("crun", "/usr/bin/crun"),
+    ("runc", "/usr/sbin/runc"),
+    ("busybox-static", "/bin/busybox"),
+    ("umoci", "/usr/bin/umoci"),
 ];
 
 /// Clients of Kubernetes, each of a version that was current when Kubernetes 1.36 was, and one of registries; tests find them by the

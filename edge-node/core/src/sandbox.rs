@@ -1,10 +1,11 @@
-//! Messages between the agent and a sandbox (the WASM runner now, the OCI shim later) over a unix socket.
+//! Messages between the agent and a sandbox (the WASM runner, or a pod's shim for Linux containers) over a unix socket.
 //!
 //! Each message is a frame: a little-endian `u32` length, at most [`MESSAGE_BYTES_MAX`], then its postcard encoding. The agent
 //! sends [`Request`]s; the sandbox sends [`Event`]s. The sandbox outlives the agent: a new agent connects, says `Hello`, and is
 //! told every container that exists, ended ones included, until it removes them. One agent at a time: a newer connection
 //! replaces the older.
 
+pub mod linux;
 pub mod stream;
 
 use std::{fmt, net::SocketAddr};
@@ -42,6 +43,8 @@ pub enum Request {
     },
     /// End all containers at once and exit.
     Shutdown,
+    /// Create and start a Linux container; only shims can. Otherwise as `Start`.
+    StartLinux(Box<linux::LinuxSpec>),
 }
 
 /// What a sandbox tells.

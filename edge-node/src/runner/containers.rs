@@ -167,6 +167,9 @@ impl Containers {
                 }
             }
             (Request::Remove { id }, Greeted::Yes) => table.remove(&id),
+            (Request::StartLinux(spec), Greeted::Yes) => {
+                tracing::error!(container = %spec.id, "a Linux container was sent to the runner of WASM; it is ignored");
+            }
         }
         Served::Connection
     }

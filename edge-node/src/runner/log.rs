@@ -1,10 +1,7 @@
-//! Container logs in the CRI format: `TIME stdout|stderr F|P TEXT`, a line each, in files that are rotated.
+//! Logs of the runner's containers.
 //!
 //! Guests push into a bounded buffer and wait when it is full; one thread writes what is pending to the files. A buffer costs
 //! nothing while it is empty.
-
-mod file;
-mod format;
 
 use std::{
     collections::VecDeque,
@@ -15,25 +12,11 @@ use std::{
     thread,
 };
 
+pub use dunlin_container_log::LogBounds;
+use dunlin_container_log::{Lines, LogFile};
 use dunlin_wasm_host::{Output, Stream};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
-
-use self::{file::LogFile, format::Lines};
-
-/// How much of a container's output is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogBounds {
-    /// A file is rotated before it grows beyond this.
-    pub file_bytes_max: u64,
-    /// Files kept per container, the current one included: `LOG`, `LOG.1`, and so on from new to old.
-    pub files_max: u32,
-}
-
-impl LogBounds {
-    /// Two files of 10 MiB: what Kubernetes keeps per file, fewer of them, for SD cards.
-    pub const DEFAULT: Self = Self { file_bytes_max: 10 << 20, files_max: 2 };
-}
 
 /// The writer of all logs of a table of containers.
 #[derive(Debug)]
@@ -147,7 +130,7 @@ impl Log {
         let mut rest = &bytes[..];
         for chunk in chunks {
             let (now, later) = rest.split_at(chunk.length);
-            sink.lines.add(chunk.at, chunk.stream, now, &mut text);
+            sink.lines.add(chunk.at, of_log(chunk.stream), now, &mut text);
             rest = later;
         }
         if finish.is_some() {
@@ -212,6 +195,13 @@ impl Sink {
             tracing::warn!(%error, log = %self.file.path().display(), "failed to write a log; output is lost");
         }
         self.failures += 1;
+    }
+}
+
+const fn of_log(stream: Stream) -> dunlin_container_log::Stream {
+    match stream {
+        Stream::Stdout => dunlin_container_log::Stream::Stdout,
+        Stream::Stderr => dunlin_container_log::Stream::Stderr,
     }
 }
 

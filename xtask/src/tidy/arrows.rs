@@ -66,6 +66,9 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("dunlin-wasm-host", &["dunlin-link"]),
+    ("dunlin-container-log", &[]),
+    // It speaks to agents, so it knows the messages, which are in the core.
+    ("dunlin-oci-shim", &["dunlin-link", "dunlin-edge-node-core", "dunlin-container-log"]),
     (
         "dunlin-edge-node",
         &[
@@ -75,6 +78,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dunlin-tunnel",
             "dunlin-compiler",
             "dunlin-wasm-host",
+            "dunlin-container-log",
+            "dunlin-oci-shim",
         ],
     ),
     ("dunlin", &["dunlin-api", "dunlin-link", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),
@@ -100,6 +105,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["dunlin-wasm-host"]),
     ("wasmtime-wasi", &["dunlin-wasm-host"]),
     ("wasmtime-wasi-http", &["dunlin-wasm-host"]),
+    ("oci-spec", &["dunlin-oci-shim"]),
     ("redb", &["dunlin-coordinator", "dunlin-edge-node"]),
     // The bench is a client of the API of its own, so that it measures no start of a program.
     ("quinn", &["dunlin", "dunlin-bench", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),

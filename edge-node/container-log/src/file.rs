@@ -8,11 +8,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::LogBounds;
+/// How much of a container's output is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// A file is rotated before it grows beyond this.
+    pub file_bytes_max: u64,
+    /// Files kept per container, the current one included: `LOG`, `LOG.1`, and so on from new to old.
+    pub files_max: u32,
+}
+
+impl LogBounds {
+    /// Two files of 10 MiB: what Kubernetes keeps per file, fewer of them, for SD cards.
+    pub const DEFAULT: Self = Self { file_bytes_max: 10 << 20, files_max: 2 };
+}
 
 /// The current file.
 #[derive(Debug)]
-pub(super) struct LogFile {
+pub struct LogFile {
     path: Box<Path>,
     bounds: LogBounds,
     file: File,
@@ -21,7 +33,10 @@ pub(super) struct LogFile {
 
 impl LogFile {
     /// Opens the file for appending; its folder is made if it is missing.
-    pub(super) fn open(path: &Path, bounds: LogBounds) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open(path: &Path, bounds: LogBounds) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -30,7 +45,10 @@ impl LogFile {
     }
 
     /// Appends whole lines; begins a new file first when they would not fit this one.
-    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the disk refuses; some of the lines may be written.
+    pub fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
@@ -42,7 +60,8 @@ impl LogFile {
         Ok(())
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

@@ -2,19 +2,27 @@
 
 use std::io::Write as _;
 
-use dunlin_wasm_host::Stream;
 use jiff::Timestamp;
+
+/// Which of its two streams a container wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
 
 /// The unfinished line of each stream.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub struct Lines {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
 impl Lines {
     /// Appends to `out` the lines that `bytes` complete. A line that grows too long goes out in parts tagged `P`.
-    pub(super) fn add(&mut self, at: Timestamp, stream: Stream, mut bytes: &[u8], out: &mut Vec<u8>) {
+    pub fn add(&mut self, at: Timestamp, stream: Stream, mut bytes: &[u8], out: &mut Vec<u8>) {
         let line = self.line(stream);
         while !bytes.is_empty() {
             let end = bytes.iter().position(|byte| *byte == b'\n');
@@ -35,7 +43,7 @@ impl Lines {
     }
 
     /// The end of both streams ends their lines.
-    pub(super) fn end(&mut self, at: Timestamp, out: &mut Vec<u8>) {
+    pub fn end(&mut self, at: Timestamp, out: &mut Vec<u8>) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let line = self.line(stream);
             if !line.is_empty() {

@@ -1,0 +1,232 @@
+//! The cgroups of a pod, of version 1 and 2: what they say of a container, and their end.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The hierarchies of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cgroups {
+    hierarchies: Vec<Hierarchy>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    root: PathBuf,
+    version: Version,
+    /// Of version 1: what it controls.
+    controllers: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// What a container uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) cpu_us: u64,
+    pub(crate) memory_bytes: u64,
+}
+
+impl Cgroups {
+    /// As they are mounted.
+    pub(crate) fn of_this_machine() -> Self {
+        Self::parse(&fs::read_to_string("/proc/self/mounts").unwrap_or_default())
+    }
+
+    fn parse(mounts: &str) -> Self {
+        let hierarchies = mounts.lines().filter_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (root, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+            let version = match kind {
+                "cgroup" => Version::One,
+                "cgroup2" => Version::Two,
+                _ => return None,
+            };
+            let controllers = options.split(',').map(str::to_owned).collect();
+            Some(Hierarchy { root: PathBuf::from(root), version, controllers })
+        });
+        Self { hierarchies: hierarchies.collect() }
+    }
+
+    /// Whether something in the cgroup was killed because memory was short.
+    pub(crate) fn has_been_short_of_memory(&self, cgroup: &str) -> bool {
+        let counted = self.read(cgroup, "memory", "memory.oom_control", "memory.events");
+        counted.is_some_and(|text| field(&text, "oom_kill") > 0)
+    }
+
+    /// What is used now; `None` where nothing counts.
+    pub(crate) fn usage(&self, cgroup: &str) -> Option<Usage> {
+        let cpu_us = match self.read_versioned(cgroup, "cpuacct", "cpuacct.usage", "cpu.stat")? {
+            (Version::One, text) => text.trim().parse::<u64>().ok()? / 1000,
+            (Version::Two, text) => field(&text, "usage_usec"),
+        };
+        let memory = self.read(cgroup, "memory", "memory.usage_in_bytes", "memory.current")?;
+        let stat = self.read(cgroup, "memory", "memory.stat", "memory.stat").unwrap_or_default();
+        // What could be had back at once is not used, as Kubernetes counts it.
+        let inactive = field(&stat, "total_inactive_file").max(field(&stat, "inactive_file"));
+        Some(Usage { cpu_us, memory_bytes: memory.trim().parse::<u64>().ok()?.saturating_sub(inactive) })
+    }
+
+    /// All processes in the cgroup and those below it.
+    pub(crate) fn processes(&self, cgroup: &str) -> Vec<rustix::process::Pid> {
+        let mut found = Vec::new();
+        for dir in self.dirs(cgroup) {
+            let children = fs::read_dir(&dir).into_iter().flatten().flatten();
+            let below = children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            for dir in std::iter::once(dir.clone()).chain(below.map(|entry| entry.path())) {
+                let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+                found.extend(
+                    text.lines().filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?)),
+                );
+            }
+        }
+        found.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+        found.dedup();
+        found
+    }
+
+    /// Takes a container's cgroup away where nobody is in it; the pod's stays.
+    pub(crate) fn remove_leaf(&self, cgroup: &str) {
+        // Runtimes do it themselves unless they were killed.
+        self.dirs(cgroup).for_each(|dir| drop(fs::remove_dir(dir)));
+    }
+
+    /// Takes the cgroup away where nobody is in it, with those below and the empty ones above.
+    pub(crate) fn remove(&self, cgroup: &str) {
+        for hierarchy in &self.hierarchies {
+            let dir = hierarchy.dir(cgroup);
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    // What is still in use stays, as below.
+                    let _ = fs::remove_dir(entry.path());
+                }
+            }
+            let mut dir = dir.as_path();
+            while dir != hierarchy.root && fs::remove_dir(dir).is_ok() {
+                let Some(parent) = dir.parent() else { break };
+                dir = parent;
+            }
+        }
+    }
+
+    /// Whether the cgroup is anywhere.
+    #[cfg(test)]
+    fn exists(&self, cgroup: &str) -> bool {
+        self.dirs(cgroup).any(|dir| dir.exists())
+    }
+
+    fn dirs<'a>(&'a self, cgroup: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+        self.hierarchies.iter().map(move |hierarchy| hierarchy.dir(cgroup))
+    }
+
+    fn read(&self, cgroup: &str, controller: &str, one: &str, two: &str) -> Option<String> {
+        self.read_versioned(cgroup, controller, one, two).map(|(_, text)| text)
+    }
+
+    /// The file of the controller in version 1, or the one that version 2 has instead.
+    fn read_versioned(
+        &self,
+        cgroup: &str,
+        controller: &str,
+        one: &str,
+        two: &str,
+    ) -> Option<(Version, String)> {
+        self.hierarchies.iter().find_map(|hierarchy| {
+            let file = match hierarchy.version {
+                Version::One if !hierarchy.controllers.iter().any(|known| known == controller) => {
+                    return None;
+                }
+                Version::One => one,
+                Version::Two => two,
+            };
+            let text = fs::read_to_string(hierarchy.dir(cgroup).join(file)).ok()?;
+            Some((hierarchy.version, text))
+        })
+    }
+}
+
+impl Hierarchy {
+    fn dir(&self, cgroup: &str) -> PathBuf {
+        self.root.join(Path::new(cgroup).strip_prefix("/").unwrap_or_else(|_| Path::new(cgroup)))
+    }
+}
+
+/// The number behind a name in a file of such lines; 0 where it is not.
+fn field(text: &str, name: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine's hierarchies, made of folders.
+    fn machine(root: &Path, mounts: &[(&str, &str, &str)]) -> Cgroups {
+        let line = |(name, kind, options): &(&str, &str, &str)| {
+            format!("x {} {kind} {options} 0 0\n", root.join(name).display())
+        };
+        Cgroups::parse(&mounts.iter().map(line).collect::<String>())
+    }
+
+    fn write(root: &Path, file: &str, text: &str) {
+        let file = root.join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
+    #[test]
+    fn version_1_has_a_hierarchy_for_each_controller() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let mounts = [
+            ("memory", "cgroup", "rw,memory"),
+            ("cpu", "cgroup", "rw,cpu,cpuacct"),
+            ("unified", "cgroup2", "rw"),
+            ("tmp", "tmpfs", "rw"),
+        ];
+        let cgroups = machine(root, &mounts);
+        write(root, "memory/d/p/c/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
+        write(root, "memory/d/p/c/memory.usage_in_bytes", "5000\n");
+        write(root, "memory/d/p/c/memory.stat", "inactive_file 10\ntotal_inactive_file 1000\n");
+        write(root, "cpu/d/p/c/cpuacct.usage", "7000\n");
+        assert!(cgroups.has_been_short_of_memory("/d/p/c") && !cgroups.has_been_short_of_memory("/d/p/o"));
+        assert_eq!(cgroups.usage("/d/p/c"), Some(Usage { cpu_us: 7, memory_bytes: 4000 }));
+        assert_eq!(cgroups.usage("/d/p/o"), None);
+    }
+
+    #[test]
+    fn version_2_has_one_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let cgroups = machine(root, &[("", "cgroup2", "rw,nosuid")]);
+        write(root, "d/p/c/memory.events", "low 0\noom 1\noom_kill 0\noom_group_kill 0\n");
+        write(root, "d/p/c/cpu.stat", "usage_usec 12\nuser_usec 3\n");
+        write(root, "d/p/c/memory.current", "900\n");
+        assert!(!cgroups.has_been_short_of_memory("/d/p/c"));
+        assert_eq!(cgroups.usage("/d/p/c"), Some(Usage { cpu_us: 12, memory_bytes: 900 }));
+        write(root, "d/p/c/cgroup.procs", "12\n34\n");
+        write(root, "d/p/cgroup.procs", "12\n");
+        let raw: Vec<_> = cgroups.processes("/d/p").iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+        assert_eq!(raw, [12, 34]);
+    }
+
+    #[test]
+    fn what_is_empty_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let cgroups = machine(root, &[("a", "cgroup", "rw,cpu"), ("b", "cgroup", "rw,memory")]);
+        for dir in ["a/d/p/c", "a/d/other", "b/d/p"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        cgroups.remove("/d/p");
+        assert!(!cgroups.exists("/d/p") && root.join("a/d/other").exists());
+        assert!(!root.join("b/d").exists() && root.join("b").exists());
+        cgroups.remove("/d/p");
+    }
+}

@@ -1,0 +1,101 @@
+//! What is left of a pod when its shim did not end by itself, and the end of a pod.
+//!
+//! Mounts need no cleaning: they are in the shim's own mount namespace and go with the last process in it.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use dunlin_link::ContainerId;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Signal, WaitId, WaitIdOptions, kill_process, waitid},
+    time::Timespec,
+};
+
+use crate::{
+    cgroup::Cgroups,
+    container::Held,
+    rootfs,
+    runtime::{Operation, Runtime},
+    say,
+    shim::CONTAINERS,
+    sys,
+};
+
+/// Ends what an earlier shim's containers still do, and takes away what it knew of them.
+pub(crate) fn leftovers(dir: &Path, runtime: &Runtime, cgroups: &Cgroups) {
+    let Ok(cgroup) = fs::read_to_string(dir.join(CGROUP)) else { return };
+    processes(cgroups, &cgroup);
+    for entry in fs::read_dir(&runtime.root).into_iter().flatten().flatten() {
+        let id = ContainerId::new(entry.file_name().to_string_lossy().into_owned());
+        let mut command = runtime.command(&id, Operation::Delete, Path::new("/dev/null"));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        match child.and_then(|child| Held::new(rustix::process::Pid::from_child(&child))) {
+            Ok(held) => wait_for(&held),
+            Err(error) => say(&format!("failed to have the runtime delete {id}: {error}")),
+        }
+    }
+    cgroups.remove(&cgroup);
+    folder(dir);
+}
+
+/// Takes away what a pod has in its folder, but for the sockets.
+pub(crate) fn folder(dir: &Path) {
+    for name in [CONTAINERS, "runtime", "shm"] {
+        if let Err(error) = rootfs::remove(&dir.join(name)) {
+            say(&format!("failed to remove {}: {error}", dir.join(name).display()));
+        }
+    }
+    for name in [CGROUP, "hosts", "hostname", "resolv.conf"] {
+        // Not all need be there.
+        let _ = fs::remove_file(dir.join(name));
+    }
+}
+
+/// Kills all processes of a cgroup, those below it included, and waits until they are gone.
+pub(crate) fn processes(cgroups: &Cgroups, cgroup: &str) {
+    let until = Instant::now() + KILL_MAX;
+    loop {
+        let processes = cgroups.processes(cgroup);
+        if processes.is_empty() {
+            return;
+        }
+        if Instant::now() > until {
+            return say(&format!("{} processes of {cgroup} do not end", processes.len()));
+        }
+        for pid in processes {
+            // Some are children of this one by now, and nobody else waits for them.
+            if let Ok(held) = Held::new(pid) {
+                let _ = kill_process(pid, Signal::KILL);
+                wait_for(&held);
+            }
+        }
+    }
+}
+
+/// Waits for the end of a process, and takes it where it is a child; not for ever.
+pub(crate) fn wait_for(held: &Held) {
+    let limit = Timespec { tv_sec: KILL_MAX.as_secs().cast_signed(), tv_nsec: 0 };
+    let mut fds = [PollFd::new(&held.fd, PollFlags::IN)];
+    let _ = poll(&mut fds, Some(&limit));
+    // One that is no child has been taken by somebody else.
+    let _ = waitid(WaitId::Pid(held.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+}
+
+/// Memory that the containers of a pod share.
+pub(crate) fn mount_shared_memory(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    sys::mount(Path::new("shm"), dir, c"tmpfs", flags, c"mode=1777,size=65536k")
+}
+
+/// Name of the file that says which cgroup is the pod's.
+pub(crate) const CGROUP: &str = "cgroup";
+
+/// How long a process may take to die: one that waits for a disk does when the disk answers.
+const KILL_MAX: Duration = Duration::from_secs(10);

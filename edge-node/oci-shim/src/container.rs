@@ -1,0 +1,236 @@
+//! What a shim holds of one container: its folder, its first process, its output.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::OpenOptionsExt as _, net::UnixListener},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use dunlin_container_log::LogBounds;
+use dunlin_edge_node_core::sandbox::linux::{LinuxMount, LinuxSpec, Seccomp, Stdio as Streams};
+use dunlin_link::ContainerId;
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process};
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use crate::{
+    input::Input,
+    output::{Output, set_nonblocking},
+    rootfs,
+    runtime::{Operation, Runtime, read_pid},
+    spec::{self, Available, Place},
+    user,
+};
+
+/// One container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    /// Its own folder; everything in it goes with it.
+    pub(crate) dir: PathBuf,
+    pub(crate) cgroup: String,
+    /// Its process as it was configured, for others like it.
+    pub(crate) process: Process,
+    pub(crate) output: Output,
+    /// Where its input is written to.
+    pub(crate) input: Input,
+    /// Where its terminal is handed over.
+    pub(crate) console: Option<UnixListener>,
+    /// Its first process.
+    pub(crate) init: Option<Held>,
+    last_words: Option<PathBuf>,
+}
+
+/// A child that is waited for by descriptor.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) pid: Pid,
+    pub(crate) fd: OwnedFd,
+}
+
+/// What containers of a pod are made with.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) bounds: LogBounds,
+    /// The folder that holds those of containers.
+    pub(crate) containers: &'a Path,
+    /// The folder with the pod's own files.
+    pub(crate) shared: &'a Path,
+    pub(crate) namespaces: Vec<(LinuxNamespaceType, PathBuf)>,
+    pub(crate) available: Available,
+}
+
+impl Held {
+    /// Holds a child of this process that has not been waited for.
+    pub(crate) fn new(pid: Pid) -> io::Result<Self> {
+        Ok(Self { pid, fd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+}
+
+impl Container {
+    /// Makes the folder and all that is in it, and has the runtime begin.
+    ///
+    /// # Errors
+    /// In words for the container's status.
+    pub(crate) fn create(spec: &LinuxSpec, around: &Surroundings<'_>) -> Result<(Self, Child), String> {
+        let dir = around.containers.join(spec.id.as_str());
+        let made = Self::assemble(spec, around, &dir);
+        made.inspect_err(|_| {
+            // What cannot be removed now goes with the pod's folder.
+            let _ = rootfs::remove(&dir);
+        })
+    }
+
+    fn assemble(spec: &LinuxSpec, around: &Surroundings<'_>, dir: &Path) -> Result<(Self, Child), String> {
+        let failed = |what: &'static str| move |error: io::Error| format!("failed to {what}: {error}");
+        fs::create_dir_all(dir).map_err(failed("make the container's folder"))?;
+        let layers: Vec<PathBuf> = spec.layers.iter().map(PathBuf::from).collect();
+        let rootfs = rootfs::mount(&layers, dir).map_err(failed("mount the image"))?;
+        let user = user::find(&spec.user, &rootfs).map_err(|error| error.to_string())?;
+        let sources = sources(spec, dir)?;
+        let seccomp = localhost_profile(&spec.security.seccomp)?;
+        let place = Place {
+            rootfs: &rootfs,
+            shared: around.shared,
+            namespaces: around.namespaces.clone(),
+            user,
+            sources: &sources,
+            available: around.available,
+            devices: Vec::new(),
+            seccomp,
+        };
+        let config = spec::build(spec, &place);
+        let text = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
+        fs::write(dir.join("config.json"), text).map_err(failed("write the bundle"))?;
+        let mut container = Self {
+            id: spec.id.clone(),
+            dir: dir.to_owned(),
+            cgroup: format!("{}/{}", spec.pod.cgroup, spec.id),
+            process: config.process().clone().unwrap_or_default(),
+            output: Output::open(Path::new(&spec.log), around.bounds).map_err(failed("open the log"))?,
+            input: Input::default(),
+            console: None,
+            init: None,
+            last_words: spec.termination_message.as_ref().map(PathBuf::from),
+        };
+        let child = container.spawn_create(spec.stdio, around.runtime);
+        Ok((container, child.map_err(failed("start the runtime"))?))
+    }
+
+    fn spawn_create(&mut self, streams: Streams, runtime: &Runtime) -> io::Result<Child> {
+        let (console, pid_file) = (self.dir.join("tty"), self.pid_file());
+        let is_terminal = streams == Streams::Terminal;
+        if is_terminal {
+            let listener = UnixListener::bind(&console)?;
+            listener.set_nonblocking(true)?;
+            self.console = Some(listener);
+            self.input = Input::of_terminal();
+        }
+        let console = is_terminal.then_some(console.as_path());
+        let operation = Operation::Create { bundle: &self.dir, pid_file: &pid_file, console };
+        let mut command = runtime.command(&self.id, operation, &self.runtime_log());
+        command.current_dir(&self.dir).stdin(Stdio::null());
+        if is_terminal {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        } else {
+            let ends = self.output.add_pipes()?;
+            command.stdout(ends.stdout).stderr(ends.stderr);
+        }
+        if streams == Streams::Input {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            set_nonblocking(&write)?;
+            command.stdin(read);
+            self.input = Input::of_pipe(write.into());
+        }
+        command.spawn()
+    }
+
+    /// The runtime has put it together: its first process is a child of this one.
+    pub(crate) fn hold_init(&mut self) -> io::Result<()> {
+        self.init = Some(Held::new(read_pid(&self.pid_file())?)?);
+        Ok(())
+    }
+
+    /// A command of the runtime for this container, whose own output goes nowhere.
+    pub(crate) fn command(&self, runtime: &Runtime, operation: Operation<'_>) -> Command {
+        let mut command = runtime.command(&self.id, operation, &self.runtime_log());
+        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Where the runtime says why it fails. It appends.
+    pub(crate) fn runtime_log(&self) -> PathBuf {
+        self.dir.join("runtime.log")
+    }
+
+    /// What it left in its file for last words: its beginning, as text. Nothing but a file is looked at.
+    pub(crate) fn last_words(&self) -> String {
+        let Some(path) = &self.last_words else { return String::new() };
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let file = opened.ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
+        let mut bytes = Vec::new();
+        // What cannot be read is not there; the end itself counts.
+        let read = file.map(|file| file.take(LAST_WORDS_BYTES_MAX).read_to_end(&mut bytes));
+        if !matches!(read, Some(Ok(_))) {
+            return String::new();
+        }
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        text.truncate(text.floor_char_boundary(bytes.len()));
+        text
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.dir.join("pid")
+    }
+}
+
+/// Puts what a container sees of the machine where the runtime finds it. A part of a folder is mounted by its descriptor: it is what
+/// was found, whatever a container puts into its place meanwhile.
+fn sources(spec: &LinuxSpec, dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let source = |(number, mount): (usize, &LinuxMount)| {
+        let whole = PathBuf::from(&mount.source);
+        if mount.inside.is_empty() {
+            fs::metadata(&whole)?;
+            return Ok(whole);
+        }
+        let found = open_beneath(&whole, &mount.inside)?;
+        rootfs::mount_part(&found, dir, number)
+    };
+    let sources = spec.mounts.iter().enumerate().map(|(number, mount)| {
+        let source: io::Result<PathBuf> = source((number, mount));
+        source.map_err(|error| format!("failed to open the volume at `{}`: {error}", mount.path))
+    });
+    sources.collect()
+}
+
+/// A part of a folder, by no link.
+fn open_beneath(whole: &Path, inside: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = openat(CWD, whole, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    Ok(openat2(&root, inside, flags | OFlags::NOFOLLOW, Mode::empty(), resolve)?)
+}
+
+fn localhost_profile(seccomp: &Seccomp) -> Result<Option<LinuxSeccomp>, String> {
+    let Seccomp::Localhost(path) = seccomp else { return Ok(None) };
+    let failed = |why: String| format!("failed to read the seccomp profile `{path}`: {why}");
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    file.take(PROFILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| failed(error.to_string()))?;
+    spec::parse_profile(&text).map(Some).map_err(|error| failed(error.to_string()))
+}
+
+/// As much of last words as Kubernetes shows.
+const LAST_WORDS_BYTES_MAX: u64 = 4096;
+/// Largest profile of system calls; the usual ones have 20 KB.
+const PROFILE_BYTES_MAX: u64 = 1 << 20;

@@ -1,0 +1,129 @@
+//! A container's file system: the layers of its image, and one above them for what it changes.
+
+use std::{
+    ffi::{CString, OsString},
+    fmt::Write as _,
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::ffi::OsStringExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
+
+use crate::sys;
+
+/// Mounts the layers, the lowest first, and a new empty one of `dir` over them; returns where.
+pub(crate) fn mount(layers: &[PathBuf], dir: &Path) -> io::Result<PathBuf> {
+    let (rootfs, upper, work) = (dir.join("rootfs"), dir.join("upper"), dir.join("work"));
+    for folder in [&rootfs, &upper, &work] {
+        fs::create_dir(folder)?;
+    }
+    let empty = dir.join("empty");
+    let mut lower = layers.to_vec();
+    if lower.is_empty() {
+        fs::create_dir(&empty)?;
+        lower.push(empty);
+    }
+    if lower.len() > LAYERS_MAX {
+        return Err(io::Error::other(format!("the image has more than {LAYERS_MAX} layers")));
+    }
+    // By their descriptors: the kernel takes one page of options, and splits paths at characters that they may hold.
+    let open =
+        |path: &PathBuf| openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let lower: Vec<OwnedFd> = lower.iter().rev().map(open).collect::<Result<_, _>>()?;
+    let (upper, work) = (open(&upper)?, open(&work)?);
+    let mut options = String::from("lowerdir=");
+    for (number, layer) in lower.iter().enumerate() {
+        let separator = if number == 0 { "" } else { ":" };
+        write!(options, "{separator}{FDS}{}", layer.as_raw_fd()).map_err(io::Error::other)?;
+    }
+    write!(options, ",upperdir={FDS}{},workdir={FDS}{}", upper.as_raw_fd(), work.as_raw_fd())
+        .map_err(io::Error::other)?;
+    let options = CString::new(options).map_err(io::Error::other)?;
+    sys::mount(Path::new("overlay"), &rootfs, c"overlay", 0, &options)?;
+    Ok(rootfs)
+}
+
+/// Mounts a part of a volume in a container's folder; returns where.
+pub(crate) fn mount_part(part: &OwnedFd, dir: &Path, number: usize) -> io::Result<PathBuf> {
+    let parts = dir.join("parts");
+    fs::create_dir_all(&parts)?;
+    let target = parts.join(number.to_string());
+    let is_folder = FileType::from_raw_mode(rustix::fs::fstat(part)?.st_mode).is_dir();
+    if is_folder {
+        fs::create_dir(&target)?;
+    } else {
+        File::create_new(&target)?;
+    }
+    let source = PathBuf::from(format!("{FDS}{}", part.as_raw_fd()));
+    sys::mount(&source, &target, c"", libc::MS_BIND | libc::MS_REC, c"")?;
+    Ok(target)
+}
+
+/// Takes a container's folder away, with all that it changed.
+pub(crate) fn remove(dir: &Path) -> io::Result<()> {
+    for mount in mounts_below(dir)? {
+        sys::unmount(&mount)?;
+    }
+    // Volumes are mounted there: nothing is removed while one of them could be.
+    if !mounts_below(dir)?.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "something is mounted there still"));
+    }
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What is mounted below a folder, as this process sees it; the latest first.
+fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    let mut mounts: Vec<PathBuf> = mounts.filter(|mount| mount.starts_with(dir)).collect();
+    mounts.reverse();
+    Ok(mounts)
+}
+
+/// The kernel writes some characters as three octal digits.
+fn unescape(text: &str) -> PathBuf {
+    let (bytes, mut out) = (text.as_bytes(), Vec::with_capacity(text.len()));
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 4;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(out))
+}
+
+/// Where a process's open files have names.
+const FDS: &str = "/proc/self/fd/";
+
+/// Layers of one image: what fits into a page of options, beyond what registries and tools make.
+const LAYERS_MAX: usize = 160;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_way_to_write_paths_is_read() {
+        let check = |text: &str, expected: &str| assert_eq!(unescape(text), Path::new(expected));
+        check("/plain", "/plain");
+        check(r"/with\040space\011and\134more", "/with space\tand\\more");
+        check(r"/short\04", r"/short\04");
+    }
+}

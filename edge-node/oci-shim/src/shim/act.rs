@@ -1,0 +1,228 @@
+//! What the machine has done, and what comes of it.
+
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    path::PathBuf,
+    process::Child,
+    time::Instant,
+};
+
+use dunlin_container_log::Stream;
+use dunlin_edge_node_core::sandbox::linux::{LinuxPod, LinuxSpec, Share};
+use dunlin_link::ContainerId;
+use rustix::process::{Signal, kill_process};
+
+use super::{
+    Pod, Shim,
+    operation::{Command, Running, reap},
+    wait::What,
+};
+use crate::{
+    clean,
+    console::receive_terminal,
+    container::{Container, Surroundings},
+    machine::{Action, Ended},
+    namespaces::Namespaces,
+    rootfs,
+    runtime::Operation,
+    say,
+};
+
+impl Shim {
+    /// Does what is to be done.
+    pub(super) fn act(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Create(spec) => {
+                    if let Err(why) = self.create(&spec) {
+                        let now = self.now();
+                        self.machine.handle_created(&spec.id, Err(why), now);
+                    }
+                }
+                Action::Start(id) => {
+                    if let Err(error) = self.begin(&id, Operation::Start, Command::Start(id.clone())) {
+                        let (why, now) = (format!("failed to start the runtime: {error}"), self.now());
+                        self.machine.handle_started(&id, Err(why), now);
+                    }
+                }
+                Action::Signal { id, signal } => self.signal(&id, signal),
+                Action::Clean(id) => {
+                    if let Err(error) = self.begin(&id, Operation::Delete, Command::Delete(id.clone())) {
+                        if error.kind() != io::ErrorKind::NotFound {
+                            say(&format!("failed to have the runtime delete {id}: {error}"));
+                        }
+                        self.clean(&id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Something happened.
+    pub(super) fn handle(&mut self, what: &What) {
+        match what {
+            What::Knock => self.accept(),
+            What::Agent => self.serve_agent(),
+            What::Operation(number) => self.end_operation(*number),
+            What::Init(id) => self.end_init(id),
+            What::Output(id) => {
+                let chunks = self.containers.get_mut(id).map(|container| container.output.read());
+                self.pass_on(id, chunks.unwrap_or_default());
+            }
+            What::Input(id) => {
+                if let Some(container) = self.containers.get_mut(id) {
+                    container.input.write();
+                }
+            }
+            What::Caller => self.accept_caller(),
+            What::Stream(number) => self.serve_stream(*number),
+            What::Abandoned => self.abandoned.retain(|held| reap(held).is_none()),
+            What::Console(id) => self.take_terminal(id),
+        }
+    }
+
+    pub(super) fn give_up_slow_operations(&mut self) {
+        let now = Instant::now();
+        self.operations.iter_mut().for_each(|running| running.give_up(now));
+    }
+
+    fn create(&mut self, spec: &LinuxSpec) -> Result<(), String> {
+        if self.pod.is_none() {
+            let pod = self.make_pod(&spec.pod);
+            self.pod = Some(pod.map_err(|error| format!("failed to make the pod's namespaces: {error}"))?);
+        }
+        let containers = self.containers_dir();
+        let around = Surroundings {
+            runtime: &self.runtime,
+            bounds: self.args.log_bounds,
+            containers: &containers,
+            shared: &self.args.dir,
+            namespaces: self.pod.as_ref().map(|pod| pod.namespaces.paths()).unwrap_or_default(),
+            available: self.available,
+        };
+        let (container, child) = Container::create(spec, &around)?;
+        let log = container.runtime_log();
+        self.containers.insert(spec.id.clone(), container);
+        let held = self.hold(Command::Create(spec.id.clone()), &child, log);
+        held.map_err(|error| format!("failed to wait for the runtime: {error}"))
+    }
+
+    fn make_pod(&self, pod: &LinuxPod) -> io::Result<Pod> {
+        let dir = &self.args.dir;
+        // Whoever comes after this shim knows by it what to take away.
+        fs::write(dir.join(clean::CGROUP), &pod.cgroup)?;
+        fs::write(dir.join("hosts"), &pod.hosts)?;
+        fs::write(dir.join("hostname"), format!("{}\n", pod.hostname))?;
+        fs::write(dir.join("resolv.conf"), &pod.resolv_conf)?;
+        clean::mount_shared_memory(&dir.join("shm"))?;
+        let has_orphans = pod.pid == Share::Host;
+        Ok(Pod { namespaces: Namespaces::new(pod)?, cgroup: pod.cgroup.clone(), has_orphans })
+    }
+
+    /// Has the runtime begin something with a container that is there.
+    fn begin(&mut self, id: &ContainerId, operation: Operation<'_>, what: Command) -> io::Result<()> {
+        let container = self.containers.get(id).ok_or(io::ErrorKind::NotFound)?;
+        let child = container.command(&self.runtime, operation).spawn()?;
+        let log = container.runtime_log();
+        self.hold(what, &child, log)
+    }
+
+    pub(super) fn hold(&mut self, what: Command, child: &Child, log: PathBuf) -> io::Result<()> {
+        self.operations.push(Running::new(what, child, log)?);
+        Ok(())
+    }
+
+    fn signal(&mut self, id: &ContainerId, signal: i32) {
+        let init = self.containers.get(id).and_then(|container| container.init.as_ref());
+        // A number that no signal has is the image's mistake; what does not end by it is killed later.
+        let Some((init, signal)) = init.zip(Signal::from_named_raw(signal)) else { return };
+        if let Err(error) = kill_process(init.pid, signal) {
+            say(&format!("failed to signal {id}: {error}"));
+        }
+        if signal == Signal::KILL {
+            self.expect_strays();
+        }
+    }
+
+    fn end_operation(&mut self, number: i32) {
+        let Some(index) = self.operations.iter().position(|running| running.number() == number) else {
+            return;
+        };
+        let running = self.operations.swap_remove(index);
+        let what = running.what.clone();
+        let result = running.result();
+        if result.is_err() {
+            self.expect_strays();
+        }
+        let now = self.now();
+        match what {
+            Command::Create(id) => {
+                let created = result.and_then(|()| {
+                    let container = self.containers.get_mut(&id).ok_or("it is gone")?;
+                    container
+                        .hold_init()
+                        .map_err(|error| format!("failed to find its first process: {error}"))
+                });
+                self.machine.handle_created(&id, created, now);
+            }
+            Command::Start(id) => self.machine.handle_started(&id, result, now),
+            Command::Delete(id) => {
+                if let Err(why) = result {
+                    say(&format!("{id}: {why}"));
+                }
+                self.clean(&id);
+            }
+            Command::Exec(number) => self.handle_exec_started(number, result),
+        }
+    }
+
+    fn end_init(&mut self, id: &ContainerId) {
+        let now = self.now();
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(how) = container.init.as_ref().and_then(reap) else { return };
+        container.init = None;
+        // Before its cgroup goes, and the count with it.
+        let out_of_memory = self.cgroups.has_been_short_of_memory(&container.cgroup);
+        self.machine.handle_ended(id, Ended { how, out_of_memory }, now);
+    }
+
+    /// Takes the rest of a container away, and what of it the runtime could not.
+    fn clean(&mut self, id: &ContainerId) {
+        let mut last_words = String::new();
+        if let Some(mut container) = self.containers.remove(id) {
+            clean::processes(&self.cgroups, &container.cgroup);
+            if let Some(init) = container.init.take() {
+                // It may have ended by now.
+                let _ = kill_process(init.pid, Signal::KILL);
+                clean::wait_for(&init);
+            }
+            let chunks = container.output.finish();
+            self.pass_on(id, chunks);
+            self.detach(id);
+            self.cgroups.remove_leaf(&container.cgroup);
+            last_words = container.last_words();
+            if let Err(error) = rootfs::remove(&container.dir) {
+                say(&format!("failed to remove {}: {error}", container.dir.display()));
+            }
+        }
+        self.machine.handle_cleaned(id, last_words);
+    }
+
+    fn take_terminal(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let Some(console) = container.console.take() else { return };
+        let taken = terminal_of(&console).and_then(|terminal| {
+            container.input.set_terminal(terminal.try_clone()?.into());
+            container.output.add(Stream::Stdout, terminal)
+        });
+        if let Err(error) = taken {
+            say(&format!("failed to take the terminal of {id}: {error}"));
+        }
+    }
+}
+
+pub(super) fn terminal_of(console: &UnixListener) -> io::Result<OwnedFd> {
+    let (stream, _address) = console.accept()?;
+    receive_terminal(&stream)
+}

@@ -1,0 +1,184 @@
+//! From a container as the agent describes it to the configuration that an OCI runtime reads.
+//!
+//! Pure: what only the machine can tell comes in a [`Place`].
+
+mod capabilities;
+mod mounts;
+mod resources;
+mod seccomp;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use dunlin_edge_node_core::sandbox::linux::{LinuxSpec, PodNetwork, Propagation, Share, Stdio};
+use dunlin_link::exec::ExecRequest;
+use oci_spec::runtime::{
+    Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec, User,
+    get_default_maskedpaths, get_default_readonly_paths,
+};
+
+pub(crate) use self::{capabilities::Available, seccomp::parse_profile};
+
+/// What of the machine a container is put onto.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// Where its file system is.
+    pub(crate) rootfs: &'a Path,
+    /// The folder with what the containers of the pod share: `hosts`, `hostname`, `resolv.conf`, `shm`.
+    pub(crate) shared: &'a Path,
+    /// Namespaces that it goes into.
+    pub(crate) namespaces: Vec<(LinuxNamespaceType, PathBuf)>,
+    /// Who it is, by its own files.
+    pub(crate) user: ResolvedUser,
+    /// Where its mounts come from, in the order of the specification.
+    pub(crate) sources: &'a [PathBuf],
+    /// What this process itself may do: it cannot give more.
+    pub(crate) available: Available,
+    /// The machine's devices, for one that may use them all.
+    pub(crate) devices: Vec<LinuxDevice>,
+    /// The profile that the specification names as a file of the machine.
+    pub(crate) seccomp: Option<LinuxSeccomp>,
+}
+
+/// A user by numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ResolvedUser {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) home: Option<String>,
+}
+
+/// The configuration of a container.
+pub(crate) fn build(container: &LinuxSpec, place: &Place<'_>) -> Spec {
+    let mut root = Root::default();
+    root.set_path(place.rootfs.to_owned()).set_readonly(Some(container.security.read_only_root));
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.to_owned())
+        .set_root(Some(root))
+        .set_hostname(None)
+        .set_mounts(Some(mounts::build(container, place)))
+        .set_process(Some(process(container, place)))
+        .set_linux(Some(linux(container, place)));
+    spec
+}
+
+/// Another process in a container that runs: as its own, with another command.
+pub(crate) fn exec_process(own: &Process, request: &ExecRequest) -> Process {
+    let mut process = own.clone();
+    process.set_args(Some(request.command.clone())).set_terminal(Some(request.tty));
+    if request.tty {
+        let env = process.env_mut().get_or_insert_default();
+        if !env.iter().any(|entry| entry.starts_with("TERM=")) {
+            env.push(TERM.to_owned());
+        }
+    }
+    process
+}
+
+fn process(container: &LinuxSpec, place: &Place<'_>) -> Process {
+    let security = &container.security;
+    let mut user = User::default();
+    user.set_uid(place.user.uid).set_gid(place.user.gid);
+    if !place.user.groups.is_empty() {
+        user.set_additional_gids(Some(place.user.groups.clone()));
+    }
+    let cwd = if container.working_dir.is_empty() { "/" } else { &container.working_dir };
+    let mut process = Process::default();
+    process
+        .set_terminal(Some(container.stdio == Stdio::Terminal))
+        .set_user(user)
+        .set_args(Some(container.args.clone()))
+        .set_env(Some(environment(container, &place.user)))
+        .set_cwd(PathBuf::from(cwd))
+        .set_capabilities(Some(capabilities::build(security, place.available)))
+        .set_rlimits(None)
+        .set_no_new_privileges(Some(security.no_new_privileges))
+        .set_apparmor_profile(security.apparmor.clone())
+        .set_oom_score_adj(Some(place.available.oom_score_adj(container.resources.oom_score_adj)));
+    process
+}
+
+/// What the pod declares, and what every program expects.
+fn environment(container: &LinuxSpec, user: &ResolvedUser) -> Vec<String> {
+    let declared = &container.env;
+    let mut env: Vec<String> = declared.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let has = |name: &str| declared.iter().any(|(known, _)| known == name);
+    if !has("PATH") {
+        env.push(PATH.to_owned());
+    }
+    if !has("HOSTNAME") {
+        env.push(format!("HOSTNAME={}", container.pod.hostname));
+    }
+    if !has("HOME") {
+        env.push(format!("HOME={}", user.home.as_deref().unwrap_or("/")));
+    }
+    if container.stdio == Stdio::Terminal && !has("TERM") {
+        env.push(TERM.to_owned());
+    }
+    env
+}
+
+fn linux(container: &LinuxSpec, place: &Place<'_>) -> Linux {
+    let security = &container.security;
+    let cgroup = Path::new(&container.pod.cgroup).join(container.id.as_str());
+    let sysctls: HashMap<_, _> = container.pod.sysctls.iter().cloned().collect();
+    let mut linux = Linux::default();
+    linux
+        .set_cgroups_path(Some(cgroup))
+        .set_resources(Some(resources::build(&container.resources, security)))
+        .set_namespaces(Some(namespaces(container, place)))
+        .set_devices((!place.devices.is_empty()).then(|| place.devices.clone()))
+        .set_sysctl((!sysctls.is_empty()).then_some(sysctls))
+        .set_seccomp(seccomp::build(security, place.seccomp.as_ref()));
+    let is_masked = !security.privileged && !security.unmasked_proc;
+    linux
+        .set_masked_paths(is_masked.then(masked_paths))
+        .set_readonly_paths(is_masked.then(get_default_readonly_paths));
+    if container.mounts.iter().any(|mount| mount.propagation == Propagation::HostToContainer) {
+        linux.set_rootfs_propagation(Some("rslave".to_owned()));
+    }
+    linux
+}
+
+/// What of `/proc` and `/sys` tells of the machine, or changes it.
+fn masked_paths() -> Vec<String> {
+    let more = ["/proc/interrupts", "/sys/devices/virtual/powercap"];
+    get_default_maskedpaths().into_iter().chain(more.map(str::to_owned)).collect()
+}
+
+/// New ones for what is a container's alone, the pod's for the rest; none where it shares the machine's.
+fn namespaces(container: &LinuxSpec, place: &Place<'_>) -> Vec<LinuxNamespace> {
+    let mut kinds = vec![LinuxNamespaceType::Mount, LinuxNamespaceType::Cgroup];
+    if container.pod.pid == Share::Own {
+        kinds.push(LinuxNamespaceType::Pid);
+    }
+    let namespace = |kind: LinuxNamespaceType, path: Option<PathBuf>| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(kind).set_path(path);
+        namespace
+    };
+    let own = kinds.into_iter().map(|kind| namespace(kind, None));
+    let shared = place.namespaces.iter().map(|(kind, path)| namespace(*kind, Some(path.clone())));
+    own.chain(shared).collect()
+}
+
+/// Which namespaces the containers of a pod have together.
+pub(crate) fn shared_namespaces(network: PodNetwork, ipc: Share) -> Vec<LinuxNamespaceType> {
+    let network =
+        (network == PodNetwork::Own).then_some([LinuxNamespaceType::Network, LinuxNamespaceType::Uts]);
+    let ipc = (ipc == Share::Own).then_some(LinuxNamespaceType::Ipc);
+    network.into_iter().flatten().chain(ipc).collect()
+}
+
+/// Which version of the specification this is; runtimes of Debian 12 know it.
+const OCI_VERSION: &str = "1.0.2";
+/// Where programs are, for an image that does not say it.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The least that a terminal can do.
+const TERM: &str = "TERM=xterm";

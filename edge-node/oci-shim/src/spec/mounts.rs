@@ -1,0 +1,79 @@
+//! What a container sees where.
+
+use std::path::{Path, PathBuf};
+
+use dunlin_edge_node_core::sandbox::linux::{LinuxSpec, PodNetwork, Propagation, Share};
+use dunlin_link::volumes::Access;
+use oci_spec::runtime::Mount;
+
+use super::Place;
+
+/// The kernel's file systems, the files of the pod, and the mounts that are declared; an outer one before what is mounted inside it.
+pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
+    let writable = if container.security.privileged { "rw" } else { "ro" };
+    let is_declared = |path: &str| container.mounts.iter().any(|mount| mount.path == path);
+    let mut mounts = vec![
+        mount("/proc", ("proc", "proc"), &["nosuid", "noexec", "nodev"]),
+        mount("/dev", ("tmpfs", "tmpfs"), &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            ("devpts", "devpts"),
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/sys", ("sysfs", "sysfs"), &["nosuid", "noexec", "nodev", writable]),
+        mount("/sys/fs/cgroup", ("cgroup", "cgroup"), &["nosuid", "noexec", "nodev", "relatime", writable]),
+    ];
+    if container.pod.ipc == Share::Host {
+        mounts.push(mount("/dev/mqueue", ("bind", "/dev/mqueue"), &["rbind", "nosuid", "noexec", "nodev"]));
+        mounts.push(mount("/dev/shm", ("bind", "/dev/shm"), &["rbind", "nosuid", "noexec", "nodev"]));
+    } else {
+        mounts.push(mount("/dev/mqueue", ("mqueue", "mqueue"), &["nosuid", "noexec", "nodev"]));
+        mounts.push(bind("/dev/shm", &place.shared.join("shm"), &["rbind", "nosuid", "noexec", "nodev"]));
+    }
+    for file in SHARED_FILES {
+        let path = format!("/etc/{file}");
+        // On the machine's network its own name is the machine's, too.
+        let is_of_machine = file == "hostname" && container.pod.network == PodNetwork::Host;
+        if !is_declared(&path) && !is_of_machine {
+            mounts.push(bind(&path, &place.shared.join(file), &["rbind", "rprivate"]));
+        }
+    }
+    let declared = container.mounts.iter().zip(place.sources).map(|(declared, source)| {
+        let propagation = match declared.propagation {
+            Propagation::None => "rprivate",
+            Propagation::HostToContainer => "rslave",
+        };
+        bind(&declared.path, source, &["rbind", propagation, access(declared.access)])
+    });
+    // Kubernetes lets mounts come in any order.
+    let mut declared: Vec<Mount> = declared.collect();
+    declared.sort_by_key(|mount| mount.destination().components().count());
+    mounts.extend(declared);
+    mounts
+}
+
+fn mount(path: &str, (kind, source): (&str, &str), options: &[&str]) -> Mount {
+    let mut mount = Mount::default();
+    mount
+        .set_destination(PathBuf::from(path))
+        .set_typ(Some(kind.to_owned()))
+        .set_source(Some(PathBuf::from(source)))
+        .set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
+    mount
+}
+
+fn bind(path: &str, source: &Path, options: &[&str]) -> Mount {
+    let mut mount = mount(path, ("bind", ""), options);
+    mount.set_source(Some(source.to_owned()));
+    mount
+}
+
+const fn access(access: Access) -> &'static str {
+    match access {
+        Access::ReadWrite => "rw",
+        Access::ReadOnly => "ro",
+    }
+}
+
+/// Files that the pod has for its containers, in `/etc`.
+const SHARED_FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];

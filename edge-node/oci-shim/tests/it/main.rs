@@ -1,0 +1,15 @@
+//! Shims with real containers, by each runtime that is installed. They need to be root; what is missing is said, and skipped.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+mod ends;
+mod life;
+mod machine;
+mod pod;
+mod security;
+mod streams;

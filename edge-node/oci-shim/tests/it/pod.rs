@@ -1,0 +1,295 @@
+//! A pod's shim as an agent has it.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::symlink, net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    time::{Duration, Instant},
+};
+
+use dunlin_edge_node_core::sandbox::{
+    Event, Exit, Owner, PROTOCOL, Request, State,
+    linux::{LinuxPod, LinuxResources, LinuxSpec, LinuxUser, PodNetwork, Security, Share, Stdio},
+};
+use dunlin_link::{ContainerId, codec};
+use dunlin_oci_shim::{Args, LogBounds, Purpose, SOCKET};
+
+/// The runtimes that can be tried; says why there are none.
+pub(crate) fn runtimes() -> Vec<PathBuf> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can run containers");
+        return Vec::new();
+    }
+    if !Path::new(BUSYBOX).exists() {
+        eprintln!("skipped: there is no {BUSYBOX}, of the package busybox-static");
+        return Vec::new();
+    }
+    let found = ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc", "/usr/bin/youki"];
+    let found: Vec<PathBuf> = found.into_iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    if found.is_empty() {
+        eprintln!("skipped: there is no OCI runtime");
+    }
+    found
+}
+
+/// A shim that runs, and an agent's connection to it.
+pub(crate) struct Pod {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) shim: Child,
+    args: Args,
+    stream: UnixStream,
+    pub(crate) cgroup: String,
+}
+
+impl Pod {
+    /// Starts a shim in a folder of its own, with an image of busybox.
+    pub(crate) fn start(runtime: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        make_image(&dir.path().join("image"));
+        let folder = dir.path().join("pod");
+        fs::create_dir_all(&folder).unwrap();
+        let args = Args {
+            dir: folder,
+            runtime: runtime.to_owned(),
+            runtime_version: "test://1".into(),
+            log_bounds: LogBounds::DEFAULT,
+            purpose: Purpose::Serve,
+        };
+        let (shim, stream) = launch(&args);
+        let name = dir.path().file_name().unwrap().to_string_lossy().replace('.', "");
+        let mut pod = Self { dir, shim, args, stream, cgroup: format!("/dunlin-test/pod{name}") };
+        assert_eq!(pod.greet(), []);
+        pod
+    }
+
+    /// Kills the shim and starts another in its place.
+    pub(crate) fn replace_shim(&mut self) {
+        self.kill_shim();
+        (self.shim, self.stream) = launch(&self.args);
+        assert_eq!(self.greet(), []);
+    }
+
+    pub(crate) fn kill_shim(&mut self) {
+        self.shim.kill().unwrap();
+        self.shim.wait().unwrap();
+    }
+
+    /// Takes away what a killed shim left, as an agent does that has no more use for the pod.
+    pub(crate) fn clean(&self) {
+        let args = Args { purpose: Purpose::Clean, ..self.args.clone() };
+        assert!(Command::new(program()).args(args.words()).status().unwrap().success());
+    }
+
+    /// Another agent connects; returns what it is told.
+    pub(crate) fn reconnect(&mut self) -> Vec<(ContainerId, State)> {
+        self.stream = connect(&self.args.dir.join(SOCKET));
+        self.greet()
+    }
+
+    /// Says who it is, on a connection of whatever age; returns what it is told.
+    pub(crate) fn greet(&mut self) -> Vec<(ContainerId, State)> {
+        self.ask(&Request::Hello { protocol: PROTOCOL });
+        let Event::Welcome { protocol: PROTOCOL, pid, .. } = self.hear() else { panic!("no welcome") };
+        assert_eq!(pid, self.shim.id());
+        let mut told = Vec::new();
+        loop {
+            match self.hear() {
+                Event::Container { id, state, .. } => told.push((id, state)),
+                Event::Synced => return told,
+                Event::Welcome { .. } => panic!("welcomed twice"),
+            }
+        }
+    }
+
+    pub(crate) fn ask(&mut self, request: &Request) {
+        let frame = codec::encode(request);
+        self.stream.write_all(&u32::try_from(frame.len()).unwrap().to_le_bytes()).unwrap();
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    pub(crate) fn hear(&mut self) -> Event {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap()];
+        self.stream.read_exact(&mut frame).unwrap();
+        codec::decode(&frame).unwrap()
+    }
+
+    /// A container of busybox that runs a line of its shell.
+    pub(crate) fn spec(&self, id: &str, line: &str) -> LinuxSpec {
+        LinuxSpec {
+            id: ContainerId::new(id),
+            owner: Owner {
+                pod_uid: "u".into(),
+                namespace: "n".into(),
+                pod: "gull".into(),
+                container: "c".into(),
+                attempt: 0,
+            },
+            pod: LinuxPod {
+                hostname: "gull".into(),
+                network: PodNetwork::Own,
+                ipc: Share::Own,
+                pid: Share::Own,
+                cgroup: self.cgroup.clone(),
+                sysctls: Vec::new(),
+                hosts: "127.0.0.1 localhost\n".into(),
+                resolv_conf: "nameserver 192.0.2.1\n".into(),
+            },
+            layers: vec![self.image().display().to_string()],
+            args: ["sh", "-c", line].map(str::to_owned).to_vec(),
+            env: Vec::new(),
+            working_dir: String::new(),
+            user: LinuxUser::default(),
+            stdio: Stdio::Log,
+            log: self.log(id).display().to_string(),
+            resources: LinuxResources::default(),
+            security: Security::default(),
+            mounts: Vec::new(),
+            termination_message: None,
+            stop_signal: 15,
+        }
+    }
+
+    pub(crate) fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    fn log(&self, id: &str) -> PathBuf {
+        self.dir.path().join(format!("{id}.log"))
+    }
+
+    /// What a container wrote, each line with its stream.
+    pub(crate) fn output(&self, id: &str) -> String {
+        let text = fs::read_to_string(self.log(id)).unwrap();
+        let lines = text.lines().map(|line| line.splitn(4, ' ').collect::<Vec<_>>());
+        lines.map(|parts| format!("{}: {}\n", parts[1], parts[3])).collect()
+    }
+
+    pub(crate) fn start_container(&mut self, spec: LinuxSpec) {
+        self.ask(&Request::StartLinux(Box::new(spec)));
+    }
+
+    /// Waits until a container runs.
+    pub(crate) fn running(&mut self, id: &str) {
+        loop {
+            match self.hear() {
+                Event::Container { id: other, state: State::Running { .. }, .. } if other.as_str() == id => {
+                    return;
+                }
+                Event::Container { id: other, state: State::Exited(exit), .. } if other.as_str() == id => {
+                    panic!("{id} ended: {exit:?}")
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for a container's end.
+    pub(crate) fn exit(&mut self, id: &str) -> Exit {
+        loop {
+            if let Event::Container { id: other, state: State::Exited(exit), .. } = self.hear()
+                && other.as_str() == id
+            {
+                return exit;
+            }
+        }
+    }
+
+    /// Runs a container to its end.
+    pub(crate) fn run(&mut self, spec: LinuxSpec) -> Exit {
+        let id = spec.id.clone();
+        self.start_container(spec);
+        self.exit(id.as_str())
+    }
+
+    /// Waits until a container has written something.
+    pub(crate) fn wrote(&self, id: &str, what: &str) {
+        eventually(&format!("{id} writes {what}"), || {
+            self.log(id).exists() && self.output(id).contains(what)
+        });
+    }
+
+    /// Ends everything; the shim ends by itself.
+    pub(crate) fn shut_down(mut self) {
+        self.ask(&Request::Shutdown);
+        assert!(self.shim.wait().unwrap().success());
+        let left: Vec<_> = fs::read_dir(&self.args.dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".sock"))
+            .collect();
+        assert_eq!(left, Vec::<String>::new(), "the pod's folder is empty");
+        assert!(!self.has_cgroup(), "its cgroups are gone");
+    }
+
+    pub(crate) fn has_cgroup(&self) -> bool {
+        let roots = fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
+        let roots = roots.chain([PathBuf::from("/sys/fs/cgroup")]);
+        roots.into_iter().any(|root| root.join(&self.cgroup[1..]).exists())
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing that runs.
+        if self.shim.try_wait().unwrap().is_none() {
+            self.kill_shim();
+        }
+        self.clean();
+    }
+}
+
+/// Waits for something that takes a moment.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + WAIT_MAX;
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}: not in time");
+        std::thread::yield_now();
+    }
+}
+
+fn launch(args: &Args) -> (Child, UnixStream) {
+    let shim = Command::new(program()).args(args.words()).spawn().unwrap();
+    (shim, connect(&args.dir.join(SOCKET)))
+}
+
+fn connect(socket: &Path) -> UnixStream {
+    let mut stream = None;
+    eventually("the shim answers", || {
+        stream = UnixStream::connect(socket).ok();
+        stream.is_some()
+    });
+    let stream = stream.unwrap();
+    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
+    stream
+}
+
+/// The example of this crate, which is built with the tests.
+fn program() -> PathBuf {
+    let deps = std::env::current_exe().unwrap();
+    deps.parent().unwrap().parent().unwrap().join("examples/shim")
+}
+
+fn make_image(image: &Path) {
+    for folder in ["bin", "etc", "tmp", "proc", "sys", "dev"] {
+        fs::create_dir_all(image.join(folder)).unwrap();
+    }
+    fs::copy(BUSYBOX, image.join("bin/busybox")).unwrap();
+    for name in [
+        "sh", "id", "cat", "ls", "hostname", "mount", "sleep", "touch", "kill", "ps", "head", "ip", "stat",
+        "mknod", "chroot", "dd", "unshare", "insmod", "grep", "ln", "nproc", "tty", "stty", "wc", "tr",
+    ] {
+        symlink("busybox", image.join("bin").join(name)).unwrap();
+    }
+    fs::write(image.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/tmp:/bin/sh\n")
+        .unwrap();
+    fs::write(image.join("etc/group"), "root:x:0:\nweb:x:34:\nlogs:x:70:web\n").unwrap();
+}
+
+const BUSYBOX: &str = "/bin/busybox";
+
+/// For a machine that does other things meanwhile.
+const WAIT_MAX: Duration = Duration::from_secs(30);
