@@ -238,7 +238,7 @@ impl State {
             Request::Remove { id } => {
                 self.remains.containers.remove(&id);
             }
-            Request::Hello { .. } | Request::Shutdown => {}
+            Request::Hello { .. } | Request::Shutdown | Request::StartLinux(_) => {}
         }
     }
 

@@ -149,7 +149,7 @@ impl Runner {
                 }
                 None
             }
-            Request::Hello { .. } | Request::Shutdown => None,
+            Request::Hello { .. } | Request::Shutdown | Request::StartLinux(_) => None,
         }
     }
 

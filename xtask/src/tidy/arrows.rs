@@ -67,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("dunlin-wasm-host", &["dunlin-link"]),
     ("dunlin-container-log", &[]),
+    ("dunlin-layers", &["dunlin-link"]),
     // It speaks to agents, so it knows the messages, which are in the core.
     ("dunlin-oci-shim", &["dunlin-link", "dunlin-edge-node-core", "dunlin-container-log"]),
     (
@@ -79,6 +80,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dunlin-compiler",
             "dunlin-wasm-host",
             "dunlin-container-log",
+            "dunlin-layers",
             "dunlin-oci-shim",
         ],
     ),

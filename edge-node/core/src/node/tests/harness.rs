@@ -336,7 +336,7 @@ impl Node {
             Request::Remove { id } => {
                 self.sandbox.remove(&id);
             }
-            Request::Hello { .. } | Request::Shutdown => {}
+            Request::Hello { .. } | Request::Shutdown | Request::StartLinux(_) => {}
         }
     }
 

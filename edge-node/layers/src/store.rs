@@ -1,0 +1,122 @@
+//! The layers that a node has unpacked, by the digest of their content.
+//!
+//! ```text
+//! layers/sha256/HEX        one that is complete
+//! layers/part/N            one that is being unpacked; those of an earlier process go when the store is opened
+//! ```
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use dunlin_link::Digest;
+
+use crate::unpack::{Bounds, Compression, UnpackError, Unpacked, unpack};
+
+/// All layers of a node. One process uses the folder.
+#[derive(Debug)]
+pub struct Layers {
+    complete: PathBuf,
+    parts: PathBuf,
+    latest: AtomicU64,
+    bounds: Bounds,
+}
+
+/// Why a layer was not added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It could not be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// The disk failed.
+    #[error("failed to put a layer in place: {0}")]
+    Disk(#[source] io::Error),
+}
+
+impl Layers {
+    /// Opens the store in a folder, which is made where it is missing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open(dir: &Path, bounds: Bounds) -> io::Result<Self> {
+        let (complete, parts) = (dir.join("sha256"), dir.join("part"));
+        match fs::remove_dir_all(&parts) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::create_dir_all(&complete)?;
+        fs::create_dir_all(&parts)?;
+        Ok(Self { complete, parts, latest: AtomicU64::new(0), bounds })
+    }
+
+    /// Where a layer is, if it is here.
+    pub fn find(&self, diff_id: &Digest) -> Option<PathBuf> {
+        let dir = self.dir(diff_id);
+        dir.is_dir().then_some(dir)
+    }
+
+    /// Unpacks a layer, unless it is here. Two at once do the work twice and the first is kept.
+    ///
+    /// # Errors
+    /// When it cannot be unpacked; nothing of it is left.
+    pub fn add(
+        &self,
+        archive: impl Read,
+        compression: Compression,
+        diff_id: &Digest,
+    ) -> Result<Unpacked, StoreError> {
+        if self.find(diff_id).is_some() {
+            return Ok(Unpacked::default());
+        }
+        let part = self.parts.join(self.latest.fetch_add(1, Ordering::Relaxed).to_string());
+        let added = unpack(archive, compression, &part, diff_id, self.bounds)
+            .map_err(StoreError::Unpack)
+            .and_then(|unpacked| self.keep(&part, diff_id).map(|()| unpacked).map_err(StoreError::Disk));
+        if added.is_err() {
+            // Else it goes when the store is opened the next time.
+            let _ = fs::remove_dir_all(&part);
+        }
+        added
+    }
+
+    /// Removes the layers that nothing names; answers how many.
+    ///
+    /// # Errors
+    /// When the disk fails; those before are gone.
+    pub fn sweep(&self, named: &BTreeSet<Digest>) -> io::Result<usize> {
+        let kept: BTreeSet<String> = named.iter().map(Digest::hex).collect();
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.complete)? {
+            let entry = entry?;
+            if kept.contains(&*entry.file_name().to_string_lossy()) {
+                continue;
+            }
+            // Under another name first: what is half removed must not be found.
+            let part = self.parts.join(self.latest.fetch_add(1, Ordering::Relaxed).to_string());
+            fs::rename(entry.path(), &part)?;
+            fs::remove_dir_all(&part)?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    fn keep(&self, part: &Path, diff_id: &Digest) -> io::Result<()> {
+        let dir = self.dir(diff_id);
+        match fs::rename(part, &dir) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => fs::remove_dir_all(part),
+            renamed => {
+                renamed?;
+                fs::File::open(&self.complete)?.sync_all()
+            }
+        }
+    }
+
+    fn dir(&self, diff_id: &Digest) -> PathBuf {
+        self.complete.join(diff_id.hex())
+    }
+}

@@ -1,0 +1,185 @@
+//! Unpacks one layer into a folder of its own, as overlayfs wants it.
+
+mod entry;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs,
+    io::{self, BufReader, Read},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use dunlin_link::Digest;
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+use tar::Archive;
+
+use self::{
+    entry::{Entries, Entry},
+    tree::Tree,
+};
+use crate::zstd::Frames;
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// With gzip.
+    Gzip,
+    /// With zstd.
+    Zstd,
+}
+
+/// How much a layer may be. A small archive can say that it is very large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of the archive when it is no longer compressed.
+    pub bytes_max: u64,
+    /// Files, folders, links and whatever else has a name.
+    pub entries_max: u64,
+}
+
+impl Bounds {
+    /// More than any image has that a small machine could run.
+    pub const DEFAULT: Self = Self { bytes_max: 32 << 30, entries_max: 1_000_000 };
+}
+
+/// What was unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Of the archive when it is no longer compressed.
+    pub bytes: u64,
+    /// Whatever has a name.
+    pub entries: u64,
+}
+
+/// Why a layer was not unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnpackError {
+    /// It is damaged, or no archive.
+    #[error("the layer cannot be read: {0}")]
+    Archive(#[source] io::Error),
+    /// It is larger than anybody needs.
+    #[error("the layer has more than {0}")]
+    TooLarge(String),
+    /// Something in it makes no sense, or is there to do harm.
+    #[error("the layer has an entry `{}` that is refused: {why}", path.display())]
+    Refused {
+        /// Its name.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// It is not what its image's config names.
+    #[error("the layer's content is {found}, and {expected} was expected")]
+    Digest {
+        /// What the image says.
+        expected: Digest,
+        /// What there is.
+        found: Digest,
+    },
+    /// The disk failed, or is full.
+    #[error("failed to write `{}` of a layer: {source}", path.display())]
+    Write {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Unpacks an archive into the new folder `into`, and sees that it is what `diff_id` names. On failure something may be left there.
+///
+/// # Errors
+/// When it is damaged, too large, or not what it should be; when something in it is there to do harm; when the disk fails.
+pub fn unpack(
+    archive: impl Read,
+    compression: Compression,
+    into: &Path,
+    diff_id: &Digest,
+    bounds: Bounds,
+) -> Result<Unpacked, UnpackError> {
+    let content: Box<dyn Read + '_> = match compression {
+        Compression::None => Box::new(BufReader::with_capacity(CHUNK_BYTES, archive)),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, archive))),
+        Compression::Zstd => Box::new(Frames::new(BufReader::with_capacity(CHUNK_BYTES, archive))),
+    };
+    let mut archive = Archive::new(Watched { content, hash: Sha256::new(), bytes: 0, bounds });
+    fs::DirBuilder::new()
+        .mode(0o755)
+        .create(into)
+        .map_err(|source| UnpackError::Write { path: into.to_owned(), source })?;
+    let mut tree = Tree::open(into)?;
+    let mut entries = Entries::new(archive.entries().map_err(UnpackError::Archive)?);
+    let mut count = 0;
+    while let Some((entry, mut content)) = entries.next().map_err(|error| read_error(error, bounds))? {
+        count += 1;
+        if count > bounds.entries_max {
+            return Err(UnpackError::TooLarge(format!("{} entries", bounds.entries_max)));
+        }
+        write(&mut tree, &entry, &mut content).map_err(|error| match error {
+            UnpackError::Archive(error) => read_error(error, bounds),
+            other => other,
+        })?;
+    }
+    let mut watched = archive.into_inner();
+    // What follows the end of the archive belongs to what is hashed.
+    io::copy(&mut watched, &mut io::sink()).map_err(|error| read_error(error, bounds))?;
+    let found = Digest::from_bytes(watched.hash.finalize().into());
+    if found != *diff_id {
+        return Err(UnpackError::Digest { expected: *diff_id, found });
+    }
+    tree.finish()?;
+    Ok(Unpacked { bytes: watched.bytes, entries: count })
+}
+
+/// An entry, or what it says about the layers below.
+fn write(tree: &mut Tree, entry: &Entry, content: &mut impl Read) -> Result<(), UnpackError> {
+    let name = entry.path.file_name().unwrap_or_default().as_encoded_bytes();
+    match name.strip_prefix(WHITEOUT) {
+        None => tree.write(entry, content),
+        Some(b".wh..opq") => tree.hide_all(&entry.path),
+        // What older tools kept for themselves.
+        Some(hidden) if hidden.starts_with(WHITEOUT) => Ok(()),
+        Some(hidden) => tree.hide(&entry.path, hidden),
+    }
+}
+
+fn read_error(error: io::Error, bounds: Bounds) -> UnpackError {
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        return UnpackError::TooLarge(format!("{} bytes", bounds.bytes_max));
+    }
+    UnpackError::Archive(error)
+}
+
+/// Hashes and counts what is read.
+struct Watched<R> {
+    content: R,
+    hash: Sha256,
+    bytes: u64,
+    bounds: Bounds,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.content.read(buffer)?;
+        self.hash.update(&buffer[..length]);
+        self.bytes += length as u64;
+        if self.bytes > self.bounds.bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(length)
+    }
+}
+
+/// Begins the name of a file that stands for one which is gone.
+const WHITEOUT: &[u8] = b".wh.";
+
+/// Read at a time.
+const CHUNK_BYTES: usize = 64 << 10;

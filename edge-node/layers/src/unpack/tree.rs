@@ -1,0 +1,327 @@
+//! The folder of a layer. Every path is resolved by the kernel with that folder as root: links lead nowhere else, whenever they are made.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::{self, Read, Write as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::ffi::{OsStrExt as _, OsStringExt as _},
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
+        chownat, fchmod, fsetxattr, linkat, makedev, mkdirat, mknodat, openat, openat2, statat, symlinkat,
+        syncfs, unlinkat, utimensat,
+    },
+    io::Errno,
+};
+
+use super::{
+    UnpackError,
+    entry::{Entry, Kind},
+};
+
+/// A layer that is being unpacked.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: OwnedFd,
+    /// Folders get their times when nothing more is put into them.
+    times: Vec<(PathBuf, (i64, i64))>,
+}
+
+/// Why an entry was not written.
+enum Fault {
+    Refused(String),
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl From<Errno> for Fault {
+    fn from(error: Errno) -> Self {
+        Self::Write(error.into())
+    }
+}
+
+impl Fault {
+    fn of(self, path: &Path) -> UnpackError {
+        let path = path.to_owned();
+        match self {
+            Self::Refused(why) => UnpackError::Refused { path, why },
+            Self::Read(error) => UnpackError::Archive(error),
+            Self::Write(source) => UnpackError::Write { path, source },
+        }
+    }
+}
+
+impl Tree {
+    pub(super) fn open(root: &Path) -> Result<Self, UnpackError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(CWD, root, flags, Mode::empty());
+        let root = opened.map_err(|error| Fault::from(error).of(root))?;
+        Ok(Self { root, times: Vec::new() })
+    }
+
+    /// Puts an entry in place of whatever is there.
+    pub(super) fn write(&mut self, entry: &Entry, content: &mut impl Read) -> Result<(), UnpackError> {
+        self.put(entry, content).map_err(|fault| fault.of(&entry.path))
+    }
+
+    /// What the layers below have of this name is gone: a device of number 0, as overlayfs has it.
+    pub(super) fn hide(&self, marker: &Path, hidden: &[u8]) -> Result<(), UnpackError> {
+        let hidden_path = marker.with_file_name(OsStr::from_bytes(hidden));
+        let hide = || {
+            let (parent, name) =
+                self.place(&hidden_path)?.ok_or_else(|| refused("it hides the whole image"))?;
+            match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                // What this layer has itself stays; what is below a folder of it is hidden.
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
+                    set_opaque(&folder(&parent, &name)?)
+                }
+                Ok(_) => Ok(()),
+                Err(Errno::NOENT) => {
+                    Ok(mknodat(&parent, &name, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
+                }
+                Err(error) => Err(error.into()),
+            }
+        };
+        hide().map_err(|fault| fault.of(marker))
+    }
+
+    /// What the layers below have in the marker's folder is gone.
+    pub(super) fn hide_all(&self, marker: &Path) -> Result<(), UnpackError> {
+        let hide = || match self.place(marker)? {
+            Some((parent, _)) => set_opaque(&readable(&parent)?),
+            None => Err(refused("it is in no folder")),
+        };
+        hide().map_err(|fault| fault.of(marker))
+    }
+
+    /// Gives folders their times and has everything reach the disk.
+    pub(super) fn finish(&self) -> Result<(), UnpackError> {
+        for (path, modified) in self.times.iter().rev() {
+            let set = || match self.place(path)? {
+                Some((parent, name)) => set_time(&parent, &name, *modified),
+                None => Ok(utimensat(&readable(&self.root)?, "", &times(*modified), AtFlags::EMPTY_PATH)?),
+            };
+            match set() {
+                // A later entry has taken its place.
+                Err(Fault::Write(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|fault| fault.of(path))?,
+            }
+        }
+        let synced = readable(&self.root).and_then(|root| Ok(syncfs(&root)?));
+        synced.map_err(|fault| fault.of(Path::new("/")))
+    }
+
+    fn put(&mut self, entry: &Entry, content: &mut impl Read) -> Result<(), Fault> {
+        let Some((parent, name)) = self.place(&entry.path)? else {
+            if entry.kind != Kind::Folder {
+                return Err(refused("the root is a folder"));
+            }
+            self.times.push((PathBuf::new(), entry.modified));
+            return set_folder(&readable(&self.root)?, entry);
+        };
+        if entry.kind == Kind::Folder {
+            self.times.push((entry.path.clone(), entry.modified));
+            return put_folder(&parent, &name, entry);
+        }
+        remove(&parent, &name)?;
+        let mode = Mode::from_raw_mode(entry.mode & 0o7777);
+        match &entry.kind {
+            Kind::File => return put_file(&parent, &name, entry, content),
+            Kind::Link(target) => {
+                let (target_parent, target_name) =
+                    self.place(target)?.ok_or_else(|| refused("it is a link to the root"))?;
+                // It has everything from the entry that it is another name of.
+                return match linkat(&target_parent, &target_name, &parent, &name, AtFlags::empty()) {
+                    Err(Errno::NOENT) => Err(refused("it is a link to something that is not in the layer")),
+                    linked => Ok(linked?),
+                };
+            }
+            Kind::Symlink(target) => symlinkat(target, &parent, &name)?,
+            Kind::Fifo => mknodat(&parent, &name, FileType::Fifo, Mode::RWXU, 0)?,
+            // Of number 0 it would hide something instead of being something.
+            Kind::Character(0, 0) => return Err(refused("it is a device that does not exist")),
+            Kind::Character(major, minor) => {
+                mknodat(&parent, &name, FileType::CharacterDevice, Mode::RWXU, makedev(*major, *minor))?;
+            }
+            Kind::Block(major, minor) => {
+                mknodat(&parent, &name, FileType::BlockDevice, Mode::RWXU, makedev(*major, *minor))?;
+            }
+            Kind::Folder => {}
+        }
+        let (uid, gid) = owner(entry);
+        chownat(&parent, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        if !matches!(entry.kind, Kind::Symlink(_)) {
+            // It is what was made a moment ago, in a folder that nobody else writes to.
+            rustix::fs::chmodat(&parent, &name, mode, AtFlags::empty())?;
+        }
+        set_time(&parent, &name, entry.modified)
+    }
+
+    /// The folder that an entry is in, made where it is missing, and its name there; `None` for the root itself.
+    fn place(&self, path: &Path) -> Result<Option<(OwnedFd, OsString)>, Fault> {
+        let mut parts = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::Normal(part) => parts.push(part),
+                Component::RootDir | Component::CurDir => {}
+                Component::ParentDir | Component::Prefix(_) => {
+                    return Err(refused("its name leads out of a folder"));
+                }
+            }
+        }
+        if parts.len() > DEPTH_MAX || path.as_os_str().len() > PATH_BYTES_MAX {
+            return Err(refused("its name is too long"));
+        }
+        let Some((name, folders)) = parts.split_last() else { return Ok(None) };
+        let folder: PathBuf = std::iter::once(OsStr::new(".")).chain(folders.iter().copied()).collect();
+        let parent = match self.enter(&folder) {
+            Err(Errno::NOENT) => self.make(folders)?,
+            Err(Errno::NOTDIR) => return Err(refused("it is in something that is no folder")),
+            opened => opened?,
+        };
+        Ok(Some((parent, OsString::from_vec(name.as_bytes().to_vec()))))
+    }
+
+    fn enter(&self, folder: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat2(&self.root, folder, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    /// Makes folders that no entry has made, and enters them.
+    fn make(&self, folders: &[&OsStr]) -> Result<OwnedFd, Fault> {
+        let mut path = PathBuf::from(".");
+        let mut parent = self.enter(&path)?;
+        for name in folders {
+            path.push(name);
+            parent = match self.enter(&path) {
+                Err(Errno::NOENT) => match mkdirat(&parent, *name, Mode::from_raw_mode(0o755)) {
+                    // A link to a folder that is not there, or not in this layer.
+                    Err(Errno::EXIST) => return Err(refused("it is behind a link that leads nowhere")),
+                    made => {
+                        made?;
+                        self.enter(&path)?
+                    }
+                },
+                opened => opened?,
+            };
+        }
+        Ok(parent)
+    }
+}
+
+fn put_folder(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<(), Fault> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {}
+        Ok(stat) => {
+            unlinkat(parent, name, AtFlags::empty())?;
+            mkdirat(parent, name, Mode::RWXU)?;
+            if FileType::from_raw_mode(stat.st_mode).is_char_device() {
+                // What was hidden here stays so.
+                set_opaque(&folder(parent, name)?)?;
+            }
+        }
+        Err(Errno::NOENT) => mkdirat(parent, name, Mode::RWXU)?,
+        Err(error) => return Err(error.into()),
+    }
+    set_folder(&folder(parent, name)?, entry)
+}
+
+fn set_folder(folder: &OwnedFd, entry: &Entry) -> Result<(), Fault> {
+    let (uid, gid) = owner(entry);
+    rustix::fs::fchown(folder, uid, gid)?;
+    fchmod(folder, Mode::from_raw_mode(entry.mode & 0o7777))?;
+    set_attributes(folder, entry)
+}
+
+fn put_file(parent: &OwnedFd, name: &OsStr, entry: &Entry, content: &mut impl Read) -> Result<(), Fault> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let mut chunk = vec![0; super::CHUNK_BYTES];
+    loop {
+        match content.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => file.write_all(&chunk[..length]).map_err(Fault::Write)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Fault::Read(error)),
+        }
+    }
+    let (uid, gid) = owner(entry);
+    rustix::fs::fchown(&file, uid, gid)?;
+    // After the owner: a change of that takes the right to act as him away.
+    fchmod(&file, Mode::from_raw_mode(entry.mode & 0o7777))?;
+    let file = OwnedFd::from(file);
+    set_attributes(&file, entry)?;
+    set_time(parent, name, entry.modified)
+}
+
+/// Only what means something to programs: others would tell overlayfs what to do, or this machine's own security modules.
+fn set_attributes(file: &OwnedFd, entry: &Entry) -> Result<(), Fault> {
+    for (name, value) in &entry.attributes {
+        let bytes = name.as_bytes();
+        if bytes != b"security.capability" && !bytes.starts_with(b"user.") {
+            continue;
+        }
+        match fsetxattr(file, name.as_os_str(), value, XattrFlags::empty()) {
+            // File systems without attributes of users have programs that do without.
+            Err(Errno::NOTSUP) if bytes.starts_with(b"user.") => {}
+            set => set?,
+        }
+    }
+    Ok(())
+}
+
+fn set_opaque(folder: &OwnedFd) -> Result<(), Fault> {
+    Ok(fsetxattr(folder, "trusted.overlay.opaque", b"y", XattrFlags::empty())?)
+}
+
+fn set_time(parent: &OwnedFd, name: &OsStr, modified: (i64, i64)) -> Result<(), Fault> {
+    Ok(utimensat(parent, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+const fn times((tv_sec, tv_nsec): (i64, i64)) -> Timestamps {
+    let time = Timespec { tv_sec, tv_nsec };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+}
+
+/// Takes away what an earlier entry of the layer put there.
+fn remove(parent: &OwnedFd, name: &OsStr) -> Result<(), Fault> {
+    match unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {
+            // By the descriptor it is this folder, and no link in it is followed.
+            let path = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(name);
+            fs::remove_dir_all(path).map_err(Fault::Write)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A folder that is there, to be changed.
+fn folder(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+/// The same folder, to be changed.
+fn readable(path: &OwnedFd) -> Result<OwnedFd, Fault> {
+    folder(path, OsStr::new("."))
+}
+
+fn refused(why: &str) -> Fault {
+    Fault::Refused(why.to_owned())
+}
+
+/// Folders in each other; the kernel itself takes names of at most 4096 bytes.
+const DEPTH_MAX: usize = 256;
+/// What the kernel takes.
+const PATH_BYTES_MAX: usize = 4095;
