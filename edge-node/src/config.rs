@@ -10,7 +10,7 @@ use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use dunlin_registry::RegistriesConfig;
 use serde::Deserialize;
 
-use crate::{CompileMode, session::Transport};
+use crate::{CompileMode, runner::own_compiler, session::Transport};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `edgeNode` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -43,7 +43,7 @@ pub struct EdgeNodeArgs {
     pub transport: Option<Transport>,
 
     /// What is done about a module of which the coordinator has no compiled code: compile it here where there is nobody to ask and memory
-    /// enough, or never [default: auto]
+    /// enough, or never [default: auto, and never in a build without a compiler]
     #[arg(long, env = "DUNLIN_COMPILE", value_name = "WHEN")]
     pub compile: Option<CompileMode>,
 
@@ -305,12 +305,7 @@ impl EdgeNodeArgs {
             let (host, port) = text.rsplit_once(':')?;
             (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
         });
-        let given = self.address_blocks.as_deref();
-        let blocks = given.map_or_else(|| Some(default_blocks(&node_name)), parse_blocks);
-        if blocks.is_none() {
-            let (given, last) = (given.unwrap_or_default(), BLOCKS - 1);
-            problems.list.push(format!("address blocks `{given}`: FIRST or FIRST+COUNT within 0 to {last}"));
-        }
+        let blocks = problems.blocks(self.address_blocks.as_deref(), &node_name);
         let octet = self.loopback.unwrap_or(42);
         if !(1..=254).contains(&octet) {
             problems.list.push(format!("loopback `{octet}`: 1 to 254"));
@@ -322,6 +317,7 @@ impl EdgeNodeArgs {
             let (least, most) = (LOGS_MIB.start(), LOGS_MIB.end());
             problems.list.push(format!("logs max `{mib}` MiB: {least} to {most}"));
         }
+        let compile = problems.compile_mode(self.compile);
         let thresholds = problems.thresholds(self.eviction_texts());
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
@@ -336,7 +332,7 @@ impl EdgeNodeArgs {
             join,
             coordinators,
             transport: self.transport.unwrap_or_default(),
-            compile: self.compile.unwrap_or_default(),
+            compile,
             labels,
             taints,
             addresses,
@@ -388,6 +384,29 @@ impl Problems {
             self.list.push(format!("node name `{node_name}`: {form}"));
         }
         node_name
+    }
+
+    /// The part of the pod range that was given, or follows from the node's name.
+    fn blocks(&mut self, given: Option<&str>, node_name: &str) -> Option<BlockRange> {
+        let blocks = given.map_or_else(|| Some(default_blocks(node_name)), parse_blocks);
+        if blocks.is_none() {
+            let (given, last) = (given.unwrap_or_default(), BLOCKS - 1);
+            self.list.push(format!("address blocks `{given}`: FIRST or FIRST+COUNT within 0 to {last}"));
+        }
+        blocks
+    }
+
+    /// What was asked for, as far as this build can do it.
+    fn compile_mode(&mut self, asked: Option<CompileMode>) -> CompileMode {
+        if own_compiler().is_some() {
+            return asked.unwrap_or_default();
+        }
+        if asked == Some(CompileMode::Auto) {
+            self.list.push(
+                "compile `auto`: this build of dunlin has no compiler, so it can only be `never`".to_owned(),
+            );
+        }
+        CompileMode::Never
     }
 
     /// The thresholds of evictions that were asked for.

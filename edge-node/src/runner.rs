@@ -21,7 +21,7 @@ mod tee;
 #[cfg(test)]
 mod tests;
 
-use dunlin_wasm_host::{Target, WASMTIME_VERSION};
+use dunlin_wasm_host::{HAS_COMPILER, Target, WASMTIME_VERSION};
 
 pub use dunlin_compiler::Compiler;
 
@@ -36,6 +36,11 @@ pub use self::{
 /// Key of the target that this machine runs code of, if any is compiled for machines like this one.
 pub(crate) fn target() -> Option<String> {
     Target::of_this_machine().ok().map(Target::key)
+}
+
+/// This very program as a compiler, unless it was built without.
+pub fn own_compiler() -> Option<Compiler> {
+    HAS_COMPILER.then(Compiler::this_program)
 }
 
 /// What containers run in, as `status.nodeInfo.containerRuntimeVersion` names it.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use dunlin_coordinator::{Compiler, Coordinator, CoordinatorArgs, CoordinatorConfig};
+use dunlin_coordinator::{Coordinator, CoordinatorArgs, CoordinatorConfig};
+use dunlin_edge_node::runner;
 
 use crate::{
     context::{self, NewContext},
@@ -37,7 +38,7 @@ pub(crate) fn run(args: Args, verbosity: u8) -> Result<()> {
     let default_data_dir = daemon::state_home().map(|home| home.join("coordinator")).unwrap_or_default();
     let config = args.options.or(file.coordinator).validate(default_data_dir);
     let mut config = config.map_err(|error| daemon::usage(error.into()))?;
-    config.compiler = Some(Compiler::this_program());
+    config.compiler = runner::own_compiler();
     args.daemon.start_logging(verbosity);
     daemon::block_on(serve(config))
 }

@@ -12,7 +12,7 @@ use dunlin_coordinator::{Coordinator, CoordinatorArgs, CoordinatorConfig, StartE
 use dunlin_edge_node::{
     EdgeNode, Guests,
     config::{EdgeNodeArgs, EdgeNodeConfig, Machine},
-    runner::{Compiler, InProcess, LogBounds, OwnCode, SharedHost},
+    runner::{self, InProcess, LogBounds, OwnCode, SharedHost},
     session::Identity,
 };
 
@@ -145,7 +145,7 @@ fn coordinator_config(state_dir: &Path, port: u16) -> Result<CoordinatorConfig> 
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
     let args = CoordinatorArgs { listen: Some(listen), ..CoordinatorArgs::default() };
     let config = args.validate(state_dir.join("coordinator")).map_err(|error| daemon::usage(error.into()))?;
-    Ok(CoordinatorConfig { compiler: Some(Compiler::this_program()), ..config })
+    Ok(CoordinatorConfig { compiler: runner::own_compiler(), ..config })
 }
 
 fn is_in_use(error: &StartError) -> bool {
@@ -160,8 +160,7 @@ fn is_in_use(error: &StartError) -> bool {
 }
 
 async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
-    let host = SharedHost::start(OwnCode::Compiled(Compiler::this_program()))
-        .context("cannot start the WebAssembly host")?;
+    let host = SharedHost::start(OwnCode::of_this_program()).context("cannot start the WebAssembly host")?;
     let mut nodes = Vec::new();
     for number in 1..=count {
         let name = format!("node-{number}");

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use dunlin_edge_node::{
     CompileMode,
-    runner::{self, CompileArgs, Compiler, LogBounds, OwnCode, RunnerArgs},
+    runner::{self, CompileArgs, LogBounds, OwnCode, RunnerArgs},
 };
 
 use crate::terminal;
@@ -39,7 +39,7 @@ pub(crate) struct CompilerArgs {
 pub(crate) fn run(args: Args, verbosity: u8) -> ExitCode {
     terminal::start_logging(verbosity.max(1));
     let own = match args.compile {
-        CompileMode::Auto => OwnCode::Compiled(Compiler::this_program()),
+        CompileMode::Auto => OwnCode::of_this_program(),
         CompileMode::Never => OwnCode::None,
     };
     runner::main(RunnerArgs { socket: args.socket, log_bounds: LogBounds::DEFAULT, own })

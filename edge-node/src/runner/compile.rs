@@ -10,7 +10,7 @@ use std::{
 
 use dunlin_compiler::{COMPILE_BYTES_MAX, COMPILE_CPU_SECONDS_MAX, EXIT_BAD_MODULE, EXIT_FAILED, PEAK};
 use dunlin_link::limits::MODULE_BYTES_MAX;
-use dunlin_wasm_host::{CompileError, Target, TargetError};
+use dunlin_wasm_host::{CompileError, HAS_COMPILER, Target, TargetError};
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
 
 /// What `dunlin compile` is told.
@@ -58,7 +58,7 @@ enum Failure {
 }
 
 fn list_targets() -> io::Result<()> {
-    Target::all().try_for_each(|target| writeln!(io::stdout(), "{target}"))
+    Target::all().filter(|_| HAS_COMPILER).try_for_each(|target| writeln!(io::stdout(), "{target}"))
 }
 
 /// Applies to this process alone, which does nothing else.
@@ -80,7 +80,10 @@ fn compile_file(input: &Path, output: &Path, target: Option<&str>) -> Result<(),
     if wasm.len() as u64 > MODULE_BYTES_MAX {
         return Err(Failure::TooLarge);
     }
-    let artifact = dunlin_wasm_host::compile(&wasm, target).map_err(Failure::Module)?;
+    let artifact = dunlin_wasm_host::compile(&wasm, target).map_err(|error| match error {
+        CompileError::Absent => Failure::Io(io::Error::other(error)),
+        error => Failure::Module(error),
+    })?;
     write_artifact(output, &artifact).map_err(Failure::Io)?;
     if let Some(bytes) = peak_bytes() {
         // Only told to those who listen.

@@ -19,6 +19,7 @@ use dunlin_wasm_host::{Host, LoadError, Program};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use self::{checked::Checked, memory::has_memory_for};
+use super::own_compiler;
 use crate::compiled::{CompileMode, CompiledFiles, with_suffix};
 
 /// What is done about a module of which there is no code.
@@ -31,6 +32,11 @@ pub enum OwnCode {
 }
 
 impl OwnCode {
+    /// It is compiled by this very program, or does not run where that has no compiler.
+    pub fn of_this_program() -> Self {
+        own_compiler().map_or(Self::None, Self::Compiled)
+    }
+
     const fn mode(&self) -> CompileMode {
         match self {
             Self::Compiled(_) => CompileMode::Auto,

@@ -19,13 +19,20 @@ pub enum CompileError {
     /// wasmtime could not be set up on this machine.
     #[error("the WebAssembly engine does not start: {0}")]
     Engine(String),
+    /// See [`HAS_COMPILER`].
+    #[error("this program was built without a compiler")]
+    Absent,
 }
+
+/// Whether this program was built with a compiler. One without is a node that runs only what others compiled.
+pub const HAS_COMPILER: bool = cfg!(feature = "compiler");
 
 /// Compiles a binary module or component to an artifact for machines of a kind, which need not be this machine's. Takes time and memory
 /// as the input likes: callers run it in a process with limits.
 ///
 /// # Errors
-/// When the input is not valid WebAssembly.
+/// When the input is not valid WebAssembly, or there is no compiler.
+#[cfg(feature = "compiler")]
 pub fn compile(wasm: &[u8], target: Target) -> Result<Vec<u8>, CompileError> {
     let engine = compiling(target).map_err(|error| CompileError::Engine(format!("{error:#}")))?;
     let compiled = match wasm.get(..8) {
@@ -36,7 +43,17 @@ pub fn compile(wasm: &[u8], target: Target) -> Result<Vec<u8>, CompileError> {
     compiled.map_err(|error| CompileError::Invalid(format!("{error:#}")))
 }
 
+/// As it is without a compiler.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "compiler"))]
+pub fn compile(_wasm: &[u8], _target: Target) -> Result<Vec<u8>, CompileError> {
+    Err(CompileError::Absent)
+}
+
 /// An engine that compiles for a target. A target that is named counts on nothing but what every processor of the kind has.
+#[cfg(feature = "compiler")]
 fn compiling(target: Target) -> wasmtime::Result<Engine> {
     let mut config = config(target)?;
     config.target(target.triple())?;

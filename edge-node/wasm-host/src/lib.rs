@@ -35,7 +35,7 @@ mod ticker;
 mod tests;
 
 pub use coredump::{CORE_BYTES_MAX, CoreDumps};
-pub use engine::{CompileError, compile};
+pub use engine::{CompileError, HAS_COMPILER, compile};
 pub use entry::{EntryError, ExecError};
 pub use guest::{Access, EntryChoice, Exec, Guest, OnFailure, Preopen, Serving, Terminal};
 pub use host::{Command, Container, Host, StartHostError, Usage};
