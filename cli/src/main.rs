@@ -1,6 +1,6 @@
 //! The one executable of Dunlin: parses the command line, starts logging, runs the command, answers with its exit code.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::process::ExitCode;
 
@@ -24,12 +24,14 @@ mod merge;
 mod resource;
 mod session;
 mod static_pods;
+mod sys;
 mod table;
 mod tabs;
 mod terminal;
 mod workload;
 
 fn main() -> ExitCode {
+    sys::look_names_up_without_modules();
     let arguments = match command::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return failure::usage(error),

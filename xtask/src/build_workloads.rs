@@ -7,9 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use self::guest_toolchain::Toolchain;
-
-pub(crate) mod guest_toolchain;
+use crate::toolchain::{self, Toolchain};
 
 /// Compiles all workloads of the repository at `root`; cargo's target folder is `target_dir`. Returns the built files.
 ///
@@ -17,7 +15,7 @@ pub(crate) mod guest_toolchain;
 /// When a workload does not compile, or no toolchain can build for its target; the message says what to install.
 pub(crate) fn run(root: &Path, target_dir: &Path) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(target_dir)?;
-    // Two builds at once would take turns inside cargo anyway; the lock also keeps the cached toolchain whole.
+    // Two builds at once would take turns inside cargo anyway.
     let lock = File::create(target_dir.join("workloads.lock")).context("failed to create the build lock")?;
     lock.lock().context("failed to take the build lock")?;
 
@@ -25,7 +23,7 @@ pub(crate) fn run(root: &Path, target_dir: &Path) -> Result<Vec<PathBuf>> {
     let mut targets: Vec<&str> = workloads.iter().map(|workload| workload.target.as_str()).collect();
     targets.sort_unstable();
     targets.dedup();
-    let toolchain = guest_toolchain::for_targets(&targets, target_dir)?;
+    let toolchain = toolchain::for_targets(&targets, target_dir)?;
     let output = target_dir.join("workloads");
     fs::create_dir_all(&output)?;
     workloads.iter().map(|workload| build(workload, &toolchain, target_dir, &output)).collect()

@@ -1,35 +1,91 @@
-//! `dist`: the release binary in `target/dist`, with its size and checksum.
+//! `dist`: what a release is, in `target/dist`: an archive for each kind of machine, with everything that `install.sh` needs beside it, and
+//! the sums of all. The same commit gives the same archives.
+//!
+//! The binaries are static, so that one runs on any Linux of its processor, whatever C library that has.
 
-use std::fs;
+mod archive;
 
-use anyhow::{Context as _, Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use crate::step;
+use self::archive::{Entry, Mode};
+use crate::{
+    machine::{AMD64, ARM64, Machine},
+    step,
+};
 
-/// Builds, checks that symbols are gone, copies the binary and writes `SHA256SUMS` beside it.
-///
-/// # Errors
-/// When the build fails, the binary still has symbols, or the disk refuses.
-pub(crate) fn run() -> Result<()> {
-    step::run(&mut step::cargo(["build", "--release", "--package", "dunlin", "--locked"]))?;
-    let built = step::target_dir().join("release/dunlin");
-    let binary = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    if has_section(&binary, b".symtab") || has_section(&binary, b".debug_info") {
-        bail!("the release binary still has symbols; [profile.release] must strip them");
-    }
-    let dist = step::target_dir().join("dist");
-    fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
-    fs::copy(&built, dist.join("dunlin")).context("cannot copy the binary")?;
-    let sum = sha256(&binary);
-    fs::write(dist.join("SHA256SUMS"), format!("{sum}  dunlin\n")).context("cannot write SHA256SUMS")?;
-    let mebibytes = binary.len() / (1 << 20);
-    println!("{}: {} bytes ({mebibytes} MiB)\nsha256 {sum}", dist.join("dunlin").display(), binary.len());
-    Ok(())
+/// Options of the command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Build for this kind of machine alone: amd64 or arm64; may be given several times [default: both].
+    #[arg(long = "arch", value_name = "ARCH", value_parser = clap::builder::PossibleValuesParser::new(MACHINES.map(|machine| machine.name)))]
+    architectures: Vec<String>,
 }
 
-fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+const MACHINES: [&Machine; 2] = [&AMD64, &ARM64];
+
+/// Builds, checks and packs, and prints sizes and seconds. The binary for this machine's own kind is also put beside the archives.
+///
+/// # Errors
+/// When a build fails, a binary is not as it must be, or the disk refuses.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let folder = step::target_dir().join("dist");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let is_wanted = |machine: &&Machine| {
+        args.architectures.is_empty() || args.architectures.iter().any(|name| name == machine.name)
+    };
+    let time = commit_time()?;
+    let mut archives = Vec::new();
+    for machine in MACHINES.into_iter().filter(is_wanted) {
+        let start = Instant::now();
+        let binary = build(machine)?;
+        let content = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
+        check(&content)?;
+        let name = format!("dunlin-{}-linux-{}", env!("CARGO_PKG_VERSION"), machine.name);
+        let archive = archive::pack(&name, &entries(&binary)?, time)?;
+        let file = folder.join(format!("{name}.tar.gz"));
+        fs::write(&file, &archive).with_context(|| format!("cannot write {}", file.display()))?;
+        if machine.is_here() {
+            fs::copy(&binary, folder.join("dunlin")).context("cannot copy the binary")?;
+        }
+        print_sizes(&file, content.len(), archive.len(), start.elapsed());
+        archives.push(file);
+    }
+    write_sums(&folder, &archives)
+}
+
+/// Cargo's release build for a machine, as a static binary that names no path of the machine that built it.
+fn build(machine: &Machine) -> Result<PathBuf> {
+    let mut cargo = machine.cargo()?;
+    cargo.args(["build", "--release", "--package", "dunlin", "--locked", "--target", machine.triple]);
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    let from = |path: &Path, name: &str| format!("--remap-path-prefix={}={name}", path.display());
+    flags.push(from(step::root(), "dunlin"));
+    flags.extend(cargo_home().map(|home| from(&home, "cargo")));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    step::run(&mut cargo)?;
+    Ok(step::target_dir().join(machine.triple).join("release/dunlin"))
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"));
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
+}
+
+/// A binary that is handed to others has no symbols, which would double it, and asks for no interpreter, which would be a C library.
+fn check(binary: &[u8]) -> Result<()> {
+    if has_section(binary, b".symtab") || has_section(binary, b".debug_info") {
+        bail!("the release binary still has symbols; [profile.release] must strip them");
+    }
+    ensure!(!has_section(binary, b".interp"), "the release binary is not static");
+    Ok(())
 }
 
 /// Whether the string table of section headers names a section. Section names end the file's last table, so a search of the final
@@ -38,6 +94,57 @@ fn has_section(binary: &[u8], name: &[u8]) -> bool {
     let tail = &binary[binary.len().saturating_sub(SECTION_NAMES_BYTES_MAX)..];
     tail.windows(name.len() + 2)
         .any(|window| window[0] == 0 && &window[1..=name.len()] == name && window[name.len() + 1] == 0)
+}
+
+/// The binary, what `install.sh` needs beside it and itself, and what a reader wants.
+fn entries(binary: &Path) -> Result<Vec<Entry>> {
+    let mut entries = vec![Entry::new("dunlin", binary, Mode::Program)];
+    for name in ["CHANGELOG.md", "LICENSE", "README.md"] {
+        entries.push(Entry::new(name, &step::root().join(name), Mode::Text));
+    }
+    let install = step::root().join("manifests/install");
+    for file in fs::read_dir(&install).with_context(|| format!("cannot list {}", install.display()))? {
+        let path = file?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mode = if name.ends_with(".sh") { Mode::Program } else { Mode::Text };
+        entries.push(Entry::new(&name, &path, mode));
+    }
+    Ok(entries)
+}
+
+/// When the commit was made, or what `SOURCE_DATE_EPOCH` says, as packagers have it.
+fn commit_time() -> Result<u64> {
+    let text = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text,
+        Err(_) => {
+            step::output(Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(step::root()))?
+        }
+    };
+    text.parse().with_context(|| format!("`{text}` is no time in seconds"))
+}
+
+fn print_sizes(file: &Path, binary: usize, archive: usize, took: Duration) {
+    let mebibytes = |bytes: usize| bytes / (1 << 20);
+    println!(
+        "{}: binary {binary} bytes ({} MiB), archive {archive} bytes ({} MiB), {:.0} s",
+        file.display(),
+        mebibytes(binary),
+        mebibytes(archive),
+        took.as_secs_f64()
+    );
+}
+
+/// In the form that `sha256sum --check` reads.
+fn write_sums(folder: &Path, archives: &[PathBuf]) -> Result<()> {
+    let mut sums = String::new();
+    for archive in archives {
+        let sum = Sha256::digest(fs::read(archive)?);
+        let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = archive.file_name().unwrap_or_default().to_string_lossy();
+        sums.push_str(&format!("{sum}  {name}\n"));
+    }
+    print!("{sums}");
+    fs::write(folder.join("SHA256SUMS"), sums).context("cannot write SHA256SUMS")
 }
 
 /// Section names and headers of a binary are a few kilobytes at its end.

@@ -12,6 +12,7 @@ mod ci;
 mod debian;
 mod demo;
 mod dist;
+mod machine;
 mod network;
 mod packages;
 mod policy;
@@ -20,6 +21,7 @@ mod sim;
 mod step;
 mod test;
 mod tidy;
+mod toolchain;
 mod torture;
 
 /// Chores of the Dunlin repository.
@@ -59,8 +61,8 @@ enum Chore {
     Demo(demo::Args),
     /// Run coordinator and node with a bad line between them: delay, loss, no UDP, another address, flaps. Takes root.
     Network(network::Args),
-    /// Release build into target/dist, with its size and checksum.
-    Dist,
+    /// Release archives into target/dist, for x86-64 and ARM64, with sizes and checksums.
+    Dist(dist::Args),
     /// Run worlds of the deterministic simulator, by seed.
     Sim(sim::Args),
     /// Make the schema table of api/ from the facts beside the repository.
@@ -79,7 +81,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),
         Chore::Network(args) => network::run(&args),
-        Chore::Dist => dist::run(),
+        Chore::Dist(args) => dist::run(&args),
         Chore::Sim(args) => sim::run(&args),
         Chore::Schema => schema::run(Path::new(schema::SOURCE), Path::new(schema::TABLE)),
         Chore::Policy => policy::run(Path::new(policy::SOURCE), Path::new(policy::TABLE)),

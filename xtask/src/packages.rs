@@ -1,11 +1,7 @@
 //! What tests make use of and no cargo package holds: packages of the system, and clients of Kubernetes. Everything is installed by
 //! name, the clients under the target folder. A test that misses one says that it skips.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -18,18 +14,13 @@ use crate::{debian::Packages, step};
 #[expect(clippy::unnecessary_wraps, reason = "all steps have one shape")]
 pub(crate) fn install() -> Result<()> {
     for (package, file) in SYSTEM {
-        if !is_there(file) && install_on_system(package).is_err() {
+        if require(package, file).is_err() {
             println!("package {package} is not there and cannot be installed; tests that need it skip");
         }
     }
     let folder = step::target_dir().join("clients");
     for (name, client) in CLIENTS {
-        let place = folder.join(name);
-        // Cargo knows by itself what is old.
-        if complete_mark(&place).is_file() && !matches!(client, Client::Rust(_)) {
-            continue;
-        }
-        if let Err(error) = install_client(*client, &place) {
+        if let Err(error) = fetch(*client, &folder.join(name)) {
             println!(
                 "client {name} is not there and cannot be installed; tests that need it skip: {error:#}"
             );
@@ -38,9 +29,22 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
-/// A client of what others have defined.
-#[derive(Clone, Copy)]
-enum Client {
+/// Installs a package of the system unless a file of it is there.
+///
+/// # Errors
+/// When it cannot be installed.
+pub(crate) fn require(package: &str, file: &str) -> Result<()> {
+    if is_there(file) {
+        return Ok(());
+    }
+    let mut command = Command::new("apt-get");
+    command.args(["install", "--yes", "--no-install-recommends", package]);
+    step::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Where something comes from, and what it is called there, with its version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
     /// Of a newer Debian suite: package and how its version begins.
     Debian(&'static str, &'static str),
     /// Of the Python package index.
@@ -51,46 +55,46 @@ enum Client {
     Rust(&'static str),
 }
 
-fn install_on_system(package: &str) -> Result<()> {
-    let mut command = Command::new("apt-get");
-    command.args(["install", "--yes", "--no-install-recommends", package]);
-    step::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
-}
-
-/// Puts a client into a folder of its own, anew where an earlier attempt was cut off.
-fn install_client(client: Client, place: &Path) -> Result<()> {
-    if place.exists() && !matches!(client, Client::Rust(_)) {
-        fs::remove_dir_all(place)?;
+/// Puts something into a folder of its own, anew where another version is there or an earlier attempt was cut off.
+///
+/// # Errors
+/// When it cannot be had.
+pub(crate) fn fetch(source: Source, place: &Path) -> Result<()> {
+    let (mark, words) = (place.join(".complete"), format!("{source:?}"));
+    // Cargo knows by itself what is old.
+    if !matches!(source, Source::Rust(_)) {
+        if fs::read_to_string(&mark).is_ok_and(|found| found == words) {
+            return Ok(());
+        }
+        if place.exists() {
+            fs::remove_dir_all(place)?;
+        }
     }
     fs::create_dir_all(place)?;
-    match client {
-        Client::Rust(folder) => {
+    match source {
+        Source::Rust(folder) => {
             let mut build = step::cargo(["build", "--quiet", "--locked", "--target-dir"]);
             build.arg(place).arg("--manifest-path").arg(step::root().join(folder).join("Cargo.toml"));
             step::run(&mut build)?;
         }
-        Client::Debian(package, version) => {
+        Source::Debian(package, version) => {
             let packages = Packages::new(&place.join("apt"))?;
             let version = packages.version(package, version)?;
             packages.unpack(&[&format!("{package}={version}")], place)?;
             fs::remove_dir_all(place.join("apt"))?;
         }
-        Client::Python(package) => {
+        Source::Python(package) => {
             let mut pip = Command::new("python3");
             pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
             step::output(pip.arg("--target").arg(place).arg(package))?;
         }
-        Client::Node(package) => {
+        Source::Node(package) => {
             let mut npm = Command::new("npm");
             npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", package]);
             step::output(npm.current_dir(place))?;
         }
     }
-    fs::write(complete_mark(place), "").context("failed to mark the client as complete")
-}
-
-fn complete_mark(place: &Path) -> PathBuf {
-    place.join(".complete")
+    fs::write(mark, words).with_context(|| format!("failed to mark `{}` as complete", place.display()))
 }
 
 /// Whether a file is there, of a relative path below the library folder of any architecture.
@@ -117,10 +121,10 @@ const SYSTEM: &[(&str, &str)] = &[
 
 /// Clients of Kubernetes, each of a version that was current when Kubernetes 1.36 was, and one of registries; tests find them by the
 /// folder's name.
-const CLIENTS: &[(&str, Client)] = &[
-    ("kubectl", Client::Debian("kubectl", "1.36.")),
-    ("python", Client::Python("kubernetes==36.0.3")),
-    ("node", Client::Node("@kubernetes/client-node@1.4.0")),
-    ("oras", Client::Python("oras==0.2.43")),
-    ("kube-rs", Client::Rust("clients/kube-rs")),
+const CLIENTS: &[(&str, Source)] = &[
+    ("kubectl", Source::Debian("kubectl", "1.36.")),
+    ("python", Source::Python("kubernetes==36.0.3")),
+    ("node", Source::Node("@kubernetes/client-node@1.4.0")),
+    ("oras", Source::Python("oras==0.2.43")),
+    ("kube-rs", Source::Rust("clients/kube-rs")),
 ];

@@ -2,7 +2,8 @@
 //! or a copy of it with the standard library built from Debian's sources where only package registries can be reached.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -56,11 +57,16 @@ pub(crate) fn for_targets(targets: &[&str], target_dir: &Path) -> Result<Toolcha
         return Ok(active);
     }
     let version = release(&active)?;
-    let cache = target_dir.join("guest-toolchain").join(&version);
+    let cache = target_dir.join("toolchain").join(&version);
     let copy = Toolchain { root: cache.join("toolchain") };
     if targets.iter().all(|target| complete_mark(&copy, target).is_file()) {
         return Ok(copy);
     }
+    // The copy is made by one at a time.
+    fs::create_dir_all(target_dir)?;
+    let lock =
+        File::create(target_dir.join("toolchain.lock")).context("failed to create the toolchain's lock")?;
+    lock.lock().context("failed to take the toolchain's lock")?;
     if rustup_adds(targets) && active.has_all(targets) {
         return Ok(active);
     }
@@ -168,7 +174,7 @@ fn wasi_libc(target: &str) -> Option<&'static str> {
     }
 }
 
-/// A dynamic std would need a linker for the target; guests link it statically.
+/// A dynamic std would need a linker for the target; nothing here links it dynamically.
 fn only_static(manifest: &Path) -> Result<()> {
     let text = fs::read_to_string(manifest)?;
     let text = text.replace(r#"crate-type = ["dylib", "rlib"]"#, r#"crate-type = ["rlib"]"#);
