@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{build_workloads, demo, packages, sim, step, test, tidy};
+use crate::{build_workloads, demo, emulated, foreign, packages, sim, step, test, tidy};
 
 /// Runs all steps in order and stops at the first that fails.
 ///
@@ -45,6 +45,8 @@ const STEPS: &[(&str, Action)] = &[
     ("build", || step::run(&mut step::cargo(["build", "--workspace"]))),
     ("guests", || build_workloads::run(step::root(), &step::target_dir()).map(drop)),
     ("packages", packages::install),
+    ("foreign", foreign::build),
+    ("arm64", emulated::build),
     ("test", || test::run(&[])),
     ("sim", || sim::run_built(SIM_SECONDS)),
     ("docs", docs),

@@ -12,6 +12,8 @@ mod ci;
 mod debian;
 mod demo;
 mod dist;
+mod emulated;
+mod foreign;
 mod machine;
 mod network;
 mod packages;
@@ -55,6 +57,10 @@ enum Chore {
     Packages,
     /// Compile the guest programs under workloads/ into target/workloads.
     BuildWorkloads,
+    /// Fetch and make the modules of others that tests run, into target/foreign.
+    Foreign,
+    /// Build the node for ARM64 that tests run under emulation.
+    EmulatedNode,
     /// Check what no compiler checks: crate arrows, headers, bans, duplicates, licences.
     Tidy,
     /// Build, start a dev cluster of three nodes, apply manifests/demo, wait until all runs, call the HTTP pod.
@@ -78,6 +84,8 @@ fn main() -> ExitCode {
         Chore::Torture { kills, seed } => torture::run(kills, seed),
         Chore::Packages => packages::install(),
         Chore::BuildWorkloads => build_workloads(),
+        Chore::Foreign => foreign::build(),
+        Chore::EmulatedNode => emulated::build(),
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),
         Chore::Network(args) => network::run(&args),

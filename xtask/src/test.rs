@@ -1,10 +1,12 @@
-//! `test`: the README's test command. Builds the guest programs and installs the clients that tests run, then runs cargo's tests and the short network scenarios.
+//! `test`: the README's test command. Prepares what tests run (guest programs, clients, modules of others, a node for another
+//! processor), then runs cargo's tests and the short network scenarios.
 
 use anyhow::Result;
 
-use crate::{build_workloads, network, packages, step};
+use crate::{build_workloads, emulated, foreign, network, packages, step};
 
-/// Runs `cargo test` over the whole workspace, or with the given arguments instead.
+/// Runs `cargo test` over the whole workspace, or with the given arguments instead; then with what is there of modules of others and of
+/// a node for another processor, which take minutes.
 ///
 /// # Errors
 /// When a guest program does not build or a test fails.
@@ -12,11 +14,11 @@ pub(crate) fn run(cargo_args: &[String]) -> Result<()> {
     build_workloads::run(step::root(), &step::target_dir())?;
     packages::install()?;
     let mut command = step::cargo(["test", "--no-fail-fast"]);
-    if cargo_args.is_empty() {
-        command.arg("--workspace");
-    } else {
-        command.args(cargo_args);
+    if !cargo_args.is_empty() {
+        return step::run(command.args(cargo_args));
     }
-    step::run(&mut command)?;
-    if cargo_args.is_empty() { network::run_short() } else { Ok(()) }
+    foreign::build()?;
+    emulated::build()?;
+    step::run(command.arg("--workspace"))?;
+    network::run_short()
 }

@@ -216,12 +216,21 @@ pub(crate) fn at_home_in(command: &mut Command, dir: &Path) {
 }
 
 /// Repeats an attempt until it succeeds, and fails with what it said last.
-pub(crate) fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_until<T>(what: &str, attempt: impl FnMut() -> Result<T, String>) -> T {
+    wait_within(TIMEOUT, what, attempt)
+}
+
+/// The same for what takes so long by its nature.
+pub(crate) fn wait_within<T>(
+    timeout: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     loop {
         match attempt() {
             Ok(value) => return value,
-            Err(last) if start.elapsed() > TIMEOUT => panic!("no {what} within {TIMEOUT:?}: {last}"),
+            Err(last) if start.elapsed() > timeout => panic!("no {what} within {timeout:?}: {last}"),
             Err(_) => thread::sleep(POLL_INTERVAL),
         }
     }

@@ -194,7 +194,11 @@ impl Machine {
 
     /// Starts the agent; only a machine that has not joined needs further arguments.
     pub(crate) fn start_agent(&mut self, args: &[&str]) {
-        let mut command = Command::new(BINARY);
+        self.start_agent_by(Command::new(BINARY), args);
+    }
+
+    /// The same with another program than this machine's own.
+    pub(crate) fn start_agent_by(&mut self, mut command: Command, args: &[&str]) {
         command.args(["edge-node", "--node-name", &self.name]).args(args);
         command.arg("--state-dir").arg(&self.state);
         // Dev clusters use the default network of pods; another run of these tests may go on, or have left a runner behind.
