@@ -9,6 +9,7 @@ mod check;
 mod content;
 mod foreign;
 mod images;
+mod referrers;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use self::content::{Module, ModuleKind, OpenModule, UploadError};
 pub(crate) use self::{
     blobs::BlobError,
     images::{PUSHED_MANIFEST_BYTES_MAX, PutError},
+    referrers::subject,
 };
 pub use dunlin_coordinator_core::{dispatch::NAMES_PREFIX, image::ModuleName};
 

@@ -65,9 +65,9 @@ pub(crate) enum PutError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ManifestRecord {
-    media_type: String,
-    text: String,
+pub(super) struct ManifestRecord {
+    pub(super) media_type: String,
+    pub(super) text: String,
 }
 
 impl Artifacts {
@@ -286,7 +286,7 @@ fn shown_as(module: &Module) -> StoredManifest {
     StoredManifest { digest: Digest::of(text.as_bytes()), media_type: media::MANIFEST.to_owned(), text }
 }
 
-fn all(prefix: String) -> ListOptions {
+pub(super) fn all(prefix: String) -> ListOptions {
     ListOptions { prefix, after: None, limit: None, at: None }
 }
 
@@ -295,7 +295,7 @@ fn manifest_key(repository: &str, digest: Digest) -> String {
 }
 
 /// No repository has an `@` in its name.
-fn manifest_key_prefix(repository: &str) -> String {
+pub(super) fn manifest_key_prefix(repository: &str) -> String {
     format!("{MANIFESTS_PREFIX}{repository}@")
 }
 

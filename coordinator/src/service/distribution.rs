@@ -5,6 +5,7 @@
 
 mod blobs;
 mod manifests;
+mod referrers;
 mod refusal;
 mod route;
 
@@ -97,6 +98,7 @@ impl ApiService {
         match what {
             route::What::Tags => desk.tags(asked).await,
             route::What::Manifest(reference) => desk.manifest(asked, reference, body).await,
+            route::What::Referrers(digest) => desk.referrers(asked, digest).await,
             route::What::Blob(digest) => desk.blob(asked, digest).await,
             route::What::Uploads => desk.begin(asked, body).await,
             route::What::Upload(id) => desk.upload(asked, id, body).await,

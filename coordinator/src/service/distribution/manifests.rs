@@ -10,7 +10,7 @@ use super::{
     route::ManifestName,
 };
 use crate::{
-    artifacts::PUSHED_MANIFEST_BYTES_MAX,
+    artifacts::{PUSHED_MANIFEST_BYTES_MAX, subject},
     service::{body::Source, response::Response},
 };
 
@@ -65,11 +65,17 @@ impl Desk<'_> {
             ManifestName::Tag(tag) => (Some(tag), None),
             ManifestName::Digest(digest) => (None, Some(digest)),
         };
+        let subject = subject(&content);
         let digest = self.artifacts.put_manifest(self.repository, names, (media_type, content)).await?;
         tracing::info!(user = self.user.name, repository = self.repository, %digest, "a manifest was pushed");
-        Ok(Response::bytes(201, "", "")
+        let response = Response::bytes(201, "", "")
             .with_header("location", format!("/v2/{}/manifests/{digest}", self.repository))
-            .with_header(DIGEST_HEADER, digest.to_string()))
+            .with_header(DIGEST_HEADER, digest.to_string());
+        // Who attaches something is told so that it need not keep a list of its own.
+        Ok(match subject {
+            Some(subject) => response.with_header("oci-subject", subject.to_string()),
+            None => response,
+        })
     }
 
     /// All tags, or as many as asked for after one.

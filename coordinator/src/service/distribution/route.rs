@@ -25,6 +25,8 @@ pub(super) enum What<'a> {
     Tags,
     /// `manifests/TAG` and `manifests/DIGEST`
     Manifest(ManifestName<'a>),
+    /// `referrers/DIGEST`
+    Referrers(Digest),
     /// `blobs/DIGEST`
     Blob(Digest),
     /// `blobs/uploads/`
@@ -51,6 +53,8 @@ impl<'a> Route<'a> {
         let (front, last) = rest.rsplit_once('/').ok_or_else(unknown)?;
         let (repository, what) = if let Some(repository) = front.strip_suffix("/manifests") {
             (repository, What::Manifest(ManifestName::parse(last)?))
+        } else if let Some(repository) = front.strip_suffix("/referrers") {
+            (repository, What::Referrers(last.parse().map_err(|_| no_digest(last))?))
         } else if let Some(repository) = front.strip_suffix("/blobs/uploads") {
             (repository, What::Upload(last))
         } else if let (Some(repository), "uploads") = (front.strip_suffix("/blobs"), last) {
@@ -125,6 +129,7 @@ mod tests {
             Some(("manifests", What::Manifest(ManifestName::Tag("blobs")))),
         );
         check(&format!("/v2/a/blobs/{digest}"), Some(("a", What::Blob(digest))));
+        check(&format!("/v2/a/referrers/{digest}"), Some(("a", What::Referrers(digest))));
         check("/v2/a/blobs/uploads/", Some(("a", What::Uploads)));
         check("/v2/a/blobs/uploads/x-1", Some(("a", What::Upload("x-1"))));
         for bad in ["/v2/a", "/v2/A/tags/list", "/v2/a/blobs/sha256:1", "/v2/a/manifests/.x", "/v2/tags/list"]

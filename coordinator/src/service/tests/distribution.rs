@@ -204,6 +204,36 @@ async fn blobs_come_in_pieces_and_from_other_repositories() {
 }
 
 #[tokio::test]
+async fn what_is_attached_to_an_image_is_found_by_it() {
+    let registry = Registry::start().await;
+    let image = registry.push("app", "1").await;
+    let mut signature = manifest();
+    signature["subject"] = json!({ "mediaType": MANIFEST, "digest": image, "size": 1 });
+    signature["artifactType"] = json!("application/x-signature");
+    signature["annotations"] = json!({ "by": "gull" });
+    let put = registry.put("app", "signed", &signature).await;
+    assert_eq!((put.head.status, header(&put, "oci-subject")), (201, image.clone()));
+    let attached = async |query: &str| {
+        let found = registry.ask("GET", &format!("/v2/app/referrers/{image}{query}"), &[], b"").await;
+        assert_eq!(found.head.status, 200);
+        let filtered = header(&found, "oci-filters-applied");
+        let index: Value = serde_json::from_slice(&found.into_bytes().await.unwrap()).unwrap();
+        (index["manifests"].as_array().unwrap().clone(), filtered)
+    };
+    let (all, filtered) = attached("").await;
+    assert_eq!((all.len(), filtered.as_str()), (1, ""));
+    assert_eq!(all[0]["digest"], header(&put, "docker-content-digest"));
+    assert_eq!(
+        (&all[0]["artifactType"], &all[0]["annotations"]["by"]),
+        (&json!("application/x-signature"), &json!("gull"))
+    );
+    assert_eq!(attached("?artifactType=application/x-signature").await, (all, "artifactType".to_owned()));
+    assert_eq!(attached("?artifactType=other").await.0, [] as [Value; 0]);
+    let none = format!("/v2/app/referrers/{}", Digest::of(b"nobody"));
+    assert_eq!(registry.status("GET", &none).await, 200);
+}
+
+#[tokio::test]
 async fn refusals_are_in_the_protocols_words() {
     let registry = Registry::start().await;
     let early = registry.put("a", "1", &manifest()).await;
