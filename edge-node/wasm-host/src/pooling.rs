@@ -106,8 +106,8 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
     pool
 }
 
-/// Four times what one handler may have; 2 TiB of address space.
-const SLOTS_MAX: u32 = 256;
+/// Twice what one handler has if it says nothing; 1 TiB of address space, of which 340 MiB count where what may be written to is limited.
+const SLOTS_MAX: u32 = 128;
 
 /// Fewer than a busy handler takes are not worth an engine.
 const SLOTS_MIN: u32 = 16;

@@ -43,8 +43,6 @@ pub(crate) struct Turns {
 pub(crate) struct Turn {
     turns: Arc<Turns>,
     cpu: Arc<CpuMeter>,
-    /// The epoch then.
-    began: AtomicU64,
     /// The running thread's own time then, in nanoseconds.
     began_at_nanos: AtomicU64,
     /// Set when the guest was interrupted for having used its slice or quota, rather than waiting for something.
@@ -54,9 +52,9 @@ pub(crate) struct Turn {
 
 impl Turn {
     pub(crate) fn new(turns: Arc<Turns>, cpu: Arc<CpuMeter>) -> Arc<Self> {
-        let (began, began_at_nanos) = (AtomicU64::new(0), AtomicU64::new(0));
+        let began_at_nanos = AtomicU64::new(0);
         let (used_up, cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { turns, cpu, began, began_at_nanos, used_up, cancelled })
+        Arc::new(Self { turns, cpu, began_at_nanos, used_up, cancelled })
     }
 
     /// Decides at a tick whether the guest goes on.
@@ -64,8 +62,8 @@ impl Turn {
         if self.cancelled.load(Ordering::Relaxed) {
             return UpdateDeadline::Interrupt;
         }
-        let ticks = self.turns.ticker.epoch().now().saturating_sub(self.began.load(Ordering::Relaxed));
-        if ticks < SLICE_TICKS && !self.cpu.is_spent(self.taken(), Instant::now()) {
+        let taken = self.taken();
+        if taken < SLICE && !self.cpu.is_spent(taken, Instant::now()) {
             return UpdateDeadline::Continue(1);
         }
         self.used_up.store(true, Ordering::Relaxed);
@@ -73,7 +71,6 @@ impl Turn {
     }
 
     fn begin(&self) {
-        self.began.store(self.turns.ticker.epoch().now(), Ordering::Relaxed);
         self.began_at_nanos.store(thread_nanos(), Ordering::Relaxed);
         self.used_up.store(false, Ordering::Relaxed);
     }
@@ -298,5 +295,6 @@ fn thread_nanos() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// A slice is between one and two ticks long: what a request needs fits, what does not fit is long computing.
-const SLICE_TICKS: u64 = 2;
+/// What a request needs fits; what takes more is long computing. It is time on a processor: on a machine that others keep busy a guest
+/// that waits for one has not computed.
+const SLICE: Duration = Duration::from_millis(5);

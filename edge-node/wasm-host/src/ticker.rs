@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -31,10 +31,6 @@ impl Ticker {
     /// Counts for another engine too.
     pub(crate) fn add(&self, engine: Engine) {
         self.epoch.engines().push(engine);
-    }
-
-    pub(crate) fn epoch(&self) -> &Epoch {
-        &self.epoch
     }
 
     /// Marks a guest as computing until the mark is dropped.
@@ -81,7 +77,6 @@ impl Drop for Busy<'_> {
 pub(crate) struct Epoch {
     /// Whose own counts rise with this one.
     engines: Mutex<Vec<Engine>>,
-    now: AtomicU64,
     busy: AtomicUsize,
     /// True only while the thread sleeps without a time; whoever makes it false wakes the thread.
     resting: AtomicBool,
@@ -89,11 +84,6 @@ pub(crate) struct Epoch {
 }
 
 impl Epoch {
-    /// Ticks so far; rises only while a guest computes.
-    pub(crate) fn now(&self) -> u64 {
-        self.now.load(Ordering::Relaxed)
-    }
-
     fn engines(&self) -> MutexGuard<'_, Vec<Engine>> {
         self.engines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,7 +92,6 @@ impl Epoch {
         while !self.stopped.load(Ordering::SeqCst) {
             thread::sleep(TICK);
             self.engines().iter().for_each(Engine::increment_epoch);
-            self.now.fetch_add(1, Ordering::Relaxed);
             self.rest_while_idle();
         }
     }
@@ -122,7 +111,7 @@ impl Epoch {
 
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Epoch").field("now", &self.now).field("busy", &self.busy).finish_non_exhaustive()
+        f.debug_struct("Epoch").field("busy", &self.busy).finish_non_exhaustive()
     }
 }
 
