@@ -149,3 +149,32 @@ fn write_sums(folder: &Path, archives: &[PathBuf]) -> Result<()> {
 
 /// Section names and headers of a binary are a few kilobytes at its end.
 const SECTION_NAMES_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_has_all_that_the_installer_wants_beside_it() {
+        let entries = entries(Path::new("target/dunlin")).unwrap();
+        let names: Vec<&str> = entries.iter().map(Entry::name).collect();
+        let installer = fs::read_to_string(step::root().join("manifests/install/install.sh")).unwrap();
+        let wanted = installer
+            .split(|character: char| !(character.is_ascii_alphanumeric() || ".-_".contains(character)));
+        for unit in wanted.filter(|word| word.starts_with("dunlin-") && word.ends_with(".service")) {
+            assert!(names.contains(&unit), "{unit} of {names:?}");
+        }
+        for name in ["dunlin", "install.sh", "LICENSE"] {
+            assert!(names.contains(&name), "{name} of {names:?}");
+        }
+    }
+
+    #[test]
+    fn binaries_with_symbols_or_an_interpreter_are_refused() {
+        let binary = |sections: &str| [&[0x7f; 100], sections.as_bytes()].concat();
+        check(&binary("\0.text\0.rodata\0")).unwrap();
+        for section in [".symtab", ".debug_info", ".interp"] {
+            assert!(check(&binary(&format!("\0.text\0{section}\0"))).is_err(), "{section}");
+        }
+    }
+}

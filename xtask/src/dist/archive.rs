@@ -32,6 +32,12 @@ impl Entry {
     pub(super) fn new(name: &str, path: &Path, mode: Mode) -> Self {
         Self { name: name.to_owned(), file: path.to_owned(), mode }
     }
+
+    /// What it is called there.
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Packs files into one folder.
