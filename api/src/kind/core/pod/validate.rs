@@ -15,6 +15,7 @@ use crate::{
 mod affinity;
 mod container;
 mod env;
+mod guest;
 mod probes;
 mod resources;
 mod security;
@@ -49,6 +50,7 @@ pub(super) fn annotations(metadata: &Value, field: &Path, errors: &mut Vec<Field
         let field = field.child("annotations").key(DELETION_COST);
         errors.push(FieldError::invalid(field, cost, "must be a 32bit integer"));
     }
+    guest::check(annotations, &field.child("annotations"), errors);
 }
 
 /// What a pod's deletion costs beside others.

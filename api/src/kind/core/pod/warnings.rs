@@ -34,9 +34,6 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
         let parts: Vec<&str> = path.split('.').collect();
         find(pod, &parts, field, &mut found);
     }
-    let annotations = field.child("metadata").child("annotations");
-    let set = UNSUPPORTED_ANNOTATIONS.iter().filter(|name| has(&pod["metadata"]["annotations"], name));
-    found.extend(set.map(|name| annotations.key(name)));
     found.into_iter().map(|path| format!("{path}: accepted, but {NO_EFFECT}")).collect()
 }
 
@@ -80,15 +77,6 @@ const HARMLESS: &[(&str, &str)] = &[
     ("recursiveReadOnly", "IfPossible"),
     ("procMount", "Default"),
     ("type", "RuntimeDefault"),
-];
-
-/// Annotations that will choose and tune how a module is run.
-const UNSUPPORTED_ANNOTATIONS: &[&str] = &[
-    "dunlin.dev/entry",
-    "dunlin.dev/concurrency",
-    "dunlin.dev/max-reuse",
-    "dunlin.dev/request-timeout",
-    "dunlin.dev/idle-timeout",
 ];
 
 /// Follows a pattern of [`UNSUPPORTED`] through a value.
@@ -359,14 +347,6 @@ mod tests {
                 "spec.containers[0].securityContext.capabilities.add",
             ],
         );
-    }
-
-    #[test]
-    fn annotations_without_effect_are_named() {
-        let pod = json!({"metadata": {"annotations": {"dunlin.dev/entry": "", "dunlin.dev/max-reuse": "4", "a": "b"}}});
-        let expected = ["entry", "max-reuse"]
-            .map(|name| format!("metadata.annotations[dunlin.dev/{name}]: accepted, but has no effect yet"));
-        assert_eq!(unsupported_warnings(&pod), expected);
     }
 
     #[test]
