@@ -1,8 +1,10 @@
-//! What a node keeps on disk: its assignments, tombstones and configuration, and what it remembers of pods. Alone names redb.
+//! What a node keeps on disk: its assignments, tombstones and configuration, and what it remembers of pods. Alone names redb;
+//! [`keyvalue`] has a file of its own.
 //!
 //! One file, one writer thread. Batches that wait together share one durable transaction, and nothing is written when nothing
 //! changes: an idle node leaves its disk alone. Every value begins with a kind byte.
 
+pub(crate) mod keyvalue;
 mod records;
 mod reserve;
 pub mod reset;

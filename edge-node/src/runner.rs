@@ -13,6 +13,7 @@ mod in_process;
 mod log;
 mod modules;
 mod process;
+mod settings;
 mod socket;
 mod streams;
 mod tap;

@@ -156,6 +156,9 @@ async fn serve(
                         continue;
                     }
                     Some(Event::Container { id, owner, state }) => Told::Container { id, owner, state },
+                    Some(Event::RequestsFailed { id, owner, count, message }) => {
+                        Told::RequestsFailed { id, owner, count, message }
+                    }
                     Some(Event::Synced) => {
                         end = End::Synced;
                         Told::Synced { runtime: runtime.clone() }

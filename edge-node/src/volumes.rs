@@ -41,6 +41,9 @@ pub(crate) struct Volumes {
     memory: Option<PathBuf>,
 }
 
+/// The file that guests' buckets are in, in the state folder.
+const KEYVALUE: &str = "keyvalue.redb";
+
 /// A volume that is in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Placed {
@@ -84,7 +87,10 @@ impl Volumes {
             let added = folders.add(mount, placed.get(of.as_str()));
             added.map_err(|error| failed(of, &error))?;
         }
-        folders.finish(&setup.termination_message_path).map_err(|error| failed(container, &error))
+        let files = folders.finish(&setup.termination_message_path);
+        let files = files.map_err(|error| failed(container, &error))?;
+        let keyvalue = self.disk.with_file_name(KEYVALUE);
+        Ok(GuestFiles { keyvalue: Some(keyvalue.to_string_lossy().into_owned()), ..files })
     }
 
     /// Writes the files of volumes anew that are in place; the others get them when they are put there.

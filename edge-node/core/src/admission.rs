@@ -10,7 +10,7 @@ use dunlin_link::{
     status::NodeResources,
 };
 
-use crate::reasons;
+use crate::{launch::guest_settings, reasons};
 
 /// What the pods of a node use. Pods that are over do not count.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,10 @@ impl Usage {
                 reasons::UNSUPPORTED_FIELDS,
                 format!("this node cannot honour and must not ignore: {}", fields.join(", ")),
             );
+        }
+        if let Err(bad) = guest_settings(assignment) {
+            let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
+            return refuse(reasons::UNSUPPORTED_FIELDS, bad.join("; "));
         }
         let need = Need::of(assignment);
         let resources = [
@@ -120,26 +124,9 @@ fn host_ports(assignment: &PodAssignment) -> impl Iterator<Item = (u16, Protocol
 
 fn refused_fields(assignment: &PodAssignment) -> Vec<String> {
     let spec = &assignment.spec;
-    let groups = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
-    let mut fields = Vec::new();
-    for (group, containers) in groups {
-        for (index, container) in containers.iter().enumerate() {
-            fields.extend(container.refused_fields.iter().cloned());
-            // Calling an exported function by name is part of the contract and not built: running `_start` would be wrong.
-            if container.command.first().is_some_and(|program| program.starts_with('#')) {
-                fields.push(format!("spec.{group}[{index}].command[0]"));
-            }
-        }
-    }
-    // These settings narrow what a guest may do; a pod that asks for them must not run as if it had not.
-    let asked =
-        assignment.spec.annotations.iter().filter(|(name, _)| NARROWING_ANNOTATIONS.contains(&name.as_str()));
-    fields.extend(asked.map(|(name, _)| format!("metadata.annotations[{name}]")));
-    fields
+    let containers = spec.init_containers.iter().chain(&spec.containers);
+    containers.flat_map(|container| container.refused_fields.iter().cloned()).collect()
 }
-
-/// Annotations of the contract for guests that sandboxes do not honour yet.
-const NARROWING_ANNOTATIONS: [&str; 1] = ["dunlin.dev/egress"];
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     ContainerId,
+    guest::{BadSetting, GuestSettings},
     pod::{Container, PodAssignment, Protocol},
 };
 
@@ -33,6 +34,8 @@ pub struct GuestFiles {
     pub mounts: Vec<Mount>,
     /// Where it leaves its last words; `None` where it has no place for them.
     pub termination_message: Option<String>,
+    /// The file of the node's key-value store.
+    pub keyvalue: Option<String>,
 }
 
 /// What the sandbox needs to start the container.
@@ -64,8 +67,12 @@ pub fn container_spec(
         memory_limit: container.resources.memory_limit,
         cpu_limit: container.resources.cpu_limit,
         listen: listeners(assignment, container, address),
+        pod_ip: address.slot.map(|slot| slot.pod_ip()),
+        // What says nothing was refused with its pod.
+        settings: guest_settings(assignment).unwrap_or_default(),
         mounts: launch.files.mounts,
         termination_message: launch.files.termination_message,
+        keyvalue: launch.files.keyvalue,
     })
 }
 
@@ -84,20 +91,28 @@ fn program_name(reference: &str) -> &str {
     last.split(':').next().unwrap_or(last)
 }
 
+/// What the pod's annotations say of its guests.
+///
+/// # Errors
+/// With those that say nothing.
+pub(crate) fn guest_settings(assignment: &PodAssignment) -> Result<GuestSettings, Vec<BadSetting>> {
+    let annotations = &assignment.spec.annotations;
+    GuestSettings::of(annotations.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// Where the container's ports are; the one that is called `http` comes first, for that is where a handler is served.
 fn listeners(assignment: &PodAssignment, container: &Container, address: &PodAddress) -> Vec<Listen> {
-    let tcp = container.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
-    tcp.flat_map(|port| {
-        let own = Listen {
-            container_port: port.container_port,
-            address: address.listener(assignment, port.container_port),
-        };
-        let host = port.host_port.filter(|_| !assignment.spec.host_network).map(|host_port| Listen {
-            container_port: port.container_port,
-            address: (std::net::Ipv4Addr::UNSPECIFIED, host_port).into(),
-        });
+    let mut ports: Vec<_> = container.ports.iter().filter(|port| port.protocol != Protocol::Sctp).collect();
+    ports.sort_by_key(|port| port.name != "http");
+    let listeners = ports.into_iter().flat_map(|port| {
+        let listen =
+            |address| Listen { container_port: port.container_port, protocol: port.protocol, address };
+        let own = listen(address.listener(assignment, port.container_port));
+        let host = port.host_port.filter(|_| !assignment.spec.host_network);
+        let host = host.map(|host_port| listen((std::net::Ipv4Addr::UNSPECIFIED, host_port).into()));
         std::iter::once(own).chain(host)
-    })
-    .collect()
+    });
+    listeners.collect()
 }
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ pub const BACK_OFF: &str = "BackOff";
 pub const KILLING: &str = "Killing";
 /// Event: a probe failed or could not be asked.
 pub const UNHEALTHY: &str = "Unhealthy";
+/// Event: requests to an HTTP handler failed.
+pub const REQUEST_FAILED: &str = "RequestFailed";
 /// Event: a probe went well, but for something that a person should know.
 pub const PROBE_WARNING: &str = "ProbeWarning";
 /// Event: the hook after the start failed.

@@ -8,13 +8,18 @@
 pub mod linux;
 pub mod stream;
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+};
 
-use dunlin_link::{Bytes, ContainerId, MilliCpu, UnixMillis, volumes::Access};
+use dunlin_link::{
+    Bytes, ContainerId, MilliCpu, UnixMillis, guest::GuestSettings, pod::Protocol, volumes::Access,
+};
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -72,6 +77,17 @@ pub enum Event {
     },
     /// All containers have been told; changes follow.
     Synced,
+    /// Requests to a container's HTTP handler failed since it was told last.
+    RequestsFailed {
+        /// Which container.
+        id: ContainerId,
+        /// Whose it is.
+        owner: Owner,
+        /// How many since it began.
+        count: u64,
+        /// What is said of the last.
+        message: String,
+    },
 }
 
 /// The pod and name a container belongs to.
@@ -156,12 +172,18 @@ pub struct ContainerSpec {
     pub memory_limit: Option<Bytes>,
     /// CPU limit; `None` is none.
     pub cpu_limit: Option<MilliCpu>,
-    /// Addresses for the declared ports, already on the node's machine; a `wasi:http` handler is served on the first.
+    /// Addresses for the declared ports, already on the node's machine; a `wasi:http` handler is served on the first for TCP.
     pub listen: Vec<Listen>,
+    /// The pod's address as others know it; `None` for the node's own.
+    pub pod_ip: Option<Ipv4Addr>,
+    /// How it is run.
+    pub settings: GuestSettings,
     /// Folders of the machine that the guest sees; no path twice.
     pub mounts: Vec<Mount>,
     /// File whose beginning is the message of the end, if the guest wrote it.
     pub termination_message: Option<String>,
+    /// The file that the buckets of its namespace are in; the sandbox makes it when a guest opens one.
+    pub keyvalue: Option<String>,
 }
 
 /// A folder of the machine that a guest sees.
@@ -193,6 +215,8 @@ impl fmt::Debug for ContainerSpec {
 pub struct Listen {
     /// `containerPort`.
     pub container_port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
     /// Where to listen.
     pub address: SocketAddr,
 }

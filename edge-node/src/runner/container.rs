@@ -1,15 +1,16 @@
 //! One container from its spec to its end.
 
 use std::{
+    net::IpAddr,
     panic::AssertUnwindSafe,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause};
 use dunlin_link::UnixMillis;
-use dunlin_wasm_host::{Cause, Container, Ended, EntryChoice, Guest, Host, Input, Serving, Stop};
+use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, OnFailure, Stop};
 use futures_util::FutureExt as _;
 
 use super::{
@@ -17,8 +18,10 @@ use super::{
     files::{Folders, last_words, with_last_words},
     log::Logs,
     modules::{ModuleError, Modules},
+    settings,
     tee::Tee,
 };
+use crate::local::keyvalue::KeyValues;
 
 /// What containers of one table share.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub(crate) struct Parts {
     pub(crate) host: Host,
     pub(crate) modules: Arc<Modules>,
     pub(crate) logs: Logs,
+    pub(crate) keyvalues: Arc<KeyValues>,
 }
 
 /// A container that runs, for those who want to look into it.
@@ -42,11 +46,11 @@ pub(crate) async fn run(
     parts: &Parts,
     spec: Box<ContainerSpec>,
     stop: Stop,
-    started: impl FnOnce(Live) + Send + 'static,
+    (started, failed): (impl FnOnce(Live) + Send + 'static, OnFailure),
 ) -> (ExitCause, String) {
-    let ended = AssertUnwindSafe(run_unguarded(parts, spec, stop, started)).catch_unwind().await;
+    let ended = AssertUnwindSafe(run_unguarded(parts, spec, stop, (started, failed))).catch_unwind().await;
     let ended =
-        ended.unwrap_or_else(|_panic| failed(Cause::HostError, "the host failed while it ran the container"));
+        ended.unwrap_or_else(|_panic| end(Cause::HostError, "the host failed while it ran the container"));
     (exit_cause(ended.cause), ended.message)
 }
 
@@ -54,22 +58,22 @@ async fn run_unguarded(
     parts: &Parts,
     spec: Box<ContainerSpec>,
     stop: Stop,
-    started: impl FnOnce(Live) + Send + 'static,
+    (started, on_failure): (impl FnOnce(Live) + Send + 'static, OnFailure),
 ) -> Ended {
     let log = match parts.logs.open(Path::new(&spec.log)) {
         Ok(log) => log,
         Err(error) => {
-            return failed(Cause::HostError, &format!("failed to open the log `{}`: {error}", spec.log));
+            return end(Cause::HostError, &format!("failed to open the log `{}`: {error}", spec.log));
         }
     };
     let program = tokio::select! {
         program = parts.modules.program(Path::new(&spec.module)) => program,
         // Nothing runs yet that could use its grace.
-        () = stop.requested() => return failed(Cause::Stopped, "stopped before it started"),
+        () = stop.requested() => return end(Cause::Stopped, "stopped before it started"),
     };
     let folders = match Folders::open(&spec.mounts) {
         Ok(folders) => folders,
-        Err(error) => return failed(Cause::HostError, &error),
+        Err(error) => return end(Cause::HostError, &error),
     };
     let output = Arc::new(Tee::new(Arc::clone(&log)));
     let words = spec.termination_message.clone();
@@ -77,19 +81,25 @@ async fn run_unguarded(
     let mut ended = match program {
         Ok(program) => {
             let input = Input::new();
+            let buckets = spec
+                .keyvalue
+                .as_ref()
+                .map(|path| parts.keyvalues.buckets(PathBuf::from(path), &spec.owner.namespace));
             let mut guest = guest(*spec, input.clone(), Arc::clone(&output));
+            guest.buckets = buckets;
             guest.preopens.clone_from(&folders.preopens);
             guest.core_dumps = Some(Arc::clone(&core) as _);
+            guest.on_failure = Some(on_failure);
             match parts.host.container(program, guest, stop) {
                 Ok(container) => {
                     let live = Live { container: container.clone(), input, output: Arc::clone(&output) };
                     container.run(move || started(live)).await
                 }
-                Err(error) => failed(Cause::CannotRun, &error.to_string()),
+                Err(error) => end(Cause::CannotRun, &error.to_string()),
             }
         }
-        Err(error @ ModuleError::CannotRun(_)) => failed(Cause::CannotRun, &error.to_string()),
-        Err(error @ ModuleError::Host(_)) => failed(Cause::HostError, &error.to_string()),
+        Err(error @ ModuleError::CannotRun(_)) => end(Cause::CannotRun, &error.to_string()),
+        Err(error @ ModuleError::Host(_)) => end(Cause::HostError, &error.to_string()),
     };
     ended.message = core.tell(ended.message);
     if let Some(path) = words {
@@ -105,7 +115,7 @@ async fn run_unguarded(
 
 fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
     Guest {
-        entry: EntryChoice::Detected,
+        entry: settings::entry(&spec.settings),
         args: spec.args,
         env: spec.env,
         working_dir: spec.working_dir,
@@ -113,15 +123,18 @@ fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
         output,
         memory_bytes_max: spec.memory_limit.map(|bytes| bytes.0),
         cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
-        listen: spec.listen.into_iter().map(|listen| listen.address).collect(),
-        serving: Serving::default(),
+        listen: spec.listen.iter().filter_map(settings::listening).collect(),
+        pod_ip: spec.pod_ip.map(IpAddr::V4),
+        egress: settings::egress(&spec.settings),
+        serving: settings::serving(&spec.settings),
+        buckets: None,
         on_failure: None,
         core_dumps: None,
         preopens: Vec::new(),
     }
 }
 
-fn failed(cause: Cause, message: &str) -> Ended {
+fn end(cause: Cause, message: &str) -> Ended {
     Ended { cause, message: message.to_owned() }
 }
 

@@ -16,7 +16,7 @@ use dunlin_edge_node_core::sandbox::{
     ContainerSpec, Event, Exit, ExitCause, Owner, PROTOCOL, Request, State,
 };
 use dunlin_link::ContainerId;
-use dunlin_wasm_host::Stop;
+use dunlin_wasm_host::{OnFailure, Stop};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +39,7 @@ struct Table {
     containers: HashMap<ContainerId, Entry>,
     /// Number of the newest connection; an older one is at its end.
     newest: u64,
-    /// What the newest connection is still to be told. Each container is in it at most once, which bounds it.
+    /// What the newest connection is still to be told. Each container is in it at most twice, which bounds it.
     untold: VecDeque<News>,
     /// Set by the newest connection's `Hello`; before that nothing is told.
     greeted: Greeted,
@@ -67,12 +67,17 @@ struct Entry {
     streams: usize,
     /// Whether it waits in `untold`.
     queued: bool,
+    /// Requests to its handler that failed, and what is said of the last.
+    failures: (u64, String),
+    /// Whether these wait in `untold`.
+    failures_queued: bool,
 }
 
 #[derive(Debug)]
 enum News {
     Welcome,
     Container(ContainerId),
+    Failures(ContainerId),
     Synced,
 }
 
@@ -185,6 +190,8 @@ impl Containers {
                 live: None,
                 streams: 0,
                 queued: false,
+                failures: (0, String::new()),
+                failures_queued: false,
             };
             table.containers.insert(id.clone(), entry);
             let containers = Arc::clone(self);
@@ -197,7 +204,9 @@ impl Containers {
         let id = spec.id.clone();
         let (containers, started) = (Arc::clone(&self), spec.id.clone());
         let running = move |live| containers.started(&started, live);
-        let (cause, message) = container::run(&self.parts, spec, stop, running).await;
+        let (containers, failing) = (Arc::clone(&self), spec.id.clone());
+        let failed: OnFailure = Arc::new(move |message: &str| containers.failed(&failing, message));
+        let (cause, message) = container::run(&self.parts, spec, stop, (running, failed)).await;
         self.exited(&id, cause, message);
     }
 
@@ -207,6 +216,14 @@ impl Containers {
             entry.live = Some(live);
         }
         table.set(id, State::Running { started_at: container::now() });
+    }
+
+    fn failed(&self, id: &ContainerId, message: &str) {
+        let mut table = self.table();
+        if let Some(entry) = table.containers.get_mut(id) {
+            entry.failures = (entry.failures.0 + 1, message.to_owned());
+        }
+        table.tell_failures(id);
     }
 
     fn exited(&self, id: &ContainerId, cause: ExitCause, message: String) {
@@ -233,6 +250,13 @@ impl Containers {
                     let (protocol, pid) = (PROTOCOL, std::process::id());
                     let (runtime, target) = (runtime_version(), self.parts.host.target().key());
                     return Next::Event(Event::Welcome { protocol, pid, runtime, target });
+                }
+                Some(News::Failures(id)) => {
+                    if let Some(entry) = table.containers.get_mut(&id) {
+                        entry.failures_queued = false;
+                        let (owner, (count, message)) = (entry.owner.clone(), entry.failures.clone());
+                        return Next::Event(Event::RequestsFailed { id, owner, count, message });
+                    }
                 }
                 Some(News::Container(id)) => {
                     // It may have been removed since.
@@ -302,10 +326,23 @@ impl Table {
         }
     }
 
+    /// What no agent was there to hear of is told with the next failure.
+    fn tell_failures(&mut self, id: &ContainerId) {
+        if self.greeted != Greeted::Yes {
+            return;
+        }
+        if let Some(entry) = self.containers.get_mut(id)
+            && !std::mem::replace(&mut entry.failures_queued, true)
+        {
+            self.untold.push_back(News::Failures(id.clone()));
+            self.wake.notify_one();
+        }
+    }
+
     fn clear_untold(&mut self) {
         self.untold.clear();
         for entry in self.containers.values_mut() {
-            entry.queued = false;
+            (entry.queued, entry.failures_queued) = (false, false);
         }
     }
 }

@@ -16,12 +16,14 @@ use super::{
     modules::{Modules, OwnCode},
     streams,
 };
+use crate::local::keyvalue::KeyValues;
 
 /// What all nodes of a dev cluster share: one engine, its threads, and the programs it has loaded.
 #[derive(Clone, Debug)]
 pub struct SharedHost {
     host: Host,
     modules: Arc<Modules>,
+    keyvalues: Arc<KeyValues>,
 }
 
 /// Why containers cannot be run in this process.
@@ -44,12 +46,13 @@ impl SharedHost {
     pub fn start(own: OwnCode) -> Result<Self, StartError> {
         let host = Host::new().map_err(StartError::Host)?;
         let modules = Arc::new(Modules::new(host.clone(), own));
-        Ok(Self { host, modules })
+        Ok(Self { host, modules, keyvalues: Arc::default() })
     }
 
     pub(crate) fn containers(&self, bounds: LogBounds) -> Result<Arc<Containers>, StartError> {
         let logs = Logs::start(bounds).map_err(StartError::Logs)?;
-        Ok(Containers::new(Parts { host: self.host.clone(), modules: Arc::clone(&self.modules), logs }))
+        let (host, modules) = (self.host.clone(), Arc::clone(&self.modules));
+        Ok(Containers::new(Parts { host, modules, logs, keyvalues: Arc::clone(&self.keyvalues) }))
     }
 
     /// Runs `future` where guests run.

@@ -13,7 +13,7 @@ use std::{
 use dunlin_edge_node_core::sandbox::{
     ContainerSpec, Event, Exit, ExitCause, Owner, PROTOCOL, Request, State,
 };
-use dunlin_link::{Bytes, ContainerId, codec};
+use dunlin_link::{Bytes, ContainerId, codec, guest::GuestSettings};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -28,6 +28,8 @@ use super::{
 };
 
 mod code;
+mod keyvalue;
+mod requests;
 mod streams;
 
 /// The compiling process of these tests is this test program, told to run this test alone with three more words.
@@ -124,8 +126,11 @@ impl Runner {
             memory_limit: Some(Bytes(16 << 20)),
             cpu_limit: None,
             listen: Vec::new(),
+            pod_ip: None,
+            settings: GuestSettings::default(),
             mounts: Vec::new(),
             termination_message: None,
+            keyvalue: Some(self.path("keyvalue.redb").to_string_lossy().into_owned()),
         }
     }
 
@@ -198,6 +203,7 @@ impl Agent {
         loop {
             match self.event().await {
                 Event::Container { id, state, .. } => told.push((id.as_str().to_owned(), state)),
+                Event::RequestsFailed { .. } => {}
                 Event::Synced => return told,
                 Event::Welcome { .. } => panic!("a second welcome"),
             }

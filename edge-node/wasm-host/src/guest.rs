@@ -1,8 +1,15 @@
 //! What one run of a program is given.
 
-use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{coredump::CoreDumps, input::Input, stdio::Output};
+use crate::{coredump::CoreDumps, input::Input, keyvalue::Buckets, stdio::Output};
 
 /// Arguments, environment, limits and streams of one run.
 #[derive(Clone)]
@@ -23,10 +30,16 @@ pub struct Guest {
     pub memory_bytes_max: Option<u64>,
     /// CPU limit in thousandths of a core; `None` is none.
     pub cpu_milli_max: Option<u64>,
-    /// The only addresses the guest may listen on; an HTTP handler is served on the first.
-    pub listen: Vec<SocketAddr>,
+    /// The only ports that the guest may listen on; an HTTP handler is served on the first for TCP.
+    pub listen: Vec<Listening>,
+    /// The pod's address as others know it.
+    pub pod_ip: Option<IpAddr>,
+    /// Where the guest may connect to.
+    pub egress: Egress,
     /// How the instances of an HTTP handler are used.
     pub serving: Serving,
+    /// Keeps the buckets of `wasi:keyvalue`; `None` where there are none.
+    pub buckets: Option<Arc<dyn Buckets>>,
     /// Told of each request whose instance trapped, with what is said of the trap.
     pub on_failure: Option<OnFailure>,
     /// Who keeps core dumps of its traps; `None` is nobody.
@@ -37,6 +50,61 @@ pub struct Guest {
 
 /// Hears what went wrong. It must not block.
 pub type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A port that a container declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// As it was declared, and as the guest knows it.
+    pub port: u16,
+    /// What it is for.
+    pub transport: Transport,
+    /// Where it is on the machine.
+    pub address: SocketAddr,
+}
+
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// Where a guest may connect to, whatever it connects with. The machine's own loopback is nowhere in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Egress {
+    /// Anywhere.
+    #[default]
+    Open,
+    /// To these targets; only their names may be looked up.
+    Only(Vec<EgressTarget>),
+}
+
+/// Hosts, and one port of them if it says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressTarget {
+    /// Which.
+    pub hosts: EgressHosts,
+    /// The only port; `None` is any.
+    pub port: Option<u16>,
+}
+
+/// Hosts of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EgressHosts {
+    /// One name, in lower case; an address is one of it when a look-up said so.
+    Name(String),
+    /// All names below this one, in lower case.
+    Below(String),
+    /// All addresses that begin with as many bits of this one.
+    Range {
+        /// The first of them.
+        address: IpAddr,
+        /// Bits.
+        prefix: u8,
+    },
+}
 
 /// What of a program is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,12 +18,13 @@ use wasmtime::Engine;
 use crate::{
     batch::BatchPool,
     command,
+    config::Settings,
     cpu::CpuMeter,
     engine,
     entry::{Entry, EntryError, ExecError},
     guest::{Exec, Guest, Terminal},
     memory::MemoryAccount,
-    network::Declared,
+    network::Network,
     outcome::{Cause, Ended},
     pooling::Pooling,
     program::{Kind, Linkers, LoadError, Program},
@@ -263,7 +264,8 @@ pub(crate) struct Run {
     pub(crate) stop: Stop,
     pub(crate) memory: Arc<MemoryAccount>,
     cpu: Arc<CpuMeter>,
-    listen: Declared,
+    network: Arc<Network>,
+    settings: Settings,
 }
 
 impl Run {
@@ -271,9 +273,9 @@ impl Run {
         let limit = guest.memory_bytes_max.unwrap_or(host.inner.memory_default);
         let memory = Arc::new(MemoryAccount::new(limit));
         let cpu = Arc::new(CpuMeter::new(guest.cpu_milli_max, Instant::now()));
-        let listen = Declared::from(guest.listen.as_slice());
+        let (network, settings) = (Arc::new(Network::of(&guest)), Settings::from(guest.env.as_slice()));
         let terminal = Terminal::No;
-        Arc::new(Self { host, program, entry, guest, terminal, stop, memory, cpu, listen })
+        Arc::new(Self { host, program, entry, guest, terminal, stop, memory, cpu, network, settings })
     }
 
     /// A run of the same program in the same limits.
@@ -289,7 +291,8 @@ impl Run {
             stop: Stop::new(),
             memory: Arc::new(self.memory.sibling()),
             cpu: Arc::clone(&self.cpu),
-            listen: Arc::clone(&self.listen),
+            network: Arc::clone(&self.network),
+            settings: Arc::clone(&self.settings),
         })
     }
 
@@ -312,7 +315,8 @@ impl Run {
             engine: &self.host.inner.engine,
             guest: &self.guest,
             terminal: self.terminal,
-            listen: &self.listen,
+            network: &self.network,
+            settings: &self.settings,
             memory: &self.memory,
         }
     }

@@ -8,6 +8,7 @@
 
 mod batch;
 mod command;
+mod config;
 mod coredump;
 mod cpu;
 mod engine;
@@ -16,6 +17,7 @@ mod guest;
 mod holdings;
 mod host;
 mod input;
+mod keyvalue;
 mod memory;
 mod network;
 mod outcome;
@@ -37,9 +39,13 @@ mod tests;
 pub use coredump::{CORE_BYTES_MAX, CoreDumps};
 pub use engine::{CompileError, HAS_COMPILER, compile};
 pub use entry::{EntryError, ExecError};
-pub use guest::{Access, EntryChoice, Exec, Guest, OnFailure, Preopen, Serving, Terminal};
+pub use guest::{
+    Access, Egress, EgressHosts, EgressTarget, EntryChoice, Exec, Guest, Listening, OnFailure, Preopen,
+    Serving, Terminal, Transport,
+};
 pub use host::{Command, Container, Host, StartHostError, Usage};
 pub use input::{Input, InputEnded};
+pub use keyvalue::{Answer, Buckets, KeyValueError, More, Operation, Pending};
 pub use outcome::{Cause, Ended};
 pub use program::{LoadError, Program};
 pub use stdio::{Output, Stream};

@@ -1,27 +1,130 @@
-//! What a guest may reach: every outside address is open as in Kubernetes, the machine's own loopback is not, and listening is
-//! allowed on declared addresses only.
+//! What a guest may reach: outside addresses, all or those that its container may have; never the machine's own loopback. It listens at
+//! the container's own address, on declared ports only.
+
+mod bind;
+mod egress;
+mod names;
+mod outgoing;
 
 use std::{
-    future::Future,
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use http::{Request, uri::Authority};
-use http_body_util::BodyExt as _;
-use tokio::net::lookup_host;
+use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::SocketAddrUse;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
 
-/// Decides on one use of an address by a guest's sockets. `listen` are the declared addresses.
-pub(crate) fn may_use(listen: &[SocketAddr], address: SocketAddr, usage: SocketAddrUse) -> bool {
-    match usage {
-        // A bind to no port in particular is how clients begin; it becomes a listener only by the next arm.
-        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => address.port() == 0 || listen.contains(&address),
-        SocketAddrUse::TcpListen => listen.contains(&address),
-        SocketAddrUse::TcpAccept => true,
-        SocketAddrUse::TcpConnect | SocketAddrUse::UdpSend => is_outside(address.ip()),
-        _ => false,
+use self::egress::Ports;
+pub(crate) use self::{names::Lookups, outgoing::EgressHooks};
+use crate::{
+    guest::{Egress, Guest, Listening, Transport},
+    state::ComponentState,
+};
+
+/// Puts our rules over what wasmtime's WASI does by itself.
+pub(crate) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    bind::add_to_linker(linker)?;
+    names::add_to_linker(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The rules of one container, shared by its stores, and what they follow from.
+#[derive(Debug)]
+pub(crate) struct Network {
+    listen: Vec<Listening>,
+    pod_ip: Option<IpAddr>,
+    egress: Egress,
+    known: Mutex<Known>,
+}
+
+/// What is learned while guests run; the oldest goes first.
+#[derive(Debug, Default)]
+struct Known {
+    /// Addresses that allowed names meant, with the ports that are allowed for these.
+    resolved: VecDeque<(IpAddr, Ports)>,
+    /// Those that a datagram came from, and who may be answered.
+    peers: VecDeque<SocketAddr>,
+}
+
+impl Network {
+    pub(crate) fn of(guest: &Guest) -> Self {
+        let (listen, egress) = (guest.listen.clone(), guest.egress.clone());
+        Self { listen, pod_ip: guest.pod_ip, egress, known: Mutex::default() }
+    }
+
+    /// Decides on one use of an address by a guest's sockets.
+    pub(crate) fn may_use(&self, address: SocketAddr, usage: SocketAddrUse) -> bool {
+        match usage {
+            // A bind to no port in particular is how clients begin; it becomes a listener only by a use of its own.
+            SocketAddrUse::TcpBind => address.port() == 0 || self.is_declared(Transport::Tcp, address),
+            SocketAddrUse::UdpBind => address.port() == 0 || self.is_declared(Transport::Udp, address),
+            SocketAddrUse::TcpListen => self.is_declared(Transport::Tcp, address),
+            SocketAddrUse::TcpAccept => true,
+            SocketAddrUse::TcpConnect => self.may_reach(address),
+            SocketAddrUse::UdpSend => self.known().peers.contains(&address) || self.may_reach(address),
+            // Whoever sent something may be answered, as in a network that follows conversations.
+            SocketAddrUse::UdpReceive => {
+                self.remember_peer(address);
+                true
+            }
+        }
+    }
+
+    /// Whether guests may connect there.
+    pub(super) fn may_reach(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let by_name = || {
+            let known = self.known();
+            known.resolved.iter().any(|(known, ports)| *known == ip && ports.contains(address.port()))
+        };
+        is_outside(ip) && (self.egress.allows_address(ip, address.port()) || by_name())
+    }
+
+    /// The ports of a name that guests may connect to, `None` if none and it may not be looked up either.
+    pub(super) fn ports_of(&self, name: &str) -> Option<Ports> {
+        self.egress.ports_of(name)
+    }
+
+    /// Remembers what a name that may be looked up meant.
+    pub(super) fn remember(&self, ip: IpAddr, ports: &Ports) {
+        if matches!(self.egress, Egress::Open) {
+            return;
+        }
+        let mut known = self.known();
+        let entry = (ip.to_canonical(), ports.clone());
+        if !known.resolved.contains(&entry) {
+            push(&mut known.resolved, entry);
+        }
+    }
+
+    /// Where a bind leads: to the container's own address, when that is what was meant.
+    pub(super) fn own(&self, transport: Transport, asked: SocketAddr) -> SocketAddr {
+        let ip = asked.ip();
+        let is_meant = ip.is_unspecified() || ip.is_loopback() || Some(ip) == self.pod_ip;
+        let mut declared = self.listen.iter().filter(|listening| {
+            listening.transport == transport
+                && listening.port == asked.port()
+                && listening.address.is_ipv4() == asked.is_ipv4()
+        });
+        declared.next().filter(|_| is_meant).map_or(asked, |listening| listening.address)
+    }
+
+    fn is_declared(&self, transport: Transport, address: SocketAddr) -> bool {
+        self.listen.iter().any(|declared| declared.transport == transport && declared.address == address)
+    }
+
+    fn remember_peer(&self, address: SocketAddr) {
+        let mut known = self.known();
+        if !known.peers.contains(&address) {
+            push(&mut known.peers, address);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -34,81 +137,46 @@ fn is_outside(address: IpAddr) -> bool {
     }
 }
 
-/// Outgoing HTTP requests, held to the same rule as sockets.
-#[derive(Debug, Default)]
-pub(crate) struct EgressHooks;
-
-impl WasiHttpHooks for EgressHooks {
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_CHUNK_BYTES
+fn push<T>(known: &mut VecDeque<T>, new: T) {
+    if known.len() >= KNOWN_MAX {
+        known.pop_front();
     }
-
-    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_CHUNK_BYTES
-    }
-
-    fn send_request(
-        &mut self,
-        request: Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> SendRequest {
-        let destination = request.uri().authority().cloned();
-        Box::new(async move {
-            check_destination(destination.ok_or(Error::HttpRequestUriInvalid)?).await?;
-            let (response, connection) = default_send_request(request, options).await?;
-            Ok((
-                response.map(|body| body.boxed_unsync()),
-                Box::new(connection) as Box<dyn Future<Output = Result<(), Error>> + Send>,
-            ))
-        })
-    }
-}
-
-type SendRequest = Box<
-    dyn Future<
-            Output = Result<
-                (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>),
-                Error,
-            >,
-        > + Send,
->;
-
-/// Refuses a destination if any address it resolves to is forbidden.
-async fn check_destination(authority: Authority) -> Result<(), Error> {
-    let port = authority.port_u16().unwrap_or(80);
-    let host = authority.host().trim_matches(['[', ']']);
-    let addresses = lookup_host((host, port)).await.map_err(|_unresolved| Error::DnsError {
-        rcode: Some("name not found".to_owned()),
-        info_code: None,
-    })?;
-    for address in addresses {
-        if !is_outside(address.ip()) {
-            return Err(Error::DestinationIpProhibited);
-        }
-    }
-    Ok(())
+    known.push_back(new);
 }
 
 /// What a guest may write of a body at once, and what the host then holds until it is sent.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 
-/// The declared addresses of a guest, shared by its stores.
-pub(crate) type Declared = Arc<[SocketAddr]>;
+/// Addresses of a kind that are remembered; each connection or datagram looks through them.
+const KNOWN_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::{EgressHosts, EgressTarget};
+
+    fn network(egress: Egress) -> Network {
+        let listening =
+            |transport, port, address: &str| Listening { port, transport, address: address.parse().unwrap() };
+        let listen = vec![
+            listening(Transport::Tcp, 80, "127.42.0.5:10080"),
+            listening(Transport::Udp, 53, "127.42.0.5:10053"),
+        ];
+        Network { listen, pod_ip: Some("10.42.0.5".parse().unwrap()), egress, known: Mutex::default() }
+    }
 
     #[test]
     fn addresses_are_judged_by_use() {
-        let listen = ["127.42.0.5:8080".parse().unwrap()];
+        let network = network(Egress::Open);
         let check = |address: &str, usage, expected| {
-            assert_eq!(may_use(&listen, address.parse().unwrap(), usage), expected, "{address}");
+            assert_eq!(network.may_use(address.parse().unwrap(), usage), expected, "{address}");
         };
-        check("127.42.0.5:8080", SocketAddrUse::TcpBind, true);
-        check("127.42.0.5:8080", SocketAddrUse::TcpListen, true);
-        check("0.0.0.0:8080", SocketAddrUse::TcpBind, false);
+        check("127.42.0.5:10080", SocketAddrUse::TcpBind, true);
+        check("127.42.0.5:10080", SocketAddrUse::TcpListen, true);
+        check("127.42.0.5:10080", SocketAddrUse::UdpBind, false);
+        check("127.42.0.5:10053", SocketAddrUse::UdpBind, true);
+        check("127.42.0.5:10053", SocketAddrUse::TcpListen, false);
+        check("0.0.0.0:10080", SocketAddrUse::TcpBind, false);
         check("0.0.0.0:0", SocketAddrUse::TcpBind, true);
         check("0.0.0.0:0", SocketAddrUse::TcpListen, false);
         check("0.0.0.0:34567", SocketAddrUse::TcpListen, false);
@@ -118,5 +186,58 @@ mod tests {
             check(own, SocketAddrUse::TcpConnect, false);
             check(own, SocketAddrUse::UdpSend, false);
         }
+    }
+
+    #[test]
+    fn a_bind_to_a_declared_port_is_one_to_the_container_s_own_address() {
+        let network = network(Egress::Open);
+        let check = |transport, asked: &str, expected: &str| {
+            assert_eq!(network.own(transport, asked.parse().unwrap()), expected.parse().unwrap(), "{asked}");
+        };
+        for asked in ["0.0.0.0:80", "127.0.0.1:80", "10.42.0.5:80"] {
+            check(Transport::Tcp, asked, "127.42.0.5:10080");
+        }
+        check(Transport::Udp, "0.0.0.0:53", "127.42.0.5:10053");
+        for other in ["0.0.0.0:0", "0.0.0.0:81", "10.42.0.6:80", "[::]:80"] {
+            check(Transport::Tcp, other, other);
+        }
+        check(Transport::Udp, "0.0.0.0:80", "0.0.0.0:80");
+    }
+
+    #[test]
+    fn a_list_bounds_what_is_reached() {
+        let hosts = |name: &str| EgressHosts::Name(name.to_owned());
+        let range = EgressHosts::Range { address: "192.0.2.0".parse().unwrap(), prefix: 24 };
+        let network = network(Egress::Only(vec![
+            EgressTarget { hosts: hosts("a.example"), port: Some(443) },
+            EgressTarget { hosts: range, port: None },
+        ]));
+        let check = |address: &str, expected| {
+            assert_eq!(
+                network.may_use(address.parse().unwrap(), SocketAddrUse::TcpConnect),
+                expected,
+                "{address}"
+            );
+        };
+        check("192.0.2.77:1", true);
+        check("198.51.100.1:443", false);
+        assert!(network.ports_of("b.example").is_none());
+        let ports = network.ports_of("A.example.").unwrap();
+        network.remember("198.51.100.1".parse().unwrap(), &ports);
+        check("198.51.100.1:443", true);
+        check("198.51.100.1:80", false);
+        // No name leads to the machine itself.
+        network.remember("127.0.0.1".parse().unwrap(), &ports);
+        check("127.0.0.1:443", false);
+    }
+
+    #[test]
+    fn who_sent_a_datagram_may_be_answered() {
+        let network = network(Egress::Only(Vec::new()));
+        let client = "127.0.0.1:5000".parse().unwrap();
+        assert!(!network.may_use(client, SocketAddrUse::UdpSend));
+        assert!(network.may_use(client, SocketAddrUse::UdpReceive));
+        assert!(network.may_use(client, SocketAddrUse::UdpSend));
+        assert!(!network.may_use(client, SocketAddrUse::TcpConnect));
     }
 }

@@ -10,6 +10,7 @@ use wasmtime_wasi::{p2::bindings::CommandPre, p3};
 use wasmtime_wasi_http::{handler::ProxyPre, p2::bindings as http_p2, p3::bindings as http_p3};
 
 use crate::{
+    config, keyvalue, network,
     pooling::PooledHandler,
     state::{ComponentState, ModuleState},
     sys,
@@ -106,6 +107,9 @@ impl Linkers {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component)?;
         p3::add_to_linker(&mut component)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut component)?;
+        config::add_to_linker(&mut component)?;
+        keyvalue::add_to_linker(&mut component)?;
+        network::add_to_linker(&mut component)?;
         Ok(Self { module, component })
     }
 

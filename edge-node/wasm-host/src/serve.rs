@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{limits::Limits, pool::Pool};
 use crate::{
+    guest::Transport,
     host::{Run, Started},
     outcome::{self, Cause, Ended},
     pooling::PooledHandler,
@@ -36,7 +37,8 @@ use crate::{
 pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     let Kind::Component(exported) = &run.program.kind else { unreachable!("a core module has no handler") };
     let Some(handler) = exported.handler.clone() else { unreachable!("this entry was found in the program") };
-    let Some(address) = run.guest.listen.first() else {
+    let mut declared = run.guest.listen.iter().filter(|listening| listening.transport == Transport::Tcp);
+    let Some(address) = declared.next().map(|listening| listening.address) else {
         return Ended::new(Cause::CannotRun, "an HTTP handler needs a declared port to be served on");
     };
     let listener = match TcpListener::bind(address).await {

@@ -7,11 +7,13 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p1:
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::{
+    config::Settings,
     guest::{Access, Guest, Terminal},
     holdings::{Holdings, Looks},
     input::GuestInput,
+    keyvalue::Buckets,
     memory::{Exceeded, MemoryAccount, StoreLimiter},
-    network::{Declared, EgressHooks, may_use},
+    network::{EgressHooks, Lookups, Network},
     schedule::Turn,
     stdio::{GuestOutput, Stream},
 };
@@ -21,8 +23,33 @@ pub(crate) struct ComponentState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: EgressHooks,
+    lookups: Lookups,
+    settings: Settings,
+    buckets: Option<Arc<dyn Buckets>>,
     table: ResourceTable,
     limiter: StoreLimiter,
+}
+
+impl ComponentState {
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    pub(crate) fn buckets(&self) -> Option<Arc<dyn Buckets>> {
+        self.buckets.clone()
+    }
+
+    pub(crate) fn network(&self) -> &Arc<Network> {
+        &self.hooks.0
+    }
+
+    pub(crate) fn lookups(&mut self) -> &mut Lookups {
+        &mut self.lookups
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
 }
 
 impl WasiView for ComponentState {
@@ -54,7 +81,8 @@ pub(crate) struct StoreParts<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) guest: &'a Guest,
     pub(crate) terminal: Terminal,
-    pub(crate) listen: &'a Declared,
+    pub(crate) network: &'a Arc<Network>,
+    pub(crate) settings: &'a Settings,
     pub(crate) memory: &'a Arc<MemoryAccount>,
 }
 
@@ -71,7 +99,10 @@ impl StoreParts<'_> {
         http.set_field_size_limit(HTTP_FIELDS_BYTES_MAX);
         let limiter = StoreLimiter::new(Arc::clone(self.memory))?;
         let wasi = self.wasi(input)?.build();
-        let state = ComponentState { wasi, http, hooks: EgressHooks, table, limiter };
+        let (hooks, settings) = (EgressHooks(Arc::clone(self.network)), Arc::clone(self.settings));
+        let buckets = self.guest.buckets.clone();
+        let state =
+            ComponentState { wasi, http, hooks, lookups: Lookups::new(), settings, buckets, table, limiter };
         let mut store = Store::new(self.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
@@ -103,7 +134,7 @@ impl StoreParts<'_> {
     fn wasi(&self, input: Option<&GuestInput>) -> wasmtime::Result<WasiCtxBuilder> {
         let terminal = self.terminal;
         let output = |stream| GuestOutput { output: Arc::clone(&self.guest.output), stream, terminal };
-        let listen = Arc::clone(self.listen);
+        let network = Arc::clone(self.network);
         let mut wasi = WasiCtxBuilder::new();
         wasi.args(&self.guest.args)
             .envs(&self.guest.env)
@@ -114,7 +145,7 @@ impl StoreParts<'_> {
             .allow_udp(true)
             .allow_ip_name_lookup(true)
             .socket_addr_check(move |address, usage| {
-                let allowed = may_use(&listen, address, usage);
+                let allowed = network.may_use(address, usage);
                 Box::pin(std::future::ready(allowed))
             });
         if let Some(input) = input {

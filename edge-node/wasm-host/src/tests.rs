@@ -17,15 +17,17 @@ use tokio::{
 };
 
 use crate::{
-    Cause, Container, Ended, EntryChoice, Guest, Host, Input, LoadError, Output, Program, Serving, Stop,
-    Stream, compile,
+    Cause, Container, Egress, Ended, EntryChoice, Guest, Host, Input, Listening, LoadError, Output, Program,
+    Serving, Stop, Stream, Transport, compile,
 };
 
 mod commands;
 mod coredumps;
+mod docs;
 mod exec;
 mod folders;
 mod handlers;
+mod network;
 mod service;
 mod targets;
 
@@ -95,11 +97,19 @@ fn guest() -> Guest {
         memory_bytes_max: None,
         cpu_milli_max: None,
         listen: Vec::new(),
+        pod_ip: None,
+        egress: Egress::Open,
         serving: Serving::default(),
+        buckets: None,
         on_failure: None,
         core_dumps: None,
         preopens: Vec::new(),
     }
+}
+
+/// A declared port for connections.
+fn tcp(address: SocketAddr) -> Vec<Listening> {
+    vec![Listening { port: address.port(), transport: Transport::Tcp, address }]
 }
 
 /// A guest that runs, and the way to stop it.

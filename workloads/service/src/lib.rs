@@ -1,7 +1,7 @@
 //! A component of WASI 0.3 that is both an HTTP handler and a command.
 //!
 //! As a handler it answers how many requests its instance was given, how many of them at once, and the request's body. `/slow` waits for
-//! 300 ms on the clock before it answers, `/trap` traps, `/spin` computes for ever. As a command it writes its arguments; `fail` has it
+//! 300 ms on the clock before it answers, `/meet` until its instance has been given four requests at once, `/trap` traps, `/spin` computes for ever. As a command it writes its arguments; `fail` has it
 //! fail, and `wait` has it read its input to the end first.
 
 use std::{
@@ -34,6 +34,11 @@ impl http::handler::Guest for Service {
         let path = request.get_path_with_query().unwrap_or_default();
         let authority = request.get_authority().unwrap_or_default();
         match path.as_str() {
+            "/meet" => {
+                while MOST.load(Ordering::Relaxed) < 4 {
+                    monotonic_clock::wait_for(1_000_000).await;
+                }
+            }
             "/slow" => monotonic_clock::wait_for(300_000_000).await,
             "/trap" => panic!("trapping as told"),
             "/spin" => spin(),

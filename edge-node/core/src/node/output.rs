@@ -244,6 +244,17 @@ pub enum Told {
         /// Its state now.
         state: State,
     },
+    /// Requests to a container's HTTP handler failed.
+    RequestsFailed {
+        /// Which.
+        id: ContainerId,
+        /// Whose.
+        owner: Owner,
+        /// How many since it began.
+        count: u64,
+        /// What is said of the last.
+        message: String,
+    },
     /// All containers were told.
     Synced {
         /// What runs guests, for instance `wasmtime://48.0.8`.

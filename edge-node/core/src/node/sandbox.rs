@@ -34,6 +34,12 @@ impl NodeCore {
     pub fn handle_told(&mut self, told: Told, now: Now) {
         match told {
             Told::Container { id, owner, state } => self.hear_container(id, owner, state, now),
+            Told::RequestsFailed { id, owner, count, message } => {
+                let uid = PodUid::new(&*owner.pod_uid);
+                self.with_pod(&uid, now, |pod, now| {
+                    pod.handle_requests_failed(&id, &owner.container, (count, &message), now);
+                });
+            }
             Told::Synced { runtime } => {
                 let facts = &mut self.desk.node.facts;
                 if facts.runtime_version != runtime {

@@ -148,7 +148,7 @@ impl Pod {
         let mut fields = Vec::new();
         for (index, container) in self.assignment.spec.containers.iter().enumerate() {
             for (port_index, port) in container.ports.iter().enumerate() {
-                if port.protocol != Protocol::Tcp {
+                if port.protocol == Protocol::Sctp {
                     fields.push(format!("spec.containers[{index}].ports[{port_index}].protocol"));
                 }
             }

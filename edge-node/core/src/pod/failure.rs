@@ -1,9 +1,12 @@
 //! Pods that the node ends before their time, for want of something or because the machine goes down.
 
-use super::{Pod, Stage};
+use dunlin_link::ContainerId;
+
+use super::{Pod, Severity, Stage, worker::Run};
 use crate::{
     clock::Now,
     memory::{End, Failure},
+    reasons,
 };
 
 impl Pod {
@@ -17,6 +20,25 @@ impl Pod {
         self.failure = Some(failure);
         self.end(End::Finished, until, now);
         self.settle(now);
+    }
+
+    /// Requests to a run's HTTP handler failed, `count` since it began; the run itself goes on.
+    pub fn handle_requests_failed(
+        &mut self,
+        id: &ContainerId,
+        container: &str,
+        (count, last): (u64, &str),
+        now: Now,
+    ) {
+        let Some(index) = self.indexes().find(|index| self.container(*index).name == container) else {
+            return;
+        };
+        if !matches!(&self.worker(index).run, Run::Running { id: running, .. } if running == id) {
+            return;
+        }
+        let requests = if count == 1 { "request" } else { "requests" };
+        let message = format!("{count} {requests} to container {container} failed; the last: {last}");
+        self.push_event(now, index, (Severity::Warning, reasons::REQUEST_FAILED), message);
     }
 
     /// Why the node ended the pod, if it did.

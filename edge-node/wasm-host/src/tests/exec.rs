@@ -123,7 +123,7 @@ async fn functions_of_components_are_called_too() {
 
 #[tokio::test]
 async fn a_handler_has_no_command() {
-    let listen = vec![std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()];
+    let listen = tcp(std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let mut main = start(&workload("http-hello"), Guest { listen, ..guest() });
     (&mut main.started).await.unwrap();
     let refused = main.container.command(exec(&["ls"], Input::empty(), &Arc::default())).unwrap_err();

@@ -21,13 +21,13 @@ fn handler(body: &str) -> String {
 }
 
 /// An address that was free a moment ago.
-fn free_address() -> SocketAddr {
+pub(super) fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 pub(super) async fn serve(program: &Arc<Program>, guest: Guest) -> (Running, SocketAddr) {
     let address = free_address();
-    let mut running = start(program, Guest { listen: vec![address], ..guest });
+    let mut running = start(program, Guest { listen: tcp(address), ..guest });
     (&mut running.started).await.expect("the listener opens");
     (running, address)
 }
@@ -122,7 +122,7 @@ async fn a_handler_needs_a_port_that_is_free() {
     let handler = program(&handler(""));
     assert_eq!(start(&handler, guest()).end().await.cause, Cause::CannotRun);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = vec![taken.local_addr().unwrap()];
+    let listen = tcp(taken.local_addr().unwrap());
     assert_eq!(start(&handler, Guest { listen, ..guest() }).end().await.cause, Cause::HostError);
 }
 

@@ -1,6 +1,6 @@
 //! Pods that the node ends before their time.
 
-use dunlin_link::pod::RestartPolicy;
+use dunlin_link::{ContainerId, pod::RestartPolicy};
 
 use super::bench::Bench;
 use crate::{
@@ -52,4 +52,22 @@ fn an_agent_that_starts_in_between_goes_on_with_it() {
     assert!(!after.acts().contains(&"start a".to_owned()));
     assert!(after.pod.is_over());
     assert_eq!(after.report.unwrap().reason, "Evicted");
+}
+
+#[test]
+fn failed_requests_are_told_of_the_run_that_they_were_for() {
+    let mut bench = Bench::new(pod(vec![container("web")]));
+    bench.running("web");
+    bench.events();
+    let id = bench.ids["web"].0.clone();
+    let tell = |bench: &mut Bench, id: &ContainerId, count| {
+        bench.pod.handle_requests_failed(id, "web", (count, "wasm trap"), bench.now());
+        bench.turn();
+        bench.events()
+    };
+    let expected = ["Warning RequestFailed: 1 request to container web failed; the last: wasm trap"];
+    assert_eq!(tell(&mut bench, &id, 1), expected);
+    assert!(tell(&mut bench, &id, 3)[0].contains("3 requests"));
+    assert!(tell(&mut bench, &ContainerId::new("older"), 9).is_empty());
+    assert_eq!(bench.status(), "Running web+Running/0");
 }

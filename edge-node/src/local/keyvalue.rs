@@ -1,0 +1,189 @@
+//! The buckets of guests, in a file of their own: see `docs/design/keyvalue.md`. It belongs to the process that runs the guests.
+
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use dunlin_wasm_host::{Answer, Buckets, KeyValueError, Operation, Pending};
+use redb::Database;
+use tokio::sync::{mpsc, oneshot};
+
+use self::tables::Place;
+
+type Outcome = Result<Answer, KeyValueError>;
+
+/// The files that guests of this process have buckets in: one for each node. They are opened when they are needed.
+#[derive(Debug, Default)]
+pub(crate) struct KeyValues {
+    files: Mutex<HashMap<PathBuf, Arc<File>>>,
+}
+
+impl KeyValues {
+    /// A namespace's buckets in the file at `path`.
+    pub(crate) fn buckets(&self, path: PathBuf, namespace: &str) -> Arc<dyn Buckets> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = files.entry(path.clone()).or_insert_with(|| Arc::new(File::new(path)));
+        Arc::new(Namespace { file: Arc::clone(file), name: namespace.to_owned() })
+    }
+}
+
+/// One namespace's part of a file.
+#[derive(Debug)]
+struct Namespace {
+    file: Arc<File>,
+    name: String,
+}
+
+impl Buckets for Namespace {
+    fn call(&self, bucket: &str, operation: Operation) -> Pending {
+        let place = Place { namespace: self.name.clone(), bucket: bucket.to_owned() };
+        let file = Arc::clone(&self.file);
+        Box::pin(async move {
+            tables::check(&operation)?;
+            match operation {
+                Operation::Get(_) | Operation::List { .. } => {
+                    let read = tokio::task::spawn_blocking(move || file.read(&place, &operation));
+                    read.await.unwrap_or_else(|_panic| Err(failed("it could not be read")))
+                }
+                _ => file.write(place, operation).await,
+            }
+        })
+    }
+}
+
+/// A change on its way to the writer.
+struct Change {
+    place: Place,
+    operation: Operation,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// One file, and its writer's thread once something was changed.
+struct File {
+    path: PathBuf,
+    /// `None` before it was opened, and after an error.
+    database: Mutex<Option<Arc<Database>>>,
+    writer: Mutex<Option<mpsc::Sender<Change>>>,
+}
+
+impl File {
+    fn new(path: PathBuf) -> Self {
+        Self { path, database: Mutex::default(), writer: Mutex::default() }
+    }
+
+    fn read(&self, place: &Place, operation: &Operation) -> Outcome {
+        self.with_database(|database| tables::read(database, place, operation))?
+    }
+
+    async fn write(self: Arc<Self>, place: Place, operation: Operation) -> Outcome {
+        let (answer, answered) = oneshot::channel();
+        let writer = self.writer()?;
+        let gone = || failed("its writer has ended");
+        writer.send(Change { place, operation, answer }).await.map_err(|_closed| gone())?;
+        answered.await.unwrap_or_else(|_dropped| Err(gone()))
+    }
+
+    fn writer(self: &Arc<Self>) -> Result<mpsc::Sender<Change>, KeyValueError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = &*writer
+            && !writer.is_closed()
+        {
+            return Ok(writer.clone());
+        }
+        let (changes, waiting) = mpsc::channel(CHANGES_MAX);
+        // It ends with the last of those who could send it something, and so with the file.
+        let file = Arc::downgrade(self);
+        let spawned = thread::Builder::new().name("keyvalue".to_owned()).spawn(move || {
+            write_all(waiting, |batch| {
+                let file = file.upgrade().ok_or_else(|| failed("it is closed"))?;
+                file.with_database(|database| {
+                    tables::write(database, batch.iter().map(|change| (&change.place, &change.operation)))
+                })
+            });
+        });
+        spawned.map_err(|error| failed(&error.to_string()))?;
+        *writer = Some(changes.clone());
+        Ok(changes)
+    }
+
+    /// Does something with the open file; after an error of it, it is opened anew by the next.
+    fn with_database<T>(
+        &self,
+        act: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, KeyValueError> {
+        let database = self.open().map_err(|error| {
+            tracing::warn!(%error, path = %self.path.display(), "the key-value store does not open");
+            failed(&error)
+        })?;
+        // redb's panics are about what the disk did, as its errors are.
+        let acted = catch_unwind(AssertUnwindSafe(|| act(&database)));
+        let error = match acted {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => error.to_string(),
+            Err(_panic) => "its pages do not fit together".to_owned(),
+        };
+        tracing::warn!(error, path = %self.path.display(), "the key-value store failed; it is opened anew");
+        *self.database() = None;
+        Err(failed(&error))
+    }
+
+    fn open(&self) -> Result<Arc<Database>, String> {
+        let mut open = self.database();
+        if let Some(database) = &*open {
+            return Ok(Arc::clone(database));
+        }
+        let opened = catch_unwind(AssertUnwindSafe(|| tables::open(&self.path)));
+        let opened = opened.unwrap_or_else(|_panic| Err("its pages do not fit together".to_owned()))?;
+        Ok(Arc::clone(open.insert(Arc::new(opened))))
+    }
+
+    fn database(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Writes what comes, together what waits together, until nobody can send more.
+fn write_all(
+    mut waiting: mpsc::Receiver<Change>,
+    mut write: impl FnMut(&[Change]) -> Result<Vec<Outcome>, KeyValueError>,
+) {
+    let mut batch = Vec::new();
+    while waiting.blocking_recv_many(&mut batch, CHANGES_MAX) > 0 {
+        let outcomes =
+            write(&batch).unwrap_or_else(|error| batch.iter().map(|_| Err(error.clone())).collect());
+        for (change, outcome) in batch.drain(..).zip(outcomes) {
+            // A guest that has ended does not wait any more.
+            let _ = change.answer.send(outcome);
+        }
+    }
+}
+
+fn failed(why: &str) -> KeyValueError {
+    KeyValueError(format!("the node's key-value store failed: {why}"))
+}
+
+/// Makes the file if there is none; nobody else may read what guests keep.
+fn private_file(path: &std::path::Path) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Changes that wait for the writer, and the most that share a flush; more wait with their guests.
+const CHANGES_MAX: usize = 256;

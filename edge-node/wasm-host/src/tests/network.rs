@@ -1,0 +1,173 @@
+//! Sockets, names, outgoing requests, settings and folders, as the workload `interfaces` tries them.
+
+use tokio::net::{TcpListener, UdpSocket};
+
+use super::{
+    handlers::{free_address, serve},
+    *,
+};
+use crate::{EgressHosts, EgressTarget};
+
+fn told(words: &[&str], output: &Arc<Captured>) -> Guest {
+    let args = std::iter::once(&"interfaces").chain(words).map(ToString::to_string).collect();
+    Guest { args, output: Arc::clone(output) as _, ..guest() }
+}
+
+/// What a run said, and whether it went well.
+async fn ran(guest: Guest, output: &Captured) -> (bool, String) {
+    let ended = start(&workload("interfaces"), guest).end().await;
+    assert!(matches!(ended.cause, Cause::Code(_)), "{ended:?}");
+    (ended.cause == Cause::Code(0), output.text())
+}
+
+async fn tried(words: &[&str], egress: Egress) -> (bool, String) {
+    let output = Arc::default();
+    ran(Guest { egress, ..told(words, &output) }, &output).await
+}
+
+fn only(targets: &[(EgressHosts, Option<u16>)]) -> Egress {
+    let target =
+        |(hosts, port): &(EgressHosts, Option<u16>)| EgressTarget { hosts: hosts.clone(), port: *port };
+    Egress::Only(targets.iter().map(target).collect())
+}
+
+fn host(address: SocketAddr) -> EgressHosts {
+    EgressHosts::Range { address: address.ip(), prefix: 32 }
+}
+
+/// A free address of the loopback network that is not the machine's own, as pods have them.
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.77.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn a_server_is_at_its_container_s_address() {
+    for (word, transport) in [("serve", Transport::Tcp), ("serve-udp", Transport::Udp)] {
+        let address: SocketAddr = format!("127.77.0.2:{}", free_address().port()).parse().unwrap();
+        let output = Arc::<Captured>::default();
+        // The port that a program knows is the declared one.
+        let listen = vec![Listening { port: 80, transport, address }];
+        let closed = Guest { listen, egress: only(&[]), ..told(&[word, "80"], &output) };
+        let running = start(&workload("interfaces"), closed);
+        let listening = async {
+            while !output.text().contains("listening") {
+                assert!(!running.ended.is_finished(), "{}", output.text());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, listening).await.expect("it listens");
+        let mut heard = vec![0; 100];
+        let length = match transport {
+            Transport::Tcp => {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(b"echo me").await.unwrap();
+                timeout(PATIENCE, stream.read(&mut heard)).await.unwrap().unwrap()
+            }
+            Transport::Udp => {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                socket.send_to(b"echo me", address).await.unwrap();
+                timeout(PATIENCE, socket.recv(&mut heard)).await.unwrap().unwrap()
+            }
+        };
+        assert_eq!(&heard[..length], b"echo me");
+        running.stop.request(Duration::ZERO);
+        running.end().await;
+    }
+}
+
+#[tokio::test]
+async fn ports_that_are_not_declared_are_closed() {
+    for word in ["serve", "serve-udp"] {
+        let (went_well, said) = tried(&[word, "8080"], Egress::Open).await;
+        assert!(!went_well && said.contains("PermissionDenied"), "{said}");
+    }
+    // One for connections is none for datagrams.
+    let output = Arc::default();
+    let listen = tcp("127.77.0.2:8080".parse().unwrap());
+    let (went_well, said) = ran(Guest { listen, ..told(&["serve-udp", "8080"], &output) }, &output).await;
+    assert!(!went_well && said.contains("PermissionDenied"), "{said}");
+}
+
+#[tokio::test]
+async fn connections_lead_where_the_list_says() {
+    let (_listener, address) = listener().await;
+    let connect = async |egress| tried(&["connect", &address.to_string()], egress).await;
+    assert_eq!(connect(Egress::Open).await, (true, "connected\n".to_owned()));
+    assert!(connect(only(&[(host(address), Some(address.port()))])).await.0);
+    for closed in [only(&[]), only(&[(host(address), Some(1))])] {
+        let (went_well, said) = connect(closed).await;
+        assert!(!went_well && said.contains("PermissionDenied"), "{said}");
+    }
+    // The machine's own loopback is nowhere, whatever a list says.
+    let own = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    assert!(!tried(&["connect", &own.to_string()], only(&[(host(own), None)])).await.0);
+}
+
+#[tokio::test]
+async fn datagrams_are_answered() {
+    let socket = UdpSocket::bind("127.77.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let echo = tokio::spawn(async move {
+        let mut bytes = [0; 100];
+        let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
+        socket.send_to(&bytes[..length], from).await.unwrap();
+    });
+    assert_eq!(tried(&["send", &address.to_string()], Egress::Open).await, (true, "a datagram\n".to_owned()));
+    echo.await.unwrap();
+    assert!(!tried(&["send", &address.to_string()], only(&[])).await.0);
+}
+
+#[tokio::test]
+async fn names_are_looked_up_when_the_list_has_them() {
+    let name = |name: &str| EgressHosts::Name(name.to_owned());
+    let resolve = async |egress| tried(&["resolve", "localhost"], egress).await;
+    for open in [Egress::Open, only(&[(name("localhost"), Some(443))])] {
+        let (went_well, said) = resolve(open).await;
+        assert!(went_well && said.contains("127.0.0.1"), "{said}");
+    }
+    for closed in [only(&[]), only(&[(name("example.com"), None)])] {
+        let (went_well, said) = resolve(closed).await;
+        assert!(!went_well, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn requests_go_where_connections_may() {
+    let address: SocketAddr = format!("127.77.0.3:{}", free_address().port()).parse().unwrap();
+    let listen = vec![Listening { port: 80, transport: Transport::Tcp, address }];
+    let mut server = start(&workload("http-hello"), Guest { listen, ..guest() });
+    (&mut server.started).await.unwrap();
+    let fetch = async |egress| tried(&["fetch", &format!("http://{address}/a")], egress).await;
+    for open in [Egress::Open, only(&[(host(address), Some(address.port()))])] {
+        let (went_well, said) = fetch(open).await;
+        assert!(went_well && said.starts_with("200 hello") && said.contains("GET /a"), "{said}");
+    }
+    let (went_well, said) = fetch(only(&[(host(address), Some(1))])).await;
+    assert!(!went_well && said.contains("HttpRequestDenied"), "{said}");
+    let (running, own) = serve(&workload("http-hello"), guest()).await;
+    let (went_well, said) = tried(&["fetch", &format!("http://{own}/")], Egress::Open).await;
+    assert!(!went_well && said.contains("DestinationIpProhibited"), "{said}");
+    running.stop.request(Duration::ZERO);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn settings_are_the_environment() {
+    let env = [("b", "2"), ("a.key", "1")].map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let ask = async |words: &[&str]| {
+        let output = Arc::default();
+        ran(Guest { env: env.clone(), ..told(words, &output) }, &output).await
+    };
+    assert_eq!(ask(&["config", "a.key"]).await, (true, "1\n".to_owned()));
+    assert_eq!(ask(&["config", "c"]).await, (true, "none\n".to_owned()));
+    assert_eq!(ask(&["config"]).await, (true, "a.key=1\nb=2\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_working_directory_is_where_paths_begin() {
+    let output = Arc::default();
+    let folder = Guest { working_dir: Some("/data".to_owned()), ..told(&["folder"], &output) };
+    assert_eq!(ran(folder, &output).await, (true, "/data\n".to_owned()));
+}
