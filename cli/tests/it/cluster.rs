@@ -66,7 +66,18 @@ impl Cluster {
             let ready = nodes.lines().filter(|line| line.split_whitespace().nth(1) == Some("Ready")).count();
             if ready == 2 { Ok(()) } else { Err(format!("{nodes}\n{}", cluster.log())) }
         });
-        for module in ["hello", "ticker", "http-hello", "crasher", "hog", "env-dump", "files", "toolbox"] {
+        for module in [
+            "hello",
+            "ticker",
+            "http-hello",
+            "crasher",
+            "hog",
+            "env-dump",
+            "files",
+            "toolbox",
+            "service",
+            "interfaces",
+        ] {
             let file = workloads().join(format!("{module}.wasm"));
             assert!(file.is_file(), "{} is missing; run `cargo xtask test`", file.display());
             let pushed = cluster.dunlin(&["push", file.to_str().unwrap(), module], "");

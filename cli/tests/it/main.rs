@@ -11,6 +11,7 @@ mod draining;
 mod emulated;
 mod exec;
 mod foreign;
+mod guests;
 mod https;
 mod identity;
 mod install;

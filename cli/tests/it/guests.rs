@@ -1,0 +1,132 @@
+//! What WebAssembly guests are given, through the whole of a cluster: settings of how they run, the network, and buckets.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use crate::cluster::{Answer, Namespace, wait_until};
+
+/// A pod with annotations whose guest listens on its declared port.
+fn listening(name: &str, annotations: &str, container: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\nspec:\n  \
+         terminationGracePeriodSeconds: 0\n  containers:\n  - {{name: c, ports: [{{containerPort: 8080, name: http}}], {container}}}\n"
+    )
+}
+
+impl Namespace {
+    /// Uses an interface in a further instance of the guest.
+    fn uses(&self, pod: &str, words: &[&str]) -> Answer {
+        self.dunlin(&[&["exec", pod, "--", "interfaces"], words].concat())
+    }
+
+    /// Where the pod's only port is on this machine.
+    fn address(&self, pod: &str) -> String {
+        wait_until("address", || {
+            let described = self.ok(&["describe", "pod", pod]);
+            let line = described.lines().find_map(|line| line.strip_prefix("  8080/TCP:"));
+            line.map(|address| address.trim().to_owned()).ok_or(described)
+        })
+    }
+}
+
+/// The status that a request is answered with.
+fn status(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn settings_that_say_nothing_are_refused_where_they_are_written() {
+    let namespace = Namespace::new();
+    let refused = |annotation: &str| {
+        let answer = namespace
+            .dunlin_with(&["apply", "-f", "-"], &listening("p", annotation, "image: dunlin.local/hello"));
+        assert_ne!(answer.code, 0, "{answer:?}");
+        answer.stderr
+    };
+    let told = refused("dunlin.dev/egress: \"a.example:0\"");
+    assert!(
+        told.contains("metadata.annotations[dunlin.dev/egress]: Invalid value: \"a.example:0\""),
+        "{told}"
+    );
+    let told = refused("dunlin.dev/entry: listen");
+    assert!(told.contains("supported values: \"http\", \"run\""), "{told}");
+    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    \
+                    metadata: {labels: {a: b}, annotations: {dunlin.dev/max-reuse: \"0\"}}\n    \
+                    spec: {containers: [{name: c, image: dunlin.local/hello}]}\n";
+    let told = namespace.dunlin_with(&["apply", "-f", "-"], template).stderr;
+    assert!(told.contains("[dunlin.dev/max-reuse]: Invalid value: \"0\""), "{told}");
+}
+
+#[test]
+fn a_request_that_traps_is_an_event_and_the_pod_goes_on() {
+    let namespace = Namespace::new();
+    namespace.apply(&listening("web", "dunlin.dev/entry: http", "image: dunlin.local/service"));
+    namespace.wait_for_status("web", "Running");
+    let address = namespace.address("web");
+    assert_eq!(status(&address, "/"), "200");
+    assert_eq!(status(&address, "/trap"), "500");
+    wait_until("event", || {
+        let events = namespace.ok(&["get", "events"]);
+        if events.contains("RequestFailed") && events.contains("1 request to container c failed") {
+            Ok(())
+        } else {
+            Err(events)
+        }
+    });
+    assert_eq!(status(&address, "/"), "200");
+    assert_eq!(
+        namespace.ok(&["get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"]),
+        "0"
+    );
+    // What cannot run says what it is.
+    namespace.apply(&listening("not-http", "dunlin.dev/entry: http", "image: dunlin.local/hello"));
+    wait_until("reason", || {
+        let described = namespace.ok(&["describe", "pod", "not-http"]);
+        let said = described.contains("ContainerCannotRun") && described.contains("`wasi:cli/run@0.2");
+        if said { Ok(()) } else { Err(described) }
+    });
+}
+
+#[test]
+fn a_guest_reaches_what_its_list_says_and_keeps_what_it_writes() {
+    let namespace = Namespace::new();
+    let answer = namespace.dunlin(&["create", "configmap", "settings", "--from-literal=colour=red"]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let container = "image: dunlin.local/interfaces, command: [interfaces, serve, \"8080\"], workingDir: /data, \
+                     envFrom: [{configMapRef: {name: settings}}]";
+    namespace.apply(&listening("closed", "dunlin.dev/egress: \"\"", container));
+    namespace.apply(&listening("open", "dunlin.dev/egress: \"localhost:443\"", container));
+    for pod in ["closed", "open"] {
+        namespace.wait_for_status(pod, "Running");
+    }
+    let said = |pod: &str, words: &[&str]| {
+        let answer = namespace.uses(pod, words);
+        assert_eq!(answer.code, 0, "{words:?}: {answer:?}");
+        answer.stdout
+    };
+    assert_eq!(said("closed", &["config", "colour"]), "red\n");
+    assert_eq!(said("closed", &["folder"]), "/data\n");
+    assert!(said("open", &["resolve", "localhost"]).contains("127.0.0.1"));
+    assert_ne!(namespace.uses("closed", &["resolve", "localhost"]).code, 0);
+    // It listens at its own address although it bound to any.
+    let mut stream = TcpStream::connect(namespace.address("closed")).unwrap();
+    stream.write_all(b"echo me").unwrap();
+    let mut heard = [0; 7];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"echo me");
+    // Another container of the namespace on the same node finds what this one wrote, after it was deleted, too.
+    said("closed", &["kv", "readings", "set", "last", "17"]);
+    let node = namespace.ok(&["get", "pod", "closed", "-o", "jsonpath={.spec.nodeName}"]);
+    namespace.ok(&["delete", "pod", "closed"]);
+    namespace.apply(
+        &listening("later", "", container).replace("spec:\n", &format!("spec:\n  nodeName: {node}\n")),
+    );
+    namespace.wait_for_status("later", "Running");
+    assert_eq!(said("later", &["kv", "readings", "get", "last"]), "17\n");
+}
