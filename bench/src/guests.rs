@@ -17,9 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use dunlin_wasm_host::{
-    Container, Ended, EntryChoice, Guest, Host, Input, Output, Program, Serving, Stop, Stream, compile,
-};
+use dunlin_wasm_host::{Container, Ended, Guest, Host, Listening, Output, Program, Stop, Stream, compile};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Options of every bench that runs workloads in its own process.
@@ -62,19 +60,9 @@ pub(crate) fn program(host: &Host, module: &Path) -> Result<Arc<Program>> {
 /// A guest without limits that listens at `listen`.
 pub(crate) fn guest(args: &[&str], listen: Option<SocketAddr>) -> Guest {
     Guest {
-        entry: EntryChoice::Detected,
         args: args.iter().map(ToString::to_string).collect(),
-        env: Vec::new(),
-        working_dir: None,
-        input: Input::new(),
-        output: Arc::new(Discard),
-        memory_bytes_max: None,
-        cpu_milli_max: None,
-        listen: listen.into_iter().collect(),
-        serving: Serving::default(),
-        on_failure: None,
-        core_dumps: None,
-        preopens: Vec::new(),
+        listen: listen.map(Listening::tcp).into_iter().collect(),
+        ..Guest::new(Arc::new(Discard))
     }
 }
 

@@ -120,17 +120,13 @@ fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
         env: spec.env,
         working_dir: spec.working_dir,
         input,
-        output,
         memory_bytes_max: spec.memory_limit.map(|bytes| bytes.0),
         cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
         listen: spec.listen.iter().filter_map(settings::listening).collect(),
         pod_ip: spec.pod_ip.map(IpAddr::V4),
         egress: settings::egress(&spec.settings),
         serving: settings::serving(&spec.settings),
-        buckets: None,
-        on_failure: None,
-        core_dumps: None,
-        preopens: Vec::new(),
+        ..Guest::new(output)
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dunlin_wasm_host::{EntryChoice, Guest, Host, Input, Output, Serving, Stop, Stream, compile};
+use dunlin_wasm_host::{Guest, Host, Output, Stop, Stream, compile};
 
 fn main() {
     let words: Vec<String> = env::args().collect();
@@ -51,19 +51,10 @@ fn main() {
 
 fn guest() -> Guest {
     Guest {
-        entry: EntryChoice::Detected,
         args: vec!["guest".to_owned()],
         env: vec![("POD_NAME".to_owned(), "idle".to_owned())],
-        working_dir: None,
-        input: Input::new(),
-        output: Arc::new(Discard),
         memory_bytes_max: Some(64 << 20),
-        cpu_milli_max: None,
-        listen: Vec::new(),
-        serving: Serving::default(),
-        on_failure: None,
-        core_dumps: None,
-        preopens: Vec::new(),
+        ..Guest::new(Arc::new(Discard))
     }
 }
 

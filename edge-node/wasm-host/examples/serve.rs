@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use dunlin_wasm_host::{EntryChoice, Guest, Host, Input, Output, Serving, Stop, Stream, compile};
+use dunlin_wasm_host::{Guest, Host, Listening, Output, Stop, Stream, compile};
 
 fn main() {
     let words: Vec<String> = env::args().collect();
@@ -30,19 +30,9 @@ fn main() {
 
 fn guest(listen: SocketAddr) -> Guest {
     Guest {
-        entry: EntryChoice::Detected,
         args: vec!["handler".to_owned()],
-        env: Vec::new(),
-        working_dir: None,
-        input: Input::new(),
-        output: Arc::new(Discard),
-        memory_bytes_max: None,
-        cpu_milli_max: None,
-        listen: vec![listen],
-        serving: Serving::default(),
-        on_failure: None,
-        core_dumps: None,
-        preopens: Vec::new(),
+        listen: vec![Listening::tcp(listen)],
+        ..Guest::new(Arc::new(Discard))
     }
 }
 

@@ -51,6 +51,30 @@ pub struct Guest {
 /// Hears what went wrong. It must not block.
 pub type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
 
+impl Guest {
+    /// A guest that writes to `output`, and has nothing else and no limits.
+    pub fn new(output: Arc<dyn Output>) -> Self {
+        Self {
+            entry: EntryChoice::Detected,
+            args: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            input: Input::new(),
+            output,
+            memory_bytes_max: None,
+            cpu_milli_max: None,
+            listen: Vec::new(),
+            pod_ip: None,
+            egress: Egress::Open,
+            serving: Serving::default(),
+            buckets: None,
+            on_failure: None,
+            core_dumps: None,
+            preopens: Vec::new(),
+        }
+    }
+}
+
 /// A port that a container declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
@@ -60,6 +84,13 @@ pub struct Listening {
     pub transport: Transport,
     /// Where it is on the machine.
     pub address: SocketAddr,
+}
+
+impl Listening {
+    /// A port for connections that is on the machine as it was declared.
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self { port: address.port(), transport: Transport::Tcp, address }
+    }
 }
 
 /// What a port is for.

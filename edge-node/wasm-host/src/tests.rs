@@ -87,29 +87,12 @@ impl Output for Captured {
 }
 
 fn guest() -> Guest {
-    Guest {
-        entry: EntryChoice::Detected,
-        args: vec!["guest".to_owned()],
-        env: Vec::new(),
-        working_dir: None,
-        input: Input::new(),
-        output: Arc::new(Captured::default()),
-        memory_bytes_max: None,
-        cpu_milli_max: None,
-        listen: Vec::new(),
-        pod_ip: None,
-        egress: Egress::Open,
-        serving: Serving::default(),
-        buckets: None,
-        on_failure: None,
-        core_dumps: None,
-        preopens: Vec::new(),
-    }
+    Guest { args: vec!["guest".to_owned()], ..Guest::new(Arc::new(Captured::default())) }
 }
 
 /// A declared port for connections.
 fn tcp(address: SocketAddr) -> Vec<Listening> {
-    vec![Listening { port: address.port(), transport: Transport::Tcp, address }]
+    vec![Listening::tcp(address)]
 }
 
 /// A guest that runs, and the way to stop it.

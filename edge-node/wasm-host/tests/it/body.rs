@@ -18,7 +18,7 @@ async fn serve(program: &Arc<Program>) -> (Running, SocketAddr) {
     // Free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (guest, _) = guest(&["http-hello"]);
-    let mut running = start(program, Guest { listen: vec![address], ..guest });
+    let mut running = start(program, Guest { listen: vec![Listening::tcp(address)], ..guest });
     (&mut running.started).await.expect("the listener opens");
     (running, address)
 }

@@ -19,8 +19,7 @@ use std::{
 };
 
 use dunlin_wasm_host::{
-    Access, Container, Ended, EntryChoice, Guest, Host, Input, Output, Preopen, Program, Serving, Stop,
-    Stream, compile,
+    Access, Container, Ended, Guest, Host, Listening, Output, Preopen, Program, Stop, Stream, compile,
 };
 use tokio::{
     sync::{MutexGuard, oneshot},
@@ -84,19 +83,9 @@ impl Output for Clogged {
 fn guest(words: &[&str]) -> (Guest, Arc<Clogged>) {
     let output = Arc::new(Clogged::default());
     let guest = Guest {
-        entry: EntryChoice::Detected,
         args: words.iter().map(ToString::to_string).collect(),
-        env: Vec::new(),
-        working_dir: None,
-        input: Input::new(),
-        output: Arc::clone(&output) as _,
         memory_bytes_max: Some(MEMORY_BYTES),
-        cpu_milli_max: None,
-        listen: Vec::new(),
-        serving: Serving::default(),
-        on_failure: None,
-        core_dumps: None,
-        preopens: Vec::new(),
+        ..Guest::new(Arc::clone(&output) as _)
     };
     (guest, output)
 }
