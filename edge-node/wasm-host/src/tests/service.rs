@@ -164,7 +164,7 @@ async fn a_component_can_be_both() {
     // A command that is done leaves its handler going.
     assert_eq!(count(address, "/").await.0, 2);
     stop(running).await;
-    let listen = tcp(super::handlers::free_address());
+    let listen = tcp(handlers::free_address());
     let running = start(&workload("service"), Guest { listen, ..both(&["fail"]) });
     assert_eq!(running.end().await.cause, Cause::Code(1));
 }
@@ -205,7 +205,7 @@ async fn a_library_runs_only_a_function_that_is_named() {
 
 #[tokio::test]
 async fn drafts_of_0_3_are_refused_by_name() {
-    let draft = super::commands::component("(i32.const 0)")
+    let draft = commands::component("(i32.const 0)")
         .replace("wasi:cli/run@0.2.0", "wasi:cli/run@0.3.0-rc-2025-09-16");
     let refused = host().container(program(&draft), guest(), Stop::new()).unwrap_err().to_string();
     assert!(refused.contains("exports `wasi:cli/run@0.3.0-rc-2025-09-16`"), "{refused}");
