@@ -34,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) oracle: Oracle,
     pub(crate) rng: SmallRng,
     pub(crate) plant: Option<Plant>,
+    /// What the pods of each scaled workload have to do together, in thousandths of a processor.
+    pub(crate) load_milli: i64,
     /// How far the coordinator's wall clock is off.
     pub(crate) clock_error: SignedDuration,
 }

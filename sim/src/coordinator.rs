@@ -5,6 +5,7 @@ mod carry_out;
 mod ops;
 mod placing;
 mod planted;
+mod scaling;
 mod seen;
 mod sessions;
 mod workloads;
@@ -17,6 +18,7 @@ use std::{
 use bytes::Bytes;
 use dunlin_coordinator_core::{
     ObjectKey, View,
+    controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS,
     dispatch::{self, Change as SetChange, ConfigKey, DesiredSets, Subject},
     reconciler::{Key, Reconciler},
     view::services::SERVICES,
@@ -373,6 +375,7 @@ impl Process {
             }
             (Place::Object(id), Some(json)) => match id.resource {
                 keys::BUDGETS => reconciler.fold_budget(&id.key, json),
+                HORIZONTAL_POD_AUTOSCALERS => reconciler.fold_autoscaler(&id.key, json),
                 SERVICES => reconciler.fold_service(&id.key, json),
                 keys::ENDPOINT_SLICES => reconciler.fold_slice(&id.key, json),
                 keys::ENDPOINTS => reconciler.fold_endpoints(&id.key, json),
@@ -381,6 +384,7 @@ impl Process {
             (Place::Object(id), None) => {
                 match id.resource {
                     keys::BUDGETS => reconciler.view.delete_budget(&id.key),
+                    HORIZONTAL_POD_AUTOSCALERS => reconciler.forget_autoscaler(&id.key),
                     SERVICES => reconciler.forget_service(&id.key),
                     keys::ENDPOINT_SLICES => reconciler.forget_slice(&id.key),
                     keys::ENDPOINTS => reconciler.forget_endpoints(&id.key),

@@ -2,6 +2,7 @@
 
 use dunlin_coordinator_core::{
     ObjectKey,
+    controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS,
     deletion::Manner,
     view::{
         ObjectId, Resource,
@@ -88,7 +89,7 @@ pub(crate) fn objects(resource: Resource) -> String {
 }
 
 /// Kinds that have objects here besides pods, nodes and configuration.
-const RESOURCES: [Resource; 11] = [
+const RESOURCES: [Resource; 12] = [
     REPLICA_SETS,
     DEPLOYMENTS,
     STATEFUL_SETS,
@@ -97,6 +98,7 @@ const RESOURCES: [Resource; 11] = [
     JOBS,
     CRON_JOBS,
     BUDGETS,
+    HORIZONTAL_POD_AUTOSCALERS,
     SERVICES,
     ENDPOINTS,
     ENDPOINT_SLICES,

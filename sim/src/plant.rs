@@ -33,11 +33,13 @@ pub enum Plant {
     StaleEndpoints,
     /// The scheduler takes every pod that has a node for less important than it is.
     UnseenPriority,
+    /// An autoscaler's controller sees `maxReplicas: 100`.
+    UnseenMaximum,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::EarlyAck,
         Self::DroppedTombstones,
         Self::DeletionByAbsence,
@@ -52,6 +54,7 @@ impl Plant {
         Self::OverlappingJobs,
         Self::StaleEndpoints,
         Self::UnseenPriority,
+        Self::UnseenMaximum,
     ];
 
     /// As `--plant` names it.
@@ -71,6 +74,7 @@ impl Plant {
             Self::OverlappingJobs => "overlapping-jobs",
             Self::StaleEndpoints => "stale-endpoints",
             Self::UnseenPriority => "unseen-priority",
+            Self::UnseenMaximum => "unseen-maximum",
         }
     }
 }

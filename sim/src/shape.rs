@@ -2,10 +2,13 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use dunlin_coordinator_core::view::{
-    Resource,
-    services::SERVICES,
-    workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
+use dunlin_coordinator_core::{
+    controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS,
+    view::{
+        Resource,
+        services::SERVICES,
+        workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
+    },
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
@@ -115,6 +118,11 @@ impl Shape {
         let workloads = WORKLOADS.into_iter().filter(|_| rng.random_bool(share)).collect();
         let is_small = nodes <= SCARCE_NODES_MAX;
         let room = if is_small && rng.random_bool(0.3) { Room::Scarce } else { Room::Ample };
+        // What scales a workload is nothing without it.
+        let mut workloads: Vec<Resource> = workloads;
+        if workloads.contains(&DEPLOYMENTS) && rng.random_bool(0.3) {
+            workloads.push(HORIZONTAL_POD_AUTOSCALERS);
+        }
         let care = if nodes <= PROBED_NODES_MAX && rng.random_bool(0.3) { Care::Probed } else { Care::None };
         Self {
             nodes,

@@ -9,7 +9,7 @@ pub(crate) mod workloads;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use dunlin_coordinator_core::view::ObjectId;
+use dunlin_coordinator_core::{controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS, view::ObjectId};
 use dunlin_link::moment::Moment;
 use jiff::SignedDuration;
 use rand::{Rng, rngs::SmallRng};
@@ -136,6 +136,7 @@ impl World {
             oracle: Oracle::default(),
             rng: child(seed, 3),
             plant: options.plant,
+            load_milli: CALM_LOAD_MILLI,
             clock_error: SignedDuration::ZERO,
         };
         let nodes = (0..shape.nodes).map(|index| Node::new(index, shape.nodes)).collect();
@@ -280,6 +281,8 @@ impl World {
         let oracle = &self.context.oracle;
         if oracle.restores > 0 || !oracle.cloned.is_empty() {
             LONGEST_BACKOFF
+        } else if self.shape.workloads.contains(&HORIZONTAL_POD_AUTOSCALERS) {
+            LONGEST_SCALING
         } else if self.shape.faults.contains(&Fault::Refusal) {
             LONGEST_RETRY
         } else {
@@ -292,6 +295,9 @@ impl World {
         rng.random_range(Duration::ZERO..mean * 2)
     }
 }
+
+/// What scaled workloads have to do when nothing goes on: as much as three pods are to do.
+const CALM_LOAD_MILLI: i64 = 3 * manifests::AIM_MILLI;
 
 /// When clients and faults begin.
 const START: Duration = Duration::from_secs(2);
@@ -307,6 +313,9 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// Longer than a controller waits that was refused something.
 const LONGEST_RETRY: Duration = Duration::from_secs(35);
+
+/// Longer than an autoscaler waits before it takes pods away, and looks once more.
+const LONGEST_SCALING: Duration = Duration::from_secs(95);
 
 /// Longer than a container that keeps ending waits for its next start.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(310);

@@ -102,6 +102,10 @@ impl Coordinator {
                 Action::Workload(_, WorkloadAction::Create(creation)) => {
                     ops.extend(self.creations(&creation, &then, now));
                 }
+                Action::Measure { key, api_version, kind, name } => {
+                    self.measure(&key, (&api_version, &kind, &name), context);
+                }
+                Action::Rescale(rescale) => ops.extend(self.rescale(&rescale, &then, now)),
                 Action::Workload(_, WorkloadAction::CreateObject { resource, namespace, object }) => {
                     ops.push(self.creation(resource, &namespace, object, then(), now));
                 }

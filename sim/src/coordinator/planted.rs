@@ -1,9 +1,12 @@
 //! Bugs of controllers that are planted in what they see.
 
 use bytes::Bytes;
-use dunlin_coordinator_core::view::{
-    Resource,
-    workload::{CRON_JOBS, DEPLOYMENTS},
+use dunlin_coordinator_core::{
+    controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS,
+    view::{
+        Resource,
+        workload::{CRON_JOBS, DEPLOYMENTS},
+    },
 };
 use serde_json::{Value, json};
 
@@ -25,6 +28,9 @@ pub(super) fn seen(key: &str, stored: &Bytes, plant: Option<Plant>) -> Bytes {
                 pod["spec"]["priority"] = json!(-1);
             }
         },
+        Some(Plant::UnseenMaximum) if of(HORIZONTAL_POD_AUTOSCALERS) => {
+            |object| object["spec"]["maxReplicas"] = json!(100)
+        }
         Some(Plant::OverlappingJobs) if of(CRON_JOBS) => {
             |object| object["spec"]["concurrencyPolicy"] = json!("Allow")
         }

@@ -87,7 +87,12 @@ impl Coordinator {
             Some(current) if !current["metadata"]["deletionTimestamp"].is_null() => Verdict::Refuse,
             Some(current) => {
                 let mut object = current.clone();
+                let replicas = object["spec"]["replicas"].clone();
                 object["spec"] = manifest["spec"].clone();
+                if object["spec"]["replicas"].is_null() && !replicas.is_null() {
+                    // What a manifest never said is an autoscaler's.
+                    object["spec"]["replicas"] = replicas;
+                }
                 for field in ["labels", "annotations"] {
                     object["metadata"][field] = manifest["metadata"][field].clone();
                 }

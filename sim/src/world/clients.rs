@@ -1,11 +1,11 @@
 //! What clients ask: pods that come and go under few names, as a StatefulSet's do, content that changes, nodes that are cordoned.
 
-use dunlin_coordinator_core::ObjectKey;
+use dunlin_coordinator_core::{ObjectKey, controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS};
 use dunlin_link::pod::ConfigKind;
 use rand::Rng;
 use serde_json::{Value, json};
 
-use super::{Phase, World, workloads::is_broken};
+use super::{Phase, World, manifests::AIM_MILLI, workloads::is_broken};
 use crate::{context::Event, coordinator::Request, keys, oracle::RequestId, trace::Note};
 
 impl World {
@@ -63,6 +63,10 @@ impl World {
                 let secret = ["dg==", "dw==", "eA=="][self.clients.random_range(0..3)];
                 let object = json!({ "metadata": {}, "data": { "k": secret } });
                 Request::Put(keys::config(ConfigKind::Secret, &content(number)), object)
+            }
+            96 if self.shape.workloads.contains(&HORIZONTAL_POD_AUTOSCALERS) => {
+                self.context.load_milli = self.clients.random_range(0..8 * AIM_MILLI);
+                return None;
             }
             _ => {
                 let node = self.clients.random_range(0..self.shape.nodes);

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_coordinator_core::view::{
-    ObjectId,
-    services::SERVICES,
-    workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
+use dunlin_coordinator_core::{
+    ObjectKey,
+    controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS,
+    view::{
+        ObjectId,
+        services::SERVICES,
+        workload::{CRON_JOBS, DEPLOYMENTS, JOBS, REPLICA_SETS},
+    },
 };
 use serde_json::Value;
 
-use super::World;
+use super::{World, manifests::AIM_MILLI};
 use crate::{
     coordinator::Request,
     keys::{self, DAEMON_SETS, Place, STATEFUL_SETS},
@@ -67,13 +71,14 @@ impl World {
         }
         let problem = match id.resource {
             DEPLOYMENTS | REPLICA_SETS | STATEFUL_SETS => {
-                let wanted = usize::try_from(manifest["spec"]["replicas"].as_u64()?).ok()?;
+                let wanted = usize::try_from(self.replicas_wanted(id, object, manifest)?).ok()?;
                 wrong_number(&pods, wanted).or_else(|| wrong_set(id, &pods, wanted))
             }
             DAEMON_SETS => self.wrong_daemons(&pods),
             JOBS => unfinished(object, &pods),
             CRON_JOBS => self.wrong_jobs(id, object),
             SERVICES => self.wrong_endpoints(id, object),
+            HORIZONTAL_POD_AUTOSCALERS => self.wrong_autoscaler(id, object),
             _ => self.wrong_budget(object),
         };
         let is_replaced = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS].contains(&id.resource);
@@ -144,6 +149,29 @@ impl World {
         let pods = store.list(keys::PODS).map(|(_, stored)| &*stored.value);
         let has_ended = |pod: &Value| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         pods.filter(|pod| !has_ended(pod) && root_of(pod, store).as_ref() == Some(id)).collect()
+    }
+
+    /// How many pods a workload is to have: as its manifest says, or else its autoscaler, or else whoever had a say before.
+    fn replicas_wanted(&self, id: &ObjectId, object: &Value, manifest: &Value) -> Option<u64> {
+        if let Some(replicas) = manifest["spec"]["replicas"].as_u64() {
+            return Some(replicas);
+        }
+        let name = id.key.name.replacen('d', "h", 1);
+        let autoscaler =
+            ObjectId { resource: HORIZONTAL_POD_AUTOSCALERS, key: ObjectKey::new(&id.key.namespace, &name) };
+        let spec = self.manifests.get(&autoscaler).map(|manifest| &manifest["spec"]);
+        let Some(spec) = spec else { return object["spec"]["replicas"].as_u64() };
+        let (least, most) = (spec["minReplicas"].as_u64()?, spec["maxReplicas"].as_u64()?);
+        let (load, aim) = (u64::try_from(self.context.load_milli).ok()?, u64::try_from(AIM_MILLI).ok()?);
+        Some(load.div_ceil(aim).clamp(least, most))
+    }
+
+    fn wrong_autoscaler(&self, id: &ObjectId, autoscaler: &Value) -> Option<String> {
+        let name = id.key.name.replacen('h', "d", 1);
+        let target = ObjectId { resource: DEPLOYMENTS, key: ObjectKey::new(&id.key.namespace, &name) };
+        let target = self.coordinator.store.get(&keys::object(&target))?;
+        let (said, is) = (&autoscaler["status"]["desiredReplicas"], &target.value["spec"]["replicas"]);
+        (said != is).then(|| format!("it says that there should be {said} pods, and {is} are asked for"))
     }
 
     fn wrong_daemons(&self, pods: &[&Value]) -> Option<String> {
@@ -272,7 +300,7 @@ fn unfinished(job: &Value, pods: &[&Value]) -> Option<String> {
 
 fn wrong_status(id: &ObjectId, object: &Value, pods: &[&Value]) -> Option<String> {
     if object["metadata"]["generation"] != object["status"]["observedGeneration"]
-        && ![JOBS, CRON_JOBS, SERVICES, keys::BUDGETS].contains(&id.resource)
+        && ![JOBS, CRON_JOBS, SERVICES, HORIZONTAL_POD_AUTOSCALERS, keys::BUDGETS].contains(&id.resource)
     {
         return Some("its status is not about what it says".to_owned());
     }

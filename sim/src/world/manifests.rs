@@ -1,9 +1,12 @@
 //! The manifests that clients keep of workloads, Services and budgets.
 
-use dunlin_coordinator_core::view::{
-    ObjectId, Resource,
-    services::SERVICES,
-    workload::{CRON_JOBS, DEPLOYMENTS, JOBS},
+use dunlin_coordinator_core::{
+    controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS,
+    view::{
+        ObjectId, Resource,
+        services::SERVICES,
+        workload::{CRON_JOBS, DEPLOYMENTS, JOBS},
+    },
 };
 use rand::{Rng, rngs::SmallRng};
 use serde_json::{Value, json};
@@ -25,11 +28,12 @@ impl World {
             "metadata": { "name": &*id.key.name, "namespace": &*id.key.namespace, "labels": labels },
             "spec": {},
         });
+        let is_scaled = self.shape.workloads.contains(&HORIZONTAL_POD_AUTOSCALERS);
         let rng = &mut self.clients;
         let replicas = rng.random_range(0..=replicas_max(self.shape.nodes));
         let mut policy = None;
         let spec = &mut manifest["spec"];
-        if ![keys::BUDGETS, JOBS, CRON_JOBS, SERVICES].contains(&id.resource) {
+        if ![keys::BUDGETS, HORIZONTAL_POD_AUTOSCALERS, JOBS, CRON_JOBS, SERVICES].contains(&id.resource) {
             spec["selector"] = json!({ "matchLabels": labels });
             spec["template"] = json!({ "metadata": {
                 "labels": labels, "annotations": { "version": rng.random_range(0..VERSIONS).to_string() },
@@ -45,7 +49,13 @@ impl World {
                 let limit = if amount(0) == 1 { "minAvailable" } else { "maxUnavailable" };
                 *spec = json!({ "selector": { "matchLabels": { "app": guarded } }, limit: amount(0) });
             }
-            DEPLOYMENTS => policy = Some(draw_deployment(spec, replicas, rng)),
+            DEPLOYMENTS => {
+                policy = Some(draw_deployment(spec, rng));
+                if !is_scaled {
+                    spec["replicas"] = replicas.into();
+                }
+            }
+            HORIZONTAL_POD_AUTOSCALERS => *spec = draw_autoscaler(&id.key.name, rng),
             keys::STATEFUL_SETS => {
                 spec["replicas"] = replicas.into();
                 spec["serviceName"] = "none".into();
@@ -68,7 +78,7 @@ impl World {
             _ => spec["replicas"] = replicas.into(),
         }
         match id.resource {
-            keys::BUDGETS | SERVICES => {}
+            keys::BUDGETS | SERVICES | HORIZONTAL_POD_AUTOSCALERS => {}
             CRON_JOBS => {
                 manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"] = self.draw_pod_spec(id.resource);
             }
@@ -136,10 +146,9 @@ fn draw_probe(port: u16, rng: &mut SmallRng) -> Value {
 }
 
 /// What is special about a Deployment; answers when it is to be rolled back.
-fn draw_deployment(spec: &mut Value, replicas: usize, rng: &mut SmallRng) -> &'static str {
+fn draw_deployment(spec: &mut Value, rng: &mut SmallRng) -> &'static str {
     let unavailable = draw_amount(0, rng);
     let surge = draw_amount(usize::from(unavailable == 0), rng);
-    spec["replicas"] = replicas.into();
     spec["strategy"] = if rng.random_bool(0.15) {
         json!({ "type": "Recreate" })
     } else {
@@ -153,6 +162,17 @@ fn draw_deployment(spec: &mut Value, replicas: usize, rng: &mut SmallRng) -> &'s
 
 /// When to go back to a template that was stable.
 const ROLLBACKS: [&str; 3] = ["true", "deadline", "false"];
+
+fn draw_autoscaler(name: &str, rng: &mut SmallRng) -> Value {
+    let aim = json!({ "type": "AverageValue", "averageValue": format!("{AIM_MILLI}m") });
+    let down = json!({ "stabilizationWindowSeconds": rng.random_range(0..60) });
+    json!({
+        "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": name.replacen('h', "d", 1) },
+        "minReplicas": rng.random_range(1..=2), "maxReplicas": rng.random_range(2..=6),
+        "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "target": aim } }],
+        "behavior": { "scaleDown": down },
+    })
+}
 
 fn draw_cron_job(name: &str, labels: &Value, rng: &mut SmallRng) -> Value {
     // It is fixed, so that whoever looks at a Job knows what was asked for when it was made.
@@ -189,6 +209,9 @@ fn draw_job(labels: &Value, rng: &mut SmallRng) -> Value {
         "template": { "metadata": { "labels": labels } },
     })
 }
+
+/// What an autoscaler wants each pod to have to do.
+pub(super) const AIM_MILLI: i64 = 500;
 
 /// How many pods a workload of so many nodes may ask for.
 pub(super) const fn replicas_max(nodes: usize) -> usize {

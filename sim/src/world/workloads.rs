@@ -4,6 +4,7 @@
 
 use dunlin_coordinator_core::{
     ObjectKey,
+    controllers::autoscaler::HORIZONTAL_POD_AUTOSCALERS,
     view::{
         ObjectId, Resource,
         services::SERVICES,
@@ -13,7 +14,7 @@ use dunlin_coordinator_core::{
 use rand::{Rng as _, seq::IndexedRandom as _};
 use serde_json::{Value, json};
 
-use super::{World, manifests::replicas_max};
+use super::{CALM_LOAD_MILLI, World, manifests::replicas_max};
 use crate::{coordinator::Request, keys, node::BROKEN};
 
 impl World {
@@ -54,6 +55,7 @@ impl World {
 
     /// Lets go on what is held up by its author, or has no room.
     pub(super) fn release_workloads(&mut self) {
+        self.context.load_milli = CALM_LOAD_MILLI;
         for (id, manifest) in &mut self.manifests {
             let spec = &mut manifest["spec"];
             let is_large = [DEPLOYMENTS, keys::DAEMON_SETS].contains(&id.resource)
@@ -105,10 +107,11 @@ impl World {
     fn change(&mut self, id: &ObjectId, manifest: &mut Value) {
         let spec = &mut manifest["spec"];
         match self.clients.random_range(0..10) {
+            6..=8 if id.resource == HORIZONTAL_POD_AUTOSCALERS => *manifest = self.draw_manifest(id),
             8 if id.resource == keys::BUDGETS => *manifest = self.draw_manifest(id),
             8 if id.resource == CRON_JOBS => spec["suspend"] = self.clients.random_bool(0.5).into(),
             5..=8 if id.resource == SERVICES => *manifest = self.draw_manifest(id),
-            0..=4 if ![keys::BUDGETS, CRON_JOBS, SERVICES].contains(&id.resource) => {
+            0..=4 if !spec["template"].is_null() => {
                 let version = self.clients.random_range(0..VERSIONS);
                 // Only where somebody looks after it: what is broken is not available while it comes and goes.
                 let may_break =
@@ -152,6 +155,7 @@ fn short(resource: Resource) -> &'static str {
         JOBS => "j",
         CRON_JOBS => "c",
         SERVICES => "v",
+        HORIZONTAL_POD_AUTOSCALERS => "h",
         _ => "b",
     }
 }
