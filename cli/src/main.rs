@@ -31,6 +31,11 @@ mod terminal;
 mod workload;
 
 fn main() -> ExitCode {
+    // One such process per pod: nothing of the rest may begin, or it costs each of them its memory.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "shim") {
+        return dunlin_edge_node::shim::main(words);
+    }
     sys::look_names_up_without_modules();
     let arguments = match command::Arguments::try_parse() {
         Ok(arguments) => arguments,

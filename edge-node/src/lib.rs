@@ -25,6 +25,7 @@ mod sample;
 mod sandbox;
 pub mod server_time;
 pub mod session;
+pub mod shim;
 mod statics;
 mod usage;
 mod volumes;

@@ -92,6 +92,7 @@ fn wrong_usage_exits_with_64() {
     check(&["get", "pods", "--selektor", "a=b"], "'--selector'");
     check(&["get", "pods", "-o", "xml"], "allowed formats are: wide, yaml, json, name, jsonpath=TEMPLATE");
     check(&["config", "use-context", "x"], "no cluster is configured");
+    check(&["shim"], "--dir is missing");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 use dunlin_link::ContainerId;
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Signal, WaitId, WaitIdOptions, kill_process, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, pidfd_send_signal, waitid},
     time::Timespec,
 };
 
@@ -30,12 +30,14 @@ use crate::{
 /// Ends what an earlier shim's containers still do, and takes away what it knew of them.
 pub(crate) fn leftovers(dir: &Path, runtime: &Runtime, cgroups: &Cgroups) {
     let Ok(cgroup) = fs::read_to_string(dir.join(CGROUP)) else { return };
+    // First whoever could put more into the cgroup.
+    commands(&runtime.root);
     processes(cgroups, &cgroup);
     for entry in fs::read_dir(&runtime.root).into_iter().flatten().flatten() {
         let id = ContainerId::new(entry.file_name().to_string_lossy().into_owned());
         let mut command = runtime.command(&id, Operation::Delete, Path::new("/dev/null"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        match child.and_then(|child| Held::new(rustix::process::Pid::from_child(&child))) {
+        match child.and_then(|child| Held::new(Pid::from_child(&child))) {
             Ok(held) => wait_for(&held),
             Err(error) => say(&format!("failed to have the runtime delete {id}: {error}")),
         }
@@ -74,6 +76,22 @@ pub(crate) fn processes(cgroups: &Cgroups, cgroup: &str) {
                 let _ = kill_process(pid, Signal::KILL);
                 wait_for(&held);
             }
+        }
+    }
+}
+
+/// Kills commands of the runtime that outlived the shim which began them, by the folder that is named in each.
+fn commands(root: &Path) {
+    let root = root.as_os_str().as_encoded_bytes();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+        // Held before it is looked at, so that it cannot be another one by then.
+        let Ok(held) = Held::new(pid) else { continue };
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if words.split(|byte| *byte == 0).any(|word| word == root) {
+            let _ = pidfd_send_signal(&held.fd, Signal::KILL);
+            wait_for(&held);
         }
     }
 }

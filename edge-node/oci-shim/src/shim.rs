@@ -75,6 +75,8 @@ struct Pod {
 impl Shim {
     /// Takes away what an earlier shim of the pod left, and opens the socket.
     pub(crate) fn new(args: Args) -> io::Result<Self> {
+        // Environments, which may hold secrets, are in bundles.
+        fs::set_permissions(&args.dir, fs::Permissions::from_mode(0o700))?;
         let (listener, callers) = (listen(&args.dir.join(SOCKET))?, listen(&args.dir.join(STREAMS))?);
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         namespaces::own_mounts()?;

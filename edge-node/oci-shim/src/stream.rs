@@ -31,6 +31,8 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
+        // For all frames: those that follow the first are no longer, and may have begun to arrive with it.
+        const { assert!(EXEC_FRAME_BYTES_MAX <= START_BYTES_MAX) };
         let decoder = Decoder::new(START_BYTES_MAX);
         Ok(Self { stream, decoder, untold: Vec::new(), is_over: false, moved_at: Instant::now() })
     }
@@ -81,7 +83,6 @@ impl Caller {
 
     /// The stream is what was asked for.
     pub(crate) fn open(&mut self) {
-        self.decoder = Decoder::new(EXEC_FRAME_BYTES_MAX);
         self.tell(&encode(&StreamAnswer::Opened));
     }
 

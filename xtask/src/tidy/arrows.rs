@@ -68,8 +68,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-wasm-host", &["dunlin-link"]),
     ("dunlin-container-log", &[]),
     ("dunlin-layers", &["dunlin-link"]),
-    // It speaks to agents, so it knows the messages, which are in the core.
-    ("dunlin-oci-shim", &["dunlin-link", "dunlin-edge-node-core", "dunlin-container-log"]),
+    // It speaks to agents, so it knows the messages, which are in the core. Its tests run images of several layers.
+    ("dunlin-oci-shim", &["dunlin-link", "dunlin-edge-node-core", "dunlin-container-log", "dunlin-layers"]),
     (
         "dunlin-edge-node",
         &[

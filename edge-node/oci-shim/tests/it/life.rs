@@ -60,6 +60,8 @@ fn what_it_is_told_it_sees() {
         let output = pod.output("a");
         assert_eq!(exit.cause, ExitCause::Code(0), "{}: {exit:?} {output}", runtime.display());
         assert_eq!(exit.message, "ended\n");
+        let kept = std::fs::read_to_string(volume.join("sub/file")).unwrap();
+        assert_eq!(kept, "in a volume\n", "what is mounted is not removed with the container");
         for line in [
             "hello gull /tmp",
             "stdout: gull",

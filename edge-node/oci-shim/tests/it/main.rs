@@ -7,7 +7,9 @@
     reason = "a test fails by panicking, and says what it skips"
 )]
 
+mod chaos;
 mod ends;
+mod images;
 mod life;
 mod machine;
 mod pod;

@@ -273,7 +273,8 @@ fn program() -> PathBuf {
     deps.parent().unwrap().parent().unwrap().join("examples/shim")
 }
 
-fn make_image(image: &Path) {
+/// A file system with busybox.
+pub(crate) fn make_image(image: &Path) {
     for folder in ["bin", "etc", "tmp", "proc", "sys", "dev"] {
         fs::create_dir_all(image.join(folder)).unwrap();
     }
