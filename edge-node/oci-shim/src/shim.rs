@@ -14,7 +14,8 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use dunlin_edge_node_core::{
@@ -227,8 +228,13 @@ impl Shim {
 
 /// Opens the socket at `path`, replacing one that nobody answers on.
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    if UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another shim answers on this socket"));
+    let until = Instant::now() + FORKED_MAX;
+    // A shim that was killed while it started a command has left a copy of itself, which goes when it becomes that command.
+    while UnixStream::connect(path).is_ok() {
+        if Instant::now() > until {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another shim answers on this socket"));
+        }
+        thread::sleep(FORKED_MAX / 100);
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -246,6 +252,8 @@ pub(super) fn is_same_user(stream: &UnixStream) -> bool {
     peer.is_ok_and(|peer| peer.uid == rustix::process::geteuid())
 }
 
+/// How long a process may take from its beginning as a copy to its own program.
+const FORKED_MAX: Duration = Duration::from_secs(1);
 /// The socket for agents, in the pod's folder.
 pub(crate) const SOCKET: &str = "shim.sock";
 /// The folder that holds those of containers, in the pod's.

@@ -252,6 +252,8 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn launch(args: &Args) -> (Child, UnixStream) {
+    // Behind that of a killed shim may be a copy of it for a moment: what answers is to be the new one.
+    let _ = fs::remove_file(args.dir.join(SOCKET));
     let shim = Command::new(program()).args(args.words()).spawn().unwrap();
     (shim, connect(&args.dir.join(SOCKET)))
 }
