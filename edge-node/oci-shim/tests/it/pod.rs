@@ -99,6 +99,7 @@ impl Pod {
                 Event::Container { id, state, .. } => told.push((id, state)),
                 Event::Synced => return told,
                 Event::Welcome { .. } => panic!("welcomed twice"),
+                Event::RequestsFailed { .. } => panic!("no handlers are served here"),
             }
         }
     }

@@ -3,7 +3,8 @@
 use dunlin_edge_node_core::sandbox::Listen;
 use dunlin_link::{guest::GuestEntry, pod::Protocol};
 
-use super::{keyvalue::workload, *};
+use super::*;
+use crate::runner::tests::keyvalue::workload;
 
 async fn status(port: u16, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
