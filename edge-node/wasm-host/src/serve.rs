@@ -7,6 +7,7 @@ mod answer;
 mod inside;
 mod instance;
 mod limits;
+mod load;
 mod pool;
 
 use std::{

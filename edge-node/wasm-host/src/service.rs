@@ -24,7 +24,8 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
         }
         ended = &mut commanded => match ended.cause {
             Cause::Code(0) => serving.await,
-            Cause::Stopped | Cause::Killed if run.stop.is_requested() => worse(ended, serving.await),
+            // However the command took the stop, its handler has the same grace.
+            _ if run.stop.is_requested() => worse(ended, serving.await),
             _ => ended,
         },
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::Trap;
 use wasmtime_wasi_http::{Error, WasiBody, p2, p3};
 
-use super::{Server, instance, instance::Load};
+use super::{Server, instance, load::Load};
 
 /// A request on its way to an instance.
 pub(super) struct Asked {
@@ -39,20 +39,32 @@ pub(super) struct Life {
     is_answered: AtomicBool,
     /// Cancelled when its client waits no longer.
     pub(super) gone: CancellationToken,
-    /// The instance that took it.
-    pub(super) instance: OnceLock<Arc<Load>>,
+    /// The instance that took it, or was to be made for it.
+    instance: Mutex<Option<Arc<Load>>>,
 }
 
 impl Life {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (is_answered, gone, instance) =
-            (AtomicBool::new(false), CancellationToken::new(), OnceLock::new());
+            (AtomicBool::new(false), CancellationToken::new(), Mutex::default());
         Self { began: Instant::now(), is_answered, gone, instance }
     }
 
     /// Whether its answer has begun.
     pub(super) fn is_answered(&self) -> bool {
         self.is_answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn answered(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn instance(&self) -> Option<Arc<Load>> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_instance(&self, instance: &Arc<Load>) {
+        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(instance));
     }
 }
 
@@ -74,7 +86,7 @@ impl Server {
         let answer = timeout(self.limits.answer, answered).await;
         if answer.is_ok() {
             // Also where there is none: what made the handler fail is still to be heard of its instance.
-            life.is_answered.store(true, Ordering::Relaxed);
+            life.answered();
         }
         match answer {
             Ok(Ok(Ok(response))) => response,
@@ -96,7 +108,7 @@ impl Server {
         }
         // A handler that returns without an answer has done nothing else wrong.
         let is_trap = error.downcast_ref::<Trap>().is_some() || error.chain().count() > 1;
-        if is_trap && life.instance.get().is_none_or(|instance| instance.blame()) {
+        if is_trap && life.instance().is_none_or(|instance| instance.blame()) {
             self.trapped(error);
         }
         refusal(StatusCode::INTERNAL_SERVER_ERROR, "the handler gave no answer")

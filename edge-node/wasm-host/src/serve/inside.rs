@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{
     handler::{Prepared, Proxy},
 };
 
-use super::{answer::Asked, instance::Load};
+use super::{answer::Asked, load::Load};
 use crate::{
     coredump::{self, CoreDumps},
     pooling::Slot,
@@ -87,9 +87,7 @@ async fn answer(
     load: &Arc<Load>,
 ) -> wasmtime::Result<()> {
     let Asked { request, answer, life, place } = asked;
-    if life.instance.get().is_none() {
-        load.begin(&life);
-    }
+    load.begin(&life);
     let prepared = accessor.with(|mut store| {
         Prepared::new(
             store.as_context_mut(),

@@ -7,12 +7,8 @@ use std::{
     future::poll_fn,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::Poll,
-    time::Duration,
 };
 
 use futures_util::FutureExt as _;
@@ -25,7 +21,7 @@ use super::{
     Server,
     answer::{Asked, Life},
     inside::Inside,
-    limits::Limits,
+    load::{LATE_MARGIN, Load, Look},
     pool::Ready,
 };
 use crate::{
@@ -64,104 +60,6 @@ pub(super) fn give(server: &Arc<Server>, asked: Asked) {
             }
         });
     }
-}
-
-/// What an instance has to do, as seen from within and from outside.
-#[derive(Debug, Default)]
-pub(super) struct Load {
-    given: AtomicUsize,
-    /// It takes no more requests.
-    is_retired: AtomicBool,
-    is_blamed: AtomicBool,
-    state: Mutex<LoadState>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct LoadState {
-    /// Requests that its handler has not returned from.
-    lives: Vec<Arc<Life>>,
-    /// Since when there are none.
-    done_since: Option<Instant>,
-    /// Whether nothing else goes on in it either, since `done_since`.
-    pub(super) is_idle: bool,
-}
-
-impl Load {
-    pub(super) fn count_given(&self) {
-        self.given.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether its trap is to be counted: the first time that somebody asks.
-    pub(super) fn blame(&self) -> bool {
-        self.is_retired.store(true, Ordering::Relaxed);
-        !self.is_blamed.swap(true, Ordering::Relaxed)
-    }
-
-    /// Whether it will take another request, now or later.
-    fn is_open(&self, limits: &Limits) -> bool {
-        self.given.load(Ordering::Relaxed) < limits.reuse && !self.is_retired.load(Ordering::Relaxed)
-    }
-
-    /// Whether it has room for another request now.
-    fn has_room(&self, limits: &Limits) -> bool {
-        self.is_open(limits) && self.state().lives.len() < limits.concurrency
-    }
-
-    pub(super) fn begin(self: &Arc<Self>, life: &Arc<Life>) {
-        // Only the instance that takes a request says so, and once.
-        let _ = life.instance.set(Arc::clone(self));
-        let mut state = self.state();
-        state.lives.push(Arc::clone(life));
-        (state.done_since, state.is_idle) = (None, false);
-    }
-
-    pub(super) fn finish(&self, life: &Arc<Life>) {
-        let mut state = self.state();
-        state.lives.retain(|other| !Arc::ptr_eq(other, life));
-        state.done_since = state.lives.is_empty().then(Instant::now);
-    }
-
-    pub(super) fn state(&self) -> MutexGuard<'_, LoadState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What time says of the instance.
-    fn look(&self, limits: &Limits, now: Instant) -> Look {
-        let state = self.state();
-        // A moment later than its client, so that the client hears of the time.
-        let due = |life: &Arc<Life>| life.began + limits.answer + LATE_MARGIN;
-        let is_late = |life: &Arc<Life>| !life.is_answered() && now >= due(life);
-        if state.lives.iter().any(is_late) {
-            self.is_retired.store(true, Ordering::Relaxed);
-        }
-        let Some(done_since) = state.done_since else {
-            let is_over = |life: &Arc<Life>| now >= life.began + WHOLE_MAX;
-            let is_lost = !state.lives.is_empty() && state.lives.iter().all(is_late);
-            if is_lost || state.lives.iter().any(is_over) {
-                return Look::Over;
-            }
-            let next = |life: &Arc<Life>| {
-                if life.is_answered() || is_late(life) { life.began + WHOLE_MAX } else { due(life) }
-            };
-            return Look::Until(state.lives.iter().map(next).min().unwrap_or(now + WHOLE_MAX));
-        };
-        let until = done_since + if state.is_idle { limits.idle } else { WHOLE_MAX };
-        match (now >= until, state.is_idle) {
-            (false, _) => Look::Until(until),
-            (true, false) => Look::Over,
-            (true, true) => Look::Idle,
-        }
-    }
-}
-
-/// See [`Load::look`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    Until(Instant),
-    /// Its requests had all the time they may have.
-    Over,
-    /// It had no request for long enough.
-    Idle,
 }
 
 /// What became of an instance.
@@ -269,7 +167,7 @@ impl Outside<'_> {
         let mut ending = Box::pin(async move { ending.cancelled().await }.fuse());
         poll_fn(|cx| {
             if self.inbox.is_some() && ending.poll_unpin(cx).is_ready() {
-                self.load.is_retired.store(true, Ordering::Relaxed);
+                self.load.retire();
             }
             loop {
                 // Nothing is given to one that computes.
@@ -345,9 +243,3 @@ enum Taken {
 fn is_empty(inbox: &mpsc::Sender<Asked>) -> bool {
     inbox.capacity() == inbox.max_capacity()
 }
-
-/// How long after its client an instance is given up.
-const LATE_MARGIN: Duration = Duration::from_millis(100);
-
-/// How long a request may take in all, its answer's body included, and how long an instance may go on after the last of them.
-const WHOLE_MAX: Duration = Duration::from_secs(600);

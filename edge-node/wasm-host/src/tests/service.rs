@@ -170,6 +170,27 @@ async fn a_component_can_be_both() {
 }
 
 #[tokio::test]
+async fn requests_outlast_a_command_that_fails_at_the_stop() {
+    let output = Arc::<Captured>::default();
+    let args = ["service", "wait", "fail"].map(ToString::to_string).to_vec();
+    let both = Guest { args, output: Arc::clone(&output) as _, ..guest() };
+    let (running, address) = serve(&workload("service"), both).await;
+    while !output.text().contains("running wait fail") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut early = TcpStream::connect(address).await.unwrap();
+    running.stop.request(Duration::from_secs(60));
+    while !output.text().contains("read 0 bytes") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    early.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, early.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(running.end().await.cause, Cause::Code(1));
+}
+
+#[tokio::test]
 async fn an_entry_can_be_chosen() {
     let program = workload("service");
     let (running, address) = serve(&program, serving(Serving::default())).await;
