@@ -3,20 +3,22 @@
 
 mod bind;
 mod egress;
+mod lookup;
 mod names;
 mod outgoing;
 
 use std::{
     collections::VecDeque,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use self::egress::Ports;
-pub(crate) use self::{names::Lookups, outgoing::EgressHooks};
+pub(crate) use self::outgoing::EgressHooks;
 use crate::{
     guest::{Egress, Guest, Listening, Transport},
     state::ComponentState,
@@ -38,6 +40,10 @@ pub(crate) struct Network {
     pod_ip: Option<IpAddr>,
     egress: Egress,
     known: Mutex<Known>,
+    /// One for each look-up that holds a thread.
+    lookups: Arc<Semaphore>,
+    /// One for each outgoing request's connection.
+    requests: Arc<Semaphore>,
 }
 
 /// What is learned while guests run; the oldest goes first.
@@ -51,8 +57,14 @@ struct Known {
 
 impl Network {
     pub(crate) fn of(guest: &Guest) -> Self {
-        let (listen, egress) = (guest.listen.clone(), guest.egress.clone());
-        Self { listen, pod_ip: guest.pod_ip, egress, known: Mutex::default() }
+        Self {
+            listen: guest.listen.clone(),
+            pod_ip: guest.pod_ip,
+            egress: guest.egress.clone(),
+            known: Mutex::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        }
     }
 
     /// Decides on one use of an address by a guest's sockets.
@@ -65,11 +77,7 @@ impl Network {
             SocketAddrUse::TcpAccept => true,
             SocketAddrUse::TcpConnect => self.may_reach(address),
             SocketAddrUse::UdpSend => self.known().peers.contains(&address) || self.may_reach(address),
-            // Whoever sent something may be answered, as in a network that follows conversations.
-            SocketAddrUse::UdpReceive => {
-                self.remember_peer(address);
-                true
-            }
+            SocketAddrUse::UdpReceive => self.may_reach(address) || self.serves(address),
         }
     }
 
@@ -81,6 +89,16 @@ impl Network {
             known.resolved.iter().any(|(known, ports)| *known == ip && ports.contains(address.port()))
         };
         is_outside(ip) && (self.egress.allows_address(ip, address.port()) || by_name())
+    }
+
+    /// Whether a datagram of whoever may send one is the container's to read: if it has a port for these. Its sender may be answered, as
+    /// in a network that follows conversations.
+    fn serves(&self, client: SocketAddr) -> bool {
+        let is_server = self.listen.iter().any(|listening| listening.transport == Transport::Udp);
+        if is_server {
+            self.remember_peer(client);
+        }
+        is_server
     }
 
     /// The ports of a name that guests may connect to, `None` if none and it may not be looked up either.
@@ -128,11 +146,11 @@ impl Network {
     }
 }
 
-/// Whether an address is another machine's or pod's. A pod's `localhost` is its own, never the node's; pods have addresses of their
-/// own elsewhere in `127.0.0.0/8` where a node runs without privileges.
+/// Whether an address is another machine's or pod's. A pod's `localhost` is its own, never the node's, whose own services, such as
+/// resolvers, are in `127.0.0.0/16`; pods have addresses of their own in another part of `127.0.0.0/8`, which the node chooses.
 fn is_outside(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(address) => !address.is_unspecified() && address != Ipv4Addr::LOCALHOST,
+        IpAddr::V4(address) => !address.is_unspecified() && !matches!(address.octets(), [127, 0, ..]),
         IpAddr::V6(address) => !address.is_unspecified() && !address.is_loopback(),
     }
 }
@@ -150,19 +168,26 @@ pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 /// Addresses of a kind that are remembered; each connection or datagram looks through them.
 const KNOWN_MAX: usize = 512;
 
+/// Look-ups of a container that go on at once: each holds one of the threads that all guests' files need, too.
+const LOOKUPS_MAX: usize = 4;
+
+/// Connections of a container's outgoing requests, each of which is a socket.
+const REQUESTS_MAX: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::guest::{EgressHosts, EgressTarget};
 
-    fn network(egress: Egress) -> Network {
+    pub(super) fn network(egress: Egress) -> Network {
         let listening =
             |transport, port, address: &str| Listening { port, transport, address: address.parse().unwrap() };
         let listen = vec![
             listening(Transport::Tcp, 80, "127.42.0.5:10080"),
             listening(Transport::Udp, 53, "127.42.0.5:10053"),
         ];
-        Network { listen, pod_ip: Some("10.42.0.5".parse().unwrap()), egress, known: Mutex::default() }
+        let pod_ip = Some("10.42.0.5".parse().unwrap());
+        Network::of(&Guest { listen, pod_ip, egress, ..crate::tests::guest() })
     }
 
     #[test]
@@ -182,7 +207,15 @@ mod tests {
         check("0.0.0.0:34567", SocketAddrUse::TcpListen, false);
         check("192.0.2.1:443", SocketAddrUse::TcpConnect, true);
         check("127.42.0.6:80", SocketAddrUse::TcpConnect, true);
-        for own in ["127.0.0.1:6443", "0.0.0.0:6443", "[::1]:6443", "[::ffff:127.0.0.1]:6443", "[::]:1"] {
+        check("127.0.0.53:53", SocketAddrUse::UdpSend, false);
+        for own in [
+            "127.0.0.1:6443",
+            "127.0.53.1:6443",
+            "0.0.0.0:6443",
+            "[::1]:6443",
+            "[::ffff:127.0.0.1]:6443",
+            "[::]:1",
+        ] {
             check(own, SocketAddrUse::TcpConnect, false);
             check(own, SocketAddrUse::UdpSend, false);
         }
@@ -239,5 +272,17 @@ mod tests {
         assert!(network.may_use(client, SocketAddrUse::UdpReceive));
         assert!(network.may_use(client, SocketAddrUse::UdpSend));
         assert!(!network.may_use(client, SocketAddrUse::TcpConnect));
+    }
+
+    #[test]
+    fn who_has_no_port_hears_only_whom_it_may_reach() {
+        let network = |egress| Network { listen: Vec::new(), ..network(egress) };
+        let check = |egress, expected| {
+            let (network, other) = (network(egress), "192.0.2.1:53".parse().unwrap());
+            assert_eq!(network.may_use(other, SocketAddrUse::UdpReceive), expected);
+            assert_eq!(network.may_use(other, SocketAddrUse::UdpSend), expected, "it was heard");
+        };
+        check(Egress::Open, true);
+        check(Egress::Only(Vec::new()), false);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     input::GuestInput,
     keyvalue::Buckets,
     memory::{Exceeded, MemoryAccount, StoreLimiter},
-    network::{EgressHooks, Lookups, Network},
+    network::{EgressHooks, Network},
     schedule::Turn,
     stdio::{GuestOutput, Stream},
 };
@@ -23,7 +23,6 @@ pub(crate) struct ComponentState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: EgressHooks,
-    lookups: Lookups,
     settings: Settings,
     buckets: Option<Arc<dyn Buckets>>,
     table: ResourceTable,
@@ -41,10 +40,6 @@ impl ComponentState {
 
     pub(crate) fn network(&self) -> &Arc<Network> {
         &self.hooks.0
-    }
-
-    pub(crate) fn lookups(&mut self) -> &mut Lookups {
-        &mut self.lookups
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -101,8 +96,7 @@ impl StoreParts<'_> {
         let wasi = self.wasi(input)?.build();
         let (hooks, settings) = (EgressHooks(Arc::clone(self.network)), Arc::clone(self.settings));
         let buckets = self.guest.buckets.clone();
-        let state =
-            ComponentState { wasi, http, hooks, lookups: Lookups::new(), settings, buckets, table, limiter };
+        let state = ComponentState { wasi, http, hooks, settings, buckets, table, limiter };
         let mut store = Store::new(self.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);

@@ -86,7 +86,7 @@ impl Output for Captured {
     }
 }
 
-fn guest() -> Guest {
+pub(crate) fn guest() -> Guest {
     Guest { args: vec!["guest".to_owned()], ..Guest::new(Arc::new(Captured::default())) }
 }
 

@@ -1,89 +1,108 @@
-//! Looks names up for guests, those that their container may connect to; and remembers what each was told they mean.
+//! Looks names up for guests, those that their container may connect to; in the place of what wasmtime's WASI does, which has no bound.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    future::{Future as _, poll_fn},
+    net::IpAddr,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    vec,
+};
 
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, Resource},
+    component::{Linker, Resource, ResourceType},
 };
 use wasmtime_wasi::{
-    p2::bindings::sockets::{
-        ip_name_lookup::{self as p2, Host as _, HostResolveAddressStream as _, ResolveAddressStream},
-        network::{ErrorCode, IpAddress, Network},
+    p2::{
+        DynPollable, Pollable,
+        bindings::sockets::network::{ErrorCode, IpAddress, Network},
+        subscribe,
     },
-    p3::bindings::sockets::{
-        ip_name_lookup::{self as p3, HostWithStore},
-        types,
-    },
-    sockets::{WasiSockets, WasiSocketsView},
+    p3::bindings::sockets::{ip_name_lookup as p3, types},
 };
 
-use super::{bind::answered, egress::Ports};
+use super::lookup::{Lookup, LookupError};
 use crate::state::ComponentState;
-
-/// The look-ups of a store that go on, by the number of their stream.
-pub(crate) type Lookups = HashMap<u32, Ports>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
     let mut lookup = linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?;
+    let stream = ResourceType::host::<Stream>();
+    lookup.resource("resolve-address-stream", stream, |mut store: Caller<'_>, stream| {
+        store.data_mut().table().delete(Resource::<Stream>::new_own(stream))?;
+        Ok(())
+    })?;
     lookup.func_wrap("resolve-addresses", begin)?;
     lookup.func_wrap("[method]resolve-address-stream.resolve-next-address", next)?;
+    lookup.func_wrap(
+        "[method]resolve-address-stream.subscribe",
+        |mut store: Caller<'_>, (stream,): (Resource<Stream>,)| {
+            Ok((subscribe(store.data_mut().table(), stream)?,)) as wasmtime::Result<(Resource<DynPollable>,)>
+        },
+    )?;
     let mut lookup = linker.instance("wasi:sockets/ip-name-lookup@0.3.0")?;
     lookup.func_wrap_concurrent("resolve-addresses", |accessor, (name,): (String,)| {
         Box::pin(async move {
             let network = accessor.with(|mut access| access.get().network().clone());
             let Some(ports) = network.ports_of(&name) else { return Ok((Err(p3::ErrorCode::AccessDenied),)) };
-            let sockets = accessor.with_getter::<WasiSockets>(|state| state.sockets());
-            let resolved = WasiSockets::resolve_addresses(&sockets, name).await?;
-            for address in resolved.iter().flatten() {
-                network.remember(ip_of_p3(address), &ports);
-            }
-            Ok((resolved,))
+            let resolved = Lookup::begin(&network, name, ports).await;
+            let resolved =
+                resolved.map(|ips| ips.into_iter().map(types::IpAddress::from).collect::<Vec<_>>());
+            Ok((resolved.map_err(|error| match error {
+                LookupError::Invalid => p3::ErrorCode::InvalidArgument,
+                LookupError::Unresolvable => p3::ErrorCode::NameUnresolvable,
+            }),))
         })
     })
 }
 
-type Begun = (Result<Resource<ResolveAddressStream>, ErrorCode>,);
+type Caller<'a> = StoreContextMut<'a, ComponentState>;
 
-fn begin(
-    mut store: StoreContextMut<'_, ComponentState>,
-    (network, name): (Resource<Network>, String),
-) -> wasmtime::Result<Begun> {
-    let state = store.data_mut();
-    let Some(ports) = state.network().ports_of(&name) else { return Ok((Err(ErrorCode::AccessDenied),)) };
-    let begun = answered(state.sockets().resolve_addresses(network, name))?;
-    if let Ok(stream) = &begun {
-        // A number that is used again means another look-up, so there are never more than streams.
-        state.lookups().insert(stream.rep(), ports);
+/// What a name means, as far as the guest has not read it.
+enum Stream {
+    Coming(Lookup),
+    Here(Result<vec::IntoIter<IpAddr>, LookupError>),
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<&mut Result<vec::IntoIter<IpAddr>, LookupError>> {
+        if let Self::Coming(lookup) = self {
+            let Poll::Ready(resolved) = Pin::new(lookup).poll(cx) else { return Poll::Pending };
+            *self = Self::Here(resolved.map(Vec::into_iter));
+        }
+        match self {
+            Self::Coming(_) => Poll::Pending,
+            Self::Here(resolved) => Poll::Ready(resolved),
+        }
     }
-    Ok((begun,))
+}
+
+#[async_trait::async_trait]
+impl Pollable for Stream {
+    async fn ready(&mut self) {
+        poll_fn(|cx| self.poll(cx).map(|_resolved| ())).await;
+    }
+}
+
+type Begun = (Result<Resource<Stream>, ErrorCode>,);
+
+fn begin(mut store: Caller<'_>, (network, name): (Resource<Network>, String)) -> wasmtime::Result<Begun> {
+    let state = store.data_mut();
+    // Whoever has the network may look names up.
+    state.table().get(&network)?;
+    let Some(ports) = state.network().ports_of(&name) else { return Ok((Err(ErrorCode::AccessDenied),)) };
+    let lookup = Lookup::begin(state.network(), name, ports);
+    Ok((Ok(state.table().push(Stream::Coming(lookup))?),))
 }
 
 type Next = (Result<Option<IpAddress>, ErrorCode>,);
 
-fn next(
-    mut store: StoreContextMut<'_, ComponentState>,
-    (stream,): (Resource<ResolveAddressStream>,),
-) -> wasmtime::Result<Next> {
-    let state = store.data_mut();
-    let ports = state.lookups().get(&stream.rep()).cloned();
-    let next = answered(state.sockets().resolve_next_address(stream))?;
-    if let (Ok(Some(address)), Some(ports)) = (&next, ports) {
-        state.network().remember(ip_of_p2(address), &ports);
-    }
+fn next(mut store: Caller<'_>, (stream,): (Resource<Stream>,)) -> wasmtime::Result<Next> {
+    let stream = store.data_mut().table().get_mut(&stream)?;
+    let next = match stream.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Pending => Err(ErrorCode::WouldBlock),
+        Poll::Ready(Ok(addresses)) => Ok(addresses.next().map(IpAddress::from)),
+        Poll::Ready(Err(LookupError::Invalid)) => Err(ErrorCode::InvalidArgument),
+        Poll::Ready(Err(LookupError::Unresolvable)) => Err(ErrorCode::NameUnresolvable),
+    };
     Ok((next,))
-}
-
-fn ip_of_p2(address: &p2::IpAddress) -> IpAddr {
-    match *address {
-        IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
-    }
-}
-
-fn ip_of_p3(address: &types::IpAddress) -> IpAddr {
-    match *address {
-        types::IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
-        types::IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
-    }
 }

@@ -19,13 +19,16 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::{BODY_CHUNK_BYTES, Network};
+use super::{
+    BODY_CHUNK_BYTES, Network,
+    lookup::{Lookup, LookupError},
+};
 
 /// A container's outgoing requests.
 #[derive(Debug)]
@@ -55,11 +58,13 @@ impl WasiHttpHooks for EgressHooks {
 type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 async fn send(
-    network: &Network,
+    network: &Arc<Network>,
     mut request: Request<WasiBody>,
     options: RequestOptions,
 ) -> Result<Sent, Error> {
     let connect_max = options.connect_timeout.unwrap_or(PHASE_MAX).min(PHASE_MAX);
+    let place = timeout(connect_max, Arc::clone(&network.requests).acquire_owned()).await;
+    let place = place.map_err(|_late| Error::ConnectionLimitReached)?.expect("never closed");
     let uri = request.uri().clone();
     let connecting = timeout(connect_max, async {
         let stream = connect(network, &uri).await?;
@@ -89,16 +94,19 @@ async fn send(
     let between_max = options.between_bytes_timeout.unwrap_or(PHASE_MAX).min(PHASE_MAX);
     let answer = answer.map(|body| AnswerBody { body, between_max, timer: None }.boxed_unsync());
     let rest = async move {
-        match connection {
+        let ended = match connection {
             Some(connection) => connection.await.map_err(Error::from),
             None => Ok(()),
-        }
+        };
+        // It is for the connection, which whoever drops the rest closes.
+        drop(place);
+        ended
     };
     Ok((answer, Box::new(rest)))
 }
 
 /// A connection to one of the host's addresses, with TLS if the scheme says so.
-async fn connect(network: &Network, uri: &Uri) -> Result<Box<dyn Stream>, Error> {
+async fn connect(network: &Arc<Network>, uri: &Uri) -> Result<Box<dyn Stream>, Error> {
     let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
     let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
     let host = authority.host().trim_matches(['[', ']']).to_owned();
@@ -114,14 +122,12 @@ async fn connect(network: &Network, uri: &Uri) -> Result<Box<dyn Stream>, Error>
 }
 
 /// Refuses a host that may not be connected to, or whose name leads to an address that no guest may reach.
-async fn allowed_addresses(network: &Network, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+async fn allowed_addresses(network: &Arc<Network>, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let ports = network.ports_of(host).filter(|ports| ports.contains(port));
     let Some(ports) = ports else { return Err(Error::HttpRequestDenied) };
-    let unresolved = |_error| Error::DnsError { rcode: Some("name not found".to_owned()), info_code: None };
-    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(unresolved)?.collect();
-    for address in &addresses {
-        network.remember(address.ip(), &ports);
-    }
+    let unresolved = |error: LookupError| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
+    let ips = Lookup::begin(network, host.to_owned(), ports).await.map_err(unresolved)?;
+    let addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
     if addresses.iter().any(|address| !network.may_reach(*address)) {
         return Err(Error::DestinationIpProhibited);
     }
@@ -183,3 +189,29 @@ impl Body for AnswerBody {
 
 /// Longest wait for a connection, for the first byte of an answer, and between two of its parts; guests may ask for less.
 const PHASE_MAX: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+
+    use super::*;
+    use crate::network::{REQUESTS_MAX, tests::network};
+
+    #[tokio::test]
+    async fn so_many_are_on_their_way_at_once() {
+        let network = Arc::new(network(crate::Egress::Only(Vec::new())));
+        let send = async || {
+            let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            let request = Request::builder().uri("http://192.0.2.1/").body(body).unwrap();
+            let connect_timeout = Some(Duration::from_millis(20));
+            let options = RequestOptions { connect_timeout, ..RequestOptions::default() };
+            send(&network, request, options).await.map(|_sent| ())
+        };
+        let all = u32::try_from(REQUESTS_MAX).unwrap();
+        let taken = Arc::clone(&network.requests).acquire_many_owned(all).await.unwrap();
+        assert!(matches!(send().await, Err(Error::ConnectionLimitReached)));
+        drop(taken);
+        assert!(matches!(send().await, Err(Error::HttpRequestDenied)));
+        assert_eq!(network.requests.available_permits(), REQUESTS_MAX);
+    }
+}
