@@ -16,7 +16,7 @@ use std::{
 
 use dunlin_wasm_host::{Answer, Buckets, KeyValueError, Operation, Pending};
 use redb::Database;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::tables::Place;
 
@@ -66,6 +66,8 @@ struct Change {
     place: Place,
     operation: Operation,
     answer: oneshot::Sender<Outcome>,
+    /// For its bytes; given back when it is written.
+    _room: OwnedSemaphorePermit,
 }
 
 /// One file, and its writer's thread once something was changed.
@@ -74,11 +76,14 @@ struct File {
     /// `None` before it was opened, and after an error.
     database: Mutex<Option<Arc<Database>>>,
     writer: Mutex<Option<mpsc::Sender<Change>>>,
+    /// Bytes that changes on their way may have.
+    room: Arc<Semaphore>,
 }
 
 impl File {
     fn new(path: PathBuf) -> Self {
-        Self { path, database: Mutex::default(), writer: Mutex::default() }
+        let room = Arc::new(Semaphore::new(CHANGES_BYTES_MAX));
+        Self { path, database: Mutex::default(), writer: Mutex::default(), room }
     }
 
     fn read(&self, place: &Place, operation: &Operation) -> Outcome {
@@ -87,9 +92,13 @@ impl File {
 
     async fn write(self: Arc<Self>, place: Place, operation: Operation) -> Outcome {
         let (answer, answered) = oneshot::channel();
+        let bytes = (place.bucket.len() + bytes_of(&operation)).min(CHANGES_BYTES_MAX);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+        let room = room.expect("never closed");
         let writer = self.writer()?;
         let gone = || failed("its writer has ended");
-        writer.send(Change { place, operation, answer }).await.map_err(|_closed| gone())?;
+        writer.send(Change { place, operation, answer, _room: room }).await.map_err(|_closed| gone())?;
         answered.await.unwrap_or_else(|_dropped| Err(gone()))
     }
 
@@ -174,6 +183,19 @@ fn write_all(
     }
 }
 
+/// What a change has of keys and values.
+fn bytes_of(operation: &Operation) -> usize {
+    match operation {
+        Operation::Get(keys) | Operation::Delete(keys) => keys.iter().map(String::len).sum(),
+        Operation::Set(pairs) => pairs.iter().map(|(key, value)| key.len() + value.len()).sum(),
+        Operation::List { after, .. } => after.as_ref().map_or(0, String::len),
+        Operation::Increment { key, .. } => key.len(),
+        Operation::Swap { key, expected, value } => {
+            key.len() + expected.as_ref().map_or(0, Vec::len) + value.len()
+        }
+    }
+}
+
 fn failed(why: &str) -> KeyValueError {
     KeyValueError(format!("the node's key-value store failed: {why}"))
 }
@@ -187,3 +209,6 @@ fn private_file(path: &std::path::Path) -> io::Result<std::fs::File> {
 
 /// Changes that wait for the writer, and the most that share a flush; more wait with their guests.
 const CHANGES_MAX: usize = 256;
+
+/// Keys and values of the changes that wait for the writer, or are being written, together; a change of more has all of it.
+const CHANGES_BYTES_MAX: usize = 16 << 20;

@@ -19,12 +19,14 @@ pub(super) struct CoreFile {
     path: PathBuf,
     /// Whether this run has left one.
     kept: AtomicBool,
+    /// Whether this run could not leave one, and is not to try again.
+    failed: AtomicBool,
 }
 
 impl CoreFile {
     /// That of the container whose log is `log`.
     pub(super) fn beside(log: &Path) -> Self {
-        Self { path: core_dump(log), kept: AtomicBool::new(false) }
+        Self { path: core_dump(log), kept: AtomicBool::new(false), failed: AtomicBool::new(false) }
     }
 
     /// The message of an end, with where to find what it left.
@@ -36,26 +38,41 @@ impl CoreFile {
     }
 
     fn write(&self, dump: &[u8]) -> io::Result<()> {
-        let new = self.path.with_extension("new");
+        let begun = self.begun();
         // What a guest had in memory may be secret.
         let mut file =
-            fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(dump)?;
-        fs::rename(&new, &self.path)
+            fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&begun)?;
+        let written = file.write_all(dump).and_then(|()| fs::rename(&begun, &self.path));
+        // Empty it takes no room, and its time tells the container's next runs of the attempt.
+        if written.is_err() && file.set_len(0).is_err() {
+            let _ = fs::remove_file(&begun);
+        }
+        written
     }
+
+    /// Where a dump is until it is whole.
+    fn begun(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+}
+
+/// Whether a file was written so lately that no other is to follow.
+fn is_fresh(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    // A clock that was set back makes it younger than it is, and nothing worse.
+    modified.is_ok_and(|at| at.elapsed().map_or(true, |age| age <= REPLACED_AFTER))
 }
 
 impl CoreDumps for CoreFile {
     fn is_wanted(&self) -> bool {
-        let modified = fs::metadata(&self.path).and_then(|metadata| metadata.modified());
-        // A clock that was set back makes it younger than it is, and nothing worse.
-        modified.is_err() || modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > REPLACED_AFTER))
+        !self.failed.load(Ordering::Relaxed) && !is_fresh(&self.path) && !is_fresh(&self.begun())
     }
 
     fn keep(&self, dump: Vec<u8>) {
         match self.write(&dump) {
             Ok(()) => self.kept.store(true, Ordering::Relaxed),
             Err(error) => {
+                self.failed.store(true, Ordering::Relaxed);
                 tracing::warn!(%error, path = %self.path.display(), "a core dump could not be written");
             }
         }
@@ -84,5 +101,24 @@ mod tests {
         let old = SystemTime::now() - 2 * REPLACED_AFTER;
         fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         assert!(core.is_wanted());
+    }
+
+    #[test]
+    fn a_dump_that_cannot_be_written_counts_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("3.log");
+        // Nothing is put in the place of a folder.
+        fs::create_dir_all(dir.path().join("core/sub")).unwrap();
+        let old = SystemTime::now() - 2 * REPLACED_AFTER;
+        fs::File::open(dir.path().join("core")).unwrap().set_modified(old).unwrap();
+        let core = CoreFile::beside(&log);
+        assert!(core.is_wanted());
+        core.keep(b"dump".to_vec());
+        assert_eq!(core.tell("trap".to_owned()), "trap");
+        let begun = dir.path().join("core.new");
+        assert_eq!(fs::metadata(&begun).unwrap().len(), 0);
+        assert!(!core.is_wanted() && !CoreFile::beside(&log).is_wanted(), "nor in the next run");
+        fs::File::options().write(true).open(&begun).unwrap().set_modified(old).unwrap();
+        assert!(!core.is_wanted() && CoreFile::beside(&log).is_wanted());
     }
 }

@@ -1,6 +1,6 @@
 //! Core dumps of guests that trapped: their memories and globals, and the frames they were in, in the format that tools for WebAssembly read.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, TryLockError};
 
 use wasmtime::{Store, WasmCoreDump};
 use wasmtime_wasi::I32Exit;
@@ -14,7 +14,7 @@ pub trait CoreDumps: Send + Sync + 'static {
     fn keep(&self, dump: Vec<u8>);
 }
 
-/// Hands over what a trap left in a store, if it was a trap, if it is wanted and not too large.
+/// Hands over what a trap left in a store, if it was a trap, if it is wanted and not too large, and if no other is being made.
 pub(crate) fn keep<T: 'static>(store: &mut Store<T>, error: &wasmtime::Error, dumps: Option<&dyn CoreDumps>) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let Some((dumps, core)) = dumps.zip(error.downcast_ref::<WasmCoreDump>()) else { return };
@@ -25,8 +25,12 @@ pub(crate) fn keep<T: 'static>(store: &mut Store<T>, error: &wasmtime::Error, du
     if bytes > CORE_BYTES_MAX || !dumps.is_wanted() {
         return;
     }
-    // Making one takes three times its memory for a moment.
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // Making one takes three times its memory for a moment, and the time of a disk: nobody waits for another's.
+    let _alone = match ONE_AT_A_TIME.try_lock() {
+        Ok(alone) => alone,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
     // Another instance may have left one meanwhile.
     if dumps.is_wanted() {
         dumps.keep(core.serialize(store, "guest"));

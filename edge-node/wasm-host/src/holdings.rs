@@ -11,19 +11,20 @@ use std::{
 use wasmtime_wasi::{
     ResourceTable,
     filesystem::Descriptor,
-    p2::{DynInputStream, DynOutputStream, TcpSocket, UdpSocket},
+    p2::{DynInputStream, DynOutputStream, ReaddirIterator, TcpSocket, UdpSocket},
     sockets,
 };
 use wasmtime_wasi_http::{
     FieldMap,
     p2::{
+        bindings::http::types::{Method, Scheme},
         body::{HostIncomingBody, HostOutgoingBody},
         types::{HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse},
     },
     p3,
 };
 
-use crate::network::BODY_CHUNK_BYTES;
+use crate::{keyvalue, network::BODY_CHUNK_BYTES};
 
 /// What is held for one store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,8 +57,12 @@ impl Holdings {
             self.descriptors += 1;
         } else if entry.is::<HostOutgoingBody>() || entry.is::<HostIncomingBody>() {
             self.bytes += PENDING_BYTES;
+        } else if entry.is::<ReaddirIterator>() {
+            self.bytes += FOLDER_BYTES;
         } else if let Some(headers) = headers(entry) {
-            self.bytes += bytes_of(headers);
+            self.bytes += bytes_of(headers) + bytes_of_request_line(entry);
+        } else if let Some(bytes) = keyvalue::bytes_of(entry) {
+            self.bytes += bytes;
         }
     }
 }
@@ -94,6 +99,24 @@ fn bytes_of(headers: &FieldMap) -> u64 {
     texts as u64 + headers.len() as u64 * FIELD_BYTES
 }
 
+/// What a request says before its headers; 0 for what is none.
+fn bytes_of_request_line(entry: &dyn Any) -> u64 {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let bytes = if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
+        let method = if let Method::Other(method) = &request.method { method.len() } else { 0 };
+        let scheme = if let Some(Scheme::Other(scheme)) = &request.scheme { scheme.len() } else { 0 };
+        method + scheme + length(&request.authority) + length(&request.path_with_query)
+    } else if let Some(request) = entry.downcast_ref::<p3::Request>() {
+        request.method.as_str().len()
+            + request.scheme.as_ref().map_or(0, |scheme| scheme.as_str().len())
+            + request.authority.as_ref().map_or(0, |authority| authority.as_str().len())
+            + request.path_with_query.as_ref().map_or(0, |path| path.as_str().len())
+    } else {
+        0
+    };
+    bytes as u64
+}
+
 /// When to look again: a guest with much to look at is looked at less often, so that looking never takes more than a tenth of its time.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
@@ -123,8 +146,36 @@ const FIELD_BYTES: u64 = 128;
 /// What a stream or body may hold of bytes on their way: one chunk that waits and one that is being sent.
 const PENDING_BYTES: u64 = 2 * BODY_CHUNK_BYTES as u64;
 
+/// A folder that is being read, whose names are all in memory: how many is not to be seen, so that it is as much as some ten thousand.
+const FOLDER_BYTES: u64 = 1 << 20;
+
 /// A tenth of the time.
 const LOOK_EVERY: u32 = 10;
 
 /// However long a look took, what a guest makes meanwhile is bounded.
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(entry: impl Send + 'static) -> u64 {
+        let mut table = ResourceTable::new();
+        table.push(entry).unwrap();
+        Holdings::of(&mut table).bytes
+    }
+
+    #[test]
+    fn texts_of_requests_count() {
+        let request = |path: &str| HostOutgoingRequest {
+            method: Method::Other("m".repeat(1000)),
+            scheme: Some(Scheme::Other("s".repeat(100))),
+            authority: Some("a".repeat(10)),
+            path_with_query: Some(path.to_owned()),
+            headers: FieldMap::default(),
+            body: None,
+        };
+        assert_eq!(bytes(request("/")), ENTRY_BYTES + 1111);
+        assert_eq!(bytes(request(&"p".repeat(5000))), ENTRY_BYTES + 6110);
+    }
+}

@@ -6,13 +6,14 @@ mod atomics;
 mod batch;
 mod store;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use wasmtime::{
     StoreContextMut,
     component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType},
 };
 
+use self::atomics::Cas;
 use crate::state::ComponentState;
 
 /// Keeps a container's buckets. It must not block.
@@ -102,6 +103,16 @@ impl Bucket {
     fn call(&self, operation: Operation) -> Pending {
         self.buckets.call(&self.name, operation)
     }
+
+    fn bytes(&self) -> usize {
+        self.name.len() + self.page.as_ref().map_or(0, |(_, key)| key.len())
+    }
+}
+
+/// What an entry of a store's table holds, if it is one of ours.
+pub(crate) fn bytes_of(entry: &dyn Any) -> Option<u64> {
+    let bucket = entry.downcast_ref().map(Bucket::bytes);
+    bucket.or_else(|| entry.downcast_ref().map(Cas::bytes)).map(|bytes| bytes as u64)
 }
 
 impl fmt::Debug for Bucket {
@@ -158,4 +169,27 @@ fn call(
     operation: Operation,
 ) -> wasmtime::Result<Pending> {
     Ok(caller.data_mut().table().get(bucket)?.call(operation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+
+    impl Buckets for Nowhere {
+        fn call(&self, _bucket: &str, _operation: Operation) -> Pending {
+            Box::pin(std::future::ready(Ok(Answer::Done)))
+        }
+    }
+
+    #[test]
+    fn what_guests_have_of_buckets_counts() {
+        let page = Some((7, "k".repeat(100)));
+        let bucket = Bucket { name: "b".repeat(1000), buckets: Arc::new(Nowhere), page };
+        let cas = Cas::new(bucket.clone(), "k".repeat(10), Some(vec![0; 10_000]));
+        assert_eq!(bytes_of(&bucket), Some(1100));
+        assert_eq!(bytes_of(&cas), Some(11_110));
+        assert_eq!(bytes_of(&"other"), None);
+    }
 }

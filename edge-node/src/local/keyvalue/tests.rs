@@ -153,3 +153,23 @@ async fn what_is_too_much_is_refused_whole() {
     }
     assert!(set(&buckets, "b", "new-7", &large).await.is_err());
 }
+
+#[tokio::test]
+async fn changes_on_their_way_are_bounded_in_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Arc::new(File::new(folder.path().join("keyvalue.redb")));
+    let set = |bytes: usize| {
+        let place = Place { namespace: "ns".to_owned(), bucket: "b".to_owned() };
+        Arc::clone(&file).write(place, Operation::Set(vec![("k".to_owned(), vec![0; bytes])]))
+    };
+    let taken = u32::try_from(CHANGES_BYTES_MAX - 1000).unwrap();
+    let taken = Arc::clone(&file.room).acquire_many_owned(taken).await.unwrap();
+    set(900).await.unwrap();
+    let mut waiting = std::pin::pin!(set(1000));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert_eq!(file.room.available_permits(), 0, "it waits for more than is left");
+    drop(taken);
+    waiting.await.unwrap();
+    // More than there is room for has all of it.
+    set(CHANGES_BYTES_MAX).await.unwrap();
+}

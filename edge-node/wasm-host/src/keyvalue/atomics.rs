@@ -24,11 +24,21 @@ pub(super) fn add_draft(instance: &mut Instance<'_>) -> wasmtime::Result<()> {
 }
 
 /// A value as it was when somebody looked.
-struct Cas {
+pub(super) struct Cas {
     /// Its own, since the guest may drop its handle before it swaps.
     bucket: Bucket,
     key: String,
     seen: Option<Vec<u8>>,
+}
+
+impl Cas {
+    pub(super) fn new(bucket: Bucket, key: String, seen: Option<Vec<u8>>) -> Self {
+        Self { bucket, key, seen }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bucket.bytes() + self.key.len() + self.seen.as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl fmt::Debug for Cas {
@@ -74,7 +84,7 @@ pub(super) fn add_draft2(instance: &mut Instance<'_>) -> wasmtime::Result<()> {
                 };
                 let table = caller.data_mut().table();
                 let bucket = table.get(&bucket)?.clone();
-                Ok((Ok(table.push(Cas { bucket, key, seen })?),))
+                Ok((Ok(table.push(Cas::new(bucket, key, seen))?),))
             })
         },
     )?;
@@ -88,7 +98,7 @@ pub(super) fn add_draft2(instance: &mut Instance<'_>) -> wasmtime::Result<()> {
             Ok((match bucket.call(operation).await {
                 Ok(Answer::Swapped(Ok(()))) => Ok(()),
                 Ok(Answer::Swapped(Err(seen))) => {
-                    let cas = caller.data_mut().table().push(Cas { bucket, key, seen })?;
+                    let cas = caller.data_mut().table().push(Cas::new(bucket, key, seen))?;
                     Err(CasError::Failed(cas))
                 }
                 Ok(_) => Err(CasError::Store(odd())),
