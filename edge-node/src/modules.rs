@@ -122,7 +122,7 @@ impl Modules {
     pub(crate) fn sweep(&mut self, referenced: &BTreeSet<Digest>) {
         let doomed = self.idle(referenced, IDLE_BYTES_MAX);
         if !doomed.is_empty() {
-            self.remove(doomed, Duration::MAX);
+            self.remove(doomed, PART_AGE_MAX);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use dunlin_link::Digest;
@@ -12,6 +13,7 @@ use tokio::{
     fs::{self, File, OpenOptions},
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
     task::spawn_blocking,
+    time::Instant,
 };
 
 use crate::{
@@ -93,7 +95,7 @@ impl Resolved {
                 match self.receive(blob, &mut begun).await {
                     Ok(()) => {}
                     // What was begun is gone on with for as long as it gets on.
-                    Err(error) if error.is_outage() && begun.bytes > before => continue,
+                    Err(error) if error.is_outage() && begun.bytes - before >= PROGRESS_BYTES_MIN => continue,
                     Err(error) => {
                         begun.file.flush().await.map_err(PullError::Disk)?;
                         return Err(error);
@@ -124,7 +126,14 @@ impl Resolved {
                 answer = self.session.blob(blob.digest, 0, &self.image).await?;
             }
         }
+        let (mut since, mut begun) = (Instant::now(), part.bytes);
         while let Some(chunk) = answer.chunk().await? {
+            if since.elapsed() >= PROGRESS_TIME {
+                if part.bytes - begun < PROGRESS_BYTES_MIN {
+                    return Err(answer.timed_out("send more", PROGRESS_TIME));
+                }
+                (since, begun) = (Instant::now(), part.bytes);
+            }
             let bytes = part.bytes + chunk.len() as u64;
             if bytes > blob.size {
                 return Err(PullError::TooLarge { what: "a layer", bytes, bytes_max: blob.size });
@@ -144,6 +153,10 @@ impl Resolved {
                 offered: config.platform.to_string(),
                 wanted: "wasi/wasm".to_owned(),
             });
+        }
+        let bytes = self.manifest.layers.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+        if bytes > LAYERS_BYTES_MAX {
+            return Err(PullError::TooLarge { what: "the image", bytes, bytes_max: LAYERS_BYTES_MAX });
         }
         let mut layers = Vec::new();
         for blob in &self.manifest.layers {
@@ -243,5 +256,11 @@ async fn place(part: &Path, file: &Path) -> io::Result<()> {
     }
 }
 
+/// How much has to come in [`PROGRESS_TIME`]: far less than any link gives on which images are pulled.
+const PROGRESS_BYTES_MIN: u64 = 64 << 10;
+/// See [`PROGRESS_BYTES_MIN`].
+const PROGRESS_TIME: Duration = Duration::from_secs(120);
+/// All layers of an ordinary image for WASM, as they are sent.
+const LAYERS_BYTES_MAX: u64 = 1 << 30;
 /// Read and written at a time.
 const CHUNK_BYTES: usize = 64 << 10;

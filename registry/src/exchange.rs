@@ -100,7 +100,7 @@ impl Answer {
         Ok(whole)
     }
 
-    fn timed_out(&self, step: &'static str, after: Duration) -> PullError {
+    pub(crate) fn timed_out(&self, step: &'static str, after: Duration) -> PullError {
         PullError::TimedOut { registry: self.registry.clone(), step, after }
     }
 }
@@ -151,6 +151,14 @@ impl<'a> Target<'a> {
             })?;
             if next.authority != self.authority {
                 ask.headers.remove(AUTHORIZATION);
+                // It holds a credential, too.
+                if !ask.body.is_empty() {
+                    return Err(PullError::Answer {
+                        registry: answer.registry,
+                        status: answer.status.as_u16(),
+                        why: format!("it sends what was for it on to {}", next.authority),
+                    });
+                }
             }
             self = next;
         }

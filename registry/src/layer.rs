@@ -1,5 +1,7 @@
 //! Finds the module in the layers of an ordinary image for WASM.
 
+mod walk;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -13,6 +15,7 @@ use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
+use self::walk::{Then, WalkError};
 use crate::media::Compression;
 
 /// One layer, on disk.
@@ -87,52 +90,70 @@ pub fn extract(
 /// Every regular file, and the layer that it is in: later ones hide and remove what is in earlier ones.
 fn files(layers: &[Layer]) -> Result<BTreeMap<PathBuf, usize>, ExtractError> {
     let mut files = BTreeMap::new();
+    let (mut entries_left, mut path_bytes) = (ENTRIES_MAX, 0);
     for (number, layer) in layers.iter().enumerate() {
         let mut added = Vec::new();
-        let mut archive = open(layer)?;
-        for entry in archive.entries().map_err(ExtractError::Archive)? {
-            let entry = entry.map_err(ExtractError::Archive)?;
-            let Some(path) = entry.path().ok().and_then(|path| normal(&path)) else { continue };
+        walk::walk(&mut open(layer)?, &mut entries_left, |path, entry| {
+            let Some(path) = normal(path) else { return Ok(Then::Next) };
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
             if name == OPAQUE {
-                files.retain(|path: &PathBuf, _| !path.starts_with(&folder));
+                remove_below(&mut files, &folder);
             } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-                let hidden = folder.join(hidden);
-                files.retain(|path: &PathBuf, _| !path.starts_with(&hidden));
+                remove_below(&mut files, &folder.join(hidden));
             } else if entry.header().entry_type() != EntryType::Directory {
                 // Links are no modules, and hide what was in their place.
                 files.remove(&path);
                 if entry.header().entry_type().is_file() {
+                    path_bytes += path.as_os_str().len();
                     added.push(path);
                 }
             }
-            if files.len() + added.len() > FILES_MAX {
-                return Err(ExtractError::TooLarge(format!("{FILES_MAX} files")));
+            if path_bytes > PATH_BYTES_MAX {
+                return Err(ExtractError::TooLarge(format!("{PATH_BYTES_MAX} bytes of names")));
             }
-        }
+            Ok(Then::Next)
+        })?;
         files.extend(added.into_iter().map(|path| (path, number)));
     }
     Ok(files)
 }
 
+/// Removes a path and all that is below it, which follows it in order.
+fn remove_below(files: &mut BTreeMap<PathBuf, usize>, top: &Path) {
+    let below = files.range(top.to_owned()..).map(|(path, _)| path);
+    let below: Vec<PathBuf> = below.take_while(|path| path.starts_with(top)).cloned().collect();
+    for path in below {
+        files.remove(&path);
+    }
+}
+
 fn write(layer: &Layer, wanted: &Path, output: &Path, bytes_max: u64) -> Result<Digest, ExtractError> {
-    let mut archive = open(layer)?;
-    for entry in archive.entries().map_err(ExtractError::Archive)? {
-        let mut entry = entry.map_err(ExtractError::Archive)?;
-        let is_wanted = entry.path().ok().and_then(|path| normal(&path)).is_some_and(|path| path == wanted);
-        if !is_wanted || !entry.header().entry_type().is_file() {
-            continue;
+    let mut written = None;
+    let mut entries_left = ENTRIES_MAX;
+    walk::walk(&mut open(layer)?, &mut entries_left, |path, entry| {
+        if normal(path).is_none_or(|path| path != wanted) || !entry.header().entry_type().is_file() {
+            return Ok(Then::Next);
         }
         if entry.size() > bytes_max {
             return Err(ExtractError::TooLarge(format!("{bytes_max} bytes for a module")));
         }
         let mut file = File::create(output).map_err(ExtractError::Write)?;
-        let digest = copy(&mut entry, &mut file)?;
+        let digest = copy(entry, &mut file)?;
         file.sync_all().map_err(ExtractError::Write)?;
-        return Ok(digest);
+        written = Some(digest);
+        Ok(Then::Stop)
+    })?;
+    written.ok_or_else(|| ExtractError::Archive(io::ErrorKind::NotFound.into()))
+}
+
+impl From<WalkError> for ExtractError {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::Archive(error) => Self::Archive(error),
+            WalkError::TooMany => Self::TooLarge(format!("{ENTRIES_MAX} entries")),
+        }
     }
-    Err(ExtractError::Archive(io::ErrorKind::NotFound.into()))
 }
 
 /// Answers the digest of what was copied.
@@ -177,8 +198,10 @@ fn normal(path: &Path) -> Option<PathBuf> {
 
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
-/// Files of one image for WASM: what comes with a language's whole library.
-const FILES_MAX: usize = 100_000;
+/// Entries of all archives of one image for WASM, whatever they are: what comes with a language's whole library.
+const ENTRIES_MAX: usize = 200_000;
+/// Names of the files of one image together.
+const PATH_BYTES_MAX: usize = 32 << 20;
 /// What a layer may unpack to; nothing of it but the module is kept.
 const UNPACKED_BYTES_MAX: u64 = 4 << 30;
 /// Read and written at a time.

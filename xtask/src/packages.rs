@@ -37,9 +37,17 @@ pub(crate) fn require(package: &str, file: &str) -> Result<()> {
     if is_there(file) {
         return Ok(());
     }
-    let mut command = Command::new("apt-get");
-    command.args(["install", "--yes", "--no-install-recommends", package]);
-    step::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    if apt_get(&install).is_ok() {
+        return Ok(());
+    }
+    // A machine that was just made knows of no package.
+    apt_get(&["update"])?;
+    apt_get(&install)
+}
+
+fn apt_get(words: &[&str]) -> Result<()> {
+    step::run(Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// Where something comes from, and what it is called there, with its version.

@@ -163,15 +163,12 @@ impl Blobs {
         if actual != expected {
             return Err(BlobError::OtherDigest { expected, actual });
         }
+        // From here on nobody writes to it, whatever becomes of this request.
+        let session = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         upload.file.flush().await.map_err(BlobError::Disk)?;
-        upload.file.sync_all().await.map_err(BlobError::Disk)?;
-        let (from, to) = (upload.path.to_path_buf(), self.path(expected));
-        let folder = self.folder.join(FINISHED);
-        let place = move || fs::rename(from, to).and_then(|()| folders::sync(&folder));
+        let (to, folder) = (self.path(expected), self.folder.join(FINISHED));
+        let place = move || place(&upload, &to, &folder);
         spawn_blocking(place).await.map_err(io::Error::other).flatten().map_err(BlobError::Disk)?;
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = uploads.remove(id);
-        drop(uploads);
         if let Some(session) = session {
             self.give(&session.repository, expected);
         }
@@ -268,7 +265,7 @@ impl Upload {
         loop {
             let length = content.read(&mut chunk).await.map_err(BlobError::Receive)?;
             if length == 0 {
-                return self.file.flush().await.map_err(BlobError::Disk);
+                return Ok(());
             }
             if self.bytes + length as u64 > BLOB_BYTES_MAX {
                 return Err(BlobError::TooLarge);
@@ -278,10 +275,26 @@ impl Upload {
                 return Err(BlobError::NoRoom);
             }
             self.file.write_all(&chunk[..length]).await.map_err(BlobError::Disk)?;
+            // Whether it could be written is known only after this.
+            self.file.flush().await.map_err(BlobError::Disk)?;
             self.hash.update(&chunk[..length]);
             self.bytes += length as u64;
         }
     }
+}
+
+/// Gives an upload its name, durably. What is not as long as it was counted has lost something.
+fn place(upload: &Upload, to: &Path, folder: &Path) -> io::Result<()> {
+    let file = fs::File::open(&upload.path)?;
+    if file.metadata()?.len() != upload.bytes {
+        return Err(io::Error::other("a part of the upload was not written"));
+    }
+    file.sync_all()?;
+    // One that is there is the same.
+    if !to.exists() {
+        fs::rename(&upload.path, to)?;
+    }
+    folders::sync(folder)
 }
 
 fn finished_path(folder: &Path, digest: Digest) -> PathBuf {

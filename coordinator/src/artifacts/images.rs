@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Artifacts, Entry, Module, ModuleName, UploadError, name_key, named_module};
-use crate::store::{ListOptions, StoreError};
+use crate::store::{Compare, ListOptions, StoreError, Txn, TxnOutcome, Write};
 
 /// A manifest as it is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Artifacts {
         let manifest = Manifest::parse(&content, media_type)?;
         let module = self.check_content(repository, &manifest).await?;
         let text = String::from_utf8(content).map_err(|_| PutError::NotText)?;
-        let record = ManifestRecord { media_type: media_type.to_owned(), text };
+        let record = ManifestRecord { media_type: declared(&text, media_type), text };
         let json = serde_json::to_vec(&record).expect("two strings always make JSON");
         let (mut puts, mut gone) = (vec![(manifest_key(repository, digest), Bytes::from(json))], Vec::new());
         let entry = module.map(|module| Bytes::from(Entry::of(&module).to_json()));
@@ -140,18 +140,37 @@ impl Artifacts {
 
     /// Removes a manifest and the tags that mean it; answers whether there was one.
     pub(crate) async fn remove_manifest(&self, repository: &str, digest: Digest) -> Result<bool, PutError> {
-        let mut gone = vec![manifest_key(repository, digest), pinned_key(repository, digest)];
+        let mut is_there = false;
         for tag in self.tags(repository).await? {
-            if self.manifest_of_tag(repository, &tag).await?.is_some_and(|found| found.digest == digest) {
-                gone.push(tag_key(repository, &tag));
-                gone.push(name_key(&ModuleName::of(repository, &tag)));
+            is_there |= self.remove_tag_of(repository, &tag, digest).await?;
+        }
+        let keys = [manifest_key(repository, digest), pinned_key(repository, digest)];
+        Ok(self.commit(&[], &keys).await?.is_some() || is_there)
+    }
+
+    /// Removes a tag if it means this manifest; answers whether it did. One that is moved meanwhile stays.
+    async fn remove_tag_of(&self, repository: &str, tag: &str, digest: Digest) -> Result<bool, PutError> {
+        let keys = [tag_key(repository, tag), name_key(&ModuleName::of(repository, tag))];
+        loop {
+            let (mut compares, mut writes) = (Vec::new(), Vec::new());
+            for key in &keys {
+                match self.store.get(key).await? {
+                    Some(found) => {
+                        compares.push(Compare::ModRevision(key.clone(), found.mod_revision));
+                        writes.push(Write::Delete(key.clone()));
+                    }
+                    None => compares.push(Compare::Absent(key.clone())),
+                }
+            }
+            // What it means is looked at after the revisions that the transaction compares.
+            let meant = self.manifest_of_tag(repository, tag).await?;
+            if writes.is_empty() || meant.is_none_or(|meant| meant.digest != digest) {
+                return Ok(false);
+            }
+            if let TxnOutcome::Committed(_) = self.store.txn(Txn { compares, writes }).await? {
+                return Ok(true);
             }
         }
-        let mut is_there = false;
-        for part in gone.chunks(DELETES_MAX) {
-            is_there |= self.commit(&[], part).await?.is_some();
-        }
-        Ok(is_there)
     }
 
     /// Removes a tag, and the name of its module; answers whether there was one.
@@ -308,6 +327,20 @@ pub(super) fn tag_key(repository: &str, tag: &str) -> String {
     format!("{TAGS_PREFIX}{repository}:{tag}")
 }
 
+/// The media type of a manifest that was found to be one: what it says itself comes first, so that nobody can have it served as
+/// something else.
+fn declared(text: &str, outside: &str) -> String {
+    let inside = serde_json::from_str::<Shape>(text).ok().map(|shape| shape.media_type);
+    inside.filter(|inside| !inside.is_empty()).unwrap_or_else(|| outside.to_owned())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    #[serde(default)]
+    media_type: String,
+}
+
 /// Largest manifest that is taken: real ones have a few KiB, and each is a value of the store.
 pub(crate) const PUSHED_MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// Manifests, by repository and digest.
@@ -316,7 +349,5 @@ const MANIFESTS_PREFIX: &str = "/dunlin/manifests/";
 const TAGS_PREFIX: &str = "/dunlin/tags/";
 /// How often blobs are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Keys that are deleted in one transaction.
-const DELETES_MAX: usize = 512;
 /// Config of modules without one.
 const CONFIG: &str = r#"{"architecture":"wasm","os":"wasip1"}"#;

@@ -68,7 +68,16 @@ impl Shared {
             }
         };
         if is_distribution {
-            return self.distribute(&user, parts, body).await;
+            return match request::impersonation(parts) {
+                Ok(None) => self.distribute(&user, parts, body).await,
+                Ok(Some(other)) => {
+                    match self.front.api.impersonate(&user, &other, "application/json").await {
+                        Ok(user) => self.distribute(&user, parts, body).await,
+                        Err(refused) => refused,
+                    }
+                }
+                Err(refused) => refused,
+            };
         }
         let head = match request::head(parts) {
             Ok(head) => head,

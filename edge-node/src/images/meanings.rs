@@ -40,8 +40,14 @@ impl Meanings {
         folders::make(&folder)?;
         let mut names = BTreeMap::new();
         for entry in fs::read_dir(&folder)?.take(NAMES_MAX) {
-            // A file that says nothing is as good as none: its image is asked for again.
-            names.extend(fs::read_to_string(entry?.path()).ok().as_deref().and_then(parse));
+            let path = entry?.path();
+            // A file that says nothing is as good as none: its image is asked for again. One that was cut off has another name than its
+            // content wants.
+            let found = fs::read_to_string(&path).ok().as_deref().and_then(parse);
+            match found.filter(|(name, _)| path == file_of(&folder, name)) {
+                Some(found) => names.extend([found]),
+                None => fs::remove_file(path)?,
+            }
         }
         let modules = names.values().map(|meaning| (meaning.image, meaning.module)).collect();
         Ok(Self { folder, names, modules })

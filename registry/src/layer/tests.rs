@@ -83,3 +83,38 @@ fn what_leads_out_is_too_large_or_is_damaged_is_refused() {
     fs::write(file, &whole[..whole.len() / 2]).unwrap();
     cut.check(None, Err("a layer cannot be read"));
 }
+
+#[test]
+fn names_and_entries_have_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = |name: &str, fill: &dyn Fn(&mut Builder<fs::File>)| {
+        let file = folder.path().join(name);
+        let mut builder = Builder::new(fs::File::create(&file).unwrap());
+        fill(&mut builder);
+        builder.finish().unwrap();
+        [Layer { file, compression: Compression::None }]
+    };
+    let try_it = |layers: &[Layer]| {
+        extract(layers, None, &folder.path().join("out"), 100).map_err(|error| error.to_string())
+    };
+    let append = |builder: &mut Builder<fs::File>, kind: EntryType, content: &[u8]| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, content).unwrap();
+    };
+    let long = archive("long", &|builder| {
+        append(builder, EntryType::GNULongName, &vec![b'a'; 65 << 10]);
+    });
+    assert!(try_it(&long).unwrap_err().contains("65536 bytes"), "{:?}", try_it(&long));
+    let headers = archive("headers", &|builder| {
+        append(builder, EntryType::XHeader, &vec![b'1'; 65 << 10]);
+    });
+    assert!(try_it(&headers).unwrap_err().contains("65536 bytes"), "{:?}", try_it(&headers));
+    let named = archive("named", &|builder| {
+        append(builder, EntryType::XHeader, b"19 path=app/a.wasm\n");
+        append(builder, EntryType::Regular, b"x");
+    });
+    assert_eq!(try_it(&named), Ok(Digest::of(b"x")));
+}

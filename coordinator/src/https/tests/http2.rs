@@ -51,6 +51,17 @@ async fn requests_are_answered_side_by_side() {
 }
 
 #[tokio::test]
+async fn images_are_asked_for_as_whoever_is_impersonated() {
+    let site = Fixture::start().await;
+    let mut client = Client::connect(&site, Some(site.admin())).await;
+    let tags = || request("GET", "/v2/team/app/tags/list");
+    let (own, _) = client.ask(tags(), "").await;
+    let (other, _) = client.ask(tags().header("impersonate-user", "joe"), "").await;
+    assert_ne!(own, 403);
+    assert_eq!(other, 403);
+}
+
+#[tokio::test]
 async fn a_head_is_answered_without_a_body() {
     let site = Fixture::start().await;
     let mut client = Client::connect(&site, Some(site.admin())).await;

@@ -63,11 +63,15 @@ impl Desk<'_> {
             self.artifacts.blobs().give(self.repository, digest);
             return Ok(self.created(digest));
         }
+        let digest = asked.parameter("digest").map(parse).transpose()?;
         let id = self.artifacts.blobs().begin(self.repository, &self.user.name).await?;
-        match asked.parameter("digest") {
-            Some(digest) => self.complete(&id, parse(digest)?, (None, body)).await,
-            None => Ok(self.accepted(202, &id, 0)),
+        let Some(digest) = digest else { return Ok(self.accepted(202, &id, 0)) };
+        let completed = self.complete(&id, digest, (None, body)).await;
+        if completed.is_err() {
+            // Nobody was told its id.
+            self.artifacts.blobs().forget(&id);
         }
+        completed
     }
 
     /// Goes on with an upload, ends it, gives it up, or tells how far it is.
