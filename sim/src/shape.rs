@@ -118,23 +118,16 @@ impl Shape {
         let workloads = WORKLOADS.into_iter().filter(|_| rng.random_bool(share)).collect();
         let is_small = nodes <= SCARCE_NODES_MAX;
         let room = if is_small && rng.random_bool(0.3) { Room::Scarce } else { Room::Ample };
+        let active = Duration::from_secs(rng.random_range(60..=480));
+        let request_every = Duration::from_millis(rng.random_range(300..=4_000));
+        let fault_every = Duration::from_millis(rng.random_range(2_000..=30_000));
         // What scales a workload is nothing without it.
         let mut workloads: Vec<Resource> = workloads;
         if workloads.contains(&DEPLOYMENTS) && rng.random_bool(0.3) {
             workloads.push(HORIZONTAL_POD_AUTOSCALERS);
         }
         let care = if nodes <= PROBED_NODES_MAX && rng.random_bool(0.3) { Care::Probed } else { Care::None };
-        Self {
-            nodes,
-            identities,
-            active: Duration::from_secs(rng.random_range(60..=480)),
-            request_every: Duration::from_millis(rng.random_range(300..=4_000)),
-            fault_every: Duration::from_millis(rng.random_range(2_000..=30_000)),
-            faults,
-            workloads,
-            room,
-            care,
-        }
+        Self { nodes, identities, active, request_every, fault_every, faults, workloads, room, care }
     }
 }
 

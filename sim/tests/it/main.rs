@@ -11,7 +11,29 @@ fn small() -> Options {
 
 fn first_found(plant: Plant) -> Option<Report> {
     let options = Options { plant: Some(plant), ..small() };
-    (0..100).map(|seed| run(seed, &options)).find(|report| report.violation.is_some())
+    let seeds = std::iter::once(found_at(plant)).chain(0..100);
+    seeds.map(|seed| run(seed, &options)).find(|report| report.violation.is_some())
+}
+
+/// The first seed that finds a bug, by the table of `docs/design/sim.md`. What worlds draw may change it; that costs time, no more.
+const fn found_at(plant: Plant) -> u64 {
+    match plant {
+        Plant::EarlyAck => 1,
+        Plant::DroppedTombstones => 5,
+        Plant::DeletionByAbsence => 1,
+        Plant::HastyController => 2,
+        Plant::GreedyRollout => 2,
+        Plant::IgnoredBudget => 51,
+        Plant::OverlappingJobs => 21,
+        Plant::StaleEndpoints => 17,
+        Plant::UnseenPriority => 11,
+        Plant::UnseenMaximum => 52,
+        Plant::OldSessionWins
+        | Plant::ReplayedStatus
+        | Plant::DisorderedSet
+        | Plant::LeftDependents
+        | Plant::UnseenCordon => 0,
+    }
 }
 
 #[test]
