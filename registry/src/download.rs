@@ -89,13 +89,17 @@ impl Resolved {
         if begun.bytes > blob.size {
             begun.restart().await.map_err(PullError::Disk)?;
         }
+        let mut resumptions = RESUMPTIONS_MAX;
         loop {
             let before = begun.bytes;
             if before < blob.size {
                 match self.receive(blob, &mut begun).await {
                     Ok(()) => {}
                     // What was begun is gone on with for as long as it gets on.
-                    Err(error) if error.is_outage() && begun.bytes - before >= PROGRESS_BYTES_MIN => continue,
+                    Err(error) if error.is_outage() && begun.bytes > before && resumptions > 0 => {
+                        resumptions -= 1;
+                        continue;
+                    }
                     Err(error) => {
                         begun.file.flush().await.map_err(PullError::Disk)?;
                         return Err(error);
@@ -260,6 +264,8 @@ async fn place(part: &Path, file: &Path) -> io::Result<()> {
 const PROGRESS_BYTES_MIN: u64 = 64 << 10;
 /// See [`PROGRESS_BYTES_MIN`].
 const PROGRESS_TIME: Duration = Duration::from_secs(120);
+/// How often what broke off is gone on with at once; after that it is up to whoever pulls again.
+const RESUMPTIONS_MAX: u32 = 16;
 /// All layers of an ordinary image for WASM, as they are sent.
 const LAYERS_BYTES_MAX: u64 = 1 << 30;
 /// Read and written at a time.
