@@ -159,6 +159,15 @@ async fn serve(
                     Some(Event::RequestsFailed { id, owner, count, message }) => {
                         Told::RequestsFailed { id, owner, count, message }
                     }
+                    Some(
+                        Event::PodOpened { .. }
+                        | Event::PodFailed { .. }
+                        | Event::RunnerOpened { .. }
+                        | Event::RunnerEnded { .. },
+                    ) => {
+                        tracing::warn!("a runner told what only shims do; it is ignored");
+                        continue;
+                    }
                     Some(Event::Synced) => {
                         end = End::Synced;
                         Told::Synced { runtime: runtime.clone() }

@@ -238,7 +238,11 @@ impl State {
             Request::Remove { id } => {
                 self.remains.containers.remove(&id);
             }
-            Request::Hello { .. } | Request::Shutdown | Request::StartLinux(_) => {}
+            Request::Hello { .. }
+            | Request::Shutdown
+            | Request::StartLinux(_)
+            | Request::OpenPod(_)
+            | Request::OpenRunner(_) => {}
         }
     }
 

@@ -19,7 +19,7 @@ use dunlin_link::{
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -48,8 +48,14 @@ pub enum Request {
     },
     /// End all containers at once and exit.
     Shutdown,
-    /// Create and start a Linux container; only shims can. Otherwise as `Start`.
+    /// Create and start a Linux container; only shims can, and only when the pod is open. Otherwise as `Start`.
     StartLinux(Box<linux::LinuxSpec>),
+    /// Make what the containers of a pod share; only shims can. Answered by `PodOpened` or `PodFailed`. When it is there already it
+    /// is left as it is, and answered again.
+    OpenPod(Box<linux::LinuxPod>),
+    /// Start a runner of WASM inside the pod, which has to be open; only shims can. Answered by `RunnerOpened` or `RunnerEnded`. One that
+    /// runs is left alone, and answered again.
+    OpenRunner(Box<linux::RunnerSpec>),
 }
 
 /// What a sandbox tells.
@@ -86,6 +92,27 @@ pub enum Event {
         /// How many since it began.
         count: u64,
         /// What is said of the last.
+        message: String,
+    },
+    /// What the containers of the pod share is there. After `Hello` it is told again, before `Synced`.
+    PodOpened {
+        /// The pod's network namespace, as a path that others on the machine can open while the shim lives; `None` for the machine's.
+        netns: Option<String>,
+    },
+    /// What the containers of the pod share could not be made. Nothing of it is left; it may be asked for again.
+    PodFailed {
+        /// Why, for a person.
+        message: String,
+    },
+    /// The runner inside the pod was started; it may take a moment until it serves its socket. After `Hello` it is told again, before
+    /// `Synced`.
+    RunnerOpened {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The runner inside the pod ended, or could not be started. It may be asked for again.
+    RunnerEnded {
+        /// Why, for a person.
         message: String,
     },
 }

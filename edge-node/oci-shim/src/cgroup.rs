@@ -1,9 +1,11 @@
 //! The cgroups of a pod, of version 1 and 2: what they say of a container, and their end.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod make;
+mod path;
+
+use std::{fs, path::PathBuf};
+
+pub(crate) use self::path::CgroupPath;
 
 /// The hierarchies of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +56,13 @@ impl Cgroups {
     }
 
     /// Whether something in the cgroup was killed because memory was short.
-    pub(crate) fn has_been_short_of_memory(&self, cgroup: &str) -> bool {
+    pub(crate) fn has_been_short_of_memory(&self, cgroup: &CgroupPath) -> bool {
         let counted = self.read(cgroup, "memory", "memory.oom_control", "memory.events");
         counted.is_some_and(|text| field(&text, "oom_kill") > 0)
     }
 
     /// What is used now; `None` where nothing counts.
-    pub(crate) fn usage(&self, cgroup: &str) -> Option<Usage> {
+    pub(crate) fn usage(&self, cgroup: &CgroupPath) -> Option<Usage> {
         let cpu_us = match self.read_versioned(cgroup, "cpuacct", "cpuacct.usage", "cpu.stat")? {
             (Version::One, text) => text.trim().parse::<u64>().ok()? / 1000,
             (Version::Two, text) => field(&text, "usage_usec"),
@@ -73,7 +75,7 @@ impl Cgroups {
     }
 
     /// All processes in the cgroup and those below it.
-    pub(crate) fn processes(&self, cgroup: &str) -> Vec<rustix::process::Pid> {
+    pub(crate) fn processes(&self, cgroup: &CgroupPath) -> Vec<rustix::process::Pid> {
         let mut found = Vec::new();
         for dir in self.dirs(cgroup) {
             let children = fs::read_dir(&dir).into_iter().flatten().flatten();
@@ -91,13 +93,13 @@ impl Cgroups {
     }
 
     /// Takes a container's cgroup away where nobody is in it; the pod's stays.
-    pub(crate) fn remove_leaf(&self, cgroup: &str) {
+    pub(crate) fn remove_leaf(&self, cgroup: &CgroupPath) {
         // Runtimes do it themselves unless they were killed.
         self.dirs(cgroup).for_each(|dir| drop(fs::remove_dir(dir)));
     }
 
     /// Takes the cgroup away where nobody is in it, with those below and the empty ones above.
-    pub(crate) fn remove(&self, cgroup: &str) {
+    pub(crate) fn remove(&self, cgroup: &CgroupPath) {
         for hierarchy in &self.hierarchies {
             let dir = hierarchy.dir(cgroup);
             for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
@@ -116,31 +118,29 @@ impl Cgroups {
 
     /// Whether the cgroup is anywhere.
     #[cfg(test)]
-    fn exists(&self, cgroup: &str) -> bool {
+    fn exists(&self, cgroup: &CgroupPath) -> bool {
         self.dirs(cgroup).any(|dir| dir.exists())
     }
 
-    fn dirs<'a>(&'a self, cgroup: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    fn dirs<'a>(&'a self, cgroup: &'a CgroupPath) -> impl Iterator<Item = PathBuf> + 'a {
         self.hierarchies.iter().map(move |hierarchy| hierarchy.dir(cgroup))
     }
 
-    fn read(&self, cgroup: &str, controller: &str, one: &str, two: &str) -> Option<String> {
+    fn read(&self, cgroup: &CgroupPath, controller: &str, one: &str, two: &str) -> Option<String> {
         self.read_versioned(cgroup, controller, one, two).map(|(_, text)| text)
     }
 
     /// The file of the controller in version 1, or the one that version 2 has instead.
     fn read_versioned(
         &self,
-        cgroup: &str,
+        cgroup: &CgroupPath,
         controller: &str,
         one: &str,
         two: &str,
     ) -> Option<(Version, String)> {
         self.hierarchies.iter().find_map(|hierarchy| {
             let file = match hierarchy.version {
-                Version::One if !hierarchy.controllers.iter().any(|known| known == controller) => {
-                    return None;
-                }
+                Version::One if !hierarchy.controls(controller) => return None,
                 Version::One => one,
                 Version::Two => two,
             };
@@ -151,8 +151,13 @@ impl Cgroups {
 }
 
 impl Hierarchy {
-    fn dir(&self, cgroup: &str) -> PathBuf {
-        self.root.join(Path::new(cgroup).strip_prefix("/").unwrap_or_else(|_| Path::new(cgroup)))
+    fn dir(&self, cgroup: &CgroupPath) -> PathBuf {
+        self.root.join(cgroup.relative())
+    }
+
+    /// Whether it is one of version 1 for this controller.
+    fn controls(&self, controller: &str) -> bool {
+        self.version == Version::One && self.controllers.iter().any(|known| known == controller)
     }
 }
 
@@ -164,6 +169,8 @@ fn field(text: &str, name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// A machine's hierarchies, made of folders.
@@ -172,6 +179,10 @@ mod tests {
             format!("x {} {kind} {options} 0 0\n", root.join(name).display())
         };
         Cgroups::parse(&mounts.iter().map(line).collect::<String>())
+    }
+
+    fn at(text: &str) -> CgroupPath {
+        CgroupPath::parse(text).unwrap()
     }
 
     fn write(root: &Path, file: &str, text: &str) {
@@ -195,9 +206,12 @@ mod tests {
         write(root, "memory/d/p/c/memory.usage_in_bytes", "5000\n");
         write(root, "memory/d/p/c/memory.stat", "inactive_file 10\ntotal_inactive_file 1000\n");
         write(root, "cpu/d/p/c/cpuacct.usage", "7000\n");
-        assert!(cgroups.has_been_short_of_memory("/d/p/c") && !cgroups.has_been_short_of_memory("/d/p/o"));
-        assert_eq!(cgroups.usage("/d/p/c"), Some(Usage { cpu_us: 7, memory_bytes: 4000 }));
-        assert_eq!(cgroups.usage("/d/p/o"), None);
+        assert!(
+            cgroups.has_been_short_of_memory(&at("/d/p/c"))
+                && !cgroups.has_been_short_of_memory(&at("/d/p/o"))
+        );
+        assert_eq!(cgroups.usage(&at("/d/p/c")), Some(Usage { cpu_us: 7, memory_bytes: 4000 }));
+        assert_eq!(cgroups.usage(&at("/d/p/o")), None);
     }
 
     #[test]
@@ -208,11 +222,12 @@ mod tests {
         write(root, "d/p/c/memory.events", "low 0\noom 1\noom_kill 0\noom_group_kill 0\n");
         write(root, "d/p/c/cpu.stat", "usage_usec 12\nuser_usec 3\n");
         write(root, "d/p/c/memory.current", "900\n");
-        assert!(!cgroups.has_been_short_of_memory("/d/p/c"));
-        assert_eq!(cgroups.usage("/d/p/c"), Some(Usage { cpu_us: 12, memory_bytes: 900 }));
+        assert!(!cgroups.has_been_short_of_memory(&at("/d/p/c")));
+        assert_eq!(cgroups.usage(&at("/d/p/c")), Some(Usage { cpu_us: 12, memory_bytes: 900 }));
         write(root, "d/p/c/cgroup.procs", "12\n34\n");
         write(root, "d/p/cgroup.procs", "12\n");
-        let raw: Vec<_> = cgroups.processes("/d/p").iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+        let raw: Vec<_> =
+            cgroups.processes(&at("/d/p")).iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         assert_eq!(raw, [12, 34]);
     }
 
@@ -224,9 +239,9 @@ mod tests {
         for dir in ["a/d/p/c", "a/d/other", "b/d/p"] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
-        cgroups.remove("/d/p");
-        assert!(!cgroups.exists("/d/p") && root.join("a/d/other").exists());
+        cgroups.remove(&at("/d/p"));
+        assert!(!cgroups.exists(&at("/d/p")) && root.join("a/d/other").exists());
         assert!(!root.join("b/d").exists() && root.join("b").exists());
-        cgroups.remove("/d/p");
+        cgroups.remove(&at("/d/p"));
     }
 }

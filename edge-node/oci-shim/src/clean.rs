@@ -3,7 +3,8 @@
 //! Mounts need no cleaning: they are in the shim's own mount namespace and go with the last process in it.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::Path,
     process::Stdio,
@@ -18,21 +19,26 @@ use rustix::{
 };
 
 use crate::{
-    cgroup::Cgroups,
+    cgroup::{CgroupPath, Cgroups},
     container::Held,
     rootfs,
     runtime::{Operation, Runtime},
     say,
-    shim::CONTAINERS,
+    shim::{CONTAINERS, HOSTNAME, HOSTS, RESOLV_CONF, SHARED_MEMORY},
     sys,
 };
 
 /// Ends what an earlier shim's containers still do, and takes away what it knew of them.
 pub(crate) fn leftovers(dir: &Path, runtime: &Runtime, cgroups: &Cgroups) {
-    let Ok(cgroup) = fs::read_to_string(dir.join(CGROUP)) else { return };
+    // Without a word of it nothing else was begun.
+    let Some(cgroup) = read_cgroup(dir) else { return folder(dir) };
     // First whoever could put more into the cgroup.
     commands(&runtime.root);
-    processes(cgroups, &cgroup);
+    match &cgroup {
+        Ok(cgroup) => processes(cgroups, cgroup),
+        // What the runtime knows ends by it, further down; nobody else is killed by mistake.
+        Err(why) => say(&format!("nothing is killed by the cgroup of an earlier shim: {why}")),
+    }
     for entry in fs::read_dir(&runtime.root).into_iter().flatten().flatten() {
         let id = ContainerId::new(entry.file_name().to_string_lossy().into_owned());
         let mut command = runtime.command(&id, Operation::Delete, Path::new("/dev/null"));
@@ -42,25 +48,49 @@ pub(crate) fn leftovers(dir: &Path, runtime: &Runtime, cgroups: &Cgroups) {
             Err(error) => say(&format!("failed to have the runtime delete {id}: {error}")),
         }
     }
-    cgroups.remove(&cgroup);
+    if let Ok(cgroup) = &cgroup {
+        cgroups.remove(cgroup);
+    }
     folder(dir);
+}
+
+/// Writes down which cgroup is the pod's: whole, or not at all.
+pub(crate) fn write_cgroup(dir: &Path, cgroup: &CgroupPath) -> io::Result<()> {
+    let (path, new) = (dir.join(CGROUP), dir.join(NEW_CGROUP));
+    let mut file = File::create(&new)?;
+    file.write_all(cgroup.to_string().as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, &path)?;
+    File::open(dir)?.sync_all()
+}
+
+/// Which cgroup was the pod's, or why that cannot be told; `None` where it was not written down.
+fn read_cgroup(dir: &Path) -> Option<Result<CgroupPath, String>> {
+    let mut text = String::new();
+    let read =
+        File::open(dir.join(CGROUP)).and_then(|file| file.take(CGROUP_BYTES_MAX).read_to_string(&mut text));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error.to_string())),
+        Ok(_) => Some(CgroupPath::parse(&text).map_err(|error| error.to_string())),
+    }
 }
 
 /// Takes away what a pod has in its folder, but for the sockets.
 pub(crate) fn folder(dir: &Path) {
-    for name in [CONTAINERS, "runtime", "shm"] {
+    for name in [CONTAINERS, "runtime", SHARED_MEMORY] {
         if let Err(error) = rootfs::remove(&dir.join(name)) {
             say(&format!("failed to remove {}: {error}", dir.join(name).display()));
         }
     }
-    for name in [CGROUP, "hosts", "hostname", "resolv.conf"] {
+    for name in [CGROUP, NEW_CGROUP, HOSTS, HOSTNAME, RESOLV_CONF] {
         // Not all need be there.
         let _ = fs::remove_file(dir.join(name));
     }
 }
 
 /// Kills all processes of a cgroup, those below it included, and waits until they are gone.
-pub(crate) fn processes(cgroups: &Cgroups, cgroup: &str) {
+pub(crate) fn processes(cgroups: &Cgroups, cgroup: &CgroupPath) {
     let until = Instant::now() + KILL_MAX;
     loop {
         let processes = cgroups.processes(cgroup);
@@ -113,7 +143,11 @@ pub(crate) fn mount_shared_memory(dir: &Path) -> io::Result<()> {
 }
 
 /// Name of the file that says which cgroup is the pod's.
-pub(crate) const CGROUP: &str = "cgroup";
+const CGROUP: &str = "cgroup";
+/// And before it is complete.
+const NEW_CGROUP: &str = "cgroup.new";
+/// More than the longest.
+const CGROUP_BYTES_MAX: u64 = 4096;
 
 /// How long a process may take to die: one that waits for a disk does when the disk answers.
 const KILL_MAX: Duration = Duration::from_secs(10);

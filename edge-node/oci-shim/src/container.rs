@@ -12,7 +12,7 @@ use std::{
 };
 
 use dunlin_container_log::LogBounds;
-use dunlin_edge_node_core::sandbox::linux::{LinuxMount, LinuxSpec, Seccomp, Stdio as Streams};
+use dunlin_edge_node_core::sandbox::linux::{LinuxMount, LinuxPod, LinuxSpec, Seccomp, Stdio as Streams};
 use dunlin_link::ContainerId;
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process};
 use rustix::{
@@ -22,6 +22,7 @@ use rustix::{
 };
 
 use crate::{
+    cgroup::CgroupPath,
     input::Input,
     output::{Output, set_nonblocking},
     rootfs,
@@ -36,7 +37,7 @@ pub(crate) struct Container {
     pub(crate) id: ContainerId,
     /// Its own folder; everything in it goes with it.
     pub(crate) dir: PathBuf,
-    pub(crate) cgroup: String,
+    pub(crate) cgroup: CgroupPath,
     /// Its process as it was configured, for others like it.
     pub(crate) process: Process,
     pub(crate) output: Output,
@@ -65,6 +66,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) containers: &'a Path,
     /// The folder with the pod's own files.
     pub(crate) shared: &'a Path,
+    /// What they share.
+    pub(crate) pod: &'a LinuxPod,
+    /// The pod's.
+    pub(crate) cgroup: &'a CgroupPath,
     pub(crate) namespaces: Vec<(LinuxNamespaceType, PathBuf)>,
     pub(crate) available: Available,
 }
@@ -82,15 +87,22 @@ impl Container {
     /// # Errors
     /// In words for the container's status.
     pub(crate) fn create(spec: &LinuxSpec, around: &Surroundings<'_>) -> Result<(Self, Child), String> {
+        // Its name is that of its cgroup, its folder, and its record with the runtime.
+        let cgroup = around.cgroup.child(spec.id.as_str());
+        let cgroup = cgroup.map_err(|_| format!("`{}` is no name of a container", spec.id))?;
         let dir = around.containers.join(spec.id.as_str());
-        let made = Self::assemble(spec, around, &dir);
+        let made = Self::assemble(spec, around, (&dir, cgroup));
         made.inspect_err(|_| {
             // What cannot be removed now goes with the pod's folder.
             let _ = rootfs::remove(&dir);
         })
     }
 
-    fn assemble(spec: &LinuxSpec, around: &Surroundings<'_>, dir: &Path) -> Result<(Self, Child), String> {
+    fn assemble(
+        spec: &LinuxSpec,
+        around: &Surroundings<'_>,
+        (dir, cgroup): (&Path, CgroupPath),
+    ) -> Result<(Self, Child), String> {
         let failed = |what: &'static str| move |error: io::Error| format!("failed to {what}: {error}");
         fs::create_dir_all(dir).map_err(failed("make the container's folder"))?;
         let layers: Vec<PathBuf> = spec.layers.iter().map(PathBuf::from).collect();
@@ -99,6 +111,8 @@ impl Container {
         let sources = sources(spec, dir)?;
         let seccomp = localhost_profile(&spec.security.seccomp)?;
         let place = Place {
+            pod: around.pod,
+            cgroup: &cgroup,
             rootfs: &rootfs,
             shared: around.shared,
             namespaces: around.namespaces.clone(),
@@ -114,7 +128,7 @@ impl Container {
         let mut container = Self {
             id: spec.id.clone(),
             dir: dir.to_owned(),
-            cgroup: format!("{}/{}", spec.pod.cgroup, spec.id),
+            cgroup,
             process: config.process().clone().unwrap_or_default(),
             output: Output::open(Path::new(&spec.log), around.bounds).map_err(failed("open the log"))?,
             input: Input::default(),

@@ -12,6 +12,7 @@ mod connection;
 mod console;
 mod container;
 mod exec;
+mod init;
 mod input;
 mod machine;
 mod namespaces;
@@ -23,6 +24,7 @@ mod shim;
 mod spec;
 mod stream;
 mod sys;
+mod sysctl;
 mod user;
 
 use std::{ffi::OsString, io, io::Write as _, process::ExitCode};

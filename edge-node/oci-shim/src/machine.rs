@@ -238,6 +238,11 @@ impl Machine {
         self.is_shutting_down && self.containers.values().all(Container::is_over)
     }
 
+    /// Whether it was shut down.
+    pub(crate) const fn is_shutting_down(&self) -> bool {
+        self.is_shutting_down
+    }
+
     /// The owner of a container that runs.
     pub(crate) fn running(&self, id: &ContainerId) -> Option<&Owner> {
         let container = self.containers.get(id)?;

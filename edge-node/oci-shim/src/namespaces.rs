@@ -11,8 +11,9 @@ use std::{
 
 use dunlin_edge_node_core::sandbox::linux::LinuxPod;
 use oci_spec::runtime::LinuxNamespaceType;
+use rustix::process::Pid;
 
-use crate::{netlink, spec::shared_namespaces, sys};
+use crate::{netlink, spec::shared_namespaces, sys, sysctl};
 
 /// A pod's namespaces.
 #[derive(Debug)]
@@ -21,24 +22,71 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Makes what the pod has of its own. This process is where it was afterwards.
+    /// Makes what the pod has of its own, but for that of processes. This process is where it was afterwards.
     pub(crate) fn new(pod: &LinuxPod) -> io::Result<Self> {
         let kinds = shared_namespaces(pod.network, pod.ipc);
-        let own = kinds.iter().map(|kind| Ok((*kind, current(*kind)?))).collect::<io::Result<Vec<_>>>()?;
-        let flags = kinds.iter().fold(0, |flags, kind| flags | flag(*kind));
-        sys::unshare(flags)?;
+        let back = Entered::new(&kinds)?;
         let made = inside(pod, &kinds);
-        for (kind, namespace) in &own {
-            // Where this fails the shim is in the wrong place for everything else, and must not go on.
-            sys::enter(namespace.as_fd(), flag(*kind))?;
-        }
+        drop(back);
         Ok(Self { held: made? })
+    }
+
+    /// Takes that of the pod's first process for its processes.
+    pub(crate) fn hold_processes_of(&mut self, first: Pid) -> io::Result<()> {
+        let namespace = File::open(format!("/proc/{}/ns/pid", first.as_raw_nonzero()))?;
+        self.held.retain(|(kind, _)| *kind != LinuxNamespaceType::Pid);
+        self.held.push((LinuxNamespaceType::Pid, namespace));
+        Ok(())
     }
 
     /// Their kinds, and names for them that hold as long as this process lives.
     pub(crate) fn paths(&self) -> Vec<(LinuxNamespaceType, PathBuf)> {
         let path = |file: &File| PathBuf::from(format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
         self.held.iter().map(|(kind, file)| (*kind, path(file))).collect()
+    }
+
+    /// A name for that of the network, where the pod has one.
+    pub(crate) fn network(&self) -> Option<String> {
+        let mut paths = self.paths().into_iter();
+        let (_, path) = paths.find(|(kind, _)| *kind == LinuxNamespaceType::Network)?;
+        Some(path.display().to_string())
+    }
+
+    /// Those that a process goes into that is no container of its own.
+    pub(crate) fn without_processes(&self) -> io::Result<Vec<(LinuxNamespaceType, File)>> {
+        let held = self.held.iter().filter(|(kind, _)| *kind != LinuxNamespaceType::Pid);
+        held.map(|(kind, file)| Ok((*kind, file.try_clone()?))).collect()
+    }
+}
+
+/// For as long as it is there, this process, or what it forks, is in new namespaces.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    before: Vec<(LinuxNamespaceType, File)>,
+}
+
+impl Entered {
+    fn new(kinds: &[LinuxNamespaceType]) -> io::Result<Self> {
+        let before = kinds.iter().map(|kind| Ok((*kind, current(*kind)?))).collect::<io::Result<Vec<_>>>()?;
+        sys::unshare(kinds.iter().fold(0, |flags, kind| flags | flag(*kind)))?;
+        Ok(Self { before })
+    }
+
+    /// The next child is the first in a new namespace of processes.
+    pub(crate) fn new_for_children() -> io::Result<Self> {
+        Self::new(&[LinuxNamespaceType::Pid])
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        for (kind, namespace) in &self.before {
+            if let Err(error) = sys::enter(namespace.as_fd(), flag(*kind)) {
+                // In the wrong place everything else would go wrong, and into others' hands.
+                crate::say(&format!("failed to go back to the machine's namespace: {error}"));
+                sys::exit_now(1);
+            }
+        }
     }
 }
 
@@ -51,6 +99,7 @@ fn inside(pod: &LinuxPod, kinds: &[LinuxNamespaceType]) -> io::Result<Vec<(Linux
             _ => {}
         }
     }
+    sysctl::set(pod)?;
     kinds.iter().map(|kind| Ok((*kind, current(*kind)?))).collect()
 }
 
@@ -80,7 +129,7 @@ fn current(kind: LinuxNamespaceType) -> io::Result<File> {
     File::open(format!("/proc/self/ns/{kind}"))
 }
 
-const fn flag(kind: LinuxNamespaceType) -> libc::c_int {
+pub(crate) const fn flag(kind: LinuxNamespaceType) -> libc::c_int {
     match kind {
         LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
         LinuxNamespaceType::Cgroup => libc::CLONE_NEWCGROUP,

@@ -2,6 +2,8 @@
 
 mod act;
 mod operation;
+mod pod;
+mod runner;
 mod strays;
 mod streams;
 mod wait;
@@ -23,8 +25,10 @@ use dunlin_edge_node_core::{
     sandbox::{Event, PROTOCOL, Request, stream},
 };
 use dunlin_link::{ContainerId, UnixMillis};
+use rustix::process::{Signal, pidfd_send_signal};
 
-use self::{operation::Running, streams::Stream};
+pub(crate) use self::pod::{HOSTNAME, HOSTS, RESOLV_CONF, SHARED_MEMORY};
+use self::{operation::Running, pod::Pod, streams::Stream};
 use crate::{
     Args,
     cgroup::Cgroups,
@@ -32,10 +36,11 @@ use crate::{
     connection::{Connection, Greeting},
     container::{Container, Held},
     machine::Machine,
-    namespaces::{self, Namespaces},
+    namespaces,
     runtime::Runtime,
     say,
     spec::Available,
+    sys,
 };
 
 /// One pod's.
@@ -49,8 +54,12 @@ pub(crate) struct Shim {
     machine: Machine,
     listener: UnixListener,
     agent: Option<Connection>,
-    /// Made with the first container.
     pod: Option<Pod>,
+    /// Its runner of WASM.
+    runner: Option<Held>,
+    /// What is to be told of them: the latest.
+    untold_of_pod: Option<Event>,
+    untold_of_runner: Option<Event>,
     containers: BTreeMap<ContainerId, Container>,
     operations: Vec<Running>,
     /// Where streams are opened.
@@ -64,18 +73,10 @@ pub(crate) struct Shim {
     strays_until: Option<Instant>,
 }
 
-/// What the containers share.
-#[derive(Debug)]
-struct Pod {
-    namespaces: Namespaces,
-    cgroup: String,
-    /// Whether orphans of containers become children of the shim.
-    has_orphans: bool,
-}
-
 impl Shim {
     /// Takes away what an earlier shim of the pod left, and opens the socket.
     pub(crate) fn new(args: Args) -> io::Result<Self> {
+        sys::keep_inherited_files()?;
         // Environments, which may hold secrets, are in bundles.
         fs::set_permissions(&args.dir, fs::Permissions::from_mode(0o700))?;
         let (listener, callers) = (listen(&args.dir.join(SOCKET))?, listen(&args.dir.join(STREAMS))?);
@@ -94,6 +95,9 @@ impl Shim {
             listener,
             agent: None,
             pod: None,
+            runner: None,
+            untold_of_pod: None,
+            untold_of_runner: None,
             containers: BTreeMap::new(),
             operations: Vec::new(),
             callers,
@@ -110,7 +114,7 @@ impl Shim {
         loop {
             self.act();
             self.tell();
-            if self.machine.is_finished() && self.operations.is_empty() {
+            if self.machine.is_finished() && self.operations.is_empty() && self.runner.is_none() {
                 break;
             }
             for what in self.wait()? {
@@ -121,6 +125,11 @@ impl Shim {
             self.bury_strays();
             let now = self.now();
             self.machine.handle_timeout(now);
+        }
+        // Processes that share a pod's ids end with the first of them.
+        if let Some(init) = self.pod.as_ref().and_then(|pod| pod.init.as_ref()) {
+            let _ = pidfd_send_signal(&init.fd, Signal::KILL);
+            clean::wait_for(init);
         }
         if let Some(pod) = &self.pod {
             self.cgroups.remove(&pod.cgroup);
@@ -173,7 +182,10 @@ impl Shim {
         let greeting = self.agent.as_ref().map_or(Greeting::NotYet, |agent| agent.greeting);
         match (request, greeting) {
             (Request::Hello { protocol }, _) => self.greet(protocol),
-            (Request::Shutdown, _) => self.machine.handle_shutdown(now),
+            (Request::Shutdown, _) => {
+                self.machine.handle_shutdown(now);
+                self.kill_runner();
+            }
             (_, Greeting::NotYet | Greeting::OtherVersion) => {
                 say("a request came before a greeting of our version; it is ignored");
             }
@@ -183,6 +195,8 @@ impl Shim {
             }
             (Request::Stop { id, grace_ms }, Greeting::Done) => self.machine.handle_stop(&id, grace_ms, now),
             (Request::Remove { id }, Greeting::Done) => self.machine.handle_remove(&id),
+            (Request::OpenPod(pod), Greeting::Done) => self.open_pod(*pod),
+            (Request::OpenRunner(runner), Greeting::Done) => self.open_runner(&runner),
         }
     }
 
@@ -200,6 +214,11 @@ impl Shim {
         }
         agent.greeting = Greeting::Done;
         self.machine.tell_all();
+        self.tell_pod();
+        self.tell_runner();
+        let Some(agent) = &mut self.agent else { return };
+        let shared = [self.untold_of_pod.take(), self.untold_of_runner.take()];
+        shared.iter().flatten().for_each(|event| agent.tell(event));
         // How many there are is bounded, and so is what is said of each.
         while let Some((id, owner, state)) = self.machine.poll_changed() {
             agent.tell(&Event::Container { id, owner, state });
@@ -212,6 +231,13 @@ impl Shim {
         let Some(agent) = self.agent.as_mut().filter(|agent| agent.greeting == Greeting::Done) else {
             return;
         };
+        for untold in [&mut self.untold_of_pod, &mut self.untold_of_runner] {
+            if agent.has_room()
+                && let Some(event) = untold.take()
+            {
+                agent.tell(&event);
+            }
+        }
         while agent.has_room()
             && let Some((id, owner, state)) = self.machine.poll_changed()
         {

@@ -10,12 +10,11 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use dunlin_edge_node_core::sandbox::linux::{LinuxSpec, PodNetwork, Propagation, Share, Stdio};
+use dunlin_edge_node_core::sandbox::linux::{
+    LinuxPod, LinuxSpec, PodNetwork, ProcessSharing, Propagation, Share, Stdio,
+};
 use dunlin_link::exec::ExecRequest;
 use oci_spec::runtime::{
     Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec, User,
@@ -23,10 +22,15 @@ use oci_spec::runtime::{
 };
 
 pub(crate) use self::{capabilities::Available, seccomp::parse_profile};
+use crate::cgroup::CgroupPath;
 
 /// What of the machine a container is put onto.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
+    /// What it shares with the others of its pod.
+    pub(crate) pod: &'a LinuxPod,
+    /// Its own cgroup.
+    pub(crate) cgroup: &'a CgroupPath,
     /// Where its file system is.
     pub(crate) rootfs: &'a Path,
     /// The folder with what the containers of the pod share: `hosts`, `hostname`, `resolv.conf`, `shm`.
@@ -94,7 +98,7 @@ fn process(container: &LinuxSpec, place: &Place<'_>) -> Process {
         .set_terminal(Some(container.stdio == Stdio::Terminal))
         .set_user(user)
         .set_args(Some(container.args.clone()))
-        .set_env(Some(environment(container, &place.user)))
+        .set_env(Some(environment(container, place)))
         .set_cwd(PathBuf::from(cwd))
         .set_capabilities(Some(capabilities::build(security, place.available)))
         .set_rlimits(None)
@@ -105,7 +109,7 @@ fn process(container: &LinuxSpec, place: &Place<'_>) -> Process {
 }
 
 /// What the pod declares, and what every program expects.
-fn environment(container: &LinuxSpec, user: &ResolvedUser) -> Vec<String> {
+fn environment(container: &LinuxSpec, place: &Place<'_>) -> Vec<String> {
     let declared = &container.env;
     let mut env: Vec<String> = declared.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let has = |name: &str| declared.iter().any(|(known, _)| known == name);
@@ -113,10 +117,10 @@ fn environment(container: &LinuxSpec, user: &ResolvedUser) -> Vec<String> {
         env.push(PATH.to_owned());
     }
     if !has("HOSTNAME") {
-        env.push(format!("HOSTNAME={}", container.pod.hostname));
+        env.push(format!("HOSTNAME={}", place.pod.hostname));
     }
     if !has("HOME") {
-        env.push(format!("HOME={}", user.home.as_deref().unwrap_or("/")));
+        env.push(format!("HOME={}", place.user.home.as_deref().unwrap_or("/")));
     }
     if container.stdio == Stdio::Terminal && !has("TERM") {
         env.push(TERM.to_owned());
@@ -126,15 +130,12 @@ fn environment(container: &LinuxSpec, user: &ResolvedUser) -> Vec<String> {
 
 fn linux(container: &LinuxSpec, place: &Place<'_>) -> Linux {
     let security = &container.security;
-    let cgroup = Path::new(&container.pod.cgroup).join(container.id.as_str());
-    let sysctls: HashMap<_, _> = container.pod.sysctls.iter().cloned().collect();
     let mut linux = Linux::default();
     linux
-        .set_cgroups_path(Some(cgroup))
+        .set_cgroups_path(Some(place.cgroup.as_path().to_owned()))
         .set_resources(Some(resources::build(&container.resources, security)))
-        .set_namespaces(Some(namespaces(container, place)))
+        .set_namespaces(Some(namespaces(place)))
         .set_devices((!place.devices.is_empty()).then(|| place.devices.clone()))
-        .set_sysctl((!sysctls.is_empty()).then_some(sysctls))
         .set_seccomp(seccomp::build(security, place.seccomp.as_ref()));
     let is_masked = !security.privileged && !security.unmasked_proc;
     linux
@@ -153,9 +154,9 @@ fn masked_paths() -> Vec<String> {
 }
 
 /// New ones for what is a container's alone, the pod's for the rest; none where it shares the machine's.
-fn namespaces(container: &LinuxSpec, place: &Place<'_>) -> Vec<LinuxNamespace> {
+fn namespaces(place: &Place<'_>) -> Vec<LinuxNamespace> {
     let mut kinds = vec![LinuxNamespaceType::Mount, LinuxNamespaceType::Cgroup];
-    if container.pod.pid == Share::Own {
+    if place.pod.processes == ProcessSharing::Container {
         kinds.push(LinuxNamespaceType::Pid);
     }
     let namespace = |kind: LinuxNamespaceType, path: Option<PathBuf>| {

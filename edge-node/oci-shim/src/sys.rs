@@ -1,5 +1,5 @@
-//! The crate's only unsafe code: namespaces and mounts, for which the parts of `rustix` that the rest of the binary is built with have
-//! no functions.
+//! The crate's only unsafe code: processes, namespaces and mounts, for which the parts of `rustix` that the rest of the binary is built
+//! with have no functions.
 
 #![expect(unsafe_code, reason = "system calls without a safe function among the dependencies")]
 
@@ -8,11 +8,102 @@ use std::{
     io,
     os::{
         fd::{AsRawFd as _, BorrowedFd},
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, process::CommandExt as _},
     },
     path::Path,
+    process::{Child, Command},
     ptr,
 };
+
+use rustix::process::Pid;
+
+/// Which of two a process is after [`fork`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forked {
+    Parent(Pid),
+    Child,
+}
+
+/// Makes a copy of this process. Only for processes of one thread, as a shim is.
+pub(crate) fn fork() -> io::Result<Forked> {
+    // SAFETY: no other thread exists whose locks would stay held for ever in the copy, so that all code can go on in it.
+    match unsafe { libc::fork() } {
+        0 => Ok(Forked::Child),
+        pid => {
+            Pid::from_raw(pid).filter(|_| pid > 0).map(Forked::Parent).ok_or_else(io::Error::last_os_error)
+        }
+    }
+}
+
+/// Ends this process with nothing more being done: no destructors, no handlers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: takes no pointers and does not come back.
+    unsafe { libc::_exit(code) }
+}
+
+/// Starts a command that does something in its own process before its program begins. Only for processes of one thread.
+pub(crate) fn spawn_after(
+    command: &mut Command,
+    first: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<Child> {
+    // SAFETY: as in `fork`: it is called in a copy of a process with one thread.
+    unsafe { command.pre_exec(first) }.spawn()
+}
+
+/// Becomes a user without any power.
+pub(crate) fn become_nobody(id: libc::uid_t) -> io::Result<()> {
+    // SAFETY: no groups are read where their number is 0; the others take no pointers.
+    check(unsafe { libc::setgroups(0, ptr::null()) })?;
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::setresgid(id, id, id) })?;
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::setresuid(id, id, id) })
+}
+
+/// Keeps the files that this process was started with, but for its standard streams, from the programs that it starts.
+pub(crate) fn keep_inherited_files() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(number) = number.filter(|number| *number > libc::STDERR_FILENO) else { continue };
+        // SAFETY: takes no pointers; a number that is no open file is an error without consequences.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Closes the standard streams of this process.
+pub(crate) fn close_standard_streams() {
+    for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: nothing in this process owns these; what uses them later fails with an error.
+        unsafe { libc::close(stream) };
+    }
+}
+
+/// Has ends of children forgotten by the kernel, here and in the program that this process becomes.
+pub(crate) fn ignore_children() -> io::Result<()> {
+    // SAFETY: the disposition is one of the two that are no functions.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes the working directory, a mount of its own, the root of this process's mounts, and takes all others away.
+pub(crate) fn keep_only_this_mount() -> io::Result<()> {
+    let here = c".".as_ptr();
+    // SAFETY: both are strings that end with a zero byte; the kernel only reads them.
+    let pivoted = unsafe { libc::syscall(libc::SYS_pivot_root, here, here) };
+    check(libc::c_int::try_from(pivoted).unwrap_or(-1))?;
+    // SAFETY: as above. The old root lies over the new one.
+    check(unsafe { libc::umount2(here, libc::MNT_DETACH) })
+}
+
+/// Becomes the program in an open file, without environment.
+pub(crate) fn become_program(file: BorrowedFd<'_>, name: &CStr) -> io::Error {
+    let (words, env) = ([name.as_ptr(), ptr::null()], [ptr::null::<libc::c_char>()]);
+    let (fd, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: the lists end with a null pointer, and what they point to ends with a zero byte and lives beyond the call.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), words.as_ptr(), env.as_ptr(), flags) };
+    io::Error::last_os_error()
+}
 
 /// Leaves namespaces for new ones. `flags` are `CLONE_NEW*` alone: a process has nothing in its own memory that hangs on them.
 pub(crate) fn unshare(flags: libc::c_int) -> io::Result<()> {

@@ -205,7 +205,7 @@ impl Agent {
                 Event::Container { id, state, .. } => told.push((id.as_str().to_owned(), state)),
                 Event::RequestsFailed { .. } => {}
                 Event::Synced => return told,
-                Event::Welcome { .. } => panic!("a second welcome"),
+                event => panic!("not of an account: {event:?}"),
             }
         }
     }

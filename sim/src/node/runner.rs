@@ -149,7 +149,11 @@ impl Runner {
                 }
                 None
             }
-            Request::Hello { .. } | Request::Shutdown | Request::StartLinux(_) => None,
+            Request::Hello { .. }
+            | Request::Shutdown
+            | Request::StartLinux(_)
+            | Request::OpenPod(_)
+            | Request::OpenRunner(_) => None,
         }
     }
 

@@ -17,8 +17,6 @@ pub struct LinuxSpec {
     pub id: ContainerId,
     /// Whose it is.
     pub owner: Owner,
-    /// What it shares with the others of its pod. All containers of a shim have the same; the first one's counts.
-    pub pod: LinuxPod,
     /// Folders of unpacked layers, the lowest first; immutable, and others' too.
     pub layers: Vec<String>,
     /// The program and its arguments.
@@ -37,15 +35,21 @@ pub struct LinuxSpec {
     pub resources: LinuxResources,
     /// What it may do.
     pub security: Security,
-    /// What it sees of the machine, in the order in which it is mounted.
+    /// What it sees of the machine; no path twice. An outer one is mounted before those inside it, whatever the order here.
     pub mounts: Vec<LinuxMount>,
+    /// Devices of the machine that it may use.
+    pub devices: Vec<LinuxDevice>,
+    /// Text of `/etc/hosts`. The file is the pod's: the latest container's text is there for all.
+    pub hosts: String,
+    /// Text of `/etc/resolv.conf`, likewise.
+    pub resolv_conf: String,
     /// File whose beginning is the message of the end, if the container wrote it. It is among the mounts.
     pub termination_message: Option<String>,
     /// Number of the signal that asks it to stop.
     pub stop_signal: i32,
 }
 
-/// What the containers of a pod share.
+/// What the containers of a pod share: made once, before them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinuxPod {
     /// Name of the machine, as they see it.
@@ -54,16 +58,36 @@ pub struct LinuxPod {
     pub network: PodNetwork,
     /// `hostIPC`.
     pub ipc: Share,
-    /// `hostPID`.
-    pub pid: Share,
+    /// Which processes its containers see.
+    pub processes: ProcessSharing,
     /// Its cgroup, absolute below the root of each hierarchy, for instance `/dunlin/burstable/pod1234`.
     pub cgroup: String,
+    /// What all of them together may use. `oom_score_adj` is each container's own and says nothing here.
+    pub resources: LinuxResources,
     /// `securityContext.sysctls`, of the pod's own namespaces.
     pub sysctls: Vec<(String, String)>,
-    /// Text of `/etc/hosts`.
-    pub hosts: String,
-    /// Text of `/etc/resolv.conf`.
-    pub resolv_conf: String,
+}
+
+/// Which processes the containers of a pod see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProcessSharing {
+    /// Each its own.
+    Container,
+    /// Those of the whole pod: `shareProcessNamespace`.
+    Pod,
+    /// The machine's: `hostPID`.
+    Host,
+}
+
+/// How the runner of a pod's WASM containers is started: as the shim's own program, inside the pod's network, IPC and host name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunnerSpec {
+    /// What follows the program's name, without `--socket`.
+    pub args: Vec<String>,
+    /// Where it serves the agent; given to it as `--socket`.
+    pub socket: String,
+    /// File that its own words are appended to.
+    pub log: String,
 }
 
 /// The network of a pod.
@@ -80,7 +104,7 @@ pub enum PodNetwork {
 pub enum Share {
     /// The machine's.
     Host,
-    /// One of its own: of the pod, or of each container where processes are concerned.
+    /// One of its own.
     Own,
 }
 
@@ -110,8 +134,8 @@ pub enum Stdio {
     Terminal,
 }
 
-/// What a container may use; `None` is without a limit of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a container, or a pod, may use; `None` is without a limit of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinuxResources {
     /// `requests.cpu`: its weight among others.
     pub cpu_request: Option<MilliCpu>,
@@ -121,6 +145,8 @@ pub struct LinuxResources {
     pub memory_limit: Option<Bytes>,
     /// Processes and threads.
     pub pids_limit: Option<u32>,
+    /// `limits` of `hugepages-*`: the size of a page, and how much memory in such pages. Of sizes that are not named there is none.
+    pub hugepages: Vec<(Bytes, Bytes)>,
     /// Who is killed first when memory is short; -1000 to 1000.
     pub oom_score_adj: i32,
 }
@@ -172,6 +198,17 @@ pub struct LinuxMount {
     pub propagation: Propagation,
 }
 
+/// A device of the machine that a container may use: `volumeDevices`, and what device plugins give.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinuxDevice {
+    /// The device's file on the machine.
+    pub path_on_machine: String,
+    /// Where the container has it; absolute.
+    pub path: String,
+    /// Whether it may be written to.
+    pub access: Access,
+}
+
 /// Which mounts that are made later are seen on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Propagation {
@@ -179,6 +216,8 @@ pub enum Propagation {
     None,
     /// The container sees the machine's.
     HostToContainer,
+    /// Each sees the other's; for privileged ones.
+    Bidirectional,
 }
 
 impl Default for Security {

@@ -1,8 +1,6 @@
 //! The life of containers as a shim's machine sees it, a story a line.
 
-use dunlin_edge_node_core::sandbox::linux::{
-    LinuxPod, LinuxResources, LinuxUser, PodNetwork, Security, Share, Stdio,
-};
+use dunlin_edge_node_core::sandbox::linux::{LinuxResources, LinuxUser, Security, Stdio};
 
 use super::*;
 
@@ -20,16 +18,6 @@ fn spec(id: &str) -> Box<LinuxSpec> {
             container: "c".into(),
             attempt: 0,
         },
-        pod: LinuxPod {
-            hostname: "p".into(),
-            network: PodNetwork::Own,
-            ipc: Share::Own,
-            pid: Share::Own,
-            cgroup: "/dunlin/podu".into(),
-            sysctls: Vec::new(),
-            hosts: String::new(),
-            resolv_conf: String::new(),
-        },
         layers: Vec::new(),
         args: vec!["a".into()],
         env: Vec::new(),
@@ -40,6 +28,9 @@ fn spec(id: &str) -> Box<LinuxSpec> {
         resources: LinuxResources::default(),
         security: Security::default(),
         mounts: Vec::new(),
+        devices: Vec::new(),
+        hosts: String::new(),
+        resolv_conf: String::new(),
         termination_message: None,
         stop_signal: libc::SIGTERM,
     })

@@ -1,7 +1,7 @@
 //! What the machine has done, and what comes of it.
 
 use std::{
-    fs, io,
+    io,
     os::{fd::OwnedFd, unix::net::UnixListener},
     path::PathBuf,
     process::Child,
@@ -9,12 +9,12 @@ use std::{
 };
 
 use dunlin_container_log::Stream;
-use dunlin_edge_node_core::sandbox::linux::{LinuxPod, LinuxSpec, Share};
+use dunlin_edge_node_core::sandbox::linux::LinuxSpec;
 use dunlin_link::ContainerId;
 use rustix::process::{Signal, kill_process};
 
 use super::{
-    Pod, Shim,
+    Shim,
     operation::{Command, Running, reap},
     wait::What,
 };
@@ -23,7 +23,6 @@ use crate::{
     console::receive_terminal,
     container::{Container, Surroundings},
     machine::{Action, Ended},
-    namespaces::Namespaces,
     rootfs,
     runtime::Operation,
     say,
@@ -79,6 +78,8 @@ impl Shim {
             What::Stream(number) => self.serve_stream(*number),
             What::Abandoned => self.abandoned.retain(|held| reap(held).is_none()),
             What::Console(id) => self.take_terminal(id),
+            What::PodInit => self.end_pod_init(),
+            What::Runner => self.end_runner(),
         }
     }
 
@@ -88,17 +89,17 @@ impl Shim {
     }
 
     fn create(&mut self, spec: &LinuxSpec) -> Result<(), String> {
-        if self.pod.is_none() {
-            let pod = self.make_pod(&spec.pod);
-            self.pod = Some(pod.map_err(|error| format!("failed to make the pod's namespaces: {error}"))?);
-        }
+        let pod = self.pod.as_ref().ok_or("the pod has not been opened")?;
+        self.write_shared_files(spec)?;
         let containers = self.containers_dir();
         let around = Surroundings {
             runtime: &self.runtime,
             bounds: self.args.log_bounds,
             containers: &containers,
             shared: &self.args.dir,
-            namespaces: self.pod.as_ref().map(|pod| pod.namespaces.paths()).unwrap_or_default(),
+            pod: &pod.spec,
+            cgroup: &pod.cgroup,
+            namespaces: pod.namespaces.paths(),
             available: self.available,
         };
         let (container, child) = Container::create(spec, &around)?;
@@ -106,18 +107,6 @@ impl Shim {
         self.containers.insert(spec.id.clone(), container);
         let held = self.hold(Command::Create(spec.id.clone()), &child, log);
         held.map_err(|error| format!("failed to wait for the runtime: {error}"))
-    }
-
-    fn make_pod(&self, pod: &LinuxPod) -> io::Result<Pod> {
-        let dir = &self.args.dir;
-        // Whoever comes after this shim knows by it what to take away.
-        fs::write(dir.join(clean::CGROUP), &pod.cgroup)?;
-        fs::write(dir.join("hosts"), &pod.hosts)?;
-        fs::write(dir.join("hostname"), format!("{}\n", pod.hostname))?;
-        fs::write(dir.join("resolv.conf"), &pod.resolv_conf)?;
-        clean::mount_shared_memory(&dir.join("shm"))?;
-        let has_orphans = pod.pid == Share::Host;
-        Ok(Pod { namespaces: Namespaces::new(pod)?, cgroup: pod.cgroup.clone(), has_orphans })
     }
 
     /// Has the runtime begin something with a container that is there.

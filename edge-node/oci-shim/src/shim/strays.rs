@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dunlin_edge_node_core::sandbox::linux::ProcessSharing;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::{Shim, operation::Command};
@@ -21,7 +22,8 @@ impl Shim {
         if self.strays_until.is_some() {
             return Some(LOOK_EVERY);
         }
-        self.pod.as_ref().filter(|pod| pod.has_orphans).map(|_| LOOK_SOMETIMES)
+        let has_orphans = self.pod.as_ref().is_some_and(|pod| pod.spec.processes == ProcessSharing::Host);
+        has_orphans.then_some(LOOK_SOMETIMES)
     }
 
     /// Takes those that have ended.
@@ -50,7 +52,14 @@ impl Shim {
         let operations = self.operations.iter().map(|running| &running.held);
         let inits = self.containers.values().filter_map(|container| container.init.as_ref());
         let commands = self.streams.values().filter_map(super::Stream::process);
-        operations.chain(inits).chain(commands).chain(&self.abandoned).any(|held| held.pid == pid)
+        let init = self.pod.as_ref().and_then(|pod| pod.init.as_ref());
+        let shared = init.into_iter().chain(&self.runner);
+        operations
+            .chain(inits)
+            .chain(shared)
+            .chain(commands)
+            .chain(&self.abandoned)
+            .any(|held| held.pid == pid)
     }
 }
 

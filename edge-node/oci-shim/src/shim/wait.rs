@@ -37,6 +37,10 @@ pub(super) enum What {
     Stream(u64),
     /// A process ended whose caller is gone.
     Abandoned,
+    /// The first process of the pod's processes ended.
+    PodInit,
+    /// The pod's runner ended.
+    Runner,
 }
 
 impl Shim {
@@ -62,6 +66,9 @@ impl Shim {
         let mut sources =
             vec![(read(self.listener.as_fd()), What::Knock), (read(self.callers.as_fd()), What::Caller)];
         sources.extend(self.abandoned.iter().map(|held| (read(held.fd.as_fd()), What::Abandoned)));
+        let init = self.pod.as_ref().and_then(|pod| pod.init.as_ref());
+        sources.extend(init.map(|held| (read(held.fd.as_fd()), What::PodInit)));
+        sources.extend(self.runner.as_ref().map(|held| (read(held.fd.as_fd()), What::Runner)));
         if let Some(agent) = &self.agent {
             let writes = if agent.has_untold() { PollFlags::OUT } else { PollFlags::empty() };
             let fd = PollFd::from_borrowed_fd(agent.stream().as_fd(), PollFlags::IN | writes);

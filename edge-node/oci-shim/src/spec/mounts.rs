@@ -23,7 +23,7 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
         mount("/sys", ("sysfs", "sysfs"), &["nosuid", "noexec", "nodev", writable]),
         mount("/sys/fs/cgroup", ("cgroup", "cgroup"), &["nosuid", "noexec", "nodev", "relatime", writable]),
     ];
-    if container.pod.ipc == Share::Host {
+    if place.pod.ipc == Share::Host {
         mounts.push(mount("/dev/mqueue", ("bind", "/dev/mqueue"), &["rbind", "nosuid", "noexec", "nodev"]));
         mounts.push(mount("/dev/shm", ("bind", "/dev/shm"), &["rbind", "nosuid", "noexec", "nodev"]));
     } else {
@@ -33,7 +33,7 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
     for file in SHARED_FILES {
         let path = format!("/etc/{file}");
         // On the machine's network its own name is the machine's, too.
-        let is_of_machine = file == "hostname" && container.pod.network == PodNetwork::Host;
+        let is_of_machine = file == "hostname" && place.pod.network == PodNetwork::Host;
         if !is_declared(&path) && !is_of_machine {
             mounts.push(bind(&path, &place.shared.join(file), &["rbind", "rprivate"]));
         }
@@ -42,6 +42,7 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
         let propagation = match declared.propagation {
             Propagation::None => "rprivate",
             Propagation::HostToContainer => "rslave",
+            Propagation::Bidirectional => "rshared",
         };
         bind(&declared.path, source, &["rbind", propagation, access(declared.access)])
     });

@@ -53,8 +53,8 @@ mod tests {
 
     use super::*;
 
-    fn check(wanted: LinuxResources, expected: &str) {
-        let mut built = build(&wanted, &Security::default());
+    fn check(wanted: &LinuxResources, expected: &str) {
+        let mut built = build(wanted, &Security::default());
         built.set_devices(None);
         assert_eq!(serde_json::to_string(&built).unwrap(), expected);
     }
@@ -62,15 +62,16 @@ mod tests {
     #[test]
     fn requests_are_weights_and_limits_are_quotas() {
         let none = LinuxResources::default();
-        check(none, r#"{"cpu":{"shares":2}}"#);
+        check(&none, r#"{"cpu":{"shares":2}}"#);
         let cpu = |request, limit| LinuxResources {
             cpu_request: Some(MilliCpu(request)),
             cpu_limit: Some(MilliCpu(limit)),
-            ..none
+            ..none.clone()
         };
-        check(cpu(500, 1500), r#"{"cpu":{"shares":512,"quota":150000,"period":100000}}"#);
-        check(cpu(1, 1), r#"{"cpu":{"shares":2,"quota":1000,"period":100000}}"#);
-        let memory = LinuxResources { memory_limit: Some(Bytes(1 << 20)), pids_limit: Some(9), ..none };
-        check(memory, r#"{"memory":{"limit":1048576},"cpu":{"shares":2},"pids":{"limit":9}}"#);
+        check(&cpu(500, 1500), r#"{"cpu":{"shares":512,"quota":150000,"period":100000}}"#);
+        check(&cpu(1, 1), r#"{"cpu":{"shares":2,"quota":1000,"period":100000}}"#);
+        let memory =
+            LinuxResources { memory_limit: Some(Bytes(1 << 20)), pids_limit: Some(9), ..none.clone() };
+        check(&memory, r#"{"memory":{"limit":1048576},"cpu":{"shares":2},"pids":{"limit":9}}"#);
     }
 }

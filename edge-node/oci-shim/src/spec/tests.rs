@@ -2,9 +2,7 @@
 
 use dunlin_edge_node_core::sandbox::{
     Owner,
-    linux::{
-        LinuxMount, LinuxPod, LinuxResources, LinuxUser, PodNetwork, Propagation, Seccomp, Security, Share,
-    },
+    linux::{LinuxMount, LinuxResources, LinuxUser, PodNetwork, Propagation, Seccomp, Security, Share},
 };
 use dunlin_link::{ContainerId, volumes::Access};
 use serde_json::{Value, json};
@@ -22,16 +20,6 @@ fn container() -> LinuxSpec {
             container: "c".into(),
             attempt: 0,
         },
-        pod: LinuxPod {
-            hostname: "gull".into(),
-            network: PodNetwork::Own,
-            ipc: Share::Own,
-            pid: Share::Own,
-            cgroup: "/dunlin/podu".into(),
-            sysctls: Vec::new(),
-            hosts: String::new(),
-            resolv_conf: String::new(),
-        },
         layers: Vec::new(),
         args: vec!["run".into()],
         env: Vec::new(),
@@ -42,17 +30,41 @@ fn container() -> LinuxSpec {
         resources: LinuxResources::default(),
         security: Security { seccomp: Seccomp::Unconfined, ..Security::default() },
         mounts: Vec::new(),
+        devices: Vec::new(),
+        hosts: String::new(),
+        resolv_conf: String::new(),
         termination_message: None,
         stop_signal: 15,
     }
 }
 
-/// The bundle, and what of it is at `pointer`.
+/// A pod that says as little as possible.
+fn pod() -> LinuxPod {
+    LinuxPod {
+        hostname: "gull".into(),
+        network: PodNetwork::Own,
+        ipc: Share::Own,
+        processes: ProcessSharing::Container,
+        cgroup: "/dunlin/podu".into(),
+        resources: LinuxResources::default(),
+        sysctls: Vec::new(),
+    }
+}
+
+/// What of the bundle is at `pointer`, in such a pod.
 fn check(container: &LinuxSpec, pointer: &str, expected: &Value) {
+    check_in(&pod(), container, pointer, expected);
+}
+
+/// What of the bundle is at `pointer`.
+fn check_in(pod: &LinuxPod, container: &LinuxSpec, pointer: &str, expected: &Value) {
     let sources: Vec<_> = container.mounts.iter().map(|mount| PathBuf::from(&mount.source)).collect();
-    let namespaces = shared_namespaces(container.pod.network, container.pod.ipc);
+    let namespaces = shared_namespaces(pod.network, pod.ipc);
     let namespaces = namespaces.into_iter().map(|kind| (kind, PathBuf::from(format!("/ns/{kind}"))));
+    let cgroup = CgroupPath::parse(&pod.cgroup).unwrap().child("i").unwrap();
     let place = Place {
+        pod,
+        cgroup: &cgroup,
         rootfs: Path::new("/rootfs"),
         shared: Path::new("/pod"),
         namespaces: namespaces.collect(),
@@ -99,12 +111,14 @@ fn a_container_is_in_the_namespaces_of_its_pod() {
         };
         kinds.iter().map(namespace).collect::<Value>()
     };
-    let mut c = container();
+    let (c, mut p) = (container(), pod());
     check(&c, "/linux/namespaces", &kinds(&["mount", "cgroup", "pid", "network", "uts", "ipc"]));
-    c.pod.network = PodNetwork::Host;
-    check(&c, "/linux/namespaces", &kinds(&["mount", "cgroup", "pid", "ipc"]));
-    (c.pod.ipc, c.pod.pid) = (Share::Host, Share::Host);
-    check(&c, "/linux/namespaces", &kinds(&["mount", "cgroup"]));
+    p.network = PodNetwork::Host;
+    check_in(&p, &c, "/linux/namespaces", &kinds(&["mount", "cgroup", "pid", "ipc"]));
+    (p.ipc, p.processes) = (Share::Host, ProcessSharing::Host);
+    check_in(&p, &c, "/linux/namespaces", &kinds(&["mount", "cgroup"]));
+    p.processes = ProcessSharing::Pod;
+    check_in(&p, &c, "/linux/namespaces", &kinds(&["mount", "cgroup"]));
     check(&c, "/linux/cgroupsPath", &json!("/dunlin/podu/i"));
 }
 
@@ -120,8 +134,6 @@ fn what_hides_the_machine_can_be_taken_away() {
     check(&c, "/linux/readonlyPaths", &Value::Null);
     check(&c, "/linux/seccomp", &Value::Null);
     check(&c, "/linux/resources/devices", &json!([{"allow": true, "access": "rwm"}]));
-    c.pod.sysctls = vec![("net.core.somaxconn".into(), "9".into())];
-    check(&c, "/linux/sysctl", &json!({"net.core.somaxconn": "9"}));
 }
 
 #[test]
@@ -150,8 +162,11 @@ fn outer_mounts_come_before_inner_ones() {
 
 #[test]
 fn another_process_is_like_the_first() {
-    let c = container();
+    let (c, pod) = (container(), pod());
+    let cgroup = CgroupPath::parse(&pod.cgroup).unwrap();
     let place = Place {
+        pod: &pod,
+        cgroup: &cgroup,
         rootfs: Path::new("/rootfs"),
         shared: Path::new("/pod"),
         namespaces: Vec::new(),

@@ -37,7 +37,10 @@ fn whatever_is_killed_nothing_is_left() {
             let spins = numbers.below(40_000);
             (0..spins).for_each(|_| std::hint::spin_loop());
             match numbers.below(4) {
-                0 => pod.replace_shim(),
+                0 => {
+                    pod.replace_shim();
+                    pod.open(pod.shared());
+                }
                 1 => {
                     kill_all(&processes(&folder), pod.shim.id());
                     finish(&mut pod, &id);

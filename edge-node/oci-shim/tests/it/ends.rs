@@ -20,6 +20,7 @@ fn a_killed_shim_leaves_nothing_that_the_next_does_not_take_away() {
         pod.replace_shim();
         assert!(processes("65432").is_empty(), "{}", runtime.display());
         assert!(!pod.has_cgroup());
+        pod.open(pod.shared());
         assert_eq!(pod.run(pod.spec("a", "exit 4")).cause, ExitCause::Code(4), "the place is free");
         pod.shut_down();
         assert_eq!(Machine::look(), before);

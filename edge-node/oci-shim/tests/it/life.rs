@@ -140,6 +140,7 @@ fn limits_are_kept() {
             cpu_limit: Some(MilliCpu(500)),
             pids_limit: Some(50),
             oom_score_adj: 900,
+            ..LinuxResources::default()
         };
         let exit = pod.run(spec);
         assert_eq!(exit.cause, ExitCause::OutOfMemory, "{}: {exit:?} {}", runtime.display(), pod.output("a"));

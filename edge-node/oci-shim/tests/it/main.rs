@@ -14,4 +14,5 @@ mod life;
 mod machine;
 mod pod;
 mod security;
+mod shared;
 mod streams;

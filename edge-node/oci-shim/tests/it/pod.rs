@@ -11,7 +11,9 @@ use std::{
 
 use dunlin_edge_node_core::sandbox::{
     Event, Exit, Owner, PROTOCOL, Request, State,
-    linux::{LinuxPod, LinuxResources, LinuxSpec, LinuxUser, PodNetwork, Security, Share, Stdio},
+    linux::{
+        LinuxPod, LinuxResources, LinuxSpec, LinuxUser, PodNetwork, ProcessSharing, Security, Share, Stdio,
+    },
 };
 use dunlin_link::{ContainerId, codec};
 use dunlin_oci_shim::{Args, LogBounds, Purpose, SOCKET};
@@ -46,6 +48,13 @@ pub(crate) struct Pod {
 impl Pod {
     /// Starts a shim in a folder of its own, with an image of busybox.
     pub(crate) fn start(runtime: &Path) -> Self {
+        let mut pod = Self::start_closed(runtime);
+        pod.open(pod.shared());
+        pod
+    }
+
+    /// The same, without what containers share.
+    pub(crate) fn start_closed(runtime: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         make_image(&dir.path().join("image"));
         let folder = dir.path().join("pod");
@@ -64,7 +73,29 @@ impl Pod {
         pod
     }
 
-    /// Kills the shim and starts another in its place.
+    /// Makes what its containers share.
+    pub(crate) fn open(&mut self, spec: LinuxPod) -> Option<String> {
+        self.ask(&Request::OpenPod(Box::new(spec)));
+        match self.hear() {
+            Event::PodOpened { netns } => netns,
+            event => panic!("{event:?}"),
+        }
+    }
+
+    /// What containers of a pod share that says nothing.
+    pub(crate) fn shared(&self) -> LinuxPod {
+        LinuxPod {
+            hostname: "gull".into(),
+            network: PodNetwork::Own,
+            ipc: Share::Own,
+            processes: ProcessSharing::Container,
+            cgroup: self.cgroup.clone(),
+            resources: LinuxResources::default(),
+            sysctls: Vec::new(),
+        }
+    }
+
+    /// Kills the shim and starts another in its place, whose pod is not open.
     pub(crate) fn replace_shim(&mut self) {
         self.kill_shim();
         (self.shim, self.stream) = launch(&self.args);
@@ -82,6 +113,11 @@ impl Pod {
         assert!(Command::new(program()).args(args.words()).status().unwrap().success());
     }
 
+    /// The pod's own folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.args.dir
+    }
+
     /// Another agent connects; returns what it is told.
     pub(crate) fn reconnect(&mut self) -> Vec<(ContainerId, State)> {
         self.stream = connect(&self.args.dir.join(SOCKET));
@@ -90,16 +126,21 @@ impl Pod {
 
     /// Says who it is, on a connection of whatever age; returns what it is told.
     pub(crate) fn greet(&mut self) -> Vec<(ContainerId, State)> {
+        self.account().0
+    }
+
+    /// The same, with what it is told of the pod.
+    pub(crate) fn account(&mut self) -> (Vec<(ContainerId, State)>, Vec<Event>) {
         self.ask(&Request::Hello { protocol: PROTOCOL });
         let Event::Welcome { protocol: PROTOCOL, pid, .. } = self.hear() else { panic!("no welcome") };
         assert_eq!(pid, self.shim.id());
-        let mut told = Vec::new();
+        let (mut told, mut of_pod) = (Vec::new(), Vec::new());
         loop {
             match self.hear() {
                 Event::Container { id, state, .. } => told.push((id, state)),
-                Event::Synced => return told,
-                Event::Welcome { .. } => panic!("welcomed twice"),
-                Event::RequestsFailed { .. } => panic!("no handlers are served here"),
+                Event::Synced => return (told, of_pod),
+                event @ (Event::PodOpened { .. } | Event::RunnerOpened { .. }) => of_pod.push(event),
+                event => panic!("not of an account: {event:?}"),
             }
         }
     }
@@ -129,16 +170,6 @@ impl Pod {
                 container: "c".into(),
                 attempt: 0,
             },
-            pod: LinuxPod {
-                hostname: "gull".into(),
-                network: PodNetwork::Own,
-                ipc: Share::Own,
-                pid: Share::Own,
-                cgroup: self.cgroup.clone(),
-                sysctls: Vec::new(),
-                hosts: "127.0.0.1 localhost\n".into(),
-                resolv_conf: "nameserver 192.0.2.1\n".into(),
-            },
             layers: vec![self.image().display().to_string()],
             args: ["sh", "-c", line].map(str::to_owned).to_vec(),
             env: Vec::new(),
@@ -149,6 +180,9 @@ impl Pod {
             resources: LinuxResources::default(),
             security: Security::default(),
             mounts: Vec::new(),
+            devices: Vec::new(),
+            hosts: "127.0.0.1 localhost\n".into(),
+            resolv_conf: "nameserver 192.0.2.1\n".into(),
             termination_message: None,
             stop_signal: 15,
         }
@@ -197,6 +231,22 @@ impl Pod {
                 return exit;
             }
         }
+    }
+
+    /// Waits for the end of any, and says whose it was.
+    pub(crate) fn exit_of_any(&mut self) -> String {
+        loop {
+            if let Event::Container { id, state: State::Exited(_), .. } = self.hear() {
+                return id.as_str().to_owned();
+            }
+        }
+    }
+
+    /// Processes that are the shim's children.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let shim = self.shim.id();
+        let text = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
     /// Runs a container to its end.
@@ -284,7 +334,8 @@ pub(crate) fn make_image(image: &Path) {
     fs::copy(BUSYBOX, image.join("bin/busybox")).unwrap();
     for name in [
         "sh", "id", "cat", "ls", "hostname", "mount", "sleep", "touch", "kill", "ps", "head", "ip", "stat",
-        "mknod", "chroot", "dd", "unshare", "insmod", "grep", "ln", "nproc", "tty", "stty", "wc", "tr",
+        "mknod", "chroot", "true", "readlink", "sysctl", "env", "find", "dd", "unshare", "insmod", "grep",
+        "ln", "nproc", "tty", "stty", "wc", "tr",
     ] {
         symlink("busybox", image.join("bin").join(name)).unwrap();
     }

@@ -336,7 +336,11 @@ impl Node {
             Request::Remove { id } => {
                 self.sandbox.remove(&id);
             }
-            Request::Hello { .. } | Request::Shutdown | Request::StartLinux(_) => {}
+            Request::Hello { .. }
+            | Request::Shutdown
+            | Request::StartLinux(_)
+            | Request::OpenPod(_)
+            | Request::OpenRunner(_) => {}
         }
     }
 

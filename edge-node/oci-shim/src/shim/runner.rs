@@ -1,0 +1,95 @@
+//! The runner of a pod's WASM containers, where the pod has Linux containers, too: it is inside the pod's network, IPC and host name, and
+//! in a cgroup of its own. Agents speak with it by its own socket.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    process::{Command, Stdio},
+};
+
+use dunlin_edge_node_core::sandbox::{Event, linux::RunnerSpec};
+use rustix::process::{Pid, Signal, pidfd_send_signal};
+
+use super::{Shim, operation::reap, pod::Pod};
+use crate::{
+    cgroup::{CgroupPath, Cgroups},
+    container::Held,
+    machine::How,
+    namespaces, sys,
+};
+
+impl Shim {
+    /// Starts it; one that runs is left alone.
+    pub(super) fn open_runner(&mut self, spec: &RunnerSpec) {
+        if self.runner.is_none() {
+            let started = match &self.pod {
+                _ if self.machine.is_shutting_down() => Err("the pod is being ended".to_owned()),
+                None => Err("the pod has not been opened".to_owned()),
+                Some(pod) => start(spec, pod, &self.cgroups)
+                    .map_err(|error| format!("failed to start the pod's runner: {error}")),
+            };
+            match started {
+                Ok(held) => self.runner = Some(held),
+                Err(message) => {
+                    self.untold_of_runner = Some(Event::RunnerEnded { message });
+                    return;
+                }
+            }
+        }
+        self.tell_runner();
+    }
+
+    /// Has it told that it runs, if it does.
+    pub(super) fn tell_runner(&mut self) {
+        self.untold_of_runner = self
+            .runner
+            .as_ref()
+            .map(|held| Event::RunnerOpened { pid: held.pid.as_raw_nonzero().get().cast_unsigned() });
+    }
+
+    /// It ended.
+    pub(super) fn end_runner(&mut self) {
+        let Some(how) = self.runner.as_ref().and_then(reap) else { return };
+        self.runner = None;
+        let message = match how {
+            How::Code(code) => format!("the pod's runner ended with exit code {code}"),
+            How::Signal(signal) => format!("the pod's runner was ended by signal {signal}"),
+        };
+        self.untold_of_runner = Some(Event::RunnerEnded { message });
+    }
+
+    /// The pod ends.
+    pub(super) fn kill_runner(&self) {
+        if let Some(held) = &self.runner {
+            // One that has ended already needs no signal.
+            let _ = pidfd_send_signal(&held.fd, Signal::KILL);
+        }
+    }
+}
+
+fn start(spec: &RunnerSpec, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> {
+    let cgroup = cgroup(pod)?;
+    cgroups.make(&cgroup)?;
+    let (mut doors, inside) = (cgroups.doors(&cgroup)?, pod.namespaces.without_processes()?);
+    let log = File::options().create(true).append(true).open(&spec.log)?;
+    // What this process was started as: the file may have been replaced meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("dunlin").args(&spec.args).arg("--socket").arg(&spec.socket);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    // A group of its own, as the agent gives its own runner one.
+    command.process_group(0);
+    let child = sys::spawn_after(&mut command, move || {
+        doors.iter_mut().try_for_each(|door| door.write_all(b"0"))?;
+        inside.iter().try_for_each(|(kind, file)| sys::enter(file.as_fd(), namespaces::flag(*kind)))
+    })?;
+    Held::new(Pid::from_child(&child))
+}
+
+/// The runner's, in the pod's.
+pub(super) fn cgroup(pod: &Pod) -> io::Result<CgroupPath> {
+    pod.cgroup.child(RUNNER).map_err(io::Error::other)
+}
+
+/// Its name; no container is called so.
+const RUNNER: &str = "runner";

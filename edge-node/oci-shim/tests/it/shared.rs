@@ -1,0 +1,199 @@
+//! What the containers of a pod share: made before them, told to every agent, and gone with them.
+
+use std::{fs, io::Read as _, os::unix::net::UnixStream};
+
+use dunlin_edge_node_core::sandbox::{
+    Event, ExitCause, Request,
+    linux::{LinuxPod, LinuxSpec, PodNetwork, ProcessSharing, RunnerSpec, Security, Share},
+};
+use dunlin_link::ContainerId;
+
+use crate::{
+    machine::Machine,
+    pod::{Pod, eventually, runtimes},
+};
+
+#[test]
+fn a_pod_is_opened_before_its_containers() {
+    for runtime in runtimes().into_iter().take(1) {
+        let before = Machine::look();
+        let mut pod = Pod::start_closed(&runtime);
+        let exit = pod.run(pod.spec("early", "exit 0"));
+        assert_eq!(
+            (exit.cause, exit.message.as_str()),
+            (ExitCause::HostError, "the pod has not been opened")
+        );
+        let netns = pod.open(pod.shared()).unwrap();
+        assert_ne!(fs::metadata(&netns).unwrap().len(), 1, "others can open it");
+        assert_eq!(pod.open(LinuxPod { hostname: "other".into(), ..pod.shared() }).as_ref(), Some(&netns));
+        let (_, of_pod) = pod.account();
+        assert_eq!(of_pod, [Event::PodOpened { netns: Some(netns.clone()) }]);
+        pod.run(pod.spec("a", "hostname; readlink /proc/self/ns/net"));
+        let found = pod.output("a");
+        let own = fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
+        assert!(found.starts_with("stdout: gull\nstdout: net:") && !found.contains(&own), "{found}");
+        pod.shut_down();
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_says_why_and_leaves_nothing() {
+    for runtime in runtimes().into_iter().take(1) {
+        let before = Machine::look();
+        let mut pod = Pod::start_closed(&runtime);
+        let shared = pod.shared();
+        let bad = [
+            (LinuxPod { cgroup: "/".into(), ..shared.clone() }, "it is no cgroup of a pod"),
+            (LinuxPod { cgroup: "/a/../..".into(), ..shared.clone() }, "it is no cgroup of a pod"),
+            (LinuxPod { hostname: "n".repeat(65), ..shared.clone() }, "failed to make the pod's namespaces"),
+            (
+                LinuxPod { sysctls: vec![("kernel.panic".into(), "1".into())], ..shared.clone() },
+                "failed to set the sysctl `kernel.panic`: it is the machine's, not a pod's",
+            ),
+        ];
+        for (spec, expected) in bad {
+            pod.ask(&Request::OpenPod(Box::new(spec)));
+            let Event::PodFailed { message } = pod.hear() else { panic!("it is open") };
+            assert!(message.contains(expected), "{message}");
+            let left: Vec<_> =
+                fs::read_dir(pod.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert!(left.iter().all(|name| name.to_string_lossy().ends_with(".sock")), "{left:?}");
+            assert!(!pod.has_cgroup());
+        }
+        pod.open(shared);
+        assert_eq!(pod.run(pod.spec("a", "exit 3")).cause, ExitCause::Code(3));
+        pod.shut_down();
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
+fn settings_of_the_kernel_are_the_pods() {
+    for runtime in runtimes() {
+        let mut pod = Pod::start_closed(&runtime);
+        let sysctls = [("net.ipv4.ip_unprivileged_port_start", "7"), ("kernel.shm_rmid_forced", "1")];
+        let sysctls = sysctls.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        pod.open(LinuxPod { sysctls, ..pod.shared() });
+        let line = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced";
+        pod.run(pod.spec("a", line));
+        assert_eq!(pod.output("a"), "stdout: 7\nstdout: 1\n");
+        assert_ne!(fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap(), "7\n");
+        pod.shut_down();
+    }
+}
+
+#[test]
+fn files_of_the_pod_follow_the_latest_container() {
+    for runtime in runtimes() {
+        let mut pod = Pod::start(&runtime);
+        let line = "cat /etc/hosts; while ! grep -q second /etc/hosts; do sleep 0.02; done; cat /etc/hosts";
+        pod.start_container(LinuxSpec { hosts: "first and long\n".into(), ..pod.spec("a", line) });
+        pod.running("a");
+        pod.wrote("a", "first");
+        pod.start_container(LinuxSpec { hosts: "second\n".into(), ..pod.spec("b", "cat /etc/hosts") });
+        let mut ended = [pod.exit_of_any(), pod.exit_of_any()];
+        ended.sort();
+        assert_eq!(ended, ["a", "b"]);
+        assert_eq!(pod.output("a"), "stdout: first and long\nstdout: second\n");
+        assert_eq!(pod.output("b"), "stdout: second\n");
+        pod.shut_down();
+    }
+}
+
+#[test]
+fn containers_can_share_their_processes() {
+    for runtime in runtimes() {
+        let before = Machine::look();
+        let mut pod = Pod::start_closed(&runtime);
+        pod.open(LinuxPod { processes: ProcessSharing::Pod, ..pod.shared() });
+        pod.start_container(pod.spec("a", "(sleep 0.01 &) ; sleep 45678"));
+        pod.running("a");
+        // Its orphan is buried by the first process; a second container sees the first one's processes, and can look into the first
+        // process, where there is nothing.
+        let line = "until ps | grep -q 'sleep 4567[8]'; do :; done; while ps | grep -q 'sleep 0.0[1]'; do sleep 0.02; done; \
+                    echo $(($$ > 1)); cat /proc/1/cmdline | tr '\\0' '\\n'; ls -a /proc/1/root/ | tr '\\n' ' '; echo; ls -a /proc/1/root/../ | wc -l; \
+                    ls /proc/1/fd | wc -l; grep -E 'CapEff|Uid' /proc/1/status | tr '\\t' ' '; \
+                    for n in net ipc uts; do [ \"$(readlink /proc/1/ns/$n)\" = \"$(readlink /proc/self/ns/$n)\" ] && echo same; done; \
+                    cat /proc/1/environ | wc -c";
+        let spec = LinuxSpec {
+            security: Security { add_capabilities: vec!["SYS_PTRACE".into()], ..Security::default() },
+            ..pod.spec("b", line)
+        };
+        let exit = pod.run(spec);
+        assert_eq!(exit.cause, ExitCause::Code(0), "{exit:?} {}", pod.output("b"));
+        let expected =
+            "1 /pause . ..  2 0 Uid: 65535 65535 65535 65535 CapEff: 0000000000000000 same same same 0 ";
+        assert_eq!(
+            pod.output("b").replace("stdout: ", "").replace('\n', " "),
+            expected,
+            "{}",
+            runtime.display()
+        );
+        pod.ask(&Request::Stop { id: ContainerId::new("a"), grace_ms: 0 });
+        assert_eq!(pod.exit("a").cause, ExitCause::Killed);
+        pod.shut_down();
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
+fn the_first_process_is_replaced_when_it_ends() {
+    for runtime in runtimes() {
+        let mut pod = Pod::start_closed(&runtime);
+        pod.open(LinuxPod { processes: ProcessSharing::Pod, ..pod.shared() });
+        pod.start_container(pod.spec("a", "sleep 45679"));
+        pod.running("a");
+        let first = pod.children().into_iter().find(|pid| is_pause(*pid)).unwrap();
+        let raw = rustix::process::Pid::from_raw(first.cast_signed()).unwrap();
+        rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(pod.exit("a").cause, ExitCause::Code(137));
+        eventually("another is there", || {
+            pod.children().into_iter().any(|pid| pid != first && is_pause(pid))
+        });
+        assert_eq!(pod.run(pod.spec("b", "exit 6")).cause, ExitCause::Code(6));
+        pod.shut_down();
+    }
+}
+
+fn is_pause(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words == b"/pause\0")
+}
+
+#[test]
+fn a_runner_is_inside_the_pod() {
+    for runtime in runtimes().into_iter().take(1) {
+        let mut pod = Pod::start_closed(&runtime);
+        let socket = pod.dir.path().join("runner.sock");
+        let spec = RunnerSpec {
+            args: vec!["runner".into()],
+            socket: socket.display().to_string(),
+            log: pod.dir.path().join("runner.log").display().to_string(),
+        };
+        pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
+        let early = "the pod has not been opened".to_owned();
+        assert_eq!(pod.hear(), Event::RunnerEnded { message: early });
+        let netns = pod.open(LinuxPod { ipc: Share::Own, network: PodNetwork::Own, ..pod.shared() });
+        pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
+        let Event::RunnerOpened { pid } = pod.hear() else { panic!("it does not run") };
+        pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
+        assert_eq!(pod.hear(), Event::RunnerOpened { pid }, "there is one");
+        let mut said = String::new();
+        eventually("it answers", || {
+            UnixStream::connect(&socket).is_ok_and(|mut stream| stream.read_to_string(&mut said).is_ok())
+        });
+        pod.run(pod.spec("a", "for n in net ipc uts; do readlink /proc/self/ns/$n; done; hostname"));
+        let of_container = pod.output("a").replace("stdout: ", "");
+        assert!(said.starts_with(&of_container), "{said} {of_container}");
+        assert!(said.contains(&format!("{}/runner\n", pod.cgroup)), "{said}");
+        let (_, of_pod) = pod.account();
+        assert_eq!(of_pod, [Event::PodOpened { netns }, Event::RunnerOpened { pid }]);
+        let raw = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+        let message = "the pod's runner was ended by signal 9".to_owned();
+        assert_eq!(pod.hear(), Event::RunnerEnded { message });
+        pod.ask(&Request::OpenRunner(Box::new(spec)));
+        assert!(matches!(pod.hear(), Event::RunnerOpened { .. }), "it may be asked for again");
+        pod.shut_down();
+    }
+}
