@@ -29,5 +29,6 @@ pub(crate) fn pod() -> PodAssignment {
         config: Vec::new(),
         care: PodCare::default(),
         volumes: PodVolumes::default(),
+        linux: None,
     }
 }

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod join;
 pub mod labels;
 pub mod limits;
+pub mod linux;
 pub mod logs;
 pub mod message;
 pub mod moment;

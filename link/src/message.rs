@@ -10,6 +10,7 @@ use crate::{
     assignment::{Refusal, Tombstone},
     care::PodCare,
     frame::{Kind, Message},
+    linux::PodLinux,
     pod::{ConfigObject, PodAssignment},
     sealed::Sealed,
     status::{NodeEvent, NodeFacts, PodStatusReport},
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// The protocol versions that this build speaks, lowest and highest.
-pub const PROTOCOL_VERSIONS: (u16, u16) = (1, 5);
+pub const PROTOCOL_VERSIONS: (u16, u16) = (1, 6);
 
 /// Orders the sessions of a node: `term` rises with each start of the coordinator, `counter` with each session in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -194,6 +195,13 @@ pub struct AssignmentVolumes {
     pub volumes: Vec<(PodUid, PodVolumes)>,
 }
 
+/// What the Linux containers of pods are told that follow in the same change; of those only that say anything. Since version 6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignmentLinux {
+    /// By pod.
+    pub linux: Vec<(PodUid, PodLinux)>,
+}
+
 /// Completes a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignmentEnd {
@@ -294,6 +302,7 @@ kinds! {
     AssignmentSealed = 0x0118,
     AssignmentCare = 0x0119,
     AssignmentVolumes = 0x011A,
+    AssignmentLinux = 0x011B,
     StatusBatch = 0x0120,
     StatusAck = 0x0121,
     Events = 0x0122,

@@ -2,11 +2,11 @@
 //!
 //! Everything a node needs to run the pod offline is here or named here by digest. Defaults are already applied.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Digest, MilliCpu, PodUid, care::PodCare, volumes::PodVolumes};
+use crate::{Bytes, Digest, MilliCpu, PodUid, care::PodCare, linux::PodLinux, volumes::PodVolumes};
 
 /// One pod that a node must run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,20 @@ pub struct PodAssignment {
     /// What files its containers see. It travels, and is stored, beside it, too.
     #[serde(skip)]
     pub volumes: PodVolumes,
+    /// What only Linux containers can honour; `None` when it says nothing of that. It travels, and is stored, beside it, too.
+    #[serde(skip)]
+    pub linux: Option<Box<PodLinux>>,
 }
+
+impl PodAssignment {
+    /// What only Linux containers can honour, with all defaults applied.
+    pub fn linux(&self) -> &PodLinux {
+        self.linux.as_deref().unwrap_or(&SILENT)
+    }
+}
+
+/// A pod that says nothing.
+static SILENT: LazyLock<PodLinux> = LazyLock::new(PodLinux::default);
 
 /// The parts of `spec` and `metadata` that a node acts on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,10 +105,22 @@ pub struct Container {
     pub sidecar: bool,
     /// `terminationMessagePolicy: FallbackToLogsOnError`.
     pub termination_message_from_logs: bool,
-    /// `securityContext.runAsNonRoot` and whatever else a WASM container meets by having no users at all is not sent; a field the
-    /// node must refuse rather than ignore is named here, and the pod fails with it.
+    /// Fields that the node must refuse rather than ignore if this is a WASM container. Whatever a WASM container meets by having no users
+    /// at all is not named. For Linux containers see [`Container::refused_always`].
     pub refused_fields: Vec<String>,
 }
+
+impl Container {
+    /// Those of [`Container::refused_fields`] that no kind of container honours. The others reach Linux containers by
+    /// [`PodAssignment::linux`].
+    pub fn refused_always(&self) -> impl Iterator<Item = &str> {
+        let fields = self.refused_fields.iter().map(String::as_str);
+        fields.filter(|field| !HONOURED_BY_LINUX.iter().any(|honoured| field.ends_with(honoured)))
+    }
+}
+
+/// How the names of fields end that a Linux container honours, but a WASM container does not.
+const HONOURED_BY_LINUX: [&str; 3] = [".seccompProfile", ".appArmorProfile", ".hostIP"];
 
 /// An image reference and its resolution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 
 mod care;
 mod config;
+mod linux;
 mod security;
 mod volumes;
 
@@ -44,12 +45,15 @@ pub fn lower(
     let metadata = pod.metadata;
     let name = metadata.name.unwrap_or_default();
     let mut spec = pod.spec.unwrap_or_default();
-    let refused = security::refused_fields(spec.security_context.as_ref());
+    let refused = security::refused_fields(&spec);
     let lower_all = |containers: Vec<v1::Container>| -> Vec<Container> {
         containers.into_iter().map(|container| lower_container(container, &refused, resolve)).collect()
     };
     let care = care::pod_care(&spec);
     let volumes = volumes::pod_volumes(&spec);
+    let qos = pod.status.and_then(|status| status.qos_class);
+    let linux = linux::pod_linux(&spec, qos.as_deref());
+    let linux = (!linux.is_default()).then(|| Box::new(linux));
     let pull_secrets = spec.image_pull_secrets.take().unwrap_or_default();
     let init_containers = lower_all(spec.init_containers.unwrap_or_default());
     let containers = lower_all(spec.containers);
@@ -78,6 +82,7 @@ pub fn lower(
         config,
         care,
         volumes,
+        linux,
     })
 }
 
@@ -107,16 +112,20 @@ fn lower_container(
 }
 
 fn image(reference: String, policy: Option<&str>, resolve: &dyn Fn(&str) -> Result<Digest, String>) -> Image {
-    let pull_policy = match policy {
-        Some("Always") => PullPolicy::Always,
-        Some("Never") => PullPolicy::Never,
-        _ => PullPolicy::IfNotPresent,
-    };
+    let pull_policy = pull_policy(policy);
     let (digest, unresolved) = match resolve(&reference) {
         Ok(digest) => (Some(digest), String::new()),
         Err(reason) => (None, reason),
     };
     Image { reference, pull_policy, digest, unresolved }
+}
+
+fn pull_policy(policy: Option<&str>) -> PullPolicy {
+    match policy {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        _ => PullPolicy::IfNotPresent,
+    }
 }
 
 fn env_from(source: v1::EnvFromSource) -> Option<EnvFrom> {

@@ -43,7 +43,10 @@ impl Usage {
         if !fields.is_empty() {
             return refuse(
                 reasons::UNSUPPORTED_FIELDS,
-                format!("this node cannot honour and must not ignore: {}", fields.join(", ")),
+                format!(
+                    "this node cannot honour and must not ignore: {}",
+                    fields.into_iter().collect::<Vec<_>>().join(", ")
+                ),
             );
         }
         if let Err(bad) = guest_settings(assignment) {
@@ -122,10 +125,14 @@ fn host_ports(assignment: &PodAssignment) -> impl Iterator<Item = (u16, Protocol
     })
 }
 
-fn refused_fields(assignment: &PodAssignment) -> Vec<String> {
+/// What is known by now: of a container whose image has yet to be pulled, what it says may be honoured.
+fn refused_fields(assignment: &PodAssignment) -> BTreeSet<&str> {
     let spec = &assignment.spec;
     let containers = spec.init_containers.iter().chain(&spec.containers);
-    containers.flat_map(|container| container.refused_fields.iter().cloned()).collect()
+    let (modules, others): (Vec<_>, Vec<_>) =
+        containers.partition(|container| container.image.digest.is_some());
+    let of_modules = modules.into_iter().flat_map(|container| &container.refused_fields).map(String::as_str);
+    of_modules.chain(others.into_iter().flat_map(Container::refused_always)).collect()
 }
 
 #[cfg(test)]

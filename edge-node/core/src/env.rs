@@ -40,6 +40,12 @@ impl std::fmt::Debug for Surroundings<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// A WASM container, as it turned out, says what only Linux containers honour.
+    #[error("a WASM container cannot honour, and must not ignore: {}", fields.join(", "))]
+    Refused {
+        /// Which fields.
+        fields: Vec<String>,
+    },
     /// A ConfigMap or Secret does not exist, or has not arrived.
     #[error("{} \"{name}\" not found", kind_word(*.kind))]
     ObjectMissing {

@@ -49,6 +49,9 @@ pub fn container_spec(
     address: &PodAddress,
     around: &Surroundings<'_>,
 ) -> Result<ContainerSpec, ConfigError> {
+    if !container.refused_fields.is_empty() {
+        return Err(ConfigError::Refused { fields: container.refused_fields.clone() });
+    }
     let env = env::resolve(assignment, container, around)?;
     Ok(ContainerSpec {
         id: launch.id,

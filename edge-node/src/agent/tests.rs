@@ -174,7 +174,7 @@ impl Node {
     async fn change(&mut self, fill: impl FnOnce(&mut AssignmentChange)) {
         let mut change = AssignmentChange {
             restore_generation: 0,
-            protocol: 5,
+            protocol: 6,
             base: Some(self.held.revision),
             revision: Revision(self.held.revision.0 + 1),
             upserts: Vec::new(),
@@ -400,7 +400,7 @@ async fn changes_that_do_not_fit_leave_the_state_as_it_was() {
     let applied = node.host().applied();
     let change = |base, revision, state_digest| AssignmentChange {
         restore_generation: 0,
-        protocol: 5,
+        protocol: 6,
         base,
         revision: Revision(revision),
         upserts: Vec::new(),
@@ -524,7 +524,7 @@ impl Node {
         let revision = Revision(self.held.revision.0 + 1);
         let mut change = AssignmentChange {
             restore_generation: 0,
-            protocol: 5,
+            protocol: 6,
             base: Some(self.held.revision),
             revision,
             upserts: vec![(revision, pod)],
@@ -636,6 +636,7 @@ fn assignment(name: &str, restart_policy: RestartPolicy, digest: Digest) -> PodA
         config: Vec::new(),
         care: PodCare::default(),
         volumes: PodVolumes::default(),
+        linux: None,
     }
 }
 

@@ -9,7 +9,8 @@ use dunlin_link::{
     Digest,
     care::PodCare,
     codec,
-    pod::{ConfigKind, ConfigObject},
+    linux::PodLinux,
+    pod::{ConfigKind, ConfigObject, PodAssignment},
     sealed::{Content, Sealed},
     volumes::PodVolumes,
 };
@@ -56,10 +57,12 @@ pub(super) fn decode_content(
     }
 }
 
-/// The value of a pod. One for whose care nothing is asked, or of whose files nothing is said, is of a kind that earlier versions can read.
+/// The value of a pod. It is of the first kind that has room for what there is to say, so that earlier versions can read it.
 pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
-    let (care, volumes) = (&record.assignment.care, &record.assignment.volumes);
-    if !volumes.is_default() {
+    let PodAssignment { care, volumes, linux, .. } = &record.assignment;
+    if let Some(linux) = linux {
+        encode_as(KIND_WITH_LINUX, &(record, care, volumes, linux))
+    } else if !volumes.is_default() {
         encode_as(KIND_WITH_FILES, &(record, care, volumes))
     } else if care.is_default() {
         encode(record)
@@ -71,7 +74,14 @@ pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
 /// The pod of a value.
 pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result<PodRecord, MalformedRecord> {
     let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: value.first().copied() };
+    let mut linux = None;
     let (mut record, care, volumes): (PodRecord, PodCare, PodVolumes) = match value.split_first() {
+        Some((&KIND_WITH_LINUX, body)) => {
+            let (record, care, volumes, told): (_, _, _, Box<PodLinux>) =
+                codec::decode(body).map_err(malformed)?;
+            linux = Some(told);
+            (record, care, volumes)
+        }
         Some((&KIND_WITH_FILES, body)) => codec::decode(body).map_err(malformed)?,
         Some((&KIND_WITH_MORE, body)) => {
             let (record, care) = codec::decode(body).map_err(malformed)?;
@@ -81,6 +91,7 @@ pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result
     };
     record.assignment.care = care;
     record.assignment.volumes = volumes;
+    record.assignment.linux = linux;
     Ok(record)
 }
 
@@ -132,19 +143,22 @@ const KIND_WITH_MORE: u8 = 2;
 /// A pod with its care and its volumes.
 const KIND_WITH_FILES: u8 = 3;
 
+/// A pod with its care, its volumes, and what its Linux containers are told.
+const KIND_WITH_LINUX: u8 = 4;
+
 /// Sealed content; Secrets were of the first kind once.
 const KIND_SEALED: u8 = 2;
 
 #[cfg(test)]
 mod tests {
     use dunlin_edge_node_core::memory::End;
-    use dunlin_link::{Revision, UnixMillis, pod::PodAssignment, volumes::ContainerFiles};
+    use dunlin_link::{Revision, UnixMillis, volumes::ContainerFiles};
 
     use super::*;
     use crate::sample;
 
-    fn record(care: PodCare, volumes: PodVolumes) -> PodRecord {
-        let assignment = PodAssignment { care, volumes, ..sample::pod() };
+    fn record(care: PodCare, volumes: PodVolumes, linux: Option<Box<PodLinux>>) -> PodRecord {
+        let assignment = PodAssignment { care, volumes, linux, ..sample::pod() };
         PodRecord {
             revision: Some(Revision(3)),
             assignment,
@@ -160,13 +174,17 @@ mod tests {
         let files =
             ContainerFiles { termination_message_path: Some("/t".to_owned()), ..ContainerFiles::default() };
         let volumes = || PodVolumes { containers: vec![files.clone()], ..PodVolumes::default() };
-        for (care, volumes, kind) in [
-            (PodCare::default(), PodVolumes::default(), KIND),
-            (cared(), PodVolumes::default(), KIND_WITH_MORE),
-            (cared(), volumes(), KIND_WITH_FILES),
-            (PodCare::default(), volumes(), KIND_WITH_FILES),
+        let plain = || None;
+        let aliased = || Some(Box::new(PodLinux { subdomain: "s".to_owned(), ..PodLinux::default() }));
+        for (care, volumes, linux, kind) in [
+            (PodCare::default(), PodVolumes::default(), plain(), KIND),
+            (cared(), PodVolumes::default(), plain(), KIND_WITH_MORE),
+            (cared(), volumes(), plain(), KIND_WITH_FILES),
+            (PodCare::default(), volumes(), plain(), KIND_WITH_FILES),
+            (PodCare::default(), PodVolumes::default(), aliased(), KIND_WITH_LINUX),
+            (cared(), volumes(), aliased(), KIND_WITH_LINUX),
         ] {
-            let record = record(care, volumes);
+            let record = record(care, volumes, linux);
             let value = encode_pod(&record);
             assert_eq!(value[0], kind, "earlier versions read what holds nothing new");
             assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);

@@ -11,9 +11,10 @@ use crate::{
     codec,
     frame::{self, Frame, HEADER_BYTES, Kind, Message},
     limits::{ASSIGNMENT_BYTES_MAX, BATCH_BYTES_SOFT, CONTROL_FRAME_BYTES_MAX},
+    linux::PodLinux,
     message::{
-        AssignmentBegin, AssignmentCare, AssignmentEnd, AssignmentForget, AssignmentObjects, AssignmentPods,
-        AssignmentSealed, AssignmentTombstones, AssignmentVolumes,
+        AssignmentBegin, AssignmentCare, AssignmentEnd, AssignmentForget, AssignmentLinux, AssignmentObjects,
+        AssignmentPods, AssignmentSealed, AssignmentTombstones, AssignmentVolumes,
     },
     sealed::Content,
     session::{
@@ -56,6 +57,12 @@ pub(super) fn split(
         let volumes = with_files.map(|(_, pod)| (pod.uid.clone(), pod.volumes.clone())).collect();
         frames.extend(batches(volumes).map(|volumes| frame::encode(&AssignmentVolumes { volumes })));
     }
+    if protocol.sends(AssignmentLinux::KIND) {
+        let told =
+            upserts.iter().filter_map(|(_, pod)| Some((pod.uid.clone(), (**pod.linux.as_ref()?).clone())));
+        let linux = told.collect();
+        frames.extend(batches(linux).map(|linux| frame::encode(&AssignmentLinux { linux })));
+    }
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
     frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
@@ -93,6 +100,8 @@ pub(super) struct Assembler {
     care: BTreeMap<PodUid, PodCare>,
     /// Likewise.
     volumes: BTreeMap<PodUid, PodVolumes>,
+    /// Likewise.
+    linux: BTreeMap<PodUid, PodLinux>,
     bytes: usize,
 }
 
@@ -103,6 +112,7 @@ impl Assembler {
             || kind.0 == AssignmentSealed::KIND.0
             || kind.0 == AssignmentCare::KIND.0
             || kind.0 == AssignmentVolumes::KIND.0
+            || kind.0 == AssignmentLinux::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -121,11 +131,13 @@ impl Assembler {
                 change.upserts.extend(upserts.map(|(revision, mut pod)| {
                     pod.care = self.care.remove(&pod.uid).unwrap_or_default();
                     pod.volumes = self.volumes.remove(&pod.uid).unwrap_or_default();
+                    pod.linux = self.linux.remove(&pod.uid).map(Box::new);
                     (revision, pod)
                 }));
             }
             AssignmentCare::KIND => self.care.extend(frame.decode::<AssignmentCare>()?.care),
             AssignmentVolumes::KIND => self.volumes.extend(frame.decode::<AssignmentVolumes>()?.volumes),
+            AssignmentLinux::KIND => self.linux.extend(frame.decode::<AssignmentLinux>()?.linux),
             AssignmentTombstones::KIND => {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
             }
@@ -157,6 +169,7 @@ impl Assembler {
         self.bytes = 0;
         self.care.clear();
         self.volumes.clear();
+        self.linux.clear();
         self.change = Some(AssignmentChange {
             restore_generation: 0,
             protocol: 0,

@@ -4,7 +4,9 @@ use crate::{
     compiled::CompiledOpen,
     frame::{Kind, Message},
     health::Health,
-    message::{AssignmentCare, AssignmentSealed, AssignmentVolumes, Extension, PROTOCOL_VERSIONS},
+    message::{
+        AssignmentCare, AssignmentLinux, AssignmentSealed, AssignmentVolumes, Extension, PROTOCOL_VERSIONS,
+    },
     node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, ExecOpen, LogStreamsOpen},
@@ -54,6 +56,7 @@ fn added_in(kind: Kind) -> u16 {
         kind if ADDED_IN_3.contains(&kind) => 3,
         kind if ADDED_IN_4.contains(&kind) => 4,
         kind if ADDED_IN_5.contains(&kind) => 5,
+        kind if ADDED_IN_6.contains(&kind) => 6,
         _ => 1,
     }
 }
@@ -77,6 +80,9 @@ const ADDED_IN_4: [u16; 2] = [AssignmentCare::KIND.0, NodeState::KIND.0];
 /// What version 4 knows nothing of.
 const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 
+/// What version 5 knows nothing of.
+const ADDED_IN_6: [u16; 1] = [AssignmentLinux::KIND.0];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,10 +94,10 @@ mod tests {
         };
         check((1, 1), Some(1));
         check((1, 2), Some(2));
-        check((2, 9), Some(5));
+        check((2, 9), Some(6));
         check((2, 4), Some(4));
-        check((5, 9), Some(5));
-        check((6, 9), None);
+        check((6, 9), Some(6));
+        check((7, 9), None);
         check((0, 0), None);
         check((2, 1), None);
         check((u16::MAX, 0), None);
@@ -99,7 +105,7 @@ mod tests {
 
     #[test]
     fn older_versions_are_sent_nothing_newer() {
-        let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(Protocol);
+        let [one, two, three, four, five, six] = [1, 2, 3, 4, 5, 6].map(Protocol);
         for kind in [0x0101, 0x0114, 0x0131] {
             assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
         }
@@ -114,6 +120,9 @@ mod tests {
         }
         for kind in ADDED_IN_5 {
             assert!(!four.sends(Kind(kind)) && five.sends(Kind(kind)), "{kind:#x}");
+        }
+        for kind in ADDED_IN_6 {
+            assert!(!five.sends(Kind(kind)) && six.sends(Kind(kind)), "{kind:#x}");
         }
         let extensions = vec![Extension { tag: 1, bytes: Vec::new() }];
         assert_eq!(one.extensions(extensions.clone()), []);

@@ -1,6 +1,7 @@
 //! Messages with every field filled, which together hold every variant of every enum.
 
 mod care;
+mod linux;
 mod pod;
 mod status;
 mod volumes;
@@ -20,6 +21,7 @@ use dunlin_link::{
 };
 
 pub(crate) use care::care;
+pub(crate) use linux::linux;
 pub(crate) use pod::pods;
 pub(crate) use status::reports;
 pub(crate) use volumes::volumes;

@@ -51,6 +51,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.impersonation();
     frames.version_four();
     frames.version_five();
+    frames.version_six();
     frames.0
 }
 
@@ -234,6 +235,11 @@ impl Frames {
         for end in [ExecEnd::Exited(-1), ExecEnd::Detached, ExecEnd::Failed("no".into())] {
             self.add(&end);
         }
+    }
+
+    /// Kinds that version 6 added.
+    fn version_six(&mut self) {
+        self.add(&full::linux());
     }
 
     /// Kinds that version 5 added.

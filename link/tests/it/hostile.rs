@@ -54,7 +54,7 @@ fn feed_machines(bytes: &[u8]) {
         let applied = Applied {
             revision: Revision(1),
             restore_generation: 4,
-            protocol: 5,
+            protocol: 6,
             state_digest: Digest::from_bytes([0; 32]),
         };
         node.handle_connected(now, UnixMillis(0), applied, Vec::new());

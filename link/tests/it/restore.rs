@@ -71,7 +71,7 @@ impl Node {
         Applied {
             revision: self.held.revision,
             restore_generation: self.generation,
-            protocol: 5,
+            protocol: 6,
             state_digest: self.held.digest(),
         }
     }

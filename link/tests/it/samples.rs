@@ -36,6 +36,7 @@ pub(crate) fn pod(uid: &PodUid, generation: i64, config: Option<Digest>) -> PodA
         },
         care: PodCare::default(),
         volumes: PodVolumes::default(),
+        linux: None,
         config: config
             .map(|digest| ConfigRef { kind: ConfigKind::ConfigMap, name: "c".into(), digest: Some(digest) })
             .into_iter()

@@ -46,7 +46,7 @@ impl Link {
     fn open(&mut self, version: u16) {
         self.node.handle_disconnected(NOW, &mut StdRng::seed_from_u64(1));
         let state_digest = dunlin_link::held::HeldSet::default().digest();
-        let applied = Applied { revision: Revision(0), restore_generation: 0, protocol: 5, state_digest };
+        let applied = Applied { revision: Revision(0), restore_generation: 0, protocol: 6, state_digest };
         self.node.handle_connected(NOW, WALL, applied, vec![samples::report(&samples::uid(1), 1)]);
         let mut hello: Hello = frame(&self.node.poll_transmit(WALL).unwrap()).decode().unwrap();
         hello.protocol.1 = version;

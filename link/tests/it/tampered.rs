@@ -39,7 +39,7 @@ impl Holder {
         Applied {
             revision: self.held.revision,
             restore_generation: 0,
-            protocol: 5,
+            protocol: 6,
             state_digest: self.held.digest(),
         }
     }

@@ -240,6 +240,7 @@ pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
         config: Vec::new(),
         care: PodCare::default(),
         volumes: PodVolumes::default(),
+        linux: None,
     }
 }
 

@@ -121,6 +121,11 @@ fn what_would_weaken_security_is_refused_by_name() {
     check(json!({ "seccompProfile": local }), json!({ "seccompProfile": default }), &[]);
     check(json!({}), json!({ "appArmorProfile": local }), &["securityContext.appArmorProfile"]);
     check(json!({}), json!({ "seLinuxOptions": { "level": "s0" } }), &["securityContext.seLinuxOptions"]);
+    check(
+        json!({ "windowsOptions": { "hostProcess": true } }),
+        json!({}),
+        &["spec.securityContext.windowsOptions"],
+    );
 }
 
 #[test]

@@ -62,13 +62,18 @@ fn files(container: &v1::Container, served: &BTreeSet<&str>) -> ContainerFiles {
     }
 }
 
-fn mount(mount: &v1::VolumeMount) -> VolumeMount {
+/// What of its volume is mounted.
+pub(super) fn volume_part(mount: &v1::VolumeMount) -> VolumePart {
     let given = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
-    let part = match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
+    match (given(&mount.sub_path), given(&mount.sub_path_expr)) {
         (Some(path), _) => VolumePart::Path(path),
         (None, Some(expression)) => VolumePart::Expression(expression),
         (None, None) => VolumePart::Whole,
-    };
+    }
+}
+
+fn mount(mount: &v1::VolumeMount) -> VolumeMount {
+    let part = volume_part(mount);
     let access = if mount.read_only == Some(true) { Access::ReadOnly } else { Access::ReadWrite };
     VolumeMount { volume: mount.name.clone(), path: mount.mount_path.clone(), part, access }
 }

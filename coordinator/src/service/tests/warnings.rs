@@ -15,7 +15,7 @@ fn deployment() -> Value {
             "selector": {"matchLabels": {"app": "web"}},
             "template": {
                 "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [container], "hostNetwork": true},
+                "spec": {"containers": [container], "runtimeClassName": "r"},
             },
         },
     })
@@ -30,7 +30,7 @@ async fn what_has_no_effect_is_told_when_it_comes() {
         response.head.warnings
     };
     let warnings = of(Request::new(Method::Post, DEPLOYMENTS).with_body(&deployment())).await;
-    assert!(warnings.iter().any(|warning| warning.contains("hostNetwork")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("runtimeClassName")), "{warnings:?}");
     assert!(warnings.iter().any(|warning| warning.contains("volumeDevices")), "{warnings:?}");
 
     let path = format!("{DEPLOYMENTS}/web");
@@ -39,8 +39,8 @@ async fn what_has_no_effect_is_told_when_it_comes() {
         patch.with_body(&json!({"spec": spec}))
     };
     assert_eq!(of(patch(json!({"replicas": 2}))).await, [""; 0]);
-    let warnings = of(patch(json!({"template": {"spec": {"subdomain": "x"}}}))).await;
-    assert_eq!(warnings, ["spec.template.spec.subdomain: accepted, but has no effect yet"]);
+    let warnings = of(patch(json!({"template": {"spec": {"os": {"name": "linux"}}}}))).await;
+    assert_eq!(warnings, ["spec.template.spec.os: accepted, but has no effect yet"]);
     // Who puts the whole object brings nothing new, either.
     let mut whole = fixture.get(&path).await;
     whole["spec"]["replicas"] = json!(3);

@@ -1,6 +1,6 @@
 //! Refusals in the kubelet's words.
 
-use dunlin_link::{Bytes, MilliCpu, pod::ContainerPort};
+use dunlin_link::{Bytes, Digest, MilliCpu, pod::ContainerPort};
 
 use super::*;
 use crate::pod::fixture::{container, pod};
@@ -71,6 +71,26 @@ fn refuses_taken_host_ports_and_fields_it_must_not_ignore() {
     let refusal = Usage::default().admit(&pod(vec![subject]), &node).unwrap_err();
     assert_eq!(refusal.reason, "UnsupportedFields");
     assert!(refusal.message.ends_with("privileged"), "{}", refusal.message);
+}
+
+#[test]
+fn what_a_linux_container_honours_is_refused_of_modules_alone() {
+    let node = NodeResources { pods: 10, ..NodeResources::default() };
+    let admit = |digest, field: &str| {
+        let mut subject = container("c");
+        subject.refused_fields = vec![field.to_owned()];
+        subject.image.digest = digest;
+        let admitted = Usage::default().admit(&pod(vec![subject.clone(), subject]), &node);
+        admitted.map_err(|refusal| refusal.message)
+    };
+    let module = Some(Digest::of(b"module"));
+    for field in ["securityContext.seccompProfile", "spec.securityContext.appArmorProfile", "ports[0].hostIP"]
+    {
+        let refused = Err(format!("this node cannot honour and must not ignore: {field}"));
+        assert_eq!(admit(module, field), refused);
+        assert_eq!(admit(None, field), Ok(()));
+    }
+    assert!(admit(None, "securityContext.seLinuxOptions").is_err());
 }
 
 #[test]

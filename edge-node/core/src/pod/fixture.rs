@@ -52,5 +52,6 @@ pub(crate) fn pod(containers: Vec<Container>) -> PodAssignment {
         config: Vec::new(),
         care: PodCare::default(),
         volumes: PodVolumes::default(),
+        linux: None,
     }
 }

@@ -37,6 +37,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
         },
         care: PodCare::default(),
         volumes: PodVolumes::default(),
+        linux: None,
         config: vec![
             config(ConfigKind::ConfigMap, "m", Some(Digest::from_bytes([6; 32]))),
             config(ConfigKind::Secret, "s", None),

@@ -40,44 +40,27 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
 /// Fields without effect. `[]` after a name stands for every element of the list; `a|b` for either name. Empty values do not
 /// count, nor do the values in [`HARMLESS`].
 ///
-/// Of the security contexts, what only takes something away is not here: a WASM guest has no user, system calls, capabilities or root
-/// file system, so `runAsNonRoot`, `readOnlyRootFilesystem`, dropped capabilities and the runtime's default profiles hold by
-/// themselves. What would give it something, or asks for a particular user or profile, is ignored.
+/// What a Linux container honours is not here, for nobody knows of an image before it is pulled: in a WASM container, which has no user,
+/// system calls, capabilities or root file system, most of a security context holds by itself or gives nothing.
 const UNSUPPORTED: &[&str] = &[
     "spec.volumes[].awsElasticBlockStore|azureDisk|azureFile|cephfs|cinder|csi|ephemeral|fc|flexVolume|flocker|gcePersistentDisk|\
-     gitRepo|glusterfs|image|iscsi|nfs|persistentVolumeClaim|photonPersistentDisk|portworxVolume|quobyte|rbd|scaleIO|storageos|\
+     gitRepo|glusterfs|iscsi|nfs|persistentVolumeClaim|photonPersistentDisk|portworxVolume|quobyte|rbd|scaleIO|storageos|\
      vsphereVolume",
     "spec.volumes[].emptyDir.medium",
     "spec.volumes[].projected.sources[].clusterTrustBundle|podCertificate|serviceAccountToken",
     "spec.ephemeralContainers[]",
-    "spec.securityContext.fsGroup|fsGroupChangePolicy|runAsGroup|runAsUser|seLinuxChangePolicy|seLinuxOptions|\
-     supplementalGroups|supplementalGroupsPolicy|sysctls|windowsOptions",
-    "spec.securityContext.appArmorProfile|seccompProfile.type",
-    "spec.dnsConfig|dnsPolicy|hostAliases|hostIPC|hostNetwork|hostPID|hostUsers|os|\
-     resourceClaims|resources|runtimeClassName|setHostnameAsFQDN|shareProcessNamespace|subdomain",
+    "spec.securityContext.seLinuxChangePolicy|seLinuxOptions|windowsOptions",
+    "spec.os|resourceClaims|resources|runtimeClassName",
     "spec.containers|initContainers[].volumeDevices|resizePolicy",
-    "spec.containers|initContainers[].volumeMounts[].mountPropagation|recursiveReadOnly",
-    "spec.containers|initContainers[].lifecycle.stopSignal",
     "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
-    "spec.containers|initContainers[].securityContext.allowPrivilegeEscalation|privileged|procMount|runAsGroup|runAsUser|\
-     seLinuxOptions|windowsOptions",
-    "spec.containers|initContainers[].securityContext.capabilities.add",
+    "spec.containers|initContainers[].securityContext.seLinuxOptions|windowsOptions",
     "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
     "spec.containers|initContainers[].resources.limits.ephemeral-storage",
     "spec.automountServiceAccountToken",
-    "spec.containers|initContainers[].securityContext.appArmorProfile|seccompProfile.type",
 ];
 
 /// Values that ask for what happens anyway.
-const HARMLESS: &[(&str, &str)] = &[
-    ("dnsPolicy", "ClusterFirst"),
-    ("medium", "Memory"),
-    ("mountPropagation", "None"),
-    ("recursiveReadOnly", "Disabled"),
-    ("recursiveReadOnly", "IfPossible"),
-    ("procMount", "Default"),
-    ("type", "RuntimeDefault"),
-];
+const HARMLESS: &[(&str, &str)] = &[("medium", "Memory")];
 
 /// Follows a pattern of [`UNSUPPORTED`] through a value.
 fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
@@ -288,14 +271,14 @@ mod tests {
         let pod = json!({"spec": {
             "containers": [
                 {
-                    "name": "a", "securityContext": {"runAsUser": 7}, "tty": true, "stdin": true,
+                    "name": "a", "securityContext": {"runAsUser": 7}, "tty": true, "stdin": true, "resizePolicy": [{}],
                     "volumeMounts": [{"name": "v", "mountPropagation": "None"}, {"name": "c", "mountPropagation": "HostToContainer"}],
                 },
                 {"name": "b", "terminationMessagePath": "/x", "env": [{"name": "x"}]},
             ],
-            "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "nodeSelector": {"a": "b"},
+            "dnsPolicy": "ClusterFirst", "securityContext": {}, "hostNetwork": true, "hostUsers": false, "runtimeClassName": "r", "nodeSelector": {"a": "b"},
             "volumes": [
-                {"name": "v", "emptyDir": {"medium": "Memory"}},
+                {"name": "v", "emptyDir": {"medium": "Memory"}, "image": {"reference": "i"}},
                 {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
                 {"name": "h", "emptyDir": {"medium": "HugePages"}},
                 {"name": "p", "projected": {"sources": [{"configMap": {"name": "m"}}, {"serviceAccountToken": {"path": "t"}}]}},
@@ -307,9 +290,8 @@ mod tests {
             "spec.volumes[1].persistentVolumeClaim",
             "spec.volumes[2].emptyDir.medium",
             "spec.volumes[3].projected.sources[1].serviceAccountToken",
-            "spec.hostNetwork",
-            "spec.containers[0].volumeMounts[1].mountPropagation",
-            "spec.containers[0].securityContext.runAsUser",
+            "spec.runtimeClassName",
+            "spec.containers[0].resizePolicy",
         ];
         assert_eq!(
             unsupported_warnings(&pod),
@@ -340,12 +322,12 @@ mod tests {
         check_security(
             json!({"runAsUser": 1000, "seccompProfile": {"type": "Unconfined"}}),
             json!({"allowPrivilegeEscalation": true, "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}}),
-            &[
-                "spec.securityContext.runAsUser",
-                "spec.securityContext.seccompProfile.type",
-                "spec.containers[0].securityContext.allowPrivilegeEscalation",
-                "spec.containers[0].securityContext.capabilities.add",
-            ],
+            &[],
+        );
+        check_security(
+            json!({"seLinuxOptions": {"level": "s0"}, "fsGroup": 1, "sysctls": [{"name": "a", "value": "b"}]}),
+            json!({"windowsOptions": {"runAsUserName": "u"}, "privileged": true}),
+            &["spec.securityContext.seLinuxOptions", "spec.containers[0].securityContext.windowsOptions"],
         );
     }
 
