@@ -68,6 +68,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-wasm-host", &["dunlin-link"]),
     ("dunlin-container-log", &[]),
     ("dunlin-layers", &["dunlin-link"]),
+    ("dunlin-pod-network", &["dunlin-link"]),
     // It speaks to agents, so it knows the messages, which are in the core. Its tests run images of several layers.
     ("dunlin-oci-shim", &["dunlin-link", "dunlin-edge-node-core", "dunlin-container-log", "dunlin-layers"]),
     (
@@ -82,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dunlin-container-log",
             "dunlin-layers",
             "dunlin-oci-shim",
+            "dunlin-pod-network",
         ],
     ),
     ("dunlin", &["dunlin-api", "dunlin-link", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),

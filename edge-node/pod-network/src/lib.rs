@@ -1,0 +1,31 @@
+//! Puts pods with Linux containers into a network of the node's: an address of their own, the other pods, the machine, and what is beyond.
+//!
+//! Everything that is there of it is in the kernel, and says whose it is; nothing is kept on disk. Whoever is killed at any moment finds
+//! out what is there the next time. `docs/design/pod-network.md`.
+
+#![deny(unsafe_code)]
+#![expect(dead_code, reason = "the packet filter follows")]
+
+mod address;
+mod attachment;
+mod bridge;
+mod namespace;
+mod network;
+mod owner;
+mod pod_link;
+mod route;
+mod socket;
+mod status;
+mod step;
+mod sys;
+mod sysctl;
+mod wire;
+
+pub use self::{
+    address::{LinkName, Subnet},
+    attachment::{Attachment, HostPort},
+    bridge::BridgeConfig,
+    network::{AttachError, Config, DetachError, KeepError, Network, OpenError},
+    status::{Problem, Status},
+    step::StepError,
+};

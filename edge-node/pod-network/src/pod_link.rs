@@ -1,0 +1,131 @@
+//! A pod's pair of interfaces: `eth0` inside, a port of the bridge outside.
+//!
+//! The pair is made inside the pod and its outer end marked there before it is moved out. Whatever is killed in between, what is left
+//! goes with the pod's namespace or says whose it is.
+
+use std::{io, net::Ipv4Addr};
+
+use dunlin_link::PodUid;
+
+use crate::{
+    address::Mac,
+    bridge::Bridge,
+    namespace::Namespace,
+    network::AttachError,
+    owner::Owner,
+    route::{Link, PortOf, Power, Routing, Wanted},
+    step::{Step as _, StepError},
+    sysctl,
+};
+
+/// Puts a pod onto the bridge, or mends what is there.
+pub(crate) fn attach(
+    owner: &Owner,
+    bridge: &Bridge,
+    machine: (&Namespace, &mut Routing),
+    pod: (&PodUid, &Namespace, Ipv4Addr),
+) -> Result<(), AttachError> {
+    let ((home, routing), (uid, namespace, address)) = (machine, pod);
+    let mut inside = namespace.run(prepare).step("enter the pod's network namespace")?;
+    let outer = find(owner, uid, routing).step(FIND)?;
+    let inner = inside.link(INNER).step(FIND)?;
+    let outer = match (outer, inner) {
+        (Some(outer), Some(inner)) if outer.is_paired_with(&inner) => outer,
+        (outer, inner) => {
+            // Of a namespace that is going, or of an attempt that broke off.
+            for (side, link) in [(&mut *routing, outer), (&mut inside, inner)] {
+                if let Some(link) = link {
+                    side.remove_link(link.index).step("remove what was left")?;
+                }
+            }
+            let name = free_name(owner, uid, routing)?;
+            create(owner, uid, &name, address, (home, &mut inside)).step("make the pod's interfaces")?;
+            routing.link(&name).step(FIND)?.ok_or_else(vanished)?
+        }
+    };
+    let port = Wanted {
+        mtu: Some(bridge.mtu),
+        port: PortOf::Bridge(bridge.index),
+        power: Power::On,
+        ..Wanted::default()
+    };
+    routing.change(outer.index, &port).step("make the pod's interface a port of the bridge")?;
+    routing.isolate(outer.index).step("isolate the bridge's port")?;
+    let inner = inside.link(INNER).step(FIND)?.ok_or_else(vanished)?;
+    set_up_inside(&inner, bridge, address, &mut inside).step("set up the pod's interface")?;
+    Ok(())
+}
+
+/// Takes a pod from the bridge; one that is not there is fine.
+pub(crate) fn detach(owner: &Owner, uid: &PodUid, routing: &mut Routing) -> io::Result<()> {
+    match find(owner, uid, routing)? {
+        Some(link) => routing.remove_link(link.index),
+        None => Ok(()),
+    }
+}
+
+/// The machine's end of a pod's pair.
+fn find(owner: &Owner, uid: &PodUid, routing: &mut Routing) -> io::Result<Option<Link>> {
+    let alias = owner.alias(uid);
+    for name in owner.names(uid) {
+        if let Some(link) = routing.link(&name)?.filter(|link| link.alias == alias) {
+            return Ok(Some(link));
+        }
+    }
+    Ok(None)
+}
+
+fn free_name(owner: &Owner, uid: &PodUid, routing: &mut Routing) -> Result<String, AttachError> {
+    for name in owner.names(uid) {
+        if routing.link(&name).step(FIND)?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(AttachError::NoName { names: owner.names(uid).collect() })
+}
+
+/// What is set on the thread that is inside; the socket stays there.
+fn prepare() -> io::Result<Routing> {
+    // The way through the machine is the only one: see `Routing::isolate`.
+    for place in ["all", "default"] {
+        sysctl::set(&format!("ipv4/conf/{place}/accept_redirects"), "0")?;
+    }
+    Routing::open()
+}
+
+fn create(
+    owner: &Owner,
+    uid: &PodUid,
+    name: &str,
+    address: Ipv4Addr,
+    (home, inside): (&Namespace, &mut Routing),
+) -> io::Result<()> {
+    // An outer end that was never moved out, without its inner one, is of nobody.
+    if let Some(left) = inside.link(name)? {
+        inside.remove_link(left.index)?;
+    }
+    inside.create_pair(INNER, Mac::of(address), name)?;
+    let outer = inside.link(name)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
+    let alias = owner.alias(uid);
+    inside.change(outer.index, &Wanted { alias: Some(&alias), ..Wanted::default() })?;
+    inside.relocate(outer.index, home)
+}
+
+fn set_up_inside(inner: &Link, bridge: &Bridge, address: Ipv4Addr, inside: &mut Routing) -> io::Result<()> {
+    inside.change(LOOPBACK, &Wanted { power: Power::On, ..Wanted::default() })?;
+    let wanted =
+        Wanted { mac: Some(Mac::of(address)), mtu: Some(bridge.mtu), power: Power::On, ..Wanted::default() };
+    inside.change(inner.index, &wanted)?;
+    inside.set_address(inner.index, address)?;
+    inside.set_default_route(inner.index, bridge.gateway)
+}
+
+fn vanished() -> StepError {
+    io::Error::from_raw_os_error(libc::ENODEV).step(FIND)
+}
+
+const FIND: &str = "find the pod's interface";
+/// What every container expects.
+const INNER: &str = "eth0";
+/// The first interface of every network namespace.
+const LOOPBACK: u32 = 1;

@@ -1,0 +1,31 @@
+//! What does not work of a node's network, for the node's conditions and its doctor.
+
+use std::fmt;
+
+/// The state of a network that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What does not work; empty when all does.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No host ports, and what pods send to the outside keeps their addresses.
+    PacketFilter {
+        /// What the kernel lacks, or why it refused.
+        missing: String,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PacketFilter { missing } => {
+                write!(f, "no host ports and no masquerading of pods: {missing}")
+            }
+        }
+    }
+}

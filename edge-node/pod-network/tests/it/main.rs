@@ -1,0 +1,15 @@
+//! The network of a node's pods, on machines that are network namespaces of their own. As root; skipped otherwise.
+
+#![expect(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+mod attach;
+mod leave;
+mod machine;
+mod space;
+mod talk;
