@@ -20,7 +20,7 @@ use crate::{
     facts::{self, Declared},
     folders,
     health::{RunnerPid, Watcher, Writers},
-    images::Images,
+    images::{Containers, Images},
     local::{Local, OpenError},
     logs::LogKeeper,
     lookout::Lookout,
@@ -316,8 +316,8 @@ fn session(
 /// What is known of images of other registries, and the way to those.
 fn images(config: &EdgeNodeConfig) -> Result<Images, StartError> {
     let client = Client::new(&config.registries).map_err(StartError::Registries)?;
-    let path = config.state_dir.join("images");
-    Images::open(client, path.clone()).map_err(|source| StartError::StateDir { path, source })
+    let path = config.state_dir.clone();
+    Images::open(client, &path, Containers::Refused).map_err(|source| StartError::StateDir { path, source })
 }
 
 fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> {

@@ -1,45 +1,99 @@
 //! Images of other registries than the coordinator: what is known of them, and how they are pulled.
 //!
 //! Statuses show the digest of an image. What runs is its module, which is kept among the node's [modules](crate::modules) under its own
-//! digest, as if the coordinator had sent it: so the same code belongs to it, wherever it came from.
+//! digest, as if the coordinator had sent it: so the same code belongs to it, wherever it came from. Or it is a root file system for a
+//! Linux container, whose layers are kept unpacked and are shared by all images that have them.
 
+mod configs;
+mod layers;
 mod meanings;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use bytes::Bytes;
 use dunlin_edge_node_core::{
     node::{PullKey, PullOrder, PullSecret},
     pod::PulledImage,
 };
+use dunlin_layers::Layers;
 use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference};
-use dunlin_registry::{Client, Keyring, PullError, manifest::Platform};
+use dunlin_registry::{
+    Client, Keyring, Kind, PullError, Resolved, linux::LinuxImage as Found, manifest::Platform,
+};
 use tokio::{
     sync::{RwLock, Semaphore},
     task::spawn_blocking,
 };
 use tracing::{info, warn};
 
-use self::meanings::{Meaning, Meanings};
+pub(crate) use self::configs::LinuxImage;
+use self::{
+    configs::Configs,
+    layers::LayerStore,
+    meanings::{Holds, Meaning, Meanings},
+};
 use crate::folders;
 
 /// What is known of images; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Images {
     client: Client,
-    meanings: Arc<Mutex<Meanings>>,
+    known: Arc<Mutex<Known>>,
     pulls: Arc<Semaphore>,
     turns: Arc<Turns>,
+    store: LayerStore,
+    containers: Containers,
+}
+
+/// Whether Linux containers run on this node, so that their images are of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Containers {
+    /// They do.
+    Run,
+    /// Only WASM does.
+    Refused,
+}
+
+/// What an image holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ImageContent {
+    /// A module, by its digest.
+    Module(Digest),
+    /// The root file system of a Linux container.
+    Linux(Arc<LinuxImage>),
+}
+
+/// Names, and what those of Linux images lead to.
+#[derive(Debug)]
+struct Known {
+    meanings: Meanings,
+    configs: Configs,
 }
 
 /// Pulls of the same content wait for each other: they would write the same files.
 #[derive(Debug, Default)]
 struct Turns(Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>);
+
+/// What a pull brought.
+#[derive(Debug)]
+struct Brought {
+    image: Digest,
+    bytes: u64,
+    content: BroughtContent,
+}
+
+#[derive(Debug)]
+enum BroughtContent {
+    Module(Digest),
+    /// The config of a Linux image whose layers are all here.
+    Linux(Bytes),
+}
 
 /// A pull that came to its end.
 #[derive(Debug)]
@@ -60,36 +114,71 @@ pub(crate) struct ModuleFiles {
 }
 
 impl Images {
-    /// What was pulled earlier; `folder` is made when it is missing.
+    /// What was pulled earlier; folders of `state_dir` are made when they are missing.
     ///
     /// # Errors
-    /// When the folder cannot be made or read.
-    pub(crate) fn open(client: Client, folder: PathBuf) -> io::Result<Self> {
-        let meanings = Arc::new(Mutex::new(Meanings::open(folder)?));
-        Ok(Self { client, meanings, pulls: Arc::new(Semaphore::new(PULLS_MAX)), turns: Arc::default() })
+    /// When they cannot be made or read.
+    pub(crate) fn open(client: Client, state_dir: &Path, containers: Containers) -> io::Result<Self> {
+        let store = LayerStore::open(&state_dir.join("layers"))?;
+        let meanings = Meanings::open(state_dir.join("images"))?;
+        let configs = Configs::open(state_dir.join("image-configs"))?;
+        let mut known = Known { meanings, configs };
+        known.retain(&store, |_| true);
+        let (known, pulls) = (Arc::new(Mutex::new(known)), Arc::new(Semaphore::new(PULLS_MAX)));
+        Ok(Self { client, known, pulls, turns: Arc::default(), store, containers })
     }
 
-    /// What a reference means here: the image, and its module.
-    pub(crate) fn of(&self, image: &Reference) -> Option<(Digest, Digest)> {
-        self.meanings().of(image).map(|meaning| (meaning.image, meaning.module))
+    /// What a reference means here: the image, and what it holds. Layers of a Linux image are here; a module is, or was once.
+    pub(crate) fn of(&self, image: &Reference) -> Option<(Digest, ImageContent)> {
+        let known = self.known();
+        let Meaning { image, holds } = known.meanings.of(image)?;
+        let content = known.content(holds)?;
+        let runs = self.containers == Containers::Run || matches!(content, ImageContent::Module(_));
+        runs.then_some((image, content))
     }
 
-    /// The module of an image. What no image is known by is a module itself: the coordinator's are named by their own digests.
+    /// What an image holds. What no image is known by is a module itself: the coordinator's are named by their own digests.
+    pub(crate) fn content_of(&self, image: &Digest) -> ImageContent {
+        let known = self.known();
+        let content = known.meanings.holds(image).and_then(|holds| known.content(holds));
+        content.unwrap_or(ImageContent::Module(*image))
+    }
+
+    /// The module of an image; of one for Linux it is none that is here.
     pub(crate) fn module_of(&self, image: &Digest) -> Digest {
-        self.meanings().module_of(image).unwrap_or(*image)
+        match self.known().meanings.holds(image) {
+            Some(Holds::Module(module)) => module,
+            Some(Holds::Linux { .. }) | None => *image,
+        }
+    }
+
+    /// Where the layers of Linux images are.
+    #[cfg_attr(not(test), expect(dead_code, reason = "containers are not started from images yet"))]
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.store.layers
+    }
+
+    /// The images for Linux that are here, with what was sent of each.
+    pub(crate) fn linux_images(&self) -> Vec<(Digest, u64)> {
+        let linux = |(image, holds)| match holds {
+            Holds::Linux { bytes, .. } => Some((image, bytes)),
+            Holds::Module(_) => None,
+        };
+        self.known().meanings.images().filter_map(linux).collect()
     }
 
     /// What a module may be named by: the images that hold it, then itself.
     pub(crate) fn names_of(&self, module: Digest) -> Vec<Digest> {
-        let mut names: Vec<_> = self.meanings().images_of(module).collect();
+        let holds_it = |(image, holds)| (holds == Holds::Module(module)).then_some(image);
+        let mut names: Vec<_> = self.known().meanings.images().filter_map(holds_it).collect();
         names.sort_unstable();
         names.push(module);
         names
     }
 
-    /// Forgets images whose modules are gone.
-    pub(crate) fn retain(&self, is_here: impl Fn(&Digest) -> bool) {
-        self.meanings().retain(is_here);
+    /// Forgets images whose content is gone.
+    pub(crate) fn retain(&self, has_module: impl Fn(&Digest) -> bool) {
+        self.known().retain(&self.store, has_module);
     }
 
     /// Asks the registry what an image is now, and makes that present; at most [`PULLS_MAX`] at a time.
@@ -106,19 +195,22 @@ impl Images {
             let unswept = modules.files.read_owned().await;
             let attempt = images.attempt(&image, &keyring(&order.secrets), &modules.folder).await;
             let (module, answer) = match attempt {
-                Ok((meaning, bytes)) => match images.remember(image, meaning).await {
-                    Ok(()) => {
-                        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                        let answer =
-                            PulledImage::Fetched { digest: meaning.image, took_ms, size_bytes: bytes };
-                        (Some((meaning.module, bytes)), answer)
+                Ok(brought) => {
+                    let (digest, size_bytes) = (brought.image, brought.bytes);
+                    let module = match brought.content {
+                        BroughtContent::Module(module) => Some((module, size_bytes)),
+                        BroughtContent::Linux(_) => None,
+                    };
+                    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    match images.remember(image, brought).await {
+                        Ok(()) => (module, PulledImage::Fetched { digest, took_ms, size_bytes }),
+                        Err(error) => {
+                            (None, PulledImage::Failed(format!("failed to keep the image's name: {error}")))
+                        }
                     }
-                    Err(error) => {
-                        (None, PulledImage::Failed(format!("failed to keep the image's name: {error}")))
-                    }
-                },
+                }
                 Err(error) => {
-                    let is_here = |last: &Digest| file(&modules.folder, images.module_of(last)).is_file();
+                    let is_here = |last: &Digest| images.is_here(last, &modules.folder);
                     let answer = match order.last.filter(|last| error.is_outage() && is_here(last)) {
                         Some(digest) => PulledImage::Kept { digest, why: chain(&error) },
                         None => PulledImage::Failed(chain(&error)),
@@ -136,36 +228,99 @@ impl Images {
         image: &Reference,
         keyring: &Keyring,
         folder: &Path,
-    ) -> Result<(Meaning, u64), PullError> {
-        let resolved = self.client.resolve(image, keyring, &platforms()).await?;
+    ) -> Result<Brought, PullError> {
+        let resolved = self.client.resolve(image, keyring, &platforms(self.containers)).await?;
         let digest = resolved.digest;
-        let known = resolved.module()?.or_else(|| self.meanings().module_of(&digest));
+        match resolved.kind().await? {
+            Kind::Module(module) => self.bring_module(&resolved, Some(module), folder).await,
+            Kind::Wasm => {
+                let known = self.known().meanings.holds(&digest);
+                let module = known.and_then(|holds| match holds {
+                    Holds::Module(module) => Some(module),
+                    Holds::Linux { .. } => None,
+                });
+                self.bring_module(&resolved, module, folder).await
+            }
+            Kind::Linux(found) => self.bring_layers(&resolved, *found).await,
+        }
+    }
+
+    async fn bring_module(
+        &self,
+        resolved: &Resolved,
+        known: Option<Digest>,
+        folder: &Path,
+    ) -> Result<Brought, PullError> {
+        let (image, digest) = (&resolved.image, resolved.digest);
+        let brought =
+            |module, bytes| Brought { image: digest, bytes, content: BroughtContent::Module(module) };
         let turn = self.turns.of(known.unwrap_or(digest));
         let _turn = turn.lock().await;
         if let Some(module) = known
             && let Ok(metadata) = fs::metadata(file(folder, module))
         {
-            return Ok((Meaning { image: digest, module }, metadata.len()));
+            return Ok(brought(module, metadata.len()));
         }
         let staging = folder.join(format!("{}.{STAGING}", known.unwrap_or(digest).hex()));
-        let fetched = self.client.fetch_module(&resolved, &staging, MODULE_BYTES_MAX).await?;
+        let fetched = self.client.fetch_module(resolved, &staging, MODULE_BYTES_MAX).await?;
         place(staging, file(folder, fetched.digest)).await.map_err(PullError::Disk)?;
         info!(%image, %digest, module = %fetched.digest, bytes = fetched.bytes, "pulled an image");
-        Ok((Meaning { image: digest, module: fetched.digest }, fetched.bytes))
+        Ok(brought(fetched.digest, fetched.bytes))
     }
 
-    async fn remember(&self, image: Reference, meaning: Meaning) -> io::Result<()> {
-        let meanings = Arc::clone(&self.meanings);
-        let remember = move || {
-            let mut meanings = meanings.lock().unwrap_or_else(PoisonError::into_inner);
-            meanings.remember(&image, meaning)
+    async fn bring_layers(&self, resolved: &Resolved, found: Found) -> Result<Brought, PullError> {
+        let (image, bytes) = (resolved.digest, found.bytes());
+        self.store.fetch(resolved, &found).await?;
+        let layers = found.layers.len();
+        info!(image = %resolved.image, digest = %image, layers, bytes, "pulled an image for Linux");
+        Ok(Brought { image, bytes, content: BroughtContent::Linux(found.text) })
+    }
+
+    async fn remember(&self, name: Reference, brought: Brought) -> io::Result<()> {
+        let images = self.clone();
+        spawn_blocking(move || images.known().remember(&name, brought)).await.map_err(io::Error::other)?
+    }
+
+    fn is_here(&self, image: &Digest, modules: &Path) -> bool {
+        match self.content_of(image) {
+            ImageContent::Module(module) => file(modules, module).is_file(),
+            ImageContent::Linux(image) => self.containers == Containers::Run && self.store.has(&image.layers),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // A panic between its tables loses a name at most, which is asked for again.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn content(&self, holds: Holds) -> Option<ImageContent> {
+        match holds {
+            Holds::Module(module) => Some(ImageContent::Module(module)),
+            Holds::Linux { config, .. } => self.configs.get(&config).map(ImageContent::Linux),
+        }
+    }
+
+    /// What it leads to is durable before the name is.
+    fn remember(&mut self, name: &Reference, brought: Brought) -> io::Result<()> {
+        let Brought { image, bytes, content } = brought;
+        let holds = match content {
+            BroughtContent::Module(module) => Holds::Module(module),
+            BroughtContent::Linux(config) => Holds::Linux { config: self.configs.insert(&config)?, bytes },
         };
-        spawn_blocking(remember).await.map_err(io::Error::other)?
+        self.meanings.remember(name, Meaning { image, holds })
     }
 
-    fn meanings(&self) -> MutexGuard<'_, Meanings> {
-        // A panic between its two tables loses a name at most, which is asked for again.
-        self.meanings.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets names whose content is gone, then what no name leads to.
+    fn retain(&mut self, store: &LayerStore, has_module: impl Fn(&Digest) -> bool) {
+        let configs = &self.configs;
+        self.meanings.retain(|holds| match holds {
+            Holds::Module(module) => has_module(module),
+            Holds::Linux { config, .. } => configs.get(config).is_some_and(|image| store.has(&image.layers)),
+        });
+        let named: HashSet<Digest> = self.meanings.images().filter_map(|(_, holds)| holds.config()).collect();
+        self.configs.retain(|config| named.contains(config));
     }
 }
 
@@ -191,8 +346,15 @@ fn keyring(secrets: &[PullSecret]) -> Keyring {
 }
 
 /// What this node runs, the newest system interface first.
-fn platforms() -> Vec<Platform> {
-    ["wasi", "wasip2", "wasip1"].map(Platform::wasm).to_vec()
+fn platforms(containers: Containers) -> Vec<Platform> {
+    let wasm = ["wasi", "wasip2", "wasip1"].map(Platform::wasm);
+    let linux = match containers {
+        Containers::Run => {
+            Platform::linux(std::env::consts::ARCH, &rustix::system::uname().machine().to_string_lossy())
+        }
+        Containers::Refused => Vec::new(),
+    };
+    wasm.into_iter().chain(linux).collect()
 }
 
 /// The file of a module.
@@ -221,3 +383,6 @@ const PULLS_MAX: usize = 4;
 
 /// What the name of a module ends in that came and is not yet among the others.
 pub(crate) const STAGING: &str = "whole";
+
+#[cfg(test)]
+mod tests;

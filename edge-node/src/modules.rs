@@ -180,7 +180,7 @@ fn remove_files(dir: &Path, stems: &HashSet<String>) -> io::Result<()> {
 
 /// Removes what came of content that is not whole, unless that is younger than `age`. Parts of code, with longer names, are not waited
 /// for by the lock, and go with their modules.
-fn remove_parts(dir: &Path, age: Duration) -> io::Result<()> {
+pub(crate) fn remove_parts(dir: &Path, age: Duration) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -207,7 +207,7 @@ const SUFFIX: &str = ".wasm";
 const PART: &str = "part";
 
 /// Nobody goes on with a part that is older: neither link nor registry is away for so long while pods wait.
-const PART_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const PART_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Modules fetched at the same time: enough to keep a link busy, few enough that each makes progress on a slow one.
 const FETCHES_MAX: usize = 4;

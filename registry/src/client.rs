@@ -11,6 +11,7 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, RANGE},
 };
+use tokio::sync::OnceCell;
 use tracing::debug;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     endpoint::{Endpoint, Endpoints},
     error::PullError,
     exchange::{Answer, Ask, Target},
-    manifest::{Descriptor, ImageManifest, MANIFEST_BYTES_MAX, Manifest, Platform, choose},
+    manifest::{ImageManifest, MANIFEST_BYTES_MAX, Manifest, Platform, choose},
     media,
     token::{self, told},
 };
@@ -40,7 +41,20 @@ pub struct Resolved {
     pub digest: Digest,
     /// The manifest for the platform that was wanted.
     pub manifest: ImageManifest,
+    /// The platform that an index says it is for.
+    pub platform: Option<Platform>,
+    /// What was wanted.
+    pub(crate) wanted: Vec<Platform>,
+    /// Its config, once it was asked for.
+    pub(crate) config: OnceCell<Bytes>,
     pub(crate) session: Session,
+}
+
+/// What a name leads to, with the digest of what it points to itself.
+struct Found {
+    digest: Digest,
+    manifest: ImageManifest,
+    platform: Option<Platform>,
 }
 
 /// One endpoint, asked for one repository with one credential.
@@ -106,8 +120,10 @@ impl Client {
             match session.resolve(image, platforms).await {
                 Err(error) if error.is_refusal() => last = Some(error),
                 Err(error) => return Err(error),
-                Ok((digest, manifest)) => {
-                    return Ok(Resolved { image: image.clone(), digest, manifest, session });
+                Ok(Found { digest, manifest, platform }) => {
+                    let (image, wanted) = (image.clone(), platforms.to_vec());
+                    let config = OnceCell::new();
+                    return Ok(Resolved { image, digest, manifest, platform, wanted, config, session });
                 }
             }
         }
@@ -126,23 +142,22 @@ impl Session {
         }
     }
 
-    async fn resolve(
-        &self,
-        image: &Reference,
-        platforms: &[Platform],
-    ) -> Result<(Digest, ImageManifest), PullError> {
+    async fn resolve(&self, image: &Reference, platforms: &[Platform]) -> Result<Found, PullError> {
         let asked =
             image.digest.map_or_else(|| image.tag_or_latest().to_owned(), |digest| digest.to_string());
         let (digest, manifest) = self.manifest(image, &asked, image.digest).await?;
         let manifests = match manifest {
-            Manifest::Image(manifest) => return Ok((digest, manifest)),
+            Manifest::Image(manifest) => return Ok(Found { digest, manifest, platform: None }),
             Manifest::Index(manifests) => manifests,
         };
         let Some(entry) = choose(&manifests, platforms) else {
-            return Err(no_platform(image, &manifests, platforms));
+            let offered: Vec<_> = manifests.iter().filter_map(|entry| entry.platform.as_ref()).collect();
+            return Err(no_platform(image, &offered, platforms));
         };
         match self.manifest(image, &entry.digest.to_string(), Some(entry.digest)).await? {
-            (_, Manifest::Image(manifest)) => Ok((digest, manifest)),
+            (_, Manifest::Image(manifest)) => {
+                Ok(Found { digest, manifest, platform: entry.platform.clone() })
+            }
             (_, Manifest::Index(_)) => Err(no_platform(image, &[], platforms)),
         }
     }
@@ -240,13 +255,13 @@ impl fmt::Debug for Session {
     }
 }
 
-fn no_platform(image: &Reference, manifests: &[Descriptor], wanted: &[Platform]) -> PullError {
+/// There is nothing for this machine; `offered` is what there is.
+pub(crate) fn no_platform(image: &Reference, offered: &[&Platform], wanted: &[Platform]) -> PullError {
     let named = |platforms: Vec<String>| {
         if platforms.is_empty() { "none".to_owned() } else { platforms.join(", ") }
     };
-    let offered = manifests.iter().filter_map(|entry| entry.platform.as_ref());
     // Attestations are in the index, too.
-    let offered = offered.filter(|platform| platform.os != "unknown").take(PLATFORMS_NAMED_MAX);
+    let offered = offered.iter().filter(|platform| platform.os != "unknown").take(PLATFORMS_NAMED_MAX);
     PullError::Platform {
         image: image.to_string(),
         offered: named(offered.map(ToString::to_string).collect()),

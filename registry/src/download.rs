@@ -17,10 +17,10 @@ use tokio::{
 };
 
 use crate::{
-    client::{Client, Resolved},
+    client::{Client, Resolved, no_platform},
     error::PullError,
     exchange::Answer,
-    image::{CONFIG_BYTES_MAX, Content, Execution, ImageConfig},
+    image::{Content, Execution},
     layer::{self, Layer},
     manifest::Descriptor,
     media,
@@ -63,24 +63,17 @@ impl Client {
 }
 
 impl Resolved {
-    /// The digest of the image's module, where its manifest says that; `None` for an ordinary image, whose layers hold it.
+    /// The part that holds the whole of a blob, verified and durable. It lies beside `file`, under its name before the first dot; what an
+    /// earlier attempt left there is gone on with. One at a time may write it.
     ///
     /// # Errors
-    /// When the image is none that runs as WASM.
-    pub fn module(&self) -> Result<Option<Digest>, PullError> {
-        match self.content()? {
-            Content::Module(module) => Ok(Some(module.digest)),
-            Content::Archives => Ok(None),
-        }
-    }
-
-    fn content(&self) -> Result<Content<'_>, PullError> {
-        Content::of(&self.manifest)
-            .map_err(|source| PullError::Image { image: self.image.to_string(), source })
-    }
-
-    /// The part that holds the whole of a blob.
-    async fn download(&self, blob: &Descriptor, file: &Path, bytes_max: u64) -> Result<PathBuf, PullError> {
+    /// When it cannot be had, or has more than `bytes_max` bytes.
+    pub async fn download(
+        &self,
+        blob: &Descriptor,
+        file: &Path,
+        bytes_max: u64,
+    ) -> Result<PathBuf, PullError> {
         if blob.size > bytes_max {
             return Err(PullError::TooLarge { what: "a layer", bytes: blob.size, bytes_max });
         }
@@ -149,14 +142,10 @@ impl Resolved {
 
     /// The module within an ordinary image, in a part of its own, its digest, and how it runs.
     async fn unpack(&self, file: &Path, bytes_max: u64) -> Result<(PathBuf, Digest, Execution), PullError> {
-        let config = self.config().await?;
+        let config = self.config().await?.1;
         let cannot = |why: String| PullError::Layers { image: self.image.to_string(), why };
         if !config.platform.is_wasm() {
-            return Err(PullError::Platform {
-                image: self.image.to_string(),
-                offered: config.platform.to_string(),
-                wanted: "wasi/wasm".to_owned(),
-            });
+            return Err(no_platform(&self.image, &[&config.platform], &self.wanted));
         }
         let bytes = self.manifest.layers.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
         if bytes > LAYERS_BYTES_MAX {
@@ -181,20 +170,6 @@ impl Resolved {
         }
         let digest = found.map_err(|error| cannot(error.to_string()))?;
         Ok((unpacked, digest, config.config))
-    }
-
-    async fn config(&self) -> Result<ImageConfig, PullError> {
-        let blob = &self.manifest.config;
-        let mut answer = self.session.blob(blob.digest, 0, &self.image).await?;
-        let bytes = answer.whole("the image's config", CONFIG_BYTES_MAX).await?;
-        let actual = Digest::of(&bytes);
-        if actual != blob.digest {
-            return Err(PullError::OtherDigest { what: "the image's config", expected: blob.digest, actual });
-        }
-        serde_json::from_slice(&bytes).map_err(|error| PullError::Layers {
-            image: self.image.to_string(),
-            why: format!("its config is none: {error}"),
-        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! What an image is: a WASM artifact, an ordinary image that holds WASM, or a container.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{
     manifest::{Descriptor, ImageManifest, Platform},
@@ -23,8 +25,20 @@ pub struct ImageConfig {
     #[serde(flatten)]
     pub platform: Platform,
     /// How it runs.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub config: Execution,
+    /// What its layers unpack to.
+    #[serde(default, deserialize_with = "or_default")]
+    pub rootfs: RootFs,
+}
+
+/// What an image's layers unpack to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RootFs {
+    /// The digest of each layer's archive when it is no longer compressed, the lowest first; as the config has them.
+    #[serde(deserialize_with = "or_default")]
+    pub diff_ids: Vec<String>,
 }
 
 /// How an image runs where a pod says nothing else.
@@ -39,6 +53,16 @@ pub struct Execution {
     pub env: Option<Vec<String>>,
     /// Where it runs.
     pub working_dir: Option<String>,
+    /// As whom: names or numbers, `USER[:GROUP]`.
+    pub user: Option<String>,
+    /// What asks it to end, `SIGTERM` or a number.
+    pub stop_signal: Option<String>,
+    /// Paths that are to outlive what is written to the image.
+    #[serde(deserialize_with = "keys")]
+    pub volumes: Vec<String>,
+    /// Where it listens, each `PORT[/PROTOCOL]`.
+    #[serde(deserialize_with = "keys")]
+    pub exposed_ports: Vec<String>,
 }
 
 /// Why an image cannot be used.
@@ -61,6 +85,23 @@ pub enum ImageError {
         /// Media types of the layers.
         layers: String,
     },
+    /// Its config says nothing that could be read.
+    #[error("its config is none: {0}")]
+    Config(String),
+    /// Manifest and config disagree.
+    #[error("its manifest names {layers} layers, and its config what {diff_ids} unpack to")]
+    Layers {
+        /// Of the manifest.
+        layers: usize,
+        /// Of the config.
+        diff_ids: usize,
+    },
+    /// What a layer unpacks to is named in a way that is not known.
+    #[error("its config names a layer `{0}`; a digest is `sha256:` and 64 hexadecimal digits")]
+    DiffId(String),
+    /// A layer that is no archive.
+    #[error("a layer is `{0}`, which is no archive that is known")]
+    Layer(String),
 }
 
 impl<'a> Content<'a> {
@@ -94,6 +135,17 @@ impl Execution {
         let entrypoint = self.entrypoint.iter().flatten();
         entrypoint.chain(self.cmd.iter().flatten()).next().map(String::as_str)
     }
+}
+
+/// Tools write `null` where there is nothing.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// A list, as the keys of an object without values.
+fn keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let object: Option<BTreeMap<String, IgnoredAny>> = Option::deserialize(from)?;
+    Ok(object.unwrap_or_default().into_keys().collect())
 }
 
 fn media_types(manifest: &ImageManifest) -> String {

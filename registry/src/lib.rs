@@ -11,14 +11,17 @@ pub mod credentials;
 pub mod error;
 pub mod image;
 pub mod layer;
+pub mod linux;
 pub mod manifest;
 pub mod media;
+pub mod platform;
 pub mod tls;
 
 mod challenge;
 mod download;
 mod endpoint;
 mod exchange;
+mod kind;
 mod token;
 
 pub use client::{Client, Resolved};
@@ -26,3 +29,4 @@ pub use config::RegistriesConfig;
 pub use credentials::Keyring;
 pub use download::Fetched;
 pub use error::PullError;
+pub use kind::Kind;

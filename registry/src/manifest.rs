@@ -1,11 +1,10 @@
 //! Manifests and indexes, OCI's and Docker's: as much of them as is acted on.
 
-use std::fmt;
-
 use dunlin_link::Digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::media;
+pub use crate::platform::Platform;
 
 /// What a name or digest leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,20 +41,6 @@ pub struct Descriptor {
     /// Of an index: what it runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-}
-
-/// What an image runs on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Platform {
-    /// `linux`, `wasi`, `wasip1`, ...
-    #[serde(default)]
-    pub os: String,
-    /// `amd64`, `arm64`, `wasm`, ...
-    #[serde(default)]
-    pub architecture: String,
-    /// For instance `v7`, or empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub variant: String,
 }
 
 /// Why bytes are no manifest.
@@ -156,29 +141,13 @@ impl Manifest {
     }
 }
 
-impl Platform {
-    /// WASM with the system interface of a version, as images name it: `wasi`, `wasip1`, `wasip2`.
-    pub fn wasm(os: &str) -> Self {
-        Self { os: os.to_owned(), architecture: "wasm".to_owned(), variant: String::new() }
-    }
-
-    /// Whether it stands for WASM.
-    pub fn is_wasm(&self) -> bool {
-        matches!(self.architecture.as_str(), "wasm" | "wasm32") || self.os.starts_with("wasi")
-    }
-
-    /// Whether an image for `other` runs here: the same, where an image that names no variant runs on each.
-    pub fn runs(&self, other: &Self) -> bool {
-        self.os == other.os
-            && self.architecture == other.architecture
-            && (other.variant.is_empty() || self.variant.is_empty() || self.variant == other.variant)
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
+impl ImageManifest {
+    /// The manifest as it is written, always the same way.
+    pub fn text(&self, media_type: &str) -> Vec<u8> {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type, "config": self.config, "layers": self.layers,
+        });
+        manifest.to_string().into_bytes()
     }
 }
 
@@ -186,7 +155,8 @@ impl fmt::Display for Platform {
 pub fn choose<'a>(manifests: &'a [Descriptor], wanted: &[Platform]) -> Option<&'a Descriptor> {
     let of = |platform: &Platform| {
         let runs = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|it| platform.runs(it));
-        manifests.iter().find(runs)
+        let is_same = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|it| platform.is(it));
+        manifests.iter().find(is_same).or_else(|| manifests.iter().find(runs))
     };
     // What names no platform runs on each.
     let any = || manifests.iter().find(|entry| entry.platform.is_none() && is_manifest(&entry.media_type));

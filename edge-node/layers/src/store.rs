@@ -54,9 +54,14 @@ impl Layers {
         Ok(Self { complete, parts, latest: AtomicU64::new(0), bounds })
     }
 
+    /// Where a layer is, or would be.
+    pub fn path(&self, diff_id: &Digest) -> PathBuf {
+        self.complete.join(diff_id.hex())
+    }
+
     /// Where a layer is, if it is here.
     pub fn find(&self, diff_id: &Digest) -> Option<PathBuf> {
-        let dir = self.dir(diff_id);
+        let dir = self.path(diff_id);
         dir.is_dir().then_some(dir)
     }
 
@@ -106,7 +111,7 @@ impl Layers {
     }
 
     fn keep(&self, part: &Path, diff_id: &Digest) -> io::Result<()> {
-        let dir = self.dir(diff_id);
+        let dir = self.path(diff_id);
         match fs::rename(part, &dir) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => fs::remove_dir_all(part),
             renamed => {
@@ -114,9 +119,5 @@ impl Layers {
                 fs::File::open(&self.complete)?.sync_all()
             }
         }
-    }
-
-    fn dir(&self, diff_id: &Digest) -> PathBuf {
-        self.complete.join(diff_id.hex())
     }
 }

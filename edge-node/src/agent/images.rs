@@ -6,7 +6,7 @@ use dunlin_edge_node_core::{node::PullOrder, pod::PulledImage};
 use dunlin_link::{Digest, pod::PullPolicy, reference::Reference};
 
 use super::Agent;
-use crate::images::PullEnded;
+use crate::images::{ImageContent, PullEnded};
 
 impl Agent {
     /// Answers with what is here, when the pod's policy allows that, or has the registry asked.
@@ -19,10 +19,16 @@ impl Agent {
                 return self.core.handle_image(&order.key, PulledImage::Failed(why), now);
             }
         };
-        let here = self.images.of(&image).filter(|(_, module)| self.modules.has(module));
+        let is_here = |content: &ImageContent| match content {
+            ImageContent::Module(module) => self.modules.has(module),
+            ImageContent::Linux(_) => true,
+        };
+        let here = self.images.of(&image).filter(|(_, content)| is_here(content));
         let answer = match (order.policy, here) {
-            (PullPolicy::IfNotPresent | PullPolicy::Never, Some((digest, module))) => {
-                self.modules.touch(&module, now.wall.0.unsigned_abs());
+            (PullPolicy::IfNotPresent | PullPolicy::Never, Some((digest, content))) => {
+                if let ImageContent::Module(module) = content {
+                    self.modules.touch(&module, now.wall.0.unsigned_abs());
+                }
                 PulledImage::Present(digest)
             }
             (PullPolicy::Never, None) => PulledImage::Absent,
@@ -60,7 +66,7 @@ impl Agent {
         self.images.retain(|module| self.modules.has(module));
     }
 
-    /// The modules that are here with their sizes, by what pods call them; by any of their names where none does.
+    /// The modules and Linux images that are here with their sizes, by what pods call them; by any of their names where none does.
     pub(super) fn modules_by_name(&self) -> Vec<(Digest, u64)> {
         let named = self.core.named_modules();
         let by_name = self.modules.sizes().flat_map(|(module, bytes)| {
@@ -71,7 +77,7 @@ impl Agent {
             }
             called.into_iter().map(move |name| (name, bytes))
         });
-        by_name.collect()
+        by_name.chain(self.images.linux_images()).collect()
     }
 
     fn modules_of(&self, named: &BTreeSet<Digest>) -> BTreeSet<Digest> {

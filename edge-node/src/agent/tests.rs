@@ -33,7 +33,7 @@ use crate::{
     console::{self, Console, Desk, Keeper},
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
-    images::Images,
+    images::{Containers, Images},
     local::{Local, OpenError},
     logs::LogKeeper,
     modules::Modules,
@@ -133,7 +133,7 @@ impl Node {
             door: sandbox.door(),
         };
         let client = Client::new(&RegistriesConfig::default()).unwrap();
-        let images = Images::open(client, dir.join("images")).unwrap();
+        let images = Images::open(client, dir, Containers::Refused).unwrap();
         let modules = Modules::open(dir.join("modules")).unwrap();
         let (parts, host) = AgentParts::new(options, opened, (modules, images));
         let shutdown = CancellationToken::new();

@@ -1,7 +1,8 @@
 //! What names of images meant when they were pulled, kept on disk: a node without a network starts what it has.
 //!
-//! A name is a file of three lines: the full reference, the digest of the image, and the digest of the module that the image holds. Each
-//! pull also leaves the name with the digest, so that an image is known for as long as its module is here, wherever its tag moves.
+//! A name is a file of a few lines: the full reference, the digest of the image, and what the image holds: the digest of a module, or
+//! `linux`, the digest of the image's config and how many bytes it was sent as. Each pull also leaves the name with the digest, so that an
+//! image is known for as long as its content is here, wherever its tag moves. A name is written when everything else is there.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,8 +21,32 @@ use crate::folders;
 pub(crate) struct Meaning {
     /// Of the image: what statuses show.
     pub(crate) image: Digest,
-    /// Of the module in it: what files are named by.
-    pub(crate) module: Digest,
+    /// What is in it.
+    pub(crate) holds: Holds,
+}
+
+/// What an image holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// A module, by its digest: what its file is named by.
+    Module(Digest),
+    /// The root file system of a Linux container.
+    Linux {
+        /// Digest of the image's config, which names the layers.
+        config: Digest,
+        /// What was sent of it.
+        bytes: u64,
+    },
+}
+
+impl Holds {
+    /// Of a Linux image: the digest of its config.
+    pub(super) const fn config(self) -> Option<Digest> {
+        match self {
+            Self::Module(_) => None,
+            Self::Linux { config, .. } => Some(config),
+        }
+    }
 }
 
 /// All names that are remembered.
@@ -31,7 +56,7 @@ pub(super) struct Meanings {
     /// By full reference.
     names: BTreeMap<String, Meaning>,
     /// By image.
-    modules: HashMap<Digest, Digest>,
+    images: HashMap<Digest, Holds>,
 }
 
 impl Meanings {
@@ -49,26 +74,26 @@ impl Meanings {
                 None => fs::remove_file(path)?,
             }
         }
-        let modules = names.values().map(|meaning| (meaning.image, meaning.module)).collect();
-        Ok(Self { folder, names, modules })
+        let images = names.values().map(|meaning| (meaning.image, meaning.holds)).collect();
+        Ok(Self { folder, names, images })
     }
 
     /// What a reference means here.
     pub(super) fn of(&self, image: &Reference) -> Option<Meaning> {
         match image.digest {
-            Some(image) => self.modules.get(&image).map(|module| Meaning { image, module: *module }),
+            Some(image) => self.holds(&image).map(|holds| Meaning { image, holds }),
             None => self.names.get(&image.to_string()).copied(),
         }
     }
 
-    /// The module of an image.
-    pub(super) fn module_of(&self, image: &Digest) -> Option<Digest> {
-        self.modules.get(image).copied()
+    /// What an image holds.
+    pub(super) fn holds(&self, image: &Digest) -> Option<Holds> {
+        self.images.get(image).copied()
     }
 
-    /// The images that hold a module.
-    pub(super) fn images_of(&self, module: Digest) -> impl Iterator<Item = Digest> {
-        self.modules.iter().filter(move |(_, found)| **found == module).map(|(image, _)| *image)
+    /// All images, with what they hold.
+    pub(super) fn images(&self) -> impl Iterator<Item = (Digest, Holds)> {
+        self.images.iter().map(|(image, holds)| (*image, *holds))
     }
 
     /// Remembers what an image is, durably, under its name and its digest.
@@ -86,35 +111,44 @@ impl Meanings {
             self.names.insert(name, meaning);
             is_new = true;
         }
-        self.modules.insert(meaning.image, meaning.module);
+        self.images.insert(meaning.image, meaning.holds);
         if is_new { folders::flush(&self.folder) } else { Ok(()) }
     }
 
-    /// Forgets names whose modules are gone.
-    pub(super) fn retain(&mut self, is_here: impl Fn(&Digest) -> bool) {
+    /// Forgets names whose content is gone.
+    pub(super) fn retain(&mut self, is_here: impl Fn(&Holds) -> bool) {
         let folder = &self.folder;
         self.names.retain(|name, meaning| {
-            let keep = is_here(&meaning.module);
+            let keep = is_here(&meaning.holds);
             if !keep && let Err(error) = fs::remove_file(file_of(folder, name)) {
                 warn!(%error, "the name of an unused image could not be removed");
             }
             keep
         });
-        self.modules.retain(|_, module| is_here(module));
+        self.images.retain(|_, holds| is_here(holds));
     }
 }
 
 fn parse(text: &str) -> Option<(String, Meaning)> {
     let mut lines = text.lines();
-    let name = lines.next()?.to_owned();
-    let meaning = Meaning { image: lines.next()?.parse().ok()?, module: lines.next()?.parse().ok()? };
-    Some((name, meaning))
+    let (name, image, holds) = (lines.next()?.to_owned(), lines.next()?.parse().ok()?, lines.next()?);
+    let holds = if holds == LINUX {
+        Holds::Linux { config: lines.next()?.parse().ok()?, bytes: lines.next()?.parse().ok()? }
+    } else {
+        Holds::Module(holds.parse().ok()?)
+    };
+    // A number that was cut off is one, too.
+    text.ends_with('\n').then_some((name, Meaning { image, holds }))
 }
 
 /// The entry of the folder is the caller's to flush.
-fn write(folder: &Path, name: &str, Meaning { image, module }: Meaning) -> io::Result<()> {
+fn write(folder: &Path, name: &str, Meaning { image, holds }: Meaning) -> io::Result<()> {
     let mut part = tempfile::NamedTempFile::new_in(folder)?;
-    part.write_all(format!("{name}\n{image}\n{module}\n").as_bytes())?;
+    let holds = match holds {
+        Holds::Module(module) => module.to_string(),
+        Holds::Linux { config, bytes } => format!("{LINUX}\n{config}\n{bytes}"),
+    };
+    part.write_all(format!("{name}\n{image}\n{holds}\n").as_bytes())?;
     part.as_file().sync_all()?;
     part.persist(file_of(folder, name)).map_err(|error| error.error)?;
     Ok(())
@@ -128,6 +162,9 @@ fn file_of(folder: &Path, name: &str) -> PathBuf {
 /// Names that are remembered: several for each pod of the largest node.
 const NAMES_MAX: usize = 16_384;
 
+/// Stands where the digest of a module would, in front of what a Linux image is.
+const LINUX: &str = "linux";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,8 +174,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || Meanings::open(folder.path().join("images")).unwrap();
         let image: Reference = "r.io/a:1".parse().unwrap();
-        let meaning = |n: u8| Meaning { image: Digest::of(&[n]), module: Digest::of(&[b'm', n]) };
-        let (one, two) = (meaning(1), meaning(2));
+        let module = Meaning { image: Digest::of(b"1"), holds: Holds::Module(Digest::of(b"m")) };
+        let linux = Holds::Linux { config: Digest::of(b"c"), bytes: 7 };
+        let (one, two) = (module, Meaning { image: Digest::of(b"2"), holds: linux });
         assert_eq!(open().of(&image), None);
         for meaning in [one, two, two] {
             let mut meanings = open();
@@ -148,11 +186,11 @@ mod tests {
         assert_eq!(meanings.of(&image), Some(two));
         // Where the tag pointed before is known still: a pod may run it.
         assert_eq!(meanings.of(&format!("r.io/a@{}", one.image).parse().unwrap()), Some(one));
-        assert_eq!(meanings.module_of(&one.image), Some(one.module));
-        assert_eq!(meanings.images_of(two.module).collect::<Vec<_>>(), [two.image]);
-        meanings.retain(|module| *module == two.module);
+        assert_eq!(meanings.holds(&one.image), Some(one.holds));
+        assert_eq!(meanings.images().count(), 2);
+        meanings.retain(|holds| *holds == two.holds);
         let mut meanings = open();
-        assert_eq!((meanings.of(&image), meanings.module_of(&one.image)), (Some(two), None));
+        assert_eq!((meanings.of(&image), meanings.holds(&one.image)), (Some(two), None));
         meanings.retain(|_| false);
         assert_eq!(open().of(&image), None);
         assert_eq!(fs::read_dir(folder.path().join("images")).unwrap().count(), 0);
@@ -161,7 +199,16 @@ mod tests {
     #[test]
     fn damaged_files_are_no_names() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("a", ""), ("b", "r.io/a:1\n"), ("c", "r.io/a:1\nsha256:1\nsha256:2\n")] {
+        let digest = Digest::of(b"x");
+        let image = format!("r.io/a:1\n{digest}\n");
+        let own = Digest::of(b"r.io/a:1").hex();
+        for (name, text) in [
+            ("a", String::new()),
+            ("b", "r.io/a:1\n".to_owned()),
+            ("c", "r.io/a:1\nsha256:1\nsha256:2\n".to_owned()),
+            ("d", format!("{image}{digest}\n")),
+            (&*own, format!("{image}linux\n{digest}\n12")),
+        ] {
             fs::write(folder.path().join(name), text).unwrap();
         }
         assert!(Meanings::open(folder.path().to_owned()).unwrap().names.is_empty());

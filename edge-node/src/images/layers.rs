@@ -1,0 +1,142 @@
+//! Brings the layers of a Linux image to the node's store: each fetched once, verified, unpacked, and shared by all images that have it.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use dunlin_layers::{Bounds, Compression, Layers, StoreError, UnpackError};
+use dunlin_link::Digest;
+use dunlin_registry::{
+    PullError, Resolved,
+    linux::{LayerBlob, LinuxImage},
+    media,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::Turns;
+use crate::{folders, modules::remove_parts};
+
+/// The store, and what is on its way there; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct LayerStore {
+    pub(super) layers: Arc<Layers>,
+    /// What came of archives that are not unpacked yet.
+    parts: PathBuf,
+    turns: Arc<Turns>,
+    /// Held while one is fetched or unpacked.
+    places: Arc<Semaphore>,
+}
+
+impl LayerStore {
+    /// `folder` is made when it is missing.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        let parts = folder.join("archives");
+        folders::make(&parts)?;
+        remove_parts(&parts, crate::modules::PART_AGE_MAX)?;
+        let layers = Arc::new(Layers::open(folder, Bounds::DEFAULT)?);
+        Ok(Self { layers, parts, turns: Arc::default(), places: Arc::new(Semaphore::new(LAYERS_AT_ONCE)) })
+    }
+
+    /// Whether all of these are here.
+    pub(super) fn has(&self, layers: &[Digest]) -> bool {
+        layers.iter().all(|layer| self.layers.find(layer).is_some())
+    }
+
+    /// Makes all layers of an image present, several at a time.
+    pub(super) async fn fetch(&self, resolved: &Resolved, image: &LinuxImage) -> Result<(), PullError> {
+        let each = stream::iter(image.layers.clone()).map(|layer| self.fetch_one(resolved, layer));
+        each.buffer_unordered(LAYERS_AT_ONCE).try_collect().await
+    }
+
+    async fn fetch_one(&self, resolved: &Resolved, layer: LayerBlob) -> Result<(), PullError> {
+        let turn = self.turns.of(layer.diff_id);
+        let _turn = turn.lock().await;
+        if self.layers.find(&layer.diff_id).is_some() {
+            return Ok(());
+        }
+        let _place = self.places.acquire().await;
+        let file = self.parts.join(format!("{}.{ARCHIVE}", layer.diff_id.hex()));
+        let archive = resolved.download(&layer.blob, &file, LAYER_BYTES_MAX).await?;
+        let unpacked = self.unpack(archive.clone(), &layer).await;
+        // It is of no use any more, whether or not it could be unpacked.
+        tokio::fs::remove_file(archive).await.map_err(PullError::Disk)?;
+        unpacked.map_err(|error| pull_error(error, resolved))
+    }
+
+    async fn unpack(&self, archive: PathBuf, layer: &LayerBlob) -> Result<(), StoreError> {
+        let (layers, diff_id, compression) =
+            (Arc::clone(&self.layers), layer.diff_id, compression(layer.compression));
+        let (read, _stop) = stoppable();
+        let unpack = move || {
+            let archive = read(File::open(archive).map_err(StoreError::Disk)?);
+            layers.add(archive, compression, &diff_id).map(drop)
+        };
+        spawn_blocking(unpack).await.map_err(|error| StoreError::Disk(io::Error::other(error)))?
+    }
+}
+
+/// Something that is read on another thread, until whoever waits for that goes away.
+struct Stoppable {
+    file: File,
+    is_stopped: Arc<AtomicBool>,
+}
+
+/// Stops the reading when it is dropped.
+struct Stop(Arc<AtomicBool>);
+
+fn stoppable() -> (impl FnOnce(File) -> Stoppable + Send, Stop) {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let stop = Stop(Arc::clone(&is_stopped));
+    (move |file| Stoppable { file, is_stopped }, stop)
+}
+
+impl Read for Stoppable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the pull was given up"));
+        }
+        self.file.read(buffer)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+const fn compression(of: media::Compression) -> Compression {
+    match of {
+        media::Compression::None => Compression::None,
+        media::Compression::Gzip => Compression::Gzip,
+        media::Compression::Zstd => Compression::Zstd,
+    }
+}
+
+/// Whose fault it was: the disk's, or that of who made the image.
+fn pull_error(error: StoreError, resolved: &Resolved) -> PullError {
+    match error {
+        StoreError::Disk(error) => PullError::Disk(error),
+        StoreError::Unpack(UnpackError::Write { path, source }) => {
+            let words = format!("`{}` of a layer: {source}", path.display());
+            PullError::Disk(io::Error::new(source.kind(), words))
+        }
+        other => PullError::Layers { image: resolved.image.to_string(), why: other.to_string() },
+    }
+}
+
+/// Layers that are fetched and unpacked at the same time, of all images together.
+const LAYERS_AT_ONCE: usize = 3;
+
+/// Largest layer as it is sent.
+const LAYER_BYTES_MAX: u64 = 16 << 30;
+
+/// What the name of an archive would end in, if it were kept.
+const ARCHIVE: &str = "archive";
