@@ -119,6 +119,8 @@ impl Client {
             let session = Session::new(endpoint, image, credential);
             match session.resolve(image, platforms).await {
                 Err(error) if error.is_refusal() => last = Some(error),
+                // Who may not see an image is told by some that there is none.
+                Err(error @ PullError::NotFound { .. }) => last = last.or(Some(error)),
                 Err(error) => return Err(error),
                 Ok(Found { digest, manifest, platform }) => {
                     let (image, wanted) = (image.clone(), platforms.to_vec());

@@ -17,8 +17,15 @@ use crate::{
 pub(crate) struct Endpoints {
     mirrors: BTreeMap<String, Vec<Arc<Endpoint>>>,
     hosts: BTreeMap<String, Arc<Endpoint>>,
-    /// How hosts are reached of which nothing is configured.
-    default_tls: Arc<ClientConfig>,
+    tls: Arc<Tls>,
+}
+
+/// How each host is spoken to with TLS.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    hosts: BTreeMap<String, Arc<ClientConfig>>,
+    /// Hosts of which nothing is configured.
+    others: Arc<ClientConfig>,
 }
 
 /// One place that answers the distribution protocol.
@@ -29,7 +36,8 @@ pub(crate) struct Endpoint {
     pub(crate) authority: String,
     /// Before `/v2/`, without a slash at its end.
     pub(crate) prefix: String,
-    pub(crate) tls: Arc<ClientConfig>,
+    /// Its own, and those of the hosts that it sends us to.
+    pub(crate) tls: Arc<Tls>,
     /// What the configuration shows to it.
     pub(crate) credential: Option<Credential>,
     /// Whether it stands for another registry, and has to be told which.
@@ -48,18 +56,27 @@ impl Endpoints {
     pub(crate) fn new(config: &RegistriesConfig) -> Result<Self, ConfigError> {
         let roots = tls::machine_roots();
         let mut problems = Vec::new();
-        let default_tls =
-            tls::client_config(&HostTls::default(), &roots).map_err(|why| ConfigError(vec![why]))?;
+        let others = tls::client_config(&HostTls::default(), &roots).map_err(|why| ConfigError(vec![why]))?;
+        let mut tls_of_hosts = BTreeMap::new();
+        for (name, host) in &config.configs {
+            match tls::client_config(&host.tls, &roots) {
+                Ok(tls) => {
+                    tls_of_hosts.insert(host_of(name).to_owned(), tls);
+                }
+                Err(why) => problems.push(format!("configs `{name}`: {why}")),
+            }
+        }
+        let tls = Arc::new(Tls { hosts: tls_of_hosts, others });
         let mut hosts = BTreeMap::new();
         for (name, host) in &config.configs {
-            match Endpoint::configured(name, host, &roots) {
+            match Endpoint::configured(name, host, &tls) {
                 Ok(endpoint) => {
                     hosts.insert(name.clone(), Arc::new(endpoint));
                 }
                 Err(why) => problems.push(format!("configs `{name}`: {why}")),
             }
         }
-        let mut this = Self { mirrors: BTreeMap::new(), hosts, default_tls };
+        let mut this = Self { mirrors: BTreeMap::new(), hosts, tls };
         for (name, mirror) in &config.mirrors {
             let mut endpoints = Vec::new();
             for url in &mirror.endpoint {
@@ -89,7 +106,7 @@ impl Endpoints {
                 scheme: Scheme::Https,
                 authority: host_of(registry).to_owned(),
                 prefix: String::new(),
-                tls: Arc::clone(&self.default_tls),
+                tls: Arc::clone(&self.tls),
                 credential: None,
                 is_mirror: false,
             })
@@ -114,7 +131,7 @@ impl Endpoints {
             scheme,
             authority: authority.to_string(),
             prefix: path.strip_suffix("/v2").unwrap_or(path).to_owned(),
-            tls: host.map_or_else(|| Arc::clone(&self.default_tls), |host| Arc::clone(&host.tls)),
+            tls: Arc::clone(&self.tls),
             credential: host.and_then(|host| host.credential.clone()),
             is_mirror: true,
         })
@@ -122,7 +139,7 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    fn configured(name: &str, host: &HostConfig, roots: &rustls::RootCertStore) -> Result<Self, String> {
+    fn configured(name: &str, host: &HostConfig, tls: &Arc<Tls>) -> Result<Self, String> {
         let parsed: Result<http::uri::Authority, _> = host_of(name).parse();
         if parsed.is_err() || name.contains('@') {
             return Err("not HOST[:PORT]".to_owned());
@@ -131,10 +148,18 @@ impl Endpoint {
             scheme: if host.plain_http { Scheme::Http } else { Scheme::Https },
             authority: host_of(name).to_owned(),
             prefix: String::new(),
-            tls: tls::client_config(&host.tls, roots)?,
+            tls: Arc::clone(tls),
             credential: host.auth.as_ref().map(credential).transpose()?,
             is_mirror: false,
         })
+    }
+}
+
+impl Tls {
+    /// How `HOST[:PORT]` is spoken to. What is configured of a host is for that host alone: one that it sends us to gets neither its
+    /// certificate nor its leniency.
+    pub(crate) fn of(&self, authority: &str) -> Arc<ClientConfig> {
+        Arc::clone(self.hosts.get(authority).unwrap_or(&self.others))
     }
 }
 
@@ -215,6 +240,22 @@ mod tests {
             ]
         );
         assert_eq!(places("plain.local/a"), ["Https three.local None", "Http plain.local None"]);
+    }
+
+    #[test]
+    fn what_is_configured_of_a_host_is_not_for_whom_it_names() {
+        let tls = HostTls { insecure_skip_verify: true, ..HostTls::default() };
+        let config = RegistriesConfig {
+            configs: BTreeMap::from([
+                ("lenient.local:5000".into(), HostConfig { tls, ..HostConfig::default() }),
+                ("docker.io".into(), HostConfig::default()),
+            ]),
+            ..RegistriesConfig::default()
+        };
+        let tls = Endpoints::new(&config).unwrap().tls;
+        let is_default = |authority: &str| Arc::ptr_eq(&tls.of(authority), &tls.others);
+        assert!(!is_default("lenient.local:5000") && !is_default(HUB));
+        assert!(is_default("lenient.local") && is_default("storage.local"));
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl<'a> Target<'a> {
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| PullError::Unreachable { registry: registry.clone(), why: error.to_string() })?;
-        let connector = TlsConnector::from(self.endpoint.tls.clone());
+        let connector = TlsConnector::from(self.endpoint.tls.of(self.authority.as_str()));
         let stream = connector.connect(name, stream).await.map_err(|error| tls_error(registry, &error))?;
         Ok(Box::new(stream))
     }

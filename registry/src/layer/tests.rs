@@ -117,4 +117,19 @@ fn names_and_entries_have_bounds() {
         append(builder, EntryType::Regular, b"x");
     });
     assert_eq!(try_it(&named), Ok(Digest::of(b"x")));
+    // A long name ends at its first zero, and one that is cut off with its archive names nothing.
+    let ended = archive("ended", &|builder| {
+        append(builder, EntryType::GNULongName, b"app/a.wasm\0.txt");
+        append(builder, EntryType::Regular, b"x");
+    });
+    assert_eq!(try_it(&ended), Ok(Digest::of(b"x")));
+    let cut = archive("cut", &|builder| {
+        append(builder, EntryType::GNULongName, b"app/a.wasm.and.more");
+        append(builder, EntryType::Regular, b"x");
+    });
+    let whole = fs::read(&cut[0].file).unwrap();
+    for length in [512 + 10, 512 + 18, 1024 + 100] {
+        fs::write(&cut[0].file, &whole[..length]).unwrap();
+        assert!(try_it(&cut).unwrap_err().contains("a layer cannot be read"), "{length}: {:?}", try_it(&cut));
+    }
 }

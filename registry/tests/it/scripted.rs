@@ -131,3 +131,28 @@ async fn what_a_registry_says_of_a_refusal_is_told() {
     let (pulled, ..) = run(vec![reply("503 Service Unavailable", &[], b"<html>")], &Keyring::default()).await;
     assert!(pulled.unwrap_err().is_outage());
 }
+
+#[tokio::test]
+async fn who_is_told_that_there_is_no_image_shows_the_next_credentials() {
+    let refuse = || reply("401 Unauthorized", &["WWW-Authenticate: Basic realm=\"x\""], b"");
+    let none = || reply("404 Not Found", &[], b"");
+    let (address, asked) =
+        serve([refuse(), none(), refuse(), manifest(), reply("200 OK", &[], MODULE)]).await;
+    // Of `gull` and of `tern`.
+    let (gull, tern) = ("Z3VsbDp0aWRlbGluZQ==", "dGVybjp0aWRlbGluZQ==");
+    let both = format!(
+        r#"{{"auths": {{"{address}/app": {{"auth": "{gull}"}}, "{address}": {{"auth": "{tern}"}}}}}}"#
+    );
+    let (hosts, folder) = (config([(&address, plain())]), tempfile::tempdir().unwrap());
+    let file = folder.path().join("i.wasm");
+    pull(&hosts, &keyring(&both), &format!("{address}/app:1"), &file).await.unwrap();
+    let asked: Vec<_> = asked.lock().unwrap().clone();
+    assert!(asked[1].contains(&format!("authorization: basic {}", gull.to_lowercase())), "{asked:?}");
+    assert!(asked[3].contains(&format!("authorization: basic {}", tern.to_lowercase())), "{asked:?}");
+
+    // Where no credentials help, what is said is that it is not there.
+    let (address, _asked) = serve([refuse(), none()]).await;
+    let keys = keyring(&format!(r#"{{"auths": {{"{address}": {{"auth": "{gull}"}}}}}}"#));
+    let pulled = pull(&config([(&address, plain())]), &keys, &format!("{address}/app:1"), &file).await;
+    assert!(matches!(pulled, Err(PullError::NotFound { .. })));
+}
