@@ -1,13 +1,14 @@
 //! What the coordinator knows, and what of it is due: changes of the store go in, plans of controllers and placements come out.
 //!
 //! Fold changes in with `fold_*` and `forget_*` and sessions with [`Reconciler::heard`]; then, at one `now`, take the keys that are due,
-//! ask [`Reconciler::plan`] about each, and place what the [`Queue`] pops. Carrying out is the caller's.
+//! ask [`Reconciler::plan`] about each, and place [`Reconciler::next_waiting`]. Carrying out is the caller's.
 
 mod autoscalers;
 mod budgets;
 mod daemons;
 mod hints;
 mod keys;
+mod placing;
 mod services;
 mod storage;
 mod workloads;
@@ -27,6 +28,7 @@ use crate::{
 pub use self::{
     autoscalers::Memories,
     keys::{Failure, Key, Keys},
+    placing::{Nomination, PLACEMENTS_PER_TURN, Placement},
 };
 
 /// The view, the pods that wait for a node, and what controllers have to be asked about.

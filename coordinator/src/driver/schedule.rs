@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dunlin_api::Status;
 use dunlin_coordinator_core::{
     ObjectKey,
+    reconciler::{Nomination, PLACEMENTS_PER_TURN, Placement},
     scheduler::{self, Preemption, Unschedulable},
     view::PodInfo,
 };
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     Control,
-    execute::scheduling::{Nomination, Unplaced},
+    execute::scheduling::Unplaced,
     guard::guarded,
     jobs::{Done, Lost},
 };
@@ -27,22 +28,19 @@ impl Control {
             if !self.jobs.has_room() {
                 return;
             }
-            let Some(key) = self.reconciler.queue.pop(now) else { return };
-            let Some(pod) = self.reconciler.view.pod(&key).cloned() else {
-                self.reconciler.queue.remove(&key);
+            let Some((key, pod)) = self.reconciler.next_waiting(now) else { return };
+            let Some(found) = guarded(&key, || scheduler::place(&mut self.reconciler.view, &key, &pod)) else {
+                self.reconciler.queue.retry(&key, now);
                 continue;
             };
-            let placed = guarded(&key, || scheduler::place(&mut self.reconciler.view, &key, &pod));
-            match placed {
-                Some(Ok(node)) => self.bind(key, &pod, node, now),
-                Some(Err(why)) => self.park(&key, &pod, &why, now),
-                None => self.reconciler.queue.retry(&key, now),
+            match self.reconciler.placed(&key, &pod, found, now) {
+                Placement::On(node) => self.bind(key, &pod, node),
+                Placement::Nowhere { why, nomination } => self.park(&key, &pod, (&why, nomination), now),
             }
         }
     }
 
-    fn bind(&mut self, key: ObjectKey, pod: &PodInfo, node: NodeName, now: Timestamp) {
-        self.reconciler.view.assume(&key, &node, now);
+    fn bind(&mut self, key: ObjectKey, pod: &PodInfo, node: NodeName) {
         let executor = Arc::clone(&self.executor);
         let uid = pod.uid.clone();
         self.jobs.spawn(Lost::Pod(key.clone()), async move {
@@ -76,38 +74,18 @@ impl Control {
 
     /// Leaves a pod waiting, and says why in its status and by an event: both once, however often it is tried again. Pods that have
     /// to go for its sake go after that.
-    fn park(&mut self, key: &ObjectKey, pod: &PodInfo, why: &Unschedulable, now: Timestamp) {
-        self.reconciler.queue.park(key, why.reasons.keys(), now);
-        let nomination = self.nominate(key, pod, why, now);
+    fn park(
+        &mut self,
+        key: &ObjectKey,
+        pod: &PodInfo,
+        (why, nomination): (&Unschedulable, Nomination),
+        now: Timestamp,
+    ) {
         let message = why.to_string();
         let told = (Severity::Warning, "FailedScheduling", message.clone());
         let event = Some(occurrence(key, pod, told, now));
         let unplaced = Unplaced { reason: scheduler::REASON_UNSCHEDULABLE, message, nomination };
         self.tell_unplaced(key, pod, (unplaced, event, why.preemption.clone()), now);
-    }
-
-    /// Takes note of the node that is to be kept for a pod, before the store knows.
-    fn nominate(
-        &mut self,
-        key: &ObjectKey,
-        pod: &PodInfo,
-        why: &Unschedulable,
-        now: Timestamp,
-    ) -> Nomination {
-        let view = &mut self.reconciler.view;
-        if let Some(preemption) = &why.preemption {
-            view.nominate(key, &preemption.node, now);
-            for displaced in &preemption.displaced {
-                view.withdraw(displaced, now);
-                self.reconciler.queue.renew(displaced);
-            }
-            return Nomination::Set(preemption.node.clone());
-        }
-        if pod.nominated.is_some() && !why.keeps_nomination() {
-            view.withdraw(key, now);
-            return Nomination::Cleared;
-        }
-        Nomination::Kept
     }
 
     /// Says in a pod's status why scheduling gates hold it.
@@ -175,6 +153,3 @@ fn occurrence(
         at: now,
     }
 }
-
-/// Pods placed before the driver looks at its inputs again, so that a long queue does not keep changes from nodes.
-const PLACEMENTS_PER_TURN: usize = 128;

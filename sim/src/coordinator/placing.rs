@@ -4,15 +4,15 @@ use dunlin_coordinator_core::{
     ObjectKey,
     deletion::{Manner, Propagation},
     pod_status,
-    scheduler::{self, Preemption, Unschedulable, Victim},
-    view::PodInfo,
+    reconciler::{PLACEMENTS_PER_TURN, Placement},
+    scheduler::{self, Victim},
 };
 use dunlin_link::{NodeName, PodUid};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    Coordinator, Process,
+    Coordinator,
     carry_out::{change, delete, wish_of},
     ops::{Op, Then, Verdict},
     seen::Seen,
@@ -26,18 +26,6 @@ pub(super) struct Decision {
     place: Placement,
 }
 
-enum Placement {
-    On(NodeName),
-    Nowhere { why: String, nomination: Nomination, preemption: Option<Preemption> },
-}
-
-/// What becomes of the node that is kept for a pod.
-enum Nomination {
-    Kept,
-    Set(NodeName),
-    Cleared,
-}
-
 impl Coordinator {
     /// Decides about the pods that wait, and has the oracle look at each decision.
     pub(super) fn decide_places(&mut self, context: &mut Context) -> Vec<Decision> {
@@ -45,26 +33,12 @@ impl Coordinator {
         let mut decided = Vec::new();
         let Some(process) = &mut self.process else { return decided };
         for _ in 0..PLACEMENTS_PER_TURN {
-            let Some(key) = process.reconciler.queue.pop(now) else { break };
-            let Some(pod) = process.reconciler.view.pod(&key).cloned() else {
-                process.reconciler.queue.remove(&key);
-                continue;
-            };
+            let Some((key, pod)) = process.reconciler.next_waiting(now) else { break };
             let found = scheduler::place(&mut process.reconciler.view, &key, &pod);
             let seen = Seen { store: &self.store, unseen: &process.unseen };
             let fleet = seen.fleet(&process.reconciler.view, &key);
             context.oracle.judge_place(&fleet, &key, found.as_ref().map_err(|why| &**why));
-            let place = match found {
-                Ok(node) => {
-                    process.reconciler.view.assume(&key, &node, now);
-                    Placement::On(node)
-                }
-                Err(why) => {
-                    process.reconciler.queue.park(&key, why.reasons.keys(), now);
-                    let nomination = process.nominate(&key, &pod, &why, now);
-                    Placement::Nowhere { why: why.to_string(), nomination, preemption: why.preemption }
-                }
-            };
+            let place = process.reconciler.placed(&key, &pod, found, now);
             decided.push(Decision { key, uid: pod.uid.clone(), place });
         }
         decided
@@ -80,16 +54,12 @@ impl Coordinator {
                 let bind = move |current: Option<&Value>| bind(current, &uid, &node, now);
                 self.attempt(Op::new(stored, Then::Bound(key), bind), context);
             }
-            Placement::Nowhere { why, nomination, preemption } => {
+            Placement::Nowhere { why, nomination } => {
+                let (message, preemption) = (why.to_string(), why.preemption);
                 let mark = move |pod: &mut Value| {
-                    let said = ("False", scheduler::REASON_UNSCHEDULABLE, &*why);
+                    let said = ("False", scheduler::REASON_UNSCHEDULABLE, &*message);
                     let told = pod_status::set_condition(pod, "PodScheduled", said, now);
-                    let nominated = match &nomination {
-                        Nomination::Kept => false,
-                        Nomination::Set(node) => pod_status::set_nominated(pod, Some(node.as_str())),
-                        Nomination::Cleared => pod_status::set_nominated(pod, None),
-                    };
-                    told || nominated
+                    nomination.write(pod) || told
                 };
                 self.attempt(change(stored, Then::Nothing, Some(uid), now, mark), context);
                 let Some(preemption) = preemption else { return };
@@ -102,32 +72,6 @@ impl Coordinator {
                 }
             }
         }
-    }
-}
-
-impl Process {
-    /// Takes note of the node that is to be kept for a pod, before the store knows.
-    fn nominate(
-        &mut self,
-        key: &ObjectKey,
-        pod: &PodInfo,
-        why: &Unschedulable,
-        now: Timestamp,
-    ) -> Nomination {
-        let view = &mut self.reconciler.view;
-        if let Some(preemption) = &why.preemption {
-            view.nominate(key, &preemption.node, now);
-            for displaced in &preemption.displaced {
-                view.withdraw(displaced, now);
-                self.reconciler.queue.renew(displaced);
-            }
-            return Nomination::Set(preemption.node.clone());
-        }
-        if pod.nominated.is_some() && !why.keeps_nomination() {
-            view.withdraw(key, now);
-            return Nomination::Cleared;
-        }
-        Nomination::Kept
     }
 }
 
@@ -161,6 +105,3 @@ fn end(victim: &Victim, now: Timestamp) -> Op {
         delete(Manner::Pod, Some(&pod), &wish_of(Some(&uid), Propagation::Background), now)
     })
 }
-
-/// As the driver has it.
-const PLACEMENTS_PER_TURN: usize = 128;

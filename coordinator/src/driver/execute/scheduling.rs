@@ -3,6 +3,7 @@
 use dunlin_api::Status;
 use dunlin_coordinator_core::{
     ObjectKey, pod_status,
+    reconciler::Nomination,
     scheduler::{self, Preemption, Victim},
 };
 use dunlin_link::{NodeName, PodUid};
@@ -24,17 +25,6 @@ pub(in crate::driver) struct Unplaced {
     pub(in crate::driver) message: String,
     /// What becomes of `status.nominatedNodeName`.
     pub(in crate::driver) nomination: Nomination,
-}
-
-/// What becomes of `status.nominatedNodeName`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::driver) enum Nomination {
-    /// It stays as it is.
-    Kept,
-    /// It is set.
-    Set(NodeName),
-    /// It is removed.
-    Cleared,
 }
 
 impl Executor {
@@ -60,11 +50,7 @@ impl Executor {
         let mut changed = false;
         let set = |pod: &mut Value| {
             let told = pod_status::set_condition(pod, "PodScheduled", ("False", reason, message), now);
-            let nominated = match nomination {
-                Nomination::Kept => false,
-                Nomination::Set(node) => pod_status::set_nominated(pod, Some(node.as_str())),
-                Nomination::Cleared => pod_status::set_nominated(pod, None),
-            };
+            let nominated = nomination.write(pod);
             changed = told || nominated;
             changed
         };
