@@ -9,7 +9,10 @@ mod check;
 mod content;
 mod foreign;
 mod images;
+mod index;
 mod referrers;
+mod room;
+mod tidy;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ pub(crate) use self::{
     blobs::BlobError,
     images::{PUSHED_MANIFEST_BYTES_MAX, PutError},
     referrers::subject,
+    room::{FREE_BYTES_MIN, has_room},
 };
 pub use dunlin_coordinator_core::{dispatch::NAMES_PREFIX, image::ModuleName};
 
@@ -193,6 +197,11 @@ impl Artifacts {
         if path.is_file() { path } else { content::finished_path(&self.foreign, digest) }
     }
 
+    /// Where names are.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Content that is no module.
     pub(crate) const fn blobs(&self) -> &Blobs {
         &self.blobs
@@ -205,18 +214,8 @@ impl Artifacts {
         gone: &[String],
     ) -> Result<Option<Revision>, StoreError> {
         loop {
-            let puts = puts.iter().map(|(key, value)| Write::Put(key.clone(), value.clone()));
-            let (mut compares, mut writes) = (Vec::new(), puts.collect::<Vec<_>>());
-            for key in gone {
-                // Whoever writes it meanwhile makes this be looked at again.
-                match self.store.get(key).await? {
-                    Some(found) => {
-                        compares.push(Compare::ModRevision(key.clone(), found.mod_revision));
-                        writes.push(Write::Delete(key.clone()));
-                    }
-                    None => compares.push(Compare::Absent(key.clone())),
-                }
-            }
+            let (compares, mut writes) = self.removal(gone).await?;
+            writes.extend(puts.iter().map(|(key, value)| Write::Put(key.clone(), value.clone())));
             if writes.is_empty() {
                 return Ok(None);
             }
@@ -224,6 +223,22 @@ impl Artifacts {
                 return Ok(Some(revision));
             }
         }
+    }
+
+    /// What removes those of `keys` that are there. Whoever writes one of them meanwhile makes the transaction fail, and it is to be
+    /// looked at again.
+    async fn removal(&self, keys: &[String]) -> Result<(Vec<Compare>, Vec<Write>), StoreError> {
+        let (mut compares, mut writes) = (Vec::new(), Vec::new());
+        for key in keys {
+            match self.store.get(key).await? {
+                Some(found) => {
+                    compares.push(Compare::ModRevision(key.clone(), found.mod_revision));
+                    writes.push(Write::Delete(key.clone()));
+                }
+                None => compares.push(Compare::Absent(key.clone())),
+            }
+        }
+        Ok((compares, writes))
     }
 
     /// A module's file, placed at `offset`, for sending it; `None` when there is none. An offset at or beyond the end leaves nothing

@@ -7,6 +7,7 @@ mod compilers;
 mod folder;
 mod foreign;
 mod jobs;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use self::{
     folder::Folder,
     foreign::{Foreign, images},
     jobs::Jobs,
+    targets::Targets,
 };
 
 /// The coordinator's compiling; cheap to clone.
@@ -53,6 +55,7 @@ struct Inner {
     folder: Folder,
     signer: CodeSigner,
     compilers: Compilers,
+    targets: Targets,
     jobs: Mutex<Jobs>,
     turns: Semaphore,
     stop: CancellationToken,
@@ -97,6 +100,7 @@ impl Compiling {
             folder: Folder::open(data_folder)?,
             signer,
             compilers: Compilers::open(data_folder, compiler)?,
+            targets: Targets::default(),
             jobs: Mutex::default(),
             turns: Semaphore::new(COMPILING_MAX),
             stop: CancellationToken::new(),
@@ -109,7 +113,11 @@ impl Compiling {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let this = self.clone();
         self.spawn(async move {
-            this.sweep().await;
+            match this.inner.targets.read(this.inner.artifacts.store()).await {
+                Ok(()) => this.sweep().await,
+                // What is too much goes after the next compilation.
+                Err(error) => warn!(%error, "nodes could not be asked what they run code of"),
+            }
             tokio::time::sleep(KEEP_COMPILER_AFTER).await;
             if let Err(error) = this.inner.compilers.keep_own().await {
                 warn!(%error, "this release's compiler could not be kept for nodes that stay behind the next");
@@ -122,6 +130,7 @@ impl Compiling {
     /// Has a module compiled if it is not yet; nobody waits for it.
     pub(crate) fn want(&self, module: Digest, target: &str) {
         if is_target(target) {
+            self.inner.targets.note(target);
             let wanted = Wanted { module, target: target.to_owned() };
             // What comes of it is told to whoever asks.
             let _ = self.jobs().begin(&wanted, || self.start(wanted.clone()));
@@ -165,6 +174,7 @@ impl Compiling {
         if !is_target(target) {
             return Err(no_compiler(target));
         }
+        self.inner.targets.note(target);
         let wanted = Wanted { module, target: target.to_owned() };
         let begun = self.jobs().begin(&wanted, || self.start(wanted.clone()));
         let mut outcome = match begun {
@@ -252,7 +262,7 @@ impl Compiling {
             let modules: HashSet<Digest> = this.inner.artifacts.stored()?.into_iter().collect();
             let is_wanted = |wanted: &Wanted| {
                 let is_made = targets.as_ref().is_none_or(|targets| targets.contains(&wanted.target));
-                is_made && modules.contains(&wanted.module)
+                (is_made || this.inner.targets.has(&wanted.target)) && modules.contains(&wanted.module)
             };
             this.inner.folder.sweep(is_wanted, CODE_BYTES_MAX)
         });

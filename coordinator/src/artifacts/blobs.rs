@@ -22,6 +22,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
+use super::room::{self, FREE_BYTES_MIN, has_room};
 use crate::folders;
 
 /// The blobs of a data folder; cheap to clone.
@@ -64,6 +65,9 @@ pub(crate) enum BlobError {
     /// Too many are under way.
     #[error("{0} uploads are under way already")]
     TooMany(usize),
+    /// Too many blobs were pushed that no manifest has named yet.
+    #[error("{0} blobs wait for their manifests already")]
+    TooManyUnnamed(usize),
     /// A piece does not begin where the last one ended.
     #[error("the piece begins at {start}, and {bytes} bytes have come")]
     OutOfOrder {
@@ -110,7 +114,7 @@ impl Blobs {
     /// Begins an upload; answers its id. Those that nobody goes on with are given up.
     pub(crate) async fn begin(&self, repository: &str, owner: &str) -> Result<String, BlobError> {
         let folder = self.folder.join(UPLOADS);
-        if free_bytes(&folder).map_err(BlobError::Disk)? < FREE_BYTES_MIN {
+        if !has_room(&folder, 0).map_err(BlobError::Disk)? {
             return Err(BlobError::NoRoom);
         }
         let made = spawn_blocking(move || tempfile::NamedTempFile::new_in(folder)).await;
@@ -124,7 +128,10 @@ impl Blobs {
         };
         let id = uuid::Uuid::new_v4().to_string();
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.retain(|_, session| session.used.elapsed() < UPLOAD_IDLE_MAX);
+        // One that is being written to is not idle, however long its piece takes.
+        uploads.retain(|_, session| {
+            session.used.elapsed() < UPLOAD_IDLE_MAX || session.upload.try_lock().is_err()
+        });
         if uploads.len() >= UPLOADS_MAX {
             return Err(BlobError::TooMany(UPLOADS_MAX));
         }
@@ -163,28 +170,32 @@ impl Blobs {
         if actual != expected {
             return Err(BlobError::OtherDigest { expected, actual });
         }
+        let uploads = || self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let repository = uploads().get(id).map(|session| session.repository.clone());
+        self.give(&repository.ok_or(BlobError::UnknownUpload)?, expected)?;
         // From here on nobody writes to it, whatever becomes of this request.
-        let session = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        uploads().remove(id);
         upload.file.flush().await.map_err(BlobError::Disk)?;
         let (to, folder) = (self.path(expected), self.folder.join(FINISHED));
         let place = move || place(&upload, &to, &folder);
-        spawn_blocking(place).await.map_err(io::Error::other).flatten().map_err(BlobError::Disk)?;
-        if let Some(session) = session {
-            self.give(&session.repository, expected);
-        }
-        Ok(())
+        spawn_blocking(place).await.map_err(io::Error::other).flatten().map_err(BlobError::Disk)
     }
 
     /// Takes note that somebody had this blob for a repository.
-    pub(crate) fn give(&self, repository: &str, digest: Digest) {
+    ///
+    /// # Errors
+    /// When that cannot be remembered of any more.
+    pub(crate) fn give(&self, repository: &str, digest: Digest) -> Result<(), BlobError> {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.len() >= GIVEN_MAX {
+        let blob = (repository.to_owned(), digest);
+        if given.len() >= GIVEN_MAX && !given.contains_key(&blob) {
             given.retain(|_, since| since.elapsed() < UNNAMED_MIN / 2);
+            if given.len() >= GIVEN_MAX {
+                return Err(BlobError::TooManyUnnamed(GIVEN_MAX));
+            }
         }
-        // Beyond the bound it has to be pushed again, as after a restart.
-        if given.len() < GIVEN_MAX {
-            given.insert((repository.to_owned(), digest), Instant::now());
-        }
+        given.insert(blob, Instant::now());
+        Ok(())
     }
 
     /// Whether somebody lately had this blob for a repository.
@@ -270,8 +281,8 @@ impl Upload {
             if self.bytes + length as u64 > BLOB_BYTES_MAX {
                 return Err(BlobError::TooLarge);
             }
-            let new_span = (self.bytes + length as u64) / SPAN_BYTES != self.bytes / SPAN_BYTES;
-            if new_span && free_bytes(&self.path).map_err(BlobError::Disk)? < FREE_BYTES_MIN {
+            let is_due = room::is_due(self.bytes, length as u64);
+            if is_due && !has_room(&self.path, 0).map_err(BlobError::Disk)? {
                 return Err(BlobError::NoRoom);
             }
             self.file.write_all(&chunk[..length]).await.map_err(BlobError::Disk)?;
@@ -301,22 +312,12 @@ fn finished_path(folder: &Path, digest: Digest) -> PathBuf {
     folder.join(FINISHED).join(digest.hex())
 }
 
-/// What whoever is not root may still take of the disk.
-fn free_bytes(path: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(path)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
 /// Folder of whole blobs.
 const FINISHED: &str = "sha256";
 /// Folder of uploads, on the same file system so that a rename moves them.
 const UPLOADS: &str = "uploads";
 /// Largest blob: the largest layers of images for small machines are well below.
 const BLOB_BYTES_MAX: u64 = 2 << 30;
-/// What pushes leave of the disk: the store goes on writing.
-const FREE_BYTES_MIN: u64 = 512 << 20;
-/// How often an upload looks whether there is still room.
-const SPAN_BYTES: u64 = 32 << 20;
 /// Uploads under way at a time, of all users.
 const UPLOADS_MAX: usize = 64;
 /// Blobs that wait for their manifests, of all repositories.

@@ -16,7 +16,10 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::check::{self, CheckError};
+use super::{
+    check::{self, CheckError},
+    room::{self, FREE_BYTES_MIN, has_room},
+};
 use crate::folders;
 
 /// A module that is stored.
@@ -79,6 +82,9 @@ pub enum UploadError {
         /// Of what came.
         actual: Digest,
     },
+    /// The disk is the store's first.
+    #[error("the coordinator's disk has less than {FREE_BYTES_MIN} bytes left")]
+    NoRoom,
     /// The sender failed.
     #[error("failed to receive the module")]
     Receive(#[source] io::Error),
@@ -106,11 +112,14 @@ pub(super) async fn upload(
     bytes_max: u64,
 ) -> Result<Module, UploadError> {
     let uploads = uploads_path(modules);
-    let upload =
-        run_blocking(move || tempfile::NamedTempFile::new_in(uploads)).await.map_err(UploadError::Write)?;
-    let (file, path) = upload.into_parts();
+    let begin = move || match has_room(&uploads, 0)? {
+        true => tempfile::NamedTempFile::new_in(uploads).map(Some),
+        false => Ok(None),
+    };
+    let begun = run_blocking(begin).await.map_err(UploadError::Write)?;
+    let (file, path) = begun.ok_or(UploadError::NoRoom)?.into_parts();
     let mut file = File::from_std(file);
-    let module = receive(content, &mut file, bytes_max).await?;
+    let module = receive(content, (&mut file, &path), bytes_max).await?;
     if let Some(expected) = expected
         && expected != module.digest
     {
@@ -187,7 +196,7 @@ pub(super) fn keep_all(from: &Path, to: &Path) -> io::Result<u64> {
 
 async fn receive(
     mut content: impl AsyncRead + Send + Unpin,
-    file: &mut File,
+    (file, path): (&mut File, &Path),
     bytes_max: u64,
 ) -> Result<Module, UploadError> {
     let mut hash = Sha256::new();
@@ -211,6 +220,10 @@ async fn receive(
             if let Ok(whole) = header.as_slice().try_into() {
                 kind = Some(kind_of(whole)?);
             }
+        }
+        let is_due = room::is_due(bytes - length as u64, length as u64);
+        if is_due && !has_room(path, 0).map_err(UploadError::Write)? {
+            return Err(UploadError::NoRoom);
         }
         hash.update(chunk);
         file.write_all(chunk).await.map_err(UploadError::Write)?;

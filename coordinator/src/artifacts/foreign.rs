@@ -1,4 +1,7 @@
 //! Modules of images in other registries, kept for no other reason than to be compiled: nodes pull those by themselves.
+//!
+//! That a registry names a module's digest does not mean that it has the module, which may be somebody else's secret. So it is kept
+//! which repositories have given each module away: `foreign/origins/HEX`, a line each.
 
 use std::{
     fs, io,
@@ -11,6 +14,7 @@ use tokio::{io::AsyncRead, task::spawn_blocking};
 use tracing::warn;
 
 use super::{Artifacts, Module, UploadError, content};
+use crate::folders;
 
 impl Artifacts {
     /// Whether there is a file of this module, wherever it came from.
@@ -34,6 +38,30 @@ impl Artifacts {
             warn!(%error, "modules of other registries could not be removed");
         }
         Ok(module)
+    }
+
+    /// Whether a repository has given this module away, and it is still here.
+    pub(crate) fn is_from(&self, digest: Digest, origin: &str) -> bool {
+        let origins = fs::read_to_string(origins_path(&self.foreign, digest)).unwrap_or_default();
+        self.has_module(digest) && origins.lines().any(|known| known == origin)
+    }
+
+    /// Takes note that a repository has given this module away.
+    ///
+    /// # Errors
+    /// When that cannot be written; the module is then pulled again.
+    pub(crate) fn note_origin(&self, digest: Digest, origin: &str) -> io::Result<()> {
+        if self.is_from(digest, origin) {
+            return Ok(());
+        }
+        let path = origins_path(&self.foreign, digest);
+        let origins = fs::read_to_string(&path).unwrap_or_default();
+        let kept = origins.lines().rev().take(ORIGINS_MAX - 1);
+        let lines: Vec<_> = std::iter::once(origin).chain(kept).collect();
+        let new = tempfile::NamedTempFile::new_in(content::uploads_path(&self.foreign))?;
+        fs::write(new.path(), lines.into_iter().rev().map(|line| format!("{line}\n")).collect::<String>())?;
+        folders::make(path.parent().expect("it was joined"))?;
+        new.persist(path).map(drop).map_err(|error| error.error)
     }
 
     /// Takes note that a module was of use.
@@ -64,11 +92,24 @@ fn sweep(folder: &Path, kept: Digest, bytes_max: u64) -> io::Result<()> {
         if is_kept || bytes <= bytes_max {
             break;
         }
+        let hex = path.file_name().map(|name| folder.join(ORIGINS).join(name));
         fs::remove_file(path)?;
+        // Who gave it away has to do so again; one that was there before this was kept has none.
+        let _ = hex.map(fs::remove_file);
         bytes -= size;
     }
     Ok(())
 }
+
+fn origins_path(folder: &Path, digest: Digest) -> PathBuf {
+    folder.join(ORIGINS).join(digest.hex())
+}
+
+/// Folder of what is known of where modules come from.
+const ORIGINS: &str = "origins";
+
+/// Repositories of one module that are remembered; the others give it away again.
+const ORIGINS_MAX: usize = 64;
 
 /// What such modules may take of the disk. Their code is kept apart, and made again from a new pull where it went with them.
 const FOREIGN_BYTES_MAX: u64 = 4 << 30;
@@ -78,6 +119,27 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn who_gave_a_module_away_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            crate::store::Store::open(&crate::store::StoreOptions::new(folder.path().join("s"))).unwrap();
+        let artifacts = Artifacts::open(folder.path(), store).unwrap();
+        let digest = Digest::of(b"x");
+        artifacts.note_origin(digest, "a.example/one").unwrap();
+        assert!(!artifacts.is_from(digest, "a.example/one"), "it is not here");
+        fs::write(content::finished_path(&artifacts.foreign, digest), "x").unwrap();
+        assert!(artifacts.is_from(digest, "a.example/one") && !artifacts.is_from(digest, "a.example/on"));
+        for number in 0..ORIGINS_MAX {
+            artifacts.note_origin(digest, &format!("b.example/{number}")).unwrap();
+        }
+        assert!(!artifacts.is_from(digest, "a.example/one"), "of many the oldest is forgotten");
+        assert!((0..ORIGINS_MAX).all(|number| artifacts.is_from(digest, &format!("b.example/{number}"))));
+        sweep(&artifacts.foreign, Digest::of(b"y"), 0).unwrap();
+        fs::write(content::finished_path(&artifacts.foreign, digest), "x").unwrap();
+        assert!(!artifacts.is_from(digest, "b.example/1"));
+    }
 
     #[test]
     fn the_longest_unused_go_and_the_newest_stays() {

@@ -4,7 +4,7 @@
 //! ([`NAMES_PREFIX`]) moves in the same transaction, so that the two never disagree. A module that was pushed without a manifest is
 //! shown with one that follows from it.
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{collections::BTreeSet, io};
 
 use bytes::Bytes;
 use dunlin_coordinator_core::{dispatch::NAMES_PREFIX, image::pinned_name};
@@ -16,12 +16,9 @@ use dunlin_registry::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
-use super::{Artifacts, Entry, Module, ModuleName, UploadError, name_key, named_module};
-use crate::store::{Compare, ListOptions, StoreError, Txn, TxnOutcome, Write};
+use super::{Artifacts, Entry, Module, ModuleName, UploadError, index, name_key, named_module};
+use crate::store::{ListOptions, StoreError, Txn, TxnOutcome};
 
 /// A manifest as it is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +52,9 @@ pub(crate) enum PutError {
     /// It is a WASM artifact whose module cannot run anywhere.
     #[error(transparent)]
     Module(#[from] UploadError),
+    /// The repository is full.
+    #[error("the repository has {0} manifests or tags already; delete some")]
+    TooMany(usize),
     /// The store failed.
     #[error("failed to record the manifest")]
     Store(#[from] StoreError),
@@ -85,11 +85,13 @@ impl Artifacts {
             return Err(PutError::OtherDigest { expected, actual: digest });
         }
         let manifest = Manifest::parse(&content, media_type)?;
+        self.check_room(repository, tag, digest).await?;
         let module = self.check_content(repository, &manifest).await?;
         let text = String::from_utf8(content).map_err(|_| PutError::NotText)?;
         let record = ManifestRecord { media_type: declared(&text, media_type), text };
         let json = serde_json::to_vec(&record).expect("two strings always make JSON");
-        let (mut puts, mut gone) = (vec![(manifest_key(repository, digest), Bytes::from(json))], Vec::new());
+        let (mut puts, mut gone) = (index::entries(repository, digest, &record)?, Vec::new());
+        puts.push((manifest_key(repository, digest), Bytes::from(json)));
         let entry = module.map(|module| Bytes::from(Entry::of(&module).to_json()));
         puts.extend(entry.iter().map(|entry| (pinned_key(repository, digest), entry.clone())));
         if let Some(tag) = tag {
@@ -141,27 +143,27 @@ impl Artifacts {
     /// Removes a manifest and the tags that mean it; answers whether there was one.
     pub(crate) async fn remove_manifest(&self, repository: &str, digest: Digest) -> Result<bool, PutError> {
         let mut is_there = false;
-        for tag in self.tags(repository).await? {
+        for tag in self.tags_of(repository, digest).await? {
             is_there |= self.remove_tag_of(repository, &tag, digest).await?;
         }
-        let keys = [manifest_key(repository, digest), pinned_key(repository, digest)];
+        let mut keys = vec![manifest_key(repository, digest), pinned_key(repository, digest)];
+        if let Some(found) = self.store.get(&keys[0]).await? {
+            let record = serde_json::from_slice(&found.value).map_err(ManifestError::from)?;
+            keys.extend(index::entries(repository, digest, &record)?.into_iter().map(|(key, _)| key));
+        }
         Ok(self.commit(&[], &keys).await?.is_some() || is_there)
     }
 
     /// Removes a tag if it means this manifest; answers whether it did. One that is moved meanwhile stays.
-    async fn remove_tag_of(&self, repository: &str, tag: &str, digest: Digest) -> Result<bool, PutError> {
+    pub(super) async fn remove_tag_of(
+        &self,
+        repository: &str,
+        tag: &str,
+        digest: Digest,
+    ) -> Result<bool, PutError> {
         let keys = [tag_key(repository, tag), name_key(&ModuleName::of(repository, tag))];
         loop {
-            let (mut compares, mut writes) = (Vec::new(), Vec::new());
-            for key in &keys {
-                match self.store.get(key).await? {
-                    Some(found) => {
-                        compares.push(Compare::ModRevision(key.clone(), found.mod_revision));
-                        writes.push(Write::Delete(key.clone()));
-                    }
-                    None => compares.push(Compare::Absent(key.clone())),
-                }
-            }
+            let (compares, writes) = self.removal(&keys).await?;
             // What it means is looked at after the revisions that the transaction compares.
             let meant = self.manifest_of_tag(repository, tag).await?;
             if writes.is_empty() || meant.is_none_or(|meant| meant.digest != digest) {
@@ -179,6 +181,18 @@ impl Artifacts {
         Ok(self.commit(&[], &keys).await?.is_some())
     }
 
+    /// The tags of a repository that mean a manifest, as far as that was so a moment ago.
+    async fn tags_of(&self, repository: &str, digest: Digest) -> Result<BTreeSet<String>, PutError> {
+        let (prefix, text) = (tag_key(repository, ""), digest.to_string());
+        let page = self.store.list(all(prefix.clone())).await?;
+        let tags = page.items.iter().filter(|item| item.value == text.as_bytes());
+        let mut tags: BTreeSet<_> =
+            tags.filter_map(|item| item.key.strip_prefix(&prefix)).map(str::to_owned).collect();
+        let modules = self.named_in(repository).await?.into_iter();
+        tags.extend(modules.filter(|(_, module)| shown_as(module).digest == digest).map(|(tag, _)| tag));
+        Ok(tags)
+    }
+
     /// The tags of a repository, in order.
     pub(crate) async fn tags(&self, repository: &str) -> Result<BTreeSet<String>, PutError> {
         let prefix = tag_key(repository, "");
@@ -192,46 +206,14 @@ impl Artifacts {
 
     /// Whether a blob is a repository's, to be read and named there: one of its manifests names it, or it was just pushed to it.
     pub(crate) async fn has_blob(&self, repository: &str, blob: Digest) -> Result<bool, PutError> {
-        if self.blobs.is_given(repository, blob) || Self::shown_config(blob).is_some() {
+        if self.blobs.is_given(repository, blob)
+            || Self::shown_config(blob).is_some()
+            || self.is_held(repository, blob).await?
+        {
             return Ok(true);
-        }
-        let page = self.store.list(all(manifest_key_prefix(repository))).await?;
-        for item in &page.items {
-            let Ok(record) = serde_json::from_slice::<ManifestRecord>(&item.value) else { continue };
-            let Ok(manifest) = Manifest::parse(record.text.as_bytes(), &record.media_type) else { continue };
-            if manifest.descriptors().iter().any(|named| named.digest == blob) {
-                return Ok(true);
-            }
         }
         let modules = self.named_in(repository).await?;
         Ok(modules.iter().any(|(_, module)| module.digest == blob))
-    }
-
-    /// Removes what nobody names any more, now and then until `stop`.
-    pub(crate) async fn keep_tidy(self, stop: CancellationToken) {
-        let mut turn = interval(SWEEP_INTERVAL);
-        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(turn.tick()).await.is_some() {
-            match self.sweep_blobs().await {
-                Ok(0) => {}
-                Ok(blobs) => info!(blobs, "removed blobs that no manifest names"),
-                Err(error) => warn!(%error, "blobs could not be looked through"),
-            }
-        }
-    }
-
-    /// Removes blobs that no manifest of any repository names.
-    async fn sweep_blobs(&self) -> Result<usize, PutError> {
-        let page = self.store.list(all(MANIFESTS_PREFIX.to_owned())).await?;
-        let mut named = BTreeSet::new();
-        for item in &page.items {
-            let record: ManifestRecord = serde_json::from_slice(&item.value).map_err(ManifestError::from)?;
-            let manifest = Manifest::parse(record.text.as_bytes(), &record.media_type)?;
-            named.extend(manifest.descriptors().iter().map(|descriptor| descriptor.digest));
-        }
-        let blobs = self.blobs.clone();
-        let swept = tokio::task::spawn_blocking(move || blobs.sweep(&named)).await;
-        Ok(swept.map_err(io::Error::other)??)
     }
 
     /// The content of the config that modules without one of their own are shown with, if this is its digest.
@@ -305,7 +287,7 @@ fn shown_as(module: &Module) -> StoredManifest {
     StoredManifest { digest: Digest::of(text.as_bytes()), media_type: media::MANIFEST.to_owned(), text }
 }
 
-pub(super) fn all(prefix: String) -> ListOptions {
+fn all(prefix: String) -> ListOptions {
     ListOptions { prefix, after: None, limit: None, at: None }
 }
 
@@ -344,10 +326,8 @@ struct Shape {
 /// Largest manifest that is taken: real ones have a few KiB, and each is a value of the store.
 pub(crate) const PUSHED_MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// Manifests, by repository and digest.
-const MANIFESTS_PREFIX: &str = "/dunlin/manifests/";
+pub(super) const MANIFESTS_PREFIX: &str = "/dunlin/manifests/";
 /// The digests that tags mean.
 const TAGS_PREFIX: &str = "/dunlin/tags/";
-/// How often blobs are looked through.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Config of modules without one.
 const CONFIG: &str = r#"{"architecture":"wasm","os":"wasip1"}"#;

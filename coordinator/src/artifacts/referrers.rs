@@ -4,10 +4,7 @@ use dunlin_link::Digest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    Artifacts,
-    images::{ManifestRecord, PutError, all, manifest_key_prefix},
-};
+use super::images::ManifestRecord;
 
 /// What of a manifest tells whom it belongs to, and what it is.
 #[derive(Deserialize)]
@@ -29,18 +26,11 @@ struct Named {
     digest: String,
 }
 
-impl Artifacts {
-    /// Descriptors of the manifests in a repository that refer to `subject`, in the order of their digests.
-    pub(crate) async fn referrers(&self, repository: &str, subject: Digest) -> Result<Vec<Value>, PutError> {
-        let page = self.store.list(all(manifest_key_prefix(repository))).await?;
-        let subject = subject.to_string();
-        let descriptors = page.items.iter().filter_map(|item| {
-            let record: ManifestRecord = serde_json::from_slice(&item.value).ok()?;
-            let attached: Attached = serde_json::from_str(&record.text).ok()?;
-            (attached.subject.as_ref()?.digest == subject).then(|| attached.descriptor(&record))
-        });
-        Ok(descriptors.collect())
-    }
+/// Whom a manifest says it belongs to, and the descriptor by which it is told of there; `None` where it belongs to none.
+pub(super) fn description(record: &ManifestRecord) -> Option<(Digest, Value)> {
+    let attached: Attached = serde_json::from_str(&record.text).ok()?;
+    let subject = attached.subject.as_ref()?.digest.parse().ok()?;
+    Some((subject, attached.descriptor(record)))
 }
 
 /// The manifest that a manifest says it belongs to.

@@ -11,7 +11,7 @@ use dunlin_link::Digest;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
 use crate::{
-    artifacts::{Artifacts, Module, ModuleKind, ModuleName, ResolveError, UploadError, content},
+    artifacts::{Artifacts, BlobError, Module, ModuleKind, ModuleName, ResolveError, UploadError, content},
     store::{Store, StoreOptions},
 };
 
@@ -107,4 +107,42 @@ impl AsyncRead for Gone {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
+}
+
+#[tokio::test]
+async fn a_tag_that_moved_meanwhile_is_not_removed_with_what_it_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = artifacts(&folder);
+    let manifest = async |note: &str| {
+        let text = format!(
+            r#"{{"schemaVersion": 2, "mediaType": "{}", "manifests": [], "x": "{note}"}}"#,
+            dunlin_registry::media::INDEX
+        );
+        let content = (dunlin_registry::media::INDEX, text.into_bytes());
+        artifacts.put_manifest("app", (Some("1"), None), content).await.unwrap()
+    };
+    let old = manifest("old").await;
+    let new = manifest("new").await;
+    // Whoever deletes the old one had seen the tag before.
+    assert!(!artifacts.remove_tag_of("app", "1", old).await.unwrap());
+    assert_eq!(artifacts.manifest_of_tag("app", "1").await.unwrap().unwrap().digest, new);
+    assert!(artifacts.remove_tag_of("app", "1", new).await.unwrap());
+}
+
+#[tokio::test]
+async fn nobody_writes_to_an_upload_that_is_being_placed() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = artifacts(&folder);
+    let blobs = artifacts.blobs();
+    let id = blobs.begin("app", "gull").await.unwrap();
+    let upload = async || blobs.upload(("app", "gull"), &id);
+    let mut held = upload().await.unwrap();
+    assert!(matches!(upload().await, Err(BlobError::Busy)));
+    held.append(&b"content"[..], None).await.unwrap();
+    // Its request goes away in the middle: whether the blob is placed or not, it is the blob that was hashed.
+    let mut placing = Box::pin(blobs.finish(&id, held, Digest::of(b"content")));
+    let _ = placing.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(upload().await, Err(BlobError::UnknownUpload)));
+    drop(placing);
+    assert!(matches!(upload().await, Err(BlobError::UnknownUpload)));
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -21,10 +21,11 @@ use dunlin_registry::{Client, Keyring, PullError, manifest::Platform};
 use tokio::{
     fs::File,
     sync::{OnceCell, Semaphore},
+    time::timeout,
 };
 use tracing::{debug, info};
 
-use crate::artifacts::{Artifacts, UploadError};
+use crate::artifacts::{Artifacts, FREE_BYTES_MIN, UploadError, has_room};
 
 /// Pulls for the sake of compiling.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Foreign {
     artifacts: Artifacts,
     looks: Mutex<HashMap<Image, Looks>>,
     pulls: Semaphore,
+    /// The turns of each registry that is being pulled from: none holds up the others.
+    registries: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
 /// An image as some pod names it, and what that pod has to show for it.
@@ -67,6 +70,10 @@ enum FetchError {
     Keep(#[from] UploadError),
     #[error("the module cannot be kept: {0}")]
     Disk(#[from] std::io::Error),
+    #[error("the coordinator's disk would have less than {FREE_BYTES_MIN} bytes left")]
+    NoRoom,
+    #[error("it was not here within {} s", PULL_TIME_MAX.as_secs())]
+    Late,
 }
 
 /// The images of other registries that a node's pods name.
@@ -88,7 +95,8 @@ fn of_pod(pod: &AssignedPod) -> impl Iterator<Item = Image> {
 
 impl Foreign {
     pub(super) fn new(client: Client, artifacts: Artifacts) -> Self {
-        Self { client, artifacts, looks: Mutex::default(), pulls: Semaphore::new(PULLS_MAX) }
+        let (looks, registries) = (Mutex::default(), Mutex::default());
+        Self { client, artifacts, looks, pulls: Semaphore::new(PULLS_MAX), registries }
     }
 
     /// The module of an image, fetched unless it is here; what was found lately is believed. `objects` holds what the image's Secrets
@@ -159,28 +167,60 @@ impl Foreign {
     }
 
     async fn fetch(&self, image: &Image, desired: &Desired) -> Result<Digest, String> {
-        let _permit = self.pulls.acquire().await.expect("never closed");
-        let fetched = self.attempt(image, &keyring(image, desired)).await;
-        fetched.map_err(|error| {
+        // After that nodes go on by themselves, as without a coordinator.
+        let fetched = timeout(PULL_TIME_MAX, self.take_turn(image, desired)).await;
+        fetched.unwrap_or(Err(FetchError::Late)).map_err(|error| {
             debug!(image = image.reference, %error, "an image cannot be pulled to compile it");
             error.to_string()
         })
     }
 
-    async fn attempt(&self, image: &Image, keyring: &Keyring) -> Result<Digest, FetchError> {
+    async fn take_turn(&self, image: &Image, desired: &Desired) -> Result<Digest, FetchError> {
         let reference: Reference = image.reference.parse().expect("it was one before");
+        let registry = self.registry(&reference.registry);
+        let _turn = registry.acquire().await.expect("never closed");
+        let _permit = self.pulls.acquire().await.expect("never closed");
+        self.attempt(image, &reference, &keyring(image, desired)).await
+    }
+
+    /// The turns of a registry, for as long as somebody holds them.
+    fn registry(&self, name: &str) -> Arc<Semaphore> {
+        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        registries.retain(|_, turns| turns.strong_count() > 0);
+        if let Some(turns) = registries.get(name).and_then(Weak::upgrade) {
+            return turns;
+        }
+        let turns = Arc::new(Semaphore::new(PULLS_OF_REGISTRY_MAX));
+        registries.insert(name.to_owned(), Arc::downgrade(&turns));
+        turns
+    }
+
+    async fn attempt(
+        &self,
+        image: &Image,
+        reference: &Reference,
+        keyring: &Keyring,
+    ) -> Result<Digest, FetchError> {
+        let origin = format!("{}/{}", reference.registry, reference.repository);
         let platforms = ["wasi", "wasip2", "wasip1"].map(Platform::wasm);
-        let resolved = self.client.resolve(&reference, keyring, &platforms).await?;
+        let resolved = self.client.resolve(reference, keyring, &platforms).await?;
         if let Some(module) = resolved.module()?
-            && self.artifacts.has_module(module)
+            && self.artifacts.is_from(module, &origin)
         {
             self.artifacts.touch_foreign(module);
             return Ok(module);
         }
-        let staging = tempfile::tempdir_in(self.artifacts.foreign_folder())?;
+        let announced: u64 =
+            resolved.manifest.layers.iter().map(|layer| layer.size.min(MODULE_BYTES_MAX)).sum();
+        let folder = self.artifacts.foreign_folder();
+        if !has_room(&folder, announced.min(MODULE_BYTES_MAX))? {
+            return Err(FetchError::NoRoom);
+        }
+        let staging = tempfile::tempdir_in(folder)?;
         let file = staging.path().join("module");
         let fetched = self.client.fetch_module(&resolved, &file, MODULE_BYTES_MAX).await?;
         let module = self.artifacts.keep_foreign(File::open(&file).await?, fetched.digest).await?;
+        self.artifacts.note_origin(module.digest, &origin)?;
         info!(image = image.reference, module = %module.digest, bytes = module.bytes, "pulled an image to compile it");
         Ok(module.digest)
     }
@@ -202,7 +242,13 @@ fn keyring(image: &Image, desired: &Desired) -> Keyring {
 }
 
 /// Images that are pulled at a time.
-const PULLS_MAX: usize = 2;
+const PULLS_MAX: usize = 8;
+
+/// The same of one registry: those that give little at a time keep no others from being pulled from.
+const PULLS_OF_REGISTRY_MAX: usize = 2;
+
+/// How long an image may take, waiting for its turn included: a node has pulled it in that time, or has not either.
+const PULL_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// How long what a name meant is believed before a node has asked for anything.
 const FRESH: Duration = Duration::from_secs(60);

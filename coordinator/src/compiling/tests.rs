@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
+use dunlin_link::labels::TARGET_LABEL;
 use tempfile::TempDir;
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use super::*;
 use crate::{
     pki::Pki,
-    store::{Store, StoreOptions},
+    store::{Store, StoreOptions, Txn, Write},
 };
 
 /// Two modules whose bytes differ in a section that nobody reads.
@@ -188,6 +189,34 @@ async fn what_nobody_can_use_any_more_goes() {
     assert_eq!(swept, [Wanted { module: first, target: "a".to_owned() }]);
     assert!(is_there(first, "c"));
     compiling.shut_down().await;
+}
+
+#[tokio::test]
+async fn code_stays_as_long_as_a_node_is_of_its_kind() {
+    let fixture = Fixture::new();
+    let node = serde_json::json!({ "metadata": { "name": "n", "labels": { TARGET_LABEL: "a" } } });
+    let node = Write::Put("/registry/nodes/n".to_owned(), node.to_string().into());
+    fixture.store.txn(Txn { compares: Vec::new(), writes: vec![node] }).await.unwrap();
+    let compiling = fixture.compiling(Some(fixture.compiler("old", "a\\nb", COPY)));
+    let module = fixture.push(MODULES[0]).await;
+    compiling.get(module, "a").await.unwrap();
+    compiling.get(module, "b").await.unwrap();
+    compiling.shut_down().await;
+    // Two upgrades later nobody makes code for either kind.
+    let compiling = fixture.compiling(Some(fixture.compiler("new", "c", COPY)));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(compiling.clone().run(stop.clone()));
+    let gone = fixture.path(&format!("compiled/b/{}.signed", module.hex()));
+    within(async {
+        while gone.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    compiling.get(module, "a").await.unwrap();
+    assert_eq!(compiling.get(module, "b").await.unwrap_err().reason, CompileRefusal::Target);
+    stop.cancel();
+    within(running).await.unwrap();
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ impl Control {
                 return;
             }
             let Some((key, pod)) = self.reconciler.next_waiting(now) else { return };
-            let Some(found) = guarded(&key, || scheduler::place(&mut self.reconciler.view, &key, &pod)) else {
+            let Some(found) = guarded(&key, || scheduler::place(&mut self.reconciler.view, &key, &pod))
+            else {
                 self.reconciler.queue.retry(&key, now);
                 continue;
             };

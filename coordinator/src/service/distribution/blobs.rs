@@ -60,7 +60,7 @@ impl Desk<'_> {
             && let Ok(digest) = digest.parse()
             && self.can_take_over(digest, from).await?
         {
-            self.artifacts.blobs().give(self.repository, digest);
+            self.artifacts.blobs().give(self.repository, digest)?;
             return Ok(self.created(digest));
         }
         let digest = asked.parameter("digest").map(parse).transpose()?;

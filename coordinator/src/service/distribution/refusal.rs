@@ -97,7 +97,7 @@ impl From<BlobError> for Refusal {
         let code = match &error {
             BlobError::UnknownUpload => Code::BlobUploadUnknown,
             BlobError::Busy => Code::BlobUploadInvalid,
-            BlobError::TooMany(_) => Code::TooManyRequests,
+            BlobError::TooMany(_) | BlobError::TooManyUnnamed(_) => Code::TooManyRequests,
             BlobError::OutOfOrder { .. } => Code::RangeInvalid,
             BlobError::NoRoom => Code::NoRoom,
             BlobError::TooLarge => Code::SizeInvalid,
@@ -115,9 +115,11 @@ impl From<PutError> for Refusal {
         let code = match &error {
             PutError::Manifest(_) | PutError::NotText => Code::ManifestInvalid,
             PutError::Module(UploadError::Write(_) | UploadError::Receive(_)) => return Self::failed(&error),
+            PutError::Module(UploadError::NoRoom) => Code::NoRoom,
             PutError::Module(_) => Code::ManifestInvalid,
             PutError::OtherDigest { .. } => Code::DigestInvalid,
             PutError::UnknownBlob(_) => Code::ManifestBlobUnknown,
+            PutError::TooMany(_) => Code::Denied,
             PutError::Store(_) | PutError::Disk(_) => return Self::failed(&error),
         };
         Self::new(code, error.to_string())

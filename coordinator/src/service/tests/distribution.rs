@@ -9,6 +9,7 @@ use super::Fixture;
 use crate::{
     artifacts::{Artifacts, ModuleName},
     service::{Response, User, distribution::Asked},
+    store::{ListOptions, Txn, Write},
 };
 
 const MODULE: &[u8] = b"\0asm\x01\0\0\0\x00\x0b\x04noteabcdef";
@@ -18,7 +19,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 struct Registry {
     fixture: Fixture,
     artifacts: Artifacts,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Registry {
@@ -27,7 +28,7 @@ impl Registry {
         let folder = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::open(folder.path(), fixture.service.store().clone()).unwrap();
         fixture.service.attach_artifacts(artifacts.clone());
-        Self { fixture, artifacts, _folder: folder }
+        Self { fixture, artifacts, folder }
     }
 
     async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
@@ -270,4 +271,37 @@ async fn refusals_are_in_the_protocols_words() {
     assert_eq!(registry.ask_as(&someone, "GET", "/v2/", &[], b"").await.head.status, 200);
     let denied = registry.ask_as(&someone, "GET", "/v2/a/manifests/1", &[], b"").await;
     assert_eq!(code(denied).await, (403, "DENIED".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_manifest_names_is_found_without_looking_through_all() {
+    let mut registry = Registry::start().await;
+    let digest = registry.push("app", "1").await;
+    // Whoever pushed it is forgotten with the process.
+    registry.artifacts =
+        Artifacts::open(registry.folder.path(), registry.fixture.service.store().clone()).unwrap();
+    let blobs = [CONFIG, MODULE].map(Digest::of);
+    for blob in blobs {
+        assert!(registry.artifacts.has_blob("app", blob).await.unwrap());
+        assert!(!registry.artifacts.has_blob("ap", blob).await.unwrap());
+    }
+    let digest = digest.parse().unwrap();
+    assert!(registry.artifacts.remove_manifest("app", digest).await.unwrap());
+    assert!(!registry.artifacts.has_blob("app", blobs[1]).await.unwrap());
+    let left = ListOptions { prefix: "/dunlin/held/".to_owned(), after: None, limit: None, at: None };
+    assert!(registry.fixture.service.store().list(left).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_repository_has_so_many_tags() {
+    let registry = Registry::start().await;
+    let digest = registry.push("app", "1").await;
+    let tags = (1..1000).map(|tag| Write::Put(format!("/dunlin/tags/app:v{tag}"), digest.clone().into()));
+    let txn = Txn { compares: Vec::new(), writes: tags.collect() };
+    registry.fixture.service.store().txn(txn).await.unwrap();
+    let (status, code) = code(registry.put("app", "2", &manifest()).await).await;
+    assert_eq!((status, code.as_str()), (403, "DENIED"));
+    // What is there can still be moved, and others are not concerned.
+    assert_eq!(registry.put("app", "v7", &manifest()).await.head.status, 201);
+    registry.push("other", "1").await;
 }
