@@ -5,11 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod remove;
 mod store;
 mod unpack;
 mod zstd;
 
 pub use self::{
+    remove::{Left, remove_tree, remove_tree_in},
     store::{Layers, StoreError},
     unpack::{Bounds, Compression, UnpackError, Unpacked, unpack},
 };

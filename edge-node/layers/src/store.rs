@@ -15,7 +15,10 @@ use std::{
 
 use dunlin_link::Digest;
 
-use crate::unpack::{Bounds, Compression, UnpackError, Unpacked, unpack};
+use crate::{
+    remove::remove_tree,
+    unpack::{Bounds, Compression, UnpackError, Unpacked, unpack},
+};
 
 /// All layers of a node. One process uses the folder.
 #[derive(Debug)]
@@ -45,10 +48,8 @@ impl Layers {
     /// When the disk fails.
     pub fn open(dir: &Path, bounds: Bounds) -> io::Result<Self> {
         let (complete, parts) = (dir.join("sha256"), dir.join("part"));
-        match fs::remove_dir_all(&parts) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        // What cannot be removed costs room and nothing else: new names are looked for below.
+        let _left = remove_tree(&parts);
         fs::create_dir_all(&complete)?;
         fs::create_dir_all(&parts)?;
         Ok(Self { complete, parts, latest: AtomicU64::new(0), bounds })
@@ -78,13 +79,13 @@ impl Layers {
         if self.find(diff_id).is_some() {
             return Ok(Unpacked::default());
         }
-        let part = self.parts.join(self.latest.fetch_add(1, Ordering::Relaxed).to_string());
+        let part = self.new_part();
         let added = unpack(archive, compression, &part, diff_id, self.bounds)
             .map_err(StoreError::Unpack)
             .and_then(|unpacked| self.keep(&part, diff_id).map(|()| unpacked).map_err(StoreError::Disk));
         if added.is_err() {
             // Else it goes when the store is opened the next time.
-            let _ = fs::remove_dir_all(&part);
+            let _left = remove_tree(&part);
         }
         added
     }
@@ -102,9 +103,10 @@ impl Layers {
                 continue;
             }
             // Under another name first: what is half removed must not be found.
-            let part = self.parts.join(self.latest.fetch_add(1, Ordering::Relaxed).to_string());
+            let part = self.new_part();
             fs::rename(entry.path(), &part)?;
-            fs::remove_dir_all(&part)?;
+            // The rest of it, if any, goes when the store is opened the next time.
+            let _left = remove_tree(&part);
             removed += 1;
         }
         Ok(removed)
@@ -113,10 +115,23 @@ impl Layers {
     fn keep(&self, part: &Path, diff_id: &Digest) -> io::Result<()> {
         let dir = self.path(diff_id);
         match fs::rename(part, &dir) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => fs::remove_dir_all(part),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                let _left = remove_tree(part);
+                Ok(())
+            }
             renamed => {
                 renamed?;
                 fs::File::open(&self.complete)?.sync_all()
+            }
+        }
+    }
+
+    /// A name that nothing has.
+    fn new_part(&self) -> PathBuf {
+        loop {
+            let part = self.parts.join(self.latest.fetch_add(1, Ordering::Relaxed).to_string());
+            if fs::symlink_metadata(&part).is_err() {
+                return part;
             }
         }
     }

@@ -130,16 +130,22 @@ fn entry<R: Read>(raw: &tar::Entry<'_, R>, kind: EntryType, extension: Extension
     };
     let path = extension.path.unwrap_or_else(|| header.path_bytes().to_vec());
     let seconds = i64::try_from(header.mtime()?).unwrap_or_default();
-    let id = |id: u64| u32::try_from(id).map_err(|_| malformed("an owner that no system has"));
     Ok(Entry {
         path: PathBuf::from(OsString::from_vec(path)),
         kind,
         mode: header.mode()?,
-        uid: extension.uid.map_or_else(|| header.uid().and_then(id), Ok)?,
-        gid: extension.gid.map_or_else(|| header.gid().and_then(id), Ok)?,
+        uid: owner(extension.uid.map_or_else(|| header.uid(), |uid| Ok(uid.into()))?)?,
+        gid: owner(extension.gid.map_or_else(|| header.gid(), |gid| Ok(gid.into()))?)?,
         modified: extension.modified.unwrap_or((seconds, 0)),
         attributes: extension.attributes,
     })
+}
+
+/// The number of a user or group. The largest of 32 bits means `as it is` to the kernel, which here is root; programs that keep them with
+/// a sign take all from half of it on for something else.
+fn owner(id: u64) -> io::Result<u32> {
+    let id = i32::try_from(id).map_err(|_| malformed("an owner that no system has"))?;
+    Ok(id.cast_unsigned())
 }
 
 /// A long name: the content of an entry, up to its zero byte.

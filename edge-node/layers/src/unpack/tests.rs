@@ -257,6 +257,10 @@ fn a_later_entry_takes_the_place_of_an_earlier_one() {
     check(Made::new().file("a", b"1").file("a", b"2"), &[("a", "2")]);
     check(Made::new().folder("a").file("a/b", b"1").file("a", b"2"), &[("a", "2")]);
     check(Made::new().file("a", b"1").folder("a"), &[("a", "750")]);
+    let replaced = Made::new().folder("a").folder("a/b").folder("a/b/c").file("a", b"1");
+    check(replaced, &[("a", "1")]);
+    let again = Made::new().folder("a").folder("a/b").folder("a/b/c").file("a", b"1").folder("a");
+    check(again, &[("a", "750")]);
     check(Made::new().symlink("a", "/outside").file("a", b"2"), &[("a", "2")]);
     check(Made::new().symlink("a", "/outside").folder("a").file("a/b", b"3"), &[("a", "750"), ("a/b", "3")]);
 }
@@ -303,6 +307,16 @@ fn what_is_too_much_or_makes_no_sense_is_refused() {
     check_refused(Made::new().pax(&[("size", b"99999999999")]).file("x", b"y"), "two sizes");
     check_refused(Made::new().pax(&[("GNU.sparse.major", b"1")]).file("x", b"y"), "sparse");
     check_refused(Made::new().pax(&[("uid", b"-1")]).file("x", b"y"), "a number that is none");
+    for id in ["2147483648", "4294967295"] {
+        check_refused(
+            Made::new().pax(&[("uid", id.as_bytes())]).file("x", b"y"),
+            "an owner that no system has",
+        );
+        check_refused(
+            Made::new().pax(&[("gid", id.as_bytes())]).file("x", b"y"),
+            "an owner that no system has",
+        );
+    }
     check_refused(
         Made::new().entry(EntryType::GNULongName, "x", ("", &vec![b'a'; 2 << 20])),
         "beyond the limit",
@@ -314,6 +328,48 @@ fn what_is_too_much_or_makes_no_sense_is_refused() {
     check_refused(many, "more than 100 entries");
     let (_folder, cut) = unpack_bytes(&Made::new().file("x", &[7; 5000]).bytes()[..3000], SMALL);
     assert!(matches!(cut, Err(UnpackError::Archive(_))), "{cut:?}");
+}
+
+#[test]
+fn names_of_folders_are_not_kept_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tree = Tree::open(folder.path()).unwrap();
+    let path = PathBuf::from(format!("{}x", "./".repeat(2000)));
+    let entry = Entry {
+        path,
+        kind: entry::Kind::Folder,
+        mode: 0o755,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        modified: (0, 0),
+        attributes: Vec::new(),
+    };
+    let refused = (0..1_000_000).find_map(|_| tree.write(&entry, &mut io::empty()).err());
+    assert!(refused.is_some_and(|error| error.to_string().contains("too long")));
+}
+
+#[test]
+fn what_links_make_very_deep_goes_all_the_same() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // Each link is to the end of the folders so far.
+    let part = "d/".repeat(200);
+    let bounds = Bounds { bytes_max: 64 << 20, entries_max: 10_000 };
+    // The kernel follows 40 links of one name.
+    let deep = (0..30).fold(Made::new().folder("a"), |made, number| {
+        let (from, to) =
+            (if number == 0 { "a".into() } else { format!("l{number}") }, format!("{}", number + 1));
+        let end = format!("{from}/{part}end");
+        made.pax(&[("path", end.as_bytes())])
+            .folder("x")
+            .pax(&[("linkpath", end.as_bytes())])
+            .symlink(&format!("l{to}"), "x")
+    });
+    let bytes = deep.file("a", b"a file now").bytes();
+    let (folder, unpacked) = unpack_bytes(&bytes, bounds);
+    unpacked.unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("layer/a")).unwrap(), "a file now");
 }
 
 #[test]

@@ -2,12 +2,9 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Write as _},
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Component, Path, PathBuf},
 };
 
@@ -24,6 +21,7 @@ use super::{
     UnpackError,
     entry::{Entry, Kind},
 };
+use crate::remove::remove_tree_in;
 
 /// A layer that is being unpacked.
 #[derive(Debug)]
@@ -31,6 +29,8 @@ pub(super) struct Tree {
     root: OwnedFd,
     /// Folders get their times when nothing more is put into them.
     times: Vec<(PathBuf, (i64, i64))>,
+    /// How much memory they take.
+    times_bytes: usize,
 }
 
 /// Why an entry was not written.
@@ -62,7 +62,7 @@ impl Tree {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(CWD, root, flags, Mode::empty());
         let root = opened.map_err(|error| Fault::from(error).of(root))?;
-        Ok(Self { root, times: Vec::new() })
+        Ok(Self { root, times: Vec::new(), times_bytes: 0 })
     }
 
     /// Puts an entry in place of whatever is there.
@@ -103,13 +103,14 @@ impl Tree {
     /// Gives folders their times and has everything reach the disk.
     pub(super) fn finish(&self) -> Result<(), UnpackError> {
         for (path, modified) in self.times.iter().rev() {
-            let set = || match self.place(path)? {
-                Some((parent, name)) => set_time(&parent, &name, *modified),
+            let set = || match split(path)? {
+                Some((folder, name)) => set_time(&self.enter(&folder)?, name, *modified),
                 None => Ok(utimensat(&readable(&self.root)?, "", &times(*modified), AtFlags::EMPTY_PATH)?),
             };
             match set() {
-                // A later entry has taken its place.
-                Err(Fault::Write(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                // A later entry has taken its place, or that of a folder above it.
+                Err(Fault::Write(error))
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 other => other.map_err(|fault| fault.of(path))?,
             }
         }
@@ -122,11 +123,11 @@ impl Tree {
             if entry.kind != Kind::Folder {
                 return Err(refused("the root is a folder"));
             }
-            self.times.push((PathBuf::new(), entry.modified));
+            self.remember_time(Path::new(""), entry.modified)?;
             return set_folder(&readable(&self.root)?, entry);
         };
         if entry.kind == Kind::Folder {
-            self.times.push((entry.path.clone(), entry.modified));
+            self.remember_time(&entry.path, entry.modified)?;
             return put_folder(&parent, &name, entry);
         }
         remove(&parent, &name)?;
@@ -163,29 +164,24 @@ impl Tree {
         set_time(&parent, &name, entry.modified)
     }
 
+    fn remember_time(&mut self, folder: &Path, modified: (i64, i64)) -> Result<(), Fault> {
+        self.times_bytes += size_of::<(PathBuf, (i64, i64))>() + folder.as_os_str().len();
+        if self.times_bytes > TIMES_BYTES_MAX {
+            return Err(refused("the layer has too many folders with too long names"));
+        }
+        self.times.push((folder.to_owned(), modified));
+        Ok(())
+    }
+
     /// The folder that an entry is in, made where it is missing, and its name there; `None` for the root itself.
     fn place(&self, path: &Path) -> Result<Option<(OwnedFd, OsString)>, Fault> {
-        let mut parts = Vec::new();
-        for component in path.components() {
-            match component {
-                Component::Normal(part) => parts.push(part),
-                Component::RootDir | Component::CurDir => {}
-                Component::ParentDir | Component::Prefix(_) => {
-                    return Err(refused("its name leads out of a folder"));
-                }
-            }
-        }
-        if parts.len() > DEPTH_MAX || path.as_os_str().len() > PATH_BYTES_MAX {
-            return Err(refused("its name is too long"));
-        }
-        let Some((name, folders)) = parts.split_last() else { return Ok(None) };
-        let folder: PathBuf = std::iter::once(OsStr::new(".")).chain(folders.iter().copied()).collect();
+        let Some((folder, name)) = split(path)? else { return Ok(None) };
         let parent = match self.enter(&folder) {
-            Err(Errno::NOENT) => self.make(folders)?,
+            Err(Errno::NOENT) => self.make(&folder)?,
             Err(Errno::NOTDIR) => return Err(refused("it is in something that is no folder")),
             opened => opened?,
         };
-        Ok(Some((parent, OsString::from_vec(name.as_bytes().to_vec()))))
+        Ok(Some((parent, name.to_owned())))
     }
 
     fn enter(&self, folder: &Path) -> Result<OwnedFd, Errno> {
@@ -194,13 +190,14 @@ impl Tree {
     }
 
     /// Makes folders that no entry has made, and enters them.
-    fn make(&self, folders: &[&OsStr]) -> Result<OwnedFd, Fault> {
+    fn make(&self, folder: &Path) -> Result<OwnedFd, Fault> {
         let mut path = PathBuf::from(".");
         let mut parent = self.enter(&path)?;
-        for name in folders {
+        for component in folder.components().skip(1) {
+            let name = component.as_os_str();
             path.push(name);
             parent = match self.enter(&path) {
-                Err(Errno::NOENT) => match mkdirat(&parent, *name, Mode::from_raw_mode(0o755)) {
+                Err(Errno::NOENT) => match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
                     // A link to a folder that is not there, or not in this layer.
                     Err(Errno::EXIST) => return Err(refused("it is behind a link that leads nowhere")),
                     made => {
@@ -213,6 +210,26 @@ impl Tree {
         }
         Ok(parent)
     }
+}
+
+/// The folder that something is in, from the root, and its name there; `None` for the root itself.
+fn split(path: &Path) -> Result<Option<(PathBuf, &OsStr)>, Fault> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(refused("its name leads out of a folder"));
+            }
+        }
+    }
+    if parts.len() > DEPTH_MAX || path.as_os_str().len() > PATH_BYTES_MAX {
+        return Err(refused("its name is too long"));
+    }
+    let Some((name, folders)) = parts.split_last() else { return Ok(None) };
+    let folder = std::iter::once(OsStr::new(".")).chain(folders.iter().copied()).collect();
+    Ok(Some((folder, name)))
 }
 
 fn put_folder(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<(), Fault> {
@@ -297,11 +314,7 @@ fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
 fn remove(parent: &OwnedFd, name: &OsStr) -> Result<(), Fault> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {
-            // By the descriptor it is this folder, and no link in it is followed.
-            let path = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(name);
-            fs::remove_dir_all(path).map_err(Fault::Write)
-        }
+        Err(Errno::ISDIR | Errno::PERM) => remove_tree_in(parent, name).into_result().map_err(Fault::Write),
         Err(error) => Err(error.into()),
     }
 }
@@ -323,5 +336,7 @@ fn refused(why: &str) -> Fault {
 
 /// Folders in each other; the kernel itself takes names of at most 4096 bytes.
 const DEPTH_MAX: usize = 256;
+/// Names of folders that are kept until all is unpacked: those of half a million folders, as images have them.
+const TIMES_BYTES_MAX: usize = 64 << 20;
 /// What the kernel takes.
 const PATH_BYTES_MAX: usize = 4095;
