@@ -1,6 +1,6 @@
 //! What a shim is told on its command line, by the agent alone: read without the parser that people's commands have.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, io, path::PathBuf};
 
 use dunlin_container_log::LogBounds;
 
@@ -77,6 +77,14 @@ impl Args {
         let dir = dir.ok_or(ArgsError::Missing("--dir"))?;
         let runtime = runtime.ok_or(ArgsError::Missing("--runtime"))?;
         Ok(Self { dir, runtime, runtime_version, log_bounds, purpose })
+    }
+
+    /// The same with the folder as the kernel names it: mounts in it are known by that name alone.
+    ///
+    /// # Errors
+    /// When the folder is not there.
+    pub(crate) fn canonical(self) -> io::Result<Self> {
+        Ok(Self { dir: self.dir.canonicalize()?, ..self })
     }
 
     /// The words that [`Args::parse`] reads.

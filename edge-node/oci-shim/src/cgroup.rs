@@ -1,5 +1,7 @@
 //! The cgroups of a pod, of version 1 and 2: what they say of a container, and their end.
 
+mod end;
+mod limits;
 mod make;
 mod path;
 
@@ -34,6 +36,13 @@ pub(crate) struct Usage {
     pub(crate) memory_bytes: u64,
 }
 
+/// Whether the kernel counts what cgroups have in swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swap {
+    Counted,
+    NotCounted,
+}
+
 impl Cgroups {
     /// As they are mounted.
     pub(crate) fn of_this_machine() -> Self {
@@ -61,6 +70,12 @@ impl Cgroups {
         counted.is_some_and(|text| field(&text, "oom_kill") > 0)
     }
 
+    /// Whether what this cgroup has in swap is counted.
+    pub(crate) fn swap(&self, cgroup: &CgroupPath) -> Swap {
+        let limit = self.read(cgroup, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+        if limit.is_some() { Swap::Counted } else { Swap::NotCounted }
+    }
+
     /// What is used now; `None` where nothing counts.
     pub(crate) fn usage(&self, cgroup: &CgroupPath) -> Option<Usage> {
         let cpu_us = match self.read_versioned(cgroup, "cpuacct", "cpuacct.usage", "cpu.stat")? {
@@ -72,48 +87,6 @@ impl Cgroups {
         // What could be had back at once is not used, as Kubernetes counts it.
         let inactive = field(&stat, "total_inactive_file").max(field(&stat, "inactive_file"));
         Some(Usage { cpu_us, memory_bytes: memory.trim().parse::<u64>().ok()?.saturating_sub(inactive) })
-    }
-
-    /// All processes in the cgroup and those below it.
-    pub(crate) fn processes(&self, cgroup: &CgroupPath) -> Vec<rustix::process::Pid> {
-        let mut found = Vec::new();
-        for dir in self.dirs(cgroup) {
-            let children = fs::read_dir(&dir).into_iter().flatten().flatten();
-            let below = children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            for dir in std::iter::once(dir.clone()).chain(below.map(|entry| entry.path())) {
-                let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-                found.extend(
-                    text.lines().filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?)),
-                );
-            }
-        }
-        found.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
-        found.dedup();
-        found
-    }
-
-    /// Takes a container's cgroup away where nobody is in it; the pod's stays.
-    pub(crate) fn remove_leaf(&self, cgroup: &CgroupPath) {
-        // Runtimes do it themselves unless they were killed.
-        self.dirs(cgroup).for_each(|dir| drop(fs::remove_dir(dir)));
-    }
-
-    /// Takes the cgroup away where nobody is in it, with those below and the empty ones above.
-    pub(crate) fn remove(&self, cgroup: &CgroupPath) {
-        for hierarchy in &self.hierarchies {
-            let dir = hierarchy.dir(cgroup);
-            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    // What is still in use stays, as below.
-                    let _ = fs::remove_dir(entry.path());
-                }
-            }
-            let mut dir = dir.as_path();
-            while dir != hierarchy.root && fs::remove_dir(dir).is_ok() {
-                let Some(parent) = dir.parent() else { break };
-                dir = parent;
-            }
-        }
     }
 
     /// Whether the cgroup is anywhere.
@@ -226,9 +199,20 @@ mod tests {
         assert_eq!(cgroups.usage(&at("/d/p/c")), Some(Usage { cpu_us: 12, memory_bytes: 900 }));
         write(root, "d/p/c/cgroup.procs", "12\n34\n");
         write(root, "d/p/cgroup.procs", "12\n");
-        let raw: Vec<_> =
-            cgroups.processes(&at("/d/p")).iter().map(|pid| pid.as_raw_nonzero().get()).collect();
-        assert_eq!(raw, [12, 34]);
+        write(root, "d/p/c/of/its/own/cgroup.procs", "56\n");
+        let found: Vec<i32> = cgroups.processes(&at("/d/p")).into_keys().collect();
+        assert_eq!(found, [12, 34, 56]);
+    }
+
+    #[test]
+    fn only_who_is_there_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cgroups = machine(folder.path(), &[("", "cgroup2", "rw")]);
+        let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        write(folder.path(), "d/p/below/cgroup.procs", &format!("{}\n", child.id()));
+        assert!(cgroups.kill(&at("/d/other")).is_empty() && child.try_wait().unwrap().is_none());
+        assert_eq!(cgroups.kill(&at("/d/p")).len(), 1);
+        assert!(!child.wait().unwrap().success());
     }
 
     #[test]
@@ -236,7 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let cgroups = machine(root, &[("a", "cgroup", "rw,cpu"), ("b", "cgroup", "rw,memory")]);
-        for dir in ["a/d/p/c", "a/d/other", "b/d/p"] {
+        for dir in ["a/d/p/c/of/its/own", "a/d/other", "b/d/p"] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
         cgroups.remove(&at("/d/p"));

@@ -14,7 +14,7 @@ use std::{
 use dunlin_link::ContainerId;
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, pidfd_send_signal, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
     time::Timespec,
 };
 
@@ -50,6 +50,7 @@ pub(crate) fn leftovers(dir: &Path, runtime: &Runtime, cgroups: &Cgroups) {
     }
     if let Ok(cgroup) = &cgroup {
         cgroups.remove(cgroup);
+        cgroups.weigh_above(cgroup);
     }
     folder(dir);
 }
@@ -79,9 +80,7 @@ fn read_cgroup(dir: &Path) -> Option<Result<CgroupPath, String>> {
 /// Takes away what a pod has in its folder, but for the sockets.
 pub(crate) fn folder(dir: &Path) {
     for name in [CONTAINERS, "runtime", SHARED_MEMORY] {
-        if let Err(error) = rootfs::remove(&dir.join(name)) {
-            say(&format!("failed to remove {}: {error}", dir.join(name).display()));
-        }
+        rootfs::remove(&dir.join(name));
     }
     for name in [CGROUP, NEW_CGROUP, HOSTS, HOSTNAME, RESOLV_CONF] {
         // Not all need be there.
@@ -90,22 +89,17 @@ pub(crate) fn folder(dir: &Path) {
 }
 
 /// Kills all processes of a cgroup, those below it included, and waits until they are gone.
-pub(crate) fn processes(cgroups: &Cgroups, cgroup: &CgroupPath) {
+fn processes(cgroups: &Cgroups, cgroup: &CgroupPath) {
     let until = Instant::now() + KILL_MAX;
     loop {
-        let processes = cgroups.processes(cgroup);
-        if processes.is_empty() {
+        let held = cgroups.kill(cgroup);
+        if held.is_empty() {
             return;
         }
+        // Some are children of this one by now, and nobody else waits for them.
+        held.iter().for_each(|held| wait_until(held, until));
         if Instant::now() > until {
-            return say(&format!("{} processes of {cgroup} do not end", processes.len()));
-        }
-        for pid in processes {
-            // Some are children of this one by now, and nobody else waits for them.
-            if let Ok(held) = Held::new(pid) {
-                let _ = kill_process(pid, Signal::KILL);
-                wait_for(&held);
-            }
+            return say(&format!("some processes of {cgroup} do not end"));
         }
     }
 }
@@ -113,6 +107,7 @@ pub(crate) fn processes(cgroups: &Cgroups, cgroup: &CgroupPath) {
 /// Kills commands of the runtime that outlived the shim which began them, by the folder that is named in each.
 fn commands(root: &Path) {
     let root = root.as_os_str().as_encoded_bytes();
+    let mut killed = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(pid) = number.and_then(Pid::from_raw) else { continue };
@@ -121,14 +116,21 @@ fn commands(root: &Path) {
         let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if words.split(|byte| *byte == 0).any(|word| word == root) {
             let _ = pidfd_send_signal(&held.fd, Signal::KILL);
-            wait_for(&held);
+            killed.push(held);
         }
     }
+    let until = Instant::now() + KILL_MAX;
+    killed.iter().for_each(|held| wait_until(held, until));
 }
 
 /// Waits for the end of a process, and takes it where it is a child; not for ever.
 pub(crate) fn wait_for(held: &Held) {
-    let limit = Timespec { tv_sec: KILL_MAX.as_secs().cast_signed(), tv_nsec: 0 };
+    wait_until(held, Instant::now() + KILL_MAX);
+}
+
+fn wait_until(held: &Held, until: Instant) {
+    let limit = until.saturating_duration_since(Instant::now());
+    let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
     let mut fds = [PollFd::new(&held.fd, PollFlags::IN)];
     let _ = poll(&mut fds, Some(&limit));
     // One that is no child has been taken by somebody else.
@@ -150,4 +152,4 @@ const NEW_CGROUP: &str = "cgroup.new";
 const CGROUP_BYTES_MAX: u64 = 4096;
 
 /// How long a process may take to die: one that waits for a disk does when the disk answers.
-const KILL_MAX: Duration = Duration::from_secs(10);
+pub(crate) const KILL_MAX: Duration = Duration::from_secs(10);

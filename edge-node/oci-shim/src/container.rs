@@ -1,7 +1,9 @@
 //! What a shim holds of one container: its folder, its first process, its output.
 
+mod confine;
+
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     os::{
         fd::OwnedFd,
@@ -12,17 +14,20 @@ use std::{
 };
 
 use dunlin_container_log::LogBounds;
-use dunlin_edge_node_core::sandbox::linux::{LinuxMount, LinuxPod, LinuxSpec, Seccomp, Stdio as Streams};
+use dunlin_edge_node_core::sandbox::linux::{LinuxMount, LinuxPod, LinuxSpec, Stdio as Streams};
 use dunlin_link::ContainerId;
-use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process};
+use oci_spec::runtime::{LinuxNamespaceType, Process};
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, pidfd_open},
+    time::Timespec,
 };
 
 use crate::{
-    cgroup::CgroupPath,
+    cgroup::{CgroupPath, Swap},
+    devices,
     input::Input,
     output::{Output, set_nonblocking},
     rootfs,
@@ -72,12 +77,22 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) cgroup: &'a CgroupPath,
     pub(crate) namespaces: Vec<(LinuxNamespaceType, PathBuf)>,
     pub(crate) available: Available,
+    pub(crate) swap: Swap,
+    /// Sizes of large pages that are counted.
+    pub(crate) page_sizes: Vec<String>,
 }
 
 impl Held {
     /// Holds a child of this process that has not been waited for.
     pub(crate) fn new(pid: Pid) -> io::Result<Self> {
         Ok(Self { pid, fd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// Whether it has ended, whoever waits for it.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 }
 
@@ -92,10 +107,7 @@ impl Container {
         let cgroup = cgroup.map_err(|_| format!("`{}` is no name of a container", spec.id))?;
         let dir = around.containers.join(spec.id.as_str());
         let made = Self::assemble(spec, around, (&dir, cgroup));
-        made.inspect_err(|_| {
-            // What cannot be removed now goes with the pod's folder.
-            let _ = rootfs::remove(&dir);
-        })
+        made.inspect_err(|_| rootfs::remove(&dir))
     }
 
     fn assemble(
@@ -104,12 +116,15 @@ impl Container {
         (dir, cgroup): (&Path, CgroupPath),
     ) -> Result<(Self, Child), String> {
         let failed = |what: &'static str| move |error: io::Error| format!("failed to {what}: {error}");
+        confine::check(spec)?;
         fs::create_dir_all(dir).map_err(failed("make the container's folder"))?;
         let layers: Vec<PathBuf> = spec.layers.iter().map(PathBuf::from).collect();
         let rootfs = rootfs::mount(&layers, dir).map_err(failed("mount the image"))?;
         let user = user::find(&spec.user, &rootfs).map_err(|error| error.to_string())?;
         let sources = sources(spec, dir)?;
-        let seccomp = localhost_profile(&spec.security.seccomp)?;
+        let seccomp = confine::localhost_profile(&spec.security.seccomp)?;
+        let mut devices = if spec.security.privileged { devices::all() } else { Vec::new() };
+        devices.extend(devices::find(&spec.devices)?);
         let place = Place {
             pod: around.pod,
             cgroup: &cgroup,
@@ -119,7 +134,9 @@ impl Container {
             user,
             sources: &sources,
             available: around.available,
-            devices: Vec::new(),
+            devices,
+            swap: around.swap,
+            page_sizes: &around.page_sizes,
             seccomp,
         };
         let config = spec::build(spec, &place);
@@ -235,16 +252,5 @@ fn open_beneath(whole: &Path, inside: &str) -> io::Result<OwnedFd> {
     Ok(openat2(&root, inside, flags | OFlags::NOFOLLOW, Mode::empty(), resolve)?)
 }
 
-fn localhost_profile(seccomp: &Seccomp) -> Result<Option<LinuxSeccomp>, String> {
-    let Seccomp::Localhost(path) = seccomp else { return Ok(None) };
-    let failed = |why: String| format!("failed to read the seccomp profile `{path}`: {why}");
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-    file.take(PROFILE_BYTES_MAX).read_to_end(&mut text).map_err(|error| failed(error.to_string()))?;
-    spec::parse_profile(&text).map(Some).map_err(|error| failed(error.to_string()))
-}
-
 /// As much of last words as Kubernetes shows.
 const LAST_WORDS_BYTES_MAX: u64 = 4096;
-/// Largest profile of system calls; the usual ones have 20 KB.
-const PROFILE_BYTES_MAX: u64 = 1 << 20;

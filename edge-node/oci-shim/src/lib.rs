@@ -11,6 +11,7 @@ mod clean;
 mod connection;
 mod console;
 mod container;
+mod devices;
 mod exec;
 mod init;
 mod input;
@@ -46,19 +47,22 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let done = match args.purpose {
+    match args.canonical().and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("the shim ends: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> io::Result<()> {
+    match args.purpose {
         Purpose::Serve => Shim::new(args).and_then(Shim::run),
         Purpose::Clean => {
             let runtime = Runtime { program: args.runtime, root: args.dir.join("runtime") };
             clean::leftovers(&args.dir, &runtime, &Cgroups::of_this_machine());
             Ok(())
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("the shim ends: {error}"));
-            ExitCode::FAILURE
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A container's file system: the layers of its image, and one above them for what it changes.
 
+mod copy;
+
 use std::{
     ffi::{CString, OsString},
     fmt::Write as _,
@@ -12,11 +14,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use dunlin_layers::remove_tree;
 use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 
-use crate::sys;
+use crate::{say, sys};
 
-/// Mounts the layers, the lowest first, and a new empty one of `dir` over them; returns where.
+/// Mounts the layers, the lowest first, and a new empty one of `dir` over them; returns where. Without overlayfs they are copied.
 pub(crate) fn mount(layers: &[PathBuf], dir: &Path) -> io::Result<PathBuf> {
     let (rootfs, upper, work) = (dir.join("rootfs"), dir.join("upper"), dir.join("work"));
     for folder in [&rootfs, &upper, &work] {
@@ -44,7 +47,10 @@ pub(crate) fn mount(layers: &[PathBuf], dir: &Path) -> io::Result<PathBuf> {
     write!(options, ",upperdir={FDS}{},workdir={FDS}{}", upper.as_raw_fd(), work.as_raw_fd())
         .map_err(io::Error::other)?;
     let options = CString::new(options).map_err(io::Error::other)?;
-    sys::mount(Path::new("overlay"), &rootfs, c"overlay", 0, &options)?;
+    match sys::mount(Path::new("overlay"), &rootfs, c"overlay", 0, &options) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => copy::copy(layers, &rootfs)?,
+        mounted => mounted?,
+    }
     Ok(rootfs)
 }
 
@@ -64,19 +70,23 @@ pub(crate) fn mount_part(part: &OwnedFd, dir: &Path, number: usize) -> io::Resul
     Ok(target)
 }
 
-/// Takes a container's folder away, with all that it changed.
-pub(crate) fn remove(dir: &Path) -> io::Result<()> {
+/// Takes a container's folder away, with all that it changed. What cannot be removed is said, and left.
+pub(crate) fn remove(dir: &Path) {
+    if let Err(error) = unmount_below(dir) {
+        // What is mounted there is not gone into, below.
+        say(&format!("failed to unmount what is in {}: {error}", dir.display()));
+    }
+    let left = remove_tree(dir);
+    if !left.is_nothing() {
+        say(&format!("of {} {left}", dir.display()));
+    }
+}
+
+fn unmount_below(dir: &Path) -> io::Result<()> {
     for mount in mounts_below(dir)? {
         sys::unmount(&mount)?;
     }
-    // Volumes are mounted there: nothing is removed while one of them could be.
-    if !mounts_below(dir)?.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "something is mounted there still"));
-    }
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// What is mounted below a folder, as this process sees it; the latest first.

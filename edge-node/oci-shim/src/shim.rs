@@ -1,6 +1,7 @@
 //! The shim's one loop: waits for whatever may happen, tells the machine, and does what it says.
 
 mod act;
+mod dying;
 mod operation;
 mod pod;
 mod runner;
@@ -28,7 +29,7 @@ use dunlin_link::{ContainerId, UnixMillis};
 use rustix::process::{Signal, pidfd_send_signal};
 
 pub(crate) use self::pod::{HOSTNAME, HOSTS, RESOLV_CONF, SHARED_MEMORY};
-use self::{operation::Running, pod::Pod, streams::Stream};
+use self::{dying::Dying, operation::Running, pod::Pod, streams::Stream};
 use crate::{
     Args,
     cgroup::Cgroups,
@@ -62,6 +63,8 @@ pub(crate) struct Shim {
     untold_of_runner: Option<Event>,
     containers: BTreeMap<ContainerId, Container>,
     operations: Vec<Running>,
+    /// Containers whose last processes end.
+    dying: BTreeMap<ContainerId, Dying>,
     /// Where streams are opened.
     callers: UnixListener,
     streams: BTreeMap<u64, Stream>,
@@ -100,6 +103,7 @@ impl Shim {
             untold_of_runner: None,
             containers: BTreeMap::new(),
             operations: Vec::new(),
+            dying: BTreeMap::new(),
             callers,
             streams: BTreeMap::new(),
             latest_stream: 0,
@@ -121,6 +125,7 @@ impl Shim {
                 self.handle(&what);
             }
             self.give_up_slow_operations();
+            self.give_up_dying();
             self.give_up_stalled();
             self.bury_strays();
             let now = self.now();
@@ -133,6 +138,7 @@ impl Shim {
         }
         if let Some(pod) = &self.pod {
             self.cgroups.remove(&pod.cgroup);
+            self.cgroups.weigh_above(&pod.cgroup);
         }
         clean::folder(&self.args.dir);
         Ok(())

@@ -17,12 +17,15 @@ use dunlin_edge_node_core::sandbox::linux::{
 };
 use dunlin_link::exec::ExecRequest;
 use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec, User,
+    Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec, User,
     get_default_maskedpaths, get_default_readonly_paths,
 };
 
-pub(crate) use self::{capabilities::Available, seccomp::parse_profile};
-use crate::cgroup::CgroupPath;
+pub(crate) use self::{capabilities::Available, resources::limits, seccomp::parse_profile};
+use crate::{
+    cgroup::{CgroupPath, Swap},
+    devices::Device,
+};
 
 /// What of the machine a container is put onto.
 #[derive(Debug)]
@@ -43,8 +46,12 @@ pub(crate) struct Place<'a> {
     pub(crate) sources: &'a [PathBuf],
     /// What this process itself may do: it cannot give more.
     pub(crate) available: Available,
-    /// The machine's devices, for one that may use them all.
-    pub(crate) devices: Vec<LinuxDevice>,
+    /// Devices of the machine that it has.
+    pub(crate) devices: Vec<Device>,
+    /// Whether a limit of memory can be one of swap, too.
+    pub(crate) swap: Swap,
+    /// Sizes of large pages that can have a limit.
+    pub(crate) page_sizes: &'a [String],
     /// The profile that the specification names as a file of the machine.
     pub(crate) seccomp: Option<LinuxSeccomp>,
 }
@@ -133,15 +140,21 @@ fn linux(container: &LinuxSpec, place: &Place<'_>) -> Linux {
     let mut linux = Linux::default();
     linux
         .set_cgroups_path(Some(place.cgroup.as_path().to_owned()))
-        .set_resources(Some(resources::build(&container.resources, security)))
+        .set_resources(Some(resources::build(&container.resources, security, place)))
         .set_namespaces(Some(namespaces(place)))
-        .set_devices((!place.devices.is_empty()).then(|| place.devices.clone()))
+        .set_devices(
+            (!place.devices.is_empty())
+                .then(|| place.devices.iter().map(|device| device.node.clone()).collect()),
+        )
         .set_seccomp(seccomp::build(security, place.seccomp.as_ref()));
     let is_masked = !security.privileged && !security.unmasked_proc;
     linux
         .set_masked_paths(is_masked.then(masked_paths))
         .set_readonly_paths(is_masked.then(get_default_readonly_paths));
-    if container.mounts.iter().any(|mount| mount.propagation == Propagation::HostToContainer) {
+    let propagations = || container.mounts.iter().map(|mount| mount.propagation);
+    if propagations().any(|propagation| propagation == Propagation::Bidirectional) {
+        linux.set_rootfs_propagation(Some("rshared".to_owned()));
+    } else if propagations().any(|propagation| propagation == Propagation::HostToContainer) {
         linux.set_rootfs_propagation(Some("rslave".to_owned()));
     }
     linux

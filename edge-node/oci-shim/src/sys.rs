@@ -41,6 +41,15 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Sends a signal by its number, also one of those without names, to a process that is held.
+pub(crate) fn signal(process: BorrowedFd<'_>, number: libc::c_int) -> io::Result<()> {
+    let (info, flags) = (ptr::null::<libc::siginfo_t>(), 0);
+    // SAFETY: where no information is given the kernel makes its own; the descriptor is open for as long as it is borrowed.
+    let sent =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), number, info, flags) };
+    check(libc::c_int::try_from(sent).unwrap_or(-1))
+}
+
 /// Starts a command that does something in its own process before its program begins. Only for processes of one thread.
 pub(crate) fn spawn_after(
     command: &mut Command,

@@ -21,6 +21,8 @@ pub(crate) enum UserError {
     NoGroup(String),
     #[error("container has runAsNonRoot and image will run as root")]
     Root,
+    #[error("user and group ids are at most 2147483647, and {0} is more")]
+    TooLarge(u32),
 }
 
 /// Finds the user in the files below `rootfs`.
@@ -61,9 +63,15 @@ fn resolve(user: &LinuxUser, passwd: &str, group: &str) -> Result<ResolvedUser, 
     let member =
         groups.iter().filter(|group| name.is_some_and(|name| group.members.split(',').any(|of| of == name)));
     let mut all: Vec<u32> = user.groups.iter().copied().chain(member.map(|group| group.gid)).collect();
+    // Its own among them: a process that gives its own up must not get past files that are closed to that group.
+    all.push(gid);
     all.sort_unstable();
     all.dedup();
     all.truncate(GROUPS_MAX);
+    // To the kernel the largest of all means that nothing changes, which here is root; and runtimes keep ids with a sign.
+    if let Some(id) = [uid].iter().chain(&all).find(|id| **id > ID_MAX) {
+        return Err(UserError::TooLarge(*id));
+    }
     let home = entry.map(|entry| entry.home.to_owned()).filter(|home| !home.is_empty());
     Ok(ResolvedUser { uid, gid, groups: all, home })
 }
@@ -114,6 +122,8 @@ fn read_beneath(rootfs: &Path, name: &str) -> io::Result<String> {
 
 /// As much of a file of users as is looked at.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The largest id of users and groups.
+const ID_MAX: u32 = i32::MAX.cast_unsigned();
 /// Groups that the kernel lets a process have.
 const GROUPS_MAX: usize = 65_536;
 
@@ -135,15 +145,38 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_users() {
-        check("", (None, None), (0, 0, &[9], "/root"));
-        check("web", (None, None), (33, 34, &[9, 70, 71], "/srv"));
-        check("33", (None, None), (33, 34, &[9, 70, 71], "/srv"));
+        check("", (None, None), (0, 0, &[0, 9], "/root"));
+        check("web", (None, None), (33, 34, &[9, 34, 70, 71], "/srv"));
+        check("33", (None, None), (33, 34, &[9, 34, 70, 71], "/srv"));
         check("web:logs", (None, None), (33, 70, &[9, 70, 71], "/srv"));
-        check("web:5", (None, None), (33, 5, &[9, 70, 71], "/srv"));
-        check("1234", (None, None), (1234, 0, &[9], "-"));
-        check("50", (None, None), (50, 51, &[9], "-"));
-        check("root:5", (Some(33), None), (33, 34, &[9, 70, 71], "/srv"));
-        check("nobody-there", (Some(7), Some(8)), (7, 8, &[9], "-"));
+        check("web:5", (None, None), (33, 5, &[5, 9, 70, 71], "/srv"));
+        check("1234", (None, None), (1234, 0, &[0, 9], "-"));
+        check("50", (None, None), (50, 51, &[9, 51], "-"));
+        check("root:5", (Some(33), None), (33, 34, &[9, 34, 70, 71], "/srv"));
+        check("nobody-there", (Some(7), Some(8)), (7, 8, &[8, 9], "-"));
+        check(
+            "2147483647:2147483647",
+            (None, None),
+            (2_147_483_647, 2_147_483_647, &[9, 2_147_483_647], "-"),
+        );
+    }
+
+    /// A runtime would take them for a change of nothing, and the container would be root.
+    #[test]
+    fn ids_without_a_sign_are_refused() {
+        let check = |user: LinuxUser, passwd: &str, group: &str, expected: u32| {
+            let user = LinuxUser { refuse_root: true, ..user };
+            assert_eq!(resolve(&user, passwd, group), Err(UserError::TooLarge(expected)));
+        };
+        let of_image = |of_image: &str| LinuxUser { of_image: of_image.into(), ..LinuxUser::default() };
+        check(of_image("4294967295"), "", "", u32::MAX);
+        check(of_image("2147483648"), "", "", 1 << 31);
+        check(of_image("5:4294967295"), "", "", u32::MAX);
+        check(of_image("evil"), "evil:x:4294967295:0::/:/bin/sh", "", u32::MAX);
+        check(of_image("evil"), "evil:x:7:4294967295::/:/bin/sh", "", u32::MAX);
+        check(of_image("evil"), "evil:x:7:8::/:/bin/sh", "g:x:4294967295:evil", u32::MAX);
+        check(LinuxUser { uid: Some(u32::MAX), ..LinuxUser::default() }, "", "", u32::MAX);
+        check(LinuxUser { uid: Some(7), groups: vec![u32::MAX], ..LinuxUser::default() }, "", "", u32::MAX);
     }
 
     #[test]

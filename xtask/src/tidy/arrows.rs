@@ -69,7 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-container-log", &[]),
     ("dunlin-layers", &["dunlin-link"]),
     ("dunlin-pod-network", &["dunlin-link"]),
-    // It speaks to agents, so it knows the messages, which are in the core. Its tests run images of several layers.
+    // It speaks to agents, so it knows the messages, which are in the core. It removes what strangers filled as layers do.
     ("dunlin-oci-shim", &["dunlin-link", "dunlin-edge-node-core", "dunlin-container-log", "dunlin-layers"]),
     (
         "dunlin-edge-node",

@@ -38,7 +38,14 @@ impl Cgroups {
 impl Hierarchy {
     fn make(&self, cgroup: &CgroupPath) -> io::Result<()> {
         let dir = self.dir(cgroup);
-        fs::create_dir_all(&dir)?;
+        let mut made = fs::create_dir_all(&dir);
+        for _ in 0..ATTEMPTS_MAX {
+            // Another pod has just taken an empty one above away.
+            if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                made = fs::create_dir_all(&dir);
+            }
+        }
+        made?;
         if self.version == Version::Two {
             let above = dir.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
             let mut above: Vec<&Path> = above.collect();
@@ -58,6 +65,9 @@ fn hand_down(dir: &Path) {
         let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
+
+/// How often another pod's end may come in between.
+const ATTEMPTS_MAX: u32 = 100;
 
 /// What containers have limits, weights or accounts of.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::net::UnixListener},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixListener,
+    },
     path::PathBuf,
     process::Child,
     time::Instant,
@@ -11,21 +14,19 @@ use std::{
 use dunlin_container_log::Stream;
 use dunlin_edge_node_core::sandbox::linux::LinuxSpec;
 use dunlin_link::ContainerId;
-use rustix::process::{Signal, kill_process};
 
 use super::{
     Shim,
+    dying::is_there,
     operation::{Command, Running, reap},
     wait::What,
 };
 use crate::{
-    clean,
     console::receive_terminal,
     container::{Container, Surroundings},
     machine::{Action, Ended},
-    rootfs,
     runtime::Operation,
-    say,
+    say, sys,
 };
 
 impl Shim {
@@ -51,7 +52,7 @@ impl Shim {
                         if error.kind() != io::ErrorKind::NotFound {
                             say(&format!("failed to have the runtime delete {id}: {error}"));
                         }
-                        self.clean(&id);
+                        self.end_container(&id);
                     }
                 }
             }
@@ -76,8 +77,9 @@ impl Shim {
             }
             What::Caller => self.accept_caller(),
             What::Stream(number) => self.serve_stream(*number),
-            What::Abandoned => self.abandoned.retain(|held| reap(held).is_none()),
+            What::Abandoned => self.abandoned.retain(is_there),
             What::Console(id) => self.take_terminal(id),
+            What::Dying(id) => self.look_at_dying(id),
             What::PodInit => self.end_pod_init(),
             What::Runner => self.end_runner(),
         }
@@ -101,6 +103,8 @@ impl Shim {
             cgroup: &pod.cgroup,
             namespaces: pod.namespaces.paths(),
             available: self.available,
+            swap: self.cgroups.swap(&pod.cgroup),
+            page_sizes: self.cgroups.page_sizes(&pod.cgroup),
         };
         let (container, child) = Container::create(spec, &around)?;
         let log = container.runtime_log();
@@ -123,13 +127,14 @@ impl Shim {
     }
 
     fn signal(&mut self, id: &ContainerId, signal: i32) {
-        let init = self.containers.get(id).and_then(|container| container.init.as_ref());
+        let Some(init) = self.containers.get(id).and_then(|container| container.init.as_ref()) else {
+            return;
+        };
         // A number that no signal has is the image's mistake; what does not end by it is killed later.
-        let Some((init, signal)) = init.zip(Signal::from_named_raw(signal)) else { return };
-        if let Err(error) = kill_process(init.pid, signal) {
-            say(&format!("failed to signal {id}: {error}"));
+        if let Err(error) = sys::signal(init.fd.as_fd(), signal) {
+            say(&format!("failed to send the signal {signal} to {id}: {error}"));
         }
-        if signal == Signal::KILL {
+        if signal == libc::SIGKILL {
             self.expect_strays();
         }
     }
@@ -160,7 +165,7 @@ impl Shim {
                 if let Err(why) = result {
                     say(&format!("{id}: {why}"));
                 }
-                self.clean(&id);
+                self.end_container(&id);
             }
             Command::Exec(number) => self.handle_exec_started(number, result),
         }
@@ -174,28 +179,6 @@ impl Shim {
         // Before its cgroup goes, and the count with it.
         let out_of_memory = self.cgroups.has_been_short_of_memory(&container.cgroup);
         self.machine.handle_ended(id, Ended { how, out_of_memory }, now);
-    }
-
-    /// Takes the rest of a container away, and what of it the runtime could not.
-    fn clean(&mut self, id: &ContainerId) {
-        let mut last_words = String::new();
-        if let Some(mut container) = self.containers.remove(id) {
-            clean::processes(&self.cgroups, &container.cgroup);
-            if let Some(init) = container.init.take() {
-                // It may have ended by now.
-                let _ = kill_process(init.pid, Signal::KILL);
-                clean::wait_for(&init);
-            }
-            let chunks = container.output.finish();
-            self.pass_on(id, chunks);
-            self.detach(id);
-            self.cgroups.remove_leaf(&container.cgroup);
-            last_words = container.last_words();
-            if let Err(error) = rootfs::remove(&container.dir) {
-                say(&format!("failed to remove {}: {error}", container.dir.display()));
-            }
-        }
-        self.machine.handle_cleaned(id, last_words);
     }
 
     fn take_terminal(&mut self, id: &ContainerId) {

@@ -18,7 +18,7 @@ use crate::{
     container::Held,
     init,
     namespaces::Namespaces,
-    say,
+    say, spec,
 };
 
 /// A pod that is open.
@@ -43,6 +43,9 @@ impl Pod {
         // Whoever comes after this shim knows by it what to take away.
         clean::write_cgroup(dir, &cgroup).map_err(failed("write down the pod's cgroup"))?;
         cgroups.make(&cgroup).map_err(failed("make the pod's cgroup"))?;
+        let limits = spec::limits(&spec.resources, cgroups.swap(&cgroup), &cgroups.page_sizes(&cgroup));
+        cgroups.limit(&cgroup, &limits).map_err(failed("limit the pod's cgroup"))?;
+        cgroups.weigh_above(&cgroup);
         fs::write(dir.join(HOSTNAME), format!("{}\n", spec.hostname))
             .map_err(failed("write the pod's host name"))?;
         clean::mount_shared_memory(&dir.join(SHARED_MEMORY))

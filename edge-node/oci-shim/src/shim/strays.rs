@@ -53,7 +53,8 @@ impl Shim {
         let inits = self.containers.values().filter_map(|container| container.init.as_ref());
         let commands = self.streams.values().filter_map(super::Stream::process);
         let init = self.pod.as_ref().and_then(|pod| pod.init.as_ref());
-        let shared = init.into_iter().chain(&self.runner);
+        let dying = self.dying.values().flat_map(|dying| &dying.held);
+        let shared = init.into_iter().chain(&self.runner).chain(dying);
         operations
             .chain(inits)
             .chain(shared)

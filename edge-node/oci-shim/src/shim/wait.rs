@@ -37,6 +37,8 @@ pub(super) enum What {
     Stream(u64),
     /// A process ended whose caller is gone.
     Abandoned,
+    /// A process of a container ended that is being taken away.
+    Dying(ContainerId),
     /// The first process of the pod's processes ended.
     PodInit,
     /// The pod's runner ended.
@@ -94,6 +96,9 @@ impl Shim {
                 sources.push((read(console.as_fd()), What::Console(id.clone())));
             }
         }
+        for (id, dying) in &self.dying {
+            sources.extend(dying.held.iter().map(|held| (read(held.fd.as_fd()), What::Dying(id.clone()))));
+        }
         for (number, stream) in &self.streams {
             let wanted = self.wanted(stream);
             let fds = wanted.into_iter().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags));
@@ -109,7 +114,8 @@ impl Shim {
         let machine = self.machine.poll_timeout().map(|at| u128::from(at.millis_after(self.now().mono)));
         let look = self.next_look().map(|after| after.as_millis());
         let stalled = self.stalls().map(|at| at.saturating_duration_since(now).as_millis()).min();
-        let millis = operations.into_iter().chain(machine).chain(stalled).chain(look).min()?;
+        let dying = self.dying.values().map(|dying| dying.until.saturating_duration_since(now).as_millis());
+        let millis = operations.into_iter().chain(dying).chain(machine).chain(stalled).chain(look).min()?;
         // Rounded up: waking before the time is waking twice.
         let millis = i64::try_from(millis + 1).unwrap_or(i64::MAX);
         Some(Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 })

@@ -7,11 +7,11 @@ use dunlin_link::volumes::Access;
 use oci_spec::runtime::Mount;
 
 use super::Place;
+use crate::shim::{HOSTNAME, HOSTS, RESOLV_CONF};
 
 /// The kernel's file systems, the files of the pod, and the mounts that are declared; an outer one before what is mounted inside it.
 pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
     let writable = if container.security.privileged { "rw" } else { "ro" };
-    let is_declared = |path: &str| container.mounts.iter().any(|mount| mount.path == path);
     let mut mounts = vec![
         mount("/proc", ("proc", "proc"), &["nosuid", "noexec", "nodev"]),
         mount("/dev", ("tmpfs", "tmpfs"), &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -30,27 +30,35 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
         mounts.push(mount("/dev/mqueue", ("mqueue", "mqueue"), &["nosuid", "noexec", "nodev"]));
         mounts.push(bind("/dev/shm", &place.shared.join("shm"), &["rbind", "nosuid", "noexec", "nodev"]));
     }
-    for file in SHARED_FILES {
-        let path = format!("/etc/{file}");
-        // On the machine's network its own name is the machine's, too.
-        let is_of_machine = file == "hostname" && place.pod.network == PodNetwork::Host;
-        if !is_declared(&path) && !is_of_machine {
-            mounts.push(bind(&path, &place.shared.join(file), &["rbind", "rprivate"]));
-        }
-    }
-    let declared = container.mounts.iter().zip(place.sources).map(|(declared, source)| {
+    // What is declared takes the place of what every container has.
+    mounts.retain(|mount| {
+        !container.mounts.iter().any(|declared| Path::new(&declared.path) == mount.destination())
+    });
+    let mut inner: Vec<Mount> = shared_files(container, place).collect();
+    inner.extend(container.mounts.iter().zip(place.sources).map(|(declared, source)| {
         let propagation = match declared.propagation {
             Propagation::None => "rprivate",
             Propagation::HostToContainer => "rslave",
             Propagation::Bidirectional => "rshared",
         };
         bind(&declared.path, source, &["rbind", propagation, access(declared.access)])
-    });
-    // Kubernetes lets mounts come in any order.
-    let mut declared: Vec<Mount> = declared.collect();
-    declared.sort_by_key(|mount| mount.destination().components().count());
-    mounts.extend(declared);
+    }));
+    // Kubernetes lets mounts come in any order. One over the folder of the pod's files comes before them.
+    inner.sort_by_key(|mount| mount.destination().components().count());
+    mounts.extend(inner);
     mounts
+}
+
+/// The files that the pod has for its containers; as read-only as the rest of the container's files.
+fn shared_files<'a>(container: &'a LinuxSpec, place: &'a Place<'_>) -> impl Iterator<Item = Mount> + 'a {
+    let access = if container.security.read_only_root { "ro" } else { "rw" };
+    let paths = SHARED_FILES.into_iter().map(|file| (file, format!("/etc/{file}")));
+    // On the machine's network its own name is the machine's, too.
+    let paths = paths.filter(|(file, _)| *file != HOSTNAME || place.pod.network != PodNetwork::Host);
+    let paths = paths.filter(|(_, path)| {
+        !container.mounts.iter().any(|declared| Path::new(&declared.path) == Path::new(path))
+    });
+    paths.map(move |(file, path)| bind(&path, &place.shared.join(file), &["rbind", "rprivate", access]))
 }
 
 fn mount(path: &str, (kind, source): (&str, &str), options: &[&str]) -> Mount {
@@ -77,4 +85,4 @@ const fn access(access: Access) -> &'static str {
 }
 
 /// Files that the pod has for its containers, in `/etc`.
-const SHARED_FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+const SHARED_FILES: [&str; 3] = [HOSTS, HOSTNAME, RESOLV_CONF];

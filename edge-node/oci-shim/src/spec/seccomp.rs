@@ -41,6 +41,17 @@ fn default_profile(added: &[String]) -> LinuxSeccomp {
         rule.set_args(Some(vec![argument(LinuxSeccompOperator::ScmpCmpEq, value, 0)]));
         rule
     }));
+    // Sockets of all families but two: one has its way into the kernel's cryptography, the other reaches the host of a virtual machine.
+    let families = [
+        (LinuxSeccompOperator::ScmpCmpLt, AF_ALG),
+        (LinuxSeccompOperator::ScmpCmpEq, BETWEEN),
+        (LinuxSeccompOperator::ScmpCmpGt, AF_VSOCK),
+    ];
+    rules.extend(families.map(|(operator, value)| {
+        let mut rule = allow(&["socket"]);
+        rule.set_args(Some(vec![argument(operator, value, 0)]));
+        rule
+    }));
     rules.extend(
         WITH_CAPABILITY.iter().filter(|(capability, _)| has(capability)).map(|(_, names)| allow(names)),
     );
@@ -87,6 +98,13 @@ const ARCHITECTURES: [Arch; 0] = [];
 
 /// `CLONE_NEW*` of mounts, cgroups, names, IPC, users, processes and network.
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
+
+/// The family of sockets for the kernel's cryptography.
+const AF_ALG: u64 = 38;
+/// The one family between those two.
+const BETWEEN: u64 = 39;
+/// The family of sockets between a virtual machine and its host.
+const AF_VSOCK: u64 = 40;
 
 /// Linux, that of 32 bits, both with 4 GiB of addresses as Wine needs it, and the question which it is.
 const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
@@ -174,7 +192,7 @@ const ALLOWED: &[&str] = &[
     "setgroups", "setgroups32", "setitimer", "setpgid", "setpriority", "setregid", "setregid32", "setresgid", "setresgid32",
     "setresuid", "setresuid32", "setreuid", "setreuid32", "setrlimit", "setsid", "setsockopt", "setuid", "setuid32", "setxattr",
     "setxattrat", "shmat", "shmctl", "shmdt", "shmget", "shutdown", "sigaltstack", "signalfd", "signalfd4", "sigprocmask",
-    "sigreturn", "socket", "socketcall", "socketpair", "splice", "stat", "stat64", "statfs", "statfs64", "statmount", "statx",
+    "sigreturn", "socketcall", "socketpair", "splice", "stat", "stat64", "statfs", "statfs64", "statmount", "statx",
     "symlink", "symlinkat", "sync", "sync_file_range", "sync_file_range2", "syncfs", "sysinfo", "tee", "tgkill", "time",
     "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime", "timer_gettime64", "timer_settime", "timer_settime64",
     "timerfd_create", "timerfd_gettime", "timerfd_gettime64", "timerfd_settime", "timerfd_settime64", "times", "tkill", "truncate",
@@ -216,6 +234,28 @@ mod tests {
         check(&module, &["init_module"], &["mount"]);
         let all = Security { add_capabilities: vec!["ALL".into()], ..Security::default() };
         check(&all, &["init_module", "mount", "reboot"], &["kexec_load"]);
+    }
+
+    #[test]
+    fn two_families_of_sockets_are_refused() {
+        let profile = build(&Security::default(), None).unwrap();
+        let rules = profile
+            .syscalls()
+            .iter()
+            .flatten()
+            .filter(|rule| rule.names().iter().any(|name| name == "socket"));
+        let conditions: Vec<_> = rules.map(|rule| rule.args().clone().unwrap_or_default()).collect();
+        assert!(conditions.iter().all(|arguments| arguments.len() == 1 && arguments[0].index() == 0));
+        let is_allowed = |family: u64| {
+            conditions.iter().flatten().any(|argument| match argument.op() {
+                LinuxSeccompOperator::ScmpCmpLt => family < argument.value(),
+                LinuxSeccompOperator::ScmpCmpEq => family == argument.value(),
+                LinuxSeccompOperator::ScmpCmpGt => family > argument.value(),
+                other => panic!("{other:?}"),
+            })
+        };
+        let refused: Vec<u64> = (0..64).filter(|family| !is_allowed(*family)).collect();
+        assert_eq!(refused, [38, 40]);
     }
 
     #[test]

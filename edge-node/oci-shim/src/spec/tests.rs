@@ -72,6 +72,8 @@ fn check_in(pod: &LinuxPod, container: &LinuxSpec, pointer: &str, expected: &Val
         sources: &sources,
         available: Available { capabilities: u64::MAX >> 23, own_oom_score_adj: 0 },
         devices: Vec::new(),
+        swap: Swap::Counted,
+        page_sizes: &[],
         seccomp: None,
     };
     let built = serde_json::to_value(build(container, &place)).unwrap();
@@ -152,12 +154,22 @@ fn outer_mounts_come_before_inner_ones() {
         mount("/names", "/etc/hosts", Access::ReadOnly, Propagation::None),
     ];
     let bind = |path: &str, source: &str, options: &[&str]| json!({"destination": path, "type": "bind", "source": source, "options": options});
-    check(&c, "/mounts/7", &bind("/etc/hostname", "/pod/hostname", &["rbind", "rprivate"]));
-    check(&c, "/mounts/9", &bind("/data", "/outer", &["rbind", "rslave", "rw"]));
+    check(&c, "/mounts/7", &bind("/data", "/outer", &["rbind", "rslave", "rw"]));
+    check(&c, "/mounts/8", &bind("/etc/hostname", "/pod/hostname", &["rbind", "rprivate", "rw"]));
     check(&c, "/mounts/10", &bind("/etc/hosts", "/names", &["rbind", "rprivate", "ro"]));
     check(&c, "/mounts/11", &bind("/data/deep/er", "/inner", &["rbind", "rprivate", "ro"]));
     check(&c, "/mounts/12", &Value::Null);
     check(&c, "/linux/rootfsPropagation", &json!("rslave"));
+    // One over all of the pod's files hides none of them, and one in place of what all have takes that place.
+    c.mounts = vec![
+        mount("/all", "/etc/", Access::ReadWrite, Propagation::None),
+        mount("/own", "/dev/shm", Access::ReadWrite, Propagation::None),
+    ];
+    c.security.read_only_root = true;
+    check(&c, "/mounts/6", &bind("/etc/", "/all", &["rbind", "rprivate", "rw"]));
+    check(&c, "/mounts/7", &bind("/etc/hosts", "/pod/hosts", &["rbind", "rprivate", "ro"]));
+    check(&c, "/mounts/10", &bind("/dev/shm", "/own", &["rbind", "rprivate", "rw"]));
+    check(&c, "/mounts/11", &Value::Null);
 }
 
 #[test]
@@ -174,6 +186,8 @@ fn another_process_is_like_the_first() {
         sources: &[],
         available: Available { capabilities: 0, own_oom_score_adj: 0 },
         devices: Vec::new(),
+        swap: Swap::Counted,
+        page_sizes: &[],
         seccomp: None,
     };
     let own = process(&c, &place);

@@ -11,6 +11,7 @@ mod chaos;
 mod ends;
 mod images;
 mod life;
+mod limits;
 mod machine;
 mod pod;
 mod security;

@@ -56,8 +56,22 @@ impl Pod {
     /// The same, without what containers share.
     pub(crate) fn start_closed(runtime: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        make_image(&dir.path().join("image"));
         let folder = dir.path().join("pod");
+        Self::start_in(runtime, dir, folder)
+    }
+
+    /// In a folder that the shim knows by a name with a link in it.
+    pub(crate) fn start_by_link(runtime: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        symlink(".", dir.path().join("link")).unwrap();
+        let folder = dir.path().join("link/pod");
+        let mut pod = Self::start_in(runtime, dir, folder);
+        pod.open(pod.shared());
+        pod
+    }
+
+    fn start_in(runtime: &Path, dir: tempfile::TempDir, folder: PathBuf) -> Self {
+        make_image(&dir.path().join("image"));
         fs::create_dir_all(&folder).unwrap();
         let args = Args {
             dir: folder,
@@ -334,8 +348,8 @@ pub(crate) fn make_image(image: &Path) {
     fs::copy(BUSYBOX, image.join("bin/busybox")).unwrap();
     for name in [
         "sh", "id", "cat", "ls", "hostname", "mount", "sleep", "touch", "kill", "ps", "head", "ip", "stat",
-        "mknod", "chroot", "true", "readlink", "sysctl", "env", "find", "dd", "unshare", "insmod", "grep",
-        "ln", "nproc", "tty", "stty", "wc", "tr",
+        "mknod", "chroot", "true", "readlink", "sysctl", "mkdir", "env", "find", "dd", "unshare", "insmod",
+        "grep", "ln", "nproc", "tty", "stty", "wc", "tr",
     ] {
         symlink("busybox", image.join("bin").join(name)).unwrap();
     }

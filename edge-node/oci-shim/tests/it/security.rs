@@ -1,6 +1,10 @@
 //! What a container cannot do, tried from inside.
 
-use dunlin_edge_node_core::sandbox::{ExitCause, linux::Security};
+use dunlin_edge_node_core::sandbox::{
+    ExitCause,
+    linux::{LinuxDevice, Security},
+};
+use dunlin_link::volumes::Access;
 
 use crate::pod::{Pod, runtimes};
 
@@ -50,8 +54,12 @@ fn what_is_taken_away_or_given_is_so() {
     for runtime in runtimes() {
         let mut pod = Pod::start(&runtime);
         let read_only = Security { read_only_root: true, ..Security::default() };
-        let found = output(&mut pod, "read-only", "touch /x 2>/dev/null || echo refused", read_only);
-        assert_eq!(found, "stdout: refused\n");
+        let line = "for f in /x /etc/hosts /etc/hostname /etc/resolv.conf; do (echo > $f) 2>/dev/null || echo refused; done";
+        let found = output(&mut pod, "read-only", line, read_only);
+        assert_eq!(found, "stdout: refused\n".repeat(4));
+        let found =
+            output(&mut pod, "writable", "echo 127.0.0.1 me >> /etc/hosts && echo done", Security::default());
+        assert_eq!(found, "stdout: done\n");
         let status = "grep -E 'Seccomp:|NoNewPrivs|CapEff' /proc/self/status | tr '\\t' ' '";
         let less = Security {
             drop_capabilities: vec!["ALL".into()],
@@ -71,6 +79,35 @@ fn what_is_taken_away_or_given_is_so() {
             all,
         );
         assert_eq!(found, "stdout: mounted\nstdout: Seccomp: 0\n");
+        let all = Security { privileged: true, ..Security::default() };
+        let found =
+            output(&mut pod, "devices", "[ -c /dev/kmsg ] && [ -c /dev/loop-control ] && echo there", all);
+        assert_eq!(found, "stdout: there\n");
+        pod.shut_down();
+    }
+}
+
+#[test]
+fn a_device_that_is_given_can_be_used_and_no_other() {
+    for runtime in runtimes() {
+        let mut pod = Pod::start(&runtime);
+        // The machine's own messages: a device that no container has by itself. The other one is that of loops.
+        let line = "try() { (sh -c \"$1\") 2>/dev/null && echo done || echo refused; }; \
+                    try ': < /dev/given'; try ': > /dev/given'; mknod /tmp/m c 1 11; try ': > /tmp/m'; \
+                    mknod /tmp/p c 10 237; try ': < /tmp/p'";
+        for (id, access, expected) in [
+            ("rw", Access::ReadWrite, "done done done refused "),
+            ("ro", Access::ReadOnly, "done refused refused refused "),
+        ] {
+            let mut spec = pod.spec(id, line);
+            spec.security.add_capabilities = vec!["SYSLOG".into()];
+            spec.devices =
+                vec![LinuxDevice { path_on_machine: "/dev/kmsg".into(), path: "/dev/given".into(), access }];
+            let exit = pod.run(spec);
+            assert_eq!(exit.cause, ExitCause::Code(0), "{exit:?} {}", pod.output(id));
+            let found = pod.output(id).replace("stdout: ", "").replace('\n', " ");
+            assert_eq!(found, expected, "{} {id} {}", runtime.display(), pod.output(id));
+        }
         pod.shut_down();
     }
 }

@@ -131,7 +131,8 @@ fn containers_can_share_their_processes() {
             runtime.display()
         );
         pod.ask(&Request::Stop { id: ContainerId::new("a"), grace_ms: 0 });
-        assert_eq!(pod.exit("a").cause, ExitCause::Killed);
+        // It is no first process of a namespace, which would be deaf: the first of both signals may end it.
+        assert!(matches!(pod.exit("a").cause, ExitCause::Killed | ExitCause::Stopped));
         pod.shut_down();
         assert_eq!(Machine::look(), before);
     }

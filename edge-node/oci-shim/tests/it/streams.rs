@@ -26,13 +26,13 @@ use crate::{
 };
 
 /// A caller's side of a stream.
-struct Caller {
+pub(crate) struct Caller {
     stream: UnixStream,
     decoder: Decoder,
 }
 
 impl Caller {
-    fn open<M: Message>(pod: &Pod, head: &M) -> Self {
+    pub(crate) fn open<M: Message>(pod: &Pod, head: &M) -> Self {
         let mut stream = UnixStream::connect(pod.dir.path().join("pod").join(SOCKET)).unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
         stream.write_all(&encode(head)).unwrap();
@@ -53,7 +53,7 @@ impl Caller {
         }
     }
 
-    fn answer(&mut self) -> StreamAnswer {
+    pub(crate) fn answer(&mut self) -> StreamAnswer {
         self.frame().decode().unwrap()
     }
 
@@ -74,7 +74,7 @@ impl Caller {
     }
 }
 
-fn exec(line: &str) -> ExecStart {
+pub(crate) fn exec(line: &str) -> ExecStart {
     let request = ExecRequest {
         uid: PodUid::new("u"),
         container: "c".into(),
@@ -168,7 +168,7 @@ fn a_command_ends_with_its_caller() {
         let mut caller = Caller::open(&pod, &exec("echo begun; sleep 23456"));
         assert_eq!(caller.answer(), StreamAnswer::Opened);
         assert!(Output::decode(&caller.frame()).unwrap().is_some());
-        assert!(!processes("23456").is_empty());
+        eventually("it sleeps", || !processes("23456").is_empty());
         caller.stream.shutdown(Shutdown::Both).unwrap();
         drop(caller);
         // Its own child is nobody's any more and goes with the container.
