@@ -58,7 +58,7 @@ use self::{
     shared::Shared,
 };
 use crate::{
-    images::{Images, PullEnded},
+    images::{ImageBounds, Images, PullEnded},
     local::Local,
     modules::{Fetched, Modules},
     prober::Prober,
@@ -86,6 +86,7 @@ pub(crate) struct Agent {
     /// Code that is being fetched, for containers that wait for it or ahead.
     code_waits: JoinSet<(Waiting, Result<(), String>)>,
     images: Images,
+    image_bounds: ImageBounds,
     pulls: JoinSet<PullEnded>,
     writes: FuturesUnordered<BoxFuture<'static, (WriteTicket, io::Result<()>)>>,
     /// Who waits for a change to be durable.
@@ -259,6 +260,7 @@ impl Agent {
             }
             Input::Looked(mut look) => {
                 look.modules = self.modules_by_name();
+                self.tend_images(look.signals.disk);
                 self.core.handle_look(*look, self.clock.now());
             }
         }
@@ -315,12 +317,13 @@ impl Agent {
         self.session.event(NodeEvent { pod: None, warning, reason: reason.to_owned(), message, at });
     }
 
-    fn handle_fetched(&mut self, Fetched { digest, result }: Fetched) {
+    fn handle_fetched(&mut self, Fetched { digest, result, pin }: Fetched) {
         let now = self.clock.now();
         if let Ok(arrived) = &result {
             self.modules.insert(digest, arrived.bytes, now.wall.0.unsigned_abs());
         }
         self.core.handle_fetched(digest, result, now);
+        drop(pin);
     }
 
     /// Writes what has to survive before the agent ends.

@@ -10,7 +10,7 @@ use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use dunlin_registry::RegistriesConfig;
 use serde::Deserialize;
 
-use crate::{CompileMode, runner::own_compiler, session::Transport};
+use crate::{CompileMode, images::ImageBounds, runner::own_compiler, session::Transport};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `edgeNode` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -117,6 +117,15 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_EVICTION_PRESSURE_TRANSITION_PERIOD", value_name = "TIME")]
     pub eviction_pressure_transition_period: Option<String>,
 
+    /// How full the disk may get, in percent, before images for Linux that no pod needs are removed, those that were not used for longest
+    /// first [default: 85]
+    #[arg(long, env = "DUNLIN_IMAGE_GC_HIGH_THRESHOLD", value_name = "PERCENT")]
+    pub image_gc_high_threshold: Option<u8>,
+
+    /// Down to where that makes room, in percent [default: 80]
+    #[arg(long, env = "DUNLIN_IMAGE_GC_LOW_THRESHOLD", value_name = "PERCENT")]
+    pub image_gc_low_threshold: Option<u8>,
+
     /// Blocks of 64 pod addresses in 10.42.0.0/16 that belong to this node, 0 to 1023
     /// [default: 16 blocks chosen by the node's name]
     #[arg(long, env = "DUNLIN_ADDRESS_BLOCKS", value_name = "FIRST[+COUNT]")]
@@ -162,6 +171,8 @@ pub struct EdgeNodeConfig {
     pub logs_max: Option<Bytes>,
     /// Below which pods are ended.
     pub thresholds: Thresholds,
+    /// How full the disk may get of images that no pod needs.
+    pub image_bounds: ImageBounds,
     /// Where pod addresses come from. Two nodes on one machine need ranges that do not overlap.
     pub blocks: BlockRange,
     /// How pods are reached on the machine.
@@ -271,6 +282,8 @@ impl EdgeNodeArgs {
             eviction_pressure_transition_period: self
                 .eviction_pressure_transition_period
                 .or(file.eviction_pressure_transition_period),
+            image_gc_high_threshold: self.image_gc_high_threshold.or(file.image_gc_high_threshold),
+            image_gc_low_threshold: self.image_gc_low_threshold.or(file.image_gc_low_threshold),
             address_blocks: self.address_blocks.or(file.address_blocks),
             loopback: self.loopback.or(file.loopback),
             registries: self.registries.or(file.registries),
@@ -319,6 +332,7 @@ impl EdgeNodeArgs {
         }
         let compile = problems.compile_mode(self.compile);
         let thresholds = problems.thresholds(self.eviction_texts());
+        let image_bounds = problems.image_bounds((self.image_gc_high_threshold, self.image_gc_low_threshold));
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
             (None, file) => file.map(JoinSource::File),
@@ -345,6 +359,7 @@ impl EdgeNodeArgs {
             },
             logs_max: self.logs_max_mib.map(|mib| Bytes(mib << 20)),
             thresholds,
+            image_bounds,
             blocks,
             registries: self.registries.unwrap_or_default(),
             loopback: Loopback { octet, first_port: crate::facts::first_port() },
@@ -407,6 +422,14 @@ impl Problems {
             );
         }
         CompileMode::Never
+    }
+
+    /// How full the disk may get of images.
+    fn image_bounds(&mut self, percents: (Option<u8>, Option<u8>)) -> ImageBounds {
+        ImageBounds::new(percents).unwrap_or_else(|problem| {
+            self.list.push(problem);
+            ImageBounds::default()
+        })
     }
 
     /// The thresholds of evictions that were asked for.

@@ -168,6 +168,7 @@ impl EdgeNode {
             seal,
             volumes: volumes.clone(),
             thresholds: config.thresholds.clone(),
+            image_bounds: config.image_bounds,
             codes,
             door: sandbox.door(),
         };

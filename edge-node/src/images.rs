@@ -4,15 +4,18 @@
 //! digest, as if the coordinator had sent it: so the same code belongs to it, wherever it came from. Or it is a root file system for a
 //! Linux container, whose layers are kept unpacked and are shared by all images that have them.
 
+mod bounds;
+mod collect;
 mod configs;
 mod layers;
 mod meanings;
+mod pins;
 
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -26,14 +29,17 @@ use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference};
 use dunlin_registry::{
     Client, Keyring, Kind, PullError, Resolved, linux::LinuxImage as Found, manifest::Platform,
 };
-use tokio::{
-    sync::{RwLock, Semaphore},
-    task::spawn_blocking,
-};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use tracing::{info, warn};
 
-pub(crate) use self::configs::LinuxImage;
+pub use self::bounds::ImageBounds;
+pub(crate) use self::{
+    collect::Goal,
+    configs::LinuxImage,
+    pins::{Pin, Pins},
+};
 use self::{
+    collect::Uses,
     configs::Configs,
     layers::LayerStore,
     meanings::{Holds, Meaning, Meanings},
@@ -49,6 +55,7 @@ pub(crate) struct Images {
     turns: Arc<Turns>,
     store: LayerStore,
     containers: Containers,
+    is_collecting: Arc<AtomicBool>,
 }
 
 /// Whether Linux containers run on this node, so that their images are of use.
@@ -74,6 +81,7 @@ pub(crate) enum ImageContent {
 struct Known {
     meanings: Meanings,
     configs: Configs,
+    uses: Uses,
 }
 
 /// Pulls of the same content wait for each other: they would write the same files.
@@ -86,6 +94,8 @@ struct Brought {
     image: Digest,
     bytes: u64,
     content: BroughtContent,
+    /// Keep it until it is remembered.
+    pins: Vec<Pin>,
 }
 
 #[derive(Debug)]
@@ -95,6 +105,15 @@ enum BroughtContent {
     Linux(Bytes),
 }
 
+/// What is here now, for the agent to take note of.
+#[derive(Debug)]
+pub(crate) struct Came {
+    /// A module, and how long it is.
+    pub(crate) module: Option<(Digest, u64)>,
+    /// Keep it until then.
+    pub(crate) pins: Vec<Pin>,
+}
+
 /// A pull that came to its end.
 #[derive(Debug)]
 pub(crate) struct PullEnded {
@@ -102,6 +121,10 @@ pub(crate) struct PullEnded {
     /// The module that came, and how long it is.
     pub(crate) module: Option<(Digest, u64)>,
     pub(crate) answer: PulledImage,
+    /// What the disk should have free for the next attempt.
+    pub(crate) wants_free: Option<u64>,
+    /// Keep what came until it is known to be needed.
+    pub(crate) pins: Vec<Pin>,
 }
 
 /// Where modules are, for a pull.
@@ -109,8 +132,8 @@ pub(crate) struct PullEnded {
 pub(crate) struct ModuleFiles {
     /// Their folder.
     pub(crate) folder: PathBuf,
-    /// Read while something is fetched, so that nothing is swept away under it.
-    pub(crate) files: Arc<RwLock<()>>,
+    /// Keep from being swept away what is fetched.
+    pub(crate) pins: Pins,
 }
 
 impl Images {
@@ -122,10 +145,21 @@ impl Images {
         let store = LayerStore::open(&state_dir.join("layers"))?;
         let meanings = Meanings::open(state_dir.join("images"))?;
         let configs = Configs::open(state_dir.join("image-configs"))?;
-        let mut known = Known { meanings, configs };
+        let mut known = Known { meanings, configs, uses: Uses::default() };
         known.retain(&store, |_| true);
+        known.recall_uses();
         let (known, pulls) = (Arc::new(Mutex::new(known)), Arc::new(Semaphore::new(PULLS_MAX)));
-        Ok(Self { client, known, pulls, turns: Arc::default(), store, containers })
+        let images = Self {
+            client,
+            known,
+            pulls,
+            turns: Arc::default(),
+            store,
+            containers,
+            is_collecting: Arc::default(),
+        };
+        images.sweep_layers()?;
+        Ok(images)
     }
 
     /// What a reference means here: the image, and what it holds. Layers of a Linux image are here; a module is, or was once.
@@ -192,10 +226,13 @@ impl Images {
         async move {
             let started = Instant::now();
             let permit = Arc::clone(&images.pulls).acquire_owned().await;
-            let unswept = modules.files.read_owned().await;
-            let attempt = images.attempt(&image, &keyring(&order.secrets), &modules.folder).await;
-            let (module, answer) = match attempt {
-                Ok(brought) => {
+            let attempt = images.attempt(&image, &keyring(&order.secrets), &modules).await;
+            drop(permit);
+            let failed = |why: String| (None, PulledImage::Failed(why), Vec::new());
+            let mut wants_free = None;
+            let (module, answer, pins) = match attempt {
+                Ok(mut brought) => {
+                    let pins = std::mem::take(&mut brought.pins);
                     let (digest, size_bytes) = (brought.image, brought.bytes);
                     let module = match brought.content {
                         BroughtContent::Module(module) => Some((module, size_bytes)),
@@ -203,23 +240,22 @@ impl Images {
                     };
                     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     match images.remember(image, brought).await {
-                        Ok(()) => (module, PulledImage::Fetched { digest, took_ms, size_bytes }),
-                        Err(error) => {
-                            (None, PulledImage::Failed(format!("failed to keep the image's name: {error}")))
-                        }
+                        Ok(()) => (module, PulledImage::Fetched { digest, took_ms, size_bytes }, pins),
+                        Err(error) => failed(format!("failed to keep the image's name: {error}")),
                     }
                 }
                 Err(error) => {
-                    let is_here = |last: &Digest| images.is_here(last, &modules.folder);
-                    let answer = match order.last.filter(|last| error.is_outage() && is_here(last)) {
-                        Some(digest) => PulledImage::Kept { digest, why: chain(&error) },
-                        None => PulledImage::Failed(chain(&error)),
-                    };
-                    (None, answer)
+                    wants_free = Self::wanted_free(&error);
+                    let last = order.last.filter(|_| error.is_outage());
+                    match last.and_then(|last| Some((last, images.keep(last, &modules)?))) {
+                        Some((digest, Came { module, pins })) => {
+                            (module, PulledImage::Kept { digest, why: chain(&error) }, pins)
+                        }
+                        None => failed(chain(&error)),
+                    }
                 }
             };
-            drop((permit, unswept));
-            PullEnded { key: order.key, module, answer }
+            PullEnded { key: order.key, module, answer, wants_free, pins }
         }
     }
 
@@ -227,19 +263,19 @@ impl Images {
         &self,
         image: &Reference,
         keyring: &Keyring,
-        folder: &Path,
+        modules: &ModuleFiles,
     ) -> Result<Brought, PullError> {
         let resolved = self.client.resolve(image, keyring, &platforms(self.containers)).await?;
         let digest = resolved.digest;
         match resolved.kind().await? {
-            Kind::Module(module) => self.bring_module(&resolved, Some(module), folder).await,
+            Kind::Module(module) => self.bring_module(&resolved, Some(module), modules).await,
             Kind::Wasm => {
                 let known = self.known().meanings.holds(&digest);
                 let module = known.and_then(|holds| match holds {
                     Holds::Module(module) => Some(module),
                     Holds::Linux { .. } => None,
                 });
-                self.bring_module(&resolved, module, folder).await
+                self.bring_module(&resolved, module, modules).await
             }
             Kind::Linux(found) => self.bring_layers(&resolved, *found).await,
         }
@@ -249,31 +285,36 @@ impl Images {
         &self,
         resolved: &Resolved,
         known: Option<Digest>,
-        folder: &Path,
+        ModuleFiles { folder, pins }: &ModuleFiles,
     ) -> Result<Brought, PullError> {
         let (image, digest) = (&resolved.image, resolved.digest);
-        let brought =
-            |module, bytes| Brought { image: digest, bytes, content: BroughtContent::Module(module) };
+        let brought = |module, bytes, pin| {
+            let content = BroughtContent::Module(module);
+            Brought { image: digest, bytes, content, pins: vec![pin] }
+        };
         let turn = self.turns.of(known.unwrap_or(digest));
         let _turn = turn.lock().await;
+        let pin = pins.hold(known.unwrap_or(digest));
         if let Some(module) = known
             && let Ok(metadata) = fs::metadata(file(folder, module))
         {
-            return Ok(brought(module, metadata.len()));
+            return Ok(brought(module, metadata.len(), pin));
         }
         let staging = folder.join(format!("{}.{STAGING}", known.unwrap_or(digest).hex()));
         let fetched = self.client.fetch_module(resolved, &staging, MODULE_BYTES_MAX).await?;
+        let held = pins.hold(fetched.digest);
         place(staging, file(folder, fetched.digest)).await.map_err(PullError::Disk)?;
         info!(%image, %digest, module = %fetched.digest, bytes = fetched.bytes, "pulled an image");
-        Ok(brought(fetched.digest, fetched.bytes))
+        Ok(brought(fetched.digest, fetched.bytes, held))
     }
 
     async fn bring_layers(&self, resolved: &Resolved, found: Found) -> Result<Brought, PullError> {
         let (image, bytes) = (resolved.digest, found.bytes());
+        let pins = self.store.hold(&found);
         self.store.fetch(resolved, &found).await?;
         let layers = found.layers.len();
         info!(image = %resolved.image, digest = %image, layers, bytes, "pulled an image for Linux");
-        Ok(Brought { image, bytes, content: BroughtContent::Linux(found.text) })
+        Ok(Brought { image, bytes, content: BroughtContent::Linux(found.text), pins })
     }
 
     async fn remember(&self, name: Reference, brought: Brought) -> io::Result<()> {
@@ -281,10 +322,28 @@ impl Images {
         spawn_blocking(move || images.known().remember(&name, brought)).await.map_err(io::Error::other)?
     }
 
-    fn is_here(&self, image: &Digest, modules: &Path) -> bool {
-        match self.content_of(image) {
-            ImageContent::Module(module) => file(modules, module).is_file(),
-            ImageContent::Linux(image) => self.containers == Containers::Run && self.store.has(&image.layers),
+    /// Keeps what an image holds, if all of it is here.
+    fn keep(&self, image: Digest, modules: &ModuleFiles) -> Option<Came> {
+        match self.content_of(&image) {
+            ImageContent::Module(module) => {
+                let pins = vec![modules.pins.hold(module)];
+                let bytes = fs::metadata(file(&modules.folder, module)).ok()?.len();
+                Some(Came { module: Some((module, bytes)), pins })
+            }
+            ImageContent::Linux(content) => {
+                let pins = content.layers.iter().map(|layer| self.store.pins.hold(*layer)).collect();
+                let runs = self.containers == Containers::Run && self.store.has(&content.layers);
+                runs.then_some(Came { module: None, pins })
+            }
+        }
+    }
+
+    /// What has to be free for another attempt, when this one failed for want of room.
+    fn wanted_free(error: &PullError) -> Option<u64> {
+        match error {
+            PullError::NoRoom { needed, .. } => Some(needed.saturating_add(layers::SPARE_BYTES)),
+            PullError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Some(u64::MAX),
+            _ => None,
         }
     }
 
@@ -304,23 +363,49 @@ impl Known {
 
     /// What it leads to is durable before the name is.
     fn remember(&mut self, name: &Reference, brought: Brought) -> io::Result<()> {
-        let Brought { image, bytes, content } = brought;
+        let Brought { image, bytes, content, pins } = brought;
         let holds = match content {
             BroughtContent::Module(module) => Holds::Module(module),
             BroughtContent::Linux(config) => Holds::Linux { config: self.configs.insert(&config)?, bytes },
         };
-        self.meanings.remember(name, Meaning { image, holds })
+        self.uses.touch(image);
+        self.meanings.remember(name, Meaning { image, holds })?;
+        drop(pins);
+        Ok(())
+    }
+
+    /// Forgets an image by all of its names.
+    fn forget(&mut self, image: &Digest) {
+        self.meanings.retain_images(|known, _| known != image);
+        self.drop_unnamed();
+    }
+
+    /// The images that were used last are those of the configs that were.
+    fn recall_uses(&mut self) {
+        for config in self.configs.by_use() {
+            let of_config =
+                |(image, holds): (Digest, Holds)| (holds.config() == Some(config)).then_some(image);
+            let images: Vec<_> = self.meanings.images().filter_map(of_config).collect();
+            images.into_iter().for_each(|image| self.uses.touch(image));
+        }
     }
 
     /// Forgets names whose content is gone, then what no name leads to.
     fn retain(&mut self, store: &LayerStore, has_module: impl Fn(&Digest) -> bool) {
         let configs = &self.configs;
-        self.meanings.retain(|holds| match holds {
+        self.meanings.retain_images(|_, holds| match holds {
             Holds::Module(module) => has_module(module),
             Holds::Linux { config, .. } => configs.get(config).is_some_and(|image| store.has(&image.layers)),
         });
-        let named: HashSet<Digest> = self.meanings.images().filter_map(|(_, holds)| holds.config()).collect();
+        self.drop_unnamed();
+    }
+
+    /// Forgets what no name leads to.
+    fn drop_unnamed(&mut self) {
+        let images: HashMap<Digest, Holds> = self.meanings.images().collect();
+        let named: HashSet<Digest> = images.values().filter_map(|holds| holds.config()).collect();
         self.configs.retain(|config| named.contains(config));
+        self.uses.retain(|image| images.contains_key(image));
     }
 }
 

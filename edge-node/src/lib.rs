@@ -33,6 +33,7 @@ mod volumes;
 pub use self::{
     compiled::CompileMode,
     edge_node::{EdgeNode, Guests, StartError},
+    images::ImageBounds,
     local::{
         MalformedRecord, OpenError,
         reset::{self, ResetError},

@@ -10,10 +10,10 @@ use std::{
 
 use dunlin_edge_node_core::node::Arrived;
 use dunlin_link::Digest;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 use crate::{
-    images::{ModuleFiles, STAGING},
+    images::{ModuleFiles, Pin, Pins, STAGING},
     session::SessionHandle,
 };
 
@@ -24,8 +24,8 @@ pub(crate) struct Modules {
     /// Size and last use of each.
     present: HashMap<Digest, Kept>,
     fetches: Arc<Semaphore>,
-    /// Read by fetches, written by removals: what was fetched again must not be removed.
-    files: Arc<RwLock<()>>,
+    /// What is being fetched, by what its files are named after.
+    pins: Pins,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Fetched {
     pub(crate) digest: Digest,
     /// How long it took, or why it failed.
     pub(crate) result: Result<Arrived, String>,
+    /// Keeps it until it is known to be here.
+    pub(crate) pin: Pin,
 }
 
 impl Modules {
@@ -49,7 +51,8 @@ impl Modules {
     /// When the folder cannot be made or read.
     pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
-        remove_parts(&dir, PART_AGE_MAX)?;
+        let pins = Pins::default();
+        remove_parts(&dir, PART_AGE_MAX, &pins)?;
         let mut present = HashMap::new();
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
@@ -62,7 +65,7 @@ impl Modules {
             }
         }
         let fetches = Arc::new(Semaphore::new(FETCHES_MAX));
-        Ok(Self { dir, present, fetches, files: Arc::default() })
+        Ok(Self { dir, present, fetches, pins })
     }
 
     /// Whether a module is here.
@@ -82,7 +85,7 @@ impl Modules {
 
     /// Where modules are, for a pull.
     pub(crate) fn files(&self) -> ModuleFiles {
-        ModuleFiles { folder: self.dir.clone(), files: Arc::clone(&self.files) }
+        ModuleFiles { folder: self.dir.clone(), pins: self.pins.clone() }
     }
 
     /// Fetches a module; at most [`FETCHES_MAX`] at a time come over the link.
@@ -91,18 +94,17 @@ impl Modules {
         digest: Digest,
         session: SessionHandle,
     ) -> impl Future<Output = Fetched> + Send + use<> {
-        let (path, fetches, files) = (self.path(&digest), Arc::clone(&self.fetches), Arc::clone(&self.files));
+        let (path, fetches, pin) = (self.path(&digest), Arc::clone(&self.fetches), self.pins.hold(digest));
         async move {
             let started = Instant::now();
             let permit = fetches.acquire_owned().await;
-            let unswept = files.read_owned().await;
             let result = session.fetch_module(digest, &path).await;
-            drop((permit, unswept));
+            drop(permit);
             let result = result.and_then(|()| size(&path)).map(|bytes| Arrived {
                 took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
                 bytes,
             });
-            Fetched { digest, result }
+            Fetched { digest, result, pin }
         }
     }
 
@@ -122,14 +124,14 @@ impl Modules {
     pub(crate) fn sweep(&mut self, referenced: &BTreeSet<Digest>) {
         let doomed = self.idle(referenced, IDLE_BYTES_MAX);
         if !doomed.is_empty() {
-            self.remove(doomed, PART_AGE_MAX);
+            drop(self.remove(doomed, PART_AGE_MAX));
         }
     }
 
     /// Removes all modules that no pod refers to, and what has come of any that are not whole.
     pub(crate) fn reclaim(&mut self, referenced: &BTreeSet<Digest>) {
         let doomed = self.idle(referenced, 0);
-        self.remove(doomed, Duration::ZERO);
+        drop(self.remove(doomed, Duration::ZERO));
     }
 
     /// The modules to remove so that those without a pod take no more than `budget_bytes`.
@@ -149,38 +151,36 @@ impl Modules {
         doomed
     }
 
-    /// Files go in the background. While modules are being fetched nothing is removed: the next sweep finds them.
-    fn remove(&mut self, doomed: Vec<Digest>, parts_age: Duration) {
-        let Ok(unfetched) = Arc::clone(&self.files).try_write_owned() else { return };
+    /// Files go in the background, but those of modules that are being fetched: whoever fetches them takes note of them again.
+    fn remove(&mut self, doomed: Vec<Digest>, parts_age: Duration) -> JoinHandle<()> {
         self.present.retain(|digest, _| !doomed.contains(digest));
-        let stems: HashSet<_> = doomed.iter().map(Digest::hex).collect();
-        let dir = self.dir.clone();
-        // Nobody waits for it but fetches, by the lock.
-        drop(tokio::task::spawn_blocking(move || {
-            if let Err(error) = remove_files(&dir, &stems).and_then(|()| remove_parts(&dir, parts_age)) {
+        let (dir, pins) = (self.dir.clone(), self.pins.clone());
+        tokio::task::spawn_blocking(move || {
+            let doomed: HashSet<_> = doomed.into_iter().collect();
+            let removed =
+                remove_files(&dir, &doomed, &pins).and_then(|()| remove_parts(&dir, parts_age, &pins));
+            if let Err(error) = removed {
                 tracing::warn!(%error, "unused modules could not be removed");
             }
-            drop(unfetched);
-        }));
+        })
     }
 }
 
 /// Removes modules and what the runner compiled from them, which lies beside them under the same stem.
-fn remove_files(dir: &Path, stems: &HashSet<String>) -> io::Result<()> {
+fn remove_files(dir: &Path, doomed: &HashSet<Digest>, pins: &Pins) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if stems.contains(name.split('.').next().unwrap_or_default()) {
-            fs::remove_file(entry.path())?;
+        if let Some(digest) = stem(&entry.file_name().to_string_lossy()).filter(|stem| doomed.contains(stem))
+        {
+            pins.unless_held(&digest, || fs::remove_file(entry.path())).transpose()?;
         }
     }
     Ok(())
 }
 
-/// Removes what came of content that is not whole, unless that is younger than `age`. Parts of code, with longer names, are not waited
-/// for by the lock, and go with their modules.
-pub(crate) fn remove_parts(dir: &Path, age: Duration) -> io::Result<()> {
+/// Removes what came of content that is not whole, unless that is younger than `age` or is being fetched. Parts of code, with longer
+/// names, go with their modules.
+pub(crate) fn remove_parts(dir: &Path, age: Duration, pins: &Pins) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -188,12 +188,22 @@ pub(crate) fn remove_parts(dir: &Path, age: Duration) -> io::Result<()> {
         if !matches!(pieces.as_slice(), [_, _, PART] | [_, STAGING]) {
             continue;
         }
-        let written = fs::metadata(&path)?.modified()?;
-        if SystemTime::now().duration_since(written).unwrap_or_default() >= age {
-            fs::remove_file(path)?;
-        }
+        let remove_old = || {
+            let written = fs::metadata(&path)?.modified()?;
+            let is_old = SystemTime::now().duration_since(written).unwrap_or_default() >= age;
+            if is_old { fs::remove_file(&path) } else { Ok(()) }
+        };
+        match stem(&name) {
+            Some(digest) => pins.unless_held(&digest, remove_old).transpose()?,
+            None => Some(remove_old()?),
+        };
     }
     Ok(())
+}
+
+/// The digest that a file is named after.
+fn stem(name: &str) -> Option<Digest> {
+    format!("sha256:{}", name.split('.').next().unwrap_or_default()).parse().ok()
 }
 
 fn size(path: &Path) -> Result<u64, String> {
@@ -233,15 +243,21 @@ mod tests {
             modules.touch(digest, used as u64);
         }
         let doomed = modules.idle(&BTreeSet::from([digests[0]]), 150);
-        modules.remove(doomed, Duration::MAX);
+        modules.remove(doomed, Duration::MAX).await.unwrap();
         let left: Vec<_> = digests.iter().map(|digest| modules.has(digest)).collect();
         assert_eq!(left, [true, false, false, true]);
-        // Fetches wait for the same.
-        drop(modules.files.read().await);
         assert!(!modules.path(&digests[1]).exists() && dir.path().join("x.wasm.part").exists());
 
-        modules.reclaim(&BTreeSet::from([digests[0]]));
-        drop(modules.files.read().await);
-        assert!(modules.path(&digests[0]).exists() && fs::read_dir(dir.path()).unwrap().count() == 1);
+        // What is being fetched stays, whole or not, and nothing waits for it.
+        let (held, part) = (modules.pins.hold(digests[3]), Digest::of(b"part"));
+        let _part = modules.pins.hold(part);
+        fs::write(dir.path().join(format!("{}.wasm.part", part.hex())), b"part").unwrap();
+        let doomed = modules.idle(&BTreeSet::from([digests[0]]), 0);
+        modules.remove(doomed.clone(), Duration::ZERO).await.unwrap();
+        assert!(modules.path(&digests[3]).exists() && !modules.has(&digests[3]));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+        drop(held);
+        modules.remove(doomed, Duration::ZERO).await.unwrap();
+        assert!(modules.path(&digests[0]).exists() && fs::read_dir(dir.path()).unwrap().count() == 2);
     }
 }

@@ -150,6 +150,16 @@ pub enum PullError {
         /// Why.
         why: String,
     },
+    /// The disk has not room enough for it.
+    #[error("no room for `{image}`: it needs about {} MiB, and the disk has {} MiB left", needed.div_ceil(1 << 20), free >> 20)]
+    NoRoom {
+        /// The reference.
+        image: String,
+        /// What it is expected to take.
+        needed: u64,
+        /// What there is.
+        free: u64,
+    },
     /// The node's disk failed.
     #[error("failed to write the image")]
     Disk(#[source] io::Error),

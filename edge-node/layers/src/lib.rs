@@ -12,6 +12,6 @@ mod zstd;
 
 pub use self::{
     remove::{Left, remove_tree, remove_tree_in},
-    store::{Layers, StoreError},
+    store::{Layers, Retired, StoreError},
     unpack::{Bounds, Compression, UnpackError, Unpacked, unpack},
 };

@@ -6,7 +6,6 @@
 //! ```
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     io::Read,
     path::{Path, PathBuf},
@@ -28,6 +27,10 @@ pub struct Layers {
     latest: AtomicU64,
     bounds: Bounds,
 }
+
+/// What is left of a layer.
+#[derive(Debug)]
+pub struct Retired(PathBuf);
 
 /// Why a layer was not added.
 #[derive(Debug, thiserror::Error)]
@@ -90,26 +93,32 @@ impl Layers {
         added
     }
 
-    /// Removes the layers that nothing names; answers how many.
+    /// The layers that are here.
     ///
     /// # Errors
-    /// When the disk fails; those before are gone.
-    pub fn sweep(&self, named: &BTreeSet<Digest>) -> io::Result<usize> {
-        let kept: BTreeSet<String> = named.iter().map(Digest::hex).collect();
-        let mut removed = 0;
+    /// When the disk fails.
+    pub fn list(&self) -> io::Result<Vec<Digest>> {
+        let mut layers = Vec::new();
         for entry in fs::read_dir(&self.complete)? {
-            let entry = entry?;
-            if kept.contains(&*entry.file_name().to_string_lossy()) {
-                continue;
-            }
-            // Under another name first: what is half removed must not be found.
-            let part = self.new_part();
-            fs::rename(entry.path(), &part)?;
-            // The rest of it, if any, goes when the store is opened the next time.
-            let _left = remove_tree(&part);
-            removed += 1;
+            let name = entry?.file_name();
+            layers.extend(format!("sha256:{}", name.to_string_lossy()).parse::<Digest>());
         }
-        Ok(removed)
+        Ok(layers)
+    }
+
+    /// Takes a layer's name away at once: from here on it is not here. What it leaves is removed by [`Self::remove_retired`].
+    ///
+    /// # Errors
+    /// When the disk fails, or it is not here.
+    pub fn retire(&self, diff_id: &Digest) -> io::Result<Retired> {
+        let part = self.new_part();
+        fs::rename(self.path(diff_id), &part)?;
+        Ok(Retired(part))
+    }
+
+    /// Removes what a layer left. What fails of that goes when the store is opened the next time.
+    pub fn remove_retired(&self, Retired(part): &Retired) {
+        let _left = remove_tree(part);
     }
 
     fn keep(&self, part: &Path, diff_id: &Digest) -> io::Result<()> {

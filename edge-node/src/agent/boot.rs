@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Agent, AgentHost, Clerk, Clock, Codes, Ears, Requests, Shared};
 use crate::{
-    images::Images,
+    images::{ImageBounds, Images},
     local::Local,
     logs::Logs,
     modules::Modules,
@@ -39,6 +39,7 @@ pub(crate) struct AgentParts {
     modules: Modules,
     codes: Codes,
     images: Images,
+    image_bounds: ImageBounds,
     logs: Logs,
     volumes: Volumes,
     prober: Prober,
@@ -59,6 +60,8 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) volumes: Volumes,
     /// Below which it ends pods.
     pub(crate) thresholds: Thresholds,
+    /// How full the disk may get of images that no pod needs.
+    pub(crate) image_bounds: ImageBounds,
     /// Where the code of modules comes from.
     pub(crate) codes: Codes,
     /// Where streams into containers are opened.
@@ -81,6 +84,7 @@ impl AgentParts {
             seal,
             volumes,
             thresholds,
+            image_bounds,
             codes,
             door,
         } = options;
@@ -92,7 +96,21 @@ impl AgentParts {
         let prober = Prober::new(door.clone());
         let host = AgentHost::new(sender, Arc::clone(&shared), door);
         let logs = Logs::new(state_dir.join("logs"));
-        (Self { core, clock, local, modules, codes, images, logs, volumes, prober, shared, inputs }, host)
+        let parts = Self {
+            core,
+            clock,
+            local,
+            modules,
+            codes,
+            images,
+            image_bounds,
+            logs,
+            volumes,
+            prober,
+            shared,
+            inputs,
+        };
+        (parts, host)
     }
 
     /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
@@ -125,7 +143,20 @@ impl AgentParts {
         requests: mpsc::Sender<sandbox::Addressed>,
         told: mpsc::Receiver<Told>,
     ) -> (Agent, Ears) {
-        let Self { core, clock, local, modules, codes, images, logs, volumes, prober, shared, inputs } = self;
+        let Self {
+            core,
+            clock,
+            local,
+            modules,
+            codes,
+            images,
+            image_bounds,
+            logs,
+            volumes,
+            prober,
+            shared,
+            inputs,
+        } = self;
         let agent = Agent {
             core,
             clock,
@@ -141,6 +172,7 @@ impl AgentParts {
             codes,
             code_waits: JoinSet::new(),
             images,
+            image_bounds,
             pulls: JoinSet::new(),
             writes: FuturesUnordered::new(),
             replies: HashMap::new(),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_edge_node_core::{node::PullOrder, pod::PulledImage};
+use dunlin_edge_node_core::{node::PullOrder, pod::PulledImage, pressure::Level};
 use dunlin_link::{Digest, pod::PullPolicy, reference::Reference};
 
 use super::Agent;
-use crate::images::{ImageContent, PullEnded};
+use crate::images::{Goal, ImageContent, PullEnded};
 
 impl Agent {
     /// Answers with what is here, when the pod's policy allows that, or has the registry asked.
@@ -26,8 +26,9 @@ impl Agent {
         let here = self.images.of(&image).filter(|(_, content)| is_here(content));
         let answer = match (order.policy, here) {
             (PullPolicy::IfNotPresent | PullPolicy::Never, Some((digest, content))) => {
-                if let ImageContent::Module(module) = content {
-                    self.modules.touch(&module, now.wall.0.unsigned_abs());
+                match content {
+                    ImageContent::Module(module) => self.modules.touch(&module, now.wall.0.unsigned_abs()),
+                    ImageContent::Linux(_) => self.images.touch(&digest),
                 }
                 PulledImage::Present(digest)
             }
@@ -44,14 +45,26 @@ impl Agent {
     pub(super) fn handle_pull_ended(&mut self, ended: PullEnded) {
         let now = self.clock.now();
         let used = now.wall.0.unsigned_abs();
-        let PullEnded { key, module, answer } = ended;
+        let PullEnded { key, module, answer, wants_free, pins } = ended;
         if let Some((module, bytes)) = module {
             self.modules.insert(module, bytes, used);
         }
-        if let PulledImage::Kept { digest, .. } = &answer {
-            self.modules.touch(&self.images.module_of(digest), used);
+        if let PulledImage::Kept { digest, .. } | PulledImage::Fetched { digest, .. } = &answer {
+            self.images.touch(digest);
         }
         self.core.handle_image(&key, answer, now);
+        if let Some(bytes) = wants_free {
+            drop(self.images.collect(self.core.named_modules(), Goal::Free(bytes)));
+        }
+        // Now the pod names it.
+        drop(pins);
+    }
+
+    /// Removes images that no pod names when the disk fills, down to where it is a while until that has to be done again.
+    pub(super) fn tend_images(&mut self, disk: Level) {
+        if let Some(bytes) = self.image_bounds.wanted_free(disk) {
+            drop(self.images.collect(self.core.named_modules(), Goal::Free(bytes)));
+        }
     }
 
     /// Removes modules that no pod names, but for what is worth keeping, and forgets images that are gone.
@@ -63,6 +76,7 @@ impl Agent {
     /// The same with all of them, and with what came of others.
     pub(super) fn reclaim(&mut self, named: &BTreeSet<Digest>) {
         self.modules.reclaim(&self.modules_of(named));
+        drop(self.images.collect(named.clone(), Goal::All));
         self.images.retain(|module| self.modules.has(module));
     }
 

@@ -33,7 +33,7 @@ use crate::{
     console::{self, Console, Desk, Keeper},
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
-    images::{Containers, Images},
+    images::{Containers, ImageBounds, Images},
     local::{Local, OpenError},
     logs::LogKeeper,
     modules::Modules,
@@ -125,6 +125,7 @@ impl Node {
             seal,
             volumes: Volumes::new(dir),
             thresholds: Thresholds::none(),
+            image_bounds: ImageBounds::default(),
             codes: Codes {
                 session: session.clone(),
                 mode: self.mode,

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     sync::Arc,
+    time::SystemTime,
 };
 
 use dunlin_link::Digest;
@@ -65,10 +66,36 @@ impl Configs {
         let mut part = tempfile::NamedTempFile::new_in(&self.folder)?;
         part.write_all(text)?;
         part.as_file().sync_all()?;
-        part.persist(self.folder.join(digest.hex())).map_err(|error| error.error)?;
+        part.persist(self.path(&digest)).map_err(|error| error.error)?;
         folders::flush(&self.folder)?;
         self.known.insert(digest, Arc::new(image));
         Ok(digest)
+    }
+
+    /// All layers that images have.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &Digest> {
+        self.known.values().flat_map(|image| &image.layers)
+    }
+
+    /// Configs by their last use, the latest last.
+    pub(super) fn by_use(&self) -> Vec<Digest> {
+        let used =
+            |config: &Digest| fs::metadata(self.path(config)).and_then(|metadata| metadata.modified()).ok();
+        let mut configs: Vec<_> = self.known.keys().map(|config| (used(config), *config)).collect();
+        configs.sort_unstable();
+        configs.into_iter().map(|(_, config)| config).collect()
+    }
+
+    /// Remembers the use of an image, as well as a power cut lets it.
+    pub(super) fn touch(&self, config: &Digest) {
+        let touched = fs::File::open(self.path(config)).and_then(|file| file.set_modified(SystemTime::now()));
+        if let Err(error) = touched {
+            tracing::debug!(%error, "the use of an image could not be remembered");
+        }
+    }
+
+    fn path(&self, config: &Digest) -> PathBuf {
+        self.folder.join(config.hex())
     }
 
     /// Forgets what no image has.

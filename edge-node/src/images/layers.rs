@@ -1,13 +1,14 @@
 //! Brings the layers of a Linux image to the node's store: each fetched once, verified, unpacked, and shared by all images that have it.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use dunlin_layers::{Bounds, Compression, Layers, StoreError, UnpackError};
@@ -20,8 +21,11 @@ use dunlin_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::Turns;
-use crate::{folders, modules::remove_parts};
+use super::{Pin, Pins, Turns, collect::free_bytes};
+use crate::{
+    folders,
+    modules::{PART_AGE_MAX, remove_parts},
+};
 
 /// The store, and what is on its way there; cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub(super) struct LayerStore {
     /// What came of archives that are not unpacked yet.
     parts: PathBuf,
     turns: Arc<Turns>,
+    /// The layers that pulls need.
+    pub(super) pins: Pins,
     /// Held while one is fetched or unpacked.
     places: Arc<Semaphore>,
 }
@@ -39,9 +45,26 @@ impl LayerStore {
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let parts = folder.join("archives");
         folders::make(&parts)?;
-        remove_parts(&parts, crate::modules::PART_AGE_MAX)?;
+        let pins = Pins::default();
+        remove_parts(&parts, PART_AGE_MAX, &pins)?;
         let layers = Arc::new(Layers::open(folder, Bounds::DEFAULT)?);
-        Ok(Self { layers, parts, turns: Arc::default(), places: Arc::new(Semaphore::new(LAYERS_AT_ONCE)) })
+        let places = Arc::new(Semaphore::new(LAYERS_AT_ONCE));
+        Ok(Self { layers, parts, turns: Arc::default(), pins, places })
+    }
+
+    /// A folder on the disk that layers take.
+    pub(super) fn folder(&self) -> &Path {
+        &self.parts
+    }
+
+    /// Removes what came of archives that nobody waits for, unless it is younger than `age`.
+    pub(super) fn remove_parts(&self, age: Duration) -> io::Result<()> {
+        remove_parts(&self.parts, age, &self.pins)
+    }
+
+    /// Keeps the layers of an image, those that are here and those that will be, until the pins are dropped.
+    pub(super) fn hold(&self, image: &LinuxImage) -> Vec<Pin> {
+        image.layers.iter().map(|layer| self.pins.hold(layer.diff_id)).collect()
     }
 
     /// Whether all of these are here.
@@ -51,8 +74,20 @@ impl LayerStore {
 
     /// Makes all layers of an image present, several at a time.
     pub(super) async fn fetch(&self, resolved: &Resolved, image: &LinuxImage) -> Result<(), PullError> {
+        self.check_room(resolved, image)?;
         let each = stream::iter(image.layers.clone()).map(|layer| self.fetch_one(resolved, layer));
         each.buffer_unordered(LAYERS_AT_ONCE).try_collect().await
+    }
+
+    /// Refuses what would fill the disk, before anything of it is fetched.
+    fn check_room(&self, resolved: &Resolved, image: &LinuxImage) -> Result<(), PullError> {
+        let missing = image.layers.iter().filter(|layer| self.layers.find(&layer.diff_id).is_none());
+        let needed = missing.map(expected_bytes).fold(0, u64::saturating_add);
+        let free = free_bytes(&self.parts).map_err(PullError::Disk)?;
+        if needed > 0 && free < needed.saturating_add(SPARE_BYTES) {
+            return Err(PullError::NoRoom { image: resolved.image.to_string(), needed, free });
+        }
+        Ok(())
     }
 
     async fn fetch_one(&self, resolved: &Resolved, layer: LayerBlob) -> Result<(), PullError> {
@@ -63,11 +98,28 @@ impl LayerStore {
         }
         let _place = self.places.acquire().await;
         let file = self.parts.join(format!("{}.{ARCHIVE}", layer.diff_id.hex()));
-        let archive = resolved.download(&layer.blob, &file, LAYER_BYTES_MAX).await?;
+        let archive = match resolved.download(&layer.blob, &file, LAYER_BYTES_MAX).await {
+            Err(error @ PullError::Disk(_)) => {
+                // What there is of it would keep the disk full, and nobody from fetching something smaller.
+                self.remove_parts_of(&layer.diff_id);
+                return Err(error);
+            }
+            downloaded => downloaded?,
+        };
         let unpacked = self.unpack(archive.clone(), &layer).await;
         // It is of no use any more, whether or not it could be unpacked.
         tokio::fs::remove_file(archive).await.map_err(PullError::Disk)?;
         unpacked.map_err(|error| pull_error(error, resolved))
+    }
+
+    fn remove_parts_of(&self, diff_id: &Digest) {
+        let stem = diff_id.hex();
+        for entry in fs::read_dir(&self.parts).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&stem) {
+                // On a disk that fails altogether it stays until that is better.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     async fn unpack(&self, archive: PathBuf, layer: &LayerBlob) -> Result<(), StoreError> {
@@ -112,6 +164,15 @@ impl Drop for Stop {
     }
 }
 
+/// What a layer takes while it is fetched and unpacked: what it is sent as, and, where that is compressed, what programs usually come to.
+const fn expected_bytes(layer: &LayerBlob) -> u64 {
+    let times = match layer.compression {
+        media::Compression::None => 2,
+        media::Compression::Gzip | media::Compression::Zstd => 3,
+    };
+    layer.blob.size.saturating_mul(times)
+}
+
 const fn compression(of: media::Compression) -> Compression {
     match of {
         media::Compression::None => Compression::None,
@@ -137,6 +198,9 @@ const LAYERS_AT_ONCE: usize = 3;
 
 /// Largest layer as it is sent.
 const LAYER_BYTES_MAX: u64 = 16 << 30;
+
+/// Left free by a pull: a node writes its state and its logs, too.
+pub(super) const SPARE_BYTES: u64 = 64 << 20;
 
 /// What the name of an archive would end in, if it were kept.
 const ARCHIVE: &str = "archive";

@@ -115,17 +115,17 @@ impl Meanings {
         if is_new { folders::flush(&self.folder) } else { Ok(()) }
     }
 
-    /// Forgets names whose content is gone.
-    pub(super) fn retain(&mut self, is_here: impl Fn(&Holds) -> bool) {
+    /// Forgets the images, by all of their names, that are not to be kept.
+    pub(super) fn retain_images(&mut self, is_kept: impl Fn(&Digest, &Holds) -> bool) {
         let folder = &self.folder;
         self.names.retain(|name, meaning| {
-            let keep = is_here(&meaning.holds);
+            let keep = is_kept(&meaning.image, &meaning.holds);
             if !keep && let Err(error) = fs::remove_file(file_of(folder, name)) {
                 warn!(%error, "the name of an unused image could not be removed");
             }
             keep
         });
-        self.images.retain(|_, holds| is_here(holds));
+        self.images.retain(|image, holds| is_kept(image, holds));
     }
 }
 
@@ -188,10 +188,10 @@ mod tests {
         assert_eq!(meanings.of(&format!("r.io/a@{}", one.image).parse().unwrap()), Some(one));
         assert_eq!(meanings.holds(&one.image), Some(one.holds));
         assert_eq!(meanings.images().count(), 2);
-        meanings.retain(|holds| *holds == two.holds);
+        meanings.retain_images(|_, holds| *holds == two.holds);
         let mut meanings = open();
         assert_eq!((meanings.of(&image), meanings.holds(&one.image)), (Some(two), None));
-        meanings.retain(|_| false);
+        meanings.retain_images(|_, _| false);
         assert_eq!(open().of(&image), None);
         assert_eq!(fs::read_dir(folder.path().join("images")).unwrap().count(), 0);
     }

@@ -1,5 +1,6 @@
 //! Linux images, pulled from a registry within the test.
 
+mod collect;
 mod linux;
 mod registry;
 
@@ -13,10 +14,9 @@ use dunlin_link::{Digest, PodUid, pod::PullPolicy, reference::Reference};
 use dunlin_registry::{Client, RegistriesConfig, config::HostConfig};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
-use tokio::sync::RwLock;
 
 use self::registry::Registry;
-use super::{Containers, ImageContent, Images, LinuxImage, ModuleFiles};
+use super::{Containers, ImageContent, Images, LinuxImage, ModuleFiles, Pins, PullEnded};
 
 /// A node's images, and a registry that they come from.
 struct Bench {
@@ -31,9 +31,13 @@ impl Bench {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
-        let (state, registry) = (tempfile::tempdir().unwrap(), Registry::start().await);
+        Some(Self::in_folder(tempfile::tempdir().unwrap()).await)
+    }
+
+    async fn in_folder(state: tempfile::TempDir) -> Self {
+        let registry = Registry::start().await;
         let images = open(state.path(), &registry.address, Containers::Run);
-        Some(Self { state, registry, images })
+        Self { state, registry, images }
     }
 
     /// As after a restart of the agent.
@@ -50,14 +54,18 @@ impl Bench {
     }
 
     async fn pull_after(&self, name: &str, last: Option<Digest>) -> PulledImage {
+        self.pull_ended(name, last).await.answer
+    }
+
+    async fn pull_ended(&self, name: &str, last: Option<Digest>) -> PullEnded {
         let image = self.name(name);
         let key =
             PullKey { uid: PodUid::new("uid"), container: ContainerIndex(0), reference: image.to_string() };
         let order = PullOrder { key, policy: PullPolicy::Always, last, secrets: Vec::new() };
         let folder = self.state.path().join("modules");
         fs::create_dir_all(&folder).unwrap();
-        let modules = ModuleFiles { folder, files: Arc::new(RwLock::new(())) };
-        self.images.pull(order, image, modules).await.answer
+        let modules = ModuleFiles { folder, pins: Pins::default() };
+        self.images.pull(order, image, modules).await
     }
 
     /// Pulls what is refused.
@@ -113,6 +121,9 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         tar.append_data(&mut header, path, content.as_bytes()).unwrap();
     }
     tar.into_inner().unwrap()

@@ -394,9 +394,12 @@ fn a_store_keeps_what_it_was_promised_and_nothing_else() {
     assert_eq!(fs::read_to_string(dir.join("x")).unwrap(), "content");
     assert_eq!(layers.add(&b"not read"[..], Compression::Zstd, &diff_id).unwrap(), Unpacked::default());
     assert_eq!(fs::read_dir(folder.path().join("part")).unwrap().count(), 0);
-    assert_eq!(layers.sweep(&[diff_id].into()).unwrap(), 0);
-    assert_eq!(layers.sweep(&[wrong].into()).unwrap(), 1);
-    assert_eq!(layers.find(&diff_id), None);
+    assert_eq!(layers.list().unwrap(), [diff_id]);
+    assert!(layers.retire(&wrong).is_err());
+    let retired = layers.retire(&diff_id).unwrap();
+    assert_eq!((layers.find(&diff_id), layers.list().unwrap()), (None, vec![]));
+    layers.remove_retired(&retired);
+    assert_eq!(fs::read_dir(folder.path().join("part")).unwrap().count(), 0);
 }
 
 const SMALL: Bounds = Bounds { bytes_max: 8 << 20, entries_max: 100 };

@@ -83,7 +83,7 @@ impl Registry {
         std::mem::take(&mut self.lock().asked)
     }
 
-    fn manifest(&self, name: &str, manifest: &Value) -> Value {
+    pub(super) fn manifest(&self, name: &str, manifest: &Value) -> Value {
         let text = manifest.to_string().into_bytes();
         let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
         let digest = Digest::of(&text).to_string();
@@ -94,7 +94,7 @@ impl Registry {
         descriptor
     }
 
-    fn blob(&self, media_type: &str, content: &[u8]) -> Value {
+    pub(super) fn blob(&self, media_type: &str, content: &[u8]) -> Value {
         let digest = Digest::of(content).to_string();
         let kept = ("application/octet-stream".to_owned(), content.to_vec());
         self.lock().content.insert(format!("blobs/{digest}"), kept);
