@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a stand-in of tests fails by panicking")]
 
-use std::{ffi::OsStr, fs, io::Write as _, os::unix::net::UnixListener, process::ExitCode};
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write as _,
+    os::unix::net::UnixListener,
+    process::{Command, ExitCode},
+    thread,
+};
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1).peekable();
@@ -15,6 +22,9 @@ fn main() -> ExitCode {
 
 /// Serves those who ask in which namespaces and cgroups it is, until it is killed.
 fn tell_where_this_is(socket: &std::path::Path) -> ! {
+    // Something of its own that it does not end.
+    let mut child = Command::new("/bin/sleep").arg("56789").spawn().unwrap();
+    thread::spawn(move || child.wait());
     let _ = fs::remove_file(socket);
     let listener = UnixListener::bind(socket).unwrap();
     loop {

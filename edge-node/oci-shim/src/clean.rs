@@ -89,7 +89,7 @@ pub(crate) fn folder(dir: &Path) {
 }
 
 /// Kills all processes of a cgroup, those below it included, and waits until they are gone.
-fn processes(cgroups: &Cgroups, cgroup: &CgroupPath) {
+pub(crate) fn processes(cgroups: &Cgroups, cgroup: &CgroupPath) {
     let until = Instant::now() + KILL_MAX;
     loop {
         let held = cgroups.kill(cgroup);

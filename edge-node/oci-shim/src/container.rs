@@ -14,12 +14,11 @@ use std::{
 };
 
 use dunlin_container_log::LogBounds;
-use dunlin_edge_node_core::sandbox::linux::{LinuxMount, LinuxPod, LinuxSpec, Stdio as Streams};
+use dunlin_edge_node_core::sandbox::linux::{LinuxPod, LinuxSpec, Stdio as Streams};
 use dunlin_link::ContainerId;
 use oci_spec::runtime::{LinuxNamespaceType, Process};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, pidfd_open},
     time::Timespec,
@@ -34,6 +33,7 @@ use crate::{
     runtime::{Operation, Runtime, read_pid},
     spec::{self, Available, Place},
     user,
+    volume::Mounts,
 };
 
 /// One container.
@@ -71,6 +71,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) containers: &'a Path,
     /// The folder with the pod's own files.
     pub(crate) shared: &'a Path,
+    pub(crate) mounts: &'a Mounts,
     /// What they share.
     pub(crate) pod: &'a LinuxPod,
     /// The pod's.
@@ -121,7 +122,9 @@ impl Container {
         let layers: Vec<PathBuf> = spec.layers.iter().map(PathBuf::from).collect();
         let rootfs = rootfs::mount(&layers, dir).map_err(failed("mount the image"))?;
         let user = user::find(&spec.user, &rootfs).map_err(|error| error.to_string())?;
-        let sources = sources(spec, dir)?;
+        let sources = spec.mounts.iter().enumerate();
+        let sources = sources.map(|(number, mount)| around.mounts.bring(mount, dir, number));
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let seccomp = confine::localhost_profile(&spec.security.seccomp)?;
         let mut devices = if spec.security.privileged { devices::all() } else { Vec::new() };
         devices.extend(devices::find(&spec.devices)?);
@@ -223,33 +226,6 @@ impl Container {
     fn pid_file(&self) -> PathBuf {
         self.dir.join("pid")
     }
-}
-
-/// Puts what a container sees of the machine where the runtime finds it. A part of a folder is mounted by its descriptor: it is what
-/// was found, whatever a container puts into its place meanwhile.
-fn sources(spec: &LinuxSpec, dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let source = |(number, mount): (usize, &LinuxMount)| {
-        let whole = PathBuf::from(&mount.source);
-        if mount.inside.is_empty() {
-            fs::metadata(&whole)?;
-            return Ok(whole);
-        }
-        let found = open_beneath(&whole, &mount.inside)?;
-        rootfs::mount_part(&found, dir, number)
-    };
-    let sources = spec.mounts.iter().enumerate().map(|(number, mount)| {
-        let source: io::Result<PathBuf> = source((number, mount));
-        source.map_err(|error| format!("failed to open the volume at `{}`: {error}", mount.path))
-    });
-    sources.collect()
-}
-
-/// A part of a folder, by no link.
-fn open_beneath(whole: &Path, inside: &str) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = openat(CWD, whole, flags | OFlags::DIRECTORY, Mode::empty())?;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    Ok(openat2(&root, inside, flags | OFlags::NOFOLLOW, Mode::empty(), resolve)?)
 }
 
 /// As much of last words as Kubernetes shows.

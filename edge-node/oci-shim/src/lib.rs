@@ -27,6 +27,7 @@ mod stream;
 mod sys;
 mod sysctl;
 mod user;
+mod volume;
 
 use std::{ffi::OsString, io, io::Write as _, process::ExitCode};
 

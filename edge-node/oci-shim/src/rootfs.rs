@@ -5,8 +5,7 @@ mod copy;
 use std::{
     ffi::{CString, OsString},
     fmt::Write as _,
-    fs::{self, File},
-    io,
+    fs, io,
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::ffi::OsStringExt as _,
@@ -15,7 +14,7 @@ use std::{
 };
 
 use dunlin_layers::remove_tree;
-use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::{say, sys};
 
@@ -54,20 +53,17 @@ pub(crate) fn mount(layers: &[PathBuf], dir: &Path) -> io::Result<PathBuf> {
     Ok(rootfs)
 }
 
-/// Mounts a part of a volume in a container's folder; returns where.
-pub(crate) fn mount_part(part: &OwnedFd, dir: &Path, number: usize) -> io::Result<PathBuf> {
-    let parts = dir.join("parts");
-    fs::create_dir_all(&parts)?;
-    let target = parts.join(number.to_string());
-    let is_folder = FileType::from_raw_mode(rustix::fs::fstat(part)?.st_mode).is_dir();
-    if is_folder {
-        fs::create_dir(&target)?;
-    } else {
-        File::create_new(&target)?;
-    }
-    let source = PathBuf::from(format!("{FDS}{}", part.as_raw_fd()));
-    sys::mount(&source, &target, c"", libc::MS_BIND | libc::MS_REC, c"")?;
-    Ok(target)
+/// Whether what is mounted at `path` is seen by others, and what they mount there is seen here.
+pub(crate) fn is_shared(path: &Path) -> io::Result<bool> {
+    let text = fs::read_to_string(MOUNTS)?;
+    let lines = text.lines().map(|line| line.split(' '));
+    let shared = |mut fields: std::str::Split<'_, char>| {
+        (fields.nth(4).map(unescape).as_deref() == Some(path)).then(|| {
+            fields.skip(1).take_while(|field| *field != "-").any(|field| field.starts_with("shared:"))
+        })
+    };
+    // The last one there lies over the others.
+    Ok(lines.filter_map(shared).next_back().unwrap_or_default())
 }
 
 /// Takes a container's folder away, with all that it changed. What cannot be removed is said, and left.
@@ -83,15 +79,15 @@ pub(crate) fn remove(dir: &Path) {
 }
 
 fn unmount_below(dir: &Path) -> io::Result<()> {
-    for mount in mounts_below(dir)? {
-        sys::unmount(&mount)?;
-    }
-    Ok(())
+    let mounts = mounts_below(dir)?;
+    // First, or what the machine has mounted in a volume that it shares would be unmounted there, too.
+    mounts.iter().try_for_each(|mount| sys::change_mount(mount, libc::MS_PRIVATE))?;
+    mounts.iter().try_for_each(|mount| sys::unmount(mount))
 }
 
 /// What is mounted below a folder, as this process sees it; the latest first.
 fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    let text = fs::read_to_string(MOUNTS)?;
     let mounts = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
     let mut mounts: Vec<PathBuf> = mounts.filter(|mount| mount.starts_with(dir)).collect();
     mounts.reverse();
@@ -118,6 +114,9 @@ fn unescape(text: &str) -> PathBuf {
     }
     PathBuf::from(OsString::from_vec(out))
 }
+
+/// What is mounted, as this process sees it.
+const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// Where a process's open files have names.
 const FDS: &str = "/proc/self/fd/";

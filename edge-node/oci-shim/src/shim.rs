@@ -26,7 +26,6 @@ use dunlin_edge_node_core::{
     sandbox::{Event, PROTOCOL, Request, stream},
 };
 use dunlin_link::{ContainerId, UnixMillis};
-use rustix::process::{Signal, pidfd_send_signal};
 
 pub(crate) use self::pod::{HOSTNAME, HOSTS, RESOLV_CONF, SHARED_MEMORY};
 use self::{dying::Dying, operation::Running, pod::Pod, streams::Stream};
@@ -37,11 +36,11 @@ use crate::{
     connection::{Connection, Greeting},
     container::{Container, Held},
     machine::Machine,
-    namespaces,
     runtime::Runtime,
     say,
     spec::Available,
     sys,
+    volume::Mounts,
 };
 
 /// One pod's.
@@ -53,6 +52,7 @@ pub(crate) struct Shim {
     cgroups: Cgroups,
     began: Instant,
     machine: Machine,
+    mounts: Mounts,
     listener: UnixListener,
     agent: Option<Connection>,
     pod: Option<Pod>,
@@ -84,7 +84,7 @@ impl Shim {
         fs::set_permissions(&args.dir, fs::Permissions::from_mode(0o700))?;
         let (listener, callers) = (listen(&args.dir.join(SOCKET))?, listen(&args.dir.join(STREAMS))?);
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        namespaces::own_mounts()?;
+        let mounts = Mounts::leave_machine()?;
         let runtime = Runtime { program: args.runtime.clone(), root: args.dir.join("runtime") };
         let cgroups = Cgroups::of_this_machine();
         clean::leftovers(&args.dir, &runtime, &cgroups);
@@ -95,6 +95,7 @@ impl Shim {
             cgroups,
             began: Instant::now(),
             machine: Machine::default(),
+            mounts,
             listener,
             agent: None,
             pod: None,
@@ -131,12 +132,9 @@ impl Shim {
             let now = self.now();
             self.machine.handle_timeout(now);
         }
-        // Processes that share a pod's ids end with the first of them.
-        if let Some(init) = self.pod.as_ref().and_then(|pod| pod.init.as_ref()) {
-            let _ = pidfd_send_signal(&init.fd, Signal::KILL);
-            clean::wait_for(init);
-        }
         if let Some(pod) = &self.pod {
+            // The first process of those that are shared, and what the runner started.
+            clean::processes(&self.cgroups, &pod.cgroup);
             self.cgroups.remove(&pod.cgroup);
             self.cgroups.weigh_above(&pod.cgroup);
         }

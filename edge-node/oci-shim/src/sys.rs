@@ -7,7 +7,7 @@ use std::{
     ffi::{CStr, CString},
     io,
     os::{
-        fd::{AsRawFd as _, BorrowedFd},
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::{ffi::OsStrExt as _, process::CommandExt as _},
     },
     path::Path,
@@ -141,6 +141,30 @@ pub(crate) fn mount(
     check(unsafe { libc::mount(source, target, kind.as_ptr(), flags, options.as_ptr().cast()) })
 }
 
+/// A copy of the mount that an open file or folder is in, from there on, with those below; it is nowhere until it is attached.
+pub(crate) fn copy_mounts(at: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH | AT_RECURSIVE;
+    // SAFETY: the text ends with a zero byte; the descriptor is open for as long as it is borrowed.
+    let opened = unsafe { libc::syscall(libc::SYS_open_tree, at.as_raw_fd(), c"".as_ptr(), flags) };
+    let fd = libc::c_int::try_from(opened).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts such a copy somewhere.
+pub(crate) fn attach_mounts(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    let target = c_string(target)?;
+    let (fd, flags) = (tree.as_raw_fd(), MOVE_MOUNT_F_EMPTY_PATH);
+    // SAFETY: both texts end with a zero byte and live beyond the call; the descriptor is open for as long as it is borrowed.
+    let moved = unsafe {
+        libc::syscall(libc::SYS_move_mount, fd, c"".as_ptr(), libc::AT_FDCWD, target.as_ptr(), flags)
+    };
+    check(libc::c_int::try_from(moved).unwrap_or(-1))
+}
+
 /// `mount(2)` where only flags change.
 pub(crate) fn change_mount(target: &Path, flags: libc::c_ulong) -> io::Result<()> {
     let target = c_string(target)?;
@@ -162,3 +186,10 @@ fn c_string(path: &Path) -> io::Result<CString> {
 fn check(returned: libc::c_int) -> io::Result<()> {
     if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// `open_tree`: a copy, not the mount itself.
+const OPEN_TREE_CLONE: libc::c_int = 1;
+/// With the mounts below.
+const AT_RECURSIVE: libc::c_int = 0x8000;
+/// `move_mount`: what is moved is the descriptor itself.
+const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;

@@ -99,6 +99,7 @@ impl Shim {
             bounds: self.args.log_bounds,
             containers: &containers,
             shared: &self.args.dir,
+            mounts: &self.mounts,
             pod: &pod.spec,
             cgroup: &pod.cgroup,
             namespaces: pod.namespaces.paths(),

@@ -52,6 +52,9 @@ impl Shim {
     pub(super) fn end_runner(&mut self) {
         let Some(how) = self.runner.as_ref().and_then(reap) else { return };
         self.runner = None;
+        // What it started and did not end: compilers, for instance.
+        let cgroup = self.pod.as_ref().and_then(|pod| cgroup(pod).ok());
+        self.abandoned.extend(cgroup.iter().flat_map(|cgroup| self.cgroups.kill(cgroup)));
         let message = match how {
             How::Code(code) => format!("the pod's runner ended with exit code {code}"),
             How::Signal(signal) => format!("the pod's runner was ended by signal {signal}"),
@@ -87,7 +90,7 @@ fn start(spec: &RunnerSpec, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> {
 }
 
 /// The runner's, in the pod's.
-pub(super) fn cgroup(pod: &Pod) -> io::Result<CgroupPath> {
+fn cgroup(pod: &Pod) -> io::Result<CgroupPath> {
     pod.cgroup.child(RUNNER).map_err(io::Error::other)
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use dunlin_edge_node_core::sandbox::{
     ExitCause,
-    linux::{LinuxMount, LinuxPod, LinuxResources, Propagation},
+    linux::{LinuxPod, LinuxResources},
 };
-use dunlin_link::{Bytes, MilliCpu, volumes::Access};
+use dunlin_link::{Bytes, MilliCpu};
 
 use crate::pod::{Pod, runtimes};
 
@@ -75,16 +75,6 @@ fn what_this_machine_cannot_do_is_refused() {
             let why = "the AppArmor profile `p` cannot be applied: this machine has no AppArmor";
             assert_eq!(pod.run(spec).message, why);
         }
-        let mut spec = pod.spec("mount", "exit 0");
-        spec.mounts = vec![LinuxMount {
-            source: "/tmp".into(),
-            inside: String::new(),
-            path: "/v".into(),
-            access: Access::ReadWrite,
-            propagation: Propagation::Bidirectional,
-        }];
-        let message = pod.run(spec).message;
-        assert!(message.contains("cannot have the mount propagation Bidirectional"), "{message}");
         pod.shut_down();
     }
 }

@@ -9,7 +9,7 @@ use dunlin_edge_node_core::sandbox::{
 use dunlin_link::ContainerId;
 
 use crate::{
-    machine::Machine,
+    machine::{Machine, processes},
     pod::{Pod, eventually, runtimes},
 };
 
@@ -193,8 +193,11 @@ fn a_runner_is_inside_the_pod() {
         rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
         let message = "the pod's runner was ended by signal 9".to_owned();
         assert_eq!(pod.hear(), Event::RunnerEnded { message });
+        eventually("what it started ends with it", || processes("56789").is_empty());
         pod.ask(&Request::OpenRunner(Box::new(spec)));
         assert!(matches!(pod.hear(), Event::RunnerOpened { .. }), "it may be asked for again");
+        eventually("it has started something", || !processes("56789").is_empty());
         pod.shut_down();
+        assert!(processes("56789").is_empty());
     }
 }

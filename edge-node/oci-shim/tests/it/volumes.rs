@@ -1,0 +1,143 @@
+//! Volumes and the machine's mounts, from both sides.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use dunlin_edge_node_core::sandbox::{
+    ExitCause,
+    linux::{LinuxMount, LinuxSpec, Propagation},
+};
+use dunlin_link::volumes::Access;
+
+use crate::{
+    machine::Machine,
+    pod::{Pod, runtimes},
+};
+
+/// A file system on the machine, for as long as it is there.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: &Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        mount(&["-t", "tmpfs", "tests"], at);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // With what is mounted in it, if a test failed.
+        assert!(Command::new("/bin/busybox").args(["umount", "-l"]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+fn mount(words: &[&str], at: &Path) {
+    assert!(Command::new("/bin/busybox").arg("mount").args(words).arg(at).status().unwrap().success());
+}
+
+fn with(spec: LinuxSpec, source: &Path, propagation: Propagation) -> LinuxSpec {
+    let mount = LinuxMount {
+        source: source.display().to_string(),
+        inside: String::new(),
+        path: "/v".into(),
+        access: Access::ReadWrite,
+        propagation,
+    };
+    LinuxSpec { mounts: vec![mount], ..spec }
+}
+
+#[test]
+fn what_is_mounted_after_the_shim_began_is_there() {
+    for runtime in runtimes() {
+        let before = Machine::look();
+        let (folder, mut pod) = (tempfile::tempdir().unwrap(), Pod::start(&runtime));
+        let volume = Mounted::new(&folder.path().join("late"));
+        fs::write(volume.0.join("file"), "late").unwrap();
+        let inner = Mounted::new(&volume.0.join("inner"));
+        fs::write(inner.0.join("file"), "inner").unwrap();
+        let spec = with(
+            pod.spec("a", "cat /v/file; echo; cat /v/inner/file; echo; echo x > /v/new"),
+            &volume.0,
+            Propagation::None,
+        );
+        let exit = pod.run(spec);
+        assert_eq!(
+            (exit.cause, pod.output("a").as_str()),
+            (ExitCause::Code(0), "stdout: late\nstdout: inner\n")
+        );
+        assert_eq!(fs::read_to_string(volume.0.join("new")).unwrap(), "x\n");
+        assert_eq!(fs::read_to_string(inner.0.join("file")).unwrap(), "inner", "it is still mounted");
+        pod.shut_down();
+        drop(inner);
+        drop(volume);
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
+fn mounts_are_seen_where_they_should_be() {
+    for runtime in runtimes() {
+        let before = Machine::look();
+        let (folder, mut pod) = (tempfile::tempdir().unwrap(), Pod::start(&runtime));
+        let volume = Mounted::new(&folder.path().join("shared"));
+        mount(&["--make-shared"], &volume.0);
+        for inside in ["of-machine", "of-container", "there-before"] {
+            fs::create_dir(volume.0.join(inside)).unwrap();
+        }
+        let earlier = Mounted::new(&volume.0.join("there-before"));
+        fs::write(earlier.0.join("file"), "").unwrap();
+        let line = "echo ready; until [ -e /v/of-machine/file ]; do sleep 0.02; done; echo seen";
+        pod.start_container(with(pod.spec("to", line), &volume.0, Propagation::HostToContainer));
+        pod.running("to");
+        pod.wrote("to", "ready");
+        let later = Mounted::new(&volume.0.join("of-machine"));
+        fs::write(later.0.join("file"), "").unwrap();
+        assert_eq!(pod.exit("to").cause, ExitCause::Code(0));
+
+        let line = "mount -t tmpfs tests /v/of-container && echo x > /v/of-container/file && echo done";
+        let privileged = |pod: &Pod, id: &str| {
+            let mut spec = pod.spec(id, line);
+            spec.security.privileged = true;
+            spec
+        };
+        for propagation in [Propagation::None, Propagation::HostToContainer] {
+            let id = format!("{propagation:?}");
+            pod.run(with(privileged(&pod, &id), &volume.0, propagation));
+            assert_eq!(pod.output(&id), "stdout: done\n", "{}", runtime.display());
+            assert!(!volume.0.join("of-container/file").exists(), "{id}");
+        }
+        pod.run(with(privileged(&pod, "both"), &volume.0, Propagation::Bidirectional));
+        assert_eq!(pod.output("both"), "stdout: done\n");
+        assert_eq!(fs::read_to_string(volume.0.join("of-container/file")).unwrap(), "x\n");
+        assert!(earlier.0.join("file").exists() && later.0.join("file").exists(), "they are still mounted");
+        pod.shut_down();
+        assert!(earlier.0.join("file").exists() && later.0.join("file").exists());
+        drop((later, earlier));
+        // What the container has mounted is the machine's to take away.
+        drop(Mounted(volume.0.join("of-container")));
+        drop(volume);
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
+fn what_cannot_be_shared_is_refused() {
+    for runtime in runtimes().into_iter().take(1) {
+        let (folder, mut pod) = (tempfile::tempdir().unwrap(), Pod::start(&runtime));
+        let volume = Mounted::new(&folder.path().join("private"));
+        mount(&["--make-private"], &volume.0);
+        let exit = pod.run(with(pod.spec("a", "exit 0"), &volume.0, Propagation::Bidirectional));
+        assert_eq!(exit.message, "the mount propagation Bidirectional is for privileged containers");
+        let mut spec = with(pod.spec("b", "exit 0"), &volume.0, Propagation::Bidirectional);
+        spec.security.privileged = true;
+        let message = pod.run(spec).message;
+        assert!(message.ends_with("is not on a shared mount"), "{message}");
+        let exit = pod.run(with(pod.spec("c", "exit 0"), Path::new("/no/such/volume"), Propagation::None));
+        assert_eq!(exit.message, "failed to open the volume at `/v`: No such file or directory (os error 2)");
+        pod.shut_down();
+    }
+}
