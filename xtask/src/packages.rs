@@ -125,6 +125,10 @@ const SYSTEM: &[(&str, &str)] = &[
     ("runc", "/usr/sbin/runc"),
     ("busybox-static", "/bin/busybox"),
     ("umoci", "/usr/bin/umoci"),
+    // What interfaces, rules and tracked connections are looked at with, and network plugins of somebody else's.
+    ("iproute2", "/usr/sbin/ip"),
+    ("nftables", "/usr/sbin/nft"),
+    ("containernetworking-plugins", "/usr/lib/cni/bridge"),
 ];
 
 /// Clients of Kubernetes, each of a version that was current when Kubernetes 1.36 was, and one of registries; tests find them by the

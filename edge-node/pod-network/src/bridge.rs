@@ -4,8 +4,8 @@ use std::{io, net::Ipv4Addr};
 
 use crate::{
     address::{LinkName, Mac, Subnet},
-    network::OpenError,
-    route::{Link, Power, Routing, Wanted},
+    error::OpenError,
+    route::{Link, Power, Reach, Routing, Wanted},
     step::Step as _,
     sysctl,
 };
@@ -29,6 +29,8 @@ pub(crate) struct Bridge {
     pub(crate) index: u32,
     pub(crate) gateway: Ipv4Addr,
     pub(crate) mtu: u32,
+    /// What its ports are given.
+    pub(crate) reach: Reach,
 }
 
 impl Bridge {
@@ -54,8 +56,16 @@ impl Bridge {
         routing.change(link.index, &wanted).step("set up the bridge")?;
         set_up_inside(config, link.index, gateway, routing)
             .step("give the bridge its addresses and settings")?;
-        Ok(Self { index: link.index, gateway, mtu })
+        let reach = reach().step("see whether bridges are filtered")?;
+        Ok(Self { index: link.index, gateway, mtu, reach })
     }
+}
+
+/// Ports reach the machine alone, and so each other through it. Where bridges filter (`br_netfilter`, as Docker wants it), what is
+/// redirected to another port, or to the one it came from, is handed on within the bridge, and has to be let through.
+fn reach() -> io::Result<Reach> {
+    let is_filtered = sysctl::value("bridge/bridge-nf-call-iptables")?.is_some_and(|value| value != "0");
+    Ok(if is_filtered { Reach::AllAndItself } else { Reach::Machine })
 }
 
 fn find_or_create(name: &str, gateway: Ipv4Addr, routing: &mut Routing) -> Result<Link, OpenError> {

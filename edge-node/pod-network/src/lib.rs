@@ -4,11 +4,12 @@
 //! out what is there the next time. `docs/design/pod-network.md`.
 
 #![deny(unsafe_code)]
-#![expect(dead_code, reason = "the packet filter follows")]
 
 mod address;
 mod attachment;
 mod bridge;
+mod error;
+mod filter;
 mod namespace;
 mod network;
 mod owner;
@@ -25,7 +26,8 @@ pub use self::{
     address::{LinkName, Subnet},
     attachment::{Attachment, HostPort},
     bridge::BridgeConfig,
-    network::{AttachError, Config, DetachError, KeepError, Network, OpenError},
+    error::{AttachError, DetachError, FilterProblem, KeepError, OpenError},
+    network::{Config, Network},
     status::{Problem, Status},
     step::StepError,
 };

@@ -2,23 +2,25 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use dunlin_link::PodUid;
 
 use crate::{
-    attachment::{Attachment, HostPort},
+    attachment::Attachment,
     bridge::{Bridge, BridgeConfig},
+    error::{AttachError, DetachError, FilterProblem, KeepError, OpenError},
+    filter::{Filter, FilterError, Ports},
     namespace::Namespace,
     owner::{Owner, UID_BYTES_MAX},
     pod_link,
     route::Routing,
     status::{Problem, Status},
-    step::{Step as _, StepError},
+    step::Step as _,
+    sysctl,
 };
 
 /// How the pods of a node come to a network.
@@ -43,45 +45,60 @@ pub struct Network {
 struct State {
     routing: Routing,
     bridge: Bridge,
+    filter: Result<Filter, Problem>,
 }
 
 impl Network {
     /// The network of the calling thread's namespace, made or mended; pods that are in it stay.
     ///
     /// # Errors
-    /// When there can be no network, for instance without privileges.
+    /// When there can be no network, for instance without privileges. Without a packet filter there is one: see `status`.
     pub fn open(config: Config) -> Result<Self, OpenError> {
         let Config::Bridge(config) = config;
         let home = Namespace::current().step("open the machine's network namespace")?;
-        let mut routing = Routing::open().step("open a socket for links and routes")?;
-        let bridge = home.run(|| Bridge::ensure(&config, &mut routing))?;
         let owner = Owner::new(config.name.clone());
-        Ok(Self { config, owner, home, state: Mutex::new(State { routing, bridge }) })
+        let state = home.run(|| -> Result<_, OpenError> {
+            let mut routing = Routing::open().step("open a socket for links and routes")?;
+            let bridge = Bridge::ensure(&config, &mut routing)?;
+            let filter = open_filter(&config)?;
+            Ok(State { routing, bridge, filter })
+        })?;
+        Ok(Self { config, owner, home, state: Mutex::new(state) })
     }
 
     /// Puts a pod into the network, or mends what is there of it. Returns its addresses.
     ///
     /// # Errors
-    /// When the pod is not in the network afterwards. It can be tried again, or undone with `detach`.
+    /// When the pod is not in the network afterwards as it shall be. It can be tried again, or undone with `detach`.
     pub fn attach(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, AttachError> {
-        let Attachment { uid, address, network_namespace, .. } = attachment;
+        let Attachment { uid, address, network_namespace, host_ports, .. } = attachment;
         if uid.as_str().len() > UID_BYTES_MAX {
             return Err(AttachError::Uid { uid: uid.clone() });
         }
         if !self.config.blocks.iter().any(|block| block.contains(*address)) {
             return Err(AttachError::Address { address: (*address).into() });
         }
-        if let Some(port) = attachment.host_ports.first() {
-            return Err(AttachError::HostPort { port: *port, problem: no_filter() });
-        }
         let namespace = self.open_namespace(network_namespace)?;
         let mut state = self.state();
-        let State { routing, bridge } = &mut *state;
-        let link = routing.link_at(bridge.index).step("find the bridge")?;
+        let bridge = state.bridge.index;
+        let link = state.routing.link_at(bridge).step("find the bridge")?;
         if link.is_none_or(|link| link.name != self.owner.bridge()) {
-            *bridge = self.home.run(|| Bridge::ensure(&self.config, routing))?;
+            self.mend(&mut state)?;
         }
+        let State { routing, bridge, filter } = &mut *state;
+        let ports = match filter {
+            Ok(filter) => Some(filter.ports().with(uid, *address, host_ports)?),
+            Err(_) => None,
+        };
         pod_link::attach(&self.owner, bridge, (&self.home, routing), (uid, &namespace, *address))?;
+        match (filter, ports) {
+            (Ok(filter), Some(ports)) => publish(filter, ports, routing),
+            (Err(problem), _) => Err(problem.clone()),
+            (Ok(_), None) => Ok(()),
+        }
+        // Who asks for no port misses none.
+        .or_else(|problem| host_ports.first().map_or(Ok(()), |port| Err((*port, problem))))
+        .map_err(|(port, problem)| AttachError::HostPort { port, problem })?;
         Ok(vec![(*address).into()])
     }
 
@@ -91,7 +108,9 @@ impl Network {
     /// When something of it can be left.
     pub fn detach(&self, uid: &PodUid) -> Result<(), DetachError> {
         let mut state = self.state();
-        pod_link::detach(&self.owner, uid, &mut state.routing).step("remove the pod's interface")?;
+        let State { routing, filter, .. } = &mut *state;
+        pod_link::detach(&self.owner, uid, routing).step("remove the pod's interface")?;
+        retain_ports(filter, routing, |holder| holder != uid)?;
         Ok(())
     }
 
@@ -101,19 +120,44 @@ impl Network {
     /// When something can be left.
     pub fn keep(&self, uids: &BTreeSet<PodUid>) -> Result<(), KeepError> {
         let mut state = self.state();
-        let State { routing, bridge } = &mut *state;
-        *bridge = self.home.run(|| Bridge::ensure(&self.config, routing))?;
-        let is_left = |alias: &str| self.owner.pod(alias).is_some_and(|uid| !uids.contains(&uid));
-        let left = routing.links(|link| is_left(&link.alias)).step("list interfaces")?;
-        for link in left {
-            routing.remove_link(link.index).step("remove the interface of a pod that is gone")?;
+        self.mend(&mut state)?;
+        let State { routing, filter, bridge } = &mut *state;
+        let ours = routing.links(|link| self.owner.pod(&link.alias).is_some()).step("list interfaces")?;
+        for link in ours {
+            if self.owner.pod(&link.alias).is_some_and(|uid| uids.contains(&uid)) {
+                // A pod that is not on the bridge is for `attach` to mend.
+                let _ = routing.set_reach(link.index, bridge.reach);
+            } else {
+                routing.remove_link(link.index).step("remove the interface of a pod that is gone")?;
+            }
         }
+        retain_ports(filter, routing, |holder| uids.contains(holder))?;
         Ok(())
     }
 
     /// What does not work.
     pub fn status(&self) -> Status {
-        Status { problems: vec![no_filter()] }
+        let problems = match &mut self.state().filter {
+            Ok(filter) => {
+                let chains = filter.dropping_chains().unwrap_or_default();
+                chains.into_iter().map(|chain| Problem::ForwardDropped { chain }).collect()
+            }
+            Err(problem) => vec![problem.clone()],
+        };
+        Status { problems }
+    }
+
+    /// Brings back what somebody took away, and the packet filter if there can be one by now.
+    fn mend(&self, state: &mut State) -> Result<(), OpenError> {
+        self.home.run(|| {
+            state.bridge = Bridge::ensure(&self.config, &mut state.routing)?;
+            let is_well = state.filter.as_mut().is_ok_and(|filter| filter.mend().is_ok());
+            if is_well {
+                return set_loopback_routing(&self.config, ALLOWED);
+            }
+            state.filter = open_filter(&self.config)?;
+            Ok(())
+        })
     }
 
     fn open_namespace(&self, path: &Path) -> Result<Namespace, AttachError> {
@@ -131,108 +175,37 @@ impl Network {
     }
 }
 
-fn no_filter() -> Problem {
-    Problem::PacketFilter { missing: "not there yet".into() }
+/// Why there is none is nothing that keeps pods from having addresses.
+fn open_filter(config: &BridgeConfig) -> Result<Result<Filter, Problem>, OpenError> {
+    let filter = Filter::open(&config.name, config.cluster).map_err(|error| problem(&error));
+    set_loopback_routing(config, if filter.is_ok() { ALLOWED } else { FORBIDDEN })?;
+    Ok(filter)
 }
 
-/// Why there is no network.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Nothing to give addresses from.
-    #[error("the node has no address block")]
-    NoBlocks,
-    /// Something else has the name.
-    #[error("interface `{name}` is there and is no bridge but of kind `{kind}`")]
-    NotABridge {
-        /// The configured name.
-        name: String,
-        /// What it is; empty for hardware.
-        kind: String,
-    },
-    /// Pods would reach nothing but the machine.
-    #[error("failed to switch on net.ipv4.ip_forward")]
-    Forwarding {
-        /// Why not.
-        source: io::Error,
-    },
-    /// The kernel refused something.
-    #[error(transparent)]
-    Step(#[from] StepError),
-    /// The machine's network namespace cannot be entered.
-    #[error("failed to enter the machine's network namespace")]
-    Home(#[from] io::Error),
+/// Whether host ports answer on the machine's loopback. Only with the table that keeps pods from using it the other way round.
+fn set_loopback_routing(config: &BridgeConfig, value: &str) -> Result<(), OpenError> {
+    let name = format!("ipv4/conf/{}/route_localnet", config.name);
+    Ok(sysctl::set(&name, value).step("set route_localnet of the bridge")?)
 }
 
-/// Why a pod is not in the network.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AttachError {
-    /// Longer than what can be written at things in the kernel.
-    #[error("pod uid `{uid}` is longer than {UID_BYTES_MAX} bytes")]
-    Uid {
-        /// The pod's.
-        uid: PodUid,
-    },
-    /// Answers would not find their way.
-    #[error("address {address} is in none of the node's blocks")]
-    Address {
-        /// The pod's.
-        address: IpAddr,
-    },
-    /// Not there, or not allowed.
-    #[error("failed to open network namespace `{path}`")]
-    Namespace {
-        /// As it was given.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// What is meant for a pod would be done to the machine.
-    #[error("network namespace `{path}` is the machine's own")]
-    OwnNamespace {
-        /// As it was given.
-        path: PathBuf,
-    },
-    /// Ports of the machine cannot lead to pods.
-    #[error("hostPort {port}: {problem}")]
-    HostPort {
-        /// The first that is asked for.
-        port: HostPort,
-        /// Why not.
-        problem: Problem,
-    },
-    /// What all pods share could not be mended.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// Others have all names that the pod's interface could have.
-    #[error("interfaces with all of the names {names:?} are there and are not ours")]
-    NoName {
-        /// The names.
-        names: Vec<String>,
-    },
-    /// The kernel refused something.
-    #[error(transparent)]
-    Step(#[from] StepError),
+fn retain_ports(
+    filter: &mut Result<Filter, Problem>,
+    routing: &mut Routing,
+    is_kept: impl Fn(&PodUid) -> bool,
+) -> Result<(), FilterProblem> {
+    // Without a filter there are no ports.
+    let Ok(filter) = filter else { return Ok(()) };
+    let ports = filter.ports().only(is_kept);
+    publish(filter, ports, routing).map_err(FilterProblem)
 }
 
-/// Why something of a pod can be left in the network.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DetachError {
-    /// The kernel refused something.
-    #[error(transparent)]
-    Step(#[from] StepError),
+fn publish(filter: &mut Filter, ports: Ports, routing: &mut Routing) -> Result<(), Problem> {
+    filter.set(ports, || routing.own_addresses()).map_err(|error| problem(&error))
 }
 
-/// Why something of pods that are gone can be left in the network.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeepError {
-    /// What all pods share could not be mended.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The kernel refused something.
-    #[error(transparent)]
-    Step(#[from] StepError),
+fn problem(error: &FilterError) -> Problem {
+    Problem::PacketFilter { why: error.to_string() }
 }
+
+const ALLOWED: &str = "1";
+const FORBIDDEN: &str = "0";

@@ -10,8 +10,8 @@ use dunlin_link::PodUid;
 use crate::{
     address::Mac,
     bridge::Bridge,
+    error::AttachError,
     namespace::Namespace,
-    network::AttachError,
     owner::Owner,
     route::{Link, PortOf, Power, Routing, Wanted},
     step::{Step as _, StepError},
@@ -50,7 +50,7 @@ pub(crate) fn attach(
         ..Wanted::default()
     };
     routing.change(outer.index, &port).step("make the pod's interface a port of the bridge")?;
-    routing.isolate(outer.index).step("isolate the bridge's port")?;
+    routing.set_reach(outer.index, bridge.reach).step("set up the bridge's port")?;
     let inner = inside.link(INNER).step(FIND)?.ok_or_else(vanished)?;
     set_up_inside(&inner, bridge, address, &mut inside).step("set up the pod's interface")?;
     Ok(())
@@ -86,7 +86,7 @@ fn free_name(owner: &Owner, uid: &PodUid, routing: &mut Routing) -> Result<Strin
 
 /// What is set on the thread that is inside; the socket stays there.
 fn prepare() -> io::Result<Routing> {
-    // The way through the machine is the only one: see `Routing::isolate`.
+    // The way through the machine is the only one: see `Reach`.
     for place in ["all", "default"] {
         sysctl::set(&format!("ipv4/conf/{place}/accept_redirects"), "0")?;
     }

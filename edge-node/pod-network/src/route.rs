@@ -2,7 +2,7 @@
 
 mod link;
 
-use std::{io, net::Ipv4Addr};
+use std::{collections::BTreeSet, io, net::Ipv4Addr};
 
 pub(crate) use self::link::{Link, PortOf, Power, Wanted};
 
@@ -76,12 +76,18 @@ impl Routing {
         self.socket.ask(wanted.write(Message::new(NEW_LINK, ACK), index))
     }
 
-    /// Makes a port of a bridge reach the machine alone, and no other port that is so.
-    pub(crate) fn isolate(&mut self, index: u32) -> io::Result<()> {
+    /// Says to whom a port of a bridge may send.
+    pub(crate) fn set_reach(&mut self, index: u32, reach: Reach) -> io::Result<()> {
         let mut header = link::header(index, 0);
         header[0] = BRIDGE_FAMILY;
-        let message = Message::new(NEW_LINK, ACK).raw(&header);
-        self.socket.ask(message.nest(link::PORT, |port| port.bytes(link::PORT_ISOLATED, &[1])))
+        let (hairpin, isolated) = match reach {
+            Reach::Machine => (0, 1),
+            Reach::AllAndItself => (1, 0),
+        };
+        let message = Message::new(SET_LINK, ACK).raw(&header);
+        self.socket.ask(message.nest(link::PORT, |port| {
+            port.bytes(link::PORT_HAIRPIN, &[hairpin]).bytes(link::PORT_ISOLATED, &[isolated])
+        }))
     }
 
     /// Moves an interface into another namespace, where it is off.
@@ -96,24 +102,33 @@ impl Routing {
         unless_gone(self.socket.ask(message), &[libc::ENODEV])
     }
 
-    /// The IPv4 addresses of an interface, each with its prefix.
-    pub(crate) fn addresses(&mut self, index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
-        let mut addresses = Vec::new();
+    /// All IPv4 addresses of this namespace.
+    pub(crate) fn own_addresses(&mut self) -> io::Result<BTreeSet<Ipv4Addr>> {
+        let mut addresses = BTreeSet::new();
+        self.addresses(|_, address, _| addresses.extend([address]))?;
+        Ok(addresses)
+    }
+
+    /// Tells the interface, the address and the prefix of each IPv4 address.
+    fn addresses(&mut self, mut each: impl FnMut(u32, Ipv4Addr, u8)) -> io::Result<()> {
         let message = Message::new(GET_ADDRESS, LIST).raw(&address_header(0, 0, 0));
         self.socket.fetch(message, |received| {
-            if u32_at(received.body, 4) != Some(index) {
-                return;
-            }
             let rest = received.body.get(ADDRESS_HEADER_BYTES..).unwrap_or_default();
             let address = attribute(rest, ADDRESS_LOCAL).and_then(ipv4);
-            addresses.extend(address.zip(received.body.get(1).copied()));
-        })?;
-        Ok(addresses)
+            if let (Some(index), Some(address)) = (u32_at(received.body, 4), address) {
+                each(index, address, received.body[1]);
+            }
+        })
     }
 
     /// Gives an interface one address and no other.
     pub(crate) fn set_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
-        let there = self.addresses(index)?;
+        let mut there = Vec::new();
+        self.addresses(|link, address, prefix| {
+            if link == index {
+                there.push((address, prefix));
+            }
+        })?;
         if !there.contains(&(address, HOST_PREFIX)) {
             let message =
                 Message::new(NEW_ADDRESS, ACK | CREATE | REPLACE).raw(&address_header(HOST_PREFIX, 0, index));
@@ -186,6 +201,15 @@ impl Routing {
     }
 }
 
+/// To whom a port of a bridge may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To the machine, and to no other port.
+    Machine,
+    /// To the machine, to all ports, and back into itself.
+    AllAndItself,
+}
+
 /// A route of the main table.
 struct Route {
     to: Option<Subnet>,
@@ -246,6 +270,7 @@ const ROUTE_HEADER_BYTES: usize = 12;
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
+const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;

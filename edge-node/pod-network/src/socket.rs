@@ -4,6 +4,7 @@ use std::{io, os::fd::OwnedFd};
 
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+    sockopt,
 };
 
 use crate::wire::{Message, Received, messages, u32_at};
@@ -30,6 +31,8 @@ impl Socket {
 
     fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        // What machines allow everybody is too little for a table with some thousand ports.
+        sockopt::set_socket_send_buffer_size_force(&socket, BATCH_BYTES_MAX)?;
         Ok(Self { socket, sequence: 0, buffer: vec![0; DATAGRAM_BYTES_MAX] })
     }
 
@@ -139,6 +142,8 @@ fn outcome(body: &[u8]) -> io::Result<()> {
 
 /// The kernel sends lists in datagrams of at most 32 KiB, and repeats a refused message in its answer.
 const DATAGRAM_BYTES_MAX: usize = 128 * 1024;
+/// Of a batch with all ports that a node can have.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// `NLMSG_ERROR`: an answer, good ones included.
 const ERROR: u16 = 2;
 /// `NLMSG_DONE`: the end of a list.

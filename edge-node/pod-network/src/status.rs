@@ -16,16 +16,25 @@ pub enum Problem {
     /// No host ports, and what pods send to the outside keeps their addresses.
     PacketFilter {
         /// What the kernel lacks, or why it refused.
-        missing: String,
+        why: String,
+    },
+    /// What pods send may be dropped on its way through the machine.
+    ForwardDropped {
+        /// Whose rules drop what they do not accept.
+        chain: String,
     },
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PacketFilter { missing } => {
-                write!(f, "no host ports and no masquerading of pods: {missing}")
+            Self::PacketFilter { why } => {
+                write!(f, "no host ports and no masquerading of pods: {why}")
             }
+            Self::ForwardDropped { chain } => write!(
+                f,
+                "{chain} drops what no rule accepts: pods reach only the machine unless one accepts what they send"
+            ),
         }
     }
 }

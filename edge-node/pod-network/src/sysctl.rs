@@ -20,4 +20,13 @@ pub(crate) fn set_if_known(name: &str, value: &str) -> io::Result<()> {
     }
 }
 
+/// A setting's value; `None` where the kernel knows no such setting.
+pub(crate) fn value(name: &str) -> io::Result<Option<String>> {
+    match fs::read_to_string(PathBuf::from(ROOT).join(name)) {
+        Ok(value) => Ok(Some(value.trim_end().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 const ROOT: &str = "/proc/sys/net";

@@ -132,8 +132,9 @@ pub(super) const INFO: u16 = 18;
 const ALIAS: u16 = 20;
 const NAMESPACE: u16 = 28;
 
-// `IFLA_INFO_*`, `VETH_INFO_PEER`, `IFLA_BRPORT_ISOLATED`.
+// `IFLA_INFO_*`, `VETH_INFO_PEER`, `IFLA_BRPORT_*`.
 pub(super) const INFO_KIND: u16 = 1;
 pub(super) const INFO_DATA: u16 = 2;
 pub(super) const PAIR_PEER: u16 = 1;
+pub(super) const PORT_HAIRPIN: u16 = 4;
 pub(super) const PORT_ISOLATED: u16 = 33;

@@ -1,7 +1,6 @@
 //! The network of a node's pods, on machines that are network namespaces of their own. As root; skipped otherwise.
 
 #![expect(
-    dead_code,
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
@@ -9,6 +8,7 @@
 )]
 
 mod attach;
+mod filter;
 mod leave;
 mod machine;
 mod space;
