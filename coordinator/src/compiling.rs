@@ -25,9 +25,14 @@ use dunlin_link::{
     assignment::Desired,
     compiled::{CompileRefusal, SignedCompiled},
     limits::TARGET_BYTES_MAX,
+    reference::Reference,
 };
 use dunlin_registry::Client;
-use tokio::{fs::File, sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    fs::File,
+    sync::{Semaphore, mpsc},
+    task::spawn_blocking,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -84,7 +89,7 @@ pub type Outcome = Result<Arc<SignedCompiled>, Refused>;
 
 impl Compiling {
     /// Opens what was compiled before. Without a compiler only that is served, and without registries only what was pushed here is
-    /// compiled.
+    /// compiled. With registries comes who is told of images that turn out to be for Linux.
     ///
     /// # Errors
     /// When the folders cannot be made or read.
@@ -92,10 +97,10 @@ impl Compiling {
         data_folder: &Path,
         artifacts: Artifacts,
         signer: CodeSigner,
-        (compiler, registries): (Option<Compiler>, Option<Client>),
+        (compiler, registries): (Option<Compiler>, Option<(Client, mpsc::Sender<Reference>)>),
     ) -> io::Result<Self> {
         let inner = Inner {
-            foreign: registries.map(|client| Foreign::new(client, artifacts.clone())),
+            foreign: registries.map(|registries| Foreign::new(registries, artifacts.clone())),
             artifacts,
             folder: Folder::open(data_folder)?,
             signer,

@@ -9,9 +9,9 @@ use std::{
 };
 
 use dunlin_api::Status;
-use dunlin_link::{join::JoinToken, message::Tunables, restore::SignedRestore};
+use dunlin_link::{join::JoinToken, message::Tunables, reference::Reference, restore::SignedRestore};
 use dunlin_registry::Client;
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -162,7 +162,8 @@ impl Coordinator {
         let clock = server_time::clock(&store, config.clock_trust).await.map_err(StartError::Term)?;
         let term = store.next_term().await.map_err(StartError::Term)?;
         let artifacts = Artifacts::open(&config.data_dir, store.clone()).map_err(StartError::Artifacts)?;
-        let compiling = open_compiling(&config, &pki, &artifacts)?;
+        let (found_linux, linux_images) = mpsc::channel(LINUX_IMAGES_MAX);
+        let compiling = open_compiling(&config, &pki, &artifacts, found_linux)?;
         let tokens = Tokens::new(store.clone(), pki.digest());
         let api = ApiService::new(store.clone(), clock.clone());
         api.attach_network(config.service_network.clone());
@@ -177,6 +178,7 @@ impl Coordinator {
             content_key: pki.content_key(),
             pki: pki.clone(),
             controllers: config.controllers,
+            linux_images,
         });
         let tunables = tunables(config.node_grace);
         let cluster = ConnectedCluster {
@@ -388,13 +390,18 @@ fn open_compiling(
     config: &CoordinatorConfig,
     pki: &Pki,
     artifacts: &Artifacts,
+    found_linux: mpsc::Sender<Reference>,
 ) -> Result<Compiling, StartError> {
     let signer = CodeSigner::open(&config.data_dir, pki).map_err(StartError::CodeSigner)?;
     let registries = config.registries.as_ref().filter(|_| config.compiler.is_some());
-    let registries = registries.map(Client::new).transpose().map_err(StartError::Registries)?;
+    let client = registries.map(Client::new).transpose().map_err(StartError::Registries)?;
+    let registries = client.map(|client| (client, found_linux));
     Compiling::open(&config.data_dir, artifacts.clone(), signer, (config.compiler.clone(), registries))
         .map_err(StartError::Compiling)
 }
+
+/// Images for Linux that were found and that the driver has yet to hear of.
+const LINUX_IMAGES_MAX: usize = 64;
 
 /// What the port leads to.
 fn services(

@@ -20,7 +20,7 @@ use dunlin_coordinator_core::{
     ObjectKey, View, controllers::autoscaler::Measured, dispatch::Change, reconciler::Reconciler,
     view::Liveness,
 };
-use dunlin_link::{NodeName, Revision, sealed::ContentKey};
+use dunlin_link::{NodeName, Revision, reference::Reference, sealed::ContentKey};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,7 @@ struct Inbox {
     liveness: mpsc::Receiver<(NodeName, Liveness)>,
     questions: mpsc::Receiver<Question>,
     measured: mpsc::Receiver<(ObjectKey, Measured)>,
+    linux_images: mpsc::Receiver<Reference>,
 }
 
 /// Whether controllers and the scheduler act on what changes.
@@ -93,6 +94,8 @@ pub struct DriverOptions {
     pub pki: Pki,
     /// Whether controllers and the scheduler act.
     pub controllers: Controllers,
+    /// Images that turn out to hold Linux containers.
+    pub linux_images: mpsc::Receiver<Reference>,
 }
 
 /// Why the driver ended before it was told to.
@@ -110,7 +113,8 @@ pub enum DriverError {
 impl Driver {
     /// A driver that has not read anything yet. Its handles work at once; sessions get assignments once it runs.
     pub fn new(options: DriverOptions) -> Self {
-        let DriverOptions { store, service, clock, node_grace, content_key, pki, controllers } = options;
+        let DriverOptions { store, service, clock, node_grace, content_key, pki, controllers, linux_images } =
+            options;
         let root_ca: Arc<str> = pki.certificate_pem().into();
         let dispatch = Dispatch::new(content_key);
         let (recorder, events) = Recorder::new(service.clone(), clock.clone());
@@ -141,7 +145,7 @@ impl Driver {
             executor,
             controllers,
             figures,
-            inbox: Inbox { liveness, questions, measured },
+            inbox: Inbox { liveness, questions, measured, linux_images },
         }
     }
 
@@ -218,6 +222,7 @@ enum Input {
     FellBehind,
     Liveness(NodeName, Liveness),
     Measured(ObjectKey, Measured),
+    LinuxImage(Reference),
     Done(Done),
     Question(Question),
     Time,
@@ -237,6 +242,7 @@ impl Control {
                 Input::FellBehind => watch = self.load().await?,
                 Input::Liveness(node, liveness) => self.reconciler.heard(node, liveness),
                 Input::Measured(key, measured) => self.reconciler.measured(&key, measured),
+                Input::LinuxImage(image) => self.reconciler.view.note_linux_image(&image),
                 Input::Done(done) => self.finish(done),
                 Input::Question(question) => question.answer(&mut self.reconciler.view),
                 Input::Time => {}
@@ -271,6 +277,7 @@ impl Control {
             Some((node, liveness)) = inbox.liveness.recv() => Input::Liveness(node, liveness),
             Some(question) = inbox.questions.recv() => Input::Question(question),
             Some((key, measured)) = inbox.measured.recv() => Input::Measured(key, measured),
+            Some(image) = inbox.linux_images.recv() => Input::LinuxImage(image),
             () = time => Input::Time,
         })
     }

@@ -4,13 +4,14 @@ use std::{ops::RangeInclusive, path::PathBuf};
 
 use dunlin_edge_node_core::{
     address::{BLOCKS, BlockRange, Loopback},
+    doctor::Wanted,
     pressure::{EvictionTexts, Thresholds},
 };
 use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use dunlin_registry::RegistriesConfig;
 use serde::Deserialize;
 
-use crate::{CompileMode, images::ImageBounds, runner::own_compiler, session::Transport};
+use crate::{CompileMode, doctor::RUNTIMES, images::ImageBounds, runner::own_compiler, session::Transport};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `edgeNode` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -46,6 +47,11 @@ pub struct EdgeNodeArgs {
     /// enough, or never [default: auto, and never in a build without a compiler]
     #[arg(long, env = "DUNLIN_COMPILE", value_name = "WHEN")]
     pub compile: Option<CompileMode>,
+
+    /// What runs Linux containers: auto for the first of crun, runc and youki that is installed, one of them or the path of another OCI
+    /// runtime, or none [default: auto]
+    #[arg(long, env = "DUNLIN_RUNTIME", value_name = "NAME|PATH")]
+    pub runtime: Option<String>,
 
     /// Label of the Node object; may be given several times; of those of Kubernetes only what a kubelet may set, and no role
     #[arg(long = "label", env = "DUNLIN_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
@@ -155,6 +161,8 @@ pub struct EdgeNodeConfig {
     pub transport: Transport,
     /// Whether modules are compiled here.
     pub compile: CompileMode,
+    /// What runs Linux containers.
+    pub runtime: Wanted,
     /// Labels for the Node object.
     pub labels: Vec<(String, String)>,
     /// Taints for the Node object: key, value, effect.
@@ -264,6 +272,7 @@ impl EdgeNodeArgs {
             coordinator: list(self.coordinator, file.coordinator),
             transport: self.transport.or(file.transport),
             compile: self.compile.or(file.compile),
+            runtime: self.runtime.or(file.runtime),
             labels: list(self.labels, file.labels),
             taints: list(self.taints, file.taints),
             node_addresses: list(self.node_addresses, file.node_addresses),
@@ -331,6 +340,7 @@ impl EdgeNodeArgs {
             problems.list.push(format!("logs max `{mib}` MiB: {least} to {most}"));
         }
         let compile = problems.compile_mode(self.compile);
+        let runtime = problems.runtime(self.runtime.as_deref());
         let thresholds = problems.thresholds(self.eviction_texts());
         let image_bounds = problems.image_bounds((self.image_gc_high_threshold, self.image_gc_low_threshold));
         let join = match (self.join, self.join_file) {
@@ -347,6 +357,7 @@ impl EdgeNodeArgs {
             coordinators,
             transport: self.transport.unwrap_or_default(),
             compile,
+            runtime,
             labels,
             taints,
             addresses,
@@ -430,6 +441,20 @@ impl Problems {
             self.list.push(problem);
             ImageBounds::default()
         })
+    }
+
+    /// What runs containers, as it was asked for.
+    fn runtime(&mut self, asked: Option<&str>) -> Wanted {
+        match asked.unwrap_or("auto") {
+            "auto" => Wanted::Any,
+            "none" => Wanted::None,
+            asked if asked.starts_with('/') || RUNTIMES.contains(&asked) => Wanted::This(asked.to_owned()),
+            asked => {
+                let known = RUNTIMES.join(", ");
+                self.list.push(format!("runtime `{asked}`: auto, {known}, the path of another, or none"));
+                Wanted::None
+            }
+        }
     }
 
     /// The thresholds of evictions that were asked for.

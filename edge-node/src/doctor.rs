@@ -1,5 +1,7 @@
-//! Reads what `dunlin doctor` looks at. Nothing is changed, and nothing is run but `timedatectl`, on a machine with chrony; what cannot
-//! be read counts as not there.
+//! Reads what `dunlin doctor` looks at. Nothing is changed, and nothing is run but OCI runtimes with `--version` and, on a machine with
+//! chrony, `timedatectl`; what cannot be read counts as not there.
+
+mod containers;
 
 use std::{
     fs,
@@ -8,13 +10,29 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use dunlin_edge_node_core::doctor::{Cgroups, Clock, Disk, Limits, Machine, Overlay, Swap, TimeService};
+use dunlin_edge_node_core::doctor::{
+    Cgroups, Clock, Disk, Limits, Machine, Overlay, Swap, TimeService, Wanted,
+};
 use dunlin_link::UnixMillis;
 use rustix::process::{Resource, getrlimit};
 
 use crate::session::RELEASED_AT;
 
 pub use dunlin_edge_node_core::doctor::{Finding, Severity, examine};
+
+pub(crate) use containers::RUNTIMES;
+
+/// Reads what says whether containers run on this machine, and nothing else.
+pub(crate) fn read_for_containers(wanted: Wanted) -> Machine {
+    let files = Files { root: Path::new("/") };
+    Machine {
+        kernel_arguments: files.text("proc/cmdline"),
+        arguments_file: files.boot().0,
+        cgroups: files.cgroups(),
+        containers: files.containers(wanted),
+        ..Machine::default()
+    }
+}
 
 /// Reads this machine. `root` is where its file system begins, `/` unless a test made another; `state_dir` is where the node's state
 /// is or will be.
@@ -28,6 +46,7 @@ pub fn read(root: &Path, state_dir: &Path) -> Machine {
         firmware_file,
         cgroups: files.cgroups(),
         overlay: files.overlay(),
+        containers: files.containers(Wanted::Any),
         clock: files.clock(),
         swaps: swaps(&files.text("proc/swaps")),
         state: files.disk(state_dir),
@@ -240,6 +259,8 @@ const VOLTAGE_MONITOR: &str = "rpi_volt";
 
 #[cfg(test)]
 mod tests {
+    use dunlin_edge_node_core::doctor::NfTables;
+
     use super::*;
 
     /// A board's files as far as they are read.
@@ -270,6 +291,11 @@ mod tests {
                  41 23 8:1 / /mnt/a\\040disk rw - ext4 /dev/sda1 rw\n",
             ),
             ("var/lib/dunlin/x", ""),
+            ("proc/self/status", "Name:\tx\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n"),
+            ("proc/self/ns/net", ""),
+            ("proc/sys/kernel/seccomp/actions_avail", "kill_process\n"),
+            ("proc/sys/net/ipv4/ip_forward", "0\n"),
+            ("lib/modules/6.12.20+rpt-rpi-v8/modules.dep", "kernel/net/netfilter/nf_tables.ko.xz: x\n"),
         ];
         for (path, content) in files {
             let path = dir.path().join(path);
@@ -288,6 +314,16 @@ mod tests {
         assert_eq!(machine.firmware_file.as_deref(), Some("/boot/firmware/config.txt"));
         assert_eq!(machine.cgroups, Cgroups::V2(["cpuset", "cpu", "io", "pids"].map(str::to_owned).into()));
         assert_eq!(machine.overlay, Overlay::Loadable);
+        let containers = &machine.containers;
+        assert_eq!(
+            (containers.capabilities, containers.seccomp, containers.ip_forward),
+            (0x1ff_ffff_ffff, true, Some(false))
+        );
+        assert_eq!(
+            (containers.nf_tables, &*containers.namespaces),
+            (NfTables::Loadable, &["net".to_owned()][..])
+        );
+        assert!(containers.recursive_read_only && containers.runtimes.is_empty());
         assert_eq!((machine.clock.service, machine.clock.battery), (TimeService::Unreached, false));
         assert_eq!(machine.swaps, [Swap { path: "/var/swap".to_owned(), kibibytes: 102_396 }]);
         assert_eq!((machine.throttled, machine.voltage_alarm), (Some(0x50005), Some(true)));
@@ -337,6 +373,6 @@ mod tests {
         let machine = read(Path::new("/"), &dir.path().join("not/yet/there"));
         assert!(!machine.state.filesystem.is_empty() && machine.state.total_bytes > 0, "{:?}", machine.state);
         assert!(machine.limits.mappings.is_some() && machine.limits.address_bits.is_some());
-        assert!(examine(&machine).len() >= 8);
+        assert!(examine(&machine).len() >= 14);
     }
 }

@@ -4,9 +4,10 @@ mod joining;
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
-use dunlin_edge_node_core::content::Seal;
+use dunlin_edge_node_core::{content::Seal, doctor::container_support};
 use dunlin_link::{
-    BootId, Bytes, NodeName, join::ParseTokenError, labels::TARGET_LABEL, sealed::SealingPlace,
+    BootId, Bytes, NodeName, container_support::ContainerSupport, join::ParseTokenError,
+    labels::TARGET_LABEL, sealed::SealingPlace,
 };
 use dunlin_registry::Client;
 use tokio::task::JoinHandle;
@@ -17,6 +18,7 @@ use crate::{
     agent::{AgentHost, AgentOptions, AgentParts, Codes, RunnerTarget},
     config::EdgeNodeConfig,
     console::{self, Desk},
+    doctor,
     facts::{self, Declared},
     folders,
     health::{RunnerPid, Watcher, Writers},
@@ -139,13 +141,13 @@ impl EdgeNode {
         let opened = open_local(&config.state_dir, (&seal, &server_time)).await?;
         let modules_dir = config.state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
-        let images = images(&config)?;
+        let facts = facts(&config).map_err(StartError::Facts)?;
+        let images = images(&config, containers(&facts))?;
         let static_pods = config.static_pods.clone();
         let mut folder =
             static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
         // Static pods of an earlier start, when there was a folder, are wanted no more when there is none.
         let statics = folder.as_mut().map_or_else(|| Some(Scan::default()), Folder::look);
-        let facts = facts(&config).map_err(StartError::Facts)?;
         let session = identity
             .map(|identity| session(identity, &config, (&facts, &seal, server_time)).joining_again(again));
         let detached = || SessionHandle::detached(facts.clone());
@@ -315,10 +317,20 @@ fn session(
 }
 
 /// What is known of images of other registries, and the way to those.
-fn images(config: &EdgeNodeConfig) -> Result<Images, StartError> {
+fn images(config: &EdgeNodeConfig, containers: Containers) -> Result<Images, StartError> {
     let client = Client::new(&config.registries).map_err(StartError::Registries)?;
     let path = config.state_dir.clone();
-    Images::open(client, &path, Containers::Refused).map_err(|source| StartError::StateDir { path, source })
+    Images::open(client, &path, containers).map_err(|source| StartError::StateDir { path, source })
+}
+
+/// What images for Linux are good for on a node with these facts.
+fn containers(facts: &dunlin_link::status::NodeFacts) -> Containers {
+    match facts.containers.as_deref() {
+        Some(ContainerSupport::Lacks { message, .. }) => Containers::Refused(message.as_str().into()),
+        Some(ContainerSupport::Runs { .. }) | None => {
+            Containers::Refused("agents of this version start none".into())
+        }
+    }
 }
 
 fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> {
@@ -331,6 +343,10 @@ fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> 
     };
     let mut facts = facts::read(&config.state_dir, &declared, config.blocks.capacity())?;
     facts.runtime_version = runner::runtime_version();
+    let machine = doctor::read_for_containers(config.runtime.clone());
+    // As long as agents start no shims, a node that could run containers says nothing of them.
+    let support = container_support(&machine);
+    facts.containers = matches!(support, ContainerSupport::Lacks { .. }).then(|| Box::new(support));
     if let Some(target) = runner::target() {
         facts.labels.retain(|(key, _)| key != TARGET_LABEL);
         facts.labels.push((TARGET_LABEL.to_owned(), target));

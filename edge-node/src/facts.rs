@@ -59,6 +59,7 @@ pub(crate) fn read(state_dir: &Path, declared: &Declared, address_capacity: u32)
         },
         labels: declared.labels.clone(),
         taints: declared.taints.clone(),
+        containers: None,
     })
 }
 

@@ -59,12 +59,12 @@ pub(crate) struct Images {
 }
 
 /// Whether Linux containers run on this node, so that their images are of use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Containers {
     /// They do.
     Run,
-    /// Only WASM does.
-    Refused,
+    /// Only WASM does; why.
+    Refused(Arc<str>),
 }
 
 /// What an image holds.
@@ -251,7 +251,7 @@ impl Images {
                         Some((digest, Came { module, pins })) => {
                             (module, PulledImage::Kept { digest, why: chain(&error) }, pins)
                         }
-                        None => failed(chain(&error)),
+                        None => failed(images.failure(&error)),
                     }
                 }
             };
@@ -265,7 +265,7 @@ impl Images {
         keyring: &Keyring,
         modules: &ModuleFiles,
     ) -> Result<Brought, PullError> {
-        let resolved = self.client.resolve(image, keyring, &platforms(self.containers)).await?;
+        let resolved = self.client.resolve(image, keyring, &platforms(&self.containers)).await?;
         let digest = resolved.digest;
         match resolved.kind().await? {
             Kind::Module(module) => self.bring_module(&resolved, Some(module), modules).await,
@@ -320,6 +320,16 @@ impl Images {
     async fn remember(&self, name: Reference, brought: Brought) -> io::Result<()> {
         let images = self.clone();
         spawn_blocking(move || images.known().remember(&name, brought)).await.map_err(io::Error::other)?
+    }
+
+    /// Why an image cannot be had; of one for Linux also why that is of no use here.
+    fn failure(&self, error: &PullError) -> String {
+        match (&self.containers, error) {
+            (Containers::Refused(why), PullError::Platform { .. }) => {
+                format!("{}; this node runs no Linux containers: {why}", chain(error))
+            }
+            _ => chain(error),
+        }
     }
 
     /// Keeps what an image holds, if all of it is here.
@@ -431,13 +441,13 @@ fn keyring(secrets: &[PullSecret]) -> Keyring {
 }
 
 /// What this node runs, the newest system interface first.
-fn platforms(containers: Containers) -> Vec<Platform> {
+fn platforms(containers: &Containers) -> Vec<Platform> {
     let wasm = ["wasi", "wasip2", "wasip1"].map(Platform::wasm);
     let linux = match containers {
         Containers::Run => {
             Platform::linux(std::env::consts::ARCH, &rustix::system::uname().machine().to_string_lossy())
         }
-        Containers::Refused => Vec::new(),
+        Containers::Refused(_) => Vec::new(),
     };
     wasm.into_iter().chain(linux).collect()
 }

@@ -94,5 +94,6 @@ fn facts() -> NodeFacts {
         allocatable: NodeResources::default(),
         labels: Vec::new(),
         taints: Vec::new(),
+        containers: None,
     }
 }

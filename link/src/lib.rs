@@ -11,6 +11,7 @@ pub mod bandwidth;
 pub mod care;
 pub mod codec;
 pub mod compiled;
+pub mod container_support;
 pub mod digest;
 pub mod egress;
 pub mod exec;

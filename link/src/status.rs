@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, ContainerId, Digest, MilliCpu, PodUid, UnixMillis};
+use crate::{Bytes, ContainerId, Digest, MilliCpu, PodUid, UnixMillis, container_support::ContainerSupport};
 
 /// The node-owned part of one pod's status, whole. A later `sequence` replaces an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +183,10 @@ pub struct NodeFacts {
     pub labels: Vec<(String, String)>,
     /// Taints the operator gave on the node's own configuration: key, value, effect.
     pub taints: Vec<(String, String, String)>,
+    /// Whether it runs Linux containers; `None` where nothing is told of that. No part of this struct's encoding: it travels in an
+    /// extension of `Hello`, and does not change while a session lasts.
+    #[serde(skip)]
+    pub containers: Option<Box<ContainerSupport>>,
 }
 
 /// Amounts a node has.

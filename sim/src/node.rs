@@ -276,6 +276,7 @@ fn facts(name: &NodeName) -> NodeFacts {
         allocatable: resources,
         labels: Vec::new(),
         taints: Vec::new(),
+        containers: None,
     }
 }
 

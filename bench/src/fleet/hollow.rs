@@ -289,6 +289,7 @@ fn facts(number: usize) -> NodeFacts {
         allocatable: capacity,
         labels: Vec::new(),
         taints: Vec::new(),
+        containers: None,
     }
 }
 

@@ -6,6 +6,7 @@
 mod backup;
 mod cluster;
 mod compiling;
+mod containers;
 mod describing;
 mod draining;
 mod emulated;

@@ -1,5 +1,5 @@
 //! Images of any registry in pods, and the coordinator as a registry for any tool.
 
-mod node;
-mod programs;
+pub(crate) mod node;
+pub(crate) mod programs;
 mod tools;

@@ -2,6 +2,8 @@
 //!
 //! Nothing here is a heartbeat: an object that already says all this stays as it is.
 
+mod containers;
+
 use dunlin_api::{Quantity, time::format_time};
 use dunlin_link::{
     NodeName,
@@ -12,6 +14,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::view::Effect;
+
+pub(crate) use containers::CONTAINERS_UNAVAILABLE;
 
 /// The Node object of a node that registers, ready, with labels and taints of its own configuration.
 pub fn new_node(name: &NodeName, facts: &NodeFacts, now: Timestamp) -> Value {
@@ -53,22 +57,18 @@ pub fn merge_labels(node: &mut Value, name: &NodeName, facts: &NodeFacts) -> boo
 /// Sets the status that a node owns, with all conditions well. Says whether anything changed.
 pub fn merge_status(node: &mut Value, facts: &NodeFacts, now: Timestamp) -> bool {
     let Some(status) = object_at(node, "status") else { return false };
+    let support = facts.containers.as_deref();
     let conditions = merged_conditions(status.get("conditions"), now);
     let fresh = [
         ("capacity", resources(&facts.capacity)),
         ("allocatable", resources(&facts.allocatable)),
         ("nodeInfo", node_info(facts)),
         ("addresses", addresses(facts)),
-        ("conditions", conditions),
+        ("conditions", containers::merge_condition(conditions, support, now)),
+        ("runtimeHandlers", containers::runtime_handlers(support)),
+        ("features", containers::features(support)),
     ];
-    let mut changed = false;
-    for (field, value) in fresh {
-        if status.get(field) != Some(&value) {
-            status.insert(field.to_owned(), value);
-            changed = true;
-        }
-    }
-    changed
+    set(status, fresh)
 }
 
 /// Sets what a node tells of its state as a whole: pressures, whether it goes down, and its images. Says whether anything changed.
@@ -88,6 +88,11 @@ pub fn merge_state(node: &mut Value, state: &NodeState, now: Timestamp) -> bool 
         ("conditions", conditions_of(status.get("conditions"), &wanted, now)),
         ("images", images(&state.images)),
     ];
+    set(status, fresh)
+}
+
+/// Sets fields, or removes those that are null. Says whether anything changed.
+fn set<const N: usize>(status: &mut Map<String, Value>, fresh: [(&str, Value); N]) -> bool {
     let mut changed = false;
     for (field, value) in fresh {
         if status.get(field).unwrap_or(&Value::Null) != &value {
@@ -168,8 +173,10 @@ fn labels(name: &NodeName, facts: &NodeFacts) -> Map<String, Value> {
         ("kubernetes.io/os", &facts.operating_system),
         ("dunlin.dev/runtime", runtime),
     ];
+    let support = facts.containers.as_deref().map(containers::label);
     let configured = facts.labels.iter().map(|(key, value)| (key.clone(), json!(value)));
     // What the machine is cannot be configured away.
+    let own = own.into_iter().chain(support);
     configured.chain(own.map(|(key, value)| (key.to_owned(), json!(value)))).collect()
 }
 
@@ -190,7 +197,7 @@ fn node_info(facts: &NodeFacts) -> Value {
         "bootID": facts.boot_id,
         "kernelVersion": facts.kernel_version,
         "osImage": facts.os_image,
-        "containerRuntimeVersion": facts.runtime_version,
+        "containerRuntimeVersion": containers::runtime_version(facts),
         "kubeletVersion": facts.version,
         "kubeProxyVersion": "",
         "operatingSystem": facts.operating_system,

@@ -35,7 +35,7 @@ pub(crate) use preempt::Losses;
 
 use self::{
     explain::Remedies,
-    far::{Change, Incoming},
+    far::{Change, Containers, Incoming},
     profile::Profile,
     refusal::Refusal,
     score::Fitting,
@@ -43,7 +43,10 @@ use self::{
     verdicts::{Table, Verdict, judge},
     volumes::Volumes,
 };
-use crate::view::{NodeInfo, ObjectKey, PodInfo, PodTemplate, PodTerm, View};
+use crate::{
+    node_status::CONTAINERS_UNAVAILABLE,
+    view::{NodeInfo, ObjectKey, PodInfo, PodTemplate, PodTerm, View},
+};
 
 /// `spec.schedulerName` of pods that name none.
 pub const NAME: &str = "default-scheduler";
@@ -97,7 +100,8 @@ pub fn place(view: &mut View, key: &ObjectKey, pod: &PodInfo) -> Result<NodeName
         Err(message) => return Err(Box::new(Unschedulable::prerequisite(nodes, message))),
     };
     let class = view.snapshot_mut().class(key, pod);
-    let incoming = Incoming { key, pod, class: &class, volumes: &volumes };
+    let kind = containers(view.snapshot(), pod);
+    let incoming = Incoming { key, pod, class: &class, volumes: &volumes, kind };
     let profile = profile::of(&pod.template.scheduler_name).unwrap_or(&profile::DEFAULT);
     let mut table = view.snapshot_mut().verdicts.take(&pod.template);
     let alone = incoming.concerns_nothing_beyond_a_node(view.snapshot());
@@ -205,11 +209,17 @@ impl Search<'_> {
 impl Incoming<'_> {
     /// Whether [`Self::check_all`] takes every node.
     fn concerns_nothing_beyond_a_node(&self, snapshot: &Snapshot) -> bool {
-        self.class.is_local() && self.volumes.ask_nothing() && !snapshot.keeps_nodes()
+        self.kind == Containers::Any
+            && self.class.is_local()
+            && self.volumes.ask_nothing()
+            && !snapshot.keeps_nodes()
     }
 
     /// Looks beyond the node, with the pods that it is kept for and without them: it has to fit either way.
     fn check_all(&self, snapshot: &Snapshot, slot: Slot) -> Refusal {
+        if self.kind == Containers::Linux && runs_modules_alone(snapshot, slot) {
+            return Refusal::CONTAINERS;
+        }
         let kept_for = snapshot.node(slot).kept_for(self.pod.template.priority, Some(self.key));
         if !kept_for.is_empty() {
             let comes: Vec<_> = kept_for.iter().map(|nominee| Change::comes(nominee)).collect();
@@ -220,6 +230,16 @@ impl Incoming<'_> {
         }
         self.check(snapshot, slot, &[])
     }
+}
+
+fn containers(snapshot: &Snapshot, pod: &PodInfo) -> Containers {
+    if snapshot.is_linux(&pod.template) { Containers::Linux } else { Containers::Any }
+}
+
+/// Whether a node says that it runs no Linux containers. One that says nothing may run them.
+fn runs_modules_alone(snapshot: &Snapshot, slot: Slot) -> bool {
+    let info = snapshot.node(slot).info.as_ref();
+    info.is_some_and(|info| info.condition(CONTAINERS_UNAVAILABLE) == Some("True"))
 }
 
 fn unschedulable(view: &mut View, incoming: &Incoming<'_>, nodes: usize, refused: &Refused) -> Unschedulable {

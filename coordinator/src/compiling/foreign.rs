@@ -17,10 +17,10 @@ use dunlin_link::{
     pod::ConfigKind,
     reference::Reference,
 };
-use dunlin_registry::{Client, Keyring, PullError, manifest::Platform};
+use dunlin_registry::{Client, Keyring, Kind, PullError, manifest::Platform};
 use tokio::{
     fs::File,
-    sync::{OnceCell, Semaphore},
+    sync::{OnceCell, Semaphore, mpsc},
     time::timeout,
 };
 use tracing::{debug, info};
@@ -32,6 +32,8 @@ use crate::artifacts::{Artifacts, FREE_BYTES_MIN, UploadError, has_room};
 pub(super) struct Foreign {
     client: Client,
     artifacts: Artifacts,
+    /// Told of images that hold no module but something else that runs.
+    linux: mpsc::Sender<Reference>,
     looks: Mutex<HashMap<Image, Looks>>,
     pulls: Semaphore,
     /// The turns of each registry that is being pulled from: none holds up the others.
@@ -94,9 +96,9 @@ fn of_pod(pod: &AssignedPod) -> impl Iterator<Item = Image> {
 }
 
 impl Foreign {
-    pub(super) fn new(client: Client, artifacts: Artifacts) -> Self {
+    pub(super) fn new((client, linux): (Client, mpsc::Sender<Reference>), artifacts: Artifacts) -> Self {
         let (looks, registries) = (Mutex::default(), Mutex::default());
-        Self { client, artifacts, looks, pulls: Semaphore::new(PULLS_MAX), registries }
+        Self { client, artifacts, linux, looks, pulls: Semaphore::new(PULLS_MAX), registries }
     }
 
     /// The module of an image, fetched unless it is here; what was found lately is believed. `objects` holds what the image's Secrets
@@ -180,7 +182,16 @@ impl Foreign {
         let registry = self.registry(&reference.registry);
         let _turn = registry.acquire().await.expect("never closed");
         let _permit = self.pulls.acquire().await.expect("never closed");
-        self.attempt(image, &reference, &keyring(image, desired)).await
+        let attempted = self.attempt(image, &reference, &keyring(image, desired)).await;
+        if let Err(FetchError::Pull(PullError::Platform { .. })) = attempted {
+            info!(
+                image = image.reference,
+                "an image holds no module; its pods need a node that runs containers"
+            );
+            // Who has no time for it now is told at the next look.
+            let _ = self.linux.try_send(reference);
+        }
+        attempted
     }
 
     /// The turns of a registry, for as long as somebody holds them.
@@ -204,7 +215,7 @@ impl Foreign {
         let origin = format!("{}/{}", reference.registry, reference.repository);
         let platforms = ["wasi", "wasip2", "wasip1"].map(Platform::wasm);
         let resolved = self.client.resolve(reference, keyring, &platforms).await?;
-        if let Some(module) = resolved.module()?
+        if let Kind::Module(module) = resolved.kind().await?
             && self.artifacts.is_from(module, &origin)
         {
             self.artifacts.touch_foreign(module);

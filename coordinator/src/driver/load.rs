@@ -17,13 +17,14 @@ use crate::{
 
 impl Control {
     /// Reads the whole store into the view and the desired sets, and starts to watch where the reading ended. After a gap in the
-    /// watch everything is read again; what is known of sessions stays.
+    /// watch everything is read again; what is known of sessions and images stays.
     pub(super) async fn load(&mut self) -> Result<Watch, DriverError> {
         let now = self.clock.now();
         let mut view = View::new(self.reconciler.view.started(), self.reconciler.view.node_grace());
         for (name, entry) in self.reconciler.view.nodes() {
             view.set_liveness(name, entry.liveness);
         }
+        view.take_linux_images(&mut self.reconciler.view);
         let memories = self.reconciler.take_memories();
         self.reconciler = Reconciler::new(view);
         self.reconciler.remember(memories);

@@ -75,6 +75,7 @@ impl Cluster {
             content_key: ContentKey::from_bytes([1; 32]),
             pki: pki.clone(),
             controllers: super::Controllers::Act,
+            linux_images: tokio::sync::mpsc::channel(1).1,
         };
         let driver = Driver::new(options);
         let (dispatch, intake) = (driver.dispatch(), driver.intake());
@@ -201,6 +202,7 @@ fn facts(pods: u32) -> NodeFacts {
         allocatable: amounts,
         labels: vec![],
         taints: vec![],
+        containers: None,
     }
 }
 

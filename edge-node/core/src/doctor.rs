@@ -4,6 +4,7 @@
 //! ways to say where a setting lives.
 
 mod clock;
+mod containers;
 mod kernel;
 mod limits;
 mod power;
@@ -13,6 +14,8 @@ mod storage;
 mod tests;
 
 use dunlin_link::UnixMillis;
+
+pub use containers::{Containers, NfTables, OciRuntime, Wanted, container_support, usable_runtime};
 
 /// What was read of a machine. Text is as the kernel gives it; what could not be read is empty or `None`.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Machine {
     pub cgroups: Cgroups,
     /// Whether overlayfs is there, built in or as a module.
     pub overlay: Overlay,
+    /// What else containers need.
+    pub containers: Containers,
     /// The machine's clock.
     pub clock: Clock,
     /// `/proc/swaps`, one for each.
@@ -180,6 +185,7 @@ impl Finding {
 /// All findings, the good ones too, in a fixed order.
 pub fn examine(machine: &Machine) -> Vec<Finding> {
     let mut findings = vec![kernel::memory_cgroup(machine), kernel::overlay(machine)];
+    findings.extend(containers::containers(machine));
     findings.push(clock::clock(&machine.clock));
     findings.push(storage::swap(&machine.swaps));
     findings.extend(storage::state(&machine.state));

@@ -134,7 +134,7 @@ impl Node {
             door: sandbox.door(),
         };
         let client = Client::new(&RegistriesConfig::default()).unwrap();
-        let images = Images::open(client, dir, Containers::Refused).unwrap();
+        let images = Images::open(client, dir, Containers::Refused("none here".into())).unwrap();
         let modules = Modules::open(dir.join("modules")).unwrap();
         let (parts, host) = AgentParts::new(options, opened, (modules, images));
         let shutdown = CancellationToken::new();

@@ -13,6 +13,7 @@ use crate::{
     assignment::{Desired, Refusal},
     bandwidth::BytesPerSecond,
     codec,
+    container_support::ContainerSupport,
     frame::{self, Decoder, Frame, FrameError, Message},
     health::Health,
     held::HeldSet,
@@ -111,6 +112,8 @@ pub struct CoordinatorSession {
     decoder: Decoder,
     phase: Phase,
     protocol: Protocol,
+    /// What the node said of containers in its `Hello`.
+    containers: Option<Box<ContainerSupport>>,
     sealer: Sealer,
     transmit: VecDeque<Vec<u8>>,
     /// What is left to send of the change in flight. A node cannot have more than one change wait by acknowledging what it never got.
@@ -191,6 +194,7 @@ impl CoordinatorSession {
             decoder: Decoder::new(REPORT_FRAME_BYTES_MAX),
             phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT, admits },
             protocol: Protocol::BEFORE_AGREEMENT,
+            containers: None,
             transmit: VecDeque::new(),
             change: VecDeque::new(),
             replies: VecDeque::new(),
@@ -460,7 +464,10 @@ impl CoordinatorSession {
             return Err(self.end(SessionError::OlderGeneration { offered, seen }));
         }
         self.sealer.greet(protocol, &hello.extensions)?;
-        let Hello { last_applied_revision, state_digest, facts, boot_id, attempt, extensions, .. } = hello;
+        let Hello { last_applied_revision, state_digest, mut facts, boot_id, attempt, extensions, .. } =
+            hello;
+        facts.containers = ContainerSupport::find(&extensions).map(Box::new);
+        self.containers.clone_from(&facts.containers);
         // What the node holds is of before a restore: whatever it is, it needs all of the set, but not before that is read.
         let (revision, state_digest) = if seen < offered {
             (self.restore.as_ref().map_or_else(Revision::default, |restore| restore.record.revision), None)
@@ -486,7 +493,9 @@ impl CoordinatorSession {
                 self.outputs.push_back(CoordinatorOutput::Events { events, dropped });
             }
             Facts::KIND => {
-                self.outputs.push_back(CoordinatorOutput::Facts(frame.decode::<Facts>()?.facts));
+                let containers = self.containers.clone();
+                let facts = NodeFacts { containers, ..frame.decode::<Facts>()?.facts };
+                self.outputs.push_back(CoordinatorOutput::Facts(facts));
             }
             Health::KIND => self.outputs.push_back(CoordinatorOutput::Health(frame.decode()?)),
             NodeState::KIND if self.protocol.sends(NodeState::KIND) => {

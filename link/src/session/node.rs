@@ -229,6 +229,7 @@ impl NodeSession {
             .map(|key| Extension { tag: SEALING_KEY_TAG, bytes: key.as_bytes().to_vec() });
         let told_by = (claimed.protocol >= TOLD_BY_FIRST)
             .then(|| Extension { tag: TOLD_BY_TAG, bytes: codec::encode(&claimed.protocol) });
+        let containers = self.facts.containers.as_ref().map(|support| support.to_extension());
         let hello = Hello {
             node: self.config.node.clone(),
             boot_id: self.config.boot_id,
@@ -239,7 +240,7 @@ impl NodeSession {
             state_digest: claimed.state_digest,
             sent_at: wall,
             facts: self.facts.clone(),
-            extensions: key.into_iter().chain(told_by).collect(),
+            extensions: key.into_iter().chain(told_by).chain(containers).collect(),
         };
         let stage = Stage::Greeting { deadline: now + GREETING_TIMEOUT };
         self.phase = Phase::Connected(Connection::beginning(&hello, applied, stage));

@@ -6,16 +6,18 @@ use dunlin_link::{
     BootId, NodeName, Revision, UnixMillis,
     assignment::{AssignedPod, AssignmentChange, Desired},
     care::PodCare,
+    container_support::ContainerSupport,
     frame::{Decoder, Message, encode},
     held::HeldSet,
     limits::NODE_IMAGES_MAX,
-    message::{AssignmentCare, AssignmentLinux, AssignmentVolumes, Epoch, Hello, Tunables},
+    message::{AssignmentCare, AssignmentLinux, AssignmentVolumes, Epoch, Facts, Hello, Tunables},
     moment::Moment,
     node_state::{NodeImage, NodeState},
     session::{
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
         node::{Applied, NodeConfig, NodeOutput, NodeSession},
     },
+    status::NodeFacts,
 };
 
 use crate::{full, samples};
@@ -127,6 +129,27 @@ fn what_an_older_version_told_is_told_again() {
     check(5, 5, false);
     check(5, 6, true);
     check(6, 6, false);
+}
+
+#[test]
+fn whether_a_node_runs_containers_is_told_once_a_session() {
+    let support =
+        ContainerSupport::Runs { runtime: "crun".into(), version: "1.8.1".into(), recursive_read_only: true };
+    let mut node = node();
+    node.facts(NodeFacts { containers: Some(Box::new(support.clone())), ..samples::facts() });
+    let (mut session, ..) = open(&mut node, &HeldSet::default(), 0, 6);
+    let said = std::iter::from_fn(|| session.poll_output()).find_map(|output| match output {
+        CoordinatorOutput::Greeted { facts, .. } => facts.containers,
+        _ => None,
+    });
+    assert_eq!(said.as_deref(), Some(&support));
+    // Facts that change later leave it as it is.
+    session.handle_bytes(NOW, WALL, &encode(&Facts { facts: samples::facts() })).unwrap();
+    let changed = std::iter::from_fn(|| session.poll_output()).find_map(|output| match output {
+        CoordinatorOutput::Facts(facts) => facts.containers,
+        _ => None,
+    });
+    assert_eq!(changed.as_deref(), Some(&support));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid, Revision, UnixMillis,
     bandwidth::BytesPerSecond,
     codec,
+    container_support::ContainerSupport,
     health::{DiskWrites, Health, HeldPods, OutboxState, Sealing},
     logs::LogRequest,
     message::{Attempt, Epoch, Events, Extension, Hello, TOLD_BY_TAG, Tunables, Welcome},
@@ -75,6 +76,7 @@ pub(crate) fn facts() -> NodeFacts {
         allocatable: resources(900),
         labels: vec![("zone".into(), "z".into())],
         taints: vec![("key".into(), "value".into(), "NoSchedule".into())],
+        containers: None,
     }
 }
 
@@ -93,6 +95,12 @@ pub(crate) fn hello() -> Hello {
         facts: facts(),
         extensions: vec![Extension { tag: SEALING_KEY_TAG, bytes: key.as_bytes().to_vec() }],
     }
+}
+
+/// With what a node lacks.
+pub(crate) fn hello_of_version_six() -> Hello {
+    let lacks = ContainerSupport::Lacks { reason: "NoRuntime".into(), message: "m".into() };
+    Hello { protocol: (1, 6), extensions: vec![lacks.to_extension()], ..hello() }
 }
 
 /// With the version by which its set was told.

@@ -240,6 +240,7 @@ impl Frames {
     /// Kinds that version 6 added.
     fn version_six(&mut self) {
         self.add(&full::linux());
+        self.add(&full::hello_of_version_six());
     }
 
     /// Kinds that version 5 added.

@@ -126,5 +126,6 @@ pub(crate) fn facts() -> NodeFacts {
         allocatable: NodeResources::default(),
         labels: Vec::new(),
         taints: Vec::new(),
+        containers: None,
     }
 }

@@ -287,5 +287,6 @@ pub(crate) fn facts() -> NodeFacts {
         allocatable: capacity,
         labels: Vec::new(),
         taints: Vec::new(),
+        containers: None,
     }
 }

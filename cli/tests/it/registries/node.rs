@@ -19,7 +19,7 @@ fn site(registry: &Registry) -> (Site, Machine) {
 }
 
 /// A file for both of them, in which the registry may be spoken to plainly.
-fn config(site: &Site, registry: &Registry) -> String {
+pub(crate) fn config(site: &Site, registry: &Registry) -> String {
     let file = site.data().join("plain.yaml");
     let registries =
         format!("  registries:\n    configs:\n      '{}': {{ plainHttp: true }}\n", registry.address);
@@ -28,11 +28,11 @@ fn config(site: &Site, registry: &Registry) -> String {
     file.display().to_string()
 }
 
-fn with_secret(pod: &str) -> String {
+pub(crate) fn with_secret(pod: &str) -> String {
     pod.replace("spec:\n", "spec:\n  imagePullSecrets: [{name: harbour}]\n")
 }
 
-fn make_secret(site: &Site, registry: &Registry) {
+pub(crate) fn make_secret(site: &Site, registry: &Registry) {
     let server = format!("--docker-server={}", registry.address);
     let login = ["--docker-username=gull", "--docker-password=tideline"];
     site.ok(&[&["create", "secret", "docker-registry", "harbour", &server], login.as_slice()].concat(), "");
@@ -44,7 +44,7 @@ fn status(site: &Site, pod: &str, path: &str) -> String {
 }
 
 /// Waits until a container waits for this reason; answers the message.
-fn waits(site: &Site, pod: &str, reason: &str) -> String {
+pub(crate) fn waits(site: &Site, pod: &str, reason: &str) -> String {
     wait_until(&format!("pod {pod} {reason}"), || {
         let found = status(site, pod, ".state.waiting.reason");
         let described = || site.dunlin(&["describe", "pod", pod], "").stdout;

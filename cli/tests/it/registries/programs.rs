@@ -14,15 +14,15 @@ use crate::cluster::workloads;
 
 /// A registry that wants name and password, without TLS.
 #[derive(Debug)]
-pub(super) struct Registry {
+pub(crate) struct Registry {
     process: Child,
-    pub(super) address: String,
+    pub(crate) address: String,
     folder: tempfile::TempDir,
 }
 
 impl Registry {
     /// Starts one on a port of its own; `None`, said aloud, where the programs are missing.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if !is_installed("docker-registry") || !is_installed("skopeo") {
             return None;
         }
@@ -33,13 +33,13 @@ impl Registry {
     }
 
     /// Starts it again on its old port.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let address = self.address.clone();
         self.restart_on(&address);
     }
 
     /// Ends it.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -68,7 +68,7 @@ impl Registry {
     }
 
     /// Pushes a guest program as a WASM artifact; answers the manifest's digest.
-    pub(super) fn push(&self, module: &str, name: &str) -> String {
+    pub(crate) fn push(&self, module: &str, name: &str) -> String {
         let layout = Layout::of(module);
         let to = format!("docker://{}/{name}", self.address);
         let pushed = layout.push(&to, &["--dest-tls-verify=false", "--dest-creds", "gull:tideline"]);
@@ -85,15 +85,15 @@ impl Drop for Registry {
 
 /// A WASM artifact in a folder.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     folder: tempfile::TempDir,
     /// Of its manifest.
-    pub(super) digest: String,
+    pub(crate) digest: String,
 }
 
 impl Layout {
     /// Of a guest program.
-    pub(super) fn of(module: &str) -> Self {
+    pub(crate) fn of(module: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
         fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
@@ -117,19 +117,19 @@ impl Layout {
     }
 
     /// Has it pushed.
-    pub(super) fn push(&self, to: &str, options: &[&str]) -> Output {
+    pub(crate) fn push(&self, to: &str, options: &[&str]) -> Output {
         let from = format!("oci:{}:it", self.folder.path().display());
         skopeo(&[&["copy", "--preserve-digests", "--quiet"], options, &[&from, to]].concat())
     }
 }
 
 /// Runs the tool.
-pub(super) fn skopeo(args: &[&str]) -> Output {
+pub(crate) fn skopeo(args: &[&str]) -> Output {
     Command::new("skopeo").arg("--insecure-policy").args(args).output().unwrap()
 }
 
 /// Whether a program is there; says so where it is not.
-pub(super) fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let found = ["/usr/bin", "/usr/local/bin"].iter().any(|folder| Path::new(folder).join(program).exists());
     if !found {
         let words = format!("SKIPPED: `{program}` is not installed (Debian package {program})\n");

@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     Bytes, MilliCpu, NodeName,
+    container_support::ContainerSupport,
     node_state::{NodeImage, NodeState},
     status::{NodeFacts, NodeResources},
 };
@@ -32,6 +33,7 @@ fn facts() -> NodeFacts {
         allocatable: amounts,
         labels: vec![("zone".into(), "a".into()), ("kubernetes.io/arch".into(), "forged".into())],
         taints: vec![("edge".into(), "".into(), "NoSchedule".into())],
+        containers: None,
     }
 }
 
@@ -109,4 +111,44 @@ fn a_node_says_what_it_runs_short_of_until_it_says_otherwise() {
     assert!(node["status"].get("images").is_none());
     assert!(merge_state(&mut node, &NodeState::default(), now));
     assert_eq!(condition(&node, "Ready"), ("True".to_owned(), "KubeletReady".to_owned()));
+}
+
+#[test]
+fn a_node_says_whether_it_runs_containers_and_why_not() {
+    let (name, now) = (NodeName::new("n1"), Timestamp::UNIX_EPOCH);
+    let later = now + SignedDuration::from_secs(60);
+    let of = |support| NodeFacts { containers: support, ..facts() };
+    let lacks = ContainerSupport::Lacks {
+        reason: "NoRuntime".into(),
+        message: "no OCI runtime is installed; run `apt install crun`".into(),
+    };
+    let lacks = of(Some(Box::new(lacks)));
+    let mut node = new_node(&name, &lacks, now);
+    assert_eq!(node["metadata"]["labels"]["dunlin.dev/containers"], "false");
+    assert_eq!(node["status"]["nodeInfo"]["containerRuntimeVersion"], "wasmtime://48.0.0");
+    let condition = json!({
+        "type": "ContainersUnavailable", "status": "True", "reason": "NoRuntime",
+        "message": "no OCI runtime is installed; run `apt install crun`",
+        "lastHeartbeatTime": "1970-01-01T00:00:00Z", "lastTransitionTime": "1970-01-01T00:00:00Z",
+    });
+    assert_eq!(node["status"]["conditions"][4], condition);
+    assert!(!merge_status(&mut node, &lacks, later));
+
+    let runs =
+        ContainerSupport::Runs { runtime: "crun".into(), version: "1.8.1".into(), recursive_read_only: true };
+    let runs = of(Some(Box::new(runs)));
+    assert!(merge_status(&mut node, &runs, later) && merge_labels(&mut node, &name, &runs));
+    assert!(!merge_status(&mut node, &runs, later));
+    assert_eq!(node["metadata"]["labels"]["dunlin.dev/containers"], "true");
+    assert_eq!(node["status"]["nodeInfo"]["containerRuntimeVersion"], "wasmtime://48.0.0 (crun 1.8.1)");
+    assert_eq!(node["status"]["conditions"][4]["status"], "False");
+    assert_eq!(node["status"]["conditions"][4]["lastTransitionTime"], "1970-01-01T00:01:00Z");
+    let features = json!({ "recursiveReadOnlyMounts": true, "userNamespaces": false });
+    let handlers = json!([{ "name": "", "features": features }, { "name": "crun", "features": features }]);
+    assert_eq!(node["status"]["runtimeHandlers"], handlers);
+    assert_eq!(node["status"]["features"]["supplementalGroupsPolicy"], true);
+
+    // An older version of the node says nothing of it.
+    assert!(merge_status(&mut node, &of(None), later));
+    assert!(node["status"].get("runtimeHandlers").is_none() && node["status"]["conditions"].get(4).is_none());
 }

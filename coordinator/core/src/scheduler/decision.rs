@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dunlin_link::NodeName;
 
 use super::{
-    Incoming, Volumes,
+    Incoming, Volumes, containers,
     explain::Reason,
     profile::{self, Profile},
     refusal::Refusal,
@@ -86,7 +86,8 @@ fn explain_unplaced(view: &mut View, key: &ObjectKey, pod: &PodInfo) -> Decision
         Err(message) => return nobody(message),
     };
     let class = view.snapshot_mut().class(key, pod);
-    let incoming = Incoming { key, pod, class: &class, volumes: &volumes };
+    let kind = containers(view.snapshot(), pod);
+    let incoming = Incoming { key, pod, class: &class, volumes: &volumes, kind };
     let nodes = decide(view, &incoming, profile, &order);
     Decision { profile: name.clone(), prerequisite: None, nodes }
 }

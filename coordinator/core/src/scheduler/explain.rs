@@ -50,6 +50,8 @@ pub enum Reason {
     PodAntiAffinity,
     /// A pod is near that must not have this one near it.
     ExistingAntiAffinity,
+    /// The pod has a Linux container, and the node runs none.
+    NoContainers,
     /// What the pod itself refers to is missing or not ready, so that no node can do.
     Prerequisite,
     /// No pod there has a lower priority.
@@ -210,6 +212,7 @@ impl Reason {
             }
             Self::SpreadLabelMissing | Self::TopologySpread => "PodTopologySpread",
             Self::PodAffinity | Self::PodAntiAffinity | Self::ExistingAntiAffinity => "InterPodAffinity",
+            Self::NoContainers => "ContainerSupport",
             Self::NoVictims | Self::PreemptionNotHelpful => "DefaultPreemption",
         }
     }
@@ -240,6 +243,7 @@ impl fmt::Display for Reason {
             Self::PodAffinity => "node(s) didn't match pod affinity rules",
             Self::PodAntiAffinity => "node(s) didn't match pod anti-affinity rules",
             Self::ExistingAntiAffinity => "node(s) didn't satisfy existing pods anti-affinity rules",
+            Self::NoContainers => "node(s) cannot run Linux containers",
             Self::Prerequisite => "node(s) lack what the pod refers to",
             Self::NoVictims => "No preemption victims found for incoming pod",
             Self::PreemptionNotHelpful => "Preemption is not helpful for scheduling",

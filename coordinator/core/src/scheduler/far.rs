@@ -24,6 +24,16 @@ pub(crate) struct Incoming<'a> {
     pub(crate) pod: &'a PodInfo,
     pub(crate) class: &'a Class,
     pub(crate) volumes: &'a Volumes,
+    pub(crate) kind: Containers,
+}
+
+/// What is known of a pod's containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Containers {
+    /// One at least is a Linux container.
+    Linux,
+    /// Nothing keeps them off a node that runs modules alone.
+    Any,
 }
 
 /// A pod thought to come to a node, or to go from it.

@@ -247,6 +247,7 @@ impl Hint {
             | Reason::UntoleratedTaint
             | Reason::NotNamed
             | Reason::NodeAffinity
+            | Reason::NoContainers
             | Reason::SpreadLabelMissing => matches!(self, Self::NodeCame | Self::NodeChanged),
             // A node that came with a taint is of use once it is gone.
             Reason::NodePorts => matches!(self, Self::NodeCame | Self::NodeChanged | Self::PodGone),

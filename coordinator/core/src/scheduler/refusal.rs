@@ -26,6 +26,8 @@ impl Refusal {
     pub(crate) const NEAR: Self = Self::unresolvable(14);
     pub(crate) const APART: Self = Self::resolvable(15);
     pub(crate) const FORBIDDEN: Self = Self::resolvable(16);
+    /// The pod has a Linux container, and the node runs none.
+    pub(crate) const CONTAINERS: Self = Self::unresolvable(19);
     /// Of preemption: no pod there has a lower priority.
     pub(crate) const NO_VICTIMS: Self = Self::unresolvable(17);
     /// Of preemption: pods that go away would not help.
@@ -75,11 +77,11 @@ impl Refusal {
 }
 
 /// Whether taking pods away would not help.
-const UNRESOLVABLE: u64 = 1 << 19;
+const UNRESOLVABLE: u64 = 1 << 20;
 
 /// The bits from here on stand for extended resources in the order of their names; a pod that requests more of them than there are
 /// bits is told of the last ones together.
-const EXTENDED_FIRST: u32 = 20;
+const EXTENDED_FIRST: u32 = 21;
 
 const FIXED: &[(Refusal, Reason)] = &[
     (Refusal::CORDON, Reason::NodeUnschedulable),
@@ -99,6 +101,7 @@ const FIXED: &[(Refusal, Reason)] = &[
     (Refusal::NEAR, Reason::PodAffinity),
     (Refusal::APART, Reason::PodAntiAffinity),
     (Refusal::FORBIDDEN, Reason::ExistingAntiAffinity),
+    (Refusal::CONTAINERS, Reason::NoContainers),
     (Refusal::NO_VICTIMS, Reason::NoVictims),
     (Refusal::HOPELESS, Reason::PreemptionNotHelpful),
 ];

@@ -12,9 +12,12 @@ mod slab;
 pub(crate) mod terms;
 pub(crate) mod topology;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use dunlin_link::NodeName;
+use dunlin_link::{NodeName, reference::Reference};
 
 use self::{
     classes::Classes,
@@ -25,7 +28,7 @@ use self::{
     topology::{KeyId, Topology},
 };
 use super::verdicts::Verdicts;
-use crate::view::{Labels, NodeInfo, ObjectKey, PodInfo, Usage};
+use crate::view::{Labels, NodeInfo, ObjectKey, PodInfo, PodTemplate, Usage};
 
 /// The number of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +52,8 @@ pub struct Snapshot {
     pub(crate) namespaces: HashMap<Arc<str>, Labels>,
     /// On how many nodes an image is.
     images: HashMap<String, usize>,
+    /// Images that were found to hold Linux containers, by full reference.
+    pub(crate) linux_images: BTreeSet<String>,
     /// Where pods that wait for others to go will be placed.
     nominations: HashMap<ObjectKey, Slot>,
     /// Where the next search starts.
@@ -228,6 +233,25 @@ impl Snapshot {
     /// What the pods of a node, or of a name that pods are bound to, hold together.
     pub fn usage(&self, name: &NodeName) -> Option<&Usage> {
         self.slots.get(name).map(|slot| &self.nodes[slot.index()].usage)
+    }
+
+    /// Remembers that an image holds a Linux container. Beyond a number of them all are forgotten; they will be found again.
+    pub fn note_linux_image(&mut self, image: &Reference) {
+        if self.linux_images.len() >= LINUX_IMAGES_MAX {
+            self.linux_images.clear();
+        }
+        self.linux_images.insert(image.to_string());
+    }
+
+    /// Whether a pod is known to have a Linux container.
+    pub(crate) fn is_linux(&self, template: &PodTemplate) -> bool {
+        let full = |image: &String| image.parse().map(|image: Reference| image.to_string());
+        !self.linux_images.is_empty()
+            && template
+                .images
+                .iter()
+                .filter_map(|image| full(image).ok())
+                .any(|image| self.linux_images.contains(&image))
     }
 
     /// On how many nodes an image is.
@@ -411,3 +435,5 @@ impl Resident {
         terminating == Terminating::Count || self.pod.deletion.is_none()
     }
 }
+/// Images that are remembered as those of Linux containers.
+const LINUX_IMAGES_MAX: usize = 4096;

@@ -1,6 +1,7 @@
 //! Replays what the real scheduler of Kubernetes 1.36 answered, and states what must hold for every placement.
 
 mod affinity;
+mod containers;
 mod fixture;
 mod golden;
 mod nominations;

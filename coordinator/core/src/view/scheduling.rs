@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dunlin_link::NodeName;
+use dunlin_link::{NodeName, reference::Reference};
 use jiff::Timestamp;
 
 use super::{ObjectKey, PodInfo, View};
@@ -22,6 +22,16 @@ impl View {
     /// The fleet as the scheduler sees it.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Remembers that an image holds a Linux container: pods that name it go to no node that says it runs none.
+    pub fn note_linux_image(&mut self, image: &Reference) {
+        self.snapshot.note_linux_image(image);
+    }
+
+    /// Remembers what another view does of images.
+    pub fn take_linux_images(&mut self, other: &mut Self) {
+        self.snapshot.linux_images = std::mem::take(&mut other.snapshot.linux_images);
     }
 
     pub(crate) fn snapshot_mut(&mut self) -> &mut Snapshot {

@@ -42,6 +42,10 @@ impl Registry {
                 let (status, body) = match path.strip_prefix("/v2/team/app/") {
                     _ if !may => ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"", Vec::new()),
                     Some("manifests/1") => ("200 OK", manifest(module)),
+                    Some("manifests/linux") => ("200 OK", linux_manifest()),
+                    Some(blob) if blob.ends_with(&Digest::of(LINUX_CONFIG).to_string()) => {
+                        ("200 OK", LINUX_CONFIG.to_vec())
+                    }
                     Some(_) => ("200 OK", module.to_vec()),
                     None => ("404 Not Found", Vec::new()),
                 };
@@ -67,12 +71,16 @@ impl Registry {
 
     /// The set of a node with a pod of this registry's image, and its Secrets.
     fn desired(&self, secrets: &[&str]) -> Desired {
+        self.desired_of("1", secrets)
+    }
+
+    fn desired_of(&self, tag: &str, secrets: &[&str]) -> Desired {
         let names: Vec<_> = secrets.iter().map(|name| json!({ "name": name })).collect();
         let pod = json!({
             "metadata": { "name": "p", "namespace": "default", "uid": "p" },
             "spec": {
                 "imagePullSecrets": names,
-                "containers": [{ "name": "c", "image": format!("{}/team/app:1", self.address) }],
+                "containers": [{ "name": "c", "image": format!("{}/team/app:{tag}", self.address) }],
             },
         });
         let elsewhere = |_: &str| Err("elsewhere".to_owned());
@@ -107,11 +115,31 @@ fn manifest(module: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&json!({ "schemaVersion": 2, "config": config, "layers": [layer] })).unwrap()
 }
 
+/// An ordinary image.
+fn linux_manifest() -> Vec<u8> {
+    let config = json!({
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": Digest::of(LINUX_CONFIG).to_string(), "size": LINUX_CONFIG.len(),
+    });
+    let layer = json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": Digest::of(b"l").to_string(), "size": 1,
+    });
+    serde_json::to_vec(&json!({ "schemaVersion": 2, "config": config, "layers": [layer] })).unwrap()
+}
+
+/// Its config.
+const LINUX_CONFIG: &[u8] =
+    br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+
 impl Fixture {
     fn pulling(&self, registry: &Registry) -> Compiling {
+        self.telling(registry, mpsc::channel(1).0)
+    }
+
+    fn telling(&self, registry: &Registry, linux: mpsc::Sender<Reference>) -> Compiling {
         let signer = CodeSigner::open(self.folder.path(), &self.pki).unwrap();
         let compiler = self.compiler("new", "a", COPY);
-        let parts = (Some(compiler), Some(registry.client()));
+        let parts = (Some(compiler), Some((registry.client(), linux)));
         Compiling::open(self.folder.path(), self.artifacts(), signer, parts).unwrap()
     }
 }
@@ -146,6 +174,19 @@ async fn the_code_of_an_image_elsewhere_is_made_ahead_and_follows_its_tag() {
     // Whoever runs the older one is served still.
     compiling.get_foreign(&desired, old, "a").await.unwrap();
     compiling.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_image_for_linux_is_told_of() {
+    let (fixture, registry) = (Fixture::new(), Registry::start(""));
+    let (sender, mut linux) = mpsc::channel(1);
+    let compiling = fixture.telling(&registry, sender);
+    compiling.want_foreign(&registry.desired(&[]), "a");
+    compiling.want_foreign(&registry.desired_of("linux", &[]), "a");
+    let found = within(linux.recv()).await.unwrap();
+    assert_eq!(found.to_string(), format!("{}/team/app:linux", registry.address));
+    compiling.shut_down().await;
+    assert!(linux.try_recv().is_err());
 }
 
 #[tokio::test]

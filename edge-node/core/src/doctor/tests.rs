@@ -11,6 +11,7 @@ fn healthy() -> Machine {
         firmware_file: Some("/boot/firmware/config.txt".to_owned()),
         cgroups: Cgroups::V2(vec!["cpu".to_owned(), "memory".to_owned(), "pids".to_owned()]),
         overlay: Overlay::Ready,
+        containers: containers::tests::able(),
         clock: Clock {
             now: UnixMillis(1_800_000_000_000),
             released_at: UnixMillis(1_767_225_600_000),
@@ -56,7 +57,7 @@ fn check(change: impl FnOnce(&mut Machine), name: &str, severity: Severity, reme
 fn a_healthy_board_has_only_good_findings() {
     let findings = examine(&healthy());
     assert!(findings.iter().all(|finding| finding.severity == Severity::Good), "{findings:?}");
-    assert_eq!(findings.len(), 12);
+    assert_eq!(findings.len(), 18);
 }
 
 #[test]
@@ -79,6 +80,12 @@ fn each_fault_is_found_with_what_to_change() {
     check(|pi| pi.cgroups = Cgroups::Absent, "memory cgroup", Problem, "/etc/fstab");
     check(|pi| pi.overlay = Overlay::Loadable, "overlayfs", Warning, "/etc/modules-load.d/dunlin.conf");
     check(|pi| pi.overlay = Overlay::Absent, "overlayfs", Warning, "CONFIG_OVERLAY_FS");
+    check(|pi| pi.containers.runtimes.clear(), "container runtime", Warning, "apt install crun");
+    check(|pi| pi.containers.capabilities = 0, "privileges", Warning, "sudo dunlin edge-node");
+    check(|pi| pi.containers.namespaces.clear(), "namespaces", Warning, "CONFIG_PID_NS");
+    check(|pi| pi.containers.seccomp = false, "seccomp", Warning, "CONFIG_SECCOMP_FILTER");
+    check(|pi| pi.containers.nf_tables = NfTables::Absent, "nf_tables", Warning, "CONFIG_NF_TABLES");
+    check(|pi| pi.containers.ip_forward = Some(false), "forwarding", Warning, "net.ipv4.ip_forward=1");
     check(|pi| pi.clock.now = UnixMillis(0), "clock", Warning, "timedatectl set-ntp true");
     check(|pi| pi.clock.service = TimeService::Unreached, "clock", Warning, "/etc/systemd/timesyncd.conf");
     check(|pi| pi.clock.service = TimeService::Absent, "clock", Warning, "chrony");

@@ -28,7 +28,9 @@ impl Cluster {
         let object = json!({
             "metadata": { "name": name, "uid": name, "labels": node["labels"] },
             "spec": node["spec"],
-            "status": { "allocatable": node["allocatable"], "images": node["images"].as_array().cloned().unwrap_or_default() },
+            "status": { "allocatable": node["allocatable"], "images": node["images"].as_array().cloned().unwrap_or_default(),
+                "conditions": node["conditions"].as_array().cloned().unwrap_or_default(),
+            },
         });
         self.view.apply_node(&NodeName::new(name), object.to_string().as_bytes()).unwrap();
     }

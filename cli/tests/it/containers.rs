@@ -1,0 +1,4 @@
+//! Ordinary Linux images in pods.
+
+mod absent;
+mod image;

@@ -1,0 +1,42 @@
+//! Pods with Linux containers go where those run.
+
+use serde_json::{Value, json};
+
+use super::fixture::{Cluster, node, with};
+
+/// A node that says whether it lacks what containers need; nothing when it is of an older version.
+fn saying(name: &str, unavailable: Option<&str>) -> Value {
+    let mut node = node(name, 8000, 16_384, 110);
+    let condition = |status| json!([{ "type": "ContainersUnavailable", "status": status, "reason": "r" }]);
+    node["conditions"] = unavailable.map(condition).unwrap_or_default();
+    node
+}
+
+#[test]
+fn a_linux_container_goes_to_no_node_that_runs_none() {
+    let mut cluster = Cluster::default();
+    cluster.add_node(&saying("modules-1", Some("True")));
+    cluster.add_node(&saying("modules-2", Some("True")));
+    let pod = |name: &str, image: &str| {
+        with(name, &json!({}), &json!({ "containers": [{ "name": "c", "image": image }] }))
+    };
+    // Nothing is known of an image that nobody has looked at: the node finds out.
+    assert_eq!(cluster.outcome(&pod("unknown", "registry.example/web:1")), "modules-1");
+    cluster.view.note_linux_image(&"registry.example/web:1".parse().unwrap());
+    cluster.view.note_linux_image(&"docker.io/library/busybox:latest".parse().unwrap());
+    for (name, image) in [("full", "registry.example/web:1"), ("short", "busybox")] {
+        assert_eq!(
+            cluster.outcome(&pod(name, image)),
+            "0/2 nodes are available: 2 node(s) cannot run Linux containers. no new claims to deallocate, \
+             preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        );
+    }
+    assert_eq!(cluster.outcome(&pod("module", "registry.example/module:1")), "modules-2");
+    cluster.add_node(&saying("runs", Some("False")));
+    assert_eq!(cluster.outcome(&pod("again", "busybox:latest")), "runs");
+    // One that says nothing of it may.
+    let mut cluster = Cluster::default();
+    cluster.add_node(&saying("old", None));
+    cluster.view.note_linux_image(&"registry.example/web:1".parse().unwrap());
+    assert_eq!(cluster.outcome(&pod("p", "registry.example/web:1")), "old");
+}
