@@ -27,6 +27,17 @@ impl Cgroups {
         })
     }
 
+    /// Takes the limit of memory away from all in the cgroup together; those in it keep their own.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub(crate) fn lift_memory_limit(&self, cgroup: &CgroupPath) -> io::Result<()> {
+        self.hierarchies.iter().try_for_each(|hierarchy| match hierarchy.version {
+            Version::One => write_if_there(&hierarchy.dir(cgroup).join(MEMORY_LIMIT), "-1"),
+            Version::Two => write_if_there(&hierarchy.dir(cgroup).join(MEMORY_MAX), "max"),
+        })
+    }
+
     /// Gives the cgroups above a pod's the weight of all in them together, as a node's agent of Kubernetes does: the pods that ask for
     /// nothing weigh next to nothing, however many they are. All of ours together weigh what the machine's processors do.
     pub(crate) fn weigh_above(&self, cgroup: &CgroupPath) {
@@ -78,7 +89,7 @@ fn of_version_one(limits: &LinuxResources) -> Vec<(String, String)> {
         cpu.quota().iter().for_each(|quota| add("cpu.cfs_quota_us", quota.to_string()));
     }
     if let Some(limit) = limits.memory().as_ref().and_then(|memory| memory.limit()) {
-        add("memory.limit_in_bytes", limit.to_string());
+        add(MEMORY_LIMIT, limit.to_string());
     }
     if let Some(pids) = limits.pids() {
         add("pids.max", pids.limit().to_string());
@@ -99,7 +110,7 @@ fn of_version_two(limits: &LinuxResources) -> Vec<(String, String)> {
         }
     }
     if let Some(limit) = limits.memory().as_ref().and_then(|memory| memory.limit()) {
-        add("memory.max", limit.to_string());
+        add(MEMORY_MAX, limit.to_string());
     }
     if let Some(pids) = limits.pids() {
         add("pids.max", pids.limit().to_string());
@@ -179,6 +190,9 @@ fn write_if_there(file: &Path, text: &str) -> io::Result<()> {
     }
 }
 
+/// The limit of memory in version 1, and in version 2.
+const MEMORY_LIMIT: &str = "memory.limit_in_bytes";
+const MEMORY_MAX: &str = "memory.max";
 /// The folder of pods that ask for nothing.
 const BEST_EFFORT: &str = "besteffort";
 /// What a whole processor weighs, and the least and the most that the kernel takes.
@@ -254,6 +268,9 @@ mod tests {
         check("all/d/p/memory.max", "1048576");
         check("all/d/p/hugetlb.2MB.max", "4194304");
         check("all/d/p/hugetlb.1GB.max", "0");
+        fs::write(root.join("all/d/p/memory.max"), "").unwrap();
+        two.lift_memory_limit(&pod).unwrap();
+        check("all/d/p/memory.max", "max");
         assert_eq!(two.page_sizes(&pod), ["1GB", "2MB"]);
         assert_eq!(one.page_sizes(&pod), [""; 0]);
     }

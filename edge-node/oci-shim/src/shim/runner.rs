@@ -8,15 +8,18 @@ use std::{
     process::{Command, Stdio},
 };
 
-use dunlin_edge_node_core::sandbox::{Event, linux::RunnerSpec};
+use dunlin_edge_node_core::sandbox::{
+    Event,
+    linux::{LinuxResources, RunnerSpec},
+};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use super::{Shim, operation::reap, pod::Pod};
 use crate::{
-    cgroup::{CgroupPath, Cgroups},
+    cgroup::{CgroupPath, Cgroups, Swap},
     container::Held,
     machine::How,
-    namespaces, sys,
+    namespaces, spec, sys,
 };
 
 impl Shim {
@@ -71,14 +74,19 @@ impl Shim {
     }
 }
 
-fn start(spec: &RunnerSpec, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> {
+fn start(runner: &RunnerSpec, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> {
     let cgroup = cgroup(pod)?;
     cgroups.make(&cgroup)?;
+    // It weighs what the whole pod asks for, since its containers are part of that. Their memory has limits inside it; what it needs itself
+    // is in nobody's, and must not be missing from theirs.
+    let asked = LinuxResources { cpu_request: pod.spec.resources.cpu_request, ..LinuxResources::default() };
+    cgroups.limit(&cgroup, &spec::limits(&asked, Swap::NotCounted, &[]))?;
+    cgroups.lift_memory_limit(&pod.cgroup)?;
     let (mut doors, inside) = (cgroups.doors(&cgroup)?, pod.namespaces.without_processes()?);
-    let log = File::options().create(true).append(true).open(&spec.log)?;
+    let log = File::options().create(true).append(true).open(&runner.log)?;
     // What this process was started as: the file may have been replaced meanwhile.
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("dunlin").args(&spec.args).arg("--socket").arg(&spec.socket);
+    command.arg0("dunlin").args(&runner.args).arg("--socket").arg(&runner.socket);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // A group of its own, as the agent gives its own runner one.
     command.process_group(0);

@@ -290,6 +290,16 @@ impl Pod {
         assert!(!self.has_cgroup(), "its cgroups are gone");
     }
 
+    /// What a file of its cgroup says, which is called differently in each version.
+    pub(crate) fn limit(&self, controller: &str, one: &str, two: &str) -> String {
+        let root = Path::new("/sys/fs/cgroup");
+        let file = match root.join(controller) {
+            of_one if of_one.exists() => of_one.join(&self.cgroup[1..]).join(one),
+            _ => root.join(&self.cgroup[1..]).join(two),
+        };
+        fs::read_to_string(&file).unwrap().trim().to_owned()
+    }
+
     pub(crate) fn has_cgroup(&self) -> bool {
         let roots = fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
         let roots = roots.chain([PathBuf::from("/sys/fs/cgroup")]);

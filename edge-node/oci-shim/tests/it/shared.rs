@@ -4,9 +4,9 @@ use std::{fs, io::Read as _, os::unix::net::UnixStream};
 
 use dunlin_edge_node_core::sandbox::{
     Event, ExitCause, Request,
-    linux::{LinuxPod, LinuxSpec, PodNetwork, ProcessSharing, RunnerSpec, Security, Share},
+    linux::{LinuxPod, LinuxResources, LinuxSpec, ProcessSharing, RunnerSpec, Security},
 };
-use dunlin_link::ContainerId;
+use dunlin_link::{Bytes, ContainerId, MilliCpu};
 
 use crate::{
     machine::{Machine, processes},
@@ -174,7 +174,13 @@ fn a_runner_is_inside_the_pod() {
         pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
         let early = "the pod has not been opened".to_owned();
         assert_eq!(pod.hear(), Event::RunnerEnded { message: early });
-        let netns = pod.open(LinuxPod { ipc: Share::Own, network: PodNetwork::Own, ..pod.shared() });
+        let resources = LinuxResources {
+            memory_limit: Some(Bytes(16 << 20)),
+            cpu_request: Some(MilliCpu(2000)),
+            ..LinuxResources::default()
+        };
+        let netns = pod.open(LinuxPod { resources, ..pod.shared() });
+        assert_eq!(pod.limit("memory", "memory.limit_in_bytes", "memory.max"), "16777216");
         pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
         let Event::RunnerOpened { pid } = pod.hear() else { panic!("it does not run") };
         pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
@@ -187,6 +193,10 @@ fn a_runner_is_inside_the_pod() {
         let of_container = pod.output("a").replace("stdout: ", "");
         assert!(said.starts_with(&of_container), "{said} {of_container}");
         assert!(said.contains(&format!("{}/runner\n", pod.cgroup)), "{said}");
+        // It would be killed by what is meant for the containers of the pod.
+        assert!(!pod.limit("memory", "memory.limit_in_bytes", "memory.max").starts_with("16777216"));
+        let weight = pod.limit("cpu", "runner/cpu.shares", "runner/cpu.weight");
+        assert!(weight == "2048" || weight == "79", "{weight}");
         let (_, of_pod) = pod.account();
         assert_eq!(of_pod, [Event::PodOpened { netns }, Event::RunnerOpened { pid }]);
         let raw = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
