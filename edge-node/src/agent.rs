@@ -9,6 +9,7 @@ mod carry;
 mod clerk;
 mod clock;
 mod code;
+mod homes;
 mod host;
 mod images;
 mod inspect;
@@ -26,6 +27,7 @@ use std::{
 use dunlin_edge_node_core::{
     check::Outcome,
     node::{ChangeTicket, CheckKey, Look, NodeCore, Told, WriteTicket},
+    pod::Residence,
     pressure::Signals,
     reasons,
     sandbox::{Request, State},
@@ -51,7 +53,7 @@ pub(crate) use self::{
     host::AgentHost,
 };
 use self::{
-    clerk::{Clerk, Filed},
+    clerk::{Clerk, Filed, Heard},
     clock::Clock,
     code::Waiting,
     host::{Locate, Located},
@@ -62,7 +64,7 @@ use crate::{
     local::Local,
     modules::{Fetched, Modules},
     prober::Prober,
-    sandbox::Addressed,
+    sandbox::{Addressed, PodSandboxes, PodTold},
     session::SessionHandle,
     statics::Scan,
 };
@@ -78,6 +80,9 @@ pub(crate) struct Agent {
     session: SessionHandle,
     shared: Arc<Shared>,
     requests: Requests,
+    sandboxes: PodSandboxes,
+    /// Pods whose images are being found out.
+    surveys: JoinSet<(PodUid, Residence)>,
     prober: Prober,
     /// Looks at containers that are under way, or wait for their turn: at most three for each.
     checks: JoinSet<(CheckKey, Outcome)>,
@@ -132,6 +137,8 @@ enum Input {
 struct Ears {
     inputs: mpsc::Receiver<Input>,
     told: mpsc::Receiver<Told>,
+    /// Of pods' own sandboxes.
+    told_by: mpsc::Receiver<PodTold>,
 }
 
 impl Agent {
@@ -151,6 +158,7 @@ impl Agent {
                     self.hear(told);
                     self.hear_more(&mut ears);
                 }
+                Some(told) = ears.told_by.recv(), if !self.clerk.is_reading() => self.hear_by(told),
                 Some((ticket, result)) = self.writes.next(), if !self.writes.is_empty() => {
                     self.handle_written(ticket, result);
                 }
@@ -167,6 +175,7 @@ impl Agent {
                     Ok(ended) => self.handle_pull_ended(ended),
                     Err(error) => tracing::error!(%error, "a pull ended without an answer"),
                 },
+                Some(surveyed) = self.surveys.join_next(), if !self.surveys.is_empty() => self.handle_surveyed(surveyed),
                 Some(checked) = self.checks.join_next(), if !self.checks.is_empty() => match checked {
                     Ok((key, outcome)) => self.core.handle_checked(&key, outcome, self.clock.now()),
                     Err(error) => tracing::error!(%error, "a look at a container ended without an answer"),
@@ -199,18 +208,14 @@ impl Agent {
     /// Hands on what the sandbox told; an end whose message is to come from its log waits for that.
     fn hear(&mut self, told: Told) {
         match self.core.log_of_failure(&told) {
-            Some(place) => self.clerk.read_end(place, told),
+            Some(place) => self.clerk.read_end(place, Heard::Runner(told)),
             None => self.tell(told),
         }
     }
 
     fn tell(&mut self, told: Told) {
         match &told {
-            Told::Container { id, state: State::Exited(_), .. } => {
-                if let Some(ended) = self.followers.remove(id) {
-                    ended.send_replace(true);
-                }
-            }
+            Told::Container { id, state: State::Exited(_), .. } => self.end_followers(id),
             Told::Gone => {
                 self.requests.handle_gone();
                 for (_, ended) in self.followers.drain() {
@@ -222,6 +227,13 @@ impl Agent {
         self.core.handle_told(told, self.clock.now());
     }
 
+    /// Whoever follows the log of a container reads what is left of it.
+    fn end_followers(&mut self, id: &ContainerId) {
+        if let Some(ended) = self.followers.remove(id) {
+            ended.send_replace(true);
+        }
+    }
+
     fn handle_filed(&mut self, filed: Filed) {
         let now = self.clock.now();
         match filed {
@@ -230,7 +242,8 @@ impl Agent {
                     self.core.handle_prepared(run, prepared, now);
                 }
             }
-            Filed::Read(told) => self.tell(told),
+            Filed::Read(Heard::Runner(told)) => self.tell(told),
+            Filed::Read(Heard::Pod(told)) => self.tell_by(told),
         }
     }
 
@@ -339,6 +352,7 @@ impl Agent {
         if tokio::time::timeout(FINISH_MAX, rest).await.is_err() {
             tracing::error!("the local state did not become durable in time");
         }
+        self.sandboxes.finish().await;
     }
 }
 

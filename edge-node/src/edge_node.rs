@@ -7,7 +7,7 @@ use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::
 use dunlin_edge_node_core::{content::Seal, doctor::container_support};
 use dunlin_link::{
     BootId, Bytes, NodeName, container_support::ContainerSupport, join::ParseTokenError,
-    labels::TARGET_LABEL, sealed::SealingPlace,
+    labels::TARGET_LABEL, sealed::SealingPlace, status::NodeFacts,
 };
 use dunlin_registry::Client;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use crate::{
     agent::{AgentHost, AgentOptions, AgentParts, Codes, RunnerTarget},
     config::EdgeNodeConfig,
     console::{self, Desk},
-    doctor,
+    containers, doctor,
     facts::{self, Declared},
     folders,
     health::{RunnerPid, Watcher, Writers},
@@ -28,7 +28,7 @@ use crate::{
     lookout::Lookout,
     modules::Modules,
     runner,
-    sandbox::{RunnerProcess, Sandbox},
+    sandbox::{ContainerKit, Doors, RunnerProcess, Sandbox},
     server_time::ServerTime,
     session::{
         Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, sealing_key,
@@ -141,8 +141,8 @@ impl EdgeNode {
         let opened = open_local(&config.state_dir, (&seal, &server_time)).await?;
         let modules_dir = config.state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
-        let facts = facts(&config).map_err(StartError::Facts)?;
-        let images = images(&config, containers(&facts))?;
+        let (facts, containers) = facts(&config, &guests).map_err(StartError::Facts)?;
+        let images = images(&config, &containers)?;
         let static_pods = config.static_pods.clone();
         let mut folder =
             static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
@@ -160,10 +160,11 @@ impl EdgeNode {
             mode: config.compile,
             target: RunnerTarget::new(runner::target()),
         };
-        let volumes = Volumes::new(&config.state_dir);
+        let state_dir = absolute(&config.state_dir)?;
+        let volumes = Volumes::new(&state_dir);
         let options = AgentOptions {
             node_name: name.as_str(),
-            state_dir: &config.state_dir,
+            state_dir: &state_dir,
             facts,
             blocks: config.blocks,
             loopback: config.loopback,
@@ -172,10 +173,11 @@ impl EdgeNode {
             thresholds: config.thresholds.clone(),
             image_bounds: config.image_bounds,
             codes,
-            door: sandbox.door(),
+            doors: Doors::new(sandbox.door()),
+            containers,
         };
         let (parts, host) = AgentParts::new(options, opened, (modules, images));
-        let (shutdown, over) = (CancellationToken::new(), CancellationToken::new());
+        let [shutdown, over, joined] = std::array::from_fn(|_| CancellationToken::new());
         let lookout = Lookout { state_dir: config.state_dir.clone(), volumes };
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let desk = Desk {
@@ -186,7 +188,6 @@ impl EdgeNode {
             facts: told,
             started_at: wall(),
         };
-        let joined = CancellationToken::new();
         let tasks = vec![
             spawn(&over, become_node(to_join, joined.clone(), shutdown.clone())),
             spawn(&over, console::serve(desk, shutdown.clone())),
@@ -303,7 +304,7 @@ async fn watch(folder: Option<Folder>, host: AgentHost, shutdown: CancellationTo
 fn session(
     identity: Identity,
     config: &EdgeNodeConfig,
-    (facts, seal, server_time): (&dunlin_link::status::NodeFacts, &Seal, Arc<ServerTime>),
+    (facts, seal, server_time): (&NodeFacts, &Seal, Arc<ServerTime>),
 ) -> Session {
     let options = SessionOptions {
         addresses: config.coordinators.clone(),
@@ -316,24 +317,25 @@ fn session(
     Session::new(identity, options)
 }
 
+/// The folder for those who are elsewhere: OCI runtimes change theirs.
+fn absolute(dir: &std::path::Path) -> Result<PathBuf, StartError> {
+    let failed = |source| StartError::StateDir { path: dir.to_owned(), source };
+    std::path::absolute(dir).map_err(failed)
+}
+
 /// What is known of images of other registries, and the way to those.
-fn images(config: &EdgeNodeConfig, containers: Containers) -> Result<Images, StartError> {
+fn images(config: &EdgeNodeConfig, kit: &Result<ContainerKit, String>) -> Result<Images, StartError> {
     let client = Client::new(&config.registries).map_err(StartError::Registries)?;
-    let path = config.state_dir.clone();
+    let path = absolute(&config.state_dir)?;
+    let containers = match kit {
+        Ok(_) => Containers::Run,
+        Err(why) => Containers::Refused(why.as_str().into()),
+    };
     Images::open(client, &path, containers).map_err(|source| StartError::StateDir { path, source })
 }
 
-/// What images for Linux are good for on a node with these facts.
-fn containers(facts: &dunlin_link::status::NodeFacts) -> Containers {
-    match facts.containers.as_deref() {
-        Some(ContainerSupport::Lacks { message, .. }) => Containers::Refused(message.as_str().into()),
-        Some(ContainerSupport::Runs { .. }) | None => {
-            Containers::Refused("agents of this version start none".into())
-        }
-    }
-}
-
-fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> {
+/// What the node is and has, and with what it runs Linux containers, or in words why it runs none.
+fn facts(config: &EdgeNodeConfig, guests: &Guests) -> io::Result<(NodeFacts, Result<ContainerKit, String>)> {
     let declared = Declared {
         labels: config.labels.clone(),
         taints: config.taints.clone(),
@@ -344,18 +346,25 @@ fn facts(config: &EdgeNodeConfig) -> io::Result<dunlin_link::status::NodeFacts> 
     let mut facts = facts::read(&config.state_dir, &declared, config.blocks.capacity())?;
     facts.runtime_version = runner::runtime_version();
     let machine = doctor::read_for_containers(config.runtime.clone());
-    // As long as agents start no shims, a node that could run containers says nothing of them.
-    let support = container_support(&machine);
-    facts.containers = matches!(support, ContainerSupport::Lacks { .. }).then(|| Box::new(support));
+    let kit = containers::kit(&machine, &config.state_dir, guests);
+    let support = kit.as_ref().map_or_else(Clone::clone, |_| container_support(&machine));
+    facts.containers = Some(Box::new(support));
     if let Some(target) = runner::target() {
         facts.labels.retain(|(key, _)| key != TARGET_LABEL);
         facts.labels.push((TARGET_LABEL.to_owned(), target));
     }
-    Ok(facts)
+    Ok((facts, kit.map_err(in_words)))
+}
+
+fn in_words(support: ContainerSupport) -> String {
+    match support {
+        ContainerSupport::Lacks { message, .. } => message,
+        ContainerSupport::Runs { runtime, .. } => format!("{runtime} is not used"),
+    }
 }
 
 /// What all logs may take: as was asked for, or what a disk of this size can well spare.
-fn log_bound(config: &EdgeNodeConfig, facts: &dunlin_link::status::NodeFacts) -> Bytes {
+fn log_bound(config: &EdgeNodeConfig, facts: &NodeFacts) -> Bytes {
     let share = facts.capacity.ephemeral_storage.0 / LOG_DISK_PARTS;
     config.logs_max.unwrap_or_else(|| Bytes(share.min(LOG_BYTES_MAX)))
 }

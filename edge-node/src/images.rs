@@ -10,6 +10,7 @@ mod configs;
 mod layers;
 mod meanings;
 mod pins;
+pub(crate) mod survey;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -187,7 +188,6 @@ impl Images {
     }
 
     /// Where the layers of Linux images are.
-    #[cfg_attr(not(test), expect(dead_code, reason = "containers are not started from images yet"))]
     pub(crate) fn layers(&self) -> &Layers {
         &self.store.layers
     }

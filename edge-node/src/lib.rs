@@ -7,6 +7,7 @@ mod agent;
 mod compiled;
 pub mod config;
 pub mod console;
+mod containers;
 pub mod doctor;
 mod edge_node;
 mod facts;

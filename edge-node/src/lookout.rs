@@ -112,15 +112,16 @@ fn pids(max: &str, loadavg: &str) -> Level {
     }
 }
 
-/// As far as the sandbox tells.
+/// As far as sandboxes tell.
 async fn memory_of_containers(host: &AgentHost) -> Vec<ContainerUsage> {
     let mut containers = Vec::new();
-    let Ok(Some(mut stream)) = host.open_usage_stream().await else { return containers };
-    while containers.len() < CONTAINERS_MAX
-        && let Ok(Some(frame)) = read_frame(&mut stream, HEAD_FRAME_BYTES_MAX).await
-    {
-        let Ok(usages) = frame.decode::<ContainerUsages>() else { break };
-        containers.extend(usages.containers);
+    for mut stream in host.open_usage_streams().await.unwrap_or_default() {
+        while containers.len() < CONTAINERS_MAX
+            && let Ok(Some(frame)) = read_frame(&mut stream, HEAD_FRAME_BYTES_MAX).await
+        {
+            let Ok(usages) = frame.decode::<ContainerUsages>() else { break };
+            containers.extend(usages.containers);
+        }
     }
     containers
 }

@@ -18,20 +18,20 @@ use futures_util::FutureExt;
 use rustls::ClientConfig;
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::sandbox::Door;
+use crate::sandbox::Doors;
 
 /// Who looks; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Prober {
     places: Arc<Semaphore>,
-    door: Door,
+    doors: Doors,
     tls: Arc<ClientConfig>,
 }
 
 impl Prober {
-    /// One that opens commands at `door`.
-    pub(crate) fn new(door: Door) -> Self {
-        Self { places: Arc::new(Semaphore::new(LOOKS_MAX)), door, tls: Arc::new(tls::config()) }
+    /// One that opens commands at these doors.
+    pub(crate) fn new(doors: Doors) -> Self {
+        Self { places: Arc::new(Semaphore::new(LOOKS_MAX)), doors, tls: Arc::new(tls::config()) }
     }
 
     /// Does what is ordered. Its time begins when its turn has come.
@@ -47,7 +47,7 @@ impl Prober {
                 What::Tcp(target) => timeout(within, dial::look(target)).await,
                 What::Grpc { target, service } => timeout(within, grpc::ask(target, service)).await,
                 What::Exec { container, command } => {
-                    timeout(within, exec::run(&self.door, (&key, &id, container), command)).await
+                    timeout(within, exec::run(&self.doors.of(&id), (&key, &id, container), command)).await
                 }
             };
             looked.unwrap_or_else(|_late| Outcome::Failure(late(&check)))

@@ -3,7 +3,10 @@
 //! A runner is started with the first container, in a process group of its own, and outlives the agent. When it ends, all its
 //! containers are gone; when only the connection ends, the next one tells again what runs.
 
+mod connection;
 mod door;
+mod pod;
+mod pods;
 mod process;
 
 use std::{io, time::Duration};
@@ -15,7 +18,13 @@ use dunlin_edge_node_core::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{door::Door, process::RunnerProcess};
+use self::connection::Connection;
+pub(crate) use self::{
+    door::{Door, Doors},
+    pod::SOCKET_BYTES as POD_SOCKET_BYTES,
+    pods::{ContainerKit, PodSandboxes, PodTold},
+    process::RunnerProcess,
+};
 use crate::{agent::RunnerTarget, runner};
 
 /// Where guests run.
@@ -32,13 +41,6 @@ pub(crate) enum Sandbox {
 pub(crate) struct Addressed {
     pub(crate) incarnation: u64,
     pub(crate) request: Request,
-}
-
-/// Both directions of one connection.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) requests: mpsc::Sender<Request>,
-    pub(crate) events: mpsc::Receiver<Event>,
 }
 
 /// Keeps the connection up until `shutdown`; guests are left running. `target` is told what code the sandbox runs.
@@ -159,6 +161,7 @@ async fn serve(
                     Some(Event::RequestsFailed { id, owner, count, message }) => {
                         Told::RequestsFailed { id, owner, count, message }
                     }
+                    // A runner has no pods.
                     Some(
                         Event::PodOpened { .. }
                         | Event::PodFailed { .. }

@@ -137,10 +137,10 @@ pub trait SessionHost: Send + Sync + 'static {
         async { Err(opens_none()) }
     }
 
-    /// What the machine uses, and what its containers do: frames of `ContainerUsages` until the stream ends, none where nothing runs.
+    /// What the machine uses, and what its containers do: frames of `ContainerUsages` until each stream ends.
     fn open_usage(
         &self,
-    ) -> impl Future<Output = Result<(MachineUsage, Option<ByteStream>), StreamRefused>> + Send {
+    ) -> impl Future<Output = Result<(MachineUsage, Vec<ByteStream>), StreamRefused>> + Send {
         async { Err(opens_none()) }
     }
 

@@ -11,7 +11,9 @@
 
 mod atomic;
 mod beneath;
+mod group;
 mod host_path;
+mod linux;
 mod memory;
 mod run;
 mod usage;
@@ -19,19 +21,23 @@ mod usage;
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use dunlin_edge_node_core::{
     launch::GuestFiles,
     node::VolumeUsage,
-    volumes::{MountError, PartSetup, Setup, SourceSetup, VolumeSetup},
+    sandbox::linux::LinuxMount,
+    volumes::{File, MountError, MountSetup, PartSetup, Setup, SourceSetup, VolumeSetup},
 };
-use dunlin_link::{pod::PodAssignment, volumes::Medium};
+use dunlin_link::{
+    pod::PodAssignment,
+    volumes::{Access, Medium},
+};
 
 pub(crate) use self::beneath::{Found, find};
-use self::run::RunFolders;
+use self::{linux::LinuxMounts, run::RunFolders};
 
 /// The volumes of a node.
 #[derive(Clone, Debug)]
@@ -49,6 +55,8 @@ const KEYVALUE: &str = "keyvalue.redb";
 enum Placed {
     Folder(PathBuf),
     File(PathBuf),
+    /// A socket or a device.
+    Special(PathBuf),
 }
 
 impl Volumes {
@@ -61,36 +69,41 @@ impl Volumes {
         Self { disk: state_dir.join("volumes"), memory }
     }
 
-    /// Puts in place what a run of a container needs; what is there already stays.
+    /// Puts in place what a run of a guest needs; what is there already stays.
     pub(crate) fn prepare(
         &self,
         pod: &PodAssignment,
         (container, attempt): (&str, u32),
         setup: &Setup,
     ) -> Result<GuestFiles, MountError> {
-        let mut placed = BTreeMap::new();
-        if setup.volumes.iter().any(|volume| volume.source.medium() == Some(Medium::Memory))
-            && let Some(memory) = &self.memory
-        {
-            memory::make(memory).map_err(|error| failed(container, &error))?;
-        }
-        for volume in &setup.volumes {
-            placed.insert(volume.name.as_str(), self.place(pod, volume)?);
-        }
-        let dir = self.pod_dir(pod, Medium::Disk).join("run").join(container);
-        let mut folders = RunFolders::new(&dir, attempt).map_err(|error| failed(container, &error))?;
+        let placed = self.place_all(pod, container, setup)?;
+        let mut folders = RunFolders::new(&self.run_dir(pod, container), attempt)
+            .map_err(|error| failed(container, &error))?;
         for mount in &setup.mounts {
-            let of = match &mount.part {
-                PartSetup::Volume { name, .. } => name,
-                PartSetup::File(_) | PartSetup::Folder(_) => &mount.path,
-            };
-            let added = folders.add(mount, placed.get(of.as_str()));
-            added.map_err(|error| failed(of, &error))?;
+            let of = name_of(mount);
+            folders.add(mount, placed.get(of)).map_err(|error| failed(of, &error))?;
         }
         let files = folders.finish(&setup.termination_message_path);
         let files = files.map_err(|error| failed(container, &error))?;
         let keyvalue = self.disk.with_file_name(KEYVALUE);
         Ok(GuestFiles { keyvalue: Some(keyvalue.to_string_lossy().into_owned()), ..files })
+    }
+
+    /// Puts in place what a run of a Linux container needs: its mounts, and the file for its last words.
+    pub(crate) fn prepare_linux(
+        &self,
+        pod: &PodAssignment,
+        (container, attempt): (&str, u32),
+        setup: &Setup,
+    ) -> Result<(Vec<LinuxMount>, Option<String>), MountError> {
+        let placed = self.place_all(pod, container, setup)?;
+        let mut mounts = LinuxMounts::new(&self.run_dir(pod, container), attempt)
+            .map_err(|error| failed(container, &error))?;
+        for mount in &setup.mounts {
+            let of = name_of(mount);
+            mounts.add(mount, placed.get(of)).map_err(|error| failed(of, &error))?;
+        }
+        mounts.finish(&setup.termination_message_path).map_err(|error| failed(container, &error))
     }
 
     /// Writes the files of volumes anew that are in place; the others get them when they are put there.
@@ -101,7 +114,7 @@ impl Volumes {
             if !dir.is_dir() {
                 continue;
             }
-            if let Err(error) = atomic::write(&dir, files) {
+            if let Err(error) = write_files(pod, &dir, files) {
                 let (pod, volume) = (&pod.name, &volume.name);
                 tracing::warn!(%error, pod, volume, "the files of a volume could not be written anew");
             }
@@ -129,19 +142,42 @@ impl Volumes {
         usage::of(&self.disk, Medium::Disk).into_iter().chain(memory).collect()
     }
 
+    /// Puts all volumes of a pod in place.
+    fn place_all<'a>(
+        &self,
+        pod: &PodAssignment,
+        container: &str,
+        setup: &'a Setup,
+    ) -> Result<BTreeMap<&'a str, Placed>, MountError> {
+        if setup.volumes.iter().any(|volume| volume.source.medium() == Some(Medium::Memory))
+            && let Some(memory) = &self.memory
+        {
+            memory::make(memory).map_err(|error| failed(container, &error))?;
+        }
+        let placed = setup.volumes.iter().map(|volume| Ok((volume.name.as_str(), self.place(pod, volume)?)));
+        placed.collect()
+    }
+
     fn place(&self, pod: &PodAssignment, volume: &VolumeSetup) -> Result<Placed, MountError> {
         let placed = match &volume.source {
             SourceSetup::Empty(medium) => {
                 let dir = self.pod_dir(pod, *medium).join("empty").join(&volume.name);
-                make_private(&dir).map(|()| Placed::Folder(dir))
+                make_empty(pod, &dir).map(|()| Placed::Folder(dir))
             }
             SourceSetup::Host { path, kind } => host_path::place(Path::new(path), *kind),
             SourceSetup::Files { files, medium } => {
                 let dir = self.files_dir(pod, &volume.name, *medium);
-                make_private(&dir).and_then(|()| atomic::write(&dir, files)).map(|()| Placed::Folder(dir))
+                make_private(parent(&dir))
+                    .and_then(|()| make_readable(&dir))
+                    .and_then(|()| write_files(pod, &dir, files))
+                    .map(|()| Placed::Folder(dir))
             }
         };
         placed.map_err(|error| failed(&volume.name, &error))
+    }
+
+    fn run_dir(&self, pod: &PodAssignment, container: &str) -> PathBuf {
+        self.pod_dir(pod, Medium::Disk).join("run").join(container)
     }
 
     fn files_dir(&self, pod: &PodAssignment, volume: &str, medium: Medium) -> PathBuf {
@@ -157,14 +193,58 @@ impl Volumes {
     }
 }
 
+/// The volume that a mount is of, or the path of one that is made for itself.
+fn name_of(mount: &MountSetup) -> &str {
+    match &mount.part {
+        PartSetup::Volume { name, .. } => name,
+        PartSetup::File(_) | PartSetup::Folder(_) => &mount.path,
+    }
+}
+
 fn failed(volume: &str, error: &io::Error) -> MountError {
     MountError { volume: volume.to_owned(), why: error.to_string() }
+}
+
+/// An `emptyDir`: everybody in the pod may write to it, whoever its containers run as. Nobody else gets there.
+fn make_empty(pod: &PodAssignment, dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    make_private(parent(dir))?;
+    // It gets its name when it is as it has to be.
+    let new = dir.with_file_name(format!(".{}", dir.file_name().unwrap_or_default().to_string_lossy()));
+    make_private(&new)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(EMPTY_DIR_MODE))?;
+    if let Some(group) = pod.linux().fs_group {
+        group::give(&new, group.gid, Access::ReadWrite)?;
+    }
+    fs::rename(&new, dir)
+}
+
+/// The files of a volume, as the pod's group if it has one.
+fn write_files(pod: &PodAssignment, dir: &Path, files: &[File]) -> io::Result<()> {
+    atomic::write(dir, files, &|folder| match pod.linux().fs_group {
+        Some(group) => group::give(folder, group.gid, Access::ReadOnly),
+        None => Ok(()),
+    })
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent().unwrap_or(dir)
+}
+
+/// Makes a folder that others may look into, wherever they get there.
+fn make_readable(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)
 }
 
 /// Makes a folder for its owner only, and those above it. It need not outlast a power cut: neither does the run that it is for.
 fn make_private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
+
+/// Of an `emptyDir`, as the kubelet has it.
+const EMPTY_DIR_MODE: u32 = 0o777;
 
 #[cfg(test)]
 mod tests;

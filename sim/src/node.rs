@@ -184,6 +184,7 @@ impl Node {
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal: Arc::new(Seal { key, place }),
             thresholds: Thresholds::none(),
+            own_sandboxes: BTreeSet::new(),
         };
         let core = NodeCore::boot(options, self.disk.clone(), self.now(context.now));
         self.agent = Some(Agent::new(session, core));

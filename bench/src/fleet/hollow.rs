@@ -4,6 +4,7 @@
 //! differs from machines is that many sessions leave from one socket, and that [`HollowHost`] stands where the agent's shell is.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -219,6 +220,7 @@ impl Hollow {
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal: Arc::new(Seal { key, place }),
             thresholds: Thresholds::none(),
+            own_sandboxes: BTreeSet::new(),
         }));
         let session = Session::new(identity, options).over(machine.socket.clone());
         let handle = session.handle();

@@ -12,11 +12,12 @@ use dunlin_edge_node::session::{Applied, SessionHandle, SessionHost};
 use dunlin_edge_node_core::{
     check::Outcome,
     clock::{Mono, Now},
-    launch::GuestFiles,
+    launch::{GuestFiles, Material},
     node::{
         ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Prepared, Presence, Told as Heard,
         Unacked,
     },
+    pod::Residence,
     sandbox::{Exit, ExitCause, Owner, Request, State as RunState},
 };
 use dunlin_link::{
@@ -181,11 +182,8 @@ impl HollowHost {
             Output::Ask(request) => state.ask(request, now),
             Output::Locate(digest) => state.core.handle_module(digest, Presence::Here, now),
             Output::Prepare(preparation) => {
-                let files = Prepared::Ready {
-                    module: String::new(),
-                    log: String::new(),
-                    files: GuestFiles::default(),
-                };
+                let material = Material::Module { module: String::new(), files: GuestFiles::default() };
+                let files = Prepared::Ready { log: String::new(), material };
                 state.core.handle_prepared(preparation.run, files, now);
             }
             // Whoever runs nothing finds it well.
@@ -198,6 +196,7 @@ impl HollowHost {
             Output::Event(event) => self.say(|session| session.event(event)),
             Output::Facts(facts) => self.say(|session| session.facts(*facts)),
             Output::StartOver => self.say(SessionHandle::start_over),
+            Output::Survey(order) => state.core.handle_surveyed(&order.uid, Residence::Shared, now),
             // There is no module to fetch or to drop and no manifest, nobody asks for health, and nobody reads a log.
             Output::Fetch(_)
             | Output::Pull(_)
@@ -209,7 +208,10 @@ impl HollowHost {
             | Output::State(_)
             | Output::StaticPods(_)
             | Output::Pods(_)
-            | Output::Notice(_) => {}
+            | Output::Notice(_)
+            | Output::AskPod(..)
+            | Output::OpenSandbox(_)
+            | Output::CloseSandbox(_) => {}
         }
     }
 

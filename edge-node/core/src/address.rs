@@ -99,21 +99,46 @@ pub struct PodAddress {
     pub slot: Option<PodSlot>,
     /// How slots map to the machine.
     pub loopback: Loopback,
+    /// For a pod in a sandbox of its own.
+    pub own: Option<OwnNetwork>,
+}
+
+/// The network of a pod in a sandbox of its own: its address is really there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnNetwork {
+    /// Its address, where that was not the node's to choose: a network plugin gave it.
+    pub given: Option<Ipv4Addr>,
 }
 
 impl PodAddress {
-    /// Where the pod listens for `container_port`.
+    /// Its address as others know it; `None` for a pod that uses the node's own.
+    pub fn ip(&self) -> Option<Ipv4Addr> {
+        let slot = self.slot?;
+        Some(self.own.and_then(|own| own.given).unwrap_or_else(|| slot.pod_ip()))
+    }
+
+    /// Where the pod listens for `container_port`: in a network of its own on every address, so that its containers find each other.
     pub fn listener(&self, assignment: &PodAssignment, container_port: u16) -> SocketAddr {
-        let Some(slot) = self.slot else {
+        let (Some(slot), None) = (self.slot, self.own) else {
             return (Ipv4Addr::UNSPECIFIED, container_port).into();
         };
         let [x, y] = slot.0.to_be_bytes();
         (Ipv4Addr::new(127, self.loopback.octet, x, y), self.local_port(assignment, container_port)).into()
     }
 
-    /// All TCP ports of the pod with their addresses on the machine.
+    /// From where on the machine the pod is reached at `container_port`.
+    pub fn way_to(&self, assignment: &PodAssignment, container_port: u16) -> SocketAddr {
+        match (self.own, self.ip()) {
+            (Some(_), Some(ip)) => (ip, container_port).into(),
+            (_, None) => (Ipv4Addr::LOCALHOST, container_port).into(),
+            (None, Some(_)) => self.listener(assignment, container_port),
+        }
+    }
+
+    /// All TCP ports of the pod that are elsewhere on the machine than the pod's address says.
     pub fn endpoints(&self, assignment: &PodAssignment) -> Vec<LocalEndpoint> {
-        tcp_ports(assignment)
+        let ports = tcp_ports(assignment).filter(|_| self.own.is_none());
+        ports
             .map(|port| LocalEndpoint {
                 container_port: port,
                 address: self.listener(assignment, port).to_string(),
@@ -121,10 +146,10 @@ impl PodAddress {
             .collect()
     }
 
-    /// Where a TCP port that the pod declares is; `None` for any other.
+    /// Where a TCP port of the pod is. `None` for one that it does not declare, if its containers can listen on no other.
     pub fn endpoint(&self, assignment: &PodAssignment, container_port: u16) -> Option<SocketAddr> {
         let is_declared = tcp_ports(assignment).any(|port| port == container_port);
-        is_declared.then(|| self.listener(assignment, container_port))
+        (is_declared || self.own.is_some()).then(|| self.way_to(assignment, container_port))
     }
 
     /// A port the node may not open is moved up by 10,000, and further where the pod declares that one too.

@@ -86,6 +86,20 @@ pub enum ConfigError {
     /// A `resourceFieldRef` names a resource that containers cannot ask for.
     #[error("unsupported container resource : {0}")]
     ResourceUnsupported(String),
+    /// Neither pod nor image say what to run.
+    #[error("no command specified")]
+    NoCommand,
+    /// A profile of the node is named by a path that leads elsewhere.
+    #[error(
+        "seccomp profile {0:?} must be a relative path below the node's folder of profiles, without `..`"
+    )]
+    ProfilePath(String),
+    /// The usual AppArmor profile is asked for.
+    #[error("appArmorProfile RuntimeDefault is not offered by this node; use Localhost, or Unconfined")]
+    NoAppArmorDefault,
+    /// The image is to be stopped by a signal that does not exist.
+    #[error("the image's stop signal {0:?} is no signal")]
+    ImageSignal(String),
 }
 
 impl ConfigError {

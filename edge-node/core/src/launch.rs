@@ -1,4 +1,6 @@
-//! From a container as declared to a container as the sandbox starts it: arguments, environment, limits, listeners.
+//! From a container as declared to a container as its sandbox starts it: arguments, environment, limits, listeners.
+
+pub mod linux;
 
 use dunlin_link::{
     ContainerId,
@@ -6,28 +8,40 @@ use dunlin_link::{
     pod::{Container, PodAssignment, Protocol},
 };
 
+pub use self::linux::LinuxMaterial;
 use crate::{
     address::PodAddress,
     env::{self, ConfigError, Surroundings, expand::expand},
+    pod::{ContainerIndex, container_at},
     sandbox::{ContainerSpec, Listen, Mount, Owner},
 };
 
-/// One run of a container, and the files that the shell has for it.
+/// One run of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// Drawn for this run.
     pub id: ContainerId,
     /// Number of the run.
     pub attempt: u32,
-    /// The verified module.
-    pub module: String,
     /// Where its log goes.
     pub log: String,
-    /// What else there is of files.
-    pub files: GuestFiles,
 }
 
-/// The files of a run, as they are on the machine.
+/// What a run is made of, as it is on the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Material {
+    /// A guest.
+    Module {
+        /// The verified module.
+        module: String,
+        /// Its files.
+        files: GuestFiles,
+    },
+    /// A Linux container.
+    Linux(Box<LinuxMaterial>),
+}
+
+/// The files of a guest's run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuestFiles {
     /// What the guest sees.
@@ -38,31 +52,30 @@ pub struct GuestFiles {
     pub keyvalue: Option<String>,
 }
 
-/// What the sandbox needs to start the container.
+/// A container of a pod.
+pub type Of<'a> = (&'a PodAssignment, ContainerIndex);
+
+/// What the runner needs to start a guest.
 ///
 /// # Errors
 /// When its configuration is incomplete; the message is for `CreateContainerConfigError`.
 pub fn container_spec(
-    assignment: &PodAssignment,
-    container: &Container,
+    of: Of<'_>,
     launch: Launch,
+    (module, files): (String, GuestFiles),
     address: &PodAddress,
     around: &Surroundings<'_>,
 ) -> Result<ContainerSpec, ConfigError> {
+    let (assignment, index) = of;
+    let container = container_at(assignment, index);
     if !container.refused_fields.is_empty() {
         return Err(ConfigError::Refused { fields: container.refused_fields.clone() });
     }
     let env = env::resolve(assignment, container, around)?;
     Ok(ContainerSpec {
         id: launch.id,
-        owner: Owner {
-            pod_uid: assignment.uid.as_str().to_owned(),
-            namespace: assignment.namespace.clone(),
-            pod: assignment.name.clone(),
-            container: container.name.clone(),
-            attempt: launch.attempt,
-        },
-        module: launch.module,
+        owner: owner(of, launch.attempt),
+        module,
         args: arguments(container, &env),
         env,
         working_dir: container.working_dir.clone(),
@@ -70,13 +83,23 @@ pub fn container_spec(
         memory_limit: container.resources.memory_limit,
         cpu_limit: container.resources.cpu_limit,
         listen: listeners(assignment, container, address),
-        pod_ip: address.slot.map(|slot| slot.pod_ip()),
+        pod_ip: address.ip(),
         // What says nothing was refused with its pod.
         settings: guest_settings(assignment).unwrap_or_default(),
-        mounts: launch.files.mounts,
-        termination_message: launch.files.termination_message,
-        keyvalue: launch.files.keyvalue,
+        mounts: files.mounts,
+        termination_message: files.termination_message,
+        keyvalue: files.keyvalue,
     })
+}
+
+fn owner((assignment, index): Of<'_>, attempt: u32) -> Owner {
+    Owner {
+        pod_uid: assignment.uid.as_str().to_owned(),
+        namespace: assignment.namespace.clone(),
+        pod: assignment.name.clone(),
+        container: container_at(assignment, index).name.clone(),
+        attempt,
+    }
 }
 
 /// `argv`: command and args expanded; without a command the program is called by its image's name.
@@ -111,7 +134,9 @@ fn listeners(assignment: &PodAssignment, container: &Container, address: &PodAdd
         let listen =
             |address| Listen { container_port: port.container_port, protocol: port.protocol, address };
         let own = listen(address.listener(assignment, port.container_port));
-        let host = port.host_port.filter(|_| !assignment.spec.host_network);
+        // In a network of its own the machine leads its port there.
+        let is_on_machine = !assignment.spec.host_network && address.own.is_none();
+        let host = port.host_port.filter(|_| is_on_machine);
         let host = host.map(|host_port| listen((std::net::Ipv4Addr::UNSPECIFIED, host_port).into()));
         std::iter::once(own).chain(host)
     });

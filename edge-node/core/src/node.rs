@@ -46,6 +46,7 @@ use dunlin_link::{
     status::NodeFacts,
 };
 
+pub(crate) use self::pressure::CRITICAL_PRIORITY;
 use self::{
     change::Committing, pressure::Machine, remember::ToRemember, sandbox::SandboxView, statics::Statics,
     timers::Timers, turn::PodsPulling,
@@ -56,7 +57,8 @@ pub use self::{
     log::{LogPlace, WhichRun},
     output::{
         Arrived, ChangeError, ChangeTicket, CheckKey, CheckOrder, Notice, Output, Preparation, Prepared,
-        Presence, Projecting, PullKey, PullOrder, PullSecret, RunKey, Told, WriteTicket,
+        Presence, Projecting, PullKey, PullOrder, PullSecret, RunKey, SandboxOrder, SurveyOrder,
+        SurveyedImage, Told, WriteTicket,
     },
     pressure::{Look, VolumeUsage},
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},
@@ -87,6 +89,8 @@ pub struct NodeOptions {
     pub seal: Arc<Seal>,
     /// Below which it ends pods.
     pub thresholds: Thresholds,
+    /// Pods for which an earlier agent made sandboxes of their own, which may still be there.
+    pub own_sandboxes: BTreeSet<PodUid>,
 }
 
 /// The owner of all pods of a node; see the module.
@@ -121,6 +125,8 @@ struct Desk {
     unburied: BTreeSet<PodUid>,
     /// Since that was last said.
     runs_recovered: usize,
+    /// Pods with sandboxes of their own.
+    own: BTreeSet<PodUid>,
     outputs: VecDeque<Output>,
 }
 
@@ -197,6 +203,7 @@ impl NodeCore {
                 to_remember: ToRemember::default(),
                 unburied: BTreeSet::new(),
                 runs_recovered: 0,
+                own: options.own_sandboxes,
                 outputs: VecDeque::new(),
             },
         };
@@ -209,7 +216,10 @@ impl NodeCore {
                 // The deletion became void, and that was durable before this was written again.
                 memory.end.take_if(|end| *end == End::Deleted);
             }
-            let entry = core.desk.node.entry(record, origin, memory, now);
+            let mut entry = core.desk.node.entry(record, origin, memory, now);
+            if core.desk.own.contains(&uid) {
+                entry.pod.handle_inherited_sandbox();
+            }
             core.pods.insert(uid, entry);
         }
         core.stop_buried(now);

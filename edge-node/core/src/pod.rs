@@ -9,6 +9,7 @@ mod command;
 mod conditions;
 mod decide;
 mod failure;
+mod home;
 mod hooks;
 mod order;
 mod phase;
@@ -30,10 +31,12 @@ use dunlin_link::{
 
 pub use self::{
     command::{Command, ContainerIndex, Fetch, ImagePull, Pulled, PulledImage, Recording},
+    home::Residence,
     order::RestartError,
 };
 use self::{
     conditions::Conditions,
+    home::Home,
     worker::{Create, Next, Run, Then, Worker},
 };
 use crate::{
@@ -54,6 +57,9 @@ pub struct Pod {
     synced: bool,
     /// Init containers, then containers, each in the order of the spec.
     workers: Vec<Worker>,
+    home: Home,
+    /// How often in a row its own sandbox could not be made.
+    homes_failed: u32,
     deadline: Option<Mono>,
     /// Why the node ends the pod before its time, if it does.
     failure: Option<Failure>,
@@ -146,6 +152,8 @@ impl Pod {
             deletion: if memory.end == Some(End::Deleted) { Deletion::Ordered } else { Deletion::No },
             synced: false,
             workers,
+            home: Home::default(),
+            homes_failed: 0,
             deadline,
             failure: memory.failure.clone(),
             checks: 0,
@@ -283,7 +291,10 @@ impl Pod {
         now: Now,
     ) {
         match self.indexes().find(|index| self.container(*index).name == owner.container) {
-            Some(index) => self.container_told(index, id, owner.attempt, state, now),
+            Some(index) => {
+                self.note_shared();
+                self.container_told(index, id, owner.attempt, state, now);
+            }
             None => self.discard(id, &state),
         }
         self.settle(now);
@@ -302,6 +313,7 @@ impl Pod {
 
     /// The sandbox process ended, and all its containers with it. The next one is empty.
     pub fn handle_sandbox_lost(&mut self, now: Now) {
+        self.lose_home();
         self.become_synced();
         self.lose(now, |_| true);
         self.settle(now);
@@ -367,7 +379,7 @@ impl Pod {
         }
         let looks = self.asks_at().into_iter().chain(self.hooks_end_at()).chain(self.catching_up_until);
         let waits = self.workers.iter().filter_map(Worker::wakes_at);
-        let waits = waits.chain(self.deadline).filter(|_| self.stage == Stage::Active);
+        let waits = waits.chain(self.home_due()).chain(self.deadline).filter(|_| self.stage == Stage::Active);
         looks.chain(waits).min()
     }
 
@@ -463,7 +475,8 @@ enum Severity {
 }
 
 impl Pod {
-    fn indexes(&self) -> impl Iterator<Item = ContainerIndex> + use<> {
+    /// The places of its containers.
+    pub fn indexes(&self) -> impl Iterator<Item = ContainerIndex> + use<> {
         (0..self.workers.len()).map(ContainerIndex)
     }
 
@@ -492,6 +505,11 @@ impl Pod {
 
     fn is_sidecar(&self, index: ContainerIndex) -> bool {
         self.is_init(index) && self.container(index).sidecar
+    }
+
+    /// Its address, as others know it.
+    fn ip(&self) -> String {
+        self.place.address.ip().map_or_else(|| self.place.host_ip.to_string(), |ip| ip.to_string())
     }
 
     /// `name_namespace(uid)`, as the kubelet writes pods.
@@ -528,7 +546,7 @@ impl Pod {
     }
 }
 
-fn container_at(assignment: &PodAssignment, index: ContainerIndex) -> &Container {
+pub(crate) fn container_at(assignment: &PodAssignment, index: ContainerIndex) -> &Container {
     let spec = &assignment.spec;
     let init = spec.init_containers.len();
     if index.0 < init { &spec.init_containers[index.0] } else { &spec.containers[index.0 - init] }

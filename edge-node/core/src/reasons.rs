@@ -56,6 +56,8 @@ pub const UNSUPPORTED_FIELDS: &str = "UnsupportedFields";
 /// Pod: no address is left in the node's blocks.
 pub const OUT_OF_ADDRESSES: &str = "OutOfaddresses";
 
+/// Event: a pod's own sandbox cannot be made.
+pub const FAILED_CREATE_POD_SANDBOX: &str = "FailedCreatePodSandBox";
 /// Event: a volume of a pod cannot be put in place.
 pub const FAILED_MOUNT: &str = "FailedMount";
 /// Pod, and event: the machine was short of something.

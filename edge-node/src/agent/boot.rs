@@ -21,10 +21,9 @@ use super::{Agent, AgentHost, Clerk, Clock, Codes, Ears, Requests, Shared};
 use crate::{
     images::{ImageBounds, Images},
     local::Local,
-    logs::Logs,
     modules::Modules,
     prober::Prober,
-    sandbox::{self, Door, Sandbox},
+    sandbox::{self, ContainerKit, Doors, PodSandboxes, PodTold, Sandbox},
     session::SessionHandle,
     statics::Scan,
     volumes::Volumes,
@@ -40,11 +39,12 @@ pub(crate) struct AgentParts {
     codes: Codes,
     images: Images,
     image_bounds: ImageBounds,
-    logs: Logs,
-    volumes: Volumes,
+    clerk: Clerk,
+    sandboxes: PodSandboxes,
     prober: Prober,
     shared: Arc<Shared>,
     inputs: mpsc::Receiver<super::Input>,
+    told_by: mpsc::Receiver<PodTold>,
 }
 
 /// What an agent must be told of its node.
@@ -65,7 +65,9 @@ pub(crate) struct AgentOptions<'a> {
     /// Where the code of modules comes from.
     pub(crate) codes: Codes,
     /// Where streams into containers are opened.
-    pub(crate) door: Door,
+    pub(crate) doors: Doors,
+    /// With what it runs Linux containers, or why it runs none.
+    pub(crate) containers: Result<ContainerKit, String>,
 }
 
 impl AgentParts {
@@ -86,16 +88,28 @@ impl AgentParts {
             thresholds,
             image_bounds,
             codes,
-            door,
+            doors,
+            containers,
         } = options;
         let clock = Clock::start();
-        let node = NodeOptions { name: node_name.to_owned(), facts, blocks, loopback, seal, thresholds };
+        let (tell_by, told_by) = mpsc::channel(SANDBOX_QUEUE_MAX);
+        let sandboxes = PodSandboxes::open(containers, doors.clone(), tell_by);
+        let own_sandboxes = sandboxes.uids();
+        let node = NodeOptions {
+            name: node_name.to_owned(),
+            facts,
+            blocks,
+            loopback,
+            seal,
+            thresholds,
+            own_sandboxes,
+        };
         let core = NodeCore::boot(node, loaded, clock.now());
         let shared = Arc::new(Shared::new(core.applied()));
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
-        let prober = Prober::new(door.clone());
-        let host = AgentHost::new(sender, Arc::clone(&shared), door);
-        let logs = Logs::new(state_dir.join("logs"));
+        let prober = Prober::new(doors.clone());
+        let host = AgentHost::new(sender, Arc::clone(&shared), doors);
+        let clerk = Clerk::new(state_dir, volumes);
         let parts = Self {
             core,
             clock,
@@ -104,11 +118,12 @@ impl AgentParts {
             codes,
             images,
             image_bounds,
-            logs,
-            volumes,
+            clerk,
+            sandboxes,
             prober,
             shared,
             inputs,
+            told_by,
         };
         (parts, host)
     }
@@ -151,21 +166,24 @@ impl AgentParts {
             codes,
             images,
             image_bounds,
-            logs,
-            volumes,
+            clerk,
+            sandboxes,
             prober,
             shared,
             inputs,
+            told_by,
         } = self;
         let agent = Agent {
             core,
             clock,
             local,
             modules,
-            clerk: Clerk::new(logs, volumes),
+            clerk,
             session,
             shared,
             requests: Requests::new(requests),
+            sandboxes,
+            surveys: JoinSet::new(),
             prober,
             checks: JoinSet::new(),
             fetches: JoinSet::new(),
@@ -182,7 +200,7 @@ impl AgentParts {
             followers: HashMap::new(),
             manifests: BTreeMap::new(),
         };
-        (agent, Ears { inputs, told })
+        (agent, Ears { inputs, told, told_by })
     }
 }
 

@@ -31,6 +31,10 @@ impl Agent {
                 }
             }
             Output::Ask(request) => self.requests.outbox.push_back(request),
+            Output::AskPod(uid, request) => self.sandboxes.ask(&uid, request),
+            Output::Survey(order) => self.survey(*order),
+            Output::OpenSandbox(order) => self.open_sandbox(*order),
+            Output::CloseSandbox(uid) => self.sandboxes.close(&uid),
             Output::Locate(digest) => {
                 let now = self.clock.now();
                 let presence = if self.modules.has(&digest) {

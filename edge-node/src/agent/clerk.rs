@@ -3,17 +3,25 @@
 //! One piece of work at a time: what comes meanwhile is done together next, so that a node that boots with hundreds of pods does not
 //! need hundreds of threads for it.
 
-use std::{future, mem, path::PathBuf, sync::Arc};
+use std::{
+    future, mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use dunlin_edge_node_core::{
+    launch::{LinuxMaterial, Material},
     node::{LogPlace, Preparation, Prepared, Projecting, RunKey, Told},
     sandbox::State,
+    volumes::{MountError, Setup},
 };
 use dunlin_link::pod::PodAssignment;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
+    containers::machine_files,
     logs::{self, Logs, Room},
+    sandbox::PodTold,
     volumes::Volumes,
 };
 
@@ -22,21 +30,40 @@ use crate::{
 pub(super) struct Clerk {
     logs: Logs,
     volumes: Volumes,
+    state_dir: PathBuf,
     /// In the order in which it came, since one piece may undo what another did.
     waiting: Vec<Work>,
     preparing: Option<Preparing>,
-    reading: Option<(Told, JoinHandle<String>)>,
+    reading: Option<(Heard, JoinHandle<String>)>,
 }
 
 /// One piece of work.
 #[derive(Debug)]
 enum Work {
-    /// A run gets room for its log, and its volumes. With its module.
-    Prepare(Box<Preparation>, PathBuf),
+    /// A run gets room for its log, and its volumes. With what it is made of.
+    Prepare(Box<Preparation>, Program),
     /// Files are written anew.
     Project(Projecting),
     /// What a pod kept in its volumes goes.
     Unmount(Arc<PodAssignment>),
+}
+
+/// What a container runs.
+#[derive(Debug)]
+pub(super) enum Program {
+    /// A module, by its file.
+    Module(PathBuf),
+    /// A Linux image, but for what the clerk adds.
+    Linux(Box<LinuxMaterial>),
+}
+
+/// What was told, and by whom.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// By the node's runner.
+    Runner(Told),
+    /// By a pod's own sandbox.
+    Pod(PodTold),
 }
 
 /// Runs that are prepared now.
@@ -52,17 +79,26 @@ pub(super) enum Filed {
     /// These runs have room for their logs, or not.
     Prepared(Vec<(RunKey, Prepared)>),
     /// The end of a log is in the message of this.
-    Read(Told),
+    Read(Heard),
 }
 
 impl Clerk {
-    pub(super) fn new(logs: Logs, volumes: Volumes) -> Self {
-        Self { logs, volumes, waiting: Vec::new(), preparing: None, reading: None }
+    /// That of the node with this state folder.
+    pub(super) fn new(state_dir: &Path, volumes: Volumes) -> Self {
+        let logs = Logs::new(state_dir.join("logs"));
+        Self {
+            logs,
+            volumes,
+            state_dir: state_dir.to_owned(),
+            waiting: Vec::new(),
+            preparing: None,
+            reading: None,
+        }
     }
 
     /// Makes room for a run's log with the next [`Clerk::work`].
-    pub(super) fn prepare(&mut self, preparation: Preparation, module: PathBuf) {
-        self.waiting.push(Work::Prepare(Box::new(preparation), module));
+    pub(super) fn prepare(&mut self, preparation: Preparation, program: Program) {
+        self.waiting.push(Work::Prepare(Box::new(preparation), program));
     }
 
     /// Writes files anew with the next [`Clerk::work`].
@@ -82,13 +118,14 @@ impl Clerk {
         }
         let waiting = mem::take(&mut self.waiting);
         let runs = waiting.iter().filter_map(Work::run).cloned().collect();
-        let (logs, volumes) = (self.logs.clone(), self.volumes.clone());
-        let work = move || waiting.into_iter().filter_map(|one| one.done(&logs, &volumes)).collect();
+        let (logs, volumes, state_dir) = (self.logs.clone(), self.volumes.clone(), self.state_dir.clone());
+        let work =
+            move || waiting.into_iter().filter_map(|one| one.done(&logs, &volumes, &state_dir)).collect();
         self.preparing = Some(Preparing { runs, work: spawn_blocking(work) });
     }
 
     /// Reads the end of a log into the message of what was told; one at a time.
-    pub(super) fn read_end(&mut self, place: LogPlace, told: Told) {
+    pub(super) fn read_end(&mut self, place: LogPlace, told: Heard) {
         let path = self.logs.path(&place.pod, &place.container, place.attempt);
         self.reading = Some((told, spawn_blocking(move || logs::termination_message(&path))));
     }
@@ -150,9 +187,14 @@ impl Work {
         }
     }
 
-    fn done(self, logs: &Logs, volumes: &Volumes) -> Option<(RunKey, Prepared)> {
+    fn done(self, logs: &Logs, volumes: &Volumes, state_dir: &Path) -> Option<(RunKey, Prepared)> {
         match self {
-            Self::Prepare(preparation, module) => return Some(prepare(logs, volumes, *preparation, module)),
+            Self::Prepare(preparation, mut program) => {
+                if let Program::Linux(linux) = &mut program {
+                    linux.machine = machine_files(state_dir);
+                }
+                return Some(prepare(logs, volumes, *preparation, program));
+            }
             Self::Project(Projecting { pod, volumes: wanted }) => volumes.project(&pod, &wanted),
             Self::Unmount(pod) => volumes.remove(&pod),
         }
@@ -160,15 +202,11 @@ impl Work {
     }
 }
 
-fn prepare(logs: &Logs, volumes: &Volumes, preparation: Preparation, module: PathBuf) -> (RunKey, Prepared) {
+fn prepare(logs: &Logs, volumes: &Volumes, preparation: Preparation, program: Program) -> (RunKey, Prepared) {
     let Preparation { run, pod, container, setup } = preparation;
     let prepared = match logs.prepare(&pod, &container, run.attempt) {
-        Ok(Room::Free(log)) => match volumes.prepare(&pod, (&container, run.attempt), &setup) {
-            Ok(files) => Prepared::Ready {
-                module: module.to_string_lossy().into_owned(),
-                log: log.to_string_lossy().into_owned(),
-                files,
-            },
+        Ok(Room::Free(log)) => match material(volumes, &pod, (&container, run.attempt), &setup, program) {
+            Ok(material) => Prepared::Ready { log: log.to_string_lossy().into_owned(), material },
             Err(error) => Prepared::Unmounted(error),
         },
         Ok(Room::Taken(attempt)) => Prepared::Begun { attempt },
@@ -177,13 +215,33 @@ fn prepare(logs: &Logs, volumes: &Volumes, preparation: Preparation, module: Pat
     (run, prepared)
 }
 
+fn material(
+    volumes: &Volumes,
+    pod: &PodAssignment,
+    run: (&str, u32),
+    setup: &Setup,
+    program: Program,
+) -> Result<Material, MountError> {
+    Ok(match program {
+        Program::Module(module) => Material::Module {
+            module: module.to_string_lossy().into_owned(),
+            files: volumes.prepare(pod, run, setup)?,
+        },
+        Program::Linux(mut linux) => {
+            (linux.mounts, linux.termination_message) = volumes.prepare_linux(pod, run, setup)?;
+            Material::Linux(linux)
+        }
+    })
+}
+
 fn no_room(error: &dyn std::fmt::Display) -> String {
     format!("failed to create the log's folder: {error}")
 }
 
-fn with_message(mut told: Told, message: String) -> Told {
-    if let Told::Container { state: State::Exited(exit), .. } = &mut told {
+fn with_message(mut heard: Heard, message: String) -> Heard {
+    let (Heard::Runner(told) | Heard::Pod(PodTold { told, .. })) = &mut heard;
+    if let Told::Container { state: State::Exited(exit), .. } = told {
         exit.message = message;
     }
-    told
+    heard
 }

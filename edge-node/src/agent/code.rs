@@ -5,12 +5,17 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use dunlin_edge_node_core::node::{Preparation, Prepared};
+use dunlin_edge_node_core::{
+    launch::linux::{ImageDefaults, LinuxMaterial},
+    node::{Preparation, Prepared},
+};
+use dunlin_layers::Layers;
 use dunlin_link::Digest;
 
-use super::Agent;
+use super::{Agent, clerk::Program};
 use crate::{
     compiled::{CompileMode, CompiledFiles},
+    images::{ImageContent, LinuxImage},
     session::{NoCode, SessionHandle},
 };
 
@@ -89,12 +94,18 @@ impl Agent {
     /// Prepares a run, once its code is here.
     pub(super) fn prepare(&mut self, preparation: Preparation) {
         let Some(digest) = preparation.run.module else {
-            return self.clerk.prepare(preparation, PathBuf::new());
+            return self.clerk.prepare(preparation, Program::Module(PathBuf::new()));
         };
-        let digest = self.images.module_of(&digest);
+        let digest = match self.images.content_of(&digest) {
+            ImageContent::Module(module) => module,
+            ImageContent::Linux(image) => {
+                let material = Box::new(linux_material(&image, self.images.layers()));
+                return self.clerk.prepare(preparation, Program::Linux(material));
+            }
+        };
         let module = self.modules.path(&digest);
         if self.codes.missing(&module).is_none() {
-            return self.clerk.prepare(preparation, module);
+            return self.clerk.prepare(preparation, Program::Module(module));
         }
         let codes = self.codes.clone();
         self.code_waits.spawn(async move {
@@ -115,11 +126,28 @@ impl Agent {
     pub(super) fn handle_code(&mut self, waiting: Waiting, seen: Result<(), String>) {
         let Some((preparation, module)) = waiting else { return };
         match seen {
-            Ok(()) => self.clerk.prepare(preparation, module),
+            Ok(()) => self.clerk.prepare(preparation, Program::Module(module)),
             Err(reason) => {
                 let now = self.clock.now();
                 self.core.handle_prepared(preparation.run, Prepared::NoCode(reason), now);
             }
         }
+    }
+}
+
+/// What a Linux image gives to a run of it.
+fn linux_material(image: &LinuxImage, layers: &Layers) -> LinuxMaterial {
+    let config = image.config.clone();
+    LinuxMaterial {
+        layers: image.layers.iter().map(|layer| layers.path(layer).to_string_lossy().into_owned()).collect(),
+        image: ImageDefaults {
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            cmd: config.cmd.unwrap_or_default(),
+            env: config.env.unwrap_or_default(),
+            working_dir: config.working_dir.unwrap_or_default(),
+            user: config.user.unwrap_or_default(),
+            stop_signal: config.stop_signal.unwrap_or_default(),
+        },
+        ..LinuxMaterial::default()
     }
 }

@@ -25,7 +25,7 @@ use super::{Agent, Input, Shared};
 use crate::{
     health::Held,
     logs,
-    sandbox::Door,
+    sandbox::Doors,
     session::{Applied, ByteStream, SessionHost, StreamRefused},
     statics::{RejectedManifest, Scan},
     usage,
@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct AgentHost {
     pub(super) inputs: mpsc::Sender<Input>,
     shared: Arc<Shared>,
-    pub(super) door: Door,
+    pub(super) doors: Doors,
 }
 
 /// Whose log is wanted.
@@ -55,8 +55,8 @@ pub(super) struct Located {
 }
 
 impl AgentHost {
-    pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>, door: Door) -> Self {
-        Self { inputs, shared, door }
+    pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>, doors: Doors) -> Self {
+        Self { inputs, shared, doors }
     }
 
     /// `NAMESPACE/NAME` of pods whose latest report nobody has acknowledged.
@@ -146,20 +146,20 @@ impl SessionHost for AgentHost {
 
     async fn open_exec(&self, request: ExecRequest) -> Result<ByteStream, StreamRefused> {
         let id = self.live_container(&request.uid, &request.container).await?;
-        self.open_stream(&ExecStart { id, request }).await
+        self.open_stream(&id.clone(), &ExecStart { id, request }).await
     }
 
     async fn open_attach(&self, request: AttachRequest) -> Result<ByteStream, StreamRefused> {
         let id = self.live_container(&request.uid, &request.container).await?;
-        self.open_stream(&AttachStart { id, request }).await
+        self.open_stream(&id.clone(), &AttachStart { id, request }).await
     }
 
     async fn connect(&self, uid: PodUid, port: u16) -> Result<ByteStream, StreamRefused> {
         self.connect_to(uid, port).await.map(ByteStream::new)
     }
 
-    async fn open_usage(&self) -> Result<(MachineUsage, Option<ByteStream>), StreamRefused> {
-        Ok((usage::machine()?, self.open_usage_stream().await?))
+    async fn open_usage(&self) -> Result<(MachineUsage, Vec<ByteStream>), StreamRefused> {
+        Ok((usage::machine()?, self.open_usage_streams().await?))
     }
 
     async fn open_log(

@@ -14,6 +14,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::oneshot, time::timeout
 use super::{AgentHost, Input};
 use crate::{
     frames::read_frame,
+    sandbox::Door,
     session::{ByteStream, StreamRefused},
 };
 
@@ -30,43 +31,26 @@ impl AgentHost {
     }
 
     /// Has the sandbox begin a stream.
-    pub(super) async fn open_stream(&self, start: &impl Message) -> Result<ByteStream, StreamRefused> {
-        let opened = timeout(SANDBOX_TIMEOUT, self.begin(start)).await;
-        opened.unwrap_or_else(|_late| Err(failed("the sandbox does not answer".to_owned())))
-    }
-
-    async fn begin(&self, start: &impl Message) -> Result<ByteStream, StreamRefused> {
-        match self.begin_if_there(start).await? {
+    pub(super) async fn open_stream(
+        &self,
+        id: &ContainerId,
+        start: &impl Message,
+    ) -> Result<ByteStream, StreamRefused> {
+        let opened = timeout(SANDBOX_TIMEOUT, begin(&self.doors.of(id), start)).await;
+        match opened.unwrap_or_else(|_late| Err(silent()))? {
             Some(stream) => Ok(stream),
             None => Err(failed(OLD_RUNNER.to_owned())),
         }
     }
 
-    /// Has the sandbox tell what containers use; `None` where none has run yet and there is no sandbox.
-    pub(crate) async fn open_usage_stream(&self) -> Result<Option<ByteStream>, StreamRefused> {
-        let opened = timeout(SANDBOX_TIMEOUT, self.begin_if_there(&UsageStart)).await;
-        opened.unwrap_or_else(|_late| Err(failed("the sandbox does not answer".to_owned())))
-    }
-
-    /// `None` when nobody listens at the door.
-    async fn begin_if_there(&self, start: &impl Message) -> Result<Option<ByteStream>, StreamRefused> {
-        let mut stream = match self.door.open().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                return match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                    _ => Err(failed(format!("the sandbox cannot be reached: {error}"))),
-                };
-            }
-        };
-        let broken = |error: io::Error| failed(format!("the sandbox broke the stream off: {error}"));
-        stream.write_all(&encode(start)).await.map_err(broken)?;
-        let answer = read_frame(&mut stream, HEAD_FRAME_BYTES_MAX).await.map_err(broken)?;
-        let answer = answer.ok_or_else(|| broken(io::ErrorKind::UnexpectedEof.into()))?;
-        match answer.decode().map_err(|error| broken(io::Error::other(error)))? {
-            StreamAnswer::Opened => Ok(Some(stream)),
-            StreamAnswer::Refused { reason, message } => Err(StreamRefused { reason, message }),
+    /// Has each sandbox tell what its containers use. Of one that ended a moment ago there is nothing to tell.
+    pub(crate) async fn open_usage_streams(&self) -> Result<Vec<ByteStream>, StreamRefused> {
+        let mut streams = Vec::new();
+        for door in self.doors.all() {
+            let opened = timeout(SANDBOX_TIMEOUT, begin(&door, &UsageStart)).await;
+            streams.extend(opened.unwrap_or_else(|_late| Err(silent()))?);
         }
+        Ok(streams)
     }
 
     /// Connects to a port of a pod.
@@ -93,6 +77,31 @@ impl AgentHost {
         self.inputs.send(question(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
+}
+
+/// Has a sandbox begin a stream; `None` when nobody is behind the door.
+async fn begin(door: &Door, start: &impl Message) -> Result<Option<ByteStream>, StreamRefused> {
+    let mut stream = match door.open().await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                _ => Err(failed(format!("the sandbox cannot be reached: {error}"))),
+            };
+        }
+    };
+    let broken = |error: io::Error| failed(format!("the sandbox broke the stream off: {error}"));
+    stream.write_all(&encode(start)).await.map_err(broken)?;
+    let answer = read_frame(&mut stream, HEAD_FRAME_BYTES_MAX).await.map_err(broken)?;
+    let answer = answer.ok_or_else(|| broken(io::ErrorKind::UnexpectedEof.into()))?;
+    match answer.decode().map_err(|error| broken(io::Error::other(error)))? {
+        StreamAnswer::Opened => Ok(Some(stream)),
+        StreamAnswer::Refused { reason, message } => Err(StreamRefused { reason, message }),
+    }
+}
+
+fn silent() -> StreamRefused {
+    failed("the sandbox does not answer".to_owned())
 }
 
 fn failed(message: String) -> StreamRefused {

@@ -38,7 +38,7 @@ use crate::{
     logs::LogKeeper,
     modules::Modules,
     runner::{self, Compiler, LogBounds, OwnCode, RunnerArgs},
-    sandbox::{RunnerProcess, Sandbox},
+    sandbox::{Doors, RunnerProcess, Sandbox},
     session::{SessionHandle, SessionHost, sealing_key},
     volumes::Volumes,
 };
@@ -131,7 +131,8 @@ impl Node {
                 mode: self.mode,
                 target: RunnerTarget::new(runner::target()),
             },
-            door: sandbox.door(),
+            doors: Doors::new(sandbox.door()),
+            containers: Err("none here".to_owned()),
         };
         let client = Client::new(&RegistriesConfig::default()).unwrap();
         let images = Images::open(client, dir, Containers::Refused("none here".into())).unwrap();

@@ -21,10 +21,10 @@ use tokio::{
 };
 
 use super::Prober;
-use crate::sandbox::Door;
+use crate::sandbox::{Door, Doors};
 
 async fn look(what: What, timeout_ms: u64) -> Outcome {
-    let prober = Prober::new(Door::Process("/nowhere/exec.sock".into()));
+    let prober = Prober::new(Doors::new(Door::Process("/nowhere/exec.sock".into())));
     let key = CheckKey { uid: PodUid::new("u"), container: ContainerIndex(0), ticket: CheckTicket(1) };
     let order = CheckOrder { key: key.clone(), id: ContainerId::new("i"), check: Check { what, timeout_ms } };
     let (answered, outcome) = prober.look(order).await;

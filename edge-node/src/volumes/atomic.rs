@@ -13,13 +13,14 @@ use std::{
 
 use dunlin_edge_node_core::volumes::File;
 
-use super::make_private;
+use super::make_readable;
 
-/// Makes the volume in `dir` hold these files and no others; writes nothing when it does already.
+/// Makes the volume in `dir` hold these files and no others; writes nothing when it does already. `finish` gets a folder of new files
+/// before anybody sees it.
 ///
 /// # Errors
 /// When the disk fails; the volume is as it was then, or as it is to be.
-pub(super) fn write(dir: &Path, files: &[File]) -> io::Result<()> {
+pub(super) fn write(dir: &Path, files: &[File], finish: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let current = fs::read_link(dir.join(DATA)).ok();
     if let Some(current) = &current
         && holds(&dir.join(current), files)?
@@ -31,6 +32,7 @@ pub(super) fn write(dir: &Path, files: &[File]) -> io::Result<()> {
     for file in files {
         write_file(&folder, file)?;
     }
+    finish(&folder)?;
     let new_link = dir.join(DATA_NEW);
     remove_if_there(&new_link)?;
     symlink(&name, &new_link)?;
@@ -43,7 +45,7 @@ pub(super) fn write(dir: &Path, files: &[File]) -> io::Result<()> {
 pub(super) fn write_file(folder: &Path, file: &File) -> io::Result<()> {
     let path = folder.join(&file.path);
     if let Some(parent) = path.parent() {
-        make_private(parent)?;
+        make_readable(parent)?;
     }
     fs::write(&path, &file.data)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))
@@ -60,7 +62,8 @@ fn holds(folder: &Path, files: &[File]) -> io::Result<bool> {
     let is_same = |file: &File| {
         let path = folder.join(&file.path);
         let mode = fs::metadata(&path).map(|metadata| metadata.permissions().mode() & 0o777);
-        mode.is_ok_and(|mode| mode == file.mode)
+        // Those of a group's volume may be read by the group, too.
+        mode.is_ok_and(|mode| mode == file.mode || mode == file.mode | 0o440)
             && fs::read(&path).is_ok_and(|data| data[..] == file.data[..])
     };
     Ok(there == wanted && files.iter().all(is_same))
@@ -144,6 +147,10 @@ const NAMES_TRIED_MAX: u128 = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn write(dir: &Path, files: &[File]) -> io::Result<()> {
+        super::write(dir, files, &|_| Ok(()))
+    }
 
     fn file(path: &str, data: &str) -> File {
         File { path: path.to_owned(), mode: 0o640, data: data.as_bytes().into() }

@@ -13,7 +13,7 @@ use super::Placed;
 /// Finds what is at `path`, and makes it where the type says so.
 ///
 /// # Errors
-/// When something else is there, or something that no guest can be given.
+/// When something else is there, or nothing and it is not to be made.
 pub(super) fn place(path: &Path, kind: HostPathKind) -> io::Result<Placed> {
     let shown = path.display();
     let refused =
@@ -53,9 +53,8 @@ pub(super) fn place(path: &Path, kind: HostPathKind) -> io::Result<Placed> {
         (HostPathKind::BlockDevice, found) if !found.is_some_and(|kind| kind.is_block_device()) => {
             refused("a block device")
         }
-        _ => Err(io::Error::other(format!(
-            "{shown} is neither a folder nor a file, and WASI has no way to give a guest anything else"
-        ))),
+        // A guest cannot be given it, and is told so.
+        _ => Ok(Placed::Special(path.canonicalize()?)),
     }
 }
 
@@ -87,7 +86,8 @@ mod tests {
         check("file", HostPathKind::Socket, "is not a socket file");
         check("file", HostPathKind::CharDevice, "is not a character device");
         check("none", HostPathKind::BlockDevice, "is not a block device");
-        check("socket", HostPathKind::Socket, "WASI has no way");
-        check("socket", HostPathKind::Unset, "WASI has no way");
+        let socket = Placed::Special(path("socket").canonicalize().unwrap());
+        assert_eq!(place(&path("socket"), HostPathKind::Socket).unwrap(), socket);
+        assert_eq!(place(&path("socket"), HostPathKind::Unset).unwrap(), socket);
     }
 }

@@ -93,6 +93,10 @@ impl RunFolders {
                 let folder = File::open(path.parent().unwrap_or_else(|| Path::new("/")))?;
                 self.add_single(mount, Source::There(folder.into(), name))
             }
+            (PartSetup::Volume { .. }, Some(Placed::Special(path))) => Err(io::Error::other(format!(
+                "{} is neither a folder nor a file, and WASI has no way to give a guest anything else",
+                path.display()
+            ))),
             (PartSetup::Volume { inside, .. }, _) => {
                 Err(io::Error::other(format!("subPath \"{inside}\" is not in the volume")))
             }

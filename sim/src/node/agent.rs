@@ -4,11 +4,12 @@ use std::{collections::VecDeque, time::Duration};
 
 use dunlin_edge_node_core::{
     check::What,
-    launch::GuestFiles,
+    launch::{GuestFiles, Material},
     node::{
         Arrived, ChangeTicket, CheckOrder, NodeCore, Notice, Output, Preparation, Prepared, Presence,
         Unacked, WriteTicket,
     },
+    pod::Residence,
     sandbox::Request,
 };
 use dunlin_link::{
@@ -293,6 +294,9 @@ impl Node {
             Output::Notice(Notice::Panicked(uid)) => {
                 context.oracle.violate(format!("the machine of {uid} on {} panicked", self.name));
             }
+            // Nothing here is a Linux image.
+            Output::Survey(order) => agent.core.handle_surveyed(&order.uid, Residence::Shared, now),
+            Output::AskPod(..) | Output::OpenSandbox(_) | Output::CloseSandbox(_) => {}
             // No node here has manifests of its own, and no pod an image of another registry.
             Output::Pull(_)
             | Output::Sweep(_)
@@ -483,9 +487,8 @@ impl Node {
         let prepared = match last.filter(|last| *last >= run.attempt) {
             Some(attempt) => Prepared::Begun { attempt },
             None => Prepared::Ready {
-                module: "module".to_owned(),
                 log: "log".to_owned(),
-                files: GuestFiles::default(),
+                material: Material::Module { module: "module".to_owned(), files: GuestFiles::default() },
             },
         };
         agent.core.handle_prepared(run, prepared, now);

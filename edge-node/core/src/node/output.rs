@@ -1,6 +1,6 @@
 //! The complete list of what a node's core may ask for, and the words of its answers.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use dunlin_link::{
     ContainerId, Digest, PodUid, Revision,
@@ -15,9 +15,9 @@ use dunlin_link::{
 use super::records::Batch;
 use crate::{
     check::{Check, CheckTicket},
-    launch::GuestFiles,
+    launch::Material,
     pod::ContainerIndex,
-    sandbox::{Owner, Request, State},
+    sandbox::{Owner, Request, State, linux::LinuxPod},
     volumes::{MountError, Setup, VolumeSetup},
 };
 
@@ -47,8 +47,16 @@ pub enum Output {
         /// Pods that the node refuses.
         result: Result<Vec<Refusal>, ChangeError>,
     },
-    /// Tell the sandbox, in the order of these outputs. What was not delivered when the sandbox ended is dropped.
+    /// Tell the node's runner, in the order of these outputs. What was not delivered when the runner ended is dropped.
     Ask(Request),
+    /// Tell a pod's own sandbox, likewise.
+    AskPod(PodUid, Request),
+    /// Find out what the images of a pod are; answered by [`super::NodeCore::handle_surveyed`].
+    Survey(Box<SurveyOrder>),
+    /// Make a pod's own sandbox, with its network; answered by [`Told::Opened`] or [`Told::NotOpened`].
+    OpenSandbox(Box<SandboxOrder>),
+    /// End a pod's own sandbox and remove all that is left of it, in the order of these outputs. What it tells after that is of no interest.
+    CloseSandbox(PodUid),
     /// Tell whether a module is here; answered by [`super::NodeCore::handle_module`].
     Locate(Digest),
     /// Fetch a module from the coordinator, however long that takes; answered by [`super::NodeCore::handle_fetched`].
@@ -93,6 +101,37 @@ pub enum Output {
     Pods(HeldPods),
     /// For the log.
     Notice(Notice),
+}
+
+/// The images of a pod whose sandbox is about to be chosen.
+#[derive(Clone, Debug)]
+pub struct SurveyOrder {
+    /// The pod.
+    pub uid: PodUid,
+    /// All of its images, init containers' first; once each.
+    pub images: Vec<SurveyedImage>,
+    /// Whose credentials may be shown to registries.
+    pub secrets: Vec<PullSecret>,
+}
+
+/// An image as a pod names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyedImage {
+    /// Its reference.
+    pub reference: String,
+    /// What is known of it: as the coordinator has it, or as it was pulled.
+    pub digest: Option<Digest>,
+}
+
+/// A sandbox that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxOrder {
+    /// Whose.
+    pub pod: Arc<PodAssignment>,
+    /// What its containers share.
+    pub linux: LinuxPod,
+    /// The pod's address; `None` in the machine's own network.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// A look at a container.
@@ -192,12 +231,10 @@ pub struct RunKey {
 pub enum Prepared {
     /// The run may begin with these files.
     Ready {
-        /// The verified module.
-        module: String,
         /// Where the log goes.
         log: String,
-        /// What else there is of files.
-        files: GuestFiles,
+        /// What it is made of.
+        material: Material,
     },
     /// A volume is not in place.
     Unmounted(MountError),
@@ -262,6 +299,13 @@ pub enum Told {
     },
     /// Nothing runs: there is no sandbox.
     Gone,
+    /// The pod's own sandbox is there.
+    Opened {
+        /// The pod's address, where a network plugin gave it one.
+        given: Option<Ipv4Addr>,
+    },
+    /// The pod's own sandbox cannot be made, in words; nothing is left of it.
+    NotOpened(String),
 }
 
 /// Why a change was not made; everything is as it was.

@@ -1,4 +1,4 @@
-//! What the core knows of the sandbox, and what it makes of what it hears.
+//! What the core knows of its sandboxes, and what it makes of what it hears: of the node's runner, and of pods' own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,20 @@ use crate::{
     sandbox::{Owner, Request, State},
 };
 
-/// What is known of the sandbox.
+/// What is known of the sandboxes.
 #[derive(Debug, Default)]
 pub(super) struct SandboxView {
+    /// Of the runner.
     pub(super) knowledge: Knowledge,
+    /// Pods' own sandboxes that have told everything.
+    pub(super) synced_own: BTreeSet<PodUid>,
     /// Containers of pods that this node knows nothing of: its state was lost, or is older than they are.
-    pub(super) orphans: BTreeMap<PodUid, Vec<(ContainerId, Owner, State)>>,
+    orphans: BTreeMap<PodUid, Vec<Orphan>>,
     /// Such containers that were told to stop.
     dying: BTreeSet<ContainerId>,
 }
+
+type Orphan = (ContainerId, Owner, State);
 
 /// Whether it is known what runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,15 +35,12 @@ pub(super) enum Knowledge {
 }
 
 impl NodeCore {
-    /// Takes over what the sandbox tells.
+    /// Takes over what the node's runner tells.
     pub fn handle_told(&mut self, told: Told, now: Now) {
         match told {
             Told::Container { id, owner, state } => self.hear_container(id, owner, state, now),
             Told::RequestsFailed { id, owner, count, message } => {
-                let uid = PodUid::new(&*owner.pod_uid);
-                self.with_pod(&uid, now, |pod, now| {
-                    pod.handle_requests_failed(&id, &owner.container, (count, &message), now);
-                });
+                self.hear_of_requests(&id, &owner, (count, &message), now);
             }
             Told::Synced { runtime } => {
                 let facts = &mut self.desk.node.facts;
@@ -47,17 +49,60 @@ impl NodeCore {
                     self.desk.outputs.push_back(Output::Facts(Box::new(facts.clone())));
                 }
                 self.sandbox.knowledge = Knowledge::Synced;
-                self.with_all(now, Pod::handle_synced);
+                self.with_shared(now, Pod::handle_synced);
             }
             Told::Gone => {
-                self.sandbox = SandboxView { knowledge: Knowledge::Synced, ..SandboxView::default() };
+                self.sandbox.knowledge = Knowledge::Synced;
+                self.sandbox.dying.clear();
+                let own = &self.desk.own;
+                self.sandbox.orphans.retain(|uid, _| own.contains(uid));
                 self.warn_of_lost();
-                self.with_all(now, Pod::handle_sandbox_lost);
+                self.with_shared(now, Pod::handle_sandbox_lost);
             }
             Told::Unsure => {
                 self.sandbox.knowledge = Knowledge::Unsure;
-                self.with_all(now, |pod, _| pod.handle_sandbox_unsure());
+                self.with_shared(now, |pod, _| pod.handle_sandbox_unsure());
             }
+            // The runner is no pod's.
+            Told::Opened { .. } | Told::NotOpened(_) => {}
+        }
+    }
+
+    /// Takes over what a pod's own sandbox tells.
+    pub fn handle_told_by(&mut self, uid: &PodUid, told: Told, now: Now) {
+        match told {
+            // A sandbox speaks of its own pod only.
+            Told::Container { ref owner, .. } | Told::RequestsFailed { ref owner, .. }
+                if owner.pod_uid != uid.as_str() => {}
+            Told::Container { id, owner, state } => self.hear_container(id, owner, state, now),
+            Told::RequestsFailed { id, owner, count, message } => {
+                self.hear_of_requests(&id, &owner, (count, &message), now);
+            }
+            Told::Opened { given } => self.with_pod(uid, now, |pod, now| pod.handle_opened(given, now)),
+            Told::NotOpened(why) => self.with_pod(uid, now, |pod, now| pod.handle_not_opened(&why, now)),
+            Told::Synced { .. } => {
+                self.sandbox.synced_own.insert(uid.clone());
+                self.with_pod(uid, now, Pod::handle_synced);
+            }
+            Told::Gone => {
+                self.sandbox.synced_own.insert(uid.clone());
+                self.sandbox.orphans.remove(uid);
+                if !self.pods.contains_key(uid) {
+                    self.close_own(uid);
+                }
+                self.with_pod(uid, now, Pod::handle_sandbox_lost);
+            }
+            Told::Unsure => {
+                self.sandbox.synced_own.remove(uid);
+                self.with_pod(uid, now, |pod, _| pod.handle_sandbox_unsure());
+            }
+        }
+    }
+
+    /// Gives a pod that came back what runs of it.
+    pub(super) fn take_in_orphans(&mut self, uid: &PodUid, now: Now) {
+        for (id, owner, state) in self.sandbox.orphans.remove(uid).unwrap_or_default() {
+            self.with_pod(uid, now, |pod, now| pod.handle_container(&id, &owner, state, now));
         }
     }
 
@@ -65,25 +110,55 @@ impl NodeCore {
     pub(super) fn end_orphans(&mut self, uid: &PodUid) {
         for (id, _, state) in self.sandbox.orphans.remove(uid).unwrap_or_default() {
             if let State::Exited(_) = state {
-                self.desk.ask(Request::Remove { id });
+                self.desk.ask(uid, Request::Remove { id });
             } else {
-                self.end_container(id);
+                self.end_container(uid, id);
             }
+        }
+        if !self.pods.contains_key(uid) {
+            self.close_own(uid);
+        }
+    }
+
+    /// Ends the sandbox of a pod alone, and all that is in it.
+    pub(super) fn close_own(&mut self, uid: &PodUid) {
+        self.sandbox.synced_own.remove(uid);
+        if self.desk.own.contains(uid) {
+            self.desk.close(uid);
         }
     }
 
     /// Kills a container that no pod answers for; it is forgotten when it has ended.
-    pub(super) fn end_container(&mut self, id: ContainerId) {
-        self.sandbox.dying.insert(id.clone());
-        self.desk.ask(Request::Stop { id, grace_ms: 0 });
+    pub(super) fn end_container(&mut self, uid: &PodUid, id: ContainerId) {
+        if !self.desk.own.contains(uid) {
+            self.sandbox.dying.insert(id.clone());
+        }
+        self.desk.ask(uid, Request::Stop { id, grace_ms: 0 });
     }
 
     fn warn_of_lost(&mut self) {
-        let sandboxed = self.pods.values().flat_map(|entry| entry.pod.sandboxed());
+        let shared = self.pods.values().filter(|entry| !entry.pod.has_own_sandbox());
+        let sandboxed = shared.flat_map(|entry| entry.pod.sandboxed());
         let containers = sandboxed.filter(|held| matches!(held, Sandboxed::Live(_))).count();
         if containers > 0 {
             self.desk.notice(Notice::SandboxLost { containers });
         }
+    }
+
+    /// Lets all pods hear what concerns those in the runner, and those that are nowhere yet.
+    fn with_shared(&mut self, now: Now, hear: impl Fn(&mut Pod, Now)) {
+        self.with_all(now, |pod, now| {
+            if !pod.has_own_sandbox() {
+                hear(pod, now);
+            }
+        });
+    }
+
+    fn hear_of_requests(&mut self, id: &ContainerId, owner: &Owner, failed: (u64, &str), now: Now) {
+        let uid = PodUid::new(&*owner.pod_uid);
+        self.with_pod(&uid, now, |pod, now| {
+            pod.handle_requests_failed(id, &owner.container, failed, now);
+        });
     }
 
     fn hear_container(&mut self, id: ContainerId, owner: Owner, state: State, now: Now) {
@@ -100,7 +175,7 @@ impl NodeCore {
         if self.sandbox.dying.contains(&id) {
             if let State::Exited(_) = state {
                 self.sandbox.dying.remove(&id);
-                self.desk.ask(Request::Remove { id });
+                self.desk.ask(&uid, Request::Remove { id });
             }
             return;
         }
@@ -116,7 +191,18 @@ impl NodeCore {
 }
 
 impl Desk {
-    pub(super) fn ask(&mut self, request: Request) {
-        self.outputs.push_back(Output::Ask(request));
+    /// Asks the sandbox that a pod's containers are in.
+    pub(super) fn ask(&mut self, uid: &PodUid, request: Request) {
+        self.outputs.push_back(if self.own.contains(uid) {
+            Output::AskPod(uid.clone(), request)
+        } else {
+            Output::Ask(request)
+        });
+    }
+
+    /// Ends the sandbox of a pod alone.
+    pub(super) fn close(&mut self, uid: &PodUid) {
+        self.own.remove(uid);
+        self.outputs.push_back(Output::CloseSandbox(uid.clone()));
     }
 }

@@ -139,12 +139,19 @@ impl NodeCore {
     /// A recorded pod that is new here.
     pub(super) fn admit_record(&mut self, record: PodRecord, origin: Origin, now: Now) {
         let uid = record.assignment.uid.clone();
-        let entry = self.desk.node.entry(record, origin, PodMemory::default(), now);
-        self.pods.insert(uid.clone(), entry);
-        for (id, owner, state) in self.sandbox.orphans.remove(&uid).unwrap_or_default() {
-            self.with_pod(&uid, now, |pod, now| pod.handle_container(&id, &owner, state, now));
+        let mut entry = self.desk.node.entry(record, origin, PodMemory::default(), now);
+        let is_own = self.desk.own.contains(&uid);
+        if is_own {
+            entry.pod.handle_inherited_sandbox();
         }
-        if self.sandbox.knowledge == Knowledge::Synced {
+        self.pods.insert(uid.clone(), entry);
+        self.take_in_orphans(&uid, now);
+        let is_synced = if is_own {
+            self.sandbox.synced_own.contains(&uid)
+        } else {
+            self.sandbox.knowledge == Knowledge::Synced
+        };
+        if is_synced {
             self.with_pod(&uid, now, Pod::handle_synced);
         }
     }
@@ -194,10 +201,11 @@ impl NodeCore {
         let entry = self.pods.remove(uid)?;
         for container in entry.pod.sandboxed() {
             match container {
-                Sandboxed::Live(id) => self.end_container(id),
-                Sandboxed::Ended(id) => self.desk.ask(Request::Remove { id }),
+                Sandboxed::Live(id) => self.end_container(uid, id),
+                Sandboxed::Ended(id) => self.desk.ask(uid, Request::Remove { id }),
             }
         }
+        self.close_own(uid);
         if let Some(slot) = entry.pod.place().address.slot {
             self.addresses.release(slot);
         }
@@ -221,7 +229,7 @@ impl NodeSelf {
         let PodRecord { revision, assignment, slot, start_time, refusal } = record;
         let place = Place {
             host_ip: Arc::clone(&self.host_ip),
-            address: PodAddress { slot: slot.map(PodSlot), loopback: self.loopback },
+            address: PodAddress { slot: slot.map(PodSlot), loopback: self.loopback, own: None },
             start_time,
             incarnation: self.starts,
         };

@@ -2,13 +2,14 @@
 
 mod harness;
 mod machine;
+mod own;
 mod volumes;
 
 use dunlin_link::{Digest, Revision, status::PodPhase};
 
-use self::harness::{Node, uid};
+use self::harness::{Node, guest, uid};
 use super::{ChangeError, Output, Prepared};
-use crate::{launch::GuestFiles, sandbox::ExitCause};
+use crate::sandbox::ExitCause;
 
 #[test]
 fn a_change_is_acted_on_once_durable_and_comes_back_after_a_crash() {
@@ -329,8 +330,7 @@ fn an_answer_that_comes_too_late_starts_nothing() {
     let held = std::mem::take(&mut node.held_preparations);
     assert_eq!(held.len(), 1);
     for preparation in held {
-        let ready =
-            Prepared::Ready { module: "m".to_owned(), log: "l".to_owned(), files: GuestFiles::default() };
+        let ready = Prepared::Ready { log: "l".to_owned(), material: guest() };
         node.core.handle_prepared(preparation.run, ready, node.now);
     }
     node.carry();

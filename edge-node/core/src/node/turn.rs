@@ -11,15 +11,15 @@ use dunlin_link::{ContainerId, Digest, PodUid, pod::ConfigKind};
 
 use super::{
     Arrived, CheckKey, CheckOrder, Desk, Entry, Files, NodeCore, Notice, Output, Preparation, Prepared,
-    Presence, Projecting, PullKey, PullOrder, PullSecret, RunKey,
+    Presence, Projecting, PullKey, PullOrder, PullSecret, RunKey, SandboxOrder, SurveyOrder, SurveyedImage,
 };
 use crate::{
     check::Outcome,
     clock::Now,
     content::NoContent,
-    env::Surroundings,
-    launch::{GuestFiles, Launch, container_spec},
-    pod::{Command, ContainerIndex, Fetch, ImagePull, Pod, Pulled, PulledImage},
+    env::{ConfigError, Surroundings},
+    launch::{self, Launch, Material, container_spec},
+    pod::{Command, ContainerIndex, Fetch, ImagePull, Pod, Pulled, PulledImage, Residence},
     sandbox::Request,
     volumes,
 };
@@ -80,6 +80,11 @@ impl NodeCore {
         self.with_pod(&key.uid, now, |pod, now| pod.handle_image(key.container, &key.reference, answer, now));
     }
 
+    /// It was found out what the images of a pod are.
+    pub fn handle_surveyed(&mut self, uid: &PodUid, residence: Residence, now: Now) {
+        self.with_pod(uid, now, |pod, now| pod.handle_surveyed(residence, now));
+    }
+
     /// Room was made for a run's log, or not.
     pub fn handle_prepared(&mut self, run: RunKey, prepared: Prepared, now: Now) {
         let Some(entry) = self.pods.get_mut(&run.uid) else { return };
@@ -90,9 +95,7 @@ impl NodeCore {
         let desk = &mut self.desk;
         let turn = AssertUnwindSafe(|| {
             match prepared {
-                Prepared::Ready { module, log, files } => {
-                    desk.start(&mut entry.pod, &run, (module, log, files), now);
-                }
+                Prepared::Ready { log, material } => desk.start(&mut entry.pod, &run, (log, material), now),
                 Prepared::Unmounted(error) => {
                     entry.pod.handle_not_mounted(run.container, error.to_string(), now);
                 }
@@ -173,6 +176,9 @@ impl Desk {
         while let Some(command) = entry.pod.poll_command() {
             self.obey(entry, command, now);
         }
+        if entry.pod.leave_sandbox() {
+            self.close(entry.pod.uid());
+        }
         if entry.pod.is_over() && entry.files == Files::Kept {
             entry.files = Files::Gone;
             self.outputs.push_back(Output::Unmount(Arc::clone(entry.pod.assignment())));
@@ -216,12 +222,21 @@ impl Desk {
                 entry.files = Files::Kept;
                 self.prepare(pod, RunOf { container, id, attempt }, now);
             }
-            Command::Stop { id, grace_ms } => self.ask(Request::Stop { id, grace_ms }),
+            Command::Survey => {
+                let order = SurveyOrder {
+                    uid: pod.uid().clone(),
+                    images: surveyed(pod),
+                    secrets: self.pull_secrets(pod),
+                };
+                self.outputs.push_back(Output::Survey(Box::new(order)));
+            }
+            Command::Open => self.open(pod),
+            Command::Stop { id, grace_ms } => self.ask(pod.uid(), Request::Stop { id, grace_ms }),
             Command::Check { container, id, ticket, check } => {
                 let key = CheckKey { uid: pod.uid().clone(), container, ticket };
                 self.outputs.push_back(Output::Check(Box::new(CheckOrder { key, id, check })));
             }
-            Command::Remove { id } => self.ask(Request::Remove { id }),
+            Command::Remove { id } => self.ask(pod.uid(), Request::Remove { id }),
             Command::Event(event) => {
                 if entry.is_static() {
                     self.notice(Notice::StaticPod(Box::new(event.clone())));
@@ -267,21 +282,40 @@ impl Desk {
         }
     }
 
-    fn start(
-        &mut self,
-        pod: &mut Pod,
-        run: &RunKey,
-        (module, log, files): (String, String, GuestFiles),
-        now: Now,
-    ) {
-        let launch = Launch { id: run.id.clone(), attempt: run.attempt, module, log, files };
-        let spec = self.with_surroundings(pod, |around| {
+    /// Makes a sandbox for a pod alone.
+    fn open(&mut self, pod: &Pod) {
+        let assignment = pod.assignment();
+        self.own.insert(assignment.uid.clone());
+        self.outputs.push_back(Output::OpenSandbox(Box::new(SandboxOrder {
+            pod: Arc::clone(assignment),
+            linux: launch::linux::pod_spec(assignment),
+            address: pod.place().address.ip(),
+        })));
+    }
+
+    fn start(&mut self, pod: &mut Pod, run: &RunKey, (log, material): (String, Material), now: Now) {
+        if matches!(material, Material::Linux(_)) && !pod.is_sandbox_open() {
+            if !pod.handle_homeless(run.container, now) {
+                pod.handle_config_error(run.container, MOVES_NOT.to_owned(), now);
+            }
+            return;
+        }
+        let launch = Launch { id: run.id.clone(), attempt: run.attempt, log };
+        let request: Result<Request, ConfigError> = self.with_surroundings(pod, |around| {
             let place = &pod.place().address;
-            container_spec(pod.assignment(), pod.container(run.container), launch, place, around)
+            let of = (pod.assignment().as_ref(), run.container);
+            Ok(match material {
+                Material::Module { module, files } => {
+                    Request::Start(Box::new(container_spec(of, launch, (module, files), place, around)?))
+                }
+                Material::Linux(linux) => {
+                    Request::StartLinux(Box::new(launch::linux::container_spec(of, launch, *linux, around)?))
+                }
+            })
         });
-        match spec {
-            Ok(spec) => {
-                self.ask(Request::Start(Box::new(spec)));
+        match request {
+            Ok(request) => {
+                self.ask(pod.uid(), request);
                 pod.handle_created(run.container, run.id.clone(), now);
             }
             Err(error) => pod.handle_config_error(run.container, error.to_string(), now),
@@ -328,6 +362,22 @@ impl Desk {
         }
     }
 }
+
+/// The images of a pod, once each.
+fn surveyed(pod: &Pod) -> Vec<SurveyedImage> {
+    let mut images: Vec<SurveyedImage> = Vec::new();
+    for index in pod.indexes() {
+        let reference = &pod.container(index).image.reference;
+        if !images.iter().any(|known| known.reference == *reference) {
+            images.push(SurveyedImage { reference: reference.clone(), digest: pod.module(index) });
+        }
+    }
+    images
+}
+
+/// A container of a pod that runs turns out to be what the others are not.
+const MOVES_NOT: &str = "the image is a Linux image, and the pod's other containers run in the node's runner for WASM; delete the pod and create \
+                         it anew";
 
 /// Keys of Secrets of the types `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg`.
 const PULL_SECRET_KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];

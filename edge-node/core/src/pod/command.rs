@@ -27,6 +27,10 @@ pub enum Command {
         /// What to do.
         pull: ImagePull,
     },
+    /// Find out what the pod's images are; answered by `handle_surveyed`.
+    Survey,
+    /// Make a sandbox for the pod alone; answered by `handle_opened` or `handle_not_opened`.
+    Open,
     /// Put a container together and have the sandbox start it; answered by `handle_created`, `handle_begun`, `handle_not_mounted` or
     /// `handle_config_error`, if the pod still awaits it.
     Create {

@@ -44,6 +44,7 @@ impl Pod {
                 self.end(End::Finished, self.grace_end(now), now);
             } else {
                 self.run_containers(now);
+                self.house(now);
             }
         }
         self.signal_due(now);

@@ -158,13 +158,8 @@ impl Pod {
                 if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
             return Ok(Target { place: Place::Host(host.to_owned(), port), shown });
         }
-        let mut address = self.place.address.listener(&self.assignment, port);
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        let slot = self.place.address.slot.filter(|_| !self.assignment.spec.host_network);
-        let ip = slot.map_or_else(|| self.place.host_ip.to_string(), |slot| slot.pod_ip().to_string());
-        Ok(Target { place: Place::Address(address), shown: format!("{ip}:{port}") })
+        let address = self.place.address.way_to(&self.assignment, port);
+        Ok(Target { place: Place::Address(address), shown: format!("{}:{port}", self.ip()) })
     }
 
     fn probe(&self, index: ContainerIndex, kind: ProbeKind) -> Option<&ContainerProbe> {

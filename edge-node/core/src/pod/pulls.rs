@@ -98,7 +98,7 @@ impl Pod {
                     "Container image \"{image}\" already present on machine and can be accessed by the pod"
                 );
                 self.push_event(now, index, normal(reasons::PULLED), message);
-                self.create(index);
+                self.create(index, now);
             }
             Pulled::Fetched { took_ms, size_bytes } => {
                 let took = if took_ms < 1000 {
@@ -110,7 +110,7 @@ impl Pod {
                     "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size_bytes} bytes."
                 );
                 self.push_event(now, index, normal(reasons::PULLED), message);
-                self.create(index);
+                self.create(index, now);
             }
             Pulled::Absent => {
                 let message = format!("Container image \"{image}\" is not present with pull policy of Never");
@@ -149,14 +149,6 @@ impl Pod {
         });
         let shown_until = now.mono.plus_millis(SHOWN_MS);
         worker.run = Run::Pulling(Pull::Failed { reason, message, shown_until, retry_at });
-    }
-
-    fn create(&mut self, index: ContainerIndex) {
-        let attempt = self.worker(index).attempt;
-        let id = self.container_id(index, attempt);
-        if self.worker_mut(index).advance(Run::Creating(Create::Asked)) {
-            self.commands.push_back(Command::Create { container: index, id, attempt });
-        }
     }
 
     /// Unique for ever: no two agents of a node share an incarnation, and no two runs of a container an attempt within one.

@@ -34,8 +34,6 @@ impl Pod {
             self.conditions(&Seen { phase, init: &init, containers: &containers }, now)
         };
         let (reason, message) = self.reason_and_message();
-        let host_network = self.assignment.spec.host_network;
-        let slot = self.place.address.slot.filter(|_| !host_network);
         let host_ip = self.place.host_ip.to_string();
         PodStatusReport {
             uid: self.assignment.uid.clone(),
@@ -47,11 +45,7 @@ impl Pod {
             reason,
             message,
             conditions,
-            pod_ip: match slot {
-                _ if refused => String::new(),
-                Some(slot) => slot.pod_ip().to_string(),
-                None => host_ip.clone(),
-            },
+            pod_ip: if refused { String::new() } else { self.ip() },
             host_ip,
             start_time: Some(self.place.start_time),
             init_containers: init,
@@ -150,7 +144,9 @@ impl Pod {
                 (waiting(reasons::CREATE_CONTAINER_CONFIG_ERROR, message.clone()), last)
             }
             // Between an end and the next run's start the end is more telling than "creating".
-            Run::Pulling(Pull::Asked) | Run::Creating(Create::Asked) if let Some(end) = last.clone() => {
+            Run::Pulling(Pull::Asked) | Run::Creating(Create::Asked | Create::Homeless)
+                if let Some(end) = last.clone() =>
+            {
                 (ContainerState::Terminated(end), None)
             }
             _ => (waiting(self.default_waiting(), String::new()), last),

@@ -68,6 +68,8 @@ pub(super) enum Pull {
 /// Where the creation is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Create {
+    /// It is not known yet where, or the place is being made.
+    Homeless,
     /// Asked for.
     Asked,
     /// Impossible with this configuration; a changed assignment tries again.

@@ -134,11 +134,24 @@ fn entry<R: Read>(raw: &tar::Entry<'_, R>, kind: EntryType, extension: Extension
         path: PathBuf::from(OsString::from_vec(path)),
         kind,
         mode: header.mode()?,
-        uid: owner(extension.uid.map_or_else(|| header.uid(), |uid| Ok(uid.into()))?)?,
-        gid: owner(extension.gid.map_or_else(|| header.gid(), |gid| Ok(gid.into()))?)?,
+        uid: owner(
+            extension
+                .uid
+                .map_or_else(|| or_root(&header.as_old().uid, header.uid()), |uid| Ok(uid.into()))?,
+        )?,
+        gid: owner(
+            extension
+                .gid
+                .map_or_else(|| or_root(&header.as_old().gid, header.gid()), |gid| Ok(gid.into()))?,
+        )?,
         modified: extension.modified.unwrap_or((seconds, 0)),
         attributes: extension.attributes,
     })
+}
+
+/// An owner's field that is left empty is root's, as for everybody who writes and reads archives.
+fn or_root(field: &[u8], number: io::Result<u64>) -> io::Result<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { number }
 }
 
 /// The number of a user or group. The largest of 32 bits means `as it is` to the kernel, which here is root; programs that keep them with

@@ -12,13 +12,13 @@ use super::{ByteStream, Stream};
 use crate::frames::read_frame;
 
 impl Stream<'_> {
-    /// Tells the machine's use, then what the sandbox tells of containers.
+    /// Tells the machine's use, then what each sandbox tells of its containers.
     pub(super) async fn tell_usage(
         mut self,
-        (machine, containers): (MachineUsage, Option<ByteStream>),
+        (machine, containers): (MachineUsage, Vec<ByteStream>),
     ) -> io::Result<()> {
         self.send(&encode(&machine)).await?;
-        if let Some(mut sandbox) = containers {
+        for mut sandbox in containers {
             while let Some(frame) = read_frame(&mut sandbox, EXEC_FRAME_BYTES_MAX).await? {
                 let part: ContainerUsages = frame.decode().map_err(io::Error::other)?;
                 self.send(&encode(&part)).await?;

@@ -1,7 +1,7 @@
 //! A disk, a sandbox and a log folder as values, and the loop that carries between them and the core.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -20,7 +20,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     super::{
         Batch, ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Preparation, Prepared,
-        Presence, Projecting, Told, WriteTicket, static_pod,
+        Presence, Projecting, SandboxOrder, SurveyOrder, Told, WriteTicket, static_pod,
     },
     is_write,
 };
@@ -28,8 +28,8 @@ use crate::{
     address::{BlockRange, Loopback},
     clock::{Mono, Now},
     content::Seal,
-    launch::GuestFiles,
-    pod::fixture,
+    launch::{GuestFiles, LinuxMaterial, Material, linux::ImageDefaults},
+    pod::{Residence, fixture},
     pressure::Thresholds,
     sandbox::{Exit, ExitCause, Owner, Request, State},
 };
@@ -64,6 +64,12 @@ pub(super) struct Node {
     pub(super) unmounted: Vec<String>,
     /// Pods whose logs went for want of disk.
     pub(super) dropped_logs: Vec<String>,
+    /// Sandboxes of pods alone that are to be made; the test answers.
+    pub(super) opening: Vec<SandboxOrder>,
+    /// What was asked of such, in short.
+    pub(super) asked_own: Vec<String>,
+    /// What is in them.
+    pub(super) own: BTreeMap<PodUid, BTreeMap<ContainerId, (Owner, State)>>,
 }
 
 impl Node {
@@ -92,6 +98,9 @@ impl Node {
             projected: Vec::new(),
             unmounted: Vec::new(),
             dropped_logs: Vec::new(),
+            opening: Vec::new(),
+            asked_own: Vec::new(),
+            own: BTreeMap::new(),
         };
         node.account();
         node
@@ -189,7 +198,9 @@ impl Node {
         self.answers.clear();
         self.reports.clear();
         self.disk.starts += 1;
-        self.core = NodeCore::boot(options(), self.disk.clone(), self.now);
+        let own_sandboxes = self.own.keys().cloned().collect();
+        let options = NodeOptions { own_sandboxes, ..options() };
+        self.core = NodeCore::boot(options, self.disk.clone(), self.now);
         before(&mut self.core, self.now);
         self.account();
     }
@@ -269,6 +280,13 @@ impl Node {
         let told =
             if self.sandbox.is_empty() { Told::Gone } else { Told::Synced { runtime: "test".to_owned() } };
         self.core.handle_told(told, self.now);
+        for (uid, inside) in self.own.clone() {
+            self.core.handle_told_by(&uid, Told::Opened { given: None }, self.now);
+            for (id, (owner, state)) in inside {
+                self.core.handle_told_by(&uid, Told::Container { id, owner, state }, self.now);
+            }
+            self.core.handle_told_by(&uid, Told::Synced { runtime: "crun".to_owned() }, self.now);
+        }
         self.carry();
     }
 
@@ -278,21 +296,21 @@ impl Node {
             Output::Write { ticket, batch } => self.pending.push_back((ticket, *batch)),
             Output::Committed { result, .. } => self.answers.push_back(result),
             Output::Ask(request) => self.ask(request),
+            Output::AskPod(uid, request) => self.ask_pod(uid, request),
+            Output::Survey(order) => self.survey(&order),
+            Output::OpenSandbox(order) => self.opening.push(*order),
+            Output::CloseSandbox(uid) => self.close_sandbox(&uid),
             Output::Locate(digest) => self.core.handle_module(digest, Presence::Here, now),
             Output::Prepare(preparation) if self.hold_preparations => {
                 self.held_preparations.push(preparation);
             }
             Output::Prepare(preparation) => {
-                let key = (preparation.run.uid.clone(), preparation.container);
+                let key = (preparation.run.uid.clone(), preparation.container.clone());
                 let prepared = match self.logs.get(&key) {
                     Some(attempt) if *attempt >= preparation.run.attempt => {
                         Prepared::Begun { attempt: *attempt }
                     }
-                    _ => Prepared::Ready {
-                        module: "m".to_owned(),
-                        log: "l".to_owned(),
-                        files: GuestFiles::default(),
-                    },
+                    _ => Prepared::Ready { log: "l".to_owned(), material: Self::material(&preparation) },
                 };
                 self.core.handle_prepared(preparation.run, prepared, now);
             }
@@ -321,6 +339,69 @@ impl Node {
         }
     }
 
+    /// Pods whose names begin with `linux` are of Linux images, but for containers that are called `wasm`.
+    fn material(preparation: &Preparation) -> Material {
+        if preparation.pod.name.starts_with("linux") && preparation.container != "wasm" {
+            let image = ImageDefaults { entrypoint: vec!["/run".to_owned()], ..ImageDefaults::default() };
+            return Material::Linux(Box::new(LinuxMaterial { image, ..LinuxMaterial::default() }));
+        }
+        guest()
+    }
+
+    fn survey(&mut self, order: &SurveyOrder) {
+        let is_linux = order.uid.as_str().starts_with("u-linux");
+        let residence = if is_linux { Residence::Own } else { Residence::Shared };
+        self.core.handle_surveyed(&order.uid, residence, self.now);
+    }
+
+    /// A sandbox that was asked for is there.
+    pub(super) fn open_sandbox(&mut self) {
+        let order = self.opening.pop().expect("a sandbox is wanted");
+        self.own.insert(order.pod.uid.clone(), BTreeMap::new());
+        self.tell_own(&order.pod.uid, Told::Opened { given: None });
+    }
+
+    /// A pod's own sandbox tells something.
+    pub(super) fn tell_own(&mut self, uid: &PodUid, told: Told) {
+        self.core.handle_told_by(uid, told, self.now);
+        self.carry();
+    }
+
+    fn ask_pod(&mut self, uid: PodUid, request: Request) {
+        let (word, id, owner) = match request {
+            Request::StartLinux(spec) => ("start", spec.id, Some(spec.owner)),
+            Request::Start(spec) => ("guest", spec.id, Some(spec.owner)),
+            Request::Stop { id, .. } => ("stop", id, None),
+            Request::Remove { id } => ("remove", id, None),
+            other => panic!("{other:?} is no affair of the core's"),
+        };
+        let inside = self.own.get_mut(&uid).expect("the sandbox is open");
+        let owner = owner.or_else(|| inside.get(&id).map(|(owner, _)| owner.clone()));
+        let owner = owner.expect("what is stopped was started");
+        self.asked_own.push(format!("{word} {} {}", owner.container, owner.attempt));
+        let at = self.now.wall;
+        let state = match word {
+            "remove" => {
+                inside.remove(&id);
+                return;
+            }
+            "stop" => State::Exited(Exit {
+                cause: ExitCause::Stopped,
+                message: String::new(),
+                started_at: Some(at),
+                finished_at: at,
+            }),
+            _ => State::Running { started_at: at },
+        };
+        inside.insert(id.clone(), (owner.clone(), state.clone()));
+        self.core.handle_told_by(&uid, Told::Container { id, owner, state }, self.now);
+    }
+
+    fn close_sandbox(&mut self, uid: &PodUid) {
+        self.asked_own.push(format!("close {uid}"));
+        self.own.remove(uid);
+    }
+
     fn ask(&mut self, request: Request) {
         match request {
             Request::Start(spec) => {
@@ -336,11 +417,7 @@ impl Node {
             Request::Remove { id } => {
                 self.sandbox.remove(&id);
             }
-            Request::Hello { .. }
-            | Request::Shutdown
-            | Request::StartLinux(_)
-            | Request::OpenPod(_)
-            | Request::OpenRunner(_) => {}
+            _ => {}
         }
     }
 
@@ -424,6 +501,11 @@ pub(super) fn assignment(name: &str) -> PodAssignment {
     pod
 }
 
+/// What a guest's run is made of.
+pub(super) fn guest() -> Material {
+    Material::Module { module: "m".to_owned(), files: GuestFiles::default() }
+}
+
 fn options() -> NodeOptions {
     let allocatable = NodeResources {
         cpu: dunlin_link::MilliCpu(4000),
@@ -441,5 +523,6 @@ fn options() -> NodeOptions {
             place: SealingPlace { cluster_id: "c".to_owned(), node: NodeName::new("n1") },
         }),
         thresholds: Thresholds::default(),
+        own_sandboxes: BTreeSet::new(),
     }
 }

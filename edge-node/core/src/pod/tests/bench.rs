@@ -17,7 +17,7 @@ use crate::{
     check::{Check, CheckTicket, Outcome, What},
     clock::{Mono, Now},
     memory::PodMemory,
-    pod::{Command, ContainerIndex, ImagePull, Place, Pod, Pulled, Recording},
+    pod::{Command, ContainerIndex, ImagePull, Place, Pod, Pulled, Recording, Residence},
     sandbox::{Exit, ExitCause, Owner, State},
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Bench {
     pub(super) images: Vec<ImagePull>,
     /// Looks that nobody has answered yet, oldest first.
     pub(super) checks: VecDeque<(ContainerIndex, CheckTicket, Check)>,
+    /// What the pod's images are.
+    pub(super) residence: Residence,
 }
 
 impl Bench {
@@ -56,7 +58,7 @@ impl Bench {
         let slot = AddressPool::new(BlockRange::new(0, 1).unwrap(), []).take();
         let place = Place {
             host_ip: "192.0.2.1".into(),
-            address: PodAddress { slot, loopback: Loopback { octet: 42, first_port: 1024 } },
+            address: PodAddress { slot, loopback: Loopback { octet: 42, first_port: 1024 }, own: None },
             start_time: UnixMillis(EPOCH_MS),
             incarnation: u64::try_from(now_ms).unwrap(),
         };
@@ -73,6 +75,7 @@ impl Bench {
             pulls: BTreeMap::new(),
             images: Vec::new(),
             checks: VecDeque::new(),
+            residence: Residence::Shared,
         }
     }
 
@@ -106,6 +109,8 @@ impl Bench {
                 self.pod.handle_pull(container, outcome, now);
             }
             Command::PullImage { pull, .. } => self.images.push(pull),
+            Command::Survey => self.pod.handle_surveyed(self.residence, now),
+            Command::Open => self.log.push("open".to_owned()),
             Command::Create { container, id, attempt } => {
                 let name = self.pod.container(container).name.clone();
                 if let Some(message) = self.config_errors.get(&name) {

@@ -1,0 +1,108 @@
+//! With what a node runs Linux containers, if its machine can: an OCI runtime, a program for shims, and folders.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use dunlin_edge_node_core::{
+    doctor::{Machine, OciRuntime, usable_runtime},
+    launch::linux::MachineFiles,
+};
+use dunlin_link::container_support::ContainerSupport;
+use dunlin_oci_shim::LogBounds;
+
+use crate::{
+    edge_node::Guests,
+    sandbox::{ContainerKit, POD_SOCKET_BYTES},
+};
+
+/// What a node needs to run Linux containers, or why it runs none.
+pub(crate) fn kit(
+    machine: &Machine,
+    state_dir: &Path,
+    guests: &Guests,
+) -> Result<ContainerKit, ContainerSupport> {
+    let lacks = |message: String| ContainerSupport::Lacks { reason: "StateFolder".to_owned(), message };
+    let OciRuntime { name, version, path } = usable_runtime(machine)?;
+    let state_dir = std::path::absolute(state_dir).map_err(|error| lacks(error.to_string()))?;
+    let bytes = state_dir.as_os_str().len() + POD_SOCKET_BYTES;
+    if bytes > SOCKET_BYTES_MAX {
+        return Err(lacks(format!(
+            "the path of the state folder `{}` is too long for the sockets of pods: {bytes} bytes, of at most {SOCKET_BYTES_MAX}; choose a \
+             shorter --state-dir",
+            state_dir.display()
+        )));
+    }
+    let (program, runner_args) = program(guests).map_err(lacks)?;
+    Ok(ContainerKit {
+        folder: state_dir.join("pods"),
+        program,
+        runner_args,
+        log: state_dir.join("shim.log"),
+        runtime: PathBuf::from(path),
+        runtime_version: format!("{name}://{version}"),
+        log_bounds: LogBounds::DEFAULT,
+        outlives_agent: matches!(guests, Guests::Process(_)),
+    })
+}
+
+/// What the machine itself has of files that pods may get to see.
+pub(crate) fn machine_files(state_dir: &Path) -> MachineFiles {
+    // A file that is not there is as good as an empty one.
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let mut resolv_conf = read(RESOLV_CONF);
+    if is_local_stub(&resolv_conf) {
+        let upstream = read(RESOLVED_CONF);
+        if !upstream.is_empty() {
+            resolv_conf = upstream;
+        }
+    }
+    MachineFiles {
+        hosts: read("/etc/hosts"),
+        resolv_conf,
+        seccomp_folder: state_dir.join("seccomp").to_string_lossy().into_owned(),
+    }
+}
+
+/// Whether all name servers are on the machine's loopback, which pods do not reach.
+fn is_local_stub(resolv_conf: &str) -> bool {
+    let mut servers =
+        resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver")).peekable();
+    servers.peek().is_some() && servers.all(|server| server.trim().starts_with("127."))
+}
+
+/// The program that is shim and runner, and what comes before a runner's socket.
+fn program(guests: &Guests) -> Result<(OsString, Vec<String>), String> {
+    match guests {
+        Guests::Process(command) => {
+            let (program, args) = command.split_first().ok_or("there is no program for a shim")?;
+            Ok((program.clone(), args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()))
+        }
+        Guests::InProcess(_) => {
+            let program = env::current_exe().map_err(|error| error.to_string())?;
+            Ok((program.into(), vec!["runner".to_owned()]))
+        }
+    }
+}
+
+/// `sun_path` without its end.
+const SOCKET_BYTES_MAX: usize = 107;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// What systemd-resolved asks itself, where the machine's own file names only its stub.
+const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_only_the_machine_reaches_is_known() {
+        assert!(is_local_stub("# x\nnameserver 127.0.0.53\noptions edns0\n"));
+        assert!(!is_local_stub("nameserver 127.0.0.1\nnameserver 192.0.2.1\n"));
+        assert!(!is_local_stub("search a\n"));
+    }
+}

@@ -1,0 +1,253 @@
+//! One pod's own sandbox, as a task of the agent: the shim with its Linux containers, and the runner inside the pod with its guests, which
+//! are one sandbox to the core.
+//!
+//! The shim is found or started, greeted, and told to open the pod. The runner is started by the shim with the first guest. When the shim
+//! is gone, everything of the pod is, and what it left is cleaned up before that is told.
+
+mod guests;
+mod shim;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use dunlin_edge_node_core::{
+    node::{SandboxOrder, Told},
+    sandbox::{Event, Request, stream},
+};
+use dunlin_link::PodUid;
+use tokio::sync::mpsc;
+
+use self::guests::{Guests, Wanted};
+use super::{
+    connection::Connection,
+    door::Doors,
+    pods::{ContainerKit, NAME_BYTES_MAX, PodTold},
+};
+
+/// What the agent asks.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Make the sandbox with this number.
+    Open(u64, Box<SandboxOrder>),
+    /// Tell the sandbox with this number.
+    Request(u64, Box<Request>),
+    /// End it, and leave nothing.
+    Close,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct PodSandbox {
+    uid: PodUid,
+    /// The pod's folder.
+    dir: PathBuf,
+    kit: Arc<ContainerKit>,
+    doors: Doors,
+    tell: mpsc::Sender<PodTold>,
+    number: u64,
+}
+
+/// A shim that is spoken with.
+#[derive(Debug)]
+struct Live {
+    shim: Connection,
+    /// What it calls its OCI runtime.
+    runtime: String,
+    guests: Guests,
+    /// Where the pod's network namespace is; `None` for the machine's.
+    netns: Option<String>,
+}
+
+/// Which of a pod's two sandboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Shim,
+    Runner,
+}
+
+/// Why a shim is not spoken with any more.
+#[derive(Debug)]
+enum End {
+    /// The connection ended.
+    Lost,
+    /// The pod is closed.
+    Closed,
+    /// The agent ends.
+    AgentEnds,
+}
+
+impl PodSandbox {
+    pub(super) fn new(
+        (uid, dir): (PodUid, PathBuf),
+        kit: Arc<ContainerKit>,
+        doors: Doors,
+        tell: mpsc::Sender<PodTold>,
+    ) -> Self {
+        Self { uid, dir, kit, doors, tell, number: 0 }
+    }
+
+    /// Serves the pod until it is closed. `number` is that of the sandbox that is there, or of the one that is asked for first.
+    pub(super) async fn run(mut self, number: u64, mut asks: mpsc::Receiver<Asked>) {
+        self.number = number;
+        let mut live = if number == INHERITED { self.adopt().await } else { None };
+        if live.is_none() && number == INHERITED {
+            self.clean().await;
+            self.tell(Told::Gone).await;
+        }
+        loop {
+            live = match live {
+                None => match self.opened(&mut asks).await {
+                    Ok(opened) => opened,
+                    Err(End::Closed) => return self.clean().await,
+                    Err(End::AgentEnds | End::Lost) => return,
+                },
+                Some(mut speaking) => match self.serve(&mut speaking, &mut asks).await {
+                    End::AgentEnds => return,
+                    End::Closed => {
+                        self.end(speaking).await;
+                        return self.clean().await;
+                    }
+                    End::Lost => {
+                        self.tell(Told::Unsure).await;
+                        drop(speaking);
+                        let again = self.adopt().await;
+                        if again.is_none() {
+                            self.clean().await;
+                            self.tell(Told::Gone).await;
+                        }
+                        again
+                    }
+                },
+            };
+        }
+    }
+
+    /// Waits until the sandbox is asked for, and makes it; `None` where that failed, which was told.
+    async fn opened(&mut self, asks: &mut mpsc::Receiver<Asked>) -> Result<Option<Live>, End> {
+        loop {
+            match asks.recv().await {
+                None => return Err(End::AgentEnds),
+                Some(Asked::Close) => return Err(End::Closed),
+                // Meant for one that is gone.
+                Some(Asked::Request(..)) => {}
+                Some(Asked::Open(number, order)) => {
+                    self.number = number;
+                    return Ok(match self.open(&order).await {
+                        Ok(live) => {
+                            self.tell(Told::Opened { given: None }).await;
+                            Some(live)
+                        }
+                        Err(why) => {
+                            self.clean().await;
+                            self.tell(Told::NotOpened(why)).await;
+                            None
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Speaks with shim and runner until either the shim or the agent has had enough.
+    async fn serve(&mut self, live: &mut Live, asks: &mut mpsc::Receiver<Asked>) -> End {
+        loop {
+            tokio::select! {
+                event = live.shim.events.recv() => match event {
+                    None => return End::Lost,
+                    Some(event) => self.hear_shim(live, event).await,
+                },
+                news = live.guests.news() => {
+                    for told in live.guests.hear(news).await {
+                        self.pass_on(Side::Runner, told).await;
+                    }
+                }
+                asked = asks.recv() => match asked {
+                    None => return End::AgentEnds,
+                    Some(Asked::Close) => return End::Closed,
+                    // There is one already, which the core has heard of, or will.
+                    Some(Asked::Open(..)) => {}
+                    Some(Asked::Request(number, request)) => {
+                        if number == self.number && self.ask(live, *request).await.is_err() {
+                            return End::Lost;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    async fn hear_shim(&self, live: &mut Live, event: Event) {
+        match event {
+            Event::Container { id, owner, state } => {
+                self.pass_on(Side::Shim, Told::Container { id, owner, state }).await;
+            }
+            Event::RunnerOpened { .. } => live.guests.opened(self.runner_socket()),
+            Event::RunnerEnded { message } => {
+                for told in live.guests.ended(&message) {
+                    self.pass_on(Side::Runner, told).await;
+                }
+            }
+            // Said at the beginning; a shim has no HTTP handlers.
+            Event::Welcome { .. }
+            | Event::Synced
+            | Event::PodOpened { .. }
+            | Event::PodFailed { .. }
+            | Event::RequestsFailed { .. } => {}
+        }
+    }
+
+    /// Hands a request to whoever has the container.
+    async fn ask(&self, live: &mut Live, request: Request) -> Result<(), mpsc::error::SendError<Request>> {
+        let is_guest = match &request {
+            Request::Start(_) => true,
+            Request::Stop { id, .. } | Request::Remove { id } => live.guests.knows(id),
+            _ => false,
+        };
+        if let Request::Remove { id } = &request {
+            self.doors.remove(id);
+        }
+        if !is_guest {
+            return live.shim.requests.send(request).await;
+        }
+        if live.guests.ask(request).await == Wanted::Runner {
+            live.shim.requests.send(Request::OpenRunner(Box::new(self.runner_spec()))).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the core, and remembers behind which door a container is.
+    async fn pass_on(&self, side: Side, told: Told) {
+        if let Told::Container { id, .. } = &told {
+            self.doors.put(id.clone(), self.door(side));
+        }
+        self.tell(told).await;
+    }
+
+    fn door(&self, side: Side) -> PathBuf {
+        match side {
+            Side::Shim => self.dir.join(stream::SOCKET),
+            Side::Runner => self.runner_socket().with_file_name(stream::SOCKET),
+        }
+    }
+
+    fn runner_socket(&self) -> PathBuf {
+        self.dir.join(GUESTS).join(RUNNER_SOCKET)
+    }
+
+    async fn tell(&self, told: Told) {
+        // An agent that is gone needs no news.
+        let _ = self.tell.send(PodTold { uid: self.uid.clone(), number: self.number, told }).await;
+    }
+}
+
+/// The number of a sandbox that an earlier agent made.
+pub(super) const INHERITED: u64 = 0;
+
+/// The folder of the pod's runner in the pod's own, and its socket there.
+const GUESTS: &str = "wasm";
+const RUNNER_SOCKET: &str = "runner.sock";
+
+/// What a pod's folder adds to the path of the node's state, at most.
+pub(crate) const SOCKET_BYTES: usize = "/pods/".len() + NAME_BYTES_MAX + "/wasm/runner.sock".len();
+
+/// How long a shim may take to do what it is told once, on a slow machine that does a hundred things at once.
+const ANSWER_MAX: Duration = Duration::from_secs(60);

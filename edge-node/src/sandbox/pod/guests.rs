@@ -1,0 +1,196 @@
+//! The guests of a pod with a sandbox of its own: the runner inside the pod, which comes with the first of them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future, io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use dunlin_edge_node_core::{
+    node::Told,
+    sandbox::{Event, Exit, ExitCause, Owner, PROTOCOL, Request, State},
+};
+use dunlin_link::ContainerId;
+use tokio::{net::UnixStream, task::JoinHandle};
+
+use crate::{sandbox::connection::Connection, session::wall};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Guests {
+    runner: Runner,
+    /// What the runner has, as it was told last.
+    known: HashMap<ContainerId, (Owner, State)>,
+    /// What is asked of the runner once it is there: a few requests for each guest of the pod.
+    waiting: VecDeque<Request>,
+}
+
+/// How far the runner is.
+#[derive(Debug, Default)]
+enum Runner {
+    /// There is none.
+    #[default]
+    None,
+    /// The shim was asked for one.
+    Asked,
+    /// It begins.
+    Connecting(JoinHandle<io::Result<UnixStream>>),
+    /// It tells what it has.
+    Greeted(Connection),
+    /// It takes requests.
+    Ready(Connection),
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub(super) enum News {
+    Connected(io::Result<UnixStream>),
+    Told(Option<Event>),
+}
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The shim has to start a runner.
+    Runner,
+    Nothing,
+}
+
+impl Guests {
+    /// Whether a container is the runner's affair.
+    pub(super) fn knows(&self, id: &ContainerId) -> bool {
+        let starts = |request: &Request| matches!(request, Request::Start(spec) if spec.id == *id);
+        self.known.contains_key(id) || self.waiting.iter().any(starts)
+    }
+
+    /// Whether it is known what the runner has.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.runner, Runner::None | Runner::Ready(_))
+    }
+
+    /// Asks the runner, at once or when it is there.
+    pub(super) async fn ask(&mut self, request: Request) -> Wanted {
+        if let Runner::Ready(runner) = &self.runner {
+            if let Request::Remove { id } = &request {
+                self.known.remove(id);
+            }
+            // That it has ended is told by its connection.
+            let _ = runner.requests.send(request).await;
+            return Wanted::Nothing;
+        }
+        self.waiting.push_back(request);
+        if matches!(self.runner, Runner::None) {
+            self.runner = Runner::Asked;
+            return Wanted::Runner;
+        }
+        Wanted::Nothing
+    }
+
+    /// The shim has started a runner, or has one.
+    pub(super) fn opened(&mut self, socket: PathBuf) {
+        if matches!(self.runner, Runner::None | Runner::Asked) {
+            self.runner = Runner::Connecting(tokio::spawn(connect(socket)));
+        }
+    }
+
+    /// The runner is gone, and its guests with it: what became of each.
+    pub(super) fn ended(&mut self, why: &str) -> Vec<Told> {
+        if let Runner::Connecting(connecting) = std::mem::take(&mut self.runner) {
+            connecting.abort();
+        }
+        let finished_at = wall();
+        let exited = |cause, started_at| {
+            let message = format!("the pod's runner ended: {why}");
+            State::Exited(Exit { cause, message, started_at, finished_at })
+        };
+        let lost = self.known.drain().filter_map(|(id, (owner, state))| {
+            let state = match state {
+                State::Exited(_) => return None,
+                State::Starting => exited(ExitCause::HostError, None),
+                State::Running { started_at } => exited(ExitCause::Killed, Some(started_at)),
+            };
+            Some(Told::Container { id, owner, state })
+        });
+        let mut told: Vec<_> = lost.collect();
+        for request in self.waiting.drain(..) {
+            if let Request::Start(spec) = request {
+                let state = exited(ExitCause::HostError, None);
+                told.push(Told::Container { id: spec.id, owner: spec.owner, state });
+            }
+        }
+        told
+    }
+
+    /// Waits for something to happen, for ever if there is no runner. May be dropped and called again.
+    pub(super) async fn news(&mut self) -> News {
+        match &mut self.runner {
+            Runner::None | Runner::Asked => future::pending().await,
+            Runner::Connecting(connecting) => {
+                let connected = connecting.await;
+                News::Connected(connected.unwrap_or_else(|error| Err(io::Error::other(error))))
+            }
+            Runner::Greeted(runner) | Runner::Ready(runner) => News::Told(runner.events.recv().await),
+        }
+    }
+
+    /// Takes over what happened; answers what there is to tell.
+    pub(super) async fn hear(&mut self, news: News) -> Vec<Told> {
+        match news {
+            News::Connected(Ok(stream)) => {
+                let runner = Connection::over(stream, || {});
+                let _ = runner.requests.send(Request::Hello { protocol: PROTOCOL }).await;
+                self.runner = Runner::Greeted(runner);
+                Vec::new()
+            }
+            News::Connected(Err(error)) => {
+                self.runner = Runner::None;
+                self.ended(&format!("it does not answer: {error}"))
+            }
+            News::Told(None) => self.ended("its connection ended"),
+            News::Told(Some(Event::Welcome { protocol, .. })) if protocol != PROTOCOL => {
+                self.ended("it is of another version")
+            }
+            News::Told(Some(Event::Container { id, owner, state })) => {
+                self.known.insert(id.clone(), (owner.clone(), state.clone()));
+                vec![Told::Container { id, owner, state }]
+            }
+            News::Told(Some(Event::RequestsFailed { id, owner, count, message })) => {
+                vec![Told::RequestsFailed { id, owner, count, message }]
+            }
+            News::Told(Some(Event::Synced)) => {
+                self.begin().await;
+                Vec::new()
+            }
+            // A runner opens no pods.
+            News::Told(Some(_)) => Vec::new(),
+        }
+    }
+
+    /// The runner has told what it has: it gets what waited.
+    async fn begin(&mut self) {
+        if let Runner::Greeted(runner) = std::mem::take(&mut self.runner) {
+            self.runner = Runner::Ready(runner);
+            for request in std::mem::take(&mut self.waiting) {
+                self.ask(request).await;
+            }
+        }
+    }
+}
+
+/// Connects to a runner that is about to serve its socket.
+async fn connect(socket: PathBuf) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + START_MAX;
+    loop {
+        match UnixStream::connect(&socket).await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(START_POLL).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// How long a started runner may take until it answers; slow cards and cold caches included.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// How often a starting runner's socket is tried.
+const START_POLL: Duration = Duration::from_millis(3);

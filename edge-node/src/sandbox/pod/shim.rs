@@ -1,0 +1,198 @@
+//! The life of a pod's shim as the agent brings it about: found or started, greeted, told to open the pod, ended, cleaned up after.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use dunlin_edge_node_core::{
+    node::{SandboxOrder, Told},
+    sandbox::{Event, PROTOCOL, Request, linux::RunnerSpec},
+};
+use dunlin_oci_shim::{Args, Purpose, SOCKET};
+use tokio::{net::UnixStream, process::Command, time::timeout};
+
+use super::{ANSWER_MAX, GUESTS, Guests, Live, PodSandbox, Side};
+use crate::sandbox::connection::Connection;
+
+impl PodSandbox {
+    /// Takes over a shim that goes on, with all that it has; `None` where there is none that is of use.
+    pub(super) async fn adopt(&mut self) -> Option<Live> {
+        let stream = UnixStream::connect(self.dir.join(SOCKET)).await.ok()?;
+        let live = match timeout(ANSWER_MAX, self.greet(stream)).await {
+            Ok(Ok(live)) => live,
+            Ok(Err(why)) => {
+                tracing::warn!(pod = %self.uid, why, "a pod's sandbox cannot be taken over; its containers end");
+                return None;
+            }
+            Err(_late) => {
+                tracing::warn!(pod = %self.uid, "a pod's sandbox does not answer; its containers end");
+                return None;
+            }
+        };
+        self.tell(Told::Opened { given: None }).await;
+        self.tell(Told::Synced { runtime: live.runtime.clone() }).await;
+        Some(live)
+    }
+
+    /// Starts a shim and has it open the pod.
+    pub(super) async fn open(&mut self, order: &SandboxOrder) -> Result<Live, String> {
+        let stream = self.start().await.map_err(|error| format!("failed to start the shim: {error}"))?;
+        let open = async {
+            let connection = Connection::over(stream, || {});
+            let _ = connection.requests.send(Request::Hello { protocol: PROTOCOL }).await;
+            let _ = connection.requests.send(Request::OpenPod(Box::new(order.linux.clone()))).await;
+            let mut live =
+                Live { shim: connection, runtime: String::new(), guests: Guests::default(), netns: None };
+            loop {
+                match live.shim.events.recv().await {
+                    None => return Err("the shim ended; its log says why".to_owned()),
+                    Some(Event::Welcome { runtime, .. }) => live.runtime = runtime,
+                    Some(Event::PodOpened { netns }) => {
+                        live.netns = netns;
+                        return Ok(live);
+                    }
+                    Some(Event::PodFailed { message }) => return Err(message),
+                    Some(_) => {}
+                }
+            }
+        };
+        timeout(ANSWER_MAX, open).await.unwrap_or_else(|_late| Err("the shim does not answer".to_owned()))
+    }
+
+    /// Ends the shim and all that it has.
+    pub(super) async fn end(&self, mut live: Live) {
+        let _ = live.shim.requests.send(Request::Shutdown).await;
+        let ended = async { while live.shim.events.recv().await.is_some() {} };
+        if timeout(ANSWER_MAX, ended).await.is_err() {
+            tracing::warn!(pod = %self.uid, "a pod's shim does not end when told");
+        }
+    }
+
+    /// Removes all that is left of the pod's sandbox. What cannot be removed now is tried again by the next agent.
+    pub(super) async fn clean(&self) {
+        for side in [Side::Shim, Side::Runner] {
+            self.doors.close(&self.door(side));
+        }
+        if !self.dir.exists() {
+            return;
+        }
+        let cleaned = async {
+            let status = self.command(Purpose::Clean)?.status();
+            let status = timeout(ANSWER_MAX, status).await.map_err(io::Error::other)??;
+            if !status.success() {
+                return Err(io::Error::other(format!(
+                    "it ended with {status}; {} says why",
+                    self.kit.log.display()
+                )));
+            }
+            match fs::remove_dir_all(&self.dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        };
+        if let Err(error) = cleaned.await {
+            tracing::warn!(%error, pod = %self.uid, "what is left of a pod's sandbox could not be removed");
+        }
+    }
+
+    /// How the runner inside the pod is started.
+    pub(super) fn runner_spec(&self) -> RunnerSpec {
+        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let socket = self.runner_socket();
+        if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(self.dir.join(GUESTS)) {
+            // The runner finds no place for its socket then, and says so.
+            tracing::warn!(%error, pod = %self.uid, "no folder for the runner of a pod");
+        }
+        RunnerSpec { args: self.kit.runner_args.clone(), socket: text(&socket), log: text(&self.kit.log) }
+    }
+
+    /// Hears what a shim has.
+    async fn greet(&self, stream: UnixStream) -> Result<Live, &'static str> {
+        let shim = Connection::over(stream, || {});
+        let _ = shim.requests.send(Request::Hello { protocol: PROTOCOL }).await;
+        let mut live = Live { shim, runtime: String::new(), guests: Guests::default(), netns: None };
+        let mut is_open = false;
+        loop {
+            match live.shim.events.recv().await {
+                None => return Err("it ended"),
+                Some(Event::Welcome { protocol, .. }) if protocol != PROTOCOL => {
+                    let _ = live.shim.requests.send(Request::Shutdown).await;
+                    while live.shim.events.recv().await.is_some() {}
+                    return Err("it is of another version");
+                }
+                Some(Event::Welcome { runtime, .. }) => live.runtime = runtime,
+                Some(Event::PodOpened { netns }) => {
+                    live.netns = netns;
+                    is_open = true;
+                }
+                Some(Event::Synced) => break,
+                Some(event) => self.hear_shim(&mut live, event).await,
+            }
+        }
+        if !is_open {
+            return Err("it had not opened the pod yet");
+        }
+        while !live.guests.is_settled() {
+            let news = live.guests.news().await;
+            for told in live.guests.hear(news).await {
+                self.pass_on(Side::Runner, told).await;
+            }
+        }
+        Ok(live)
+    }
+
+    /// Starts a shim and connects to it.
+    async fn start(&self) -> io::Result<UnixStream> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        let mut child = self.command(Purpose::Serve)?.spawn()?;
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            match UnixStream::connect(self.dir.join(SOCKET)).await {
+                Ok(stream) => {
+                    // Reaps it at its end; the connection's end is what is acted on.
+                    tokio::spawn(async move { child.wait().await });
+                    return Ok(stream);
+                }
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => {}
+            }
+            if let Some(status) = child.try_wait()? {
+                let log = self.kit.log.display();
+                return Err(io::Error::other(format!("it ended at once ({status}); see {log}")));
+            }
+            tokio::time::sleep(START_POLL).await;
+        }
+    }
+
+    fn command(&self, purpose: Purpose) -> io::Result<Command> {
+        let log = OpenOptions::new().create(true).append(true).open(&self.kit.log)?;
+        let args = Args {
+            dir: self.dir.clone(),
+            runtime: self.kit.runtime.clone(),
+            runtime_version: self.kit.runtime_version.clone(),
+            log_bounds: self.kit.log_bounds,
+            purpose,
+        };
+        let mut command = Command::new(&self.kit.program);
+        command
+            .arg("shim")
+            .args(args.words())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own: neither a terminal's interrupt nor the agent's end reaches it.
+            .process_group(0)
+            .kill_on_drop(false);
+        Ok(command)
+    }
+}
+
+/// How long a started shim may take until it answers.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// How often a starting shim's socket is tried.
+const START_POLL: Duration = Duration::from_millis(1);

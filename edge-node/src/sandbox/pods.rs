@@ -1,0 +1,198 @@
+//! The sandboxes that pods have for themselves: a shim each, which outlives the agent, and a task of the agent's that speaks with it.
+//!
+//! The agent and such a task number the sandboxes of a pod: what is asked of one that ended is not asked of the next, and what an earlier
+//! one told is not taken for news of this one. An earlier agent's sandbox is number 0.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use dunlin_edge_node_core::{
+    node::{SandboxOrder, Told},
+    sandbox::Request,
+};
+use dunlin_link::PodUid;
+use dunlin_oci_shim::LogBounds;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{
+    door::Doors,
+    pod::{Asked, INHERITED, PodSandbox},
+};
+
+/// What a node needs to run Linux containers.
+#[derive(Debug)]
+pub(crate) struct ContainerKit {
+    /// The folder of pods' folders.
+    pub(crate) folder: PathBuf,
+    /// The program that is shim and runner.
+    pub(crate) program: OsString,
+    /// What a runner is started with, without its program and socket.
+    pub(crate) runner_args: Vec<String>,
+    /// Where shims' and their runners' own words go.
+    pub(crate) log: PathBuf,
+    /// The OCI runtime's program.
+    pub(crate) runtime: PathBuf,
+    /// Its name and version as statuses have it, for instance `crun://1.8.1`.
+    pub(crate) runtime_version: String,
+    /// Size and number of each container's log files.
+    pub(crate) log_bounds: LogBounds,
+    /// Whether pods go on without the agent; otherwise they end with it.
+    pub(crate) outlives_agent: bool,
+}
+
+/// News of a pod's own sandbox.
+#[derive(Debug)]
+pub(crate) struct PodTold {
+    pub(crate) uid: PodUid,
+    /// Of which sandbox.
+    pub(crate) number: u64,
+    pub(crate) told: Told,
+}
+
+/// All of a node's pods with sandboxes of their own, as the agent's task has them.
+#[derive(Debug)]
+pub(crate) struct PodSandboxes {
+    /// `None` where the node runs no Linux containers, with why not.
+    kit: Result<Arc<ContainerKit>, String>,
+    doors: Doors,
+    tell: mpsc::Sender<PodTold>,
+    pods: HashMap<PodUid, Entry>,
+    /// Tasks that clean up after pods that were closed.
+    closing: HashMap<PodUid, JoinHandle<()>>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    asked: mpsc::Sender<Asked>,
+    task: JoinHandle<()>,
+}
+
+impl PodSandboxes {
+    /// Takes over what earlier agents left.
+    pub(crate) fn open(kit: Result<ContainerKit, String>, doors: Doors, tell: mpsc::Sender<PodTold>) -> Self {
+        let kit = kit.map(Arc::new);
+        let mut sandboxes =
+            Self { kit, doors, tell, pods: HashMap::new(), closing: HashMap::new(), next_number: 1 };
+        if let Ok(kit) = &sandboxes.kit {
+            let kit = Arc::clone(kit);
+            for uid in left_over(&kit.folder) {
+                sandboxes.begin(&kit, uid, INHERITED);
+            }
+        }
+        sandboxes
+    }
+
+    /// Pods whose sandboxes earlier agents made.
+    pub(crate) fn uids(&self) -> BTreeSet<PodUid> {
+        self.pods.keys().cloned().collect()
+    }
+
+    /// Why the node runs no Linux containers, if it does not.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.kit.as_ref().err().map(String::as_str)
+    }
+
+    /// Makes a pod's own sandbox; an answer is told.
+    pub(crate) fn make(&mut self, order: SandboxOrder) -> Result<(), String> {
+        let kit = Arc::clone(self.kit.as_ref().map_err(Clone::clone)?);
+        let uid = order.pod.uid.clone();
+        if !is_name(&uid) {
+            return Err(format!("the pod's uid {:?} is no name for a folder", uid.as_str()));
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        if !self.pods.contains_key(&uid) {
+            self.begin(&kit, uid.clone(), number);
+        }
+        if let Some(entry) = self.pods.get_mut(&uid) {
+            entry.number = number;
+            let gone = |_| "the task of the pod's sandbox takes no orders".to_owned();
+            entry.asked.try_send(Asked::Open(number, Box::new(order))).map_err(gone)?;
+        }
+        Ok(())
+    }
+
+    /// Tells a pod's own sandbox something.
+    pub(crate) fn ask(&self, uid: &PodUid, request: Request) {
+        if let Some(entry) = self.pods.get(uid) {
+            let asked = Asked::Request(entry.number, Box::new(request));
+            if let Err(error) = entry.asked.try_send(asked) {
+                tracing::error!(%error, pod = %uid, "a pod's sandbox was not asked");
+            }
+        }
+    }
+
+    /// Ends a pod's own sandbox and removes what is left of it.
+    pub(crate) fn close(&mut self, uid: &PodUid) {
+        self.closing.retain(|_, task| !task.is_finished());
+        if let Some(Entry { asked, task, .. }) = self.pods.remove(uid) {
+            // Also by nobody asking any more it is closed, and what it was asked before is of no interest.
+            let _ = asked.try_send(Asked::Close);
+            self.closing.insert(uid.clone(), task);
+        }
+    }
+
+    /// Whether news are of the sandbox that a pod has now.
+    pub(crate) fn is_current(&self, told: &PodTold) -> bool {
+        self.pods.get(&told.uid).is_some_and(|entry| entry.number == told.number)
+    }
+
+    /// Waits for clean-ups that were begun. Sandboxes go on without the agent, unless they are to end with it.
+    pub(crate) async fn finish(mut self) {
+        if self.kit.as_ref().is_ok_and(|kit| !kit.outlives_agent) {
+            for uid in self.uids() {
+                self.close(&uid);
+            }
+        }
+        // What they told last is of no use any more, and nobody is held up by it.
+        drop(self.tell);
+        drop(self.pods);
+        for (_, task) in self.closing {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the clean-up of a pod's sandbox panicked");
+            }
+        }
+    }
+
+    fn begin(&mut self, kit: &Arc<ContainerKit>, uid: PodUid, number: u64) {
+        let (asked, asks) = mpsc::channel(ASKS_MAX);
+        let dir = kit.folder.join(uid.as_str());
+        let sandbox =
+            PodSandbox::new((uid.clone(), dir), Arc::clone(kit), self.doors.clone(), self.tell.clone());
+        let before = self.closing.remove(&uid);
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                // What it could not remove is in the way of the next one, which says so.
+                let _ = before.await;
+            }
+            sandbox.run(number, asks).await;
+        });
+        self.pods.insert(uid, Entry { number, asked, task });
+    }
+}
+
+/// Pods that have folders here; none where there is no folder of folders yet.
+fn left_over(folder: &Path) -> Vec<PodUid> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.map(|name| PodUid::new(name.to_string_lossy())).collect()
+}
+
+/// Whether a uid is a file name that leaves room for a socket's; as UUIDs do, and nothing else is given out.
+fn is_name(uid: &PodUid) -> bool {
+    let text = uid.as_str();
+    (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// What is asked of one pod's sandbox and waits: a few requests for each of its containers, of which an object holds some hundreds.
+const ASKS_MAX: usize = 4096;
+
+/// As long as a UUID: the kernel bounds the paths of sockets.
+pub(crate) const NAME_BYTES_MAX: usize = 36;
