@@ -25,6 +25,14 @@ pub struct Containers {
     pub recursive_read_only: bool,
 }
 
+impl Containers {
+    /// The best one that can be run, or else the one to complain of.
+    fn runtime(&self) -> Option<&OciRuntime> {
+        let runs = self.runtimes.iter().find(|runtime| !runtime.version.is_empty());
+        runs.or(self.runtimes.first())
+    }
+}
+
 /// Which runtime a node is to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
@@ -77,10 +85,7 @@ pub fn usable_runtime(machine: &Machine) -> Result<&OciRuntime, ContainerSupport
         (memory, kernel::memory_cgroup(machine)),
         ("NoSeccomp", seccomp(containers)),
     ];
-    match (
-        containers.runtimes.first(),
-        needs.into_iter().find(|(_, finding)| finding.severity > Severity::Good),
-    ) {
+    match (containers.runtime(), needs.into_iter().find(|(_, finding)| finding.severity > Severity::Good)) {
         (Some(runtime), None) => Ok(runtime),
         (_, lack) => {
             let (reason, finding) = lack.unwrap_or_else(|| ("NoRuntime", runtime(containers)));
@@ -116,7 +121,7 @@ pub(super) fn containers(machine: &Machine) -> Vec<Finding> {
 }
 
 fn runtime(containers: &Containers) -> Finding {
-    match (&containers.wanted, containers.runtimes.first()) {
+    match (&containers.wanted, containers.runtime()) {
         (Wanted::None, _) => Finding::warning(
             RUNTIME,
             "containers are switched off on this node",

@@ -33,6 +33,15 @@ fn a_machine_with_everything_runs_containers() {
 }
 
 #[test]
+fn a_runtime_that_does_not_run_is_passed_over() {
+    let mut machine = machine();
+    let runc = OciRuntime { name: "runc".to_owned(), ..machine.containers.runtimes[0].clone() };
+    machine.containers.runtimes[0].version.clear();
+    machine.containers.runtimes.push(runc);
+    assert_eq!(usable_runtime(&machine).unwrap().name, "runc");
+}
+
+#[test]
 fn what_is_lacking_is_named_with_what_to_change() {
     let check = |change: &dyn Fn(&mut Machine), expected: &str, remedy: &str| {
         let mut machine = machine();
