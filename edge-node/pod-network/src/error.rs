@@ -4,12 +4,18 @@ use std::{io, net::IpAddr, path::PathBuf};
 
 use dunlin_link::PodUid;
 
-use crate::{attachment::HostPort, filter::Taken, owner::UID_BYTES_MAX, status::Problem, step::StepError};
+use crate::{
+    attachment::HostPort, cni::PluginError, filter::Taken, owner::UID_BYTES_MAX, status::Problem,
+    step::StepError,
+};
 
 /// Why there is no network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// Plugins did not do it.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// Nothing to give addresses from.
     #[error("the node has no address block")]
     NoBlocks,
@@ -39,14 +45,17 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// Longer than what can be written at things in the kernel.
-    #[error("pod uid `{uid}` is longer than {UID_BYTES_MAX} bytes")]
+    /// Plugins did not do it.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// Not what can be written at things in the kernel, or given to plugins.
+    #[error("pod uid `{uid}` is no text of at most {UID_BYTES_MAX} letters, digits, `-`, `_` and `.`")]
     Uid {
         /// The pod's.
         uid: PodUid,
     },
     /// Answers would not find their way.
-    #[error("address {address} is in none of the node's blocks")]
+    #[error("address {address} is none that a pod of this node can have")]
     Address {
         /// The pod's.
         address: IpAddr,
@@ -105,6 +114,9 @@ impl From<Taken> for AttachError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetachError {
+    /// Plugins did not do it.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// Ports of the machine still lead there.
     #[error(transparent)]
     Filter(#[from] FilterProblem),
@@ -117,6 +129,9 @@ pub enum DetachError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeepError {
+    /// Plugins did not do it.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// Ports of the machine still lead to pods that are gone.
     #[error(transparent)]
     Filter(#[from] FilterProblem),

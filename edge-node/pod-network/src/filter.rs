@@ -66,9 +66,14 @@ impl Filter {
         if changed.is_empty() {
             return Ok(());
         }
-        addresses()
+        let forgotten = addresses()
             .and_then(|addresses| connections::forget(&mut self.socket, &addresses, &changed))
-            .map_err(|error| failed(TRACKING, error))
+            .map_err(|error| failed(TRACKING, error));
+        match forgotten {
+            // What is not forgotten ends by itself when nothing comes for a while.
+            Err(FilterError::Missing { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     /// Puts the table back if somebody removed it, as those do who load a rule set of their own.

@@ -1,6 +1,6 @@
 //! Puts pods with Linux containers into a network of the node's: an address of their own, the other pods, the machine, and what is beyond.
 //!
-//! Everything that is there of it is in the kernel, and says whose it is; nothing is kept on disk. Whoever is killed at any moment finds
+//! Everything that is there of it is in the kernel, and says whose it is; only what plugins of others did is kept on disk. Whoever is killed at any moment finds
 //! out what is there the next time. `docs/design/pod-network.md`.
 
 #![deny(unsafe_code)]
@@ -8,6 +8,8 @@
 mod address;
 mod attachment;
 mod bridge;
+mod bridged;
+mod cni;
 mod error;
 mod filter;
 mod namespace;
@@ -26,6 +28,7 @@ pub use self::{
     address::{LinkName, Subnet},
     attachment::{Attachment, HostPort},
     bridge::BridgeConfig,
+    cni::{Failure, PluginConfig, PluginError},
     error::{AttachError, DetachError, FilterProblem, KeepError, OpenError},
     network::{Config, Network},
     status::{Problem, Status},

@@ -1,26 +1,19 @@
 //! The node's network as agents use it.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use dunlin_link::PodUid;
 
 use crate::{
     attachment::Attachment,
-    bridge::{Bridge, BridgeConfig},
-    error::{AttachError, DetachError, FilterProblem, KeepError, OpenError},
-    filter::{Filter, FilterError, Ports},
+    bridge::BridgeConfig,
+    bridged::Bridged,
+    cni::{self, PluginConfig, Plugins},
+    error::{AttachError, DetachError, KeepError, OpenError},
     namespace::Namespace,
-    owner::{Owner, UID_BYTES_MAX},
-    pod_link,
-    route::Routing,
-    status::{Problem, Status},
+    owner::UID_BYTES_MAX,
+    status::Status,
     step::Step as _,
-    sysctl,
 };
 
 /// How the pods of a node come to a network.
@@ -28,42 +21,38 @@ use crate::{
 pub enum Config {
     /// Over a bridge of ours.
     Bridge(BridgeConfig),
+    /// By other people's plugins.
+    Plugins(PluginConfig),
 }
 
-/// The network of a node's pods. Every call waits for the kernel: none belongs on a thread that serves others.
+/// The network of a node's pods. Every call waits for the kernel or for plugins: none belongs on a thread that serves others.
 #[derive(Debug)]
 pub struct Network {
-    config: BridgeConfig,
-    owner: Owner,
     /// The machine's own.
     home: Namespace,
-    /// One thing is done at a time, as the kernel does it.
-    state: Mutex<State>,
+    way: Way,
 }
 
 #[derive(Debug)]
-struct State {
-    routing: Routing,
-    bridge: Bridge,
-    filter: Result<Filter, Problem>,
+enum Way {
+    Bridge(Bridged),
+    Plugins(Plugins),
 }
 
 impl Network {
     /// The network of the calling thread's namespace, made or mended; pods that are in it stay.
     ///
     /// # Errors
-    /// When there can be no network, for instance without privileges. Without a packet filter there is one: see `status`.
+    /// When there can be no network, for instance without privileges. Without a packet filter, or without plugins yet, there is one:
+    /// see `status`.
     pub fn open(config: Config) -> Result<Self, OpenError> {
-        let Config::Bridge(config) = config;
-        let home = Namespace::current().step("open the machine's network namespace")?;
-        let owner = Owner::new(config.name.clone());
-        let state = home.run(|| -> Result<_, OpenError> {
-            let mut routing = Routing::open().step("open a socket for links and routes")?;
-            let bridge = Bridge::ensure(&config, &mut routing)?;
-            let filter = open_filter(&config)?;
-            Ok(State { routing, bridge, filter })
-        })?;
-        Ok(Self { config, owner, home, state: Mutex::new(state) })
+        const STEP: &str = "open the machine's network namespace";
+        let home = Namespace::current().step(STEP)?;
+        let way = match config {
+            Config::Bridge(config) => Way::Bridge(Bridged::open(config, Namespace::current().step(STEP)?)?),
+            Config::Plugins(config) => Way::Plugins(Plugins::open(config)?),
+        };
+        Ok(Self { home, way })
     }
 
     /// Puts a pod into the network, or mends what is there of it. Returns its addresses.
@@ -71,35 +60,15 @@ impl Network {
     /// # Errors
     /// When the pod is not in the network afterwards as it shall be. It can be tried again, or undone with `detach`.
     pub fn attach(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, AttachError> {
-        let Attachment { uid, address, network_namespace, host_ports, .. } = attachment;
-        if uid.as_str().len() > UID_BYTES_MAX {
+        let uid = &attachment.uid;
+        if uid.as_str().len() > UID_BYTES_MAX || !cni::is_container_id(uid) {
             return Err(AttachError::Uid { uid: uid.clone() });
         }
-        if !self.config.blocks.iter().any(|block| block.contains(*address)) {
-            return Err(AttachError::Address { address: (*address).into() });
+        let namespace = self.open_namespace(&attachment.network_namespace)?;
+        match &self.way {
+            Way::Bridge(bridged) => bridged.attach(attachment, &namespace),
+            Way::Plugins(plugins) => Ok(plugins.attach(attachment, &namespace)?),
         }
-        let namespace = self.open_namespace(network_namespace)?;
-        let mut state = self.state();
-        let bridge = state.bridge.index;
-        let link = state.routing.link_at(bridge).step("find the bridge")?;
-        if link.is_none_or(|link| link.name != self.owner.bridge()) {
-            self.mend(&mut state)?;
-        }
-        let State { routing, bridge, filter } = &mut *state;
-        let ports = match filter {
-            Ok(filter) => Some(filter.ports().with(uid, *address, host_ports)?),
-            Err(_) => None,
-        };
-        pod_link::attach(&self.owner, bridge, (&self.home, routing), (uid, &namespace, *address))?;
-        match (filter, ports) {
-            (Ok(filter), Some(ports)) => publish(filter, ports, routing),
-            (Err(problem), _) => Err(problem.clone()),
-            (Ok(_), None) => Ok(()),
-        }
-        // Who asks for no port misses none.
-        .or_else(|problem| host_ports.first().map_or(Ok(()), |port| Err((*port, problem))))
-        .map_err(|(port, problem)| AttachError::HostPort { port, problem })?;
-        Ok(vec![(*address).into()])
     }
 
     /// Takes a pod out of the network; one that is not in it is fine.
@@ -107,11 +76,12 @@ impl Network {
     /// # Errors
     /// When something of it can be left.
     pub fn detach(&self, uid: &PodUid) -> Result<(), DetachError> {
-        let mut state = self.state();
-        let State { routing, filter, .. } = &mut *state;
-        pod_link::detach(&self.owner, uid, routing).step("remove the pod's interface")?;
-        retain_ports(filter, routing, |holder| holder != uid)?;
-        Ok(())
+        // What has no good uid was never in it.
+        match &self.way {
+            _ if !cni::is_container_id(uid) => Ok(()),
+            Way::Bridge(bridged) => bridged.detach(uid),
+            Way::Plugins(plugins) => Ok(plugins.detach(uid)?),
+        }
     }
 
     /// Removes what belongs to pods of this node other than `uids`, and mends what belongs to nobody in particular.
@@ -119,45 +89,19 @@ impl Network {
     /// # Errors
     /// When something can be left.
     pub fn keep(&self, uids: &BTreeSet<PodUid>) -> Result<(), KeepError> {
-        let mut state = self.state();
-        self.mend(&mut state)?;
-        let State { routing, filter, bridge } = &mut *state;
-        let ours = routing.links(|link| self.owner.pod(&link.alias).is_some()).step("list interfaces")?;
-        for link in ours {
-            if self.owner.pod(&link.alias).is_some_and(|uid| uids.contains(&uid)) {
-                // A pod that is not on the bridge is for `attach` to mend.
-                let _ = routing.set_reach(link.index, bridge.reach);
-            } else {
-                routing.remove_link(link.index).step("remove the interface of a pod that is gone")?;
-            }
+        match &self.way {
+            Way::Bridge(bridged) => bridged.keep(uids),
+            Way::Plugins(plugins) => Ok(plugins.keep(uids)?),
         }
-        retain_ports(filter, routing, |holder| uids.contains(holder))?;
-        Ok(())
     }
 
     /// What does not work.
     pub fn status(&self) -> Status {
-        let problems = match &mut self.state().filter {
-            Ok(filter) => {
-                let chains = filter.dropping_chains().unwrap_or_default();
-                chains.into_iter().map(|chain| Problem::ForwardDropped { chain }).collect()
-            }
-            Err(problem) => vec![problem.clone()],
+        let problems = match &self.way {
+            Way::Bridge(bridged) => bridged.problems(),
+            Way::Plugins(plugins) => plugins.problems(),
         };
         Status { problems }
-    }
-
-    /// Brings back what somebody took away, and the packet filter if there can be one by now.
-    fn mend(&self, state: &mut State) -> Result<(), OpenError> {
-        self.home.run(|| {
-            state.bridge = Bridge::ensure(&self.config, &mut state.routing)?;
-            let is_well = state.filter.as_mut().is_ok_and(|filter| filter.mend().is_ok());
-            if is_well {
-                return set_loopback_routing(&self.config, ALLOWED);
-            }
-            state.filter = open_filter(&self.config)?;
-            Ok(())
-        })
     }
 
     fn open_namespace(&self, path: &Path) -> Result<Namespace, AttachError> {
@@ -168,44 +112,4 @@ impl Network {
         }
         Ok(namespace)
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // What is remembered is looked at again by every call.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
-
-/// Why there is none is nothing that keeps pods from having addresses.
-fn open_filter(config: &BridgeConfig) -> Result<Result<Filter, Problem>, OpenError> {
-    let filter = Filter::open(&config.name, config.cluster).map_err(|error| problem(&error));
-    set_loopback_routing(config, if filter.is_ok() { ALLOWED } else { FORBIDDEN })?;
-    Ok(filter)
-}
-
-/// Whether host ports answer on the machine's loopback. Only with the table that keeps pods from using it the other way round.
-fn set_loopback_routing(config: &BridgeConfig, value: &str) -> Result<(), OpenError> {
-    let name = format!("ipv4/conf/{}/route_localnet", config.name);
-    Ok(sysctl::set(&name, value).step("set route_localnet of the bridge")?)
-}
-
-fn retain_ports(
-    filter: &mut Result<Filter, Problem>,
-    routing: &mut Routing,
-    is_kept: impl Fn(&PodUid) -> bool,
-) -> Result<(), FilterProblem> {
-    // Without a filter there are no ports.
-    let Ok(filter) = filter else { return Ok(()) };
-    let ports = filter.ports().only(is_kept);
-    publish(filter, ports, routing).map_err(FilterProblem)
-}
-
-fn publish(filter: &mut Filter, ports: Ports, routing: &mut Routing) -> Result<(), Problem> {
-    filter.set(ports, || routing.own_addresses()).map_err(|error| problem(&error))
-}
-
-fn problem(error: &FilterError) -> Problem {
-    Problem::PacketFilter { why: error.to_string() }
-}
-
-const ALLOWED: &str = "1";
-const FORBIDDEN: &str = "0";

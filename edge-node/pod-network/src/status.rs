@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use dunlin_link::PodUid;
+
 /// The state of a network that is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -18,6 +20,18 @@ pub enum Problem {
         /// What the kernel lacks, or why it refused.
         why: String,
     },
+    /// No pod can have a network.
+    Plugins {
+        /// What is wrong with their configuration.
+        why: String,
+    },
+    /// Plugins find something wrong with a pod that is in their network. It stays as it is.
+    PluginCheck {
+        /// Which pod.
+        pod: PodUid,
+        /// What is wrong.
+        why: String,
+    },
     /// What pods send may be dropped on its way through the machine.
     ForwardDropped {
         /// Whose rules drop what they do not accept.
@@ -31,6 +45,8 @@ impl fmt::Display for Problem {
             Self::PacketFilter { why } => {
                 write!(f, "no host ports and no masquerading of pods: {why}")
             }
+            Self::Plugins { why } => write!(f, "no network for pods: {why}"),
+            Self::PluginCheck { pod, why } => write!(f, "pod `{pod}`: {why}"),
             Self::ForwardDropped { chain } => write!(
                 f,
                 "{chain} drops what no rule accepts: pods reach only the machine unless one accepts what they send"

@@ -134,9 +134,11 @@ fn what_cannot_be_is_refused() {
     attachment.network_namespace = "/dev/null".into();
     let error = network.attach(&attachment).unwrap_err();
     assert_eq!(error.to_string(), "failed to enter the pod's network namespace");
-    let elsewhere = Pod { address: Ipv4Addr::new(10, 42, 2, 1), ..Pod::new(1) };
-    let error = network.attach(&elsewhere.attachment()).unwrap_err();
-    assert_eq!(error.to_string(), "address 10.42.2.1 is in none of the node's blocks");
+    for address in [Ipv4Addr::new(10, 42, 2, 1), GATEWAY] {
+        let elsewhere = Pod { address, ..Pod::new(1) };
+        let error = network.attach(&elsewhere.attachment()).unwrap_err();
+        assert_eq!(error.to_string(), format!("address {address} is none that a pod of this node can have"));
+    }
 
     machine.space.command("ip link delete dunlin0");
     machine.space.command("ip link add dunlin0 type veth peer name other");

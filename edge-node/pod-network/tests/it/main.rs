@@ -11,5 +11,6 @@ mod attach;
 mod filter;
 mod leave;
 mod machine;
+mod plugins;
 mod space;
 mod talk;
