@@ -7,6 +7,7 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
+    address::BlockRange,
     doctor::{Machine, OciRuntime, usable_runtime},
     launch::linux::MachineFiles,
 };
@@ -15,6 +16,7 @@ use dunlin_oci_shim::LogBounds;
 
 use crate::{
     edge_node::Guests,
+    pod_network::PodNetwork,
     sandbox::{ContainerKit, POD_SOCKET_BYTES},
 };
 
@@ -22,7 +24,7 @@ use crate::{
 pub(crate) fn kit(
     machine: &Machine,
     state_dir: &Path,
-    guests: &Guests,
+    (guests, blocks): (&Guests, BlockRange),
 ) -> Result<ContainerKit, ContainerSupport> {
     let lacks = |message: String| ContainerSupport::Lacks { reason: "StateFolder".to_owned(), message };
     let OciRuntime { name, version, path } = usable_runtime(machine)?;
@@ -36,6 +38,8 @@ pub(crate) fn kit(
         )));
     }
     let (program, runner_args) = program(guests).map_err(lacks)?;
+    let network =
+        PodNetwork::new(blocks).ok_or_else(|| lacks("its blocks of addresses are no networks".to_owned()))?;
     Ok(ContainerKit {
         folder: state_dir.join("pods"),
         program,
@@ -44,6 +48,7 @@ pub(crate) fn kit(
         runtime: PathBuf::from(path),
         runtime_version: format!("{name}://{version}"),
         log_bounds: LogBounds::DEFAULT,
+        network,
         outlives_agent: matches!(guests, Guests::Process(_)),
     })
 }

@@ -19,6 +19,7 @@ mod local;
 mod logs;
 mod lookout;
 mod modules;
+mod pod_network;
 mod prober;
 pub mod runner;
 #[cfg(test)]

@@ -1,3 +1,3 @@
-//! The process that runs the Linux containers of one pod: `dunlin shim`. No agent starts one yet.
+//! The process that runs the Linux containers of one pod: `dunlin shim`..
 
 pub use dunlin_oci_shim::main;

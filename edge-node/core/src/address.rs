@@ -24,6 +24,19 @@ impl BlockRange {
         (count > 0 && end <= BLOCKS).then_some(Self { first, count })
     }
 
+    /// The number of its first block.
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// Its blocks as networks: first address, and bits that all have in common.
+    pub fn subnets(self) -> impl Iterator<Item = (Ipv4Addr, u8)> {
+        (self.first..self.first + self.count).map(|block| {
+            let offset = u32::from(block) * BLOCK_SIZE;
+            (Ipv4Addr::from_bits(POD_RANGE.0.to_bits() + offset), BLOCK_PREFIX)
+        })
+    }
+
     /// How many pods can have an address.
     pub fn capacity(self) -> u32 {
         u32::from(self.count) * PODS_PER_BLOCK
@@ -172,6 +185,10 @@ fn tcp_ports(assignment: &PodAssignment) -> impl Iterator<Item = u16> {
     ports.filter(|port| port.protocol == dunlin_link::pod::Protocol::Tcp).map(|port| port.container_port)
 }
 
+/// Where all pods of a cluster are.
+pub const POD_RANGE: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 42, 0, 0), 16);
+/// Bits that the addresses of a block have in common.
+const BLOCK_PREFIX: u8 = 26;
 /// Blocks in the pod range.
 pub const BLOCKS: u16 = 1024;
 /// Addresses in a block.
@@ -198,6 +215,12 @@ mod tests {
 
         let mut reopened = AddressPool::new(range, [all[0], all[3]]);
         assert_eq!(reopened.take(), Some(all[4]));
+    }
+
+    #[test]
+    fn blocks_are_networks() {
+        let subnets: Vec<_> = BlockRange::new(5, 2).unwrap().subnets().collect();
+        assert_eq!(subnets, [(Ipv4Addr::new(10, 42, 1, 64), 26), (Ipv4Addr::new(10, 42, 1, 128), 26)]);
     }
 
     #[test]

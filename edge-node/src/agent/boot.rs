@@ -93,8 +93,8 @@ impl AgentParts {
         } = options;
         let clock = Clock::start();
         let (tell_by, told_by) = mpsc::channel(SANDBOX_QUEUE_MAX);
-        let sandboxes = PodSandboxes::open(containers, doors.clone(), tell_by);
-        let own_sandboxes = sandboxes.uids();
+        let mut sandboxes = PodSandboxes::open(containers, doors.clone(), tell_by);
+        let own_sandboxes = sandboxes.inherited().clone();
         let node = NodeOptions {
             name: node_name.to_owned(),
             facts,
@@ -105,6 +105,7 @@ impl AgentParts {
             own_sandboxes,
         };
         let core = NodeCore::boot(node, loaded, clock.now());
+        sandboxes.take_over(|uid| core.sandbox_order(uid));
         let shared = Arc::new(Shared::new(core.applied()));
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let prober = Prober::new(doors.clone());

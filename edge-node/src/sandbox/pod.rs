@@ -14,6 +14,7 @@ use dunlin_edge_node_core::{
     sandbox::{Event, Request, stream},
 };
 use dunlin_link::PodUid;
+use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::mpsc;
 
 use self::guests::{Guests, Wanted};
@@ -22,6 +23,15 @@ use super::{
     door::Doors,
     pods::{ContainerKit, NAME_BYTES_MAX, PodTold},
 };
+
+/// How a pod's sandbox comes to its task.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// It will be asked for.
+    Asked,
+    /// An earlier agent made it; what it is to be, if that is known. The network is in order when the future ends.
+    Inherited(Option<Box<SandboxOrder>>, Shared<BoxFuture<'static, ()>>),
+}
 
 /// What the agent asks.
 #[derive(Debug)]
@@ -44,6 +54,8 @@ pub(super) struct PodSandbox {
     doors: Doors,
     tell: mpsc::Sender<PodTold>,
     number: u64,
+    /// What the sandbox is to be.
+    order: Option<Box<SandboxOrder>>,
 }
 
 /// A shim that is spoken with.
@@ -82,17 +94,24 @@ impl PodSandbox {
         doors: Doors,
         tell: mpsc::Sender<PodTold>,
     ) -> Self {
-        Self { uid, dir, kit, doors, tell, number: 0 }
+        Self { uid, dir, kit, doors, tell, number: INHERITED, order: None }
     }
 
-    /// Serves the pod until it is closed. `number` is that of the sandbox that is there, or of the one that is asked for first.
-    pub(super) async fn run(mut self, number: u64, mut asks: mpsc::Receiver<Asked>) {
-        self.number = number;
-        let mut live = if number == INHERITED { self.adopt().await } else { None };
-        if live.is_none() && number == INHERITED {
-            self.clean().await;
-            self.tell(Told::Gone).await;
-        }
+    /// Serves the pod until it is closed.
+    pub(super) async fn run(mut self, beginning: Beginning, mut asks: mpsc::Receiver<Asked>) {
+        let mut live = match beginning {
+            Beginning::Asked => None,
+            Beginning::Inherited(order, in_order) => {
+                self.order = order;
+                in_order.await;
+                let live = self.adopt().await;
+                if live.is_none() {
+                    self.clean().await;
+                    self.tell(Told::Gone).await;
+                }
+                live
+            }
+        };
         loop {
             live = match live {
                 None => match self.opened(&mut asks).await {
@@ -131,9 +150,12 @@ impl PodSandbox {
                 Some(Asked::Request(..)) => {}
                 Some(Asked::Open(number, order)) => {
                     self.number = number;
-                    return Ok(match self.open(&order).await {
-                        Ok(live) => {
-                            self.tell(Told::Opened { given: None }).await;
+                    let opened = self.open(&order).await;
+                    self.order = Some(order);
+                    return Ok(match opened {
+                        Ok((live, given)) => {
+                            self.tell(Told::Opened { given }).await;
+                            self.tell(Told::Synced { runtime: live.runtime.clone() }).await;
                             Some(live)
                         }
                         Err(why) => {

@@ -17,12 +17,15 @@ use dunlin_edge_node_core::{
 };
 use dunlin_link::PodUid;
 use dunlin_oci_shim::LogBounds;
+use futures_util::FutureExt as _;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     door::Doors,
-    pod::{Asked, INHERITED, PodSandbox},
+    pod::{Asked, Beginning, INHERITED, PodSandbox},
 };
+
+use crate::pod_network::PodNetwork;
 
 /// What a node needs to run Linux containers.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct ContainerKit {
     pub(crate) runtime_version: String,
     /// Size and number of each container's log files.
     pub(crate) log_bounds: LogBounds,
+    /// What they are attached to.
+    pub(crate) network: PodNetwork,
     /// Whether pods go on without the agent; otherwise they end with it.
     pub(crate) outlives_agent: bool,
 }
@@ -65,6 +70,8 @@ pub(crate) struct PodSandboxes {
     /// Tasks that clean up after pods that were closed.
     closing: HashMap<PodUid, JoinHandle<()>>,
     next_number: u64,
+    /// What earlier agents left, until it is taken over.
+    inherited: BTreeSet<PodUid>,
 }
 
 #[derive(Debug)]
@@ -75,23 +82,43 @@ struct Entry {
 }
 
 impl PodSandboxes {
-    /// Takes over what earlier agents left.
+    /// Finds what earlier agents left.
     pub(crate) fn open(kit: Result<ContainerKit, String>, doors: Doors, tell: mpsc::Sender<PodTold>) -> Self {
         let kit = kit.map(Arc::new);
-        let mut sandboxes =
-            Self { kit, doors, tell, pods: HashMap::new(), closing: HashMap::new(), next_number: 1 };
+        let mut sandboxes = Self {
+            kit,
+            doors,
+            tell,
+            pods: HashMap::new(),
+            closing: HashMap::new(),
+            next_number: 1,
+            inherited: BTreeSet::new(),
+        };
         if let Ok(kit) = &sandboxes.kit {
-            let kit = Arc::clone(kit);
-            for uid in left_over(&kit.folder) {
-                sandboxes.begin(&kit, uid, INHERITED);
-            }
+            sandboxes.inherited = left_over(&kit.folder);
         }
         sandboxes
     }
 
-    /// Pods whose sandboxes earlier agents made.
-    pub(crate) fn uids(&self) -> BTreeSet<PodUid> {
-        self.pods.keys().cloned().collect()
+    /// Pods whose sandboxes earlier agents made, until they are taken over.
+    pub(crate) const fn inherited(&self) -> &BTreeSet<PodUid> {
+        &self.inherited
+    }
+
+    /// Takes over what earlier agents left; `order_of` says what a sandbox is to be, if its pod is known.
+    pub(crate) fn take_over(&mut self, order_of: impl Fn(&PodUid) -> Option<SandboxOrder>) {
+        let Ok(kit) = self.kit.clone() else { return };
+        let inherited = std::mem::take(&mut self.inherited);
+        if inherited.is_empty() {
+            return;
+        }
+        let (network, uids) = (Arc::clone(&kit), inherited.clone());
+        let in_order =
+            tokio::spawn(async move { network.network.keep(uids).await }).map(drop).boxed().shared();
+        for uid in inherited {
+            let order = order_of(&uid);
+            self.begin(&kit, uid, Beginning::Inherited(order.map(Box::new), in_order.clone()));
+        }
     }
 
     /// Why the node runs no Linux containers, if it does not.
@@ -109,7 +136,7 @@ impl PodSandboxes {
         let number = self.next_number;
         self.next_number += 1;
         if !self.pods.contains_key(&uid) {
-            self.begin(&kit, uid.clone(), number);
+            self.begin(&kit, uid.clone(), Beginning::Asked);
         }
         if let Some(entry) = self.pods.get_mut(&uid) {
             entry.number = number;
@@ -147,7 +174,7 @@ impl PodSandboxes {
     /// Waits for clean-ups that were begun. Sandboxes go on without the agent, unless they are to end with it.
     pub(crate) async fn finish(mut self) {
         if self.kit.as_ref().is_ok_and(|kit| !kit.outlives_agent) {
-            for uid in self.uids() {
+            for uid in self.pods.keys().cloned().collect::<Vec<_>>() {
                 self.close(&uid);
             }
         }
@@ -161,7 +188,7 @@ impl PodSandboxes {
         }
     }
 
-    fn begin(&mut self, kit: &Arc<ContainerKit>, uid: PodUid, number: u64) {
+    fn begin(&mut self, kit: &Arc<ContainerKit>, uid: PodUid, beginning: Beginning) {
         let (asked, asks) = mpsc::channel(ASKS_MAX);
         let dir = kit.folder.join(uid.as_str());
         let sandbox =
@@ -172,14 +199,14 @@ impl PodSandboxes {
                 // What it could not remove is in the way of the next one, which says so.
                 let _ = before.await;
             }
-            sandbox.run(number, asks).await;
+            sandbox.run(beginning, asks).await;
         });
-        self.pods.insert(uid, Entry { number, asked, task });
+        self.pods.insert(uid, Entry { number: INHERITED, asked, task });
     }
 }
 
 /// Pods that have folders here; none where there is no folder of folders yet.
-fn left_over(folder: &Path) -> Vec<PodUid> {
+fn left_over(folder: &Path) -> BTreeSet<PodUid> {
     let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
     names.map(|name| PodUid::new(name.to_string_lossy())).collect()
 }

@@ -80,6 +80,11 @@ impl NodeCore {
         self.with_pod(&key.uid, now, |pod, now| pod.handle_image(key.container, &key.reference, answer, now));
     }
 
+    /// What a pod's own sandbox is, whether there is one or not; `None` for a pod that is not here.
+    pub fn sandbox_order(&self, uid: &PodUid) -> Option<SandboxOrder> {
+        self.pods.get(uid).map(|entry| sandbox_order(&entry.pod))
+    }
+
     /// It was found out what the images of a pod are.
     pub fn handle_surveyed(&mut self, uid: &PodUid, residence: Residence, now: Now) {
         self.with_pod(uid, now, |pod, now| pod.handle_surveyed(residence, now));
@@ -284,13 +289,8 @@ impl Desk {
 
     /// Makes a sandbox for a pod alone.
     fn open(&mut self, pod: &Pod) {
-        let assignment = pod.assignment();
-        self.own.insert(assignment.uid.clone());
-        self.outputs.push_back(Output::OpenSandbox(Box::new(SandboxOrder {
-            pod: Arc::clone(assignment),
-            linux: launch::linux::pod_spec(assignment),
-            address: pod.place().address.ip(),
-        })));
+        self.own.insert(pod.uid().clone());
+        self.outputs.push_back(Output::OpenSandbox(Box::new(sandbox_order(pod))));
     }
 
     fn start(&mut self, pod: &mut Pod, run: &RunKey, (log, material): (String, Material), now: Now) {
@@ -360,6 +360,15 @@ impl Desk {
             news.into_iter().for_each(|id| self.objects.close(id));
             self.outputs.push_back(Output::StartOver);
         }
+    }
+}
+
+fn sandbox_order(pod: &Pod) -> SandboxOrder {
+    let assignment = pod.assignment();
+    SandboxOrder {
+        pod: Arc::clone(assignment),
+        linux: launch::linux::pod_spec(assignment),
+        address: pod.place().address.slot.map(|slot| slot.pod_ip()),
     }
 }
 

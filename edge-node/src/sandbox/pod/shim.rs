@@ -3,6 +3,7 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io,
+    net::Ipv4Addr,
     os::unix::fs::DirBuilderExt as _,
     process::Stdio,
     time::{Duration, Instant},
@@ -33,13 +34,45 @@ impl PodSandbox {
                 return None;
             }
         };
-        self.tell(Told::Opened { given: None }).await;
+        let given = match self.order.take() {
+            Some(order) => {
+                let given = self.attach(&order, &live).await.unwrap_or_else(|why| {
+                    tracing::warn!(pod = %self.uid, why, "the network of a pod that goes on could not be mended");
+                    None
+                });
+                self.order = Some(order);
+                given
+            }
+            None => None,
+        };
+        self.tell(Told::Opened { given }).await;
         self.tell(Told::Synced { runtime: live.runtime.clone() }).await;
         Some(live)
     }
 
-    /// Starts a shim and has it open the pod.
-    pub(super) async fn open(&mut self, order: &SandboxOrder) -> Result<Live, String> {
+    /// Starts a shim, has it open the pod, and attaches that to the node's network; answers the pod's address where the network gave it one.
+    pub(super) async fn open(&mut self, order: &SandboxOrder) -> Result<(Live, Option<Ipv4Addr>), String> {
+        let live = self.opened_by_shim(order).await?;
+        let given =
+            self.attach(order, &live).await.map_err(|why| format!("failed to set up its network: {why}"));
+        match given {
+            Ok(given) => Ok((live, given)),
+            Err(why) => {
+                self.end(live).await;
+                Err(why)
+            }
+        }
+    }
+
+    /// Puts the pod's network namespace onto the node's network; one that uses the machine's has none.
+    async fn attach(&self, order: &SandboxOrder, live: &Live) -> Result<Option<Ipv4Addr>, String> {
+        match &live.netns {
+            Some(netns) => self.kit.network.attach(order, netns).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn opened_by_shim(&self, order: &SandboxOrder) -> Result<Live, String> {
         let stream = self.start().await.map_err(|error| format!("failed to start the shim: {error}"))?;
         let open = async {
             let connection = Connection::over(stream, || {});
@@ -77,6 +110,7 @@ impl PodSandbox {
         for side in [Side::Shim, Side::Runner] {
             self.doors.close(&self.door(side));
         }
+        self.kit.network.detach(&self.uid).await;
         if !self.dir.exists() {
             return;
         }

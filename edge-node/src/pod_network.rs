@@ -1,0 +1,134 @@
+//! The network of pods with sandboxes of their own, off the agent's tasks: made with the first such pod, and put in order at each start.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use dunlin_edge_node_core::{
+    address::{BlockRange, POD_RANGE},
+    node::SandboxOrder,
+};
+use dunlin_link::{
+    PodUid,
+    pod::{Container, PodAssignment},
+};
+use dunlin_pod_network::{Attachment, BridgeConfig, Config, HostPort, LinkName, Network, Subnet};
+use tokio::{sync::OnceCell, task::spawn_blocking};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PodNetwork {
+    config: BridgeConfig,
+    network: OnceCell<Arc<Network>>,
+}
+
+impl PodNetwork {
+    /// That of a node with these blocks. Nodes of one machine have different ones, and bridges of different names.
+    pub(crate) fn new(blocks: BlockRange) -> Option<Self> {
+        let subnet = |(network, prefix): (Ipv4Addr, u8)| Subnet::new(network, prefix);
+        let config = BridgeConfig {
+            name: LinkName::new(format!("dunlin{}", blocks.first()))?,
+            cluster: subnet(POD_RANGE)?,
+            blocks: blocks.subnets().map(subnet).collect::<Option<_>>()?,
+            mtu: None,
+        };
+        Some(Self { config, network: OnceCell::new() })
+    }
+
+    /// Gives a pod its address and the machine's ports that lead to it, or mends what is there. Answers the address if it is another one
+    /// than was asked for.
+    pub(crate) async fn attach(&self, order: &SandboxOrder, netns: &str) -> Result<Option<Ipv4Addr>, String> {
+        let Some(address) = order.address else { return Ok(None) };
+        let pod = &order.pod;
+        let attachment = Attachment {
+            uid: pod.uid.clone(),
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            network_namespace: PathBuf::from(netns),
+            address,
+            host_ports: host_ports(pod),
+        };
+        let network = self.network().await?;
+        let attach = move || network.attach(&attachment).map_err(|error| chain(&error));
+        let addresses = spawn_blocking(attach).await.map_err(|error| error.to_string())??;
+        let given = addresses.into_iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        Ok(given.filter(|given| *given != address))
+    }
+
+    /// Takes away what is left of a pod. Where nothing was ever attached there is nothing.
+    pub(crate) async fn detach(&self, uid: &PodUid) {
+        let Some(network) = self.network.get().cloned() else { return };
+        let pod = uid.clone();
+        let detached = spawn_blocking(move || network.detach(&pod).map_err(|error| chain(&error)));
+        if let Err(error) = detached.await.unwrap_or_else(|error| Err(error.to_string())) {
+            tracing::warn!(error, pod = %uid, "what is left of a pod in the node's network could not be removed");
+        }
+    }
+
+    /// Removes what belongs to other pods than these.
+    pub(crate) async fn keep(&self, uids: BTreeSet<PodUid>) {
+        let kept = async {
+            let network = self.network().await?;
+            let keep = move || network.keep(&uids).map_err(|error| chain(&error));
+            spawn_blocking(keep).await.map_err(|error| error.to_string())?
+        };
+        if let Err(error) = kept.await {
+            tracing::warn!(error, "the network of pods could not be put in order");
+        }
+    }
+
+    async fn network(&self) -> Result<Arc<Network>, String> {
+        let open = || async {
+            let config = Config::Bridge(self.config.clone());
+            let opened = spawn_blocking(|| Network::open(config).map_err(|error| chain(&error)));
+            let network = opened.await.map_err(|error| error.to_string())??;
+            for problem in network.status().problems {
+                tracing::warn!(%problem, "the network of pods does not do all that it should");
+            }
+            Ok(Arc::new(network))
+        };
+        self.network.get_or_try_init(open).await.cloned()
+    }
+}
+
+/// Ports of the machine that lead to a pod.
+fn host_ports(pod: &PodAssignment) -> Vec<HostPort> {
+    let spec = &pod.spec;
+    let containers = spec.init_containers.iter().chain(&spec.containers).enumerate();
+    containers.flat_map(|(index, container)| ports_of(pod, index, container)).collect()
+}
+
+fn ports_of(pod: &PodAssignment, index: usize, container: &Container) -> Vec<HostPort> {
+    let addresses = pod.linux().of(index).map_or(&[][..], |says| &says.host_addresses);
+    let lead = container.ports.iter().filter_map(|port| {
+        let host_port = port.host_port?;
+        let narrow =
+            addresses.iter().find(|narrow| narrow.host_port == host_port && narrow.protocol == port.protocol);
+        Some(HostPort {
+            protocol: port.protocol,
+            // The API lets only addresses pass; one that is everywhere is no narrower than none.
+            host_ip: narrow
+                .and_then(|narrow| narrow.address.parse::<Ipv4Addr>().ok())
+                .filter(|address| !address.is_unspecified()),
+            host_port,
+            container_port: port.container_port,
+        })
+    });
+    lead.collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
