@@ -96,6 +96,11 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_LOGS_MAX_MIB", value_name = "MIB")]
     pub logs_max_mib: Option<u64>,
 
+    /// What guests of a namespace may keep on this node by `wasi:keyvalue` together, in MiB; a change counts when the runner starts anew
+    /// [default: 64]
+    #[arg(long, env = "DUNLIN_KEYVALUE_QUOTA_MIB", value_name = "MIB")]
+    pub keyvalue_quota_mib: Option<u64>,
+
     /// Below what the node ends pods: signals memory.available, nodefs.available, nodefs.inodesFree and pid.available, with amounts like
     /// 100Mi or 10%; empty for never
     /// [default: memory.available<5%, at most 100Mi; nodefs.available<10%, at most 1Gi; nodefs.inodesFree<5%; pid.available<5%]
@@ -177,6 +182,8 @@ pub struct EdgeNodeConfig {
     pub reserved: NodeResources,
     /// Upper bound on the logs of all pods together; `None` for what the disk can spare.
     pub logs_max: Option<Bytes>,
+    /// What guests of a namespace may keep together, in MiB; `None` is the runner's own default.
+    pub keyvalue_quota_mib: Option<u64>,
     /// Below which pods are ended.
     pub thresholds: Thresholds,
     /// How full the disk may get of images that no pod needs.
@@ -281,6 +288,7 @@ impl EdgeNodeArgs {
             reserved_milli_cpu: self.reserved_milli_cpu.or(file.reserved_milli_cpu),
             reserved_memory_mib: self.reserved_memory_mib.or(file.reserved_memory_mib),
             logs_max_mib: self.logs_max_mib.or(file.logs_max_mib),
+            keyvalue_quota_mib: self.keyvalue_quota_mib.or(file.keyvalue_quota_mib),
             eviction_hard: self.eviction_hard.or(file.eviction_hard),
             eviction_soft: self.eviction_soft.or(file.eviction_soft),
             eviction_soft_grace_period: self.eviction_soft_grace_period.or(file.eviction_soft_grace_period),
@@ -335,10 +343,8 @@ impl EdgeNodeArgs {
         if self.max_pods == Some(0) {
             problems.list.push("max pods: at least 1".to_owned());
         }
-        if let Some(mib) = self.logs_max_mib.filter(|mib| !LOGS_MIB.contains(mib)) {
-            let (least, most) = (LOGS_MIB.start(), LOGS_MIB.end());
-            problems.list.push(format!("logs max `{mib}` MiB: {least} to {most}"));
-        }
+        problems.mebibytes("logs max", self.logs_max_mib, &LOGS_MIB);
+        problems.mebibytes("keyvalue quota", self.keyvalue_quota_mib, &KEYVALUE_MIB);
         let compile = problems.compile_mode(self.compile);
         let runtime = problems.runtime(self.runtime.as_deref());
         let thresholds = problems.thresholds(self.eviction_texts());
@@ -369,6 +375,7 @@ impl EdgeNodeArgs {
                 ..NodeResources::default()
             },
             logs_max: self.logs_max_mib.map(|mib| Bytes(mib << 20)),
+            keyvalue_quota_mib: self.keyvalue_quota_mib,
             thresholds,
             image_bounds,
             blocks,
@@ -423,6 +430,13 @@ impl Problems {
     }
 
     /// What was asked for, as far as this build can do it.
+    fn mebibytes(&mut self, what: &str, asked: Option<u64>, allowed: &RangeInclusive<u64>) {
+        if let Some(mib) = asked.filter(|mib| !allowed.contains(mib)) {
+            let (least, most) = (allowed.start(), allowed.end());
+            self.list.push(format!("{what} `{mib}` MiB: {least} to {most}"));
+        }
+    }
+
     fn compile_mode(&mut self, asked: Option<CompileMode>) -> CompileMode {
         if own_compiler().is_some() {
             return asked.unwrap_or_default();
@@ -562,6 +576,9 @@ const RESERVED_MEMORY_MIB: u64 = 64;
 
 /// Less than one full file of one container helps nobody; more than 1 PiB is a slip.
 const LOGS_MIB: RangeInclusive<u64> = 10..=1 << 30;
+
+/// What a namespace may be allowed to keep: at most what a file of the store may reasonably have.
+const KEYVALUE_MIB: RangeInclusive<u64> = 1..=64 << 10;
 
 #[cfg(test)]
 mod tests {

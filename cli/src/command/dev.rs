@@ -160,7 +160,8 @@ fn is_in_use(error: &StartError) -> bool {
 }
 
 async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
-    let host = SharedHost::start(OwnCode::of_this_program()).context("cannot start the WebAssembly host")?;
+    let host =
+        SharedHost::start(OwnCode::of_this_program(), None).context("cannot start the WebAssembly host")?;
     let mut nodes = Vec::new();
     for number in 1..=count {
         let name = format!("node-{number}");

@@ -50,6 +50,9 @@ async fn serve(config: EdgeNodeConfig) -> Result<()> {
         if config.compile == CompileMode::Never {
             runner.extend(["--compile".into(), "never".into()]);
         }
+        if let Some(mib) = config.keyvalue_quota_mib {
+            runner.extend(["--keyvalue-quota-mib".into(), mib.to_string().into()]);
+        }
         let guests = Guests::Process(runner);
         let node = tokio::select! {
             node = EdgeNode::start(config.clone(), guests, static_pods::parser()) => node.context("the node cannot start")?,

@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Whether modules without code are compiled here.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     compile: CompileMode,
+    /// What guests of a namespace may keep together.
+    #[arg(long, value_name = "MIB")]
+    keyvalue_quota_mib: Option<u64>,
 }
 
 /// Options of `compile`.
@@ -42,7 +45,9 @@ pub(crate) fn run(args: Args, verbosity: u8) -> ExitCode {
         CompileMode::Auto => OwnCode::of_this_program(),
         CompileMode::Never => OwnCode::None,
     };
-    runner::main(RunnerArgs { socket: args.socket, log_bounds: LogBounds::DEFAULT, own })
+    let keyvalue_quota_bytes = args.keyvalue_quota_mib.map(|mib| mib.saturating_mul(1 << 20));
+    let (socket, log_bounds) = (args.socket, LogBounds::DEFAULT);
+    runner::main(RunnerArgs { socket, log_bounds, own, keyvalue_quota_bytes })
 }
 
 /// The whole life of a compiling process.

@@ -4,6 +4,7 @@ pub mod linux;
 
 use dunlin_link::{
     ContainerId,
+    care::{Action, ContainerCare, PortName},
     guest::{BadSetting, GuestSettings},
     pod::{Container, PodAssignment, Protocol},
 };
@@ -140,12 +141,55 @@ fn listeners(assignment: &PodAssignment, container: &Container, address: &PodAdd
         let host = host.map(|host_port| listen((std::net::Ipv4Addr::UNSPECIFIED, host_port).into()));
         std::iter::once(own).chain(host)
     });
-    listeners.collect()
+    let mut listeners: Vec<_> = listeners.collect();
+    if !listeners.iter().any(|listen| listen.protocol == Protocol::Tcp) {
+        // Kubernetes does not ask that a port is declared: where it is asked whether the container is well, it is served.
+        listeners.extend(asked_port(assignment, container).map(|port| Listen {
+            container_port: port,
+            protocol: Protocol::Tcp,
+            address: address.listener(assignment, port),
+        }));
+    }
+    listeners
+}
+
+/// The first port that the container's own probes and hooks name by its number, and that no container of the pod declares.
+fn asked_port(assignment: &PodAssignment, container: &Container) -> Option<u16> {
+    let all = || assignment.spec.init_containers.iter().chain(&assignment.spec.containers);
+    let care = assignment.care.of(all().position(|other| other.name == container.name)?)?;
+    let port = |action: &Action| match action {
+        Action::HttpGet(get) if get.host.is_empty() => number(&get.port),
+        Action::TcpSocket { host, port } if host.is_empty() => number(port),
+        Action::Grpc { port, .. } => Some(*port),
+        Action::HttpGet(_) | Action::TcpSocket { .. } | Action::Exec { .. } | Action::Sleep { .. } => None,
+    };
+    let is_declared =
+        |port: &u16| all().flat_map(|other| &other.ports).any(|declared| declared.container_port == *port);
+    asked(care).filter_map(port).find(|port| !is_declared(port))
+}
+
+fn asked(care: &ContainerCare) -> impl Iterator<Item = &Action> {
+    let probes = [&care.readiness, &care.liveness, &care.startup].into_iter().flatten();
+    let hooks = [&care.post_start, &care.pre_stop].into_iter().flatten();
+    probes.map(|probe| &probe.action).chain(hooks.map(|hook| &**hook))
+}
+
+fn number(port: &PortName) -> Option<u16> {
+    match port {
+        PortName::Number(port) if *port > 0 => Some(*port),
+        PortName::Number(_) | PortName::Name(_) => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use dunlin_link::{care::ContainerProbe, pod::ContainerPort};
+
     use super::*;
+    use crate::{
+        address::{Loopback, PodSlot},
+        pod::fixture::{container, pod},
+    };
 
     #[test]
     fn a_program_without_a_command_is_called_like_its_image() {
@@ -154,5 +198,50 @@ mod tests {
         check("dunlin.local/hello:v1", "hello");
         check("registry:5000/team/hello@sha256:00", "hello");
         check("registry:5000/team/hello:1.2@sha256:00", "hello");
+    }
+
+    #[test]
+    fn a_port_is_declared_or_asked_over() {
+        let declared = |name: &str, number, host_port| ContainerPort {
+            name: name.to_owned(),
+            container_port: number,
+            host_port,
+            protocol: Protocol::Tcp,
+        };
+        let tcp = |port| ContainerProbe {
+            action: Action::TcpSocket { host: String::new(), port: PortName::Number(port) },
+            initial_delay_seconds: 0,
+            period_seconds: 1,
+            timeout_seconds: 1,
+            success_threshold: 1,
+            failure_threshold: 1,
+            termination_grace_seconds: None,
+        };
+        let check = |ports: Vec<ContainerPort>, asked, expected: &[(u16, &str)]| {
+            let other = Container { ports: vec![declared("", 9000, None)], ..container("other") };
+            let mut pod = pod(vec![other, Container { ports, ..container("c") }]);
+            let care = ContainerCare { liveness: Some(Box::new(tcp(asked))), ..ContainerCare::default() };
+            pod.care.containers = vec![ContainerCare::default(), care];
+            let address = PodAddress {
+                slot: Some(PodSlot(0x0105)),
+                own: None,
+                loopback: Loopback { octet: 42, first_port: 1024 },
+            };
+            let listeners = listeners(&pod, &pod.spec.containers[1], &address);
+            let seen: Vec<_> =
+                listeners.iter().map(|listen| (listen.container_port, listen.address.to_string())).collect();
+            let seen: Vec<_> = seen.iter().map(|(port, address)| (*port, address.as_str())).collect();
+            assert_eq!(seen, expected);
+        };
+        let (own, host) = ((8080, "127.42.1.5:8080"), (8080, "0.0.0.0:80"));
+        check(
+            vec![declared("", 8081, None), declared("http", 8080, Some(80))],
+            1,
+            &[own, host, (8081, "127.42.1.5:8081")],
+        );
+        check(Vec::new(), 8080, &[own]);
+        // What is asked over another container's port is not this one's.
+        check(Vec::new(), 9000, &[]);
+        check(Vec::new(), 0, &[]);
     }
 }

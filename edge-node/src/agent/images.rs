@@ -1,9 +1,14 @@
 //! Pulls of images from other registries than the coordinator.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, panic::AssertUnwindSafe};
 
-use dunlin_edge_node_core::{node::PullOrder, pod::PulledImage, pressure::Level};
+use dunlin_edge_node_core::{
+    node::{PullKey, PullOrder},
+    pod::PulledImage,
+    pressure::Level,
+};
 use dunlin_link::{Digest, pod::PullPolicy, reference::Reference};
+use futures_util::FutureExt as _;
 
 use super::Agent;
 use crate::images::{Goal, ImageContent, PullEnded};
@@ -38,7 +43,8 @@ impl Agent {
         let asks = answer == PulledImage::Fetching;
         self.core.handle_image(&order.key, answer, now);
         if asks {
-            self.pulls.spawn(self.images.pull(order, image, self.modules.files()));
+            let key = order.key.clone();
+            self.pulls.spawn(to_an_end(key, self.images.pull(order, image, self.modules.files())));
         }
     }
 
@@ -96,5 +102,31 @@ impl Agent {
 
     fn modules_of(&self, named: &BTreeSet<Digest>) -> BTreeSet<Digest> {
         named.iter().map(|digest| self.images.module_of(digest)).collect()
+    }
+}
+
+/// A pull that ends whatever happens: a container that nobody answers would wait for its image for ever.
+async fn to_an_end(key: PullKey, pull: impl Future<Output = PullEnded>) -> PullEnded {
+    let failed = |_panic| {
+        let answer = PulledImage::Failed("the node failed while it pulled the image".to_owned());
+        PullEnded { key, module: None, answer, wants_free: None, pins: Vec::new() }
+    };
+    AssertUnwindSafe(pull).catch_unwind().await.unwrap_or_else(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_edge_node_core::pod::ContainerIndex;
+    use dunlin_link::PodUid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pull_that_panics_is_one_that_failed() {
+        let (uid, container) = (PodUid::new("p"), ContainerIndex(0));
+        let key = PullKey { uid, container, reference: "a/b".to_owned() };
+        let ended = to_an_end(key.clone(), async { panic!("a bug") }).await;
+        assert_eq!(ended.key, key);
+        assert!(matches!(ended.answer, PulledImage::Failed(_)) && ended.module.is_none());
     }
 }

@@ -54,7 +54,8 @@ fn runner_process() {
         return;
     }
     let own = OwnCode::Compiled(Compiler::new(this_test("runner::tests::compiling_process")));
-    let args = RunnerArgs { socket: socket.into(), log_bounds: LogBounds::DEFAULT, own };
+    let log_bounds = LogBounds::DEFAULT;
+    let args = RunnerArgs { socket: socket.into(), log_bounds, own, keyvalue_quota_bytes: None };
     assert_eq!(runner::main(args), ExitCode::SUCCESS);
 }
 

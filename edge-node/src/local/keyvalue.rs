@@ -23,16 +23,23 @@ use self::tables::Place;
 type Outcome = Result<Answer, KeyValueError>;
 
 /// The files that guests of this process have buckets in: one for each node. They are opened when they are needed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct KeyValues {
+    /// What all buckets of a namespace may have.
+    quota_bytes: u64,
     files: Mutex<HashMap<PathBuf, Arc<File>>>,
 }
 
 impl KeyValues {
+    /// None is open. `quota_bytes` is what all buckets of a namespace may have; `None` is [`NAMESPACE_BYTES_DEFAULT`].
+    pub(crate) fn new(quota_bytes: Option<u64>) -> Self {
+        Self { quota_bytes: quota_bytes.unwrap_or(NAMESPACE_BYTES_DEFAULT), files: Mutex::default() }
+    }
+
     /// A namespace's buckets in the file at `path`.
     pub(crate) fn buckets(&self, path: PathBuf, namespace: &str) -> Arc<dyn Buckets> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = files.entry(path.clone()).or_insert_with(|| Arc::new(File::new(path)));
+        let file = files.entry(path.clone()).or_insert_with(|| Arc::new(File::new(path, self.quota_bytes)));
         Arc::new(Namespace { file: Arc::clone(file), name: namespace.to_owned() })
     }
 }
@@ -73,6 +80,7 @@ struct Change {
 /// One file, and its writer's thread once something was changed.
 struct File {
     path: PathBuf,
+    quota_bytes: u64,
     /// `None` before it was opened, and after an error.
     database: Mutex<Option<Arc<Database>>>,
     writer: Mutex<Option<mpsc::Sender<Change>>>,
@@ -81,9 +89,9 @@ struct File {
 }
 
 impl File {
-    fn new(path: PathBuf) -> Self {
+    fn new(path: PathBuf, quota_bytes: u64) -> Self {
         let room = Arc::new(Semaphore::new(CHANGES_BYTES_MAX));
-        Self { path, database: Mutex::default(), writer: Mutex::default(), room }
+        Self { path, quota_bytes, database: Mutex::default(), writer: Mutex::default(), room }
     }
 
     fn read(&self, place: &Place, operation: &Operation) -> Outcome {
@@ -116,7 +124,8 @@ impl File {
             write_all(waiting, |batch| {
                 let file = file.upgrade().ok_or_else(|| failed("it is closed"))?;
                 file.with_database(|database| {
-                    tables::write(database, batch.iter().map(|change| (&change.place, &change.operation)))
+                    let changes = batch.iter().map(|change| (&change.place, &change.operation));
+                    tables::write(database, file.quota_bytes, changes)
                 })
             });
         });
@@ -166,6 +175,9 @@ impl fmt::Debug for File {
         f.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+/// What all buckets of a namespace may have where nothing else is said.
+const NAMESPACE_BYTES_DEFAULT: u64 = 64 << 20;
 
 /// Writes what comes, together what waits together, until nobody can send more.
 fn write_all(

@@ -12,6 +12,7 @@ use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause};
 use dunlin_link::UnixMillis;
 use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, OnFailure, Stop};
 use futures_util::FutureExt as _;
+use tempfile::TempDir;
 
 use super::{
     core_file::CoreFile,
@@ -30,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) modules: Arc<Modules>,
     pub(crate) logs: Logs,
     pub(crate) keyvalues: Arc<KeyValues>,
+    /// A folder in which nothing ever is; `None` where none could be made.
+    pub(crate) empty: Option<Arc<TempDir>>,
 }
 
 /// A container that runs, for those who want to look into it.
@@ -72,7 +75,10 @@ async fn run_unguarded(
         () = stop.requested() => return end(Cause::Stopped, "stopped before it started"),
     };
     let folders = match Folders::open(&spec.mounts) {
-        Ok(folders) => folders,
+        Ok(folders) => match &parts.empty {
+            Some(empty) => folders.with_root(empty.path()),
+            None => folders,
+        },
         Err(error) => return end(Cause::HostError, &error),
     };
     let output = Arc::new(Tee::new(Arc::clone(&log)));
@@ -122,7 +128,7 @@ fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
         input,
         memory_bytes_max: spec.memory_limit.map(|bytes| bytes.0),
         cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
-        listen: spec.listen.iter().filter_map(settings::listening).collect(),
+        listen: settings::listening(&spec.listen),
         pod_ip: spec.pod_ip.map(IpAddr::V4),
         egress: settings::egress(&spec.settings),
         serving: settings::serving(&spec.settings),

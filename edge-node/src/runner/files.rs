@@ -58,6 +58,15 @@ impl Folders {
         }
         Ok(Self { preopens, _held: held })
     }
+
+    /// Puts an empty folder at `/`, for programs that look around there before they look anywhere, unless something is mounted there.
+    pub(super) fn with_root(mut self, empty: &Path) -> Self {
+        if !self.preopens.iter().any(|preopen| preopen.path == "/") {
+            let (dir, path) = (empty.to_owned(), "/".to_owned());
+            self.preopens.push(Preopen { dir, path, access: Access::ReadOnly });
+        }
+        self
+    }
 }
 
 /// What the guest left in its file for last words, if anything: its beginning, as text. Nothing but a file is looked at.
@@ -124,7 +133,8 @@ mod tests {
             path: "/m".to_owned(),
             access: volumes::Access::ReadWrite,
         };
-        let folders = Folders::open(&[mount("a"), mount("")]).unwrap();
+        let folders = Folders::open(&[mount("a"), mount("")]).unwrap().with_root(dir.path());
+        assert_eq!((folders.preopens[2].path.as_str(), folders.preopens[2].access), ("/", Access::ReadOnly));
         fs::rename(root.join("a"), root.join("b")).unwrap();
         symlink("/etc", root.join("a")).unwrap();
         assert!(folders.preopens[0].dir.join("mine").exists());

@@ -4,6 +4,7 @@ use std::{fmt, io, sync::Arc};
 
 use dunlin_edge_node_core::sandbox::{Event, Request};
 use dunlin_wasm_host::{Host, StartHostError};
+use tempfile::TempDir;
 use tokio::{
     io::{DuplexStream, duplex},
     sync::mpsc,
@@ -24,6 +25,8 @@ pub struct SharedHost {
     host: Host,
     modules: Arc<Modules>,
     keyvalues: Arc<KeyValues>,
+    /// What guests see at `/`.
+    empty: Option<Arc<TempDir>>,
 }
 
 /// Why containers cannot be run in this process.
@@ -39,20 +42,23 @@ pub enum StartError {
 }
 
 impl SharedHost {
-    /// Starts the engine.
+    /// Starts the engine. `keyvalue_bytes` is what a namespace's guests may keep together, if not the default.
     ///
     /// # Errors
     /// When the machine does not offer what the engine needs.
-    pub fn start(own: OwnCode) -> Result<Self, StartError> {
+    pub fn start(own: OwnCode, keyvalue_bytes: Option<u64>) -> Result<Self, StartError> {
         let host = Host::new().map_err(StartError::Host)?;
         let modules = Arc::new(Modules::new(host.clone(), own));
-        Ok(Self { host, modules, keyvalues: Arc::default() })
+        // Where there is no place for it, guests see nothing at `/`.
+        let empty = tempfile::Builder::new().prefix(EMPTY_PREFIX).tempdir().ok().map(Arc::new);
+        Ok(Self { host, modules, keyvalues: Arc::new(KeyValues::new(keyvalue_bytes)), empty })
     }
 
     pub(crate) fn containers(&self, bounds: LogBounds) -> Result<Arc<Containers>, StartError> {
         let logs = Logs::start(bounds).map_err(StartError::Logs)?;
         let (host, modules) = (self.host.clone(), Arc::clone(&self.modules));
-        Ok(Containers::new(Parts { host, modules, logs, keyvalues: Arc::clone(&self.keyvalues) }))
+        let (keyvalues, empty) = (Arc::clone(&self.keyvalues), self.empty.clone());
+        Ok(Containers::new(Parts { host, modules, logs, keyvalues, empty }))
     }
 
     /// Runs `future` where guests run.
@@ -111,6 +117,9 @@ impl fmt::Debug for InProcess {
         f.debug_struct("InProcess").finish_non_exhaustive()
     }
 }
+
+/// Begins the name of the folder that guests see at `/`.
+const EMPTY_PREFIX: &str = "dunlin-empty-";
 
 /// Bytes under way in each direction of a stream.
 const STREAM_BYTES_MAX: usize = 64 << 10;

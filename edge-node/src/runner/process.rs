@@ -30,6 +30,8 @@ pub struct RunnerArgs {
     pub log_bounds: LogBounds,
     /// What is done about modules without code.
     pub own: OwnCode,
+    /// What a namespace's guests may keep together; `None` is the default.
+    pub keyvalue_quota_bytes: Option<u64>,
 }
 
 /// The whole life of a runner: 0 when an agent had it shut down, 1 when it could not start.
@@ -66,7 +68,8 @@ fn run(args: RunnerArgs) -> Result<(), RunnerError> {
         ignore_terminal();
         let streams = args.socket.with_file_name(stream::SOCKET);
         let (listener, streams_listener) = (listen(&args.socket).await?, listen(&streams).await?);
-        let containers = SharedHost::start(args.own)?.containers(args.log_bounds)?;
+        let containers =
+            SharedHost::start(args.own, args.keyvalue_quota_bytes)?.containers(args.log_bounds)?;
         tracing::info!(socket = %args.socket.display(), "runner is ready");
         tokio::select! {
             () = socket::serve(&listener, &containers) => {}

@@ -44,12 +44,49 @@ pub(super) fn egress(settings: &GuestSettings) -> Egress {
     Egress::Only(targets.collect())
 }
 
+/// The ports of a container, each once, at its own address. Its place on the machine (`hostPort`) comes after that, and is not used: on
+/// all addresses of the machine it would take the port from every pod whose stand-in has the same number.
+pub(super) fn listening(listens: &[Listen]) -> Vec<Listening> {
+    let mut ports: Vec<Listening> = Vec::new();
+    for listen in listens {
+        let Some(transport) = transport(listen.protocol) else { continue };
+        let (port, address) = (listen.container_port, listen.address);
+        if !ports.iter().any(|known| known.port == port && known.transport == transport) {
+            ports.push(Listening { port, transport, address, host: None });
+        }
+    }
+    ports
+}
+
 /// `None` for a protocol that no version of WASI has.
-pub(super) fn listening(listen: &Listen) -> Option<Listening> {
-    let transport = match listen.protocol {
-        Protocol::Tcp => Transport::Tcp,
-        Protocol::Udp => Transport::Udp,
-        Protocol::Sctp => return None,
-    };
-    Some(Listening { port: listen.container_port, transport, address: listen.address })
+const fn transport(protocol: Protocol) -> Option<Transport> {
+    match protocol {
+        Protocol::Tcp => Some(Transport::Tcp),
+        Protocol::Udp => Some(Transport::Udp),
+        Protocol::Sctp => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_at_its_own_address() {
+        let listen = |container_port, protocol, address: &str| Listen {
+            container_port,
+            protocol,
+            address: address.parse().unwrap(),
+        };
+        let ports = listening(&[
+            listen(80, Protocol::Tcp, "127.42.0.5:10080"),
+            listen(80, Protocol::Tcp, "0.0.0.0:8080"),
+            listen(80, Protocol::Udp, "127.42.0.5:10080"),
+            listen(81, Protocol::Sctp, "127.42.0.5:10081"),
+        ]);
+        let own = Listening::tcp("127.42.0.5:10080".parse().unwrap());
+        let (tcp, udp) =
+            (Listening { port: 80, ..own }, Listening { port: 80, transport: Transport::Udp, ..own });
+        assert_eq!(ports, [tcp, udp]);
+    }
 }

@@ -75,6 +75,13 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// The port on which an HTTP handler is served.
+    pub(crate) fn served(&self) -> Option<&Listening> {
+        self.listen.iter().find(|listening| listening.transport == Transport::Tcp)
+    }
+}
+
 /// A port that a container declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
@@ -84,12 +91,14 @@ pub struct Listening {
     pub transport: Transport,
     /// Where it is on the machine.
     pub address: SocketAddr,
+    /// Where others reach it from outside of the machine, if anywhere (`hostPort`).
+    pub host: Option<SocketAddr>,
 }
 
 impl Listening {
     /// A port for connections that is on the machine as it was declared.
     pub fn tcp(address: SocketAddr) -> Self {
-        Self { port: address.port(), transport: Transport::Tcp, address }
+        Self { port: address.port(), transport: Transport::Tcp, address, host: None }
     }
 }
 

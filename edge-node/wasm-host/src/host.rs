@@ -22,9 +22,9 @@ use crate::{
     cpu::CpuMeter,
     engine,
     entry::{Entry, EntryError, ExecError},
-    guest::{Exec, Guest, Terminal},
+    guest::{Exec, Guest, Listening, Terminal},
     memory::MemoryAccount,
-    network::Network,
+    network::{Neighbours, Network, Relays},
     outcome::{Cause, Ended},
     pooling::Pooling,
     program::{Kind, Linkers, LoadError, Program},
@@ -89,6 +89,7 @@ impl Host {
             turns,
             handle,
             memory_default: memory_default(),
+            neighbours: Arc::default(),
             runtime: Some(runtime),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -226,6 +227,7 @@ struct Inner {
     handle: Handle,
     target: Target,
     memory_default: u64,
+    neighbours: Arc<Neighbours>,
     /// Taken on drop, since a runtime may not be dropped from within another.
     runtime: Option<Runtime>,
 }
@@ -273,7 +275,8 @@ impl Run {
         let limit = guest.memory_bytes_max.unwrap_or(host.inner.memory_default);
         let memory = Arc::new(MemoryAccount::new(limit));
         let cpu = Arc::new(CpuMeter::new(guest.cpu_milli_max, Instant::now()));
-        let (network, settings) = (Arc::new(Network::of(&guest)), Settings::from(guest.env.as_slice()));
+        let network = Arc::new(Network::of(&guest, &host.inner.neighbours));
+        let settings = Settings::from(guest.env.as_slice());
         let terminal = Terminal::No;
         Arc::new(Self { host, program, entry, guest, terminal, stop, memory, cpu, network, settings })
     }
@@ -281,11 +284,14 @@ impl Run {
     /// A run of the same program in the same limits.
     fn beside(&self, entry: Entry, exec: Exec) -> Arc<Self> {
         let Exec { command, input, output, terminal } = exec;
+        // What leads to the container's ports from outside is there once.
+        let listen = self.guest.listen.iter().map(|listening| Listening { host: None, ..*listening });
+        let listen = listen.collect();
         Arc::new(Self {
             host: self.host.clone(),
             program: Arc::clone(&self.program),
             entry,
-            guest: Guest { args: command, input, output, ..self.guest.clone() },
+            guest: Guest { args: command, input, output, listen, ..self.guest.clone() },
             terminal,
             // It ends with its caller or its container, and is not asked to.
             stop: Stop::new(),
@@ -302,11 +308,27 @@ impl Run {
     }
 
     async fn to_end(self: Arc<Self>, started: Started) -> Ended {
+        let _relays = match Relays::start(self.listens_itself()).await {
+            Ok(relays) => relays,
+            Err((address, error)) => {
+                return Ended::new(Cause::HostError, format!("failed to listen on {address}: {error}"));
+            }
+        };
         match &self.entry {
             Entry::Command | Entry::Function(_) => command::run(&self, started).await,
             Entry::Handler => serve::run(&self, started).await,
             Entry::CommandAndHandler => service::run(&self, started).await,
         }
+    }
+
+    /// The ports that the guest may listen on by itself.
+    fn listens_itself(&self) -> impl Iterator<Item = &Listening> {
+        let (listens, served) = match self.entry {
+            Entry::Command | Entry::Function(_) => (true, None),
+            Entry::CommandAndHandler => (true, self.guest.served()),
+            Entry::Handler => (false, None),
+        };
+        self.guest.listen.iter().filter(move |listening| listens && served != Some(*listening))
     }
 
     /// What stores are made from.

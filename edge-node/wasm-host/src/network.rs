@@ -1,24 +1,27 @@
-//! What a guest may reach: outside addresses, all or those that its container may have; never the machine's own loopback. It listens at
-//! the container's own address, on declared ports only.
+//! What a guest may reach: outside addresses, all or those that its container may have; of the machine's own loopback only where pods
+//! are. It listens at the container's own address, on declared ports only.
 
 mod bind;
 mod egress;
+mod known;
 mod lookup;
 mod names;
+mod neighbours;
 mod outgoing;
+mod relay;
 
 use std::{
-    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
-use self::egress::Ports;
-pub(crate) use self::outgoing::EgressHooks;
+use self::{egress::Ports, known::Known, neighbours::Declared};
+pub(crate) use self::{neighbours::Neighbours, outgoing::EgressHooks, relay::Relays};
 use crate::{
     guest::{Egress, Guest, Listening, Transport},
     state::ComponentState,
@@ -39,6 +42,7 @@ pub(crate) struct Network {
     listen: Vec<Listening>,
     pod_ip: Option<IpAddr>,
     egress: Egress,
+    declared: Declared,
     known: Mutex<Known>,
     /// One for each look-up that holds a thread.
     lookups: Arc<Semaphore>,
@@ -46,19 +50,11 @@ pub(crate) struct Network {
     requests: Arc<Semaphore>,
 }
 
-/// What is learned while guests run; the oldest goes first.
-#[derive(Debug, Default)]
-struct Known {
-    /// Addresses that allowed names meant, with the ports that are allowed for these.
-    resolved: VecDeque<(IpAddr, Ports)>,
-    /// Those that a datagram came from, and who may be answered.
-    peers: VecDeque<SocketAddr>,
-}
-
 impl Network {
-    pub(crate) fn of(guest: &Guest) -> Self {
+    pub(crate) fn of(guest: &Guest, neighbours: &Arc<Neighbours>) -> Self {
         Self {
             listen: guest.listen.clone(),
+            declared: neighbours.declare(&guest.listen),
             pod_ip: guest.pod_ip,
             egress: guest.egress.clone(),
             known: Mutex::default(),
@@ -76,19 +72,22 @@ impl Network {
             SocketAddrUse::TcpListen => self.is_declared(Transport::Tcp, address),
             SocketAddrUse::TcpAccept => true,
             SocketAddrUse::TcpConnect => self.may_reach(address),
-            SocketAddrUse::UdpSend => self.known().peers.contains(&address) || self.may_reach(address),
+            SocketAddrUse::UdpSend => self.known().has_heard(address) || self.may_reach(address),
             SocketAddrUse::UdpReceive => self.may_reach(address) || self.serves(address),
         }
     }
 
     /// Whether guests may connect there.
     pub(super) fn may_reach(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        let by_name = || {
-            let known = self.known();
-            known.resolved.iter().any(|(known, ports)| *known == ip && ports.contains(address.port()))
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let is_there = match Whose::of(address.ip()) {
+            Whose::Machine => false,
+            Whose::Pods => self.declared.is_neighbour(address),
+            Whose::Others => true,
         };
-        is_outside(ip) && (self.egress.allows_address(ip, address.port()) || by_name())
+        is_there
+            && (self.egress.allows_address(address.ip(), address.port())
+                || self.known().allows(address, Instant::now()))
     }
 
     /// Whether a datagram of whoever may send one is the container's to read: if it has a port for these. Its sender may be answered, as
@@ -96,7 +95,7 @@ impl Network {
     fn serves(&self, client: SocketAddr) -> bool {
         let is_server = self.listen.iter().any(|listening| listening.transport == Transport::Udp);
         if is_server {
-            self.remember_peer(client);
+            self.known().heard(client);
         }
         is_server
     }
@@ -111,11 +110,7 @@ impl Network {
         if matches!(self.egress, Egress::Open) {
             return;
         }
-        let mut known = self.known();
-        let entry = (ip.to_canonical(), ports.clone());
-        if !known.resolved.contains(&entry) {
-            push(&mut known.resolved, entry);
-        }
+        self.known().resolved(ip.to_canonical(), ports, Instant::now());
     }
 
     /// Where a bind leads: to the container's own address, when that is what was meant.
@@ -134,39 +129,32 @@ impl Network {
         self.listen.iter().any(|declared| declared.transport == transport && declared.address == address)
     }
 
-    fn remember_peer(&self, address: SocketAddr) {
-        let mut known = self.known();
-        if !known.peers.contains(&address) {
-            push(&mut known.peers, address);
-        }
-    }
-
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether an address is another machine's or pod's. A pod's `localhost` is its own, never the node's, whose own services, such as
-/// resolvers, are in `127.0.0.0/16`; pods have addresses of their own in another part of `127.0.0.0/8`, which the node chooses.
-fn is_outside(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => !address.is_unspecified() && !matches!(address.octets(), [127, 0, ..]),
-        IpAddr::V6(address) => !address.is_unspecified() && !address.is_loopback(),
-    }
+/// Who is at an address, as far as it tells.
+enum Whose {
+    /// The machine's own services, such as resolvers in `127.0.0.0/16`. A pod's `localhost` is its own, never the node's.
+    Machine,
+    /// Pods have addresses of their own in another part of `127.0.0.0/8`, which the node chooses.
+    Pods,
+    Others,
 }
 
-fn push<T>(known: &mut VecDeque<T>, new: T) {
-    if known.len() >= KNOWN_MAX {
-        known.pop_front();
+impl Whose {
+    fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) if matches!(address.octets(), [127, other, ..] if other != 0) => Self::Pods,
+            _ if address.is_unspecified() || address.is_loopback() => Self::Machine,
+            _ => Self::Others,
+        }
     }
-    known.push_back(new);
 }
 
 /// What a guest may write of a body at once, and what the host then holds until it is sent.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
-
-/// Addresses of a kind that are remembered; each connection or datagram looks through them.
-const KNOWN_MAX: usize = 512;
 
 /// Look-ups of a container that go on at once: each holds one of the threads that all guests' files need, too.
 const LOOKUPS_MAX: usize = 4;
@@ -180,19 +168,27 @@ mod tests {
     use crate::guest::{EgressHosts, EgressTarget};
 
     pub(super) fn network(egress: Egress) -> Network {
-        let listening =
-            |transport, port, address: &str| Listening { port, transport, address: address.parse().unwrap() };
+        let listening = |transport, port, address: &str| {
+            let address = address.parse().unwrap();
+            Listening { port, transport, address, host: None }
+        };
         let listen = vec![
             listening(Transport::Tcp, 80, "127.42.0.5:10080"),
             listening(Transport::Udp, 53, "127.42.0.5:10053"),
         ];
         let pod_ip = Some("10.42.0.5".parse().unwrap());
-        Network::of(&Guest { listen, pod_ip, egress, ..crate::tests::guest() })
+        Network::of(&Guest { listen, pod_ip, egress, ..crate::tests::guest() }, &Arc::default())
     }
 
     #[test]
     fn addresses_are_judged_by_use() {
-        let network = network(Egress::Open);
+        let neighbours = Arc::default();
+        let guest = |address: &str| Guest {
+            listen: crate::tests::tcp(address.parse().unwrap()),
+            ..crate::tests::guest()
+        };
+        let other = Network::of(&guest("127.42.0.6:80"), &neighbours);
+        let network = Network { declared: neighbours.declare(&[]), ..network(Egress::Open) };
         let check = |address: &str, usage, expected| {
             assert_eq!(network.may_use(address.parse().unwrap(), usage), expected, "{address}");
         };
@@ -207,6 +203,9 @@ mod tests {
         check("0.0.0.0:34567", SocketAddrUse::TcpListen, false);
         check("192.0.2.1:443", SocketAddrUse::TcpConnect, true);
         check("127.42.0.6:80", SocketAddrUse::TcpConnect, true);
+        // Whatever listens on all addresses is there, and is the machine's.
+        check("127.42.0.6:22", SocketAddrUse::TcpConnect, false);
+        check("127.1.2.3:80", SocketAddrUse::TcpConnect, false);
         check("127.0.0.53:53", SocketAddrUse::UdpSend, false);
         for own in [
             "127.0.0.1:6443",
@@ -219,6 +218,8 @@ mod tests {
             check(own, SocketAddrUse::TcpConnect, false);
             check(own, SocketAddrUse::UdpSend, false);
         }
+        drop(other);
+        check("127.42.0.6:80", SocketAddrUse::TcpConnect, false);
     }
 
     #[test]

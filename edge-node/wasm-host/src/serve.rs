@@ -7,6 +7,7 @@ mod answer;
 mod inside;
 mod instance;
 mod limits;
+mod listener;
 mod load;
 mod pool;
 
@@ -19,15 +20,14 @@ use std::{
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{Semaphore, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{limits::Limits, pool::Pool};
+use self::{limits::Limits, listener::Listener, pool::Pool};
 use crate::{
-    guest::Transport,
     host::{Run, Started},
     outcome::{self, Cause, Ended},
     pooling::PooledHandler,
@@ -38,15 +38,12 @@ use crate::{
 pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     let Kind::Component(exported) = &run.program.kind else { unreachable!("a core module has no handler") };
     let Some(handler) = exported.handler.clone() else { unreachable!("this entry was found in the program") };
-    let mut declared = run.guest.listen.iter().filter(|listening| listening.transport == Transport::Tcp);
-    let Some(address) = declared.next().map(|listening| listening.address) else {
+    let Some(listening) = run.guest.served() else {
         return Ended::new(Cause::CannotRun, "an HTTP handler needs a declared port to be served on");
     };
-    let listener = match TcpListener::bind(address).await {
+    let listener = match Listener::bind(listening).await {
         Ok(listener) => listener,
-        Err(error) => {
-            return Ended::new(Cause::HostError, format!("failed to listen on {address}: {error}"));
-        }
+        Err(ended) => return ended,
     };
     started();
     let (failed, mut failures) = mpsc::channel(1);
@@ -100,12 +97,12 @@ struct Server {
 }
 
 impl Server {
-    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
+    async fn accept(self: &Arc<Self>, listener: &Listener) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await.expect("never closed");
             match listener.accept().await {
-                Ok((stream, _peer)) => {
+                Ok(stream) => {
                     let server = Arc::clone(self);
                     self.tasks.spawn(async move {
                         server.connection(stream).await;
@@ -193,7 +190,7 @@ impl Server {
 
     /// Lets requests finish for as long as the grace lasts. Those who were sent here before it was known that this ends are still
     /// taken in.
-    async fn drain(self: &Arc<Self>, listener: TcpListener) -> Ended {
+    async fn drain(self: &Arc<Self>, listener: Listener) -> Ended {
         drop(timeout(LATE_MAX, self.accept(&listener)).await);
         drop(listener);
         self.ending.cancel();

@@ -91,7 +91,7 @@ pub(crate) fn guest() -> Guest {
 }
 
 /// A declared port for connections.
-fn tcp(address: SocketAddr) -> Vec<Listening> {
+pub(crate) fn tcp(address: SocketAddr) -> Vec<Listening> {
     vec![Listening::tcp(address)]
 }
 

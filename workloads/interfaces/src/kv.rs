@@ -3,7 +3,7 @@
 
 use crate::{
     Outcome, say,
-    wasi::keyvalue::{
+    wasi::keyvalue0_2_0_draft::{
         atomics, batch,
         store::{self, Bucket, Error},
     },

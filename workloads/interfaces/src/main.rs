@@ -2,10 +2,11 @@
 //!
 //! `serve PORT` answers each connection with what it sent, `serve-udp PORT` each datagram; `connect ADDRESS`, `send ADDRESS` and
 //! `resolve NAME` try these; `fetch URL` sends a request; `config [KEY]` reads settings; `folder` says where it is;
-//! `kv BUCKET OPERATION ..` uses a bucket.
+//! `kv BUCKET OPERATION ..` uses a bucket, `kv2 BUCKET OPERATION ..` by the second draft.
 
 mod fetch;
 mod kv;
+mod kv2;
 
 use std::{
     env,
@@ -45,6 +46,7 @@ fn main() -> Outcome {
         }
         ["folder"] => say(&wasip2::cli::environment::initial_cwd().unwrap_or_default()),
         ["kv", bucket, ref operation @ ..] => kv::run(bucket, operation),
+        ["kv2", bucket, ref operation @ ..] => kv2::run(bucket, operation),
         _ => Err("usage: see the program's source".into()),
     }
 }

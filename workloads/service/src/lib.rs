@@ -2,10 +2,12 @@
 //!
 //! As a handler it answers how many requests its instance was given, how many of them at once, and the request's body. `/slow` waits for
 //! 300 ms on the clock before it answers, `/meet` until its instance has been given four requests at once, `/trap` traps, `/spin` computes for ever. As a command it writes its arguments; `fail` has it
-//! fail, and `wait` has it read its input to the end first.
+//! fail, `wait` has it read its input to the end first, `connect IP:PORT` says whether it could connect and send, and `serve PORT` sends back
+//! what the first client sends.
 
 use std::{
     hint::black_box,
+    net::{Ipv4Addr, SocketAddrV4},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -14,6 +16,7 @@ use wasip3::{
     clocks::monotonic_clock,
     exports::{cli, http},
     http::types::{ErrorCode, Fields, Request, Response},
+    sockets::types as sockets,
     wit_bindgen, wit_future, wit_stream,
 };
 
@@ -84,8 +87,50 @@ impl cli::run::Guest for Service {
             let input = input.collect().await;
             write(format!("read {} bytes\n", input.len())).await;
         }
+        let tried = match *words {
+            ["connect", address] => Some(connect(address).await.map(|()| "connected".to_owned())),
+            ["serve", port] => Some(serve(port).await.map(|bytes| format!("served {bytes} bytes"))),
+            _ => None,
+        };
+        if let Some(tried) = tried {
+            write(tried.unwrap_or_else(|error| format!("{error:?}")) + "\n").await;
+        }
         if words.contains(&"fail") { Err(()) } else { Ok(()) }
     }
+}
+
+async fn connect(address: &str) -> Result<(), sockets::ErrorCode> {
+    let address: SocketAddrV4 = address.parse().map_err(|_| sockets::ErrorCode::InvalidArgument)?;
+    let socket = sockets::TcpSocket::create(sockets::IpAddressFamily::Ipv4)?;
+    socket.connect(wasi(address)).await?;
+    let (mut writer, reader) = wit_stream::new();
+    let sent = socket.send(reader);
+    let left = writer.write_all(b"from a guest".to_vec()).await;
+    drop(writer);
+    if left.is_empty() { sent.await } else { Err(sockets::ErrorCode::ConnectionBroken) }
+}
+
+async fn serve(port: &str) -> Result<usize, sockets::ErrorCode> {
+    let port = port.parse().map_err(|_| sockets::ErrorCode::InvalidArgument)?;
+    let socket = sockets::TcpSocket::create(sockets::IpAddressFamily::Ipv4)?;
+    socket.bind(wasi(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+    let mut clients = socket.listen()?;
+    write("listening\n".to_owned()).await;
+    let client = clients.next().await.ok_or(sockets::ErrorCode::ConnectionAborted)?;
+    let (received, _ended) = client.receive();
+    let received = received.collect().await;
+    let count = received.len();
+    let (mut writer, reader) = wit_stream::new();
+    let sent = client.send(reader);
+    let _left = writer.write_all(received).await;
+    drop(writer);
+    sent.await?;
+    Ok(count)
+}
+
+fn wasi(address: SocketAddrV4) -> sockets::IpSocketAddress {
+    let [a, b, c, d] = address.ip().octets();
+    sockets::IpSocketAddress::Ipv4(sockets::Ipv4SocketAddress { port: address.port(), address: (a, b, c, d) })
 }
 
 async fn write(text: String) {

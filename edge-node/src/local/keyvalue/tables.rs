@@ -106,13 +106,14 @@ pub(super) fn read(
 /// Does operations in their order, each whole or not at all, and makes all of them durable.
 pub(super) fn write<'a>(
     database: &Database,
+    quota_bytes: u64,
     operations: impl Iterator<Item = (&'a Place, &'a Operation)>,
 ) -> Result<Vec<Outcome>, redb::Error> {
     let transaction = database.begin_write()?;
     let mut outcomes = Vec::new();
     {
-        let mut writing =
-            Writing { entries: transaction.open_table(ENTRIES)?, usage: transaction.open_table(USAGE)? };
+        let (entries, usage) = (transaction.open_table(ENTRIES)?, transaction.open_table(USAGE)?);
+        let mut writing = Writing { entries, usage, quota_bytes };
         for (place, operation) in operations {
             outcomes.push(writing.change(place, operation)?);
         }
@@ -133,6 +134,8 @@ type Entries = TableDefinition<'static, &'static [u8], &'static [u8]>;
 struct Writing<'t> {
     entries: Table<'t, &'static [u8], &'static [u8]>,
     usage: Table<'t, &'static str, u64>,
+    /// What all buckets of a namespace may have.
+    quota_bytes: u64,
 }
 
 impl Writing<'_> {
@@ -191,8 +194,9 @@ impl Writing<'_> {
             }
         }
         let bounds = [
-            (place.namespace.as_str(), NAMESPACE_BYTES_MAX, format!("of namespace {}", place.namespace)),
-            ("", NODE_BYTES_MAX, "of this node".to_owned()),
+            (place.namespace.as_str(), self.quota_bytes, format!("of namespace {}", place.namespace)),
+            // Whoever may have more than that is said to have it by whoever set the quota.
+            ("", NODE_BYTES_MAX.max(self.quota_bytes), "of this node".to_owned()),
         ];
         for (whose, most, words) in bounds {
             let used = self.usage.get(whose)?.map_or(0, |used| used.value());
@@ -296,9 +300,6 @@ const PAGE_BYTES_MAX: usize = 64 << 10;
 
 /// What an entry counts for besides key and value: about what the tree needs for it.
 const ENTRY_BYTES: u64 = 64;
-
-/// All buckets of a namespace.
-pub(super) const NAMESPACE_BYTES_MAX: u64 = 64 << 20;
 
 /// All buckets of a node.
 const NODE_BYTES_MAX: u64 = 512 << 20;

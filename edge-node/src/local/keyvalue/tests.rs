@@ -7,7 +7,7 @@ use dunlin_wasm_host::More;
 use super::*;
 
 fn buckets(folder: &Path, namespace: &str) -> Arc<dyn Buckets> {
-    KeyValues::default().buckets(folder.join("keyvalue.redb"), namespace)
+    KeyValues::new(None).buckets(folder.join("keyvalue.redb"), namespace)
 }
 
 fn texts(words: &[&str]) -> Vec<String> {
@@ -68,7 +68,7 @@ async fn what_was_acknowledged_is_there_after_the_process_was() {
 #[tokio::test]
 async fn namespaces_and_buckets_are_apart() {
     let folder = tempfile::tempdir().unwrap();
-    let files = KeyValues::default();
+    let files = KeyValues::new(None);
     let of = |namespace| files.buckets(folder.path().join("keyvalue.redb"), namespace);
     let (one, other) = (of("one"), of("other"));
     set(&one, "a", "k", b"1").await.unwrap();
@@ -155,9 +155,18 @@ async fn what_is_too_much_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn a_quota_is_what_the_node_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = KeyValues::new(Some(1000)).buckets(folder.path().join("keyvalue.redb"), "ns");
+    set(&buckets, "b", "k", &[0; 500]).await.unwrap();
+    let full = set(&buckets, "b", "l", &[0; 500]).await.unwrap_err().0;
+    assert!(full.ends_with(" of 1000 bytes"), "{full}");
+}
+
+#[tokio::test]
 async fn changes_on_their_way_are_bounded_in_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let file = Arc::new(File::new(folder.path().join("keyvalue.redb")));
+    let file = Arc::new(File::new(folder.path().join("keyvalue.redb"), u64::MAX));
     let set = |bytes: usize| {
         let place = Place { namespace: "ns".to_owned(), bucket: "b".to_owned() };
         Arc::clone(&file).write(place, Operation::Set(vec![("k".to_owned(), vec![0; bytes])]))

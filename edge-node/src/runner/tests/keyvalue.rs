@@ -118,3 +118,26 @@ async fn every_operation_of_the_interface_works() {
     let (cause, said) = ran(&mut agent, &spec).await;
     assert!(cause == ExitCause::Code(1) && said.concat().contains("a key has 1 to 1024 bytes"), "{said:?}");
 }
+
+#[tokio::test]
+async fn the_second_draft_is_served_beside_the_first() {
+    let (runner, module) = (Runner::start().await, workload("interfaces"));
+    let mut agent = runner.greeted().await;
+    assert_eq!(agent.told().await, []);
+    let mut number = 0;
+    let mut check = async |draft: &str, operation: &[&str], expected: &[&str]| {
+        number += 1;
+        let operation = [&[draft, "bucket"], operation].concat();
+        let spec = words(runner.spec_of(&format!("c{number}"), &module), &operation);
+        let (cause, said) = ran(&mut agent, &spec).await;
+        assert_eq!(cause, ExitCause::Code(0), "{operation:?}: {said:?}");
+        assert_eq!(said, expected, "{operation:?}");
+    };
+    check("kv", &["set", "k", "1"], &[]).await;
+    check("kv2", &["get-many", "k", "l"], &["1", "none"]).await;
+    check("kv2", &["increment", "n", "-7"], &["-7"]).await;
+    check("kv2", &["swap", "k", "2"], &["1", "swapped"]).await;
+    check("kv2", &["lose", "k", "3"], &["2", "lost to somebody else's"]).await;
+    check("kv", &["get", "k"], &["somebody else's"]).await;
+    check("kv2", &["list"], &["k", "n"]).await;
+}

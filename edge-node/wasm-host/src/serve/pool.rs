@@ -59,12 +59,9 @@ impl Pool {
         None
     }
 
-    /// Takes an instance's readiness back. False when it was none any more: a request may be on its way to it.
-    pub(super) fn withdraw(&self, load: &Arc<Load>) -> bool {
-        let mut state = self.state();
-        let before = state.ready.len();
-        state.ready.retain(|ready| !Arc::ptr_eq(&ready.load, load));
-        state.ready.len() < before
+    /// Takes an instance's readiness back. A request may be on its way to it all the same.
+    pub(super) fn withdraw(&self, load: &Arc<Load>) {
+        self.state().ready.retain(|ready| !Arc::ptr_eq(&ready.load, load));
     }
 
     /// Hands a request to another instance, or has it wait for one, because there was no memory for one of its own, which is not counted

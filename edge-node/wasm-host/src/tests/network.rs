@@ -35,11 +35,29 @@ fn host(address: SocketAddr) -> EgressHosts {
     EgressHosts::Range { address: address.ip(), prefix: 32 }
 }
 
-/// A free address of the loopback network that is not the machine's own, as pods have them.
-async fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.77.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
+/// Somebody who listens where a container of the same host declared a port, as pods do.
+fn neighbour(address: SocketAddr) -> Container {
+    let declares = Guest { listen: tcp(address), ..guest() };
+    super::host().container(workload("interfaces"), declares, Stop::new()).unwrap()
+}
+
+/// What comes back of a few bytes.
+async fn echoed(transport: Transport, address: SocketAddr) -> Vec<u8> {
+    let mut heard = vec![0; 100];
+    let length = match transport {
+        Transport::Tcp => {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"echo me").await.unwrap();
+            timeout(PATIENCE, stream.read(&mut heard)).await.unwrap().unwrap()
+        }
+        Transport::Udp => {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.send_to(b"echo me", address).await.unwrap();
+            timeout(PATIENCE, socket.recv(&mut heard)).await.unwrap().unwrap()
+        }
+    };
+    heard.truncate(length);
+    heard
 }
 
 #[tokio::test]
@@ -48,7 +66,7 @@ async fn a_server_is_at_its_container_s_address() {
         let address: SocketAddr = format!("127.77.0.2:{}", free_address().port()).parse().unwrap();
         let output = Arc::<Captured>::default();
         // The port that a program knows is the declared one.
-        let listen = vec![Listening { port: 80, transport, address }];
+        let listen = vec![Listening { port: 80, transport, address, host: None }];
         let closed = Guest { listen, egress: only(&[]), ..told(&[word, "80"], &output) };
         let running = start(&workload("interfaces"), closed);
         let listening = async {
@@ -58,20 +76,7 @@ async fn a_server_is_at_its_container_s_address() {
             }
         };
         timeout(PATIENCE, listening).await.expect("it listens");
-        let mut heard = vec![0; 100];
-        let length = match transport {
-            Transport::Tcp => {
-                let mut stream = TcpStream::connect(address).await.unwrap();
-                stream.write_all(b"echo me").await.unwrap();
-                timeout(PATIENCE, stream.read(&mut heard)).await.unwrap().unwrap()
-            }
-            Transport::Udp => {
-                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-                socket.send_to(b"echo me", address).await.unwrap();
-                timeout(PATIENCE, socket.recv(&mut heard)).await.unwrap().unwrap()
-            }
-        };
-        assert_eq!(&heard[..length], b"echo me");
+        assert_eq!(echoed(transport, address).await, b"echo me");
         running.stop.request(Duration::ZERO);
         running.end().await;
     }
@@ -92,8 +97,12 @@ async fn ports_that_are_not_declared_are_closed() {
 
 #[tokio::test]
 async fn connections_lead_where_the_list_says() {
-    let (_listener, address) = listener().await;
+    let listener = TcpListener::bind("127.77.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     let connect = async |egress| tried(&["connect", &address.to_string()], egress).await;
+    // What listens on all addresses of the machine would answer there, too.
+    assert!(!connect(Egress::Open).await.0);
+    let _neighbour = neighbour(address);
     assert_eq!(connect(Egress::Open).await, (true, "connected\n".to_owned()));
     assert!(connect(only(&[(host(address), Some(address.port()))])).await.0);
     for closed in [only(&[]), only(&[(host(address), Some(1))])] {
@@ -109,6 +118,7 @@ async fn connections_lead_where_the_list_says() {
 async fn datagrams_are_answered() {
     let socket = UdpSocket::bind("127.77.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
+    let _neighbour = neighbour(address);
     let echo = tokio::spawn(async move {
         let mut bytes = [0; 100];
         let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
@@ -136,7 +146,7 @@ async fn names_are_looked_up_when_the_list_has_them() {
 #[tokio::test]
 async fn requests_go_where_connections_may() {
     let address: SocketAddr = format!("127.77.0.3:{}", free_address().port()).parse().unwrap();
-    let listen = vec![Listening { port: 80, transport: Transport::Tcp, address }];
+    let listen = vec![Listening { port: 80, transport: Transport::Tcp, address, host: None }];
     let mut server = start(&workload("http-hello"), Guest { listen, ..guest() });
     (&mut server.started).await.unwrap();
     let fetch = async |egress| tried(&["fetch", &format!("http://{address}/a")], egress).await;
@@ -170,4 +180,35 @@ async fn a_working_directory_is_where_paths_begin() {
     let output = Arc::default();
     let folder = Guest { working_dir: Some("/data".to_owned()), ..told(&["folder"], &output) };
     assert_eq!(ran(folder, &output).await, (true, "/data\n".to_owned()));
+}
+
+#[tokio::test]
+async fn ports_are_reached_at_the_machine_s_address_too() {
+    let place = || SocketAddr::from(([127, 77, 0, 4], free_address().port()));
+    let listen =
+        |transport, address, host| vec![Listening { port: 80, transport, address, host: Some(host) }];
+    // An HTTP handler, which the host serves.
+    let (own, host) = (place(), free_address());
+    let guest_there = Guest { listen: listen(Transport::Tcp, own, host), ..guest() };
+    let mut server = start(&workload("http-hello"), guest_there);
+    (&mut server.started).await.unwrap();
+    for address in [own, host] {
+        assert!(handlers::ask(address, "GET", "/a", "").await.starts_with("HTTP/1.1 200 OK"), "{address}");
+    }
+    // Guests that listen by themselves.
+    for (word, transport) in [("serve", Transport::Tcp), ("serve-udp", Transport::Udp)] {
+        let (own, host) = (place(), free_address());
+        let output = Arc::<Captured>::default();
+        let listen = listen(transport, own, host);
+        let running = start(&workload("interfaces"), Guest { listen, ..told(&[word, "80"], &output) });
+        let listening = async {
+            while !output.text().contains("listening") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, listening).await.expect("it listens");
+        assert_eq!(echoed(transport, host).await, b"echo me");
+        running.stop.request(Duration::ZERO);
+        running.end().await;
+    }
 }

@@ -231,3 +231,34 @@ async fn drafts_of_0_3_are_refused_by_name() {
     let refused = host().container(program(&draft), guest(), Stop::new()).unwrap_err().to_string();
     assert!(refused.contains("exports `wasi:cli/run@0.3.0-rc-2025-09-16`"), "{refused}");
 }
+
+#[tokio::test]
+async fn sockets_of_0_3_are_judged_as_those_of_0_2() {
+    let run = |words: &[&str], listen: &[Listening], egress, output: &Arc<Captured>| {
+        let args = std::iter::once(&"service").chain(words).map(ToString::to_string).collect();
+        let (listen, output) = (listen.to_vec(), Arc::clone(output) as _);
+        let guest = Guest { entry: EntryChoice::Run, args, listen, egress, output, ..guest() };
+        start(&workload("service"), guest)
+    };
+    let address = SocketAddr::from(([127, 77, 0, 5], handlers::free_address().port()));
+    let declared = [Listening { port: 80, ..Listening::tcp(address) }];
+    let closed = || Egress::Only(Vec::new());
+    let output = Arc::<Captured>::default();
+    let serving = run(&["serve", "80"], &declared, closed(), &output);
+    while !output.text().contains("listening") {
+        assert!(!serving.ended.is_finished(), "{}", output.text());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Whoever may connect to it does, as a guest of the same host.
+    let said = async |words: &[&str], egress| {
+        let output = Arc::<Captured>::default();
+        run(words, &[], egress, &output).end().await;
+        output.text()
+    };
+    assert!(said(&["connect", &address.to_string()], closed()).await.contains("AccessDenied"));
+    assert!(said(&["connect", &address.to_string()], Egress::Open).await.ends_with("connected\n"));
+    assert_eq!(serving.end().await.cause, Cause::Code(0));
+    assert!(output.text().ends_with("served 12 bytes\n"), "{}", output.text());
+    assert!(said(&["serve", "80"], Egress::Open).await.contains("AccessDenied"));
+    assert!(said(&["connect", "127.0.0.1:1"], Egress::Open).await.contains("AccessDenied"));
+}
