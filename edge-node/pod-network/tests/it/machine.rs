@@ -1,6 +1,6 @@
 //! A machine with pods, and what is outside of it. Nothing of it touches the machine that runs the tests.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::Ipv4Addr, path::Path};
 
 use dunlin_link::PodUid;
 use dunlin_pod_network::{Attachment, BridgeConfig, Config, HostPort, LinkName, Network, OpenError, Subnet};
@@ -22,11 +22,17 @@ pub(crate) struct Pod {
 }
 
 impl Machine {
-    /// A new one; `None` without the rights to make one.
+    /// A new one; `None` without the rights or the programs to make one.
     pub(crate) fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("not root; skipped");
             return None;
+        }
+        for program in ["/usr/sbin/ip", "/usr/sbin/bridge", "/usr/sbin/nft"] {
+            if !Path::new(program).exists() {
+                println!("no {program}; skipped");
+                return None;
+            }
         }
         let (space, outside) = (Space::new(), Space::new());
         space.command("ip link set lo up");

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "system calls without a safe function among the dependencies")]
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::{AsRawFd as _, RawFd},
     path::PathBuf,
@@ -56,6 +56,11 @@ impl Space {
         let output = self.run(move || command.output()).map_err(|error| error.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Gives a setting of the namespace a value.
+    pub(crate) fn set(&self, name: &str, value: &str) -> io::Result<()> {
+        self.run(|| fs::write(format!("/proc/sys/net/{name}"), value))
     }
 
     pub(crate) fn fd(&self) -> RawFd {

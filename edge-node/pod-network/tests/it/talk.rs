@@ -11,7 +11,11 @@ use crate::space::Space;
 
 /// Answers TCP clients inside a namespace until the process ends.
 pub(crate) fn serve_tcp(space: &Space, port: u16) {
-    let listener = space.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap();
+    serve(space.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap());
+}
+
+/// Answers TCP clients until the process ends.
+pub(crate) fn serve(listener: TcpListener) {
     thread::spawn(move || {
         while let Ok((mut stream, peer)) = listener.accept() {
             // A client that is gone is nothing to a server.
