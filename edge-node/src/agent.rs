@@ -11,6 +11,7 @@ mod clock;
 mod code;
 mod homes;
 mod host;
+mod image_asks;
 mod images;
 mod inspect;
 mod shared;

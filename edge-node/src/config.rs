@@ -128,6 +128,11 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_EVICTION_PRESSURE_TRANSITION_PERIOD", value_name = "TIME")]
     pub eviction_pressure_transition_period: Option<String>,
 
+    /// Folder of archives whose images the node loads by itself, each once, for sites without a network; looked at every 30 s
+    /// [default: images-to-load in the state folder]
+    #[arg(long, env = "DUNLIN_IMAGES_DIR", value_name = "DIR")]
+    pub images_dir: Option<PathBuf>,
+
     /// How full the disk may get, in percent, before images for Linux that no pod needs are removed, those that were not used for longest
     /// first [default: 85]
     #[arg(long, env = "DUNLIN_IMAGE_GC_HIGH_THRESHOLD", value_name = "PERCENT")]
@@ -186,6 +191,8 @@ pub struct EdgeNodeConfig {
     pub keyvalue_quota_mib: Option<u64>,
     /// Below which pods are ended.
     pub thresholds: Thresholds,
+    /// Folder of archives with images that are loaded; `None` for the usual one.
+    pub images_dir: Option<PathBuf>,
     /// How full the disk may get of images that no pod needs.
     pub image_bounds: ImageBounds,
     /// Where pod addresses come from. Two nodes on one machine need ranges that do not overlap.
@@ -299,6 +306,7 @@ impl EdgeNodeArgs {
             eviction_pressure_transition_period: self
                 .eviction_pressure_transition_period
                 .or(file.eviction_pressure_transition_period),
+            images_dir: self.images_dir.or(file.images_dir),
             image_gc_high_threshold: self.image_gc_high_threshold.or(file.image_gc_high_threshold),
             image_gc_low_threshold: self.image_gc_low_threshold.or(file.image_gc_low_threshold),
             address_blocks: self.address_blocks.or(file.address_blocks),
@@ -377,6 +385,7 @@ impl EdgeNodeArgs {
             logs_max: self.logs_max_mib.map(|mib| Bytes(mib << 20)),
             keyvalue_quota_mib: self.keyvalue_quota_mib,
             thresholds,
+            images_dir: self.images_dir,
             image_bounds,
             blocks,
             registries: self.registries.unwrap_or_default(),

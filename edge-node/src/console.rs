@@ -5,7 +5,9 @@
 //! the log; each ask and answer is one line of JSON. Who may open the socket may do everything: it is its owner's alone.
 
 mod client;
+mod images;
 mod serve;
+mod serve_images;
 
 use dunlin_link::{
     PodUid, UnixMillis,
@@ -17,8 +19,11 @@ use dunlin_link::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{Console, ConsoleError, Log};
 pub(crate) use self::serve::{Desk, serve};
+pub use self::{
+    client::{Console, ConsoleError, Log},
+    images::{Content, ImageKind, ImageView},
+};
 
 /// What a person asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +49,28 @@ pub enum Ask {
         /// The container; `None` for all.
         container: Option<String>,
     },
+    /// Its images.
+    Images,
+    /// Pull an image with the node's own credentials.
+    PullImage {
+        /// Its name.
+        name: String,
+    },
+    /// Remove an image that no pod uses.
+    RemoveImage {
+        /// Its name, digest, or the beginning of its id.
+        name: String,
+    },
+    /// Take the images of an archive, which follows in pieces.
+    ImportImages {
+        /// What the only one in it is called here.
+        name: Option<String>,
+    },
+    /// Send an image as an archive.
+    ExportImage {
+        /// Its name.
+        name: String,
+    },
     /// End all pods, because the machine goes down; answered when that is done.
     Shutdown {
         /// What all pods have together.
@@ -63,6 +90,12 @@ pub enum Answer {
     Pod(Box<PodView>),
     /// The log's bytes follow, or those of what else was asked for, to the end of the stream.
     Log,
+    /// One of its images; others follow.
+    Image(Box<ImageView>),
+    /// The names that were pulled, imported or removed.
+    Names(Vec<String>),
+    /// An archive follows in pieces.
+    Content,
     /// These containers are being restarted.
     Restarted(Vec<String>),
     /// That is all.

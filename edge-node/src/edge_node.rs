@@ -22,11 +22,12 @@ use crate::{
     facts::{self, Declared},
     folders,
     health::{RunnerPid, Watcher, Writers},
-    images::{Containers, Images},
+    images::{Containers, Images, ModuleFiles},
     local::{Local, OpenError},
     logs::LogKeeper,
     lookout::Lookout,
     modules::Modules,
+    preload::Preload,
     runner,
     sandbox::{ContainerKit, Doors, RunnerProcess, Sandbox},
     server_time::ServerTime,
@@ -143,6 +144,7 @@ impl EdgeNode {
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
         let (facts, containers) = facts(&config, &guests).map_err(StartError::Facts)?;
         let images = images(&config, &containers)?;
+        let module_files = modules.files();
         let static_pods = config.static_pods.clone();
         let mut folder =
             static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
@@ -155,11 +157,7 @@ impl EdgeNode {
         let told = facts.clone();
         let keeper = LogKeeper::new(config.state_dir.join("logs"), log_bound(&config, &facts));
         let (sandbox, writers) = sandbox(guests, &config.state_dir);
-        let codes = Codes {
-            session: handle.clone(),
-            mode: config.compile,
-            target: RunnerTarget::new(runner::target()),
-        };
+        let codes = codes(&config, &handle);
         let state_dir = absolute(&config.state_dir)?;
         let volumes = Volumes::new(&state_dir);
         let options = AgentOptions {
@@ -176,12 +174,15 @@ impl EdgeNode {
             doors: Doors::new(sandbox.door()),
             containers,
         };
-        let (parts, host) = AgentParts::new(options, opened, (modules, images));
+        let (parts, host) = AgentParts::new(options, opened, (modules, images.clone()));
+        let preload = preload(&config, (&images, &module_files), &handle);
         let [shutdown, over, joined] = std::array::from_fn(|_| CancellationToken::new());
         let lookout = Lookout { state_dir: config.state_dir.clone(), volumes };
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let desk = Desk {
             host: host.clone(),
+            images,
+            modules: module_files,
             watcher: watcher.clone(),
             logs: keeper.clone(),
             name: name.to_string(),
@@ -194,6 +195,7 @@ impl EdgeNode {
             spawn(&over, link(session, host.clone(), shutdown.clone())),
             spawn(&over, watcher.run(host.clone(), shutdown.clone())),
             spawn(&over, lookout.run(host.clone(), shutdown.clone())),
+            spawn(&over, preload.run(host.clone(), shutdown.clone())),
             spawn(&over, watch(folder, host.clone(), shutdown.clone())),
             spawn(&over, keeper.run(shutdown.clone())),
             spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone())),
@@ -321,6 +323,27 @@ fn session(
 fn absolute(dir: &std::path::Path) -> Result<PathBuf, StartError> {
     let failed = |source| StartError::StateDir { path: dir.to_owned(), source };
     std::path::absolute(dir).map_err(failed)
+}
+
+/// Where the code of modules comes from.
+fn codes(config: &EdgeNodeConfig, session: &SessionHandle) -> Codes {
+    let target = RunnerTarget::new(runner::target());
+    Codes { session: session.clone(), mode: config.compile, target }
+}
+
+/// Who loads the folder of archives.
+fn preload(
+    config: &EdgeNodeConfig,
+    (images, modules): (&Images, &ModuleFiles),
+    session: &SessionHandle,
+) -> Preload {
+    Preload {
+        dir: config.images_dir.clone().unwrap_or_else(|| config.state_dir.join("images-to-load")),
+        record: config.state_dir.join("images-loaded"),
+        images: images.clone(),
+        modules: modules.clone(),
+        session: session.clone(),
+    }
 }
 
 /// What is known of images of other registries, and the way to those.

@@ -4,6 +4,7 @@
 //! digest, as if the coordinator had sent it: so the same code belongs to it, wherever it came from. Or it is a root file system for a
 //! Linux container, whose layers are kept unpacked and are shared by all images that have them.
 
+mod archive;
 mod bounds;
 mod collect;
 mod configs;
@@ -13,7 +14,7 @@ mod pins;
 pub(crate) mod survey;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
@@ -35,6 +36,7 @@ use tracing::{info, warn};
 
 pub use self::bounds::ImageBounds;
 pub(crate) use self::{
+    archive::Imported,
     collect::Goal,
     configs::LinuxImage,
     pins::{Pin, Pins},
@@ -83,6 +85,8 @@ struct Known {
     meanings: Meanings,
     configs: Configs,
     uses: Uses,
+    /// Not removed to make room.
+    protected: BTreeSet<Digest>,
 }
 
 /// Pulls of the same content wait for each other: they would write the same files.
@@ -99,7 +103,7 @@ struct Brought {
     pins: Vec<Pin>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum BroughtContent {
     Module(Digest),
     /// The config of a Linux image whose layers are all here.
@@ -113,6 +117,19 @@ pub(crate) struct Came {
     pub(crate) module: Option<(Digest, u64)>,
     /// Keep it until then.
     pub(crate) pins: Vec<Pin>,
+}
+
+/// An image that is known here.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageEntry {
+    /// By tag and by digest.
+    pub(crate) names: Vec<String>,
+    pub(crate) image: Digest,
+    /// Digest of its config, or of its module.
+    pub(crate) id: Digest,
+    /// What was sent of it, where that is known.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) content: ImageContent,
 }
 
 /// A pull that came to its end.
@@ -146,7 +163,7 @@ impl Images {
         let store = LayerStore::open(&state_dir.join("layers"))?;
         let meanings = Meanings::open(state_dir.join("images"))?;
         let configs = Configs::open(state_dir.join("image-configs"))?;
-        let mut known = Known { meanings, configs, uses: Uses::default() };
+        let mut known = Known { meanings, configs, uses: Uses::default(), protected: BTreeSet::new() };
         known.retain(&store, |_| true);
         known.recall_uses();
         let (known, pulls) = (Arc::new(Mutex::new(known)), Arc::new(Semaphore::new(PULLS_MAX)));
@@ -213,6 +230,92 @@ impl Images {
     /// Forgets images whose content is gone.
     pub(crate) fn retain(&self, has_module: impl Fn(&Digest) -> bool) {
         self.known().retain(&self.store, has_module);
+    }
+
+    /// All images that have names.
+    pub(crate) fn entries(&self) -> Vec<ImageEntry> {
+        let known = self.known();
+        let entry = |(image, (holds, names))| {
+            let content = known.content(holds)?;
+            let (id, bytes) = match holds {
+                Holds::Module(module) => (module, None),
+                Holds::Linux { config, bytes } => (config, Some(bytes)),
+            };
+            Some(ImageEntry { names, image, id, bytes, content })
+        };
+        known.meanings.by_image().into_iter().filter_map(entry).collect()
+    }
+
+    /// Whether anything is known of an image.
+    pub(crate) fn knows(&self, image: &Digest) -> bool {
+        self.known().meanings.holds(image).is_some()
+    }
+
+    /// Takes a name away, and leaves the image.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn untag(&self, name: &str) -> io::Result<()> {
+        self.known().meanings.remove(name)
+    }
+
+    /// Forgets an image; what only it has goes in the background.
+    pub(crate) fn remove(&self, image: &Digest) {
+        self.known().forget(image);
+        let images = self.clone();
+        // Nobody waits for it.
+        drop(spawn_blocking(move || {
+            if let Err(error) = images.sweep_layers() {
+                warn!(%error, "layers of an image that was removed are left");
+            }
+        }));
+    }
+
+    /// From here on these images are not removed to make room.
+    pub(crate) fn protect(&self, images: BTreeSet<Digest>) {
+        self.known().protected = images;
+    }
+
+    /// A file without a name, for an archive that comes in pieces.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn scratch(&self) -> io::Result<fs::File> {
+        tempfile::tempfile_in(self.store.folder())
+    }
+
+    /// Whether the disk has room for more of it.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(crate) fn check_spare(&self) -> io::Result<()> {
+        if collect::free_bytes(self.store.folder())? < layers::SPARE_BYTES {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// Pulls an image that no pod asked for; answers its digest.
+    ///
+    /// # Errors
+    /// In words, when it cannot be had.
+    pub(crate) async fn pull_for_person(
+        &self,
+        image: &Reference,
+        keyring: &Keyring,
+        modules: &ModuleFiles,
+    ) -> Result<(Digest, Came), String> {
+        let permit = self.pulls.acquire().await.map_err(|error| error.to_string())?;
+        let mut brought = self.attempt(image, keyring, modules).await.map_err(|error| chain(&error))?;
+        drop(permit);
+        let (digest, pins) = (brought.image, std::mem::take(&mut brought.pins));
+        let module = match brought.content {
+            BroughtContent::Module(module) => Some((module, brought.bytes)),
+            BroughtContent::Linux(_) => None,
+        };
+        let remembered = self.remember(image.clone(), brought).await;
+        remembered.map_err(|error| format!("failed to keep the image's name: {error}"))?;
+        Ok((digest, Came { module, pins }))
     }
 
     /// Asks the registry what an image is now, and makes that present; at most [`PULLS_MAX`] at a time.

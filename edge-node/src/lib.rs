@@ -20,6 +20,7 @@ mod logs;
 mod lookout;
 mod modules;
 mod pod_network;
+mod preload;
 mod prober;
 pub mod runner;
 #[cfg(test)]

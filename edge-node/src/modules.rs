@@ -134,6 +134,11 @@ impl Modules {
         drop(self.remove(doomed, Duration::ZERO));
     }
 
+    /// Removes one module that nobody needs.
+    pub(crate) fn remove_one(&mut self, digest: Digest) {
+        drop(self.remove(vec![digest], PART_AGE_MAX));
+    }
+
     /// The modules to remove so that those without a pod take no more than `budget_bytes`.
     fn idle(&self, referenced: &BTreeSet<Digest>, budget_bytes: u64) -> Vec<Digest> {
         let mut idle: Vec<_> =

@@ -1,6 +1,6 @@
 //! Finds the module in the layers of an ordinary image for WASM.
 
-mod walk;
+pub(crate) mod walk;
 
 use std::{
     collections::BTreeMap,

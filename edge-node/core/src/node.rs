@@ -62,6 +62,7 @@ pub use self::{
     },
     pressure::{Look, VolumeUsage},
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},
+    set::ImageUser,
     statics::{Origin, static_pod},
     unacked::Unacked,
 };

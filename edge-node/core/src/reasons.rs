@@ -97,6 +97,8 @@ pub const FAILED: &str = "Failed";
 pub const INSPECT_FAILED: &str = "InspectFailed";
 /// Event: the node cannot write what it must remember.
 pub const STATE_NOT_WRITTEN: &str = "StateNotWritten";
+/// Event: an archive in the folder of images is of no use.
+pub const IMAGES_NOT_LOADED: &str = "ImagesNotLoaded";
 /// Event: it can again.
 pub const STATE_WRITTEN: &str = "StateWritten";
 /// Event: a pod the coordinator does not name any more is kept.

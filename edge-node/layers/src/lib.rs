@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod recipe;
 mod remove;
 mod store;
 mod unpack;
 mod zstd;
 
 pub use self::{
+    recipe::LayerArchive,
     remove::{Left, remove_tree, remove_tree_in},
     store::{Layers, Retired, StoreError},
     unpack::{Bounds, Compression, UnpackError, Unpacked, unpack},

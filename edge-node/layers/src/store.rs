@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! layers/sha256/HEX        one that is complete
+//! layers/recipes/HEX       how its archive is put together again
 //! layers/part/N            one that is being unpacked; those of an earlier process go when the store is opened
 //! ```
 
@@ -15,6 +16,7 @@ use std::{
 use dunlin_link::Digest;
 
 use crate::{
+    recipe::LayerArchive,
     remove::remove_tree,
     unpack::{Bounds, Compression, UnpackError, Unpacked, unpack},
 };
@@ -23,6 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Layers {
     complete: PathBuf,
+    recipes: PathBuf,
     parts: PathBuf,
     latest: AtomicU64,
     bounds: Bounds,
@@ -50,12 +53,15 @@ impl Layers {
     /// # Errors
     /// When the disk fails.
     pub fn open(dir: &Path, bounds: Bounds) -> io::Result<Self> {
-        let (complete, parts) = (dir.join("sha256"), dir.join("part"));
+        let (complete, recipes, parts) = (dir.join("sha256"), dir.join("recipes"), dir.join("part"));
         // What cannot be removed costs room and nothing else: new names are looked for below.
         let _left = remove_tree(&parts);
         fs::create_dir_all(&complete)?;
+        fs::create_dir_all(&recipes)?;
         fs::create_dir_all(&parts)?;
-        Ok(Self { complete, parts, latest: AtomicU64::new(0), bounds })
+        let layers = Self { complete, recipes, parts, latest: AtomicU64::new(0), bounds };
+        layers.drop_stray_recipes()?;
+        Ok(layers)
     }
 
     /// Where a layer is, or would be.
@@ -83,14 +89,26 @@ impl Layers {
             return Ok(Unpacked::default());
         }
         let part = self.new_part();
-        let added = unpack(archive, compression, &part, diff_id, self.bounds)
+        let recipe = part.with_extension("recipe");
+        let added = unpack(archive, compression, (&part, &recipe), diff_id, self.bounds)
             .map_err(StoreError::Unpack)
-            .and_then(|unpacked| self.keep(&part, diff_id).map(|()| unpacked).map_err(StoreError::Disk));
+            .and_then(|unpacked| {
+                self.keep((&part, &recipe), diff_id).map(|()| unpacked).map_err(StoreError::Disk)
+            });
         if added.is_err() {
-            // Else it goes when the store is opened the next time.
+            // Else they go when the store is opened the next time.
+            let _ = fs::remove_file(&recipe);
             let _left = remove_tree(&part);
         }
         added
+    }
+
+    /// A layer's archive, not compressed, as it was before it was unpacked.
+    ///
+    /// # Errors
+    /// When the layer is not here, or the disk fails.
+    pub fn archive(&self, diff_id: &Digest) -> io::Result<LayerArchive> {
+        LayerArchive::open(&self.recipes.join(diff_id.hex()), &self.path(diff_id))
     }
 
     /// The layers that are here.
@@ -113,6 +131,8 @@ impl Layers {
     pub fn retire(&self, diff_id: &Digest) -> io::Result<Retired> {
         let part = self.new_part();
         fs::rename(self.path(diff_id), &part)?;
+        // Without its layer it goes when the store is opened, too.
+        let _ = fs::remove_file(self.recipes.join(diff_id.hex()));
         Ok(Retired(part))
     }
 
@@ -121,8 +141,22 @@ impl Layers {
         let _left = remove_tree(part);
     }
 
-    fn keep(&self, part: &Path, diff_id: &Digest) -> io::Result<()> {
+    /// What of an earlier process has no layer.
+    fn drop_stray_recipes(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.recipes)? {
+            let entry = entry?;
+            if !self.complete.join(entry.file_name()).is_dir() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The layer is here when it has its name, which comes last.
+    fn keep(&self, (part, recipe): (&Path, &Path), diff_id: &Digest) -> io::Result<()> {
         let dir = self.path(diff_id);
+        fs::rename(recipe, self.recipes.join(diff_id.hex()))?;
+        fs::File::open(&self.recipes)?.sync_all()?;
         match fs::rename(part, &dir) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 let _left = remove_tree(part);

@@ -7,10 +7,12 @@ mod tree;
 mod tests;
 
 use std::{
+    cell::RefCell,
     fs,
     io::{self, BufReader, Read},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use dunlin_link::Digest;
@@ -19,10 +21,10 @@ use sha2::{Digest as _, Sha256};
 use tar::Archive;
 
 use self::{
-    entry::{Entries, Entry},
+    entry::{Entries, Entry, Kind},
     tree::Tree,
 };
-use crate::zstd::Frames;
+use crate::{recipe::Recorder, zstd::Frames};
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,23 +96,33 @@ pub enum UnpackError {
     },
 }
 
-/// Unpacks an archive into the new folder `into`, and sees that it is what `diff_id` names. On failure something may be left there.
+/// Unpacks an archive into the new folder `into`, and sees that it is what `diff_id` names; `recipe` is a new file that tells how the
+/// archive is put together again. On failure something may be left of both.
 ///
 /// # Errors
 /// When it is damaged, too large, or not what it should be; when something in it is there to do harm; when the disk fails.
 pub fn unpack(
     archive: impl Read,
     compression: Compression,
-    into: &Path,
+    (into, recipe): (&Path, &Path),
     diff_id: &Digest,
     bounds: Bounds,
 ) -> Result<Unpacked, UnpackError> {
+    let recipe_error = |source| UnpackError::Write { path: recipe.to_owned(), source };
+    let recorder = fs::File::create_new(recipe).and_then(Recorder::new).map_err(recipe_error)?;
+    let recorder = Rc::new(RefCell::new(recorder));
     let content: Box<dyn Read + '_> = match compression {
         Compression::None => Box::new(BufReader::with_capacity(CHUNK_BYTES, archive)),
         Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, archive))),
         Compression::Zstd => Box::new(Frames::new(BufReader::with_capacity(CHUNK_BYTES, archive))),
     };
-    let mut archive = Archive::new(Watched { content, hash: Sha256::new(), bytes: 0, bounds });
+    let mut archive = Archive::new(Watched {
+        content,
+        hash: Sha256::new(),
+        bytes: 0,
+        bounds,
+        recorder: Rc::clone(&recorder),
+    });
     fs::DirBuilder::new()
         .mode(0o755)
         .create(into)
@@ -123,7 +135,12 @@ pub fn unpack(
         if count > bounds.entries_max {
             return Err(UnpackError::TooLarge(format!("{} entries", bounds.entries_max)));
         }
-        write(&mut tree, &entry, &mut content).map_err(|error| match error {
+        if entry.kind == Kind::File {
+            recorder.borrow_mut().begin(&entry.path);
+        }
+        let written = write(&mut tree, &entry, &mut content);
+        recorder.borrow_mut().end();
+        written.map_err(|error| match error {
             UnpackError::Archive(error) => read_error(error, bounds),
             other => other,
         })?;
@@ -135,6 +152,9 @@ pub fn unpack(
     if found != *diff_id {
         return Err(UnpackError::Digest { expected: *diff_id, found });
     }
+    drop(watched.recorder);
+    let recorder = Rc::into_inner(recorder).expect("nothing else reads any more").into_inner();
+    recorder.finish().map_err(recipe_error)?;
     tree.finish()?;
     Ok(Unpacked { bytes: watched.bytes, entries: count })
 }
@@ -164,12 +184,14 @@ struct Watched<R> {
     hash: Sha256,
     bytes: u64,
     bounds: Bounds,
+    recorder: Rc<RefCell<Recorder>>,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.content.read(buffer)?;
         self.hash.update(&buffer[..length]);
+        self.recorder.borrow_mut().read(&buffer[..length]);
         self.bytes += length as u64;
         if self.bytes > self.bounds.bytes_max {
             return Err(io::ErrorKind::FileTooLarge.into());

@@ -6,7 +6,7 @@ use dunlin_edge_node_core::node::{Inspected, Origin};
 use dunlin_link::{PodUid, assignment::Tombstone};
 use tokio::sync::oneshot;
 
-use super::{Agent, AgentHost, Input};
+use super::{Agent, AgentHost, Input, image_asks::ImageAsk};
 use crate::console::{Keeper, PodView, Queues};
 
 /// A question or order from the node's own socket.
@@ -16,6 +16,7 @@ pub(super) enum Inspect {
     InnerLife { reply: oneshot::Sender<InnerLife> },
     Restart { pod: PodUid, container: Option<String>, reply: oneshot::Sender<Result<Vec<String>, String>> },
     Shutdown { grace: Duration, critical: Duration, reply: oneshot::Sender<()> },
+    Images(ImageAsk),
 }
 
 /// What only the agent's task knows.
@@ -51,7 +52,10 @@ impl AgentHost {
         self.inspect(|reply| Inspect::Shutdown { grace, critical, reply }).await
     }
 
-    async fn inspect<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Inspect) -> Result<T, String> {
+    pub(super) async fn inspect<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Inspect,
+    ) -> Result<T, String> {
         let gone = || "the node is shutting down".to_owned();
         let (reply, answer) = oneshot::channel();
         self.inputs.send(Input::Inspect(ask(reply))).await.map_err(|_| gone())?;
@@ -69,6 +73,7 @@ impl Agent {
                 let now = self.clock.now();
                 drop(reply.send(self.core.handle_restart(&pod, container.as_deref(), now)));
             }
+            Inspect::Images(ask) => self.handle_image_ask(ask),
             Inspect::Shutdown { grace, critical, reply } => {
                 let millis = |of: Duration| u64::try_from(of.as_millis()).unwrap_or(u64::MAX);
                 self.core.handle_node_shutdown(millis(grace), millis(critical), self.clock.now());

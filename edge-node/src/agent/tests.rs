@@ -33,7 +33,7 @@ use crate::{
     console::{self, Console, Desk, Keeper},
     facts::{self, Declared},
     health::{RunnerPid, Watcher, Writers},
-    images::{Containers, ImageBounds, Images},
+    images::{Containers, ImageBounds, Images, ModuleFiles},
     local::{Local, OpenError},
     logs::LogKeeper,
     modules::Modules,
@@ -43,6 +43,7 @@ use crate::{
     volumes::Volumes,
 };
 
+mod images;
 mod streams;
 
 /// The runner of these tests is this test program, told to run this test alone; the agent adds its words.
@@ -75,6 +76,8 @@ struct Node {
 
 struct Running {
     host: AgentHost,
+    images: Images,
+    modules: ModuleFiles,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -138,10 +141,11 @@ impl Node {
         let client = Client::new(&RegistriesConfig::default()).unwrap();
         let images = Images::open(client, dir, Containers::Refused("none here".into())).unwrap();
         let modules = Modules::open(dir.join("modules")).unwrap();
-        let (parts, host) = AgentParts::new(options, opened, (modules, images));
+        let files = modules.files();
+        let (parts, host) = AgentParts::new(options, opened, (modules, images.clone()));
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(parts.run(session, sandbox, None, shutdown.clone()));
-        self.agent = Some(Running { host, shutdown, task });
+        self.agent = Some(Running { host, images, modules: files, shutdown, task });
     }
 
     /// Ends the agent as `kill -9` would: nothing is finished.
@@ -262,31 +266,45 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The node's own socket, until the token is cancelled.
+    async fn serve_console(&self) -> (Console, CancellationToken, JoinHandle<()>) {
+        let dir = self.folder.path().to_owned();
+        let facts = facts::read(&dir, &Declared::default(), 100).unwrap();
+        let session = SessionHandle::detached(facts.clone());
+        let writers = Writers::Own(RunnerPid::default());
+        let watcher = Watcher { state_dir: dir.clone(), session, writers };
+        let running = self.agent.as_ref().unwrap();
+        let desk = Desk {
+            host: running.host.clone(),
+            images: running.images.clone(),
+            modules: running.modules.clone(),
+            watcher,
+            logs: LogKeeper::new(dir.join("logs"), Bytes(1 << 20)),
+            name: "n1".to_owned(),
+            facts,
+            started_at: UnixMillis(1),
+        };
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(console::serve(desk, shutdown.clone()));
+        let socket = dir.join(console::SOCKET);
+        within(async {
+            while !socket.exists() {
+                tokio::time::sleep(STEP).await;
+            }
+        })
+        .await;
+        (Console::of(&dir), shutdown, serving)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_nodes_own_socket_answers_without_a_coordinator() {
     let mut node = Node::start().await;
     node.assign(&[("sleeper", RestartPolicy::Never, SLEEPER), ("hello", RestartPolicy::Never, HELLO)]).await;
     let first = node.until("sleeper", is_running).await;
     node.until("hello", |report| report.phase == PodPhase::Succeeded).await;
-    let dir = node.folder.path().to_owned();
-    let facts = facts::read(&dir, &Declared::default(), 100).unwrap();
-    let session = SessionHandle::detached(facts.clone());
-    let writers = Writers::Own(RunnerPid::default());
-    let watcher = Watcher { state_dir: dir.clone(), session, writers };
-    let host = node.host().clone();
-    let logs = LogKeeper::new(dir.join("logs"), Bytes(1 << 20));
-    let desk = Desk { host, watcher, logs, name: "n1".to_owned(), facts, started_at: UnixMillis(1) };
-    let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(console::serve(desk, shutdown.clone()));
-    let socket = dir.join(console::SOCKET);
-    within(async {
-        while !socket.exists() {
-            tokio::time::sleep(STEP).await;
-        }
-    })
-    .await;
-
-    let console = Console::of(&dir);
+    let (console, shutdown, serving) = node.serve_console().await;
     let pods = within(console.pods()).await.unwrap();
     let seen: Vec<_> =
         pods.iter().map(|pod| (pod.assignment.name.as_str(), pod.synced, pod.reported)).collect();

@@ -41,6 +41,9 @@ pub enum ConsoleError {
         #[source]
         source: io::Error,
     },
+    /// What was to be sent cannot be read.
+    #[error("failed to read the archive")]
+    Archive(#[source] io::Error),
     /// The agent's own words.
     #[error("{0}")]
     Refused(String),
@@ -132,7 +135,7 @@ impl Console {
         }
     }
 
-    async fn ask(&self, ask: &Ask) -> Result<BufReader<UnixStream>, ConsoleError> {
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<BufReader<UnixStream>, ConsoleError> {
         let connected = UnixStream::connect(&self.socket).await;
         let mut stream =
             connected.map_err(|source| ConsoleError::NoAgent { socket: self.socket.clone(), source })?;
@@ -142,7 +145,7 @@ impl Console {
         Ok(BufReader::new(stream))
     }
 
-    async fn answer(&self, stream: &mut BufReader<UnixStream>) -> Result<Answer, ConsoleError> {
+    pub(super) async fn answer(&self, stream: &mut BufReader<UnixStream>) -> Result<Answer, ConsoleError> {
         let mut line = Vec::new();
         let mut bounded = stream.take(ANSWER_BYTES_MAX as u64);
         bounded.read_until(b'\n', &mut line).await.map_err(|error| self.broken(error))?;
@@ -157,7 +160,7 @@ impl Console {
         ConsoleError::Broken { socket: self.socket.clone(), source }
     }
 
-    fn unexpected(&self, answer: &Answer) -> ConsoleError {
+    pub(super) fn unexpected(&self, answer: &Answer) -> ConsoleError {
         self.broken(io::Error::other(format!("unexpected answer {answer:?}")))
     }
 }

@@ -17,13 +17,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ASK_BYTES_MAX, Answer, Ask, NodeView, SOCKET};
-use crate::{agent::AgentHost, health::Watcher, logs::LogKeeper, session::SessionHost as _};
+use super::{ASK_BYTES_MAX, Answer, Ask, NodeView, SOCKET, serve_images};
+use crate::{
+    agent::AgentHost,
+    health::Watcher,
+    images::{Images, ModuleFiles},
+    logs::LogKeeper,
+    session::SessionHost as _,
+};
 
 /// Whom the socket asks.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) host: AgentHost,
+    pub(crate) images: Images,
+    pub(crate) modules: ModuleFiles,
     pub(crate) watcher: Watcher,
     pub(crate) logs: LogKeeper,
     pub(crate) name: String,
@@ -115,6 +123,11 @@ async fn converse(desk: &Desk, stream: UnixStream) -> io::Result<()> {
             Ok(dump) => copy(dump, reader, writer).await,
             Err(why) => say(&mut writer, &Answer::Refused(why)).await,
         },
+        Ok(Ask::ExportImage { name }) => serve_images::export(desk, &name, &mut writer).await,
+        Ok(Ask::ImportImages { name }) => {
+            let imported = serve_images::import(desk, name, reader).await;
+            say_all(&mut writer, imported.unwrap_or_else(|why| vec![Answer::Refused(why)])).await
+        }
         Ok(ask) => {
             for answer in answers(desk, ask).await {
                 say(&mut writer, &answer).await?;
@@ -152,7 +165,14 @@ async fn answers(desk: &Desk, ask: Ask) -> Vec<Answer> {
             let seconds = |count: u32| Duration::from_secs(u64::from(count));
             shut_down(desk, seconds(grace_seconds), seconds(critical_seconds)).await
         }
-        Ask::Log(_) | Ask::CoreDump { .. } => Ok(Vec::new()),
+        Ask::Images => serve_images::list(desk).await,
+        Ask::PullImage { name } => serve_images::pull(desk, &name).await,
+        Ask::RemoveImage { name } => {
+            desk.host.remove_image(name).await.map(|names| vec![Answer::Names(names)])
+        }
+        Ask::Log(_) | Ask::CoreDump { .. } | Ask::ImportImages { .. } | Ask::ExportImage { .. } => {
+            Ok(Vec::new())
+        }
     };
     answered.unwrap_or_else(|why| vec![Answer::Refused(why)])
 }
@@ -197,7 +217,14 @@ async fn node(desk: &Desk) -> Result<NodeView, String> {
     })
 }
 
-async fn say(writer: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
+async fn say_all(writer: &mut OwnedWriteHalf, answers: Vec<Answer>) -> io::Result<()> {
+    for answer in answers {
+        say(writer, &answer).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn say(writer: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     writer.write_all(&line).await

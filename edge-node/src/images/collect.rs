@@ -66,7 +66,10 @@ impl Images {
     pub(super) fn idle(&self, named: &BTreeSet<Digest>) -> Vec<Digest> {
         let known = self.known();
         let linux = known.meanings.images().filter(|(_, holds)| holds.config().is_some());
-        let mut idle: Vec<_> = linux.map(|(image, _)| image).filter(|image| !named.contains(image)).collect();
+        let mut idle: Vec<_> = linux
+            .map(|(image, _)| image)
+            .filter(|image| !named.contains(image) && !known.protected.contains(image))
+            .collect();
         idle.sort_by_key(|image| (known.uses.of(image), *image));
         idle
     }

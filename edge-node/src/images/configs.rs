@@ -56,6 +56,11 @@ impl Configs {
         self.known.get(config).cloned()
     }
 
+    /// A config as it was written.
+    pub(super) fn text(&self, config: &Digest) -> io::Result<Vec<u8>> {
+        fs::read(self.path(config))
+    }
+
     /// Keeps a config durably; answers its digest.
     pub(super) fn insert(&mut self, text: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(text);

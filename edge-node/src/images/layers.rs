@@ -74,18 +74,18 @@ impl LayerStore {
 
     /// Makes all layers of an image present, several at a time.
     pub(super) async fn fetch(&self, resolved: &Resolved, image: &LinuxImage) -> Result<(), PullError> {
-        self.check_room(resolved, image)?;
+        self.check_room(&resolved.image.to_string(), image)?;
         let each = stream::iter(image.layers.clone()).map(|layer| self.fetch_one(resolved, layer));
         each.buffer_unordered(LAYERS_AT_ONCE).try_collect().await
     }
 
     /// Refuses what would fill the disk, before anything of it is fetched.
-    fn check_room(&self, resolved: &Resolved, image: &LinuxImage) -> Result<(), PullError> {
+    pub(super) fn check_room(&self, name: &str, image: &LinuxImage) -> Result<(), PullError> {
         let missing = image.layers.iter().filter(|layer| self.layers.find(&layer.diff_id).is_none());
         let needed = missing.map(expected_bytes).fold(0, u64::saturating_add);
         let free = free_bytes(&self.parts).map_err(PullError::Disk)?;
         if needed > 0 && free < needed.saturating_add(SPARE_BYTES) {
-            return Err(PullError::NoRoom { image: resolved.image.to_string(), needed, free });
+            return Err(PullError::NoRoom { image: name.to_owned(), needed, free });
         }
         Ok(())
     }
@@ -110,6 +110,13 @@ impl LayerStore {
         // It is of no use any more, whether or not it could be unpacked.
         tokio::fs::remove_file(archive).await.map_err(PullError::Disk)?;
         unpacked.map_err(|error| pull_error(error, resolved))
+    }
+
+    /// Unpacks a layer out of an archive of images, unless it is here. It takes its time, on a thread that may.
+    pub(super) fn take(&self, archive: impl Read, layer: &LayerBlob) -> Result<(), StoreError> {
+        let turn = self.turns.of(layer.diff_id);
+        let _turn = turn.blocking_lock();
+        self.layers.add(archive, compression(layer.compression), &layer.diff_id).map(drop)
     }
 
     fn remove_parts_of(&self, diff_id: &Digest) {

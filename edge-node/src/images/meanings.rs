@@ -96,6 +96,24 @@ impl Meanings {
         self.images.iter().map(|(image, holds)| (*image, *holds))
     }
 
+    /// All images, with what they hold and what they are called.
+    pub(super) fn by_image(&self) -> BTreeMap<Digest, (Holds, Vec<String>)> {
+        let mut images: BTreeMap<_, (Holds, Vec<String>)> = BTreeMap::new();
+        for (name, meaning) in &self.names {
+            let entry = images.entry(meaning.image).or_insert((meaning.holds, Vec::new()));
+            entry.1.push(name.clone());
+        }
+        images
+    }
+
+    /// Forgets one name.
+    pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
+        if self.names.remove(name).is_some() {
+            fs::remove_file(file_of(&self.folder, name))?;
+        }
+        folders::flush(&self.folder)
+    }
+
     /// Remembers what an image is, durably, under its name and its digest.
     pub(super) fn remember(&mut self, image: &Reference, meaning: Meaning) -> io::Result<()> {
         let pinned = Reference { tag: None, digest: Some(meaning.image), ..image.clone() };

@@ -1,5 +1,6 @@
 //! Linux images, pulled from a registry within the test.
 
+mod archive;
 mod collect;
 mod linux;
 mod registry;

@@ -10,7 +10,7 @@ use std::{
 use tar::{Archive, EntryType, PaxExtensions};
 
 /// What to do after an entry.
-pub(super) enum Then {
+pub(crate) enum Then {
     Next,
     Stop,
 }
@@ -19,7 +19,7 @@ pub(super) enum Then {
 ///
 /// # Errors
 /// When the archive is damaged, has more entries than `entries_left`, which is counted down, or `each` fails.
-pub(super) fn walk<R: Read, E: From<WalkError>>(
+pub(crate) fn walk<R: Read, E: From<WalkError>>(
     archive: &mut Archive<R>,
     entries_left: &mut usize,
     mut each: impl FnMut(&Path, &mut tar::Entry<'_, R>) -> Result<Then, E>,
@@ -57,7 +57,7 @@ pub(super) fn walk<R: Read, E: From<WalkError>>(
 
 /// Why an archive was not walked to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WalkError {
+pub(crate) enum WalkError {
     #[error(transparent)]
     Archive(#[from] io::Error),
     #[error("too many entries")]

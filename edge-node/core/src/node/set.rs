@@ -1,6 +1,9 @@
 //! What a durable change does to the pods, and how a node's set comes up from disk.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dunlin_link::{
     Digest, PodUid,
@@ -24,6 +27,15 @@ use crate::{
     reasons,
     sandbox::Request,
 };
+
+/// Who needs an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageUser {
+    /// The pod, `NAMESPACE/NAME`.
+    pub pod: String,
+    /// What it calls it.
+    pub reference: String,
+}
 
 impl NodeCore {
     /// Acts on a change that is durable.
@@ -215,6 +227,20 @@ impl NodeCore {
     pub(super) fn sweep(&mut self) {
         let named = self.named_modules();
         self.desk.outputs.push_back(Output::Sweep(named));
+    }
+
+    /// The pods that name or run each image, by the digests of [`Self::named_modules`].
+    pub fn users_of_images(&self) -> BTreeMap<Digest, Vec<ImageUser>> {
+        let mut users: BTreeMap<Digest, Vec<ImageUser>> = BTreeMap::new();
+        for entry in self.pods.values() {
+            let assignment = entry.pod.assignment();
+            let pod = format!("{}/{}", assignment.namespace, assignment.name);
+            for image in entry.pod.modules().collect::<BTreeSet<_>>() {
+                let user = |reference: &str| ImageUser { pod: pod.clone(), reference: reference.to_owned() };
+                users.entry(image).or_default().extend(entry.pod.references_of(image).map(user));
+            }
+        }
+        users
     }
 
     /// The modules that pods name or run; those of other registries by their images.

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
-use crate::{Layers, StoreError};
+use crate::{LayerArchive, Layers, StoreError};
 
 /// An archive that is being made.
 struct Made(Builder<Vec<u8>>);
@@ -92,7 +92,13 @@ fn unpack_bytes(bytes: &[u8], bounds: Bounds) -> (tempfile::TempDir, Result<Unpa
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("outside"), "untouched").unwrap();
     let diff_id = Digest::of(bytes);
-    let unpacked = unpack(bytes, Compression::None, &folder.path().join("layer"), &diff_id, bounds);
+    let unpacked = unpack(
+        bytes,
+        Compression::None,
+        (&folder.path().join("layer"), &folder.path().join("recipe")),
+        &diff_id,
+        bounds,
+    );
     (folder, unpacked)
 }
 
@@ -143,7 +149,7 @@ fn check_refused(made: Made, expected: &str) {
     let why = unpacked.unwrap_err().to_string();
     assert!(why.contains(expected), "{why} does not say {expected}");
     assert_eq!(fs::read_to_string(folder.path().join("outside")).unwrap(), "untouched");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is beside the layer");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is beside the layer");
 }
 
 #[test]
@@ -337,7 +343,7 @@ fn names_of_folders_are_not_kept_without_end() {
     let path = PathBuf::from(format!("{}x", "./".repeat(2000)));
     let entry = Entry {
         path,
-        kind: entry::Kind::Folder,
+        kind: Kind::Folder,
         mode: 0o755,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -392,6 +398,10 @@ fn a_store_keeps_what_it_was_promised_and_nothing_else() {
     assert_eq!(added, Unpacked { bytes: plain.len() as u64, entries: 1 });
     let dir = layers.find(&diff_id).unwrap();
     assert_eq!(fs::read_to_string(dir.join("x")).unwrap(), "content");
+    let mut archive = layers.archive(&diff_id).unwrap();
+    let mut again = Vec::new();
+    archive.read_to_end(&mut again).unwrap();
+    assert_eq!((archive.length(), again == plain), (plain.len() as u64, true));
     assert_eq!(layers.add(&b"not read"[..], Compression::Zstd, &diff_id).unwrap(), Unpacked::default());
     assert_eq!(fs::read_dir(folder.path().join("part")).unwrap().count(), 0);
     assert_eq!(layers.list().unwrap(), [diff_id]);
@@ -400,6 +410,56 @@ fn a_store_keeps_what_it_was_promised_and_nothing_else() {
     assert_eq!((layers.find(&diff_id), layers.list().unwrap()), (None, vec![]));
     layers.remove_retired(&retired);
     assert_eq!(fs::read_dir(folder.path().join("part")).unwrap().count(), 0);
+}
+
+/// The archive of what was unpacked is what it was, to the last byte.
+fn check_again(made: Made) {
+    check_bytes_again(&made.bytes()).unwrap();
+}
+
+fn check_bytes_again(bytes: &[u8]) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (folder, unpacked) = unpack_bytes(bytes, SMALL);
+    unpacked.unwrap();
+    let mut archive = LayerArchive::open(&folder.path().join("recipe"), &folder.path().join("layer"))?;
+    let mut again = Vec::new();
+    archive.read_to_end(&mut again)?;
+    if again == bytes { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+#[test]
+fn an_archive_is_put_together_again_to_the_last_byte() {
+    let long = format!("d/{}", "n".repeat(200));
+    check_again(Made::new());
+    check_again(
+        Made::new()
+            .folder("./")
+            .folder("d/")
+            .file("d/file", b"text")
+            .link("d/same", "d/file")
+            .symlink("d/link", "/anywhere")
+            .entry(EntryType::Char, "d/char", ("", b""))
+            .file("d/.wh.gone", b"")
+            .file("d/.wh.odd", b"a whiteout with content")
+            .pax(&[("path", long.as_bytes()), ("SCHILY.xattr.trusted.overlay.redirect", b"/etc")])
+            .file("short", &[7; 100_000])
+            .file("empty", b""),
+    );
+    check_again(Made::new().folder("usr").symlink("lib", "usr").file("lib/x", b"through a link"));
+    // What follows the end belongs to it.
+    let mut bytes = Made::new().file("a", b"b").bytes();
+    bytes.extend([0; 7000]);
+    bytes.extend(b"and more");
+    check_bytes_again(&bytes).unwrap();
+    // Content that is there no more is missed.
+    assert!(check_bytes_again(&Made::new().file("a", b"1").folder("a").bytes()).is_err());
+    assert!(check_bytes_again(&Made::new().file("a", b"1").file("a", b"2").bytes()).is_err());
+    let device = Made::new().file("a", b"1").entry(EntryType::Char, "a", ("", b"")).bytes();
+    if rustix::process::geteuid().is_root() {
+        assert!(check_bytes_again(&device).unwrap_err().to_string().contains("no file any more"));
+    }
 }
 
 const SMALL: Bounds = Bounds { bytes_max: 8 << 20, entries_max: 100 };
