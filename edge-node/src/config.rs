@@ -344,10 +344,7 @@ impl EdgeNodeArgs {
             (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| text.to_owned())
         });
         let blocks = problems.blocks(self.address_blocks.as_deref(), &node_name);
-        let octet = self.loopback.unwrap_or(42);
-        if !(1..=254).contains(&octet) {
-            problems.list.push(format!("loopback `{octet}`: 1 to 254"));
-        }
+        let octet = problems.loopback(self.loopback);
         if self.max_pods == Some(0) {
             problems.list.push("max pods: at least 1".to_owned());
         }
@@ -456,6 +453,15 @@ impl Problems {
             );
         }
         CompileMode::Never
+    }
+
+    /// The second number of addresses that stand for pods.
+    fn loopback(&mut self, given: Option<u8>) -> u8 {
+        let octet = given.unwrap_or(42);
+        if !(1..=254).contains(&octet) {
+            self.list.push(format!("loopback `{octet}`: 1 to 254"));
+        }
+        octet
     }
 
     /// How full the disk may get of images.

@@ -143,8 +143,7 @@ impl EdgeNode {
         let modules_dir = config.state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
         let (facts, containers) = facts(&config, &guests).map_err(StartError::Facts)?;
-        let images = images(&config, &containers)?;
-        let module_files = modules.files();
+        let (images, module_files) = (images(&config, &containers)?, modules.files());
         let static_pods = config.static_pods.clone();
         let mut folder =
             static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
