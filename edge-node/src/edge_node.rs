@@ -140,7 +140,8 @@ impl EdgeNode {
         let seal = Arc::new(Seal { key: sealing_key(&config.state_dir)?, place });
         let server_time = Arc::new(ServerTime::new());
         let opened = open_local(&config.state_dir, (&seal, &server_time)).await?;
-        let modules_dir = config.state_dir.join("modules");
+        let state_dir = absolute(&config.state_dir)?;
+        let modules_dir = state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
         let (facts, containers) = facts(&config, &guests).map_err(StartError::Facts)?;
         let (images, module_files) = (images(&config, &containers)?, modules.files());
@@ -157,7 +158,6 @@ impl EdgeNode {
         let keeper = LogKeeper::new(config.state_dir.join("logs"), log_bound(&config, &facts));
         let (sandbox, writers) = sandbox(guests, &config.state_dir);
         let codes = codes(&config, &handle);
-        let state_dir = absolute(&config.state_dir)?;
         let volumes = Volumes::new(&state_dir);
         let options = AgentOptions {
             node_name: name.as_str(),
