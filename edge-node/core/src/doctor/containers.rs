@@ -29,7 +29,7 @@ impl Containers {
     /// The best one that can be run, or else the one to complain of.
     fn runtime(&self) -> Option<&OciRuntime> {
         let runs = self.runtimes.iter().find(|runtime| !runtime.version.is_empty());
-        runs.or(self.runtimes.first())
+        runs.or_else(|| self.runtimes.first())
     }
 }
 

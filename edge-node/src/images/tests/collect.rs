@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use super::{super::Goal, *};
+use super::*;
+use crate::images::Goal;
 
 /// Pulls an image of a layer of its own on a base that all have; answers its digest.
 async fn pulled(bench: &Bench, name: &str) -> Digest {
