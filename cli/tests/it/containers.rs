@@ -2,3 +2,4 @@
 
 mod absent;
 mod image;
+mod run;
