@@ -7,6 +7,7 @@ use std::{
 };
 
 use dunlin_edge_node_core::sandbox::linux::LinuxUser;
+use dunlin_link::linux::GroupsPolicy;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use crate::spec::ResolvedUser;
@@ -59,7 +60,7 @@ fn resolve(user: &LinuxUser, passwd: &str, group: &str) -> Result<ResolvedUser, 
             found.ok_or_else(|| UserError::NoGroup(group_of_image.to_owned()))?.gid
         }
     };
-    let name = entry.map(|entry| entry.name);
+    let name = entry.map(|entry| entry.name).filter(|_| user.groups_policy == GroupsPolicy::Merge);
     let member =
         groups.iter().filter(|group| name.is_some_and(|name| group.members.split(',').any(|of| of == name)));
     let mut all: Vec<u32> = user.groups.iter().copied().chain(member.map(|group| group.gid)).collect();
@@ -137,7 +138,7 @@ mod tests {
     const GROUP: &str = "root:x:0:\nweb:x:34:\nlogs:x:70:web,other\nmore:x:71:web";
 
     fn check(of_image: &str, (uid, gid): (Option<u32>, Option<u32>), expected: (u32, u32, &[u32], &str)) {
-        let user = LinuxUser { of_image: of_image.into(), uid, gid, groups: vec![9], refuse_root: false };
+        let user = LinuxUser { of_image: of_image.into(), uid, gid, groups: vec![9], ..LinuxUser::default() };
         let found = resolve(&user, PASSWD, GROUP).unwrap();
         let home = found.home.as_deref().unwrap_or("-");
         assert_eq!((found.uid, found.gid, &found.groups[..], home), expected);
@@ -159,6 +160,14 @@ mod tests {
             (None, None),
             (2_147_483_647, 2_147_483_647, &[9, 2_147_483_647], "-"),
         );
+    }
+
+    #[test]
+    fn a_pod_may_keep_its_containers_out_of_the_images_groups() {
+        let groups_policy = GroupsPolicy::Strict;
+        let user =
+            LinuxUser { of_image: "web".into(), groups: vec![9], groups_policy, ..LinuxUser::default() };
+        assert_eq!(resolve(&user, PASSWD, GROUP).unwrap().groups, [9, 34]);
     }
 
     /// A runtime would take them for a change of nothing, and the container would be root.

@@ -115,6 +115,7 @@ pub fn container_spec(
             uid: says.uid,
             gid: says.gid,
             groups: assignment.linux().groups().collect(),
+            groups_policy: assignment.linux().groups_policy,
             refuse_root: says.refuse_root,
         },
         stdio: match (says.tty, says.stdin) {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use dunlin_link::{Bytes, ContainerId, MilliCpu, volumes::Access};
+use dunlin_link::{Bytes, ContainerId, MilliCpu, linux::GroupsPolicy, volumes::Access};
 use serde::{Deserialize, Serialize};
 
 use super::Owner;
@@ -119,6 +119,8 @@ pub struct LinuxUser {
     pub gid: Option<u32>,
     /// `fsGroup` and `supplementalGroups`.
     pub groups: Vec<u32>,
+    /// `supplementalGroupsPolicy`: which groups of the image's files it is in beside.
+    pub groups_policy: GroupsPolicy,
     /// `runAsNonRoot`: it does not start as user 0.
     pub refuse_root: bool,
 }
