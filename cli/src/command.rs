@@ -40,6 +40,7 @@ mod explain;
 mod explain_schedule;
 mod expose;
 mod get;
+mod image;
 mod kubeconfig;
 mod label;
 mod local;
@@ -93,7 +94,7 @@ pub(crate) enum Command {
     /// Run the coordinator.
     Coordinator(coordinator::Args),
     /// Run this machine as a node.
-    EdgeNode(edge_node::Args),
+    EdgeNode(Box<edge_node::Args>),
     /// Look for what keeps this machine from being a good node.
     Doctor(doctor::Args),
     /// Host the WASM containers of a node; started by the node itself.
@@ -104,6 +105,8 @@ pub(crate) enum Command {
     Compile(runner::CompilerArgs),
     /// See and restart the pods of the node on this machine, also without a coordinator.
     Local(local::Args),
+    /// See, pull, load, save and remove the images of the node on this machine.
+    Image(image::Args),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -116,11 +119,15 @@ impl Command {
             Self::Compile(args) => return runner::compile(args),
             Self::Dev(args) => dev::run(&args, connection, verbosity),
             Self::Coordinator(args) => coordinator::run(args, verbosity),
-            Self::EdgeNode(args) => edge_node::run(args, verbosity),
+            Self::EdgeNode(args) => edge_node::run(*args, verbosity),
             Self::Doctor(args) => doctor::run(args),
             Self::Local(args) => {
                 terminal::start_logging(verbosity);
                 local::run(args, connection)
+            }
+            Self::Image(args) => {
+                terminal::start_logging(verbosity);
+                image::run(args)
             }
             Self::Client(command) => {
                 terminal::start_logging(verbosity);

@@ -157,7 +157,7 @@ pub(crate) fn run(args: Args, connection: &ConnectionArgs) -> Result<()> {
 }
 
 /// The state folder of this machine's node, or of the only node of a dev cluster here.
-fn find_state() -> Result<PathBuf> {
+pub(super) fn find_state() -> Result<PathBuf> {
     let usual = daemon::state_home().map(|home| home.join("node")).ok();
     if let Some(state) = usual.clone().filter(|state| is_state(state)) {
         return Ok(state);
