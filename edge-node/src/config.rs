@@ -53,6 +53,15 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_RUNTIME", value_name = "NAME|PATH")]
     pub runtime: Option<String>,
 
+    /// Folder of configurations of network plugins (CNI), of which the first by name is the network of pods with Linux containers
+    /// [default: a bridge of the node's own]
+    #[arg(long, env = "DUNLIN_CNI_CONF_DIR", value_name = "DIR")]
+    pub cni_conf_dir: Option<PathBuf>,
+
+    /// Folder of the plugins' programs [default: /opt/cni/bin]
+    #[arg(long, env = "DUNLIN_CNI_BIN_DIR", value_name = "DIR")]
+    pub cni_bin_dir: Option<PathBuf>,
+
     /// Label of the Node object; may be given several times; of those of Kubernetes only what a kubelet may set, and no role
     #[arg(long = "label", env = "DUNLIN_NODE_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
     pub labels: Vec<String>,
@@ -173,6 +182,8 @@ pub struct EdgeNodeConfig {
     pub compile: CompileMode,
     /// What runs Linux containers.
     pub runtime: Wanted,
+    /// Network plugins, where they are used.
+    pub plugins: Option<PluginFolders>,
     /// Labels for the Node object.
     pub labels: Vec<(String, String)>,
     /// Taints for the Node object: key, value, effect.
@@ -202,6 +213,24 @@ pub struct EdgeNodeConfig {
     /// How registries are reached.
     pub registries: RegistriesConfig,
 }
+
+/// Where network plugins are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginFolders {
+    /// Their configurations.
+    pub conf_dir: PathBuf,
+    /// Their programs.
+    pub bin_dir: PathBuf,
+}
+
+impl PluginFolders {
+    fn new(conf_dir: PathBuf, bin_dir: Option<PathBuf>) -> Self {
+        Self { conf_dir, bin_dir: bin_dir.unwrap_or_else(|| PathBuf::from(CNI_BIN_DIR)) }
+    }
+}
+
+/// Where the programs of network plugins are by default, as everywhere.
+const CNI_BIN_DIR: &str = "/opt/cni/bin";
 
 /// Where the join token is.
 #[derive(Clone, PartialEq, Eq)]
@@ -287,6 +316,8 @@ impl EdgeNodeArgs {
             transport: self.transport.or(file.transport),
             compile: self.compile.or(file.compile),
             runtime: self.runtime.or(file.runtime),
+            cni_conf_dir: self.cni_conf_dir.or(file.cni_conf_dir),
+            cni_bin_dir: self.cni_bin_dir.or(file.cni_bin_dir),
             labels: list(self.labels, file.labels),
             taints: list(self.taints, file.taints),
             node_addresses: list(self.node_addresses, file.node_addresses),
@@ -369,6 +400,7 @@ impl EdgeNodeArgs {
             transport: self.transport.unwrap_or_default(),
             compile,
             runtime,
+            plugins: self.cni_conf_dir.map(|conf_dir| PluginFolders::new(conf_dir, self.cni_bin_dir)),
             labels,
             taints,
             addresses,

@@ -7,7 +7,6 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
-    address::BlockRange,
     doctor::{Machine, OciRuntime, usable_runtime},
     launch::linux::MachineFiles,
 };
@@ -15,6 +14,7 @@ use dunlin_link::container_support::ContainerSupport;
 use dunlin_oci_shim::LogBounds;
 
 use crate::{
+    config::EdgeNodeConfig,
     edge_node::Guests,
     pod_network::PodNetwork,
     sandbox::{ContainerKit, POD_SOCKET_BYTES},
@@ -23,12 +23,12 @@ use crate::{
 /// What a node needs to run Linux containers, or why it runs none.
 pub(crate) fn kit(
     machine: &Machine,
-    state_dir: &Path,
-    (guests, blocks): (&Guests, BlockRange),
+    config: &EdgeNodeConfig,
+    guests: &Guests,
 ) -> Result<ContainerKit, ContainerSupport> {
     let lacks = |message: String| ContainerSupport::Lacks { reason: "StateFolder".to_owned(), message };
     let OciRuntime { name, version, path } = usable_runtime(machine)?;
-    let state_dir = std::path::absolute(state_dir).map_err(|error| lacks(error.to_string()))?;
+    let state_dir = std::path::absolute(&config.state_dir).map_err(|error| lacks(error.to_string()))?;
     let bytes = state_dir.as_os_str().len() + POD_SOCKET_BYTES;
     if bytes > SOCKET_BYTES_MAX {
         return Err(lacks(format!(
@@ -38,8 +38,14 @@ pub(crate) fn kit(
         )));
     }
     let (program, runner_args) = program(guests).map_err(lacks)?;
-    let network =
-        PodNetwork::new(blocks).ok_or_else(|| lacks("its blocks of addresses are no networks".to_owned()))?;
+    let bridge = || {
+        PodNetwork::bridge(config.blocks)
+            .ok_or_else(|| lacks("its blocks of addresses are no networks".to_owned()))
+    };
+    let network = match &config.plugins {
+        Some(folders) => PodNetwork::plugins(folders, &state_dir),
+        None => bridge()?,
+    };
     Ok(ContainerKit {
         folder: state_dir.join("pods"),
         program,

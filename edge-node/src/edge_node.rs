@@ -368,7 +368,7 @@ fn facts(config: &EdgeNodeConfig, guests: &Guests) -> io::Result<(NodeFacts, Res
     let mut facts = facts::read(&config.state_dir, &declared, config.blocks.capacity())?;
     facts.runtime_version = runner::runtime_version();
     let machine = doctor::read_for_containers(config.runtime.clone());
-    let kit = containers::kit(&machine, &config.state_dir, (guests, config.blocks));
+    let kit = containers::kit(&machine, config, guests);
     let support = kit.as_ref().map_or_else(Clone::clone, |_| container_support(&machine));
     facts.containers = Some(Box::new(support));
     if let Some(target) = runner::target() {

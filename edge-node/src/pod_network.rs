@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -15,19 +15,23 @@ use dunlin_link::{
     PodUid,
     pod::{Container, PodAssignment},
 };
-use dunlin_pod_network::{Attachment, BridgeConfig, Config, HostPort, LinkName, Network, Subnet};
+use dunlin_pod_network::{
+    Attachment, BridgeConfig, Config, HostPort, LinkName, Network, PluginConfig, Subnet,
+};
 use tokio::{sync::OnceCell, task::spawn_blocking};
+
+use crate::config::PluginFolders;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PodNetwork {
-    config: BridgeConfig,
+    config: Config,
     network: OnceCell<Arc<Network>>,
 }
 
 impl PodNetwork {
     /// That of a node with these blocks. Nodes of one machine have different ones, and bridges of different names.
-    pub(crate) fn new(blocks: BlockRange) -> Option<Self> {
+    pub(crate) fn bridge(blocks: BlockRange) -> Option<Self> {
         let subnet = |(network, prefix): (Ipv4Addr, u8)| Subnet::new(network, prefix);
         let config = BridgeConfig {
             name: LinkName::new(format!("dunlin{}", blocks.first()))?,
@@ -35,7 +39,17 @@ impl PodNetwork {
             blocks: blocks.subnets().map(subnet).collect::<Option<_>>()?,
             mtu: None,
         };
-        Some(Self { config, network: OnceCell::new() })
+        Some(Self { config: Config::Bridge(config), network: OnceCell::new() })
+    }
+
+    /// By plugins; what they need to know later is kept in the node's state.
+    pub(crate) fn plugins(folders: &PluginFolders, state_dir: &Path) -> Self {
+        let config = PluginConfig {
+            conf_dir: folders.conf_dir.clone(),
+            bin_dirs: vec![folders.bin_dir.clone()],
+            state_dir: state_dir.join("cni"),
+        };
+        Self { config: Config::Plugins(config), network: OnceCell::new() }
     }
 
     /// Gives a pod its address and the machine's ports that lead to it, or mends what is there. Answers the address if it is another one
@@ -85,7 +99,7 @@ impl PodNetwork {
 
     async fn network(&self) -> Result<Arc<Network>, String> {
         let open = || async {
-            let config = Config::Bridge(self.config.clone());
+            let config = self.config.clone();
             let opened = spawn_blocking(|| Network::open(config).map_err(|error| chain(&error)));
             let network = opened.await.map_err(|error| error.to_string())??;
             for problem in network.status().problems {

@@ -14,7 +14,7 @@ use crate::{
     address::PodAddress,
     env::{self, ConfigError, Surroundings, expand::expand},
     pod::{ContainerIndex, container_at},
-    sandbox::{ContainerSpec, Listen, Mount, Owner},
+    sandbox::{ContainerSpec, GuestNetwork, Listen, Mount, Owner},
 };
 
 /// One run of a container.
@@ -85,6 +85,10 @@ pub fn container_spec(
         cpu_limit: container.resources.cpu_limit,
         listen: listeners(assignment, container, address),
         pod_ip: address.ip(),
+        network: match (address.own, address.slot) {
+            (Some(_), Some(_)) => GuestNetwork::Pod,
+            _ => GuestNetwork::Machine,
+        },
         // What says nothing was refused with its pod.
         settings: guest_settings(assignment).unwrap_or_default(),
         mounts: files.mounts,

@@ -19,7 +19,7 @@ use dunlin_link::{
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -203,6 +203,8 @@ pub struct ContainerSpec {
     pub listen: Vec<Listen>,
     /// The pod's address as others know it; `None` for the node's own.
     pub pod_ip: Option<Ipv4Addr>,
+    /// In whose network the sandbox is.
+    pub network: GuestNetwork,
     /// How it is run.
     pub settings: GuestSettings,
     /// Folders of the machine that the guest sees; no path twice.
@@ -211,6 +213,15 @@ pub struct ContainerSpec {
     pub termination_message: Option<String>,
     /// The file that the buckets of its namespace are in; the sandbox makes it when a guest opens one.
     pub keyvalue: Option<String>,
+}
+
+/// In whose network a guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestNetwork {
+    /// The machine's: what listens on its loopback is none of the guest's affair.
+    Machine,
+    /// The pod's own: all on its loopback is the pod's.
+    Pod,
 }
 
 /// A folder of the machine that a guest sees.

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause};
+use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause, GuestNetwork};
 use dunlin_link::UnixMillis;
-use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, OnFailure, Stop};
+use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, Loopback, OnFailure, Stop};
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
@@ -130,6 +130,10 @@ fn guest(spec: ContainerSpec, input: Input, output: Arc<Tee>) -> Guest {
         cpu_milli_max: spec.cpu_limit.map(|cpu| cpu.0),
         listen: settings::listening(&spec.listen),
         pod_ip: spec.pod_ip.map(IpAddr::V4),
+        loopback: match spec.network {
+            GuestNetwork::Machine => Loopback::Machine,
+            GuestNetwork::Pod => Loopback::Pod,
+        },
         egress: settings::egress(&spec.settings),
         serving: settings::serving(&spec.settings),
         ..Guest::new(output)

@@ -11,7 +11,7 @@ use std::{
 };
 
 use dunlin_edge_node_core::sandbox::{
-    ContainerSpec, Event, Exit, ExitCause, Owner, PROTOCOL, Request, State,
+    ContainerSpec, Event, Exit, ExitCause, GuestNetwork, Owner, PROTOCOL, Request, State,
 };
 use dunlin_link::{Bytes, ContainerId, codec, guest::GuestSettings};
 use tempfile::TempDir;
@@ -128,6 +128,7 @@ impl Runner {
             cpu_limit: None,
             listen: Vec::new(),
             pod_ip: None,
+            network: GuestNetwork::Machine,
             settings: GuestSettings::default(),
             mounts: Vec::new(),
             termination_message: None,

@@ -34,6 +34,8 @@ pub struct Guest {
     pub listen: Vec<Listening>,
     /// The pod's address as others know it.
     pub pod_ip: Option<IpAddr>,
+    /// Whose `localhost` it sees.
+    pub loopback: Loopback,
     /// Where the guest may connect to.
     pub egress: Egress,
     /// How the instances of an HTTP handler are used.
@@ -65,6 +67,7 @@ impl Guest {
             cpu_milli_max: None,
             listen: Vec::new(),
             pod_ip: None,
+            loopback: Loopback::Machine,
             egress: Egress::Open,
             serving: Serving::default(),
             buckets: None,
@@ -109,6 +112,15 @@ pub enum Transport {
     Tcp,
     /// Datagrams.
     Udp,
+}
+
+/// Whose `localhost` a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loopback {
+    /// The machine's, on which other pods and the node itself listen; what they declare may be reached, and no more.
+    Machine,
+    /// That of its own pod: the process is in the pod's network.
+    Pod,
 }
 
 /// Where a guest may connect to, whatever it connects with. The machine's own loopback is nowhere in any case.

@@ -23,7 +23,7 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use self::{egress::Ports, known::Known, neighbours::Declared};
 pub(crate) use self::{neighbours::Neighbours, outgoing::EgressHooks, relay::Relays};
 use crate::{
-    guest::{Egress, Guest, Listening, Transport},
+    guest::{Egress, Guest, Listening, Loopback, Transport},
     state::ComponentState,
 };
 
@@ -41,6 +41,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Re
 pub(crate) struct Network {
     listen: Vec<Listening>,
     pod_ip: Option<IpAddr>,
+    loopback: Loopback,
     egress: Egress,
     declared: Declared,
     known: Mutex<Known>,
@@ -56,6 +57,7 @@ impl Network {
             listen: guest.listen.clone(),
             declared: neighbours.declare(&guest.listen),
             pod_ip: guest.pod_ip,
+            loopback: guest.loopback,
             egress: guest.egress.clone(),
             known: Mutex::default(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
@@ -77,9 +79,12 @@ impl Network {
         }
     }
 
-    /// Whether guests may connect there.
+    /// Whether guests may connect there: in a pod's own network to all that is in the pod, whatever its egress says.
     pub(super) fn may_reach(&self, address: SocketAddr) -> bool {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        if self.loopback == Loopback::Pod && address.ip().is_loopback() {
+            return true;
+        }
         let is_there = match Whose::of(address.ip()) {
             Whose::Machine => false,
             Whose::Pods => self.declared.is_neighbour(address),
@@ -220,6 +225,16 @@ mod tests {
         }
         drop(other);
         check("127.42.0.6:80", SocketAddrUse::TcpConnect, false);
+    }
+
+    #[test]
+    fn all_of_a_pods_own_loopback_is_the_pods() {
+        let network = Network { loopback: Loopback::Pod, ..network(Egress::Only(Vec::new())) };
+        for (address, is_reached) in [("127.0.0.1:6379", true), ("[::1]:6379", true), ("192.0.2.1:80", false)]
+        {
+            let address = address.parse().unwrap();
+            assert_eq!(network.may_use(address, SocketAddrUse::TcpConnect), is_reached, "{address}");
+        }
     }
 
     #[test]
