@@ -2,7 +2,8 @@
 
 use std::{fs::File, process::Command};
 
-use super::{super::Goal, *};
+use super::*;
+use crate::images::Goal;
 
 impl Bench {
     fn modules(&self) -> ModuleFiles {
