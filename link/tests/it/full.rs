@@ -97,10 +97,16 @@ pub(crate) fn hello() -> Hello {
     }
 }
 
-/// With what a node lacks.
-pub(crate) fn hello_of_version_six() -> Hello {
+/// With what a node lacks, and with what another has.
+pub(crate) fn hellos_of_version_six() -> [Hello; 2] {
     let lacks = ContainerSupport::Lacks { reason: "NoRuntime".into(), message: "m".into() };
-    Hello { protocol: (1, 6), extensions: vec![lacks.to_extension()], ..hello() }
+    let runs =
+        ContainerSupport::Runs { runtime: "crun".into(), version: "1".into(), recursive_read_only: true };
+    [lacks, runs].map(|support| Hello {
+        protocol: (1, 6),
+        extensions: vec![support.to_extension()],
+        ..hello()
+    })
 }
 
 /// With the version by which its set was told.

@@ -240,7 +240,7 @@ impl Frames {
     /// Kinds that version 6 added.
     fn version_six(&mut self) {
         self.add(&full::linux());
-        self.add(&full::hello_of_version_six());
+        full::hellos_of_version_six().iter().for_each(|hello| self.add(hello));
     }
 
     /// Kinds that version 5 added.
