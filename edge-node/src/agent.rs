@@ -192,6 +192,8 @@ impl Agent {
                 }
             }
         }
+        // Whoever still tells something is not held up.
+        drop(ears);
         self.finish().await;
     }
 

@@ -29,7 +29,7 @@ use crate::{
     modules::Modules,
     preload::Preload,
     runner,
-    sandbox::{ContainerKit, Doors, RunnerProcess, Sandbox},
+    sandbox::{ContainerKit, Doors, RunnerProcess, Sandbox, end_left_over},
     server_time::ServerTime,
     session::{
         Identity, IdentityError, JoinError, JoinOptions, Session, SessionHandle, SessionOptions, sealing_key,
@@ -143,7 +143,7 @@ impl EdgeNode {
         let state_dir = absolute(&config.state_dir)?;
         let modules_dir = state_dir.join("modules");
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
-        let (facts, containers) = facts(&config, &guests).map_err(StartError::Facts)?;
+        let (facts, containers) = facts(&config, &guests).await.map_err(StartError::Facts)?;
         let (images, module_files) = (images(&config, &containers)?, modules.files());
         let static_pods = config.static_pods.clone();
         let mut folder =
@@ -356,8 +356,11 @@ fn images(config: &EdgeNodeConfig, kit: &Result<ContainerKit, String>) -> Result
     Images::open(client, &path, containers).map_err(|source| StartError::StateDir { path, source })
 }
 
-/// What the node is and has, and with what it runs Linux containers, or in words why it runs none.
-fn facts(config: &EdgeNodeConfig, guests: &Guests) -> io::Result<(NodeFacts, Result<ContainerKit, String>)> {
+/// What the node is and has, and with what it runs Linux containers, or in words why it runs none. Those that an earlier agent ran end then.
+async fn facts(
+    config: &EdgeNodeConfig,
+    guests: &Guests,
+) -> io::Result<(NodeFacts, Result<ContainerKit, String>)> {
     let declared = Declared {
         labels: config.labels.clone(),
         taints: config.taints.clone(),
@@ -369,6 +372,9 @@ fn facts(config: &EdgeNodeConfig, guests: &Guests) -> io::Result<(NodeFacts, Res
     facts.runtime_version = runner::runtime_version();
     let machine = doctor::read_for_containers(config.runtime.clone());
     let kit = containers::kit(&machine, config, guests);
+    if kit.is_err() {
+        end_left_over(&config.state_dir.join("pods")).await;
+    }
     let support = kit.as_ref().map_or_else(Clone::clone, |_| container_support(&machine));
     facts.containers = Some(Box::new(support));
     if let Some(target) = runner::target() {

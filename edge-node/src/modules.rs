@@ -73,6 +73,11 @@ impl Modules {
         self.present.contains_key(digest)
     }
 
+    /// Whether it is here, or has come a moment ago and is not counted yet.
+    pub(crate) fn is_there(&self, digest: &Digest) -> bool {
+        self.has(digest) || self.path(digest).is_file()
+    }
+
     /// The modules that are here, with their sizes.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = (Digest, u64)> {
         self.present.iter().map(|(digest, kept)| (*digest, kept.bytes))

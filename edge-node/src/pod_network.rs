@@ -52,6 +52,14 @@ impl PodNetwork {
         Self { config: Config::Plugins(config), network: OnceCell::new() }
     }
 
+    /// Whether an earlier agent has made it, so that something of pods may be left in it.
+    pub(crate) fn is_there(&self) -> bool {
+        match &self.config {
+            Config::Bridge(config) => Path::new("/sys/class/net").join(config.name.as_str()).exists(),
+            Config::Plugins(config) => config.state_dir.exists(),
+        }
+    }
+
     /// Gives a pod its address and the machine's ports that lead to it, or mends what is there. Answers the address if it is another one
     /// than was asked for.
     pub(crate) async fn attach(&self, order: &SandboxOrder, netns: &str) -> Result<Option<Ipv4Addr>, String> {

@@ -31,6 +31,7 @@ use dunlin_edge_node_core::{
     sandbox::linux::LinuxMount,
     volumes::{File, MountError, MountSetup, PartSetup, Setup, SourceSetup, VolumeSetup},
 };
+use dunlin_layers::remove_tree;
 use dunlin_link::{
     pod::PodAssignment,
     volumes::{Access, Medium},
@@ -97,8 +98,12 @@ impl Volumes {
         setup: &Setup,
     ) -> Result<(Vec<LinuxMount>, Option<String>), MountError> {
         let placed = self.place_all(pod, container, setup)?;
-        let mut mounts = LinuxMounts::new(&self.run_dir(pod, container), attempt)
-            .map_err(|error| failed(container, &error))?;
+        // Single files of what is kept off the disk are kept off it, too.
+        let is_memory = |volume: &VolumeSetup| volume.source.medium() == Some(Medium::Memory);
+        let medium = if setup.volumes.iter().any(is_memory) { Medium::Memory } else { Medium::Disk };
+        let dir = self.pod_dir(pod, medium).join("run").join(container);
+        let group = pod.linux().fs_group.map(|group| group.gid);
+        let mut mounts = LinuxMounts::new(&dir, attempt, group).map_err(|error| failed(container, &error))?;
         for mount in &setup.mounts {
             let of = name_of(mount);
             mounts.add(mount, placed.get(of)).map_err(|error| failed(of, &error))?;
@@ -125,11 +130,10 @@ impl Volumes {
     pub(crate) fn remove(&self, pod: &PodAssignment) {
         for medium in [Medium::Disk, Medium::Memory] {
             let dir = self.pod_dir(pod, medium);
-            match fs::remove_dir_all(&dir) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, dir = %dir.display(), "volumes of a pod could not be removed");
-                }
-                _ => {}
+            // What a container mounted below its volumes is somebody else's, and stays.
+            let left = remove_tree(&dir);
+            if let Err(error) = left.into_result() {
+                tracing::warn!(%error, dir = %dir.display(), "volumes of a pod could not be removed");
             }
         }
         // The last one leaves no trace in memory; while others are there this fails, as it should.

@@ -49,6 +49,10 @@ impl Usage {
                 ),
             );
         }
+        let mut sysctls = assignment.linux().sysctls.iter().map(|(name, _)| name.replace('/', "."));
+        if let Some(name) = sysctls.find(|name| !SAFE_SYSCTLS.contains(&name.as_str())) {
+            return refuse(reasons::SYSCTL_FORBIDDEN, format!("forbidden sysctl: {name:?} not allowlisted"));
+        }
         if let Err(bad) = guest_settings(assignment) {
             let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
             return refuse(reasons::UNSUPPORTED_FIELDS, bad.join("; "));
@@ -134,6 +138,22 @@ fn refused_fields(assignment: &PodAssignment) -> BTreeSet<&str> {
     let of_modules = modules.into_iter().flat_map(|container| &container.refused_fields).map(String::as_str);
     of_modules.chain(others.into_iter().flat_map(Container::refused_always)).collect()
 }
+
+/// What Kubernetes lets every pod set: it is of the pod's own namespaces, and does no harm to others.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
 
 #[cfg(test)]
 mod tests;

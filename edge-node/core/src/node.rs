@@ -46,7 +46,6 @@ use dunlin_link::{
     status::NodeFacts,
 };
 
-pub(crate) use self::pressure::CRITICAL_PRIORITY;
 use self::{
     change::Committing, pressure::Machine, remember::ToRemember, sandbox::SandboxView, statics::Statics,
     timers::Timers, turn::PodsPulling,

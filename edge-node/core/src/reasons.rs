@@ -53,6 +53,8 @@ pub const OUT_OF_MEMORY: &str = "OutOfmemory";
 pub const NODE_PORTS: &str = "NodePorts";
 /// Pod: fields that must not be ignored and cannot be met.
 pub const UNSUPPORTED_FIELDS: &str = "UnsupportedFields";
+/// Pod: a sysctl that not every pod may set.
+pub const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 /// Pod: no address is left in the node's blocks.
 pub const OUT_OF_ADDRESSES: &str = "OutOfaddresses";
 

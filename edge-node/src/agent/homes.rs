@@ -1,11 +1,14 @@
 //! Where pods run: finds out what their images are, and carries between the core and the sandboxes that pods have for themselves.
 
+use std::panic::AssertUnwindSafe;
+
 use dunlin_edge_node_core::{
     node::{SandboxOrder, SurveyOrder, Told},
     pod::Residence,
     sandbox::State,
 };
 use dunlin_link::PodUid;
+use futures_util::FutureExt as _;
 use tokio::task::JoinError;
 
 use super::{Agent, clerk::Heard};
@@ -33,13 +36,16 @@ impl Agent {
         }
         let images = self.images.clone();
         self.surveys.spawn(async move {
-            for reference in unknown {
-                // What nobody can tell may be a Linux image: then its pod is where that can run.
-                if images.look(&reference, &secrets).await != Some(Kind::Module) {
-                    return (uid, Residence::Own);
+            let look = AssertUnwindSafe(async {
+                for reference in unknown {
+                    if images.look(&reference, &secrets).await != Some(Kind::Module) {
+                        return Residence::Own;
+                    }
                 }
-            }
-            (uid, Residence::Shared)
+                Residence::Shared
+            });
+            // What nobody can tell may be a Linux image: then its pod is where that can run.
+            (uid, look.catch_unwind().await.unwrap_or(Residence::Own))
         });
     }
 

@@ -76,14 +76,14 @@ impl Agent {
     /// Removes modules that no pod names, but for what is worth keeping, and forgets images that are gone.
     pub(super) fn sweep(&mut self, named: &BTreeSet<Digest>) {
         self.modules.sweep(&self.modules_of(named));
-        self.images.retain(|module| self.modules.has(module));
+        self.images.retain(|module| self.modules.is_there(module));
     }
 
     /// The same with all of them, and with what came of others.
     pub(super) fn reclaim(&mut self, named: &BTreeSet<Digest>) {
         self.modules.reclaim(&self.modules_of(named));
         drop(self.images.collect(named.clone(), Goal::All));
-        self.images.retain(|module| self.modules.has(module));
+        self.images.retain(|module| self.modules.is_there(module));
     }
 
     /// The modules and Linux images that are here with their sizes, by what pods call them; by any of their names where none does.

@@ -9,6 +9,7 @@ use dunlin_link::{
     limits::HEAD_FRAME_BYTES_MAX,
     stream::{StreamAnswer, StreamRefusal},
 };
+use futures_util::future::join_all;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::oneshot, time::timeout};
 
 use super::{AgentHost, Input};
@@ -45,12 +46,10 @@ impl AgentHost {
 
     /// Has each sandbox tell what its containers use. Of one that ended a moment ago there is nothing to tell.
     pub(crate) async fn open_usage_streams(&self) -> Result<Vec<ByteStream>, StreamRefused> {
-        let mut streams = Vec::new();
-        for door in self.doors.all() {
-            let opened = timeout(SANDBOX_TIMEOUT, begin(&door, &UsageStart)).await;
-            streams.extend(opened.unwrap_or_else(|_late| Err(silent()))?);
-        }
-        Ok(streams)
+        let ask = async |door: Door| timeout(SANDBOX_TIMEOUT, begin(&door, &UsageStart)).await;
+        let answers = join_all(self.doors.all().into_iter().map(ask)).await;
+        // One that is silent does not keep the others from being heard.
+        Ok(answers.into_iter().filter_map(|answer| answer.ok()?.ok()?).collect())
     }
 
     /// Connects to a port of a pod.

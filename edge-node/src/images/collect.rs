@@ -90,7 +90,14 @@ impl Images {
             let is_named = || self.known().configs.layers().any(|named| *named == layer);
             let retired = self.store.pins.unless_held(&layer, || {
                 // Asked while it is not held: who lets go of it has remembered the image before.
-                if is_named() { Ok(None) } else { self.store.layers.retire(&layer).map(Some) }
+                if is_named() {
+                    return Ok(None);
+                }
+                match self.store.layers.retire(&layer) {
+                    // Another sweep was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    retired => retired.map(Some),
+                }
             });
             if let Some(retired) = retired.transpose()?.flatten() {
                 self.store.layers.remove_retired(&retired);

@@ -7,7 +7,9 @@
 mod guests;
 mod shim;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+pub(crate) use self::shim::end_left_over;
+
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_edge_node_core::{
     node::{SandboxOrder, Told},
@@ -62,6 +64,8 @@ pub(super) struct PodSandbox {
 #[derive(Debug)]
 struct Live {
     shim: Connection,
+    /// Its process, as long as it was there when it was connected to.
+    process: Option<OwnedFd>,
     /// What it calls its OCI runtime.
     runtime: String,
     guests: Guests,
@@ -185,8 +189,12 @@ impl PodSandbox {
                 asked = asks.recv() => match asked {
                     None => return End::AgentEnds,
                     Some(Asked::Close) => return End::Closed,
-                    // There is one already, which the core has heard of, or will.
-                    Some(Asked::Open(..)) => {}
+                    // There is one already, of which the core has heard under another number, or not at all: it is told of all again.
+                    Some(Asked::Open(number, order)) => {
+                        self.number = number;
+                        self.order = Some(order);
+                        return End::Lost;
+                    }
                     Some(Asked::Request(number, request)) => {
                         if number == self.number && self.ask(live, *request).await.is_err() {
                             return End::Lost;

@@ -9,6 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use dunlin_edge_node_core::{
@@ -18,7 +19,11 @@ use dunlin_edge_node_core::{
 use dunlin_link::PodUid;
 use dunlin_oci_shim::LogBounds;
 use futures_util::FutureExt as _;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::{
     door::Doors,
@@ -109,7 +114,7 @@ impl PodSandboxes {
     pub(crate) fn take_over(&mut self, order_of: impl Fn(&PodUid) -> Option<SandboxOrder>) {
         let Ok(kit) = self.kit.clone() else { return };
         let inherited = std::mem::take(&mut self.inherited);
-        if inherited.is_empty() {
+        if inherited.is_empty() && !kit.network.is_there() {
             return;
         }
         let (network, uids) = (Arc::clone(&kit), inherited.clone());
@@ -135,7 +140,8 @@ impl PodSandboxes {
         }
         let number = self.next_number;
         self.next_number += 1;
-        if !self.pods.contains_key(&uid) {
+        // A task that panicked takes no more orders.
+        if self.pods.get(&uid).is_none_or(|entry| entry.task.is_finished()) {
             self.begin(&kit, uid.clone(), Beginning::Asked);
         }
         if let Some(entry) = self.pods.get_mut(&uid) {
@@ -160,8 +166,9 @@ impl PodSandboxes {
     pub(crate) fn close(&mut self, uid: &PodUid) {
         self.closing.retain(|_, task| !task.is_finished());
         if let Some(Entry { asked, task, .. }) = self.pods.remove(uid) {
-            // Also by nobody asking any more it is closed, and what it was asked before is of no interest.
-            let _ = asked.try_send(Asked::Close);
+            if let Err(TrySendError::Full(close)) = asked.try_send(Asked::Close) {
+                tokio::spawn(async move { asked.send(close).await });
+            }
             self.closing.insert(uid.clone(), task);
         }
     }
@@ -178,13 +185,16 @@ impl PodSandboxes {
                 self.close(&uid);
             }
         }
-        // What they told last is of no use any more, and nobody is held up by it.
-        drop(self.tell);
         drop(self.pods);
-        for (_, task) in self.closing {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "the clean-up of a pod's sandbox panicked");
+        let closed = async {
+            for (_, task) in self.closing {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "the clean-up of a pod's sandbox panicked");
+                }
             }
+        };
+        if timeout(CLOSING_MAX, closed).await.is_err() {
+            tracing::warn!("sandboxes of pods are not all cleaned up yet; the next agent goes on with it");
         }
     }
 
@@ -206,9 +216,10 @@ impl PodSandboxes {
 }
 
 /// Pods that have folders here; none where there is no folder of folders yet.
-fn left_over(folder: &Path) -> BTreeSet<PodUid> {
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.map(|name| PodUid::new(name.to_string_lossy())).collect()
+pub(super) fn left_over(folder: &Path) -> BTreeSet<PodUid> {
+    let folders = fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let uids = folders.map(|entry| PodUid::new(entry.file_name().to_string_lossy()));
+    uids.filter(is_name).collect()
 }
 
 /// Whether a uid is a file name that leaves room for a socket's; as UUIDs do, and nothing else is given out.
@@ -220,6 +231,9 @@ fn is_name(uid: &PodUid) -> bool {
 
 /// What is asked of one pod's sandbox and waits: a few requests for each of its containers, of which an object holds some hundreds.
 const ASKS_MAX: usize = 4096;
+
+/// How long an agent that ends waits for clean-ups.
+const CLOSING_MAX: Duration = Duration::from_secs(20);
 
 /// As long as a UUID: the kernel bounds the paths of sockets.
 pub(crate) const NAME_BYTES_MAX: usize = 36;

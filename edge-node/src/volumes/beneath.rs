@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, statat},
+    fs::{AtFlags, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat, statat},
     io::Errno,
 };
 
@@ -48,15 +48,20 @@ pub(crate) fn find(root: &Path, inside: &str) -> io::Result<Found> {
     Ok(Found::Folder(folder))
 }
 
-/// Makes the folders of `inside` that are missing below `root`.
+/// Makes the folders of `inside` that are missing below `root`, as open as that is.
 ///
 /// # Errors
 /// When something else is there.
 pub(super) fn make(root: &Path, inside: &str) -> io::Result<()> {
     let mut folder = OwnedFd::from(File::open(root)?);
+    let mode = Mode::from_raw_mode(fstat(&folder)?.st_mode & 0o7777);
     for part in inside.split('/').filter(|part| !part.is_empty()) {
         match mkdirat(folder.as_fd(), part, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => folder = enter(&folder, part)?,
+            Ok(()) => {
+                folder = enter(&folder, part)?;
+                fchmod(&folder, mode)?;
+            }
+            Err(Errno::EXIST) => folder = enter(&folder, part)?,
             Err(error) => return Err(error.into()),
         }
     }

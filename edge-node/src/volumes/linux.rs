@@ -17,7 +17,7 @@ use super::{
     Placed,
     atomic::write_file,
     beneath::{Found, find, make},
-    make_private,
+    group, make_private,
 };
 
 /// The mounts of a run, as they are gathered.
@@ -25,27 +25,34 @@ use super::{
 pub(super) struct LinuxMounts {
     dir: PathBuf,
     mounts: Vec<LinuxMount>,
+    /// `fsGroup`, whose the files are that the node writes.
+    group: Option<u32>,
     /// How many folders were made.
     made: usize,
 }
 
 impl LinuxMounts {
     /// None yet. What the container's earlier runs had goes; `dir` is where it is.
-    pub(super) fn new(dir: &Path, attempt: u32) -> io::Result<Self> {
+    pub(super) fn new(dir: &Path, attempt: u32, group: Option<u32>) -> io::Result<Self> {
         match fs::remove_dir_all(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Ok(Self { dir: dir.join(attempt.to_string()), mounts: Vec::new(), made: 0 })
+        Ok(Self { dir: dir.join(attempt.to_string()), mounts: Vec::new(), group, made: 0 })
     }
 
     /// Adds what is mounted; `placed` is its volume, if it is of one.
     pub(super) fn add(&mut self, mount: &MountSetup, placed: Option<&Placed>) -> io::Result<()> {
         let (source, inside) = match (&mount.part, placed) {
-            (PartSetup::File(file), _) => (self.written(file)?, String::new()),
+            (PartSetup::File(file), _) => {
+                let path = self.written(file)?;
+                self.give(&path)?;
+                (path, String::new())
+            }
             (PartSetup::Folder(files), _) => {
                 let dir = self.make_folder()?;
                 files.iter().try_for_each(|file| write_file(&dir, file))?;
+                self.give(&dir)?;
                 (dir, String::new())
             }
             (PartSetup::Volume { inside, .. }, Some(Placed::Folder(root))) => {
@@ -77,6 +84,10 @@ impl LinuxMounts {
         let path = self.written(&file)?;
         self.mount(&path, String::new(), (last_words, Access::ReadWrite));
         Ok((self.mounts, Some(path.to_string_lossy().into_owned())))
+    }
+
+    fn give(&self, path: &Path) -> io::Result<()> {
+        self.group.map_or(Ok(()), |gid| group::give(path, gid, Access::ReadOnly))
     }
 
     /// Writes a file that is mounted by itself.

@@ -1,6 +1,6 @@
 //! Refusals in the kubelet's words.
 
-use dunlin_link::{Bytes, Digest, MilliCpu, pod::ContainerPort};
+use dunlin_link::{Bytes, Digest, MilliCpu, linux::PodLinux, pod::ContainerPort};
 
 use super::*;
 use crate::pod::fixture::{container, pod};
@@ -106,4 +106,20 @@ fn refuses_settings_of_guests_that_say_nothing() {
     let refusal = admit("a.example:0").unwrap_err();
     assert_eq!(refusal.reason, "UnsupportedFields");
     assert!(refusal.message.starts_with("metadata.annotations[dunlin.dev/egress]: "), "{}", refusal.message);
+}
+
+#[test]
+fn refuses_sysctls_that_not_every_pod_may_set() {
+    let node = NodeResources { pods: 10, ..NodeResources::default() };
+    let admit = |name: &str| {
+        let mut subject = pod(vec![container("c")]);
+        let sysctls = vec![(name.to_owned(), "1".to_owned())];
+        subject.linux = Some(Box::new(PodLinux { sysctls, ..PodLinux::default() }));
+        Usage::default().admit(&subject, &node).map_err(|refusal| (refusal.reason, refusal.message))
+    };
+    assert_eq!(admit("net.ipv4.ip_unprivileged_port_start"), Ok(()));
+    assert_eq!(admit("net/ipv4/tcp_syncookies"), Ok(()));
+    let (reason, message) = admit("net.core.somaxconn").unwrap_err();
+    assert_eq!(reason, "SysctlForbidden");
+    assert_eq!(message, "forbidden sysctl: \"net.core.somaxconn\" not allowlisted");
 }

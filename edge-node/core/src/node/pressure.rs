@@ -317,4 +317,4 @@ fn is_best_effort(pod: &PodAssignment) -> bool {
 const BOUND_GRACE_MS: u64 = 1_000;
 
 /// Pods of at least this priority are never evicted by their node: those of the system's own classes.
-pub(crate) const CRITICAL_PRIORITY: i32 = 2_000_000_000;
+pub(super) const CRITICAL_PRIORITY: i32 = 2_000_000_000;

@@ -82,6 +82,10 @@ impl NodeCore {
             Told::NotOpened(why) => self.with_pod(uid, now, |pod, now| pod.handle_not_opened(&why, now)),
             Told::Synced { .. } => {
                 self.sandbox.synced_own.insert(uid.clone());
+                if !self.pods.contains_key(uid) && !self.has_live_orphans(uid) {
+                    self.sandbox.orphans.remove(uid);
+                    self.close_own(uid);
+                }
                 self.with_pod(uid, now, Pod::handle_synced);
             }
             Told::Gone => {
@@ -97,6 +101,11 @@ impl NodeCore {
                 self.with_pod(uid, now, |pod, _| pod.handle_sandbox_unsure());
             }
         }
+    }
+
+    fn has_live_orphans(&self, uid: &PodUid) -> bool {
+        let orphans = self.sandbox.orphans.get(uid);
+        orphans.is_some_and(|all| all.iter().any(|(.., state)| !matches!(state, State::Exited(_))))
     }
 
     /// Gives a pod that came back what runs of it.

@@ -294,7 +294,8 @@ impl Desk {
     }
 
     fn start(&mut self, pod: &mut Pod, run: &RunKey, (log, material): (String, Material), now: Now) {
-        if matches!(material, Material::Linux(_)) && !pod.is_sandbox_open() {
+        let wants_own = pod.has_own_sandbox() || matches!(material, Material::Linux(_));
+        if wants_own && !pod.is_sandbox_open() {
             if !pod.handle_homeless(run.container, now) {
                 pod.handle_config_error(run.container, MOVES_NOT.to_owned(), now);
             }
@@ -334,7 +335,7 @@ impl Desk {
 
     /// Answers what needs to know where a pod is, and what it names.
     fn with_surroundings<T>(&mut self, pod: &Pod, ask: impl FnOnce(&Surroundings<'_>) -> T) -> T {
-        let pod_ip = pod.place().address.slot.map(|slot| slot.pod_ip().to_string());
+        let pod_ip = pod.place().address.ip().map(|ip| ip.to_string());
         // Opened once for a container, however many variables come from it, and only for as long as it takes to create it.
         let opened = RefCell::new(BTreeMap::new());
         let objects =

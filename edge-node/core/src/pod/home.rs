@@ -63,7 +63,7 @@ impl Pod {
     pub fn handle_surveyed(&mut self, residence: Residence, now: Now) {
         if self.home == Home::Asked {
             match residence {
-                Residence::Shared => self.home = Home::Shared,
+                Residence::Shared => self.move_in(),
                 Residence::Own => self.move_out(),
             }
         }
@@ -141,7 +141,7 @@ impl Pod {
     /// A container of the pod is in the node's runner.
     pub(super) fn note_shared(&mut self) {
         if matches!(self.home, Home::Unknown | Home::Asked) {
-            self.home = Home::Shared;
+            self.move_in();
         }
     }
 
@@ -202,6 +202,12 @@ impl Pod {
             Home::Own(Door::Failed { retry_at }) if waits => Some(retry_at),
             _ => None,
         }
+    }
+
+    /// To the others. The pod may have had a sandbox of its own, before it was raised.
+    fn move_in(&mut self) {
+        self.home = Home::Shared;
+        self.place.address.own = None;
     }
 
     fn move_out(&mut self) {

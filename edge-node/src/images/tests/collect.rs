@@ -96,7 +96,7 @@ async fn what_would_fill_the_disk_is_not_begun() {
 async fn a_disk_that_fills_up_leaves_nothing_behind() {
     let state = tempfile::tempdir().unwrap();
     let path = state.path().to_owned();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=68m", "it"]).arg(&path).output();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=68m", "tests"]).arg(&path).output();
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
         eprintln!("SKIPPED: nothing can be mounted here");
         return;

@@ -5,6 +5,7 @@ use std::{
     io,
     net::Ipv4Addr,
     os::unix::fs::DirBuilderExt as _,
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -14,26 +15,27 @@ use dunlin_edge_node_core::{
     sandbox::{Event, PROTOCOL, Request, linux::RunnerSpec},
 };
 use dunlin_oci_shim::{Args, Purpose, SOCKET};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{net::UnixStream, process::Command, time::timeout};
 
 use super::{ANSWER_MAX, GUESTS, Guests, Live, PodSandbox, Side};
-use crate::sandbox::connection::Connection;
+use crate::sandbox::{connection::Connection, pods::left_over};
 
 impl PodSandbox {
-    /// Takes over a shim that goes on, with all that it has; `None` where there is none that is of use.
+    /// Takes over a shim that goes on, with all that it has; `None` where there is none that is of use: one that is there is ended.
     pub(super) async fn adopt(&mut self) -> Option<Live> {
         let stream = UnixStream::connect(self.dir.join(SOCKET)).await.ok()?;
-        let live = match timeout(ANSWER_MAX, self.greet(stream)).await {
-            Ok(Ok(live)) => live,
-            Ok(Err(why)) => {
-                tracing::warn!(pod = %self.uid, why, "a pod's sandbox cannot be taken over; its containers end");
-                return None;
-            }
-            Err(_late) => {
-                tracing::warn!(pod = %self.uid, "a pod's sandbox does not answer; its containers end");
-                return None;
-            }
+        let mut live = Live::over(stream);
+        let why = match timeout(ANSWER_MAX, self.greet(&mut live)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why),
+            Err(_late) => Some("it does not answer"),
         };
+        if let Some(why) = why {
+            tracing::warn!(pod = %self.uid, why, "a pod's sandbox cannot be taken over; its containers end");
+            self.end(live).await;
+            return None;
+        }
         let given = match self.order.take() {
             Some(order) => {
                 let given = self.attach(&order, &live).await.unwrap_or_else(|why| {
@@ -51,11 +53,18 @@ impl PodSandbox {
     }
 
     /// Starts a shim, has it open the pod, and attaches that to the node's network; answers the pod's address where the network gave it one.
+    /// Where that fails nothing of it goes on.
     pub(super) async fn open(&mut self, order: &SandboxOrder) -> Result<(Live, Option<Ipv4Addr>), String> {
-        let live = self.opened_by_shim(order).await?;
-        let given =
-            self.attach(order, &live).await.map_err(|why| format!("failed to set up its network: {why}"));
-        match given {
+        let stream = self.start().await.map_err(|error| format!("failed to start the shim: {error}"))?;
+        let mut live = Live::over(stream);
+        let opened = async {
+            timeout(ANSWER_MAX, open_pod(&mut live, order))
+                .await
+                .unwrap_or_else(|_late| Err("the shim does not answer".to_owned()))?;
+            let given = self.attach(order, &live).await;
+            given.map_err(|why| format!("failed to set up its network: {why}"))
+        };
+        match opened.await {
             Ok(given) => Ok((live, given)),
             Err(why) => {
                 self.end(live).await;
@@ -72,36 +81,16 @@ impl PodSandbox {
         }
     }
 
-    async fn opened_by_shim(&self, order: &SandboxOrder) -> Result<Live, String> {
-        let stream = self.start().await.map_err(|error| format!("failed to start the shim: {error}"))?;
-        let open = async {
-            let connection = Connection::over(stream, || {});
-            let _ = connection.requests.send(Request::Hello { protocol: PROTOCOL }).await;
-            let _ = connection.requests.send(Request::OpenPod(Box::new(order.linux.clone()))).await;
-            let mut live =
-                Live { shim: connection, runtime: String::new(), guests: Guests::default(), netns: None };
-            loop {
-                match live.shim.events.recv().await {
-                    None => return Err("the shim ended; its log says why".to_owned()),
-                    Some(Event::Welcome { runtime, .. }) => live.runtime = runtime,
-                    Some(Event::PodOpened { netns }) => {
-                        live.netns = netns;
-                        return Ok(live);
-                    }
-                    Some(Event::PodFailed { message }) => return Err(message),
-                    Some(_) => {}
-                }
-            }
-        };
-        timeout(ANSWER_MAX, open).await.unwrap_or_else(|_late| Err("the shim does not answer".to_owned()))
-    }
-
-    /// Ends the shim and all that it has.
+    /// Ends the shim and all that it has; one that does not listen is killed.
     pub(super) async fn end(&self, mut live: Live) {
+        // That it is gone already is as good.
         let _ = live.shim.requests.send(Request::Shutdown).await;
         let ended = async { while live.shim.events.recv().await.is_some() {} };
         if timeout(ANSWER_MAX, ended).await.is_err() {
-            tracing::warn!(pod = %self.uid, "a pod's shim does not end when told");
+            tracing::warn!(pod = %self.uid, "a pod's shim does not end when told, and is killed");
+            if let Some(process) = &live.process {
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            }
         }
     }
 
@@ -115,7 +104,8 @@ impl PodSandbox {
             return;
         }
         let cleaned = async {
-            let status = self.command(Purpose::Clean)?.status();
+            // One that takes too long ends before anything else is begun in the folder.
+            let status = self.command(Purpose::Clean)?.kill_on_drop(true).status();
             let status = timeout(ANSWER_MAX, status).await.map_err(io::Error::other)??;
             if !status.success() {
                 return Err(io::Error::other(format!(
@@ -135,7 +125,7 @@ impl PodSandbox {
 
     /// How the runner inside the pod is started.
     pub(super) fn runner_spec(&self) -> RunnerSpec {
-        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let text = |path: &Path| path.to_string_lossy().into_owned();
         let socket = self.runner_socket();
         if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(self.dir.join(GUESTS)) {
             // The runner finds no place for its socket then, and says so.
@@ -145,17 +135,13 @@ impl PodSandbox {
     }
 
     /// Hears what a shim has.
-    async fn greet(&self, stream: UnixStream) -> Result<Live, &'static str> {
-        let shim = Connection::over(stream, || {});
-        let _ = shim.requests.send(Request::Hello { protocol: PROTOCOL }).await;
-        let mut live = Live { shim, runtime: String::new(), guests: Guests::default(), netns: None };
+    async fn greet(&self, live: &mut Live) -> Result<(), &'static str> {
+        let _ = live.shim.requests.send(Request::Hello { protocol: PROTOCOL }).await;
         let mut is_open = false;
         loop {
             match live.shim.events.recv().await {
                 None => return Err("it ended"),
                 Some(Event::Welcome { protocol, .. }) if protocol != PROTOCOL => {
-                    let _ = live.shim.requests.send(Request::Shutdown).await;
-                    while live.shim.events.recv().await.is_some() {}
                     return Err("it is of another version");
                 }
                 Some(Event::Welcome { runtime, .. }) => live.runtime = runtime,
@@ -164,7 +150,7 @@ impl PodSandbox {
                     is_open = true;
                 }
                 Some(Event::Synced) => break,
-                Some(event) => self.hear_shim(&mut live, event).await,
+                Some(event) => self.hear_shim(live, event).await,
             }
         }
         if !is_open {
@@ -176,7 +162,7 @@ impl PodSandbox {
                 self.pass_on(Side::Runner, told).await;
             }
         }
-        Ok(live)
+        Ok(())
     }
 
     /// Starts a shim and connects to it.
@@ -191,7 +177,10 @@ impl PodSandbox {
                     tokio::spawn(async move { child.wait().await });
                     return Ok(stream);
                 }
-                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(error) if Instant::now() > deadline => {
+                    child.kill().await?;
+                    return Err(error);
+                }
                 Err(_) => {}
             }
             if let Some(status) = child.try_wait()? {
@@ -222,6 +211,54 @@ impl PodSandbox {
             .process_group(0)
             .kill_on_drop(false);
         Ok(command)
+    }
+}
+
+impl Live {
+    fn over(stream: UnixStream) -> Self {
+        let peer = stream.peer_cred().ok().and_then(|peer| Pid::from_raw(peer.pid()?));
+        Self {
+            process: peer.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+            shim: Connection::over(stream, || {}),
+            runtime: String::new(),
+            guests: Guests::default(),
+            netns: None,
+        }
+    }
+}
+
+/// Has a shim that was just started make what the pod's containers share.
+async fn open_pod(live: &mut Live, order: &SandboxOrder) -> Result<(), String> {
+    let _ = live.shim.requests.send(Request::Hello { protocol: PROTOCOL }).await;
+    let _ = live.shim.requests.send(Request::OpenPod(Box::new(order.linux.clone()))).await;
+    loop {
+        match live.shim.events.recv().await {
+            None => return Err("the shim ended; its log says why".to_owned()),
+            Some(Event::Welcome { runtime, .. }) => live.runtime = runtime,
+            Some(Event::PodOpened { netns }) => {
+                live.netns = netns;
+                return Ok(());
+            }
+            Some(Event::PodFailed { message }) => return Err(message),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Has the shims below a folder of pods end with all that they have, on a node that runs no Linux containers any more.
+pub(crate) async fn end_left_over(folder: &Path) {
+    for uid in left_over(folder) {
+        let Ok(stream) = UnixStream::connect(folder.join(uid.as_str()).join(SOCKET)).await else { continue };
+        tracing::warn!(pod = %uid, "this node runs no Linux containers any more; those of a pod end");
+        let mut live = Live::over(stream);
+        let _ = live.shim.requests.send(Request::Hello { protocol: PROTOCOL }).await;
+        let _ = live.shim.requests.send(Request::Shutdown).await;
+        let ended = async { while live.shim.events.recv().await.is_some() {} };
+        if timeout(ANSWER_MAX, ended).await.is_err()
+            && let Some(process) = &live.process
+        {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use dunlin_link::{
     pod::{Container, PodAssignment, Resources},
 };
 
-use crate::{env::Surroundings, node::CRITICAL_PRIORITY, sandbox::linux::LinuxResources};
+use crate::{env::Surroundings, sandbox::linux::LinuxResources};
 
 /// Of one container.
 pub(super) fn of_container(
@@ -84,7 +84,7 @@ fn huge_pages(assignment: &PodAssignment) -> Vec<(Bytes, Bytes)> {
 
 /// Who is killed first when memory is short: whoever asked for less of the machine's.
 fn oom_score_adj(assignment: &PodAssignment, container: &Container, around: &Surroundings<'_>) -> i32 {
-    if assignment.care.priority >= CRITICAL_PRIORITY {
+    if assignment.care.priority >= NODE_CRITICAL_PRIORITY {
         return OOM_GUARANTEED;
     }
     match assignment.linux().qos {
@@ -98,6 +98,9 @@ fn oom_score_adj(assignment: &PodAssignment, container: &Container, around: &Sur
         }
     }
 }
+
+/// `system-node-critical`: what a node cannot do without.
+const NODE_CRITICAL_PRIORITY: i32 = 2_000_001_000;
 
 /// `oom_score_adj` of pods that are killed last, and first.
 const OOM_GUARANTEED: i32 = -997;

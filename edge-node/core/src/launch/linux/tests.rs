@@ -12,7 +12,6 @@ use dunlin_link::{
 use super::*;
 use crate::{
     content::NoContent,
-    node::CRITICAL_PRIORITY,
     pod::{ContainerIndex, fixture},
 };
 
@@ -134,7 +133,8 @@ fn who_asked_for_less_is_killed_first() {
     };
     check(QosClass::Guaranteed, 1 << 29, 0, -997);
     check(QosClass::BestEffort, 0, 0, 1000);
-    check(QosClass::BestEffort, 0, CRITICAL_PRIORITY, -997);
+    check(QosClass::BestEffort, 0, 2_000_000_000, 1000);
+    check(QosClass::BestEffort, 0, 2_000_001_000, -997);
     check(QosClass::Burstable, 1 << 29, 0, 500);
     check(QosClass::Burstable, 1, 0, 999);
     check(QosClass::Burstable, 1 << 40, 0, 3);

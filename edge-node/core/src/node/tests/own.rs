@@ -1,5 +1,7 @@
 //! Pods of Linux images: a sandbox of their own, which is made before the first container and given up after the last.
 
+use std::collections::BTreeMap;
+
 use dunlin_link::status::{ContainerState, PodPhase};
 
 use super::{
@@ -155,4 +157,21 @@ fn an_end_is_remembered_before_its_sandbox_goes() {
     node.crash();
     node.settle_for(10_000);
     assert_eq!(node.report("linux").unwrap().phase, PodPhase::Succeeded);
+}
+
+#[test]
+fn what_is_left_of_a_pod_that_nobody_knows_goes_unless_something_runs() {
+    let mut node = Node::new();
+    node.own.insert(uid("linux"), BTreeMap::new());
+    node.crash();
+    assert_eq!(node.asked(), ["close u-linux"]);
+    node.make(|change| change.assign("linux"));
+    node.open_sandbox();
+    node.settle_for(10_000);
+    node.disk.pods.clear();
+    node.disk.memories.clear();
+    node.asked();
+    node.crash();
+    node.settle_for(10_000);
+    assert_eq!(node.asked(), Vec::<String>::new(), "its pod may come back");
 }
