@@ -4,8 +4,9 @@ mod foreign;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -61,8 +62,7 @@ impl Fixture {
         let script = format!(
             "#!/bin/sh\nshift\n[ \"$1\" = --targets ] && {{ printf '{targets}'; exit; }}\necho \"{name} $3\" >> {log}\n{body}\n"
         );
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, &script);
         Compiler::of_program(path)
     }
 
@@ -246,13 +246,25 @@ async fn nodes_of_the_release_before_get_code_of_its_compiler() {
         let program = folder.join("dunlin");
         let content = fs::read_to_string(&program).unwrap();
         fs::remove_file(&program).unwrap();
-        fs::write(&program, content + "# changed").unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&program, &(content + "# changed"));
     }
     fs::remove_dir_all(fixture.path("compiled")).unwrap();
     let compiling = fixture.compiling(Some(fixture.compiler("three", "3", COPY)));
     assert_eq!(compiling.get(module, "2").await.unwrap_err().reason, CompileRefusal::Target);
     compiling.shut_down().await;
+}
+
+/// Writes a program as another process: while this one had it open, whatever a test beside this one starts would have, too, and it could
+/// not be run.
+fn write_program(path: &Path, text: &str) {
+    let mut shell = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success());
 }
 
 fn folders_in(folder: &Path) -> Vec<PathBuf> {

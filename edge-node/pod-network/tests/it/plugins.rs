@@ -2,9 +2,10 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::PermissionsExt as _,
     path::Path,
+    process::{Command, Stdio},
 };
 
 use dunlin_link::pod::Protocol;
@@ -58,8 +59,7 @@ fi
 "#
         );
         let path = self.path().join("bin").join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, &text);
     }
 
     fn open(&self) -> Network {
@@ -253,4 +253,17 @@ fn plugins_of_the_cni_project_work() {
 /// A port of TCP that leads to port 80.
 fn port(host_port: u16) -> HostPort {
     HostPort { protocol: Protocol::Tcp, host_ip: None, host_port, container_port: 80 }
+}
+
+/// Writes a program as another process: while this one had it open, whatever a test beside this one starts would have, too, and it could
+/// not be run.
+fn write_program(path: &Path, text: &str) {
+    let mut shell = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success());
 }
