@@ -86,6 +86,9 @@ pub enum ConfigError {
     /// A `resourceFieldRef` names a resource that containers cannot ask for.
     #[error("unsupported container resource : {0}")]
     ResourceUnsupported(String),
+    /// What nodes cannot do yet, and must not pass over: the container would miss something, or have more than it may.
+    #[error("this node does not honour yet, and must not ignore: {}", .0.join(", "))]
+    NotHonoured(Vec<&'static str>),
     /// Neither pod nor image say what to run.
     #[error("no command specified")]
     NoCommand,

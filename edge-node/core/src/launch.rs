@@ -72,6 +72,9 @@ pub fn container_spec(
     if !container.refused_fields.is_empty() {
         return Err(ConfigError::Refused { fields: container.refused_fields.clone() });
     }
+    if let Some(says) = assignment.linux().of(index.0) {
+        linux::refuse_unhonoured(says)?;
+    }
     let env = env::resolve(assignment, container, around)?;
     Ok(ContainerSpec {
         id: launch.id,

@@ -6,8 +6,8 @@ mod resources;
 
 use dunlin_link::{
     linux::{
-        AppArmorProfile, ContainerLinux, MountPropagation, ProcessNamespace, QosClass, SeccompProfile,
-        Signal, Stdin,
+        AppArmorProfile, ContainerLinux, MountOptions, MountPropagation, ProcessNamespace, QosClass,
+        RecursiveReadOnly, SeccompProfile, Signal, Stdin,
     },
     pod::{Container, PodAssignment},
 };
@@ -97,6 +97,11 @@ pub fn container_spec(
     let container = container_at(assignment, index);
     let nothing = ContainerLinux::default();
     let says = assignment.linux().of(index.0).unwrap_or(&nothing);
+    refuse_unhonoured(says)?;
+    let recursive = |mount: &MountOptions| mount.recursive_read_only == RecursiveReadOnly::Enabled;
+    if says.mounts.iter().any(recursive) {
+        return Err(ConfigError::NotHonoured(vec!["volumeMounts.recursiveReadOnly: Enabled"]));
+    }
     let LinuxMaterial { layers, image, mut mounts, termination_message, machine } = material;
     let declared = env::resolve(assignment, container, around)?;
     let args = arguments(container, &image, &declared)?;
@@ -133,6 +138,13 @@ pub fn container_spec(
         devices: Vec::new(),
         stop_signal: i32::from(stop_signal(says, &image.stop_signal)?.0),
     })
+}
+
+/// Refuses what would be missing in a container of either kind.
+pub(super) fn refuse_unhonoured(says: &ContainerLinux) -> Result<(), ConfigError> {
+    let asked = [(!says.images.is_empty(), "volumes.image"), (!says.devices.is_empty(), "volumeDevices")];
+    let fields: Vec<_> = asked.into_iter().filter(|(asked, _)| *asked).map(|(_, field)| field).collect();
+    if fields.is_empty() { Ok(()) } else { Err(ConfigError::NotHonoured(fields)) }
 }
 
 /// `command` takes the place of both of the image's words, `args` of the second.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use dunlin_link::{
     Bytes, ContainerId,
-    linux::{DnsPolicy, FsGroup, FsGroupPolicy, HostAlias, PodDns, PodLinux},
+    linux::{DnsPolicy, FsGroup, FsGroupPolicy, HostAlias, ImageMount, PodDns, PodLinux, VolumeDevice},
     pod::ConfigObject,
     status::NodeResources,
+    volumes::VolumePart,
 };
 
 use super::*;
@@ -183,4 +184,23 @@ fn resolv_conf_begins_where_the_policy_says() {
         files::resolv_conf(&dns(DnsPolicy::None), &machine),
         "nameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\nsearch own\noptions ndots:5 debug\n"
     );
+}
+
+#[test]
+fn what_is_not_honoured_yet_keeps_a_container_from_starting() {
+    let check = |says, expected: &str| {
+        let material = LinuxMaterial { image: image(), ..LinuxMaterial::default() };
+        let error = spec_of(&saying(says), material).unwrap_err().to_string();
+        assert_eq!(error, format!("this node does not honour yet, and must not ignore: {expected}"));
+    };
+    let text = |text: &str| text.to_owned();
+    let devices = vec![VolumeDevice { volume: text("v"), path: text("/dev/x") }];
+    let images = vec![ImageMount { volume: text("v"), path: text("/v"), part: VolumePart::Whole }];
+    check(ContainerLinux { devices, images, ..ContainerLinux::default() }, "volumes.image, volumeDevices");
+    let mounts = vec![MountOptions {
+        path: text("/v"),
+        propagation: MountPropagation::None,
+        recursive_read_only: RecursiveReadOnly::Enabled,
+    }];
+    check(ContainerLinux { mounts, ..ContainerLinux::default() }, "volumeMounts.recursiveReadOnly: Enabled");
 }
