@@ -323,7 +323,7 @@ mod tests {
             (containers.nf_tables, &*containers.namespaces),
             (NfTables::Loadable, &["net".to_owned()][..])
         );
-        assert!(containers.recursive_read_only && containers.runtimes.is_empty());
+        assert!(containers.runtimes.is_empty());
         assert_eq!((machine.clock.service, machine.clock.battery), (TimeService::Unreached, false));
         assert_eq!(machine.swaps, [Swap { path: "/var/swap".to_owned(), kibibytes: 102_396 }]);
         assert_eq!((machine.throttled, machine.voltage_alarm), (Some(0x50005), Some(true)));

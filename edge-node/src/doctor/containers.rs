@@ -29,7 +29,6 @@ impl Files<'_> {
             seccomp: self.is_there("proc/sys/kernel/seccomp/actions_avail"),
             nf_tables: self.nf_tables(),
             ip_forward: self.number("proc/sys/net/ipv4/ip_forward").map(|number| number != 0),
-            recursive_read_only: is_since(&self.text("proc/sys/kernel/osrelease"), (5, 12)),
         }
     }
 
@@ -143,12 +142,6 @@ fn version_in(said: &str) -> Option<String> {
     words.find(|word| word.starts_with(|digit: char| digit.is_ascii_digit())).map(str::to_owned)
 }
 
-fn is_since(release: &str, (major, minor): (u32, u32)) -> bool {
-    let mut numbers =
-        release.split(|digit: char| !digit.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
-}
-
 /// Runtimes by the names of their files, the one that takes least of a machine first.
 pub(crate) const RUNTIMES: [&str; 3] = ["crun", "runc", "youki"];
 
@@ -182,8 +175,6 @@ mod tests {
         check("runc version 1.1.5+ds1\ncommit: 1.1.5+ds1-1+deb12u1\n", Some("1.1.5+ds1"));
         check("youki version: 0.5.0\ncommit: 0\n", Some("0.5.0"));
         check("usage: something else\n", None);
-        assert!(is_since("5.12.0-rc1", (5, 12)) && is_since("6.1.0+rpt-rpi-v8", (5, 12)));
-        assert!(!is_since("5.10.223", (5, 12)) && !is_since("", (5, 12)));
     }
 
     #[test]
