@@ -13,12 +13,7 @@ use dunlin_edge_node_core::{
 use dunlin_link::container_support::ContainerSupport;
 use dunlin_oci_shim::LogBounds;
 
-use crate::{
-    config::EdgeNodeConfig,
-    edge_node::Guests,
-    pod_network::PodNetwork,
-    sandbox::{ContainerKit, POD_SOCKET_BYTES},
-};
+use crate::{config::EdgeNodeConfig, edge_node::Guests, pod_network::PodNetwork, sandbox::ContainerKit};
 
 /// What a node needs to run Linux containers, or why it runs none.
 pub(crate) fn kit(
@@ -29,14 +24,6 @@ pub(crate) fn kit(
     let lacks = |message: String| ContainerSupport::Lacks { reason: "StateFolder".to_owned(), message };
     let OciRuntime { name, version, path } = usable_runtime(machine)?;
     let state_dir = std::path::absolute(&config.state_dir).map_err(|error| lacks(error.to_string()))?;
-    let bytes = state_dir.as_os_str().len() + POD_SOCKET_BYTES;
-    if bytes > SOCKET_BYTES_MAX {
-        return Err(lacks(format!(
-            "the path of the state folder `{}` is too long for the sockets of pods: {bytes} bytes, of at most {SOCKET_BYTES_MAX}; choose a \
-             shorter --state-dir",
-            state_dir.display()
-        )));
-    }
     let (program, runner_args) = program(guests).map_err(lacks)?;
     let bridge = || {
         PodNetwork::bridge(config.blocks)
@@ -97,9 +84,6 @@ fn program(guests: &Guests) -> Result<(OsString, Vec<String>), String> {
         }
     }
 }
-
-/// `sun_path` without its end.
-const SOCKET_BYTES_MAX: usize = 107;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 

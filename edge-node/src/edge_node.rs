@@ -61,16 +61,6 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// Its folder's path is too long for the sockets in it.
-    #[error(
-        "the path of the state folder `{path}` is too long: the runner's socket in it would have a path of {bytes} bytes, of at most {SOCKET_BYTES_MAX}; choose a shorter --state-dir"
-    )]
-    StateDirTooLong {
-        /// The folder.
-        path: PathBuf,
-        /// How long the socket's path is.
-        bytes: usize,
-    },
     /// Its identity cannot be read.
     #[error("failed to read the node's identity")]
     Identity(#[from] IdentityError),
@@ -131,7 +121,6 @@ impl EdgeNode {
         guests: Guests,
         manifests: ManifestParser,
     ) -> Result<Self, StartError> {
-        check_sockets(&config.state_dir, &guests)?;
         let dir = |path: PathBuf, source| StartError::StateDir { path, source };
         make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
         let Beginning { identity, to_join, again } = begin(&config).await?;
@@ -397,22 +386,8 @@ fn log_bound(config: &EdgeNodeConfig, facts: &NodeFacts) -> Bytes {
     config.logs_max.unwrap_or_else(|| Bytes(share.min(LOG_BYTES_MAX)))
 }
 
-/// Finds out before anything is taken on, for no container could start: the kernel bounds the paths of sockets.
-fn check_sockets(dir: &std::path::Path, guests: &Guests) -> Result<(), StartError> {
-    let bytes = dir.join(RUNNER_SOCKET).as_os_str().len();
-    match guests {
-        Guests::Process(_) if bytes > SOCKET_BYTES_MAX => {
-            Err(StartError::StateDirTooLong { path: dir.to_owned(), bytes })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The runner's socket in the state folder; the longest name of a socket there.
+/// The runner's socket in the state folder.
 const RUNNER_SOCKET: &str = "runner.sock";
-
-/// `sun_path` without its end.
-const SOCKET_BYTES_MAX: usize = 107;
 
 /// Opens the local state. An agent of this process that has just ended lets go of it in a moment.
 async fn open_local(

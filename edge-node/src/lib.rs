@@ -29,6 +29,7 @@ mod sandbox;
 pub mod server_time;
 pub mod session;
 pub mod shim;
+mod sockets;
 mod statics;
 mod usage;
 mod volumes;

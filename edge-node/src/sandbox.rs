@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::connection::Connection;
 pub(crate) use self::{
     door::{Door, Doors},
-    pod::{SOCKET_BYTES as POD_SOCKET_BYTES, end_left_over},
+    pod::end_left_over,
     pods::{ContainerKit, PodSandboxes, PodTold},
     process::RunnerProcess,
 };

@@ -5,10 +5,7 @@ mod confine;
 use std::{
     fs,
     io::{self, Read as _},
-    os::{
-        fd::OwnedFd,
-        unix::{fs::OpenOptionsExt as _, net::UnixListener},
-    },
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -26,6 +23,7 @@ use rustix::{
 
 use crate::{
     cgroup::{CgroupPath, Swap},
+    console::Console,
     devices,
     input::Input,
     output::{Output, set_nonblocking},
@@ -49,7 +47,7 @@ pub(crate) struct Container {
     /// Where its input is written to.
     pub(crate) input: Input,
     /// Where its terminal is handed over.
-    pub(crate) console: Option<UnixListener>,
+    pub(crate) console: Option<Console>,
     /// Its first process.
     pub(crate) init: Option<Held>,
     last_words: Option<PathBuf>,
@@ -161,15 +159,13 @@ impl Container {
     }
 
     fn spawn_create(&mut self, streams: Streams, runtime: &Runtime) -> io::Result<Child> {
-        let (console, pid_file) = (self.dir.join("tty"), self.pid_file());
+        let pid_file = self.pid_file();
         let is_terminal = streams == Streams::Terminal;
         if is_terminal {
-            let listener = UnixListener::bind(&console)?;
-            listener.set_nonblocking(true)?;
-            self.console = Some(listener);
+            self.console = Some(Console::listen(&self.dir.join("tty"))?);
             self.input = Input::of_terminal();
         }
-        let console = is_terminal.then_some(console.as_path());
+        let console = self.console.as_ref().map(Console::path);
         let operation = Operation::Create { bundle: &self.dir, pid_file: &pid_file, console };
         let mut command = runtime.command(&self.id, operation, &self.runtime_log());
         command.current_dir(&self.dir).stdin(Stdio::null());

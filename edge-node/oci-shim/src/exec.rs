@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::{fd::OwnedFd, unix::net::UnixListener},
+    os::fd::OwnedFd,
     path::PathBuf,
     process::{Child, Stdio},
 };
@@ -16,6 +16,7 @@ use dunlin_link::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::{
+    console::Console,
     container::{Container, Held},
     input::Input,
     machine::How,
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Exec {
     pub(crate) input: Input,
-    pub(crate) console: Option<UnixListener>,
+    pub(crate) console: Option<Console>,
     /// The first process of the command, once the runtime has started it.
     pub(crate) process: Option<Held>,
     sources: Vec<(Stream, File)>,
@@ -68,15 +69,13 @@ impl Exec {
             ended: None,
         };
         if request.tty {
-            let listener = UnixListener::bind(&exec.files.console)?;
-            listener.set_nonblocking(true)?;
-            exec.console = Some(listener);
+            exec.console = Some(Console::listen(&exec.files.console)?);
             exec.input = Input::of_terminal();
         }
         let operation = Operation::Exec {
             process: &exec.files.process,
             pid_file: &exec.files.pid,
-            console: request.tty.then_some(&exec.files.console),
+            console: exec.console.as_ref().map(Console::path),
         };
         let mut command = runtime.command(&container.id, operation, &exec.files.log);
         command.current_dir(&container.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

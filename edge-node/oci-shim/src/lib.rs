@@ -22,6 +22,7 @@ mod output;
 mod rootfs;
 mod runtime;
 mod shim;
+mod socket;
 mod spec;
 mod stream;
 mod sys;
@@ -33,7 +34,10 @@ use std::{ffi::OsString, io, io::Write as _, process::ExitCode};
 
 pub use dunlin_container_log::LogBounds;
 
-pub use self::args::{Args, ArgsError, Purpose};
+pub use self::{
+    args::{Args, ArgsError, Purpose},
+    socket::SocketPath,
+};
 use self::{cgroup::Cgroups, runtime::Runtime, shim::Shim};
 
 /// Name of the socket in a pod's folder.

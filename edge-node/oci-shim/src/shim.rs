@@ -38,6 +38,7 @@ use crate::{
     machine::Machine,
     runtime::Runtime,
     say,
+    socket::SocketPath,
     spec::Available,
     sys,
     volume::Mounts,
@@ -260,7 +261,8 @@ impl Shim {
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let until = Instant::now() + FORKED_MAX;
     // A shim that was killed while it started a command has left a copy of itself, which goes when it becomes that command.
-    while UnixStream::connect(path).is_ok() {
+    let socket = SocketPath::of(path)?;
+    while UnixStream::connect(socket.path()).is_ok() {
         if Instant::now() > until {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another shim answers on this socket"));
         }
@@ -270,7 +272,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = UnixListener::bind(socket.path())?;
     // Whoever can speak here can run anything on the machine.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{ANSWER_BYTES_MAX, Answer, Ask, NodeView, PodView, SOCKET};
+use crate::sockets;
 
 /// A node on this machine.
 #[derive(Clone, Debug)]
@@ -136,7 +137,7 @@ impl Console {
     }
 
     pub(super) async fn ask(&self, ask: &Ask) -> Result<BufReader<UnixStream>, ConsoleError> {
-        let connected = UnixStream::connect(&self.socket).await;
+        let connected = sockets::connect(&self.socket).await;
         let mut stream =
             connected.map_err(|source| ConsoleError::NoAgent { socket: self.socket.clone(), source })?;
         let mut line = serde_json::to_vec(ask).map_err(|error| self.broken(error.into()))?;

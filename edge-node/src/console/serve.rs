@@ -1,17 +1,11 @@
 //! The answering side.
 
-use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_link::{UnixMillis, logs::LogStreams, status::NodeFacts};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    net::{UnixStream, unix::OwnedWriteHalf},
     sync::Semaphore,
     task::JoinSet,
 };
@@ -24,6 +18,7 @@ use crate::{
     images::{Images, ModuleFiles},
     logs::LogKeeper,
     session::SessionHost as _,
+    sockets,
 };
 
 /// Whom the socket asks.
@@ -42,7 +37,7 @@ pub(crate) struct Desk {
 /// Answers until `shutdown`. A node that cannot have its socket runs on without it.
 pub(crate) async fn serve(desk: Desk, shutdown: CancellationToken) {
     let path = desk.watcher.state_dir.join(SOCKET);
-    let listener = match listen(&path) {
+    let listener = match sockets::listen(&path) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, path = %path.display(), "`dunlin local` is not served: its socket cannot be made");
@@ -79,17 +74,6 @@ pub(crate) async fn serve(desk: Desk, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
         }
     }
-}
-
-/// Takes the socket over from an agent that has ended: its state is locked by this one.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 /// Removes the socket when the agent stops.

@@ -1,6 +1,6 @@
 //! Sandbox messages over a unix socket: a frame is a little-endian `u32` length and that many bytes.
 
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use dunlin_edge_node_core::sandbox::{Event, MESSAGE_BYTES_MAX, Request};
 use dunlin_link::codec;
@@ -18,23 +18,17 @@ use super::{
     in_process::QUEUE_MAX,
     streams,
 };
+use crate::sockets;
 
 /// Opens the socket at `path`, replacing one that nobody answers on.
 ///
 /// # Errors
 /// When another runner answers there, or the path cannot be used.
 pub(crate) async fn listen(path: &Path) -> io::Result<UnixListener> {
-    if UnixStream::connect(path).await.is_ok() {
+    if sockets::connect(path).await.is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another runner answers on this socket"));
     }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    // Whoever can speak here can run code on the node.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    sockets::listen(path)
 }
 
 /// Serves agents until one asks to shut down.

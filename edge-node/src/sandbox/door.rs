@@ -8,9 +8,8 @@ use std::{
 };
 
 use dunlin_link::ContainerId;
-use tokio::net::UnixStream;
 
-use crate::{runner::InProcess, session::ByteStream};
+use crate::{runner::InProcess, session::ByteStream, sockets};
 
 /// Where streams into one sandbox are opened. Works whenever the sandbox does.
 #[derive(Clone, Debug)]
@@ -41,7 +40,7 @@ impl Door {
     /// Opens a stream.
     pub(crate) async fn open(&self) -> io::Result<ByteStream> {
         Ok(match self {
-            Self::Process(socket) => ByteStream::new(UnixStream::connect(socket).await?),
+            Self::Process(socket) => ByteStream::new(sockets::connect(socket).await?),
             Self::InProcess(runner) => ByteStream::new(runner.stream()),
         })
     }

@@ -23,7 +23,7 @@ use self::guests::{Guests, Wanted};
 use super::{
     connection::Connection,
     door::Doors,
-    pods::{ContainerKit, NAME_BYTES_MAX, PodTold},
+    pods::{ContainerKit, PodTold},
 };
 
 /// How a pod's sandbox comes to its task.
@@ -275,9 +275,6 @@ pub(super) const INHERITED: u64 = 0;
 /// The folder of the pod's runner in the pod's own, and its socket there.
 const GUESTS: &str = "wasm";
 const RUNNER_SOCKET: &str = "runner.sock";
-
-/// What a pod's folder adds to the path of the node's state, at most.
-pub(crate) const SOCKET_BYTES: usize = "/pods/".len() + NAME_BYTES_MAX + "/wasm/runner.sock".len();
 
 /// How long a shim may take to do what it is told once, on a slow machine that does a hundred things at once.
 const ANSWER_MAX: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use std::{
 use tokio::{net::UnixStream, process::Command};
 
 use super::Connection;
-use crate::health::RunnerPid;
+use crate::{health::RunnerPid, sockets};
 
 /// How to start and find the runner.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct RunnerProcess {
 impl RunnerProcess {
     /// Connects to the runner that an earlier agent started; `None` when none answers.
     pub(super) async fn attach(&self) -> Option<Connection> {
-        UnixStream::connect(&self.socket).await.ok().map(|stream| self.connect(stream))
+        sockets::connect(&self.socket).await.ok().map(|stream| self.connect(stream))
     }
 
     /// Starts a runner and connects to it.
@@ -50,7 +50,7 @@ impl RunnerProcess {
             .spawn()?;
         let deadline = Instant::now() + START_MAX;
         loop {
-            match UnixStream::connect(&self.socket).await {
+            match sockets::connect(&self.socket).await {
                 Ok(stream) => {
                     // Reaps it at its end; the connection's end is what the agent acts on.
                     tokio::spawn(async move { child.wait().await });

@@ -1,15 +1,6 @@
 //! What the machine has done, and what comes of it.
 
-use std::{
-    io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::net::UnixListener,
-    },
-    path::PathBuf,
-    process::Child,
-    time::Instant,
-};
+use std::{io, os::fd::AsFd as _, path::PathBuf, process::Child, time::Instant};
 
 use dunlin_container_log::Stream;
 use dunlin_edge_node_core::sandbox::linux::LinuxSpec;
@@ -22,7 +13,6 @@ use super::{
     wait::What,
 };
 use crate::{
-    console::receive_terminal,
     container::{Container, Surroundings},
     machine::{Action, Ended},
     runtime::Operation,
@@ -185,7 +175,7 @@ impl Shim {
     fn take_terminal(&mut self, id: &ContainerId) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(console) = container.console.take() else { return };
-        let taken = terminal_of(&console).and_then(|terminal| {
+        let taken = console.terminal().and_then(|terminal| {
             container.input.set_terminal(terminal.try_clone()?.into());
             container.output.add(Stream::Stdout, terminal)
         });
@@ -193,9 +183,4 @@ impl Shim {
             say(&format!("failed to take the terminal of {id}: {error}"));
         }
     }
-}
-
-pub(super) fn terminal_of(console: &UnixListener) -> io::Result<OwnedFd> {
-    let (stream, _address) = console.accept()?;
-    receive_terminal(&stream)
 }

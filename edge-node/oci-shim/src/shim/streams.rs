@@ -24,9 +24,7 @@ use rustix::{
 };
 
 use super::{
-    Shim,
-    act::terminal_of,
-    is_same_user,
+    Shim, is_same_user,
     operation::{Command, reap},
 };
 use crate::{
@@ -369,7 +367,7 @@ fn exec_input(exec: &mut Exec, frame: &Frame) -> io::Result<()> {
 /// Moves what can be moved between a command and its caller.
 fn pump(exec: &mut Exec, caller: &mut Caller) {
     if let Some(console) = exec.console.take() {
-        match terminal_of(&console) {
+        match console.terminal() {
             Ok(terminal) => {
                 if let Err(error) = exec.set_terminal(terminal) {
                     say(&format!("failed to take the terminal of a command: {error}"));

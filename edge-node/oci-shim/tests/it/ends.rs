@@ -43,7 +43,7 @@ fn a_pod_without_a_shim_can_be_taken_away() {
         assert!(processes("76543").is_empty());
         assert!(!pod.has_cgroup());
         assert_eq!(Machine::look(), before);
-        let left: Vec<_> = fs::read_dir(pod.dir.path().join("pod")).unwrap().collect();
+        let left: Vec<_> = fs::read_dir(&pod.args.dir).unwrap().collect();
         assert_eq!(left.len(), 2, "the sockets: {left:?}");
     }
 }
@@ -142,7 +142,7 @@ fn a_killed_runtime_is_why() {
         let exit = pod.run(pod.spec("a", "exit 0"));
         assert_eq!(exit.cause, ExitCause::HostError);
         assert_eq!(exit.message, "OCI runtime create failed: it was ended by signal 9");
-        let dir = pod.dir.path().join("pod/containers");
+        let dir = pod.args.dir.join("containers");
         eventually("its folder is gone", || fs::read_dir(&dir).unwrap().count() == 0);
         pod.shut_down();
         assert_eq!(Machine::look(), before);

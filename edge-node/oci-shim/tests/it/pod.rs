@@ -16,7 +16,7 @@ use dunlin_edge_node_core::sandbox::{
     },
 };
 use dunlin_link::{ContainerId, codec};
-use dunlin_oci_shim::{Args, LogBounds, Purpose, SOCKET};
+use dunlin_oci_shim::{Args, LogBounds, Purpose, SOCKET, SocketPath};
 
 /// The runtimes that can be tried; says why there are none.
 pub(crate) fn runtimes() -> Vec<PathBuf> {
@@ -40,7 +40,7 @@ pub(crate) fn runtimes() -> Vec<PathBuf> {
 pub(crate) struct Pod {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) shim: Child,
-    args: Args,
+    pub(crate) args: Args,
     stream: UnixStream,
     pub(crate) cgroup: String,
 }
@@ -56,7 +56,8 @@ impl Pod {
     /// The same, without what containers share.
     pub(crate) fn start_closed(runtime: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("pod");
+        // Deeper than the kernel would have a socket.
+        let folder = dir.path().join("deep/".repeat(24)).join("pod");
         Self::start_in(runtime, dir, folder)
     }
 
@@ -333,10 +334,10 @@ fn launch(args: &Args) -> (Child, UnixStream) {
     (shim, connect(&args.dir.join(SOCKET)))
 }
 
-fn connect(socket: &Path) -> UnixStream {
+pub(crate) fn connect(socket: &Path) -> UnixStream {
     let mut stream = None;
     eventually("the shim answers", || {
-        stream = UnixStream::connect(socket).ok();
+        stream = SocketPath::of(socket).and_then(|socket| UnixStream::connect(socket.path())).ok();
         stream.is_some()
     });
     let stream = stream.unwrap();

@@ -22,7 +22,7 @@ use dunlin_link::{
 
 use crate::{
     machine::processes,
-    pod::{Pod, eventually, runtimes},
+    pod::{Pod, connect, eventually, runtimes},
 };
 
 /// A caller's side of a stream.
@@ -33,8 +33,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn open<M: Message>(pod: &Pod, head: &M) -> Self {
-        let mut stream = UnixStream::connect(pod.dir.path().join("pod").join(SOCKET)).unwrap();
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        let mut stream = connect(&pod.args.dir.join(SOCKET));
         stream.write_all(&encode(head)).unwrap();
         Self { stream, decoder: Decoder::new(EXEC_FRAME_BYTES_MAX) }
     }

@@ -14,7 +14,7 @@ use dunlin_edge_node_core::{
 use dunlin_link::ContainerId;
 use tokio::{net::UnixStream, task::JoinHandle};
 
-use crate::{sandbox::connection::Connection, session::wall};
+use crate::{sandbox::connection::Connection, session::wall, sockets};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -182,7 +182,7 @@ impl Guests {
 async fn connect(socket: PathBuf) -> io::Result<UnixStream> {
     let deadline = Instant::now() + START_MAX;
     loop {
-        match UnixStream::connect(&socket).await {
+        match sockets::connect(&socket).await {
             Err(_) if Instant::now() < deadline => tokio::time::sleep(START_POLL).await,
             connected => return connected,
         }

@@ -19,12 +19,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{net::UnixStream, process::Command, time::timeout};
 
 use super::{ANSWER_MAX, GUESTS, Guests, Live, PodSandbox, Side};
-use crate::sandbox::{connection::Connection, pods::left_over};
+use crate::{
+    sandbox::{connection::Connection, pods::left_over},
+    sockets,
+};
 
 impl PodSandbox {
     /// Takes over a shim that goes on, with all that it has; `None` where there is none that is of use: one that is there is ended.
     pub(super) async fn adopt(&mut self) -> Option<Live> {
-        let stream = UnixStream::connect(self.dir.join(SOCKET)).await.ok()?;
+        let stream = sockets::connect(&self.dir.join(SOCKET)).await.ok()?;
         let mut live = Live::over(stream);
         let why = match timeout(ANSWER_MAX, self.greet(&mut live)).await {
             Ok(Ok(())) => None,
@@ -171,7 +174,7 @@ impl PodSandbox {
         let mut child = self.command(Purpose::Serve)?.spawn()?;
         let deadline = Instant::now() + START_MAX;
         loop {
-            match UnixStream::connect(self.dir.join(SOCKET)).await {
+            match sockets::connect(&self.dir.join(SOCKET)).await {
                 Ok(stream) => {
                     // Reaps it at its end; the connection's end is what is acted on.
                     tokio::spawn(async move { child.wait().await });
@@ -248,7 +251,7 @@ async fn open_pod(live: &mut Live, order: &SandboxOrder) -> Result<(), String> {
 /// Has the shims below a folder of pods end with all that they have, on a node that runs no Linux containers any more.
 pub(crate) async fn end_left_over(folder: &Path) {
     for uid in left_over(folder) {
-        let Ok(stream) = UnixStream::connect(folder.join(uid.as_str()).join(SOCKET)).await else { continue };
+        let Ok(stream) = sockets::connect(&folder.join(uid.as_str()).join(SOCKET)).await else { continue };
         tracing::warn!(pod = %uid, "this node runs no Linux containers any more; those of a pod end");
         let mut live = Live::over(stream);
         let _ = live.shim.requests.send(Request::Hello { protocol: PROTOCOL }).await;
