@@ -1,10 +1,6 @@
 //! With what a node runs Linux containers, if its machine can: an OCI runtime, a program for shims, and folders.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use dunlin_edge_node_core::{
     doctor::{Machine, OciRuntime, usable_runtime},
@@ -13,7 +9,9 @@ use dunlin_edge_node_core::{
 use dunlin_link::container_support::ContainerSupport;
 use dunlin_oci_shim::LogBounds;
 
-use crate::{config::EdgeNodeConfig, edge_node::Guests, pod_network::PodNetwork, sandbox::ContainerKit};
+use crate::{
+    config::EdgeNodeConfig, edge_node::Guests, pod_network::PodNetwork, sandbox::ContainerKit, shim,
+};
 
 /// What a node needs to run Linux containers, or why it runs none.
 pub(crate) fn kit(
@@ -24,7 +22,6 @@ pub(crate) fn kit(
     let lacks = |message: String| ContainerSupport::Lacks { reason: "StateFolder".to_owned(), message };
     let OciRuntime { name, version, path } = usable_runtime(machine)?;
     let state_dir = std::path::absolute(&config.state_dir).map_err(|error| lacks(error.to_string()))?;
-    let (program, runner_args) = program(guests).map_err(lacks)?;
     let bridge = || {
         PodNetwork::bridge(config.blocks)
             .ok_or_else(|| lacks("its blocks of addresses are no networks".to_owned()))
@@ -35,8 +32,8 @@ pub(crate) fn kit(
     };
     Ok(ContainerKit {
         folder: state_dir.join("pods"),
-        program,
-        runner_args,
+        shim: shim::program(),
+        runner_args: runner_args(guests),
         log: state_dir.join("shim.log"),
         runtime: PathBuf::from(path),
         runtime_version: format!("{name}://{version}"),
@@ -71,17 +68,13 @@ fn is_local_stub(resolv_conf: &str) -> bool {
     servers.peek().is_some() && servers.all(|server| server.trim().starts_with("127."))
 }
 
-/// The program that is shim and runner, and what comes before a runner's socket.
-fn program(guests: &Guests) -> Result<(OsString, Vec<String>), String> {
+/// What comes before a runner's socket.
+fn runner_args(guests: &Guests) -> Vec<String> {
     match guests {
         Guests::Process(command) => {
-            let (program, args) = command.split_first().ok_or("there is no program for a shim")?;
-            Ok((program.clone(), args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()))
+            command.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect()
         }
-        Guests::InProcess(_) => {
-            let program = env::current_exe().map_err(|error| error.to_string())?;
-            Ok((program.into(), vec!["runner".to_owned()]))
-        }
+        Guests::InProcess(_) => vec!["runner".to_owned()],
     }
 }
 

@@ -45,9 +45,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut archives = Vec::new();
     for machine in MACHINES.into_iter().filter(is_wanted) {
         let start = Instant::now();
-        let binary = build(machine)?;
-        let content = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
+        let read = |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+        let shim = build(machine, &Part::Shim)?;
+        let small = read(&shim)?;
+        check(&small)?;
+        let binary = build(machine, &Part::Dunlin { shim: &shim })?;
+        let content = read(&binary)?;
         check(&content)?;
+        ensure!(holds(&content, &small), "the release binary has no shim inside");
         let name = format!("dunlin-{}-linux-{}", env!("CARGO_PKG_VERSION"), machine.name);
         let archive = archive::pack(&name, &entries(&binary)?, time)?;
         let file = folder.join(format!("{name}.tar.gz"));
@@ -55,23 +60,40 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if machine.is_here() {
             fs::copy(&binary, folder.join("dunlin")).context("cannot copy the binary")?;
         }
-        print_sizes(&file, content.len(), archive.len(), start.elapsed());
+        print_sizes(&file, [content.len(), small.len(), archive.len()], start.elapsed());
         archives.push(file);
     }
     write_sums(&folder, &archives)
 }
 
+/// A program that is built.
+#[derive(Debug)]
+enum Part<'a> {
+    /// The small one of shims.
+    Shim,
+    /// The one that users have, with the small one inside.
+    Dunlin { shim: &'a Path },
+}
+
 /// Cargo's release build for a machine, as a static binary that names no path of the machine that built it.
-fn build(machine: &Machine) -> Result<PathBuf> {
+fn build(machine: &Machine, part: &Part<'_>) -> Result<PathBuf> {
     let mut cargo = machine.cargo()?;
-    cargo.args(["build", "--release", "--package", "dunlin", "--locked", "--target", machine.triple]);
+    let (package, binary) = match part {
+        Part::Shim => ("dunlin-oci-shim", "dunlin-shim"),
+        Part::Dunlin { shim } => {
+            cargo.env(SHIM, shim);
+            ("dunlin", "dunlin")
+        }
+    };
+    cargo.args(["build", "--release", "--package", package, "--bin", binary, "--locked"]);
+    cargo.args(["--target", machine.triple]);
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     let from = |path: &Path, name: &str| format!("--remap-path-prefix={}={name}", path.display());
     flags.push(from(step::root(), "dunlin"));
     flags.extend(cargo_home().map(|home| from(&home, "cargo")));
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     step::run(&mut cargo)?;
-    Ok(step::target_dir().join(machine.triple).join("release/dunlin"))
+    Ok(step::target_dir().join(machine.triple).join("release").join(binary))
 }
 
 fn cargo_home() -> Option<PathBuf> {
@@ -94,6 +116,11 @@ fn has_section(binary: &[u8], name: &[u8]) -> bool {
     let tail = &binary[binary.len().saturating_sub(SECTION_NAMES_BYTES_MAX)..];
     tail.windows(name.len() + 2)
         .any(|window| window[0] == 0 && &window[1..=name.len()] == name && window[name.len() + 1] == 0)
+}
+
+/// Whether bytes are among others, as one piece.
+fn holds(all: &[u8], piece: &[u8]) -> bool {
+    all.windows(piece.len()).any(|window| window == piece)
 }
 
 /// The binary, what `install.sh` needs beside it and itself, and what a reader wants.
@@ -123,13 +150,12 @@ fn commit_time() -> Result<u64> {
     text.parse().with_context(|| format!("`{text}` is no time in seconds"))
 }
 
-fn print_sizes(file: &Path, binary: usize, archive: usize, took: Duration) {
-    let mebibytes = |bytes: usize| bytes / (1 << 20);
+fn print_sizes(file: &Path, sizes: [usize; 3], took: Duration) {
+    let [binary, shim, archive] =
+        sizes.map(|bytes| format!("{bytes} bytes ({:.1} MiB)", bytes as f64 / f64::from(1 << 20)));
     println!(
-        "{}: binary {binary} bytes ({} MiB), archive {archive} bytes ({} MiB), {:.0} s",
+        "{}: binary {binary}, of it the shim {shim}; archive {archive}; {:.0} s",
         file.display(),
-        mebibytes(binary),
-        mebibytes(archive),
         took.as_secs_f64()
     );
 }
@@ -149,6 +175,9 @@ fn write_sums(folder: &Path, archives: &[PathBuf]) -> Result<()> {
 
 /// Section names and headers of a binary are a few kilobytes at its end.
 const SECTION_NAMES_BYTES_MAX: usize = 16 << 10;
+
+/// Names the shim's file to the build of the binary (`edge-node/build.rs`).
+const SHIM: &str = "DUNLIN_SHIM";
 
 #[cfg(test)]
 mod tests {

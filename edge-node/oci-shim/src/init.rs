@@ -13,7 +13,6 @@ use std::{
 
 use oci_spec::runtime::LinuxNamespaceType;
 use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     pipe::{PipeFlags, pipe_with},
     process::{Signal, set_parent_process_death_signal},
 };
@@ -21,6 +20,7 @@ use rustix::{
 use crate::{
     container::Held,
     namespaces::Entered,
+    program::sealed,
     sys::{self, Forked},
 };
 
@@ -88,11 +88,7 @@ fn program() -> io::Result<File> {
     if CODE.is_empty() {
         return Err(io::Error::other("processes cannot be shared in a pod on this kind of processor"));
     }
-    let file = memfd_create("pause", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut file = File::from(file);
-    file.write_all(&elf())?;
-    fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-    Ok(file)
+    sealed("pause", &elf())
 }
 
 /// An executable file with one part: all of it, at `BASE`.

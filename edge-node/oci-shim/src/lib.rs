@@ -19,6 +19,7 @@ mod machine;
 mod namespaces;
 mod netlink;
 mod output;
+mod program;
 mod rootfs;
 mod runtime;
 mod shim;
@@ -30,12 +31,13 @@ mod sysctl;
 mod user;
 mod volume;
 
-use std::{ffi::OsString, io, io::Write as _, process::ExitCode};
+use std::{ffi::OsString, fs, io, io::Write as _, process::ExitCode};
 
 pub use dunlin_container_log::LogBounds;
 
 pub use self::{
     args::{Args, ArgsError, Purpose},
+    program::Program,
     socket::SocketPath,
 };
 use self::{cgroup::Cgroups, runtime::Runtime, shim::Shim};
@@ -62,6 +64,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(args: Args) -> io::Result<()> {
+    // Started from a descriptor, it would be called by that's number. Nothing depends on the name.
+    let _ = fs::write("/proc/self/comm", "dunlin-shim");
     match args.purpose {
         Purpose::Serve => Shim::new(args).and_then(Shim::run),
         Purpose::Clean => {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +16,7 @@ use dunlin_edge_node_core::{
     sandbox::Request,
 };
 use dunlin_link::PodUid;
-use dunlin_oci_shim::LogBounds;
+use dunlin_oci_shim::{LogBounds, Program};
 use futures_util::FutureExt as _;
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
@@ -37,9 +36,9 @@ use crate::pod_network::PodNetwork;
 pub(crate) struct ContainerKit {
     /// The folder of pods' folders.
     pub(crate) folder: PathBuf,
-    /// The program that is shim and runner.
-    pub(crate) program: OsString,
-    /// What a runner is started with, without its program and socket.
+    /// The program of shims.
+    pub(crate) shim: Program,
+    /// What a runner is started with, without its program, which is this process's, and socket.
     pub(crate) runner_args: Vec<String>,
     /// Where shims' and their runners' own words go.
     pub(crate) log: PathBuf,

@@ -82,6 +82,8 @@ pub enum ProcessSharing {
 /// How the runner of a pod's WASM containers is started: as the shim's own program, inside the pod's network, IPC and host name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunnerSpec {
+    /// The program: as `/proc/PID/exe` of the agent that asks it is of the agent's own version, also where its file has been replaced.
+    pub program: String,
     /// What follows the program's name, without `--socket`.
     pub args: Vec<String>,
     /// Where it serves the agent; given to it as `--socket`.

@@ -84,8 +84,7 @@ fn start(runner: &RunnerSpec, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> 
     cgroups.lift_memory_limit(&pod.cgroup)?;
     let (mut doors, inside) = (cgroups.doors(&cgroup)?, pod.namespaces.without_processes()?);
     let log = File::options().create(true).append(true).open(&runner.log)?;
-    // What this process was started as: the file may have been replaced meanwhile.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(&runner.program);
     command.arg0("dunlin").args(&runner.args).arg("--socket").arg(&runner.socket);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // A group of its own, as the agent gives its own runner one.

@@ -5,7 +5,8 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::{fs::symlink, net::UnixStream},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Child,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use dunlin_edge_node_core::sandbox::{
     },
 };
 use dunlin_link::{ContainerId, codec};
-use dunlin_oci_shim::{Args, LogBounds, Purpose, SOCKET, SocketPath};
+use dunlin_oci_shim::{Args, LogBounds, Program, Purpose, SOCKET, SocketPath};
 
 /// The runtimes that can be tried; says why there are none.
 pub(crate) fn runtimes() -> Vec<PathBuf> {
@@ -125,7 +126,7 @@ impl Pod {
     /// Takes away what a killed shim left, as an agent does that has no more use for the pod.
     pub(crate) fn clean(&self) {
         let args = Args { purpose: Purpose::Clean, ..self.args.clone() };
-        assert!(Command::new(program()).args(args.words()).status().unwrap().success());
+        assert!(program().command().args(args.words()).status().unwrap().success());
     }
 
     /// The pod's own folder.
@@ -330,7 +331,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 fn launch(args: &Args) -> (Child, UnixStream) {
     // Behind that of a killed shim may be a copy of it for a moment: what answers is to be the new one.
     let _ = fs::remove_file(args.dir.join(SOCKET));
-    let shim = Command::new(program()).args(args.words()).spawn().unwrap();
+    let shim = program().command().args(args.words()).spawn().unwrap();
     (shim, connect(&args.dir.join(SOCKET)))
 }
 
@@ -345,10 +346,19 @@ pub(crate) fn connect(socket: &Path) -> UnixStream {
     stream
 }
 
-/// The example of this crate, which is built with the tests.
-fn program() -> PathBuf {
+/// The small program, started from memory as an agent of a release starts it.
+fn program() -> &'static Program {
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let content = fs::read(env!("CARGO_BIN_EXE_dunlin-shim")).unwrap();
+        Program::in_memory(&content).unwrap()
+    })
+}
+
+/// A stand-in for `dunlin runner`: an example of this crate, which is built with the tests.
+pub(crate) fn runner_program() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
-    deps.parent().unwrap().parent().unwrap().join("examples/shim")
+    deps.parent().unwrap().parent().unwrap().join("examples/runner")
 }
 
 /// A file system with busybox.

@@ -10,7 +10,7 @@ use dunlin_link::{Bytes, ContainerId, MilliCpu};
 
 use crate::{
     machine::{Machine, processes},
-    pod::{Pod, eventually, runtimes},
+    pod::{Pod, eventually, runner_program, runtimes},
 };
 
 #[test]
@@ -167,6 +167,7 @@ fn a_runner_is_inside_the_pod() {
         let mut pod = Pod::start_closed(&runtime);
         let socket = pod.dir.path().join("runner.sock");
         let spec = RunnerSpec {
+            program: runner_program().display().to_string(),
             args: vec!["runner".into()],
             socket: socket.display().to_string(),
             log: pod.dir.path().join("runner.log").display().to_string(),

@@ -134,7 +134,13 @@ impl PodSandbox {
             // The runner finds no place for its socket then, and says so.
             tracing::warn!(%error, pod = %self.uid, "no folder for the runner of a pod");
         }
-        RunnerSpec { args: self.kit.runner_args.clone(), socket: text(&socket), log: text(&self.kit.log) }
+        RunnerSpec {
+            // The shim may be another program. The kernel finds this one also where its file has been replaced.
+            program: format!("/proc/{}/exe", std::process::id()),
+            args: self.kit.runner_args.clone(),
+            socket: text(&socket),
+            log: text(&self.kit.log),
+        }
     }
 
     /// Hears what a shim has.
@@ -203,9 +209,8 @@ impl PodSandbox {
             log_bounds: self.kit.log_bounds,
             purpose,
         };
-        let mut command = Command::new(&self.kit.program);
+        let mut command = Command::from(self.kit.shim.command());
         command
-            .arg("shim")
             .args(args.words())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

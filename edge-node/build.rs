@@ -1,0 +1,19 @@
+//! Puts the small program of shims into the binary, where `DUNLIN_SHIM` names its file, as `cargo xtask dist` does.
+
+use std::{env, fs, io, path::Path};
+
+fn main() -> io::Result<()> {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed={VARIABLE}");
+    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
+    let program = match env::var(VARIABLE) {
+        Ok(file) => {
+            println!("cargo:rerun-if-changed={file}");
+            fs::read(&file).map_err(|error| io::Error::other(format!("{VARIABLE}={file}: {error}")))?
+        }
+        Err(_) => Vec::new(),
+    };
+    fs::write(Path::new(&out).join("shim"), program)
+}
+
+const VARIABLE: &str = "DUNLIN_SHIM";
