@@ -18,7 +18,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
-    time::timeout,
+    time::{Instant as Deadline, sleep, timeout},
 };
 
 /// Starts compiling processes.
@@ -96,7 +96,7 @@ impl Compiler {
     /// What the process wrote to its standard output.
     async fn run_child(&self, arguments: &[OsString]) -> Result<String, CompileError> {
         let failed = |error: io::Error| CompileError::Host(error.to_string());
-        let mut child = self.spawn(arguments)?;
+        let mut child = self.spawn(arguments).await?;
         let (mut output, mut message) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let work = async {
@@ -115,19 +115,25 @@ impl Compiler {
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
-    fn spawn(&self, arguments: &[OsString]) -> Result<Child, CompileError> {
+    /// Starts the process, as soon as nobody has the program open for writing: a process that was started while it was written has
+    /// it open until that runs its own program.
+    async fn spawn(&self, arguments: &[OsString]) -> Result<Child, CompileError> {
         let (program, leading) =
             self.command.split_first().ok_or_else(|| CompileError::Host("no command".to_owned()))?;
-        let child = Command::new(program)
-            .args(leading)
-            .args(arguments)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
-        child.map_err(|error| CompileError::Host(error.to_string()))
+        let mut command = Command::new(program);
+        command.args(leading).args(arguments).env_clear().kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let until = Deadline::now() + BUSY_MAX;
+        loop {
+            match command.spawn() {
+                Err(error)
+                    if error.kind() == io::ErrorKind::ExecutableFileBusy && Deadline::now() < until =>
+                {
+                    sleep(BUSY_PAUSE).await;
+                }
+                started => return started.map_err(|error| CompileError::Host(error.to_string())),
+            }
+        }
     }
 }
 
@@ -176,6 +182,12 @@ pub const COMPILE_CPU_SECONDS_MAX: u64 = 120;
 /// The same by the clock, on a machine that is busy.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(600);
 
+/// How long a program may be busy; whoever has it open runs its own within milliseconds, unless the machine is very busy.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// Between attempts to start it.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
 /// The file that this process runs.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
@@ -184,6 +196,8 @@ const OUTPUT_BYTES_MAX: u64 = 8 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     /// A compiler that is a script.
@@ -213,6 +227,34 @@ mod tests {
         let missing = Compiler::new(vec!["/no/such/program".into()]).run(Path::new("in"), &out, "t").await;
         assert!(matches!(missing, Err(CompileError::Host(_))));
         assert!(matches!(Compiler::new(Vec::new()).targets().await, Err(CompileError::Host(_))));
+    }
+
+    /// A program, and a hold on it that keeps it from being run.
+    fn busy_program(folder: &Path) -> (Compiler, fs::File) {
+        let path = folder.join("program");
+        fs::write(&path, "#!/bin/sh\necho a\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let hold = fs::File::options().append(true).open(&path).unwrap();
+        let refused = std::process::Command::new(&path).spawn().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ExecutableFileBusy);
+        (Compiler::of_program(path), hold)
+    }
+
+    #[tokio::test]
+    async fn a_program_that_was_just_written_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (compiler, hold) = busy_program(folder.path());
+        // Polled in this order: the first attempt finds it busy.
+        let (targets, ()) = tokio::join!(compiler.targets(), async { drop(hold) });
+        assert_eq!(targets.unwrap(), ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_stays_busy_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (compiler, _hold) = busy_program(folder.path());
+        let refused = compiler.targets().await.unwrap_err();
+        assert!(matches!(refused, CompileError::Host(_)), "{refused}");
     }
 
     #[tokio::test]

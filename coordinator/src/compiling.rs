@@ -10,13 +10,12 @@ mod jobs;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::{
-    collections::HashSet,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use dunlin_compiler::{CompileError, Compiler, Cost};
@@ -112,24 +111,6 @@ impl Compiling {
             tasks: TaskTracker::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// Puts in order what earlier coordinators left, and ends all compilations at `stop`; what they had is thrown away.
-    pub(crate) async fn run(self, stop: CancellationToken) {
-        let this = self.clone();
-        self.spawn(async move {
-            match this.inner.targets.read(this.inner.artifacts.store()).await {
-                Ok(()) => this.sweep().await,
-                // What is too much goes after the next compilation.
-                Err(error) => warn!(%error, "nodes could not be asked what they run code of"),
-            }
-            tokio::time::sleep(KEEP_COMPILER_AFTER).await;
-            if let Err(error) = this.inner.compilers.keep_own().await {
-                warn!(%error, "this release's compiler could not be kept for nodes that stay behind the next");
-            }
-        });
-        stop.cancelled().await;
-        self.shut_down().await;
     }
 
     /// Has a module compiled if it is not yet; nobody waits for it.
@@ -259,27 +240,6 @@ impl Compiling {
         Ok(found.map(Arc::new))
     }
 
-    /// Removes what is of no use any more.
-    async fn sweep(&self) {
-        let targets = self.inner.compilers.targets().await;
-        let this = self.clone();
-        let swept = blocking(move || {
-            let modules: HashSet<Digest> = this.inner.artifacts.stored()?.into_iter().collect();
-            let is_wanted = |wanted: &Wanted| {
-                let is_made = targets.as_ref().is_none_or(|targets| targets.contains(&wanted.target));
-                (is_made || this.inner.targets.has(&wanted.target)) && modules.contains(&wanted.module)
-            };
-            this.inner.folder.sweep(is_wanted, CODE_BYTES_MAX)
-        });
-        match swept.await {
-            Ok(gone) => {
-                let mut jobs = self.jobs();
-                gone.iter().for_each(|wanted| jobs.forget(wanted));
-            }
-            Err(error) => warn!(%error, "compiled code that is not needed any more could not be removed"),
-        }
-    }
-
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         // Each of its calls leaves it consistent.
         self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner)
@@ -327,9 +287,3 @@ async fn blocking<T: Send + 'static>(
 
 /// Compilations at a time; each may take a core and 2 GiB.
 const COMPILING_MAX: usize = 1;
-
-/// A start is not held up by a copy of the executable, and a coordinator that is tried for a moment makes none.
-const KEEP_COMPILER_AFTER: Duration = Duration::from_secs(60);
-
-/// What compiled code may take of the disk.
-const CODE_BYTES_MAX: u64 = 8 << 30;

@@ -1,13 +1,16 @@
 //! Nodes that run what their coordinator compiled, and nothing else.
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
 };
 
 use crate::{
-    cluster::wait_until,
+    cluster::{BINARY, wait_until, wait_within},
     site::{Machine, Site},
 };
 
@@ -42,6 +45,11 @@ fn wait_for_ticks(machine: &Machine, run: u32) {
     });
 }
 
+/// The kind of machine that a node says it is.
+fn target(site: &Site, node: &str) -> String {
+    site.ok(&["get", "node", node, "-o", "jsonpath={.metadata.labels['dunlin\\.dev/target']}"], "")
+}
+
 /// The file of a node's only module whose name ends so.
 fn file(machine: &Machine, end: &str) -> Option<PathBuf> {
     let mut entries = fs::read_dir(machine.state.join("modules")).ok()?.flatten();
@@ -57,8 +65,7 @@ fn overwrite(path: &Path, bytes: &[u8]) {
 #[test]
 fn a_node_that_never_compiles_runs_the_coordinator_s_code_also_offline() {
     let (mut site, mut machine) = site_with_node(&[]);
-    let label =
-        site.ok(&["get", "node", "n1", "-o", "jsonpath={.metadata.labels['dunlin\\.dev/target']}"], "");
+    let label = target(&site, "n1");
     assert!(label.ends_with("-linux"), "{label}");
     site.push("ticker");
     site.ok(&["apply", "-f", "-"], &pod("ticker"));
@@ -134,7 +141,7 @@ fn a_power_cut_in_the_middle_of_compiling_or_sending_costs_time_only() {
     site.ok(&["push", large.to_str().unwrap(), "large"], "");
     site.ok(&["apply", "-f", "-"], &pod("large"));
     let data = site.data();
-    wait_until("a compilation", || if compiles_in(&data) { Ok(()) } else { Err(site.log()) });
+    wait_until("a compilation", || if compiler_in(&data).is_some() { Ok(()) } else { Err(site.log()) });
     site.kill_coordinator();
     site.start_coordinator();
 
@@ -161,14 +168,96 @@ fn a_power_cut_in_the_middle_of_compiling_or_sending_costs_time_only() {
     assert_eq!(part(&machine), None);
 }
 
-/// Whether a process compiles something in this folder.
-fn compiles_in(data: &Path) -> bool {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.into_iter().any(|entry| {
+#[test]
+fn an_upgrade_of_the_coordinator_strands_no_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = earlier_release(folder.path());
+    let mut site = Site::start_by(&program);
+    let mut machine = site.machine("n1", "n1");
+    machine.start_agent_by(Command::new(&program), &["--join", &site.token(&[]), "--compile", "never"]);
+    site.wait_for_ready(&machine);
+    let earlier = target(&site, "n1");
+    site.push("ticker");
+    site.ok(&["apply", "-f", "-"], &pod("ticker"));
+    wait_for_running(&site, "ticker");
+    // A minute after its start it keeps its compiler.
+    let compilers = site.data().join("compilers");
+    wait_within(Duration::from_secs(150), "a kept compiler", || {
+        let kept = fs::read_dir(&compilers).unwrap().flatten();
+        let mut lists =
+            kept.map(|entry| fs::read_to_string(entry.path().join("targets")).unwrap_or_default());
+        if lists.any(|list| list.contains(&earlier)) { Ok(()) } else { Err(site.log()) }
+    });
+
+    // The power is cut, another program is put in the place of the coordinator's, and the power is cut again in the middle of its work.
+    site.kill_coordinator();
+    site.set_program(BINARY.as_ref());
+    site.start_coordinator();
+    let large = folder.path().join("large.wasm");
+    fs::write(&large, large_module(1500)).unwrap();
+    site.ok(&["push", large.to_str().unwrap(), "large"], "");
+    site.ok(&["apply", "-f", "-"], &pod("large"));
+    let data = site.data();
+    let compiler = wait_until("a compilation", || compiler_in(&data).ok_or_else(|| site.log()));
+    assert!(compiler.starts_with(&compilers), "{}", compiler.display());
+    site.kill_coordinator();
+    site.start_coordinator();
+    site.wait_for(&["get", "pod", "large", "--no-headers"], |row| {
+        row.contains("Running") || row.contains("Completed") || row.contains("CrashLoopBackOff")
+    });
+    let kept = |target: &str| fs::read_dir(data.join("compiled").join(target)).unwrap().count();
+    assert_eq!(kept(&earlier), 4, "two modules and their signatures");
+    assert_eq!(modules_for(&machine, &earlier), 2);
+
+    // Both releases refuse what the other's compiler made, so the node gets all anew as it follows.
+    wait_for_ticks(&machine, 0);
+    machine.stop_agent();
+    machine.kill_runner();
+    machine.start_agent(&["--compile", "never"]);
+    let now = site.wait_for(
+        &["get", "node", "n1", "-o", "jsonpath={.metadata.labels['dunlin\\.dev/target']}"],
+        |now| now != earlier,
+    );
+    wait_for_ticks(&machine, 1);
+    assert!(modules_for(&machine, &now) >= 1);
+}
+
+/// A copy of the program whose version of wasmtime is another: its code has other keys, and it refuses that of this one.
+fn earlier_release(folder: &Path) -> PathBuf {
+    let listed = Command::new(BINARY).args(["compile", "--targets"]).output().unwrap().stdout;
+    let version = String::from_utf8(listed).unwrap().split('-').next().unwrap().to_owned();
+    let (kept, last) = version.split_at(version.len() - 1);
+    let other = format!("{kept}{}", if last == "0" { "1" } else { "0" });
+    let program = folder.join("dunlin");
+    // By another process: what this one has open for writing, whatever a test beside this one starts has, too, and it cannot be run.
+    let patched = Command::new("sh")
+        .args(["-c", "LC_ALL=C sed \"$1\" \"$2\" > \"$3\" && chmod 755 \"$3\"", "sh"])
+        .arg(format!("s/{}/{other}/g", version.replace('.', "[.]")))
+        .arg(BINARY)
+        .arg(&program)
+        .status();
+    assert!(patched.unwrap().success());
+    program
+}
+
+/// Artifacts of a kind that a node has.
+fn modules_for(machine: &Machine, target: &str) -> usize {
+    let end = format!(".{target}.cwasm");
+    let entries = fs::read_dir(machine.state.join("modules")).unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(&end)).count()
+}
+
+/// The program that compiles something in this folder.
+fn compiler_in(data: &Path) -> Option<PathBuf> {
+    let mut processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.find_map(|entry| {
         let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let mut arguments = arguments.split(|byte| *byte == 0).skip(1);
-        let data = data.as_os_str().as_encoded_bytes();
-        arguments.next() == Some(b"compile") && arguments.any(|argument| argument.starts_with(data))
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        let program = arguments.next()?;
+        let folder = data.as_os_str().as_encoded_bytes();
+        let compiles =
+            arguments.next() == Some(b"compile") && arguments.any(|argument| argument.starts_with(folder));
+        compiles.then(|| PathBuf::from(OsStr::from_bytes(program)))
     })
 }
 

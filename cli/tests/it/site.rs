@@ -23,6 +23,7 @@ pub(crate) struct Site {
     options: &'static [&'static str],
     grace_seconds: u32,
     clock: Option<&'static str>,
+    program: PathBuf,
 }
 
 /// A machine that is a node, whether its agent runs or not. Its runner ends with it.
@@ -52,12 +53,28 @@ impl Site {
         Self::start_as(5, options)
     }
 
-    fn start_as(grace_seconds: u32, options: &'static [&'static str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut site =
-            Self { coordinator: None, dir, port: free_port(), options, grace_seconds, clock: None };
+    /// Starts another program as the coordinator.
+    pub(crate) fn start_by(program: &Path) -> Self {
+        let mut site = Self::new(5, &[]);
+        site.set_program(program);
         site.start_coordinator();
         site
+    }
+
+    fn start_as(grace_seconds: u32, options: &'static [&'static str]) -> Self {
+        let mut site = Self::new(grace_seconds, options);
+        site.start_coordinator();
+        site
+    }
+
+    fn new(grace_seconds: u32, options: &'static [&'static str]) -> Self {
+        let (dir, program) = (tempfile::tempdir().unwrap(), BINARY.into());
+        Self { coordinator: None, dir, port: free_port(), options, grace_seconds, clock: None, program }
+    }
+
+    /// Sets the program that is the coordinator from its next start on.
+    pub(crate) fn set_program(&mut self, program: &Path) {
+        self.program = program.to_owned();
     }
 
     /// Starts the coordinator on what it left, and waits until it answers.
@@ -67,7 +84,7 @@ impl Site {
 
     /// The same with options for this one start.
     pub(crate) fn start_coordinator_with(&mut self, once: &[&str]) {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&self.program);
         command.arg("coordinator").arg("--data-dir").arg(self.data());
         command.args(["--listen", &self.address()]).args(self.options).args(once);
         see_clock(&mut command, self.clock);

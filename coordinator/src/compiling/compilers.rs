@@ -69,8 +69,9 @@ impl Compilers {
         Some(own.into_iter().chain(self.kept().iter().flat_map(|kept| kept.targets.clone())).collect())
     }
 
-    /// Keeps a copy of this release's compiler, unless one that makes the same code is there, and of the others the newest.
-    pub(super) async fn keep_own(&self) -> io::Result<()> {
+    /// Keeps a copy of this release's compiler, unless one that makes the same code is there, and of the others the newest that makes
+    /// code for machines that there are.
+    pub(super) async fn keep(&self, is_there: impl Fn(&str) -> bool) -> io::Result<()> {
         let (Some(own), Some(targets)) = (&self.own, self.own_targets().await) else { return Ok(()) };
         let Some(program) = own.program().map(Path::to_owned) else { return Ok(()) };
         let known = self.kept();
@@ -83,9 +84,11 @@ impl Compilers {
                 Arc::new(copied.unwrap_or_else(|error| Err(io::Error::other(error)))?)
             }
         };
-        let mut others: Vec<_> = known.into_iter().filter(|kept| !is_ours(kept)).collect();
+        let is_of_use = |kept: &Arc<Kept>| kept.targets.iter().any(|target| is_there(target));
+        let known = known.into_iter().filter(|kept| !is_ours(kept));
+        let (mut others, mut gone): (Vec<_>, Vec<_>) = known.partition(is_of_use);
         others.sort_by_key(|kept| std::cmp::Reverse(kept.since));
-        let gone = others.split_off(others.len().min(EARLIER_KEPT));
+        gone.extend(others.split_off(others.len().min(EARLIER_KEPT)));
         others.push(ours);
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = others;
         for kept in gone {

@@ -11,9 +11,16 @@ use serde::Deserialize;
 use super::is_target;
 use crate::store::{ListOptions, Store, StoreError};
 
-/// Those that Node objects said when the coordinator started, and those that nodes said since.
+/// Those that Node objects said when they were read last, and those that nodes said since.
 #[derive(Debug, Default)]
-pub(super) struct Targets(Mutex<BTreeSet<String>>);
+pub(super) struct Targets(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What was read, and what nodes had said before: their objects may not have said it yet.
+    read: BTreeSet<String>,
+    since: BTreeSet<String>,
+}
 
 /// As much of a Node as is looked at.
 #[derive(Deserialize)]
@@ -28,8 +35,9 @@ struct Metadata {
 }
 
 impl Targets {
-    /// Reads what all Nodes say.
+    /// Reads what all Nodes say, and forgets what none does any more.
     pub(super) async fn read(&self, store: &Store) -> Result<(), StoreError> {
+        let mut read = BTreeSet::new();
         let mut after = None;
         loop {
             let prefix = NODES.to_owned();
@@ -38,28 +46,34 @@ impl Targets {
             for item in &page.items {
                 // One that cannot be read says nothing.
                 let Ok(node) = serde_json::from_slice::<Node>(&item.value) else { continue };
-                node.metadata.labels.get(TARGET_LABEL).into_iter().for_each(|target| self.note(target));
+                let target = node.metadata.labels.get(TARGET_LABEL).filter(|target| is_target(target));
+                read.extend(target.filter(|_| read.len() < TARGETS_MAX).cloned());
             }
             after = page.items.last().map(|item| item.key.clone());
             if !page.more || after.is_none() {
-                return Ok(());
+                break;
             }
         }
+        let mut known = self.known();
+        read.extend(std::mem::take(&mut known.since));
+        known.read = read;
+        Ok(())
     }
 
     /// A node says that it is of this kind.
     pub(super) fn note(&self, target: &str) {
-        let mut known = self.known();
-        if is_target(target) && known.len() < TARGETS_MAX && !known.contains(target) {
-            known.insert(target.to_owned());
+        let since = &mut self.known().since;
+        if is_target(target) && since.len() < TARGETS_MAX && !since.contains(target) {
+            since.insert(target.to_owned());
         }
     }
 
     pub(super) fn has(&self, target: &str) -> bool {
-        self.known().contains(target)
+        let known = self.known();
+        known.read.contains(target) || known.since.contains(target)
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

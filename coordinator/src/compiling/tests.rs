@@ -4,9 +4,8 @@ mod foreign;
 
 use std::{
     fs,
-    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -53,6 +52,19 @@ impl Fixture {
 
     async fn push(&self, module: &[u8]) -> Digest {
         self.artifacts().upload(module, None).await.unwrap().digest
+    }
+
+    /// A node whose name is that of its kind.
+    async fn store_node(&self, target: &str) {
+        let labels = serde_json::json!({ TARGET_LABEL: target });
+        let node = serde_json::json!({ "metadata": { "name": target, "labels": labels } });
+        let write = Write::Put(format!("/registry/nodes/{target}"), node.to_string().into());
+        self.store.txn(Txn { compares: Vec::new(), writes: vec![write] }).await.unwrap();
+    }
+
+    async fn delete_node(&self, target: &str) {
+        let write = Write::Delete(format!("/registry/nodes/{target}"));
+        self.store.txn(Txn { compares: Vec::new(), writes: vec![write] }).await.unwrap();
     }
 
     /// A program that makes code for `targets`, does `body` for each module, and notes that it did.
@@ -194,9 +206,7 @@ async fn what_nobody_can_use_any_more_goes() {
 #[tokio::test]
 async fn code_stays_as_long_as_a_node_is_of_its_kind() {
     let fixture = Fixture::new();
-    let node = serde_json::json!({ "metadata": { "name": "n", "labels": { TARGET_LABEL: "a" } } });
-    let node = Write::Put("/registry/nodes/n".to_owned(), node.to_string().into());
-    fixture.store.txn(Txn { compares: Vec::new(), writes: vec![node] }).await.unwrap();
+    fixture.store_node("a").await;
     let compiling = fixture.compiling(Some(fixture.compiler("old", "a\\nb", COPY)));
     let module = fixture.push(MODULES[0]).await;
     compiling.get(module, "a").await.unwrap();
@@ -226,8 +236,10 @@ async fn nodes_of_the_release_before_get_code_of_its_compiler() {
     let releases = [("one", "1"), ("two", "2"), ("three", "3")];
     for (name, target) in releases {
         let compiling = fixture.compiling(Some(fixture.compiler(name, target, COPY)));
-        compiling.inner.compilers.keep_own().await.unwrap();
-        compiling.inner.compilers.keep_own().await.unwrap();
+        fixture.store_node(target).await;
+        assert!(compiling.read_targets().await);
+        compiling.keep_compilers().await;
+        compiling.keep_compilers().await;
         compiling.shut_down().await;
         // An upgrade puts another program in its place.
         fs::remove_file(fixture.path(name)).unwrap();
@@ -254,17 +266,41 @@ async fn nodes_of_the_release_before_get_code_of_its_compiler() {
     compiling.shut_down().await;
 }
 
-/// Writes a program as another process: while this one had it open, whatever a test beside this one starts would have, too, and it could
-/// not be run.
 fn write_program(path: &Path, text: &str) {
-    let mut shell = Command::new("sh")
-        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
-        .arg(path)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    assert!(shell.wait().unwrap().success());
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn the_compiler_before_goes_with_the_last_node_of_its_release() {
+    let fixture = Fixture::new();
+    let module = fixture.push(MODULES[0]).await;
+    let old = fixture.compiling(Some(fixture.compiler("one", "1", COPY)));
+    fixture.store_node("1").await;
+    old.keep_compilers().await;
+    old.shut_down().await;
+    // A power cut in the middle of a copy.
+    let half = fixture.path("compilers/half");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("dunlin"), "#!/bin/sh").unwrap();
+
+    let new = fixture.compiling(Some(fixture.compiler("two", "2", COPY)));
+    assert!(!half.exists());
+    let code = fixture.path(&format!("compiled/1/{}.signed", module.hex()));
+    let upkeep = async || {
+        assert!(new.read_targets().await);
+        new.keep_compilers().await;
+        (folders_in(&fixture.path("compilers")).len(), code.exists())
+    };
+    new.get(module, "1").await.unwrap();
+    assert_eq!((fixture.log(), upkeep().await), (vec!["one 1".to_owned()], (2, true)));
+    fixture.delete_node("1").await;
+    // Its session opened after the last look, and its object may say so only later.
+    new.get(module, "1").await.unwrap();
+    assert_eq!(upkeep().await, (2, true));
+    assert_eq!(upkeep().await, (1, false));
+    assert_eq!(new.get(module, "1").await.unwrap_err().reason, CompileRefusal::Target);
+    new.shut_down().await;
 }
 
 fn folders_in(folder: &Path) -> Vec<PathBuf> {
