@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::egress::{self, EgressTarget};
+use crate::egress::{self, EgressError, EgressTarget};
 
 /// What a pod says of how its guests are run; what it does not say is the sandbox's to choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,14 +36,36 @@ pub enum GuestEntry {
 
 /// A value that says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("metadata.annotations[{annotation}]: Invalid value: {value:?}: {detail}")]
+#[error("metadata.annotations[{annotation}]: Invalid value: {value:?}: {problem}")]
 pub struct BadSetting {
     /// Whose value it is.
     pub annotation: &'static str,
     /// The value, or its beginning.
     pub value: String,
     /// What is wrong with it.
-    pub detail: String,
+    pub problem: SettingProblem,
+}
+
+/// What a value would have to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingProblem {
+    /// One of [`ENTRIES`].
+    #[error("must be `http` or `run`")]
+    Entry,
+    /// A number from 1 to this.
+    #[error("must be a number from 1 to {0}")]
+    Number(u32),
+    /// A time.
+    #[error("must be a time such as `250ms`, `5s` or `2m`, from {least_ms}ms to {most_s}s")]
+    Time {
+        /// From so many milliseconds.
+        least_ms: u64,
+        /// To so many seconds.
+        most_s: u64,
+    },
+    /// Targets of connections.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
 }
 
 impl GuestSettings {
@@ -57,15 +79,15 @@ impl GuestSettings {
         let (mut settings, mut bad) = (Self::default(), Vec::new());
         for (name, value) in annotations {
             let Some(annotation) = ANNOTATIONS.iter().find(|known| **known == name) else { continue };
-            if let Err(detail) = settings.set(annotation, value) {
+            if let Err(problem) = settings.set(annotation, value) {
                 let value = value.chars().take(SHOWN_MAX).collect();
-                bad.push(BadSetting { annotation, value, detail });
+                bad.push(BadSetting { annotation, value, problem });
             }
         }
         if bad.is_empty() { Ok(settings) } else { Err(bad) }
     }
 
-    fn set(&mut self, annotation: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, annotation: &str, value: &str) -> Result<(), SettingProblem> {
         match annotation {
             ENTRY => self.entry = Some(entry(value)?),
             INSTANCES => self.instances_max = Some(number(value, INSTANCES_LIMIT)?),
@@ -73,31 +95,29 @@ impl GuestSettings {
             REUSE => self.reuse_max = Some(number(value, REUSE_LIMIT)?),
             REQUEST_TIMEOUT => self.request_timeout_ms = Some(time(value, REQUEST_TIMEOUT_MS)?),
             IDLE_TIMEOUT => self.idle_timeout_ms = Some(time(value, IDLE_TIMEOUT_MS)?),
-            EGRESS => self.egress = Some(egress::parse(value).map_err(|error| error.to_string())?),
+            EGRESS => self.egress = Some(egress::parse(value)?),
             _ => {}
         }
         Ok(())
     }
 }
 
-fn entry(value: &str) -> Result<GuestEntry, String> {
+fn entry(value: &str) -> Result<GuestEntry, SettingProblem> {
     match value {
-        "run" => Ok(GuestEntry::Run),
-        "http" => Ok(GuestEntry::Http),
-        _ => Err("must be `http` or `run`".to_owned()),
+        HTTP => Ok(GuestEntry::Http),
+        RUN => Ok(GuestEntry::Run),
+        _ => Err(SettingProblem::Entry),
     }
 }
 
-fn number(value: &str, limit: u32) -> Result<u32, String> {
+fn number(value: &str, limit: u32) -> Result<u32, SettingProblem> {
     let number = value.parse().ok().filter(|number| (1..=limit).contains(number) && !value.starts_with('+'));
-    number.ok_or_else(|| format!("must be a number from 1 to {limit}"))
+    number.ok_or(SettingProblem::Number(limit))
 }
 
-fn time(value: &str, [least, most]: [u64; 2]) -> Result<u64, String> {
-    let millis = millis(value).filter(|millis| (least..=most).contains(millis));
-    millis.ok_or_else(|| {
-        format!("must be a time such as `250ms`, `5s` or `2m`, from {least}ms to {}s", most / 1000)
-    })
+fn time(value: &str, [least_ms, most_ms]: [u64; 2]) -> Result<u64, SettingProblem> {
+    let millis = millis(value).filter(|millis| (least_ms..=most_ms).contains(millis));
+    millis.ok_or(SettingProblem::Time { least_ms, most_s: most_ms / 1000 })
 }
 
 fn millis(value: &str) -> Option<u64> {
@@ -112,9 +132,14 @@ fn millis(value: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(u64::try_from(unit.as_millis()).ok()?)
 }
 
-/// Every annotation that this reads.
+/// Every annotation that this reads, in the order of their names.
 pub const ANNOTATIONS: [&str; 7] =
-    [ENTRY, INSTANCES, CONCURRENCY, REUSE, REQUEST_TIMEOUT, IDLE_TIMEOUT, EGRESS];
+    [CONCURRENCY, EGRESS, ENTRY, IDLE_TIMEOUT, INSTANCES, REUSE, REQUEST_TIMEOUT];
+
+/// What of a program may be called.
+pub const ENTRIES: [&str; 2] = [HTTP, RUN];
+const HTTP: &str = "http";
+const RUN: &str = "run";
 
 const ENTRY: &str = "dunlin.dev/entry";
 const INSTANCES: &str = "dunlin.dev/instances";

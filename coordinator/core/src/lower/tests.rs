@@ -9,8 +9,6 @@ use serde_json::{Value, json};
 
 use super::{config_object, lower};
 
-mod guest;
-
 fn pod(spec: Value) -> Value {
     json!({ "metadata": { "name": "p", "namespace": "ns", "uid": "u", "generation": 2 }, "spec": spec })
 }
