@@ -25,6 +25,7 @@ mod config;
 mod container;
 mod coordinator;
 mod cordon;
+mod core_dump;
 mod create;
 mod delete;
 mod describe;
@@ -210,6 +211,9 @@ pub(crate) enum ClientCommand {
     Restore(restore::Args),
     /// Explain the fields of a kind.
     Explain(explain::Args),
+    /// Print the core dump that a container left when it trapped, for tools that read core dumps of WebAssembly.
+    #[command(name = "coredump")]
+    CoreDump(core_dump::Args),
     /// Tell how the scheduler would place a pod, node by node.
     ExplainSchedule(explain_schedule::Args),
     /// List the kinds of objects that the coordinator serves.
@@ -272,6 +276,7 @@ impl ClientCommand {
             Self::Backup(args) => backup::run(args, connection),
             Self::Restore(args) => restore::run(&args),
             Self::Explain(args) => session::run(connection, |session| explain::run(args, session)),
+            Self::CoreDump(args) => session::run(connection, |session| core_dump::run(args, session)),
             Self::ExplainSchedule(args) => {
                 session::run(connection, |session| explain_schedule::run(args, session))
             }

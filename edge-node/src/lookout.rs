@@ -15,6 +15,7 @@ use dunlin_edge_node_core::{
 };
 use dunlin_link::{
     PodUid,
+    frame::Message as _,
     limits::HEAD_FRAME_BYTES_MAX,
     usage::{ContainerUsage, ContainerUsages},
 };
@@ -119,6 +120,9 @@ async fn memory_of_containers(host: &AgentHost) -> Vec<ContainerUsage> {
         while containers.len() < CONTAINERS_MAX
             && let Ok(Some(frame)) = read_frame(&mut stream, HEAD_FRAME_BYTES_MAX).await
         {
+            if frame.kind != ContainerUsages::KIND {
+                continue;
+            }
             let Ok(usages) = frame.decode::<ContainerUsages>() else { break };
             containers.extend(usages.containers);
         }

@@ -137,10 +137,19 @@ pub trait SessionHost: Send + Sync + 'static {
         async { Err(opens_none()) }
     }
 
-    /// What the machine uses, and what its containers do: frames of `ContainerUsages` until each stream ends.
+    /// What the machine uses, and what its containers do: frames of `ContainerUsages` and `ContainerThrottles` until each stream ends.
     fn open_usage(
         &self,
     ) -> impl Future<Output = Result<(MachineUsage, Vec<ByteStream>), StreamRefused>> + Send {
+        async { Err(opens_none()) }
+    }
+
+    /// Opens the core dump that a container left, at most [`dunlin_link::limits::CORE_DUMP_BYTES_MAX`].
+    fn open_core_dump(
+        &self,
+        _uid: PodUid,
+        _container: String,
+    ) -> impl Future<Output = Result<Box<dyn AsyncRead + Send + Unpin>, StreamRefused>> + Send {
         async { Err(opens_none()) }
     }
 

@@ -1,8 +1,8 @@
-//! Heads of the streams beside the control stream: logs, commands, attachments and connections, opened by the coordinator;
-//! artifacts, opened by the node.
+//! Heads of the streams beside the control stream: logs, core dumps, commands, attachments and connections, opened by the
+//! coordinator; artifacts, opened by the node.
 //!
-//! Whoever opens a stream sends one head frame; the answer is one head frame. For logs and artifacts the opener's side ends there, and
-//! raw bytes follow the answer until the stream ends. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
+//! Whoever opens a stream sends one head frame; the answer is one head frame. For logs, core dumps and artifacts the opener's side ends
+//! there, and raw bytes follow the answer until the stream ends. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
 //! connection, with its bytes. A stream reset by its sender is incomplete.
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,16 @@ pub struct ConnectOpen {
     pub port: u16,
 }
 
-/// What a node answers to [`ExecOpen`], [`AttachOpen`] and [`ConnectOpen`].
+/// Asks a node for the core dump that a container left when it trapped. Since version 6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoreDumpOpen {
+    /// The pod.
+    pub uid: PodUid,
+    /// Container name.
+    pub container: String,
+}
+
+/// What a node answers to [`ExecOpen`], [`AttachOpen`], [`ConnectOpen`] and [`CoreDumpOpen`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StreamAnswer {
     /// The stream is what was asked for.
@@ -136,6 +145,10 @@ impl Message for ExecOpen {
 
 impl Message for AttachOpen {
     const KIND: Kind = Kind(0x0311);
+}
+
+impl Message for CoreDumpOpen {
+    const KIND: Kind = Kind(0x0306);
 }
 
 impl Message for StreamAnswer {

@@ -1,13 +1,14 @@
 //! What a node and its containers use of processors and memory: asked for on a stream, when somebody wants to know.
 //!
-//! The answer to [`UsageOpen`] is a `StreamAnswer`, then one [`MachineUsage`], then [`ContainerUsages`] until the stream ends. Times are
+//! The answer to [`UsageOpen`] is a `StreamAnswer`, then one [`MachineUsage`], then [`ContainerUsages`] and, of containers that were held
+//! back by their limit, [`ContainerThrottles`] until the stream ends; whoever knows one of these kinds not skips it. Times are
 //! sums since the beginning, so that whoever asked twice knows the rate between; the node keeps nothing for it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Bytes, PodUid,
-    frame::{Kind, Message},
+    frame::{Kind, Message, encode},
     limits::EXEC_FRAME_BYTES_MAX,
 };
 
@@ -48,6 +49,30 @@ pub struct ContainerUsage {
     pub memory: Bytes,
 }
 
+/// Some of the containers that run and were ever held back. Since version 6; nobody asks for it, and earlier coordinators skip it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerThrottles {
+    /// At most [`USAGES_PER_FRAME`].
+    pub containers: Vec<ContainerThrottle>,
+}
+
+/// For how long a container could have computed and was not let, because its limit was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerThrottle {
+    /// Its pod.
+    pub uid: PodUid,
+    /// Its name.
+    pub container: String,
+    /// Number of its run: the sum begins anew with each.
+    pub attempt: u32,
+    /// The time, of all that wait at once together.
+    pub throttled_us: u64,
+}
+
+impl Message for ContainerThrottles {
+    const KIND: Kind = Kind(0x0333);
+}
+
 impl Message for UsageOpen {
     const KIND: Kind = Kind(0x0330);
 }
@@ -58,6 +83,25 @@ impl Message for MachineUsage {
 
 impl Message for ContainerUsages {
     const KIND: Kind = Kind(0x0332);
+}
+
+/// What tells of containers: one frame at least. Of what was never held back nothing is said.
+pub fn frames(usages: Vec<ContainerUsage>, throttles: Vec<ContainerThrottle>) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for part in parts(usages) {
+        frames.push(encode(&ContainerUsages { containers: part }));
+    }
+    if frames.is_empty() {
+        frames.push(encode(&ContainerUsages { containers: Vec::new() }));
+    }
+    for part in parts(throttles.into_iter().filter(|throttle| throttle.throttled_us > 0).collect()) {
+        frames.push(encode(&ContainerThrottles { containers: part }));
+    }
+    frames
+}
+
+fn parts<T: Clone>(all: Vec<T>) -> Vec<Vec<T>> {
+    all.chunks(USAGES_PER_FRAME).map(<[T]>::to_vec).collect()
 }
 
 /// Containers in one frame.

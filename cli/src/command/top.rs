@@ -21,7 +21,8 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Use of processors is the average over some seconds before, of nodes with all that runs on the machine.
+Use of processors is the average over some seconds before, of nodes with all that runs on the machine. THROTTLED is there when a limit
+held something back: the part of the time for which it could have computed, summed over containers and what runs at once in each.
 
 Examples:
   dunlin top node
@@ -86,6 +87,7 @@ struct Row {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Used {
     cpu: Quantity,
+    throttled: Quantity,
     memory: Quantity,
 }
 
@@ -142,13 +144,15 @@ impl Shown {
             Some(Resource::Memory) => rows.sort_by_key(|row| std::cmp::Reverse(row.used.memory.value())),
         }
         let of_nodes = rows.iter().any(|row| row.allocatable.is_some());
-        let amounts: &[&str] = match of_nodes {
-            true => &["CPU(cores)", "CPU(%)", "MEMORY(bytes)", "MEMORY(%)"],
-            false => &["CPU(cores)", "MEMORY(bytes)"],
+        let throttled = Throttled::of(&rows);
+        let mut headers = match of_nodes {
+            true => [names, &["CPU(cores)", "CPU(%)", "MEMORY(bytes)", "MEMORY(%)"]].concat(),
+            false => [names, &["CPU(cores)", "MEMORY(bytes)"]].concat(),
         };
-        let headers = [names, amounts].concat().join("\t") + "\n";
+        headers.extend((throttled == Throttled::Shown).then_some("THROTTLED"));
+        let headers = headers.join("\t") + "\n";
         let mut table = if self.no_headers { String::new() } else { headers };
-        table.extend(rows.iter().map(Row::line));
+        table.extend(rows.iter().map(|row| row.line(throttled)));
         table.push_str(footer);
         tabs::align(&table, Layout::TABLE)
     }
@@ -179,21 +183,41 @@ impl Pods {
 
 impl Used {
     fn plus(self, other: Self) -> Self {
-        Self { cpu: self.cpu.plus(other.cpu), memory: self.memory.plus(other.memory) }
+        Self {
+            cpu: self.cpu.plus(other.cpu),
+            throttled: self.throttled.plus(other.throttled),
+            memory: self.memory.plus(other.memory),
+        }
     }
 }
 
 /// A rule and what all rows use together, below `names` columns of names.
 fn total(rows: &[Row], names: usize) -> String {
     let names = vec![String::new(); names];
-    let rule = [&names[..], &["________".to_owned(), "________".to_owned()]].concat().join("\t") + "\n";
-    let nothing = Used { cpu: Quantity::ZERO, memory: Quantity::ZERO };
+    let throttled = Throttled::of(rows);
+    let amounts = if throttled == Throttled::Shown { 3 } else { 2 };
+    let rule = [&names[..], &vec!["________".to_owned(); amounts]].concat().join("\t") + "\n";
+    let nothing = Used { cpu: Quantity::ZERO, throttled: Quantity::ZERO, memory: Quantity::ZERO };
     let used = rows.iter().map(|row| row.used).fold(nothing, Used::plus);
-    rule + &Row { names, used, allocatable: None }.line()
+    rule + &Row { names, used, allocatable: None }.line(throttled)
+}
+
+/// Whether limits held something back; nobody is told that none did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Throttled {
+    Shown,
+    Nowhere,
+}
+
+impl Throttled {
+    fn of(rows: &[Row]) -> Self {
+        let is_anywhere = rows.iter().any(|row| row.used.throttled.milli() > 0);
+        if is_anywhere { Self::Shown } else { Self::Nowhere }
+    }
 }
 
 impl Row {
-    fn line(&self) -> String {
+    fn line(&self, throttled: Throttled) -> String {
         let mut cells = self.names.clone();
         let (cpu, memory) = (self.used.cpu.milli(), self.used.memory.value());
         let share = |part: i64, whole: i64| {
@@ -203,6 +227,9 @@ impl Row {
         cells.extend(self.allocatable.map(|whole| share(cpu, whole.cpu.milli())));
         cells.push(format!("{}Mi", memory >> 20));
         cells.extend(self.allocatable.map(|whole| share(memory, whole.memory.value())));
+        if throttled == Throttled::Shown {
+            cells.push(share(self.used.throttled.milli(), 1000));
+        }
         cells.join("\t") + "\n"
     }
 }
@@ -216,63 +243,11 @@ fn node(metrics: &Value, nodes: &[Value]) -> Row {
 
 fn used(amounts: &Value) -> Used {
     let amount = |name: &str| text(amounts, &[name]).parse().unwrap_or(Quantity::ZERO);
-    Used { cpu: amount("cpu"), memory: amount("memory") }
+    Used { cpu: amount("cpu"), throttled: amount(THROTTLED), memory: amount("memory") }
 }
+
+/// Among what a container uses: seconds in each second for which its limit held it back.
+const THROTTLED: &str = "dunlin.dev/throttled-cpu";
 
 #[cfg(test)]
-mod tests {
-    use expect_test::expect;
-    use serde_json::json;
-
-    use super::*;
-
-    fn shown(sort_by: Option<Resource>) -> Shown {
-        Shown { name: None, selector: None, sort_by, no_headers: false }
-    }
-
-    #[test]
-    fn pods_are_summed_up_or_told_by_container() {
-        let container = |name: &str, cpu: &str, memory: &str| json!({"name": name, "usage": {"cpu": cpu, "memory": memory}});
-        let metrics = [
-            json!({"metadata": {"name": "p", "namespace": "d"},
-                "containers": [container("a", "1500000n", "3Mi"), container("b", "1", "512Ki")]}),
-            json!({"metadata": {"name": "q", "namespace": "e"}, "containers": [container("a", "0", "9Mi")]}),
-        ];
-        let print = |all_namespaces: bool, containers: bool, sort_by| {
-            let pods = Pods { shown: shown(sort_by), all_namespaces, containers, sum: true };
-            let rows: Vec<Row> = metrics.iter().flat_map(|metrics| pods.rows(metrics)).collect();
-            let total = total(&rows, pods.headers().len());
-            pods.shown.table(&pods.headers(), rows, &total)
-        };
-        expect![[r#"
-            NAME   CPU(cores)   MEMORY(bytes)
-            q      0m           9Mi
-            p      1002m        3Mi
-                   ________     ________
-                   1002m        12Mi
-        "#]]
-        .assert_eq(&print(false, false, Some(Resource::Memory)));
-        expect![[r#"
-            NAMESPACE   POD   NAME   CPU(cores)   MEMORY(bytes)
-            d           p     a      2m           3Mi
-            d           p     b      1000m        0Mi
-            e           q     a      0m           9Mi
-                                     ________     ________
-                                     1002m        12Mi
-        "#]]
-        .assert_eq(&print(true, true, None));
-    }
-
-    #[test]
-    fn nodes_are_compared_with_what_they_have() {
-        let metrics = json!({"metadata": {"name": "n"}, "usage": {"cpu": "500m", "memory": "1Gi"}});
-        let nodes =
-            [json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "4", "memory": "4Gi"}}})];
-        expect![[r#"
-            NAME   CPU(cores)   CPU(%)      MEMORY(bytes)   MEMORY(%)
-            n      500m         12%         1024Mi          25%
-            n      500m         <unknown>   1024Mi          <unknown>
-        "#]]
-        .assert_eq(&shown(None).table(&["NAME"], vec![node(&metrics, &nodes), node(&metrics, &[])], ""));
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
 //! What WebAssembly guests are given, through the whole of a cluster: settings of how they run, the network, and buckets.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
 };
 
 use crate::cluster::{Answer, Namespace, wait_until};
@@ -61,6 +63,39 @@ fn settings_that_say_nothing_are_refused_where_they_are_written() {
                     spec: {containers: [{name: c, image: dunlin.local/hello}]}\n";
     let told = namespace.dunlin_with(&["apply", "-f", "-"], template).stderr;
     assert!(told.contains("[dunlin.dev/max-reuse]: Invalid value: \"0\""), "{told}");
+}
+
+#[test]
+fn a_core_dump_is_fetched_by_who_may_run_commands() {
+    let namespace = Namespace::new();
+    namespace.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  restartPolicy: Never\n  containers:\n  \
+         - {name: c, image: dunlin.local/crasher, args: [trap]}\n  \
+         - {name: d, image: dunlin.local/crasher, args: [exit, '3']}\n",
+    );
+    namespace.wait_for_status("p", "Error");
+    let described = namespace.ok(&["describe", "pod", "p"]);
+    assert!(described.contains("`dunlin coredump` prints its core dump"), "{described}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("core.wasm");
+    namespace.ok(&["coredump", "pod/p", "-c", "c", "-o", file.to_str().unwrap()]);
+    let dump = fs::read(&file).unwrap();
+    assert!(dump.starts_with(b"\0asm"), "{:?}", &dump[..8]);
+    // The stack of the guest, and what it had in its memory.
+    for part in [&b"corestack"[..], b"trapping as told"] {
+        assert!(dump.windows(part.len()).any(|window| window == part), "{}", String::from_utf8_lossy(part));
+    }
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let refused = |args: &[&str], words: &str| {
+        let answer = namespace.dunlin(args);
+        assert!(answer.code != 0 && answer.stderr.contains(words), "{args:?}: {answer:?}");
+        assert_eq!(answer.stdout, "", "{args:?}");
+    };
+    refused(&["coredump", "p", "-c", "d"], "container \"d\" left no core dump");
+    refused(&["coredump", "p"], "a container name must be specified for pod p");
+    refused(&["coredump", "none"], "pods \"none\" not found");
+    refused(&["coredump", "p", "-c", "c", "--as", "bob"], "cannot create resource \"pods/exec\"");
 }
 
 #[test]

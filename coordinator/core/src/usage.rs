@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use dunlin_link::{
     Bytes, PodUid,
-    usage::{ContainerUsage, MachineUsage},
+    usage::{ContainerThrottle, ContainerUsage, MachineUsage},
 };
 
 /// What a node answered once.
@@ -14,6 +14,8 @@ pub struct Sample {
     pub machine: MachineUsage,
     /// Containers that ran.
     pub containers: Vec<ContainerUsage>,
+    /// Those of them that their limits had held back.
+    pub throttles: Vec<ContainerThrottle>,
 }
 
 /// What a node used on the average between two answers.
@@ -32,6 +34,8 @@ pub struct NodeUse {
 pub struct Use {
     /// Billionths of a processor.
     pub cpu_nano: u64,
+    /// Billionths of the time for which there was more to compute than a limit allowed.
+    pub throttled_nano: u64,
     /// Memory at the end of the window.
     pub memory: Bytes,
 }
@@ -43,17 +47,30 @@ impl NodeUse {
         let machine_us = after.machine.cpu_us.checked_sub(before.machine.cpu_us)?;
         let known: BTreeMap<_, _> =
             before.containers.iter().map(|usage| (identity(usage), usage.cpu_us)).collect();
+        let (held_before, held) = (throttled(before), throttled(after));
+        let throttled_nano = |usage: &ContainerUsage| {
+            let sum = |sums: &BTreeMap<_, u64>| sums.get(&identity(usage)).copied().unwrap_or_default();
+            rate(sum(&held).saturating_sub(sum(&held_before)), window_us)
+        };
         let mut pods: BTreeMap<PodUid, BTreeMap<String, Use>> = BTreeMap::new();
         for usage in &after.containers {
             // A run that was not there before began in between.
             let base = known.get(&identity(usage)).copied().unwrap_or_default();
             let used_us = usage.cpu_us.saturating_sub(base);
-            let used = Use { cpu_nano: rate(used_us, window_us), memory: usage.memory };
+            let used = Use {
+                cpu_nano: rate(used_us, window_us),
+                throttled_nano: throttled_nano(usage),
+                memory: usage.memory,
+            };
             pods.entry(usage.uid.clone()).or_default().insert(usage.container.clone(), used);
         }
         Some(Self {
             window: Duration::from_micros(window_us),
-            machine: Use { cpu_nano: rate(machine_us, window_us), memory: after.machine.memory },
+            machine: Use {
+                cpu_nano: rate(machine_us, window_us),
+                throttled_nano: 0,
+                memory: after.machine.memory,
+            },
             pods,
         })
     }
@@ -76,6 +93,12 @@ fn identity(usage: &ContainerUsage) -> (&PodUid, &str, u32) {
     (&usage.uid, &usage.container, usage.attempt)
 }
 
+/// By run, for how long it had been held back.
+fn throttled(sample: &Sample) -> BTreeMap<(&PodUid, &str, u32), u64> {
+    let sums = sample.throttles.iter();
+    sums.map(|one| ((&one.uid, &*one.container, one.attempt), one.throttled_us)).collect()
+}
+
 fn rate(used_us: u64, window_us: u64) -> u64 {
     let nano = u128::from(used_us) * 1_000_000_000 / u128::from(window_us.max(1));
     u64::try_from(nano).unwrap_or(u64::MAX)
@@ -94,7 +117,7 @@ mod tests {
             memory: Bytes(7),
         });
         let machine = MachineUsage { uptime_us, cpu_us, memory: Bytes(9) };
-        Sample { machine, containers: containers.collect() }
+        Sample { machine, containers: containers.collect(), throttles: Vec::new() }
     }
 
     #[test]
@@ -105,10 +128,33 @@ mod tests {
             sample(3_000_000, 1_500_000, &[("goes on", 0, 1_000_100), ("began", 0, 20), ("restarts", 1, 40)]);
         let found = NodeUse::between(&before, &after).unwrap();
         assert_eq!(found.window, Duration::from_secs(2));
-        assert_eq!(found.machine, Use { cpu_nano: 500_000_000, memory: Bytes(9) });
+        let machine = Use { cpu_nano: 500_000_000, throttled_nano: 0, memory: Bytes(9) };
+        assert_eq!(found.machine, machine);
         let pod: Vec<_> =
             found.pods[&PodUid::new("u")].iter().map(|(name, used)| (name.as_str(), used.cpu_nano)).collect();
         assert_eq!(pod, [("began", 10_000), ("goes on", 500_000_000), ("restarts", 20_000)]);
+    }
+
+    #[test]
+    fn what_limits_held_back_is_a_rate_too() {
+        let throttle = |container: &str, attempt, throttled_us| ContainerThrottle {
+            uid: PodUid::new("u"),
+            container: container.to_owned(),
+            attempt,
+            throttled_us,
+        };
+        let containers = [("spins", 0, 0), ("idles", 0, 0), ("restarts", 1, 0), ("begins", 0, 0)];
+        let (mut before, mut after) = (sample(1, 0, &containers[..2]), sample(2_000_001, 0, &containers));
+        before.throttles = vec![throttle("spins", 0, 500_000), throttle("restarts", 0, 9_000_000)];
+        after.throttles = vec![
+            throttle("spins", 0, 1_500_000),
+            throttle("restarts", 1, 2_000),
+            throttle("begins", 0, 4_000),
+        ];
+        let found = NodeUse::between(&before, &after).unwrap();
+        let pod = &found.pods[&PodUid::new("u")];
+        let throttled = ["spins", "idles", "restarts", "begins"].map(|name| pod[name].throttled_nano);
+        assert_eq!(throttled, [500_000_000, 0, 1_000_000, 2_000_000]);
     }
 
     #[test]

@@ -179,7 +179,12 @@ impl Subject {
 fn usage(used: Use) -> Value {
     let cpu = Quantity::from_nano(i64::try_from(used.cpu_nano).unwrap_or(i64::MAX));
     let memory = Quantity::from_bytes(i64::try_from(used.memory.0).unwrap_or(i64::MAX));
-    json!({"cpu": cpu.to_string(), "memory": memory.to_string()})
+    let mut usage = json!({"cpu": cpu.to_string(), "memory": memory.to_string()});
+    if used.throttled_nano > 0 {
+        let throttled = Quantity::from_nano(i64::try_from(used.throttled_nano).unwrap_or(i64::MAX));
+        usage[THROTTLED] = throttled.to_string().into();
+    }
+    usage
 }
 
 fn not_found(request: &ResourceRequest) -> Status {
@@ -195,6 +200,9 @@ fn not_found(request: &ResourceRequest) -> Status {
 }
 
 const GROUP: &str = "metrics.k8s.io";
+
+/// A resource of our own: the seconds in each second for which a container could have computed and its limit did not let it.
+const THROTTLED: &str = "dunlin.dev/throttled-cpu";
 
 /// Nodes asked at once for one answer: most answer within the delay of their link.
 const NODES_AT_ONCE: usize = 256;

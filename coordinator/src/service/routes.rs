@@ -1,6 +1,7 @@
 //! Endpoints that are no objects of Kubernetes, one row each: health, and what is Dunlin's own under `/dunlin/v1/`.
 
 mod backup;
+mod core_dump;
 mod explain;
 mod health;
 mod held;
@@ -242,6 +243,14 @@ const ROUTES: &[Route] = &[
         access: Access::Authenticated,
         patience: Patience::Request,
         serve: |service, call| Box::pin(service.explain_schedule(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/dunlin/v1/namespaces/{namespace}/pods/{pod}/coredump",
+        // Whoever may run commands in the pod.
+        access: Access::Authenticated,
+        patience: Patience::Request,
+        serve: |service, call| Box::pin(service.core_dump(call)),
     },
 ];
 

@@ -5,6 +5,7 @@ mod applies;
 mod approvals;
 
 mod content;
+mod core_dump;
 mod distribution;
 mod evictions;
 mod exec;

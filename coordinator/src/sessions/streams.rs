@@ -1,4 +1,4 @@
-//! Streams that the coordinator opens on a node: logs, commands, attachments, connections, questions of use.
+//! Streams that the coordinator opens on a node: logs, core dumps, commands, attachments, connections, questions of use.
 //!
 //! A wish is handed to the connection of its node, which opens the stream and answers with it. The stream is then the asker's: dropping
 //! it is the end for the node.
@@ -15,7 +15,7 @@ use dunlin_link::{
     frame::{Kind, Message, encode},
     logs::{LogRequest, LogStreams},
     session::protocol::Protocol,
-    stream::{AttachOpen, ConnectOpen, ExecOpen, StreamRefusal},
+    stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, StreamRefusal},
     usage::UsageOpen,
 };
 use tokio::{
@@ -86,6 +86,13 @@ pub enum StreamOpen {
     },
     /// What the node uses, told once in frames of `dunlin_link::usage`.
     Usage,
+    /// The core dump that a container left; its bytes come on the stream.
+    CoreDump {
+        /// Of which pod.
+        uid: PodUid,
+        /// Of which container.
+        container: String,
+    },
 }
 
 /// A stream both ways as it comes from a node.
@@ -174,6 +181,7 @@ impl StreamOpen {
             Self::Attach(_) => AttachOpen::KIND,
             Self::Connect { .. } => ConnectOpen::KIND,
             Self::Usage => UsageOpen::KIND,
+            Self::CoreDump { .. } => CoreDumpOpen::KIND,
         }
     }
 
@@ -184,6 +192,7 @@ impl StreamOpen {
             Self::Attach(request) => encode(&AttachOpen { request }),
             Self::Connect { uid, port } => encode(&ConnectOpen { uid, port }),
             Self::Usage => encode(&UsageOpen),
+            Self::CoreDump { uid, container } => encode(&CoreDumpOpen { uid, container }),
         }
     }
 }

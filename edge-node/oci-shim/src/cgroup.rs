@@ -33,6 +33,8 @@ enum Version {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) cpu_us: u64,
+    /// Time for which it was not let compute, because its quota was used up.
+    pub(crate) throttled_us: u64,
     pub(crate) memory_bytes: u64,
 }
 
@@ -82,11 +84,17 @@ impl Cgroups {
             (Version::One, text) => text.trim().parse::<u64>().ok()? / 1000,
             (Version::Two, text) => field(&text, "usage_usec"),
         };
+        let throttled_us = match self.read_versioned(cgroup, "cpu", "cpu.stat", "cpu.stat") {
+            Some((Version::One, text)) => field(&text, "throttled_time") / 1000,
+            Some((Version::Two, text)) => field(&text, "throttled_usec"),
+            None => 0,
+        };
         let memory = self.read(cgroup, "memory", "memory.usage_in_bytes", "memory.current")?;
         let stat = self.read(cgroup, "memory", "memory.stat", "memory.stat").unwrap_or_default();
         // What could be had back at once is not used, as Kubernetes counts it.
         let inactive = field(&stat, "total_inactive_file").max(field(&stat, "inactive_file"));
-        Some(Usage { cpu_us, memory_bytes: memory.trim().parse::<u64>().ok()?.saturating_sub(inactive) })
+        let memory_bytes = memory.trim().parse::<u64>().ok()?.saturating_sub(inactive);
+        Some(Usage { cpu_us, throttled_us, memory_bytes })
     }
 
     /// Whether the cgroup is anywhere.
@@ -179,11 +187,13 @@ mod tests {
         write(root, "memory/d/p/c/memory.usage_in_bytes", "5000\n");
         write(root, "memory/d/p/c/memory.stat", "inactive_file 10\ntotal_inactive_file 1000\n");
         write(root, "cpu/d/p/c/cpuacct.usage", "7000\n");
+        write(root, "cpu/d/p/c/cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 5000\n");
         assert!(
             cgroups.has_been_short_of_memory(&at("/d/p/c"))
                 && !cgroups.has_been_short_of_memory(&at("/d/p/o"))
         );
-        assert_eq!(cgroups.usage(&at("/d/p/c")), Some(Usage { cpu_us: 7, memory_bytes: 4000 }));
+        let expected = Usage { cpu_us: 7, throttled_us: 5, memory_bytes: 4000 };
+        assert_eq!(cgroups.usage(&at("/d/p/c")), Some(expected));
         assert_eq!(cgroups.usage(&at("/d/p/o")), None);
     }
 
@@ -193,10 +203,11 @@ mod tests {
         let root = folder.path();
         let cgroups = machine(root, &[("", "cgroup2", "rw,nosuid")]);
         write(root, "d/p/c/memory.events", "low 0\noom 1\noom_kill 0\noom_group_kill 0\n");
-        write(root, "d/p/c/cpu.stat", "usage_usec 12\nuser_usec 3\n");
+        write(root, "d/p/c/cpu.stat", "usage_usec 12\nuser_usec 3\nnr_throttled 2\nthrottled_usec 34\n");
         write(root, "d/p/c/memory.current", "900\n");
         assert!(!cgroups.has_been_short_of_memory(&at("/d/p/c")));
-        assert_eq!(cgroups.usage(&at("/d/p/c")), Some(Usage { cpu_us: 12, memory_bytes: 900 }));
+        let expected = Usage { cpu_us: 12, throttled_us: 34, memory_bytes: 900 };
+        assert_eq!(cgroups.usage(&at("/d/p/c")), Some(expected));
         write(root, "d/p/c/cgroup.procs", "12\n34\n");
         write(root, "d/p/cgroup.procs", "12\n");
         write(root, "d/p/c/of/its/own/cgroup.procs", "56\n");

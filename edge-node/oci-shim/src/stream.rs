@@ -102,6 +102,11 @@ impl Caller {
         self.is_over = true;
     }
 
+    /// All was told.
+    pub(crate) const fn close(&mut self) {
+        self.is_over = true;
+    }
+
     /// Adds a frame to what is to be written.
     pub(crate) fn tell(&mut self, frame: &[u8]) {
         if !self.is_over {

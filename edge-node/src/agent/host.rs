@@ -11,13 +11,15 @@ use dunlin_link::{
     PodUid,
     assignment::{AssignmentChange, Refusal},
     exec::{AttachRequest, ExecRequest},
+    limits::CORE_DUMP_BYTES_MAX,
     logs::{LogRequest, LogStreams},
     status::PodStatusReport,
+    stream::StreamRefusal,
     usage::MachineUsage,
 };
 use tokio::{
     fs::File,
-    io::AsyncRead,
+    io::{AsyncRead, AsyncReadExt as _, Take},
     sync::{mpsc, oneshot, watch},
 };
 
@@ -102,13 +104,24 @@ impl AgentHost {
 
 impl AgentHost {
     /// The core dump that a container left.
-    pub(crate) async fn open_core_dump(&self, uid: PodUid, container: String) -> Result<File, String> {
+    pub(crate) async fn core_dump(
+        &self,
+        uid: PodUid,
+        container: String,
+    ) -> Result<Take<File>, StreamRefused> {
         let name = container.clone();
-        let located = self.locate(Locate { uid, container, which: WhichRun::Latest }).await?;
-        File::open(logs::core_dump(&located.path)).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("container \"{name}\" left no core dump"),
-            _ => format!("the core dump of container \"{name}\" cannot be read: {error}"),
-        })
+        let not_there = |message| StreamRefused { reason: StreamRefusal::NotRunning, message };
+        let located = self.locate(Locate { uid, container, which: WhichRun::Latest }).await;
+        let path = logs::core_dump(&located.map_err(not_there)?.path);
+        let unreadable = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => not_there(format!("container \"{name}\" left no core dump")),
+            _ => StreamRefused {
+                reason: StreamRefusal::Failed,
+                message: format!("the core dump of container \"{name}\" cannot be read: {error}"),
+            },
+        };
+        let file = File::open(path).await.map_err(unreadable)?;
+        Ok(file.take(CORE_DUMP_BYTES_MAX))
     }
 
     async fn locate(&self, locate: Locate) -> Result<Located, String> {
@@ -160,6 +173,14 @@ impl SessionHost for AgentHost {
 
     async fn open_usage(&self) -> Result<(MachineUsage, Vec<ByteStream>), StreamRefused> {
         Ok((usage::machine()?, self.open_usage_streams().await?))
+    }
+
+    async fn open_core_dump(
+        &self,
+        uid: PodUid,
+        container: String,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, StreamRefused> {
+        self.core_dump(uid, container).await.map(|dump| Box::new(dump) as _)
     }
 
     async fn open_log(

@@ -103,9 +103,9 @@ async fn converse(desk: &Desk, stream: UnixStream) -> io::Result<()> {
             Ok(log) => copy(log, reader, writer).await,
             Err(why) => say(&mut writer, &Answer::Refused(why)).await,
         },
-        Ok(Ask::CoreDump { pod, container }) => match desk.host.open_core_dump(pod, container).await {
+        Ok(Ask::CoreDump { pod, container }) => match desk.host.core_dump(pod, container).await {
             Ok(dump) => copy(dump, reader, writer).await,
-            Err(why) => say(&mut writer, &Answer::Refused(why)).await,
+            Err(refused) => say(&mut writer, &Answer::Refused(refused.message)).await,
         },
         Ok(Ask::ExportImage { name }) => serve_images::export(desk, &name, &mut writer).await,
         Ok(Ask::ImportImages { name }) => {

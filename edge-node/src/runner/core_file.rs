@@ -34,7 +34,7 @@ impl CoreFile {
         if !self.kept.load(Ordering::Relaxed) {
             return message;
         }
-        format!("{message}; `dunlin local coredump` on the node prints its core dump")
+        format!("{message}; `dunlin coredump` prints its core dump")
     }
 
     fn write(&self, dump: &[u8]) -> io::Result<()> {

@@ -130,8 +130,8 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Served<'_, R, W>
 
 async fn tell_usages(containers: &Arc<Containers>, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     writer.write_all(&encode(&StreamAnswer::Opened)).await?;
-    for part in containers.usages() {
-        writer.write_all(&encode(&part)).await?;
+    for frame in containers.usages() {
+        writer.write_all(&frame).await?;
     }
     writer.shutdown().await
 }

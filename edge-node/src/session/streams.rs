@@ -1,4 +1,4 @@
-//! Streams that the coordinator opens: logs, commands, attachments, connections and questions of use, each in a task of its own.
+//! Streams that the coordinator opens: logs, core dumps, commands, attachments, connections and questions of use, each in a task of its own.
 
 mod connection;
 mod exec;
@@ -15,7 +15,7 @@ use dunlin_link::{
     frame::{Kind, Message},
     logs::LogStreams,
     message::Unsupported,
-    stream::{AttachOpen, ConnectOpen, ExecOpen, LogOpen, LogStreamsOpen, StreamAnswer},
+    stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogOpen, LogStreamsOpen, StreamAnswer},
     usage::UsageOpen,
 };
 use quinn::{Connection, RecvStream, SendStream};
@@ -90,6 +90,13 @@ impl Stream<'_> {
                 let ConnectOpen { uid, port } = head.decode().map_err(io::Error::other)?;
                 match self.opened(host.connect(uid, port).await).await? {
                     Some(pod) => self.relay_bytes(pod).await,
+                    None => Ok(()),
+                }
+            }
+            CoreDumpOpen::KIND => {
+                let CoreDumpOpen { uid, container } = head.decode().map_err(io::Error::other)?;
+                match self.opened(host.open_core_dump(uid, container).await).await? {
+                    Some(dump) => self.send_bytes(dump).await,
                     None => Ok(()),
                 }
             }

@@ -9,7 +9,7 @@ use crate::{
     },
     node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
-    stream::{AttachOpen, ConnectOpen, ExecOpen, LogStreamsOpen},
+    stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
     usage::UsageOpen,
 };
 
@@ -81,7 +81,7 @@ const ADDED_IN_4: [u16; 2] = [AssignmentCare::KIND.0, NodeState::KIND.0];
 const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 
 /// What version 5 knows nothing of.
-const ADDED_IN_6: [u16; 1] = [AssignmentLinux::KIND.0];
+const ADDED_IN_6: [u16; 2] = [AssignmentLinux::KIND.0, CoreDumpOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {

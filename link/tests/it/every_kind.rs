@@ -16,10 +16,10 @@ use dunlin_link::{
     rpc::{Impersonation, RequestHead, ResponseHead},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{
-        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, LogStreamsOpen,
-        StreamAnswer,
+        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogAnswer, LogOpen,
+        LogStreamsOpen, StreamAnswer,
     },
-    usage::{ContainerUsages, MachineUsage, UsageOpen},
+    usage::{ContainerThrottles, ContainerUsages, MachineUsage, UsageOpen},
 };
 
 /// Decodes a frame as its kind says and encodes it again; `None` for a kind that does not exist.
@@ -66,6 +66,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         LogOpen,
         LogStreamsOpen,
         LogAnswer,
+        CoreDumpOpen,
         ArtifactOpen,
         ArtifactAnswer,
         ExecOpen,
@@ -74,6 +75,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         UsageOpen,
         MachineUsage,
         ContainerUsages,
+        ContainerThrottles,
         StreamAnswer,
         CompiledOpen,
         Compiling,

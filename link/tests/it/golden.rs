@@ -24,10 +24,12 @@ use dunlin_link::{
     statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::NodeEvent,
     stream::{
-        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ExecOpen, LogAnswer, LogOpen, LogStreamsOpen,
-        StreamAnswer, StreamRefusal,
+        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogAnswer, LogOpen,
+        LogStreamsOpen, StreamAnswer, StreamRefusal,
     },
-    usage::{ContainerUsage, ContainerUsages, MachineUsage, UsageOpen},
+    usage::{
+        ContainerThrottle, ContainerThrottles, ContainerUsage, ContainerUsages, MachineUsage, UsageOpen,
+    },
 };
 use expect_test::expect_file;
 use rand::{SeedableRng, rngs::StdRng};
@@ -208,6 +210,7 @@ impl Frames {
         for streams in [LogStreams::All, LogStreams::Stdout, LogStreams::Stderr] {
             self.add(&LogStreamsOpen { request: full::log_request(), streams });
         }
+        self.add(&CoreDumpOpen { uid: uid(1), container: "main".into() });
         self.add(&UsageOpen);
         self.add(&MachineUsage { uptime_us: 90_000_000, cpu_us: 7_000_000, memory: Bytes(1 << 30) });
         let usage = ContainerUsage {
@@ -218,6 +221,9 @@ impl Frames {
             memory: Bytes(1 << 16),
         };
         self.add(&ContainerUsages { containers: vec![usage] });
+        let throttle =
+            ContainerThrottle { uid: uid(1), container: "main".into(), attempt: 2, throttled_us: 3_000 };
+        self.add(&ContainerThrottles { containers: vec![throttle] });
         self.add(&StreamAnswer::Opened);
         for reason in [
             StreamRefusal::Impossible,

@@ -228,6 +228,13 @@ fn what_is_used_is_shown() {
         let shown = kubectl.run(&["top", "pod", "busy", "--no-headers"], "");
         if shown.code == 0 && milli(&shown.stdout, 1) > 0 { Ok(()) } else { Err(format!("{shown:?}")) }
     });
+    // What it was kept from computing is in the same answer, which kubectl does not mind.
+    wait_until("throttled time", || {
+        let table = namespace.dunlin(&["top", "pod", "busy"]).stdout;
+        let last = table.lines().nth(1).and_then(|row| row.split_whitespace().last());
+        let percent = last.and_then(|last| last.strip_suffix('%')?.parse::<u64>().ok());
+        if table.contains("THROTTLED") && percent > Some(0) { Ok(()) } else { Err(table) }
+    });
     let containers = kubectl.ok(&["top", "pods", "-l", "app=busy", "--containers", "--no-headers"]);
     assert_eq!(containers.split_whitespace().nth(1), Some("c"), "{containers}");
     let all = kubectl.ok(&["top", "pods", "-A"]);

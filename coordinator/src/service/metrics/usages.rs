@@ -14,7 +14,7 @@ use dunlin_coordinator_core::usage::{NodeUse, Sample};
 use dunlin_link::{
     NodeName,
     frame::Message as _,
-    usage::{ContainerUsages, MachineUsage},
+    usage::{ContainerThrottles, ContainerUsages, MachineUsage},
 };
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
@@ -113,18 +113,21 @@ async fn read(stream: NodeStream) -> io::Result<Sample> {
     let mut frames = FrameReader::new(stream);
     let first = frames.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let machine: MachineUsage = first.decode().map_err(io::Error::other)?;
-    let mut containers = Vec::new();
+    let (mut containers, mut throttles) = (Vec::new(), Vec::new());
     while let Some(frame) = frames.next().await? {
         // What a later version adds is not for us.
         if frame.kind == ContainerUsages::KIND {
             let part: ContainerUsages = frame.decode().map_err(io::Error::other)?;
             containers.extend(part.containers);
+        } else if frame.kind == ContainerThrottles::KIND {
+            let part: ContainerThrottles = frame.decode().map_err(io::Error::other)?;
+            throttles.extend(part.containers);
         }
-        if containers.len() > CONTAINERS_MAX {
+        if containers.len().max(throttles.len()) > CONTAINERS_MAX {
             return Err(io::Error::other("more containers than a node can have"));
         }
     }
-    Ok(Sample { machine, containers })
+    Ok(Sample { machine, containers, throttles })
 }
 
 /// How old an answer may be and still be given: metrics-server's resolution. It bounds what asking costs a node's link.

@@ -8,7 +8,7 @@ use std::sync::{
 use dunlin_link::{
     Bytes, NodeName, PodUid,
     frame::encode,
-    usage::{ContainerUsage, ContainerUsages, MachineUsage},
+    usage::{ContainerThrottle, ContainerUsage, MachineUsage, frames},
 };
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt as _, duplex};
@@ -52,8 +52,12 @@ impl PodStreams for Node {
             };
             let (mut ours, theirs) = duplex(1 << 16);
             ours.write_all(&encode(&machine)).await.unwrap();
-            let containers = vec![usage("a", 250), usage("b", 3)];
-            ours.write_all(&encode(&ContainerUsages { containers })).await.unwrap();
+            let (uid, container) = (self.pod.clone(), "a".to_owned());
+            let throttled_us = seconds * 125_000;
+            let throttles = vec![ContainerThrottle { uid, container, attempt: 0, throttled_us }];
+            for frame in frames(vec![usage("a", 250), usage("b", 3)], throttles) {
+                ours.write_all(&frame).await.unwrap();
+            }
             Ok(NodeStream::new(theirs))
         })
     }
@@ -83,8 +87,9 @@ async fn what_is_used_is_the_rate_between_two_answers() {
     let pods = fixture.get(&format!("{METRICS}/namespaces/default/pods")).await;
     assert_eq!((&pods["kind"], &pods["metadata"]), (&json!("PodMetricsList"), &json!({})));
     let [found] = pods["items"].as_array().unwrap().as_slice() else { panic!("{pods}") };
-    let usage = |cpu: &str| json!({"cpu": cpu, "memory": "1536Ki"});
-    let containers = json!([{"name": "a", "usage": usage("250m")}, {"name": "b", "usage": usage("3m")}]);
+    let throttled = json!({"cpu": "250m", "dunlin.dev/throttled-cpu": "125m", "memory": "1536Ki"});
+    let idle = json!({"cpu": "3m", "memory": "1536Ki"});
+    let containers = json!([{"name": "a", "usage": throttled}, {"name": "b", "usage": idle}]);
     assert_eq!((&found["containers"], &found["window"]), (&containers, &json!("1s")));
     assert_eq!(found["metadata"]["labels"], json!({"on": "n1"}));
     let nodes = fixture.get(&format!("{METRICS}/nodes")).await;

@@ -36,7 +36,7 @@ pub struct AttachStart {
     pub request: AttachRequest,
 }
 
-/// Asks what the containers that run use; answered by `dunlin_link::usage::ContainerUsages` until the stream ends.
+/// Asks what the containers that run use; answered by the frames of `dunlin_link::usage::frames` until the stream ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageStart;
 

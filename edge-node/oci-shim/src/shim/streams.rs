@@ -13,10 +13,10 @@ use dunlin_edge_node_core::sandbox::stream::{AttachStart, ExecStart, UsageStart}
 use dunlin_link::{
     Bytes, ContainerId, PodUid,
     exec::{self, AttachRequest, AttachStdin, ExecEnd},
-    frame::{Frame, Kind, Message as _, encode},
+    frame::{Frame, Kind, Message as _},
     message::Unsupported,
     stream::StreamRefusal,
-    usage::{ContainerUsage, ContainerUsages, USAGES_PER_FRAME},
+    usage::{self, ContainerThrottle, ContainerUsage},
 };
 use rustix::{
     event::PollFlags,
@@ -179,10 +179,8 @@ impl Shim {
             }
             UsageStart::KIND => {
                 caller.open();
-                let usages = self.usages();
-                let (last, others) = usages.split_last().ok_or_else(|| io::Error::other("no answer"))?;
-                others.iter().for_each(|part| caller.tell(&encode(part)));
-                caller.last(last);
+                self.usages().iter().for_each(|frame| caller.tell(frame));
+                caller.close();
                 Ok(Task::None)
             }
             Kind(kind) => {
@@ -314,27 +312,19 @@ impl Shim {
         }
     }
 
-    /// What each container that runs uses, in as many parts as frames need; at least one.
-    fn usages(&self) -> Vec<ContainerUsages> {
+    /// What each container that runs uses, in frames.
+    fn usages(&self) -> Vec<Vec<u8>> {
         let running = self.machine.all_running().filter_map(|(id, owner)| {
             let usage = self.cgroups.usage(&self.containers.get(id)?.cgroup)?;
-            Some(ContainerUsage {
-                uid: PodUid::new(owner.pod_uid.clone()),
-                container: owner.container.clone(),
-                attempt: owner.attempt,
-                cpu_us: usage.cpu_us,
-                memory: Bytes(usage.memory_bytes),
-            })
+            let (uid, attempt) = (PodUid::new(owner.pod_uid.clone()), owner.attempt);
+            let (container, throttled_us) = (owner.container.clone(), usage.throttled_us);
+            let throttle =
+                ContainerThrottle { uid: uid.clone(), container: container.clone(), attempt, throttled_us };
+            let (cpu_us, memory) = (usage.cpu_us, Bytes(usage.memory_bytes));
+            Some((ContainerUsage { uid, container, attempt, cpu_us, memory }, throttle))
         });
-        let running: Vec<_> = running.collect();
-        let mut parts: Vec<_> = running
-            .chunks(USAGES_PER_FRAME)
-            .map(|part| ContainerUsages { containers: part.to_vec() })
-            .collect();
-        if parts.is_empty() {
-            parts.push(ContainerUsages { containers: Vec::new() });
-        }
-        parts
+        let (usages, throttles) = running.unzip();
+        usage::frames(usages, throttles)
     }
 }
 

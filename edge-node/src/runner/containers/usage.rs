@@ -2,27 +2,26 @@
 
 use dunlin_link::{
     Bytes, PodUid,
-    usage::{ContainerUsage, ContainerUsages, USAGES_PER_FRAME},
+    usage::{self, ContainerThrottle, ContainerUsage},
 };
 
 use super::Containers;
 
 impl Containers {
-    /// What each container that runs uses, in as many parts as frames need.
-    pub(crate) fn usages(&self) -> Vec<ContainerUsages> {
+    /// What each container that runs uses, in frames.
+    pub(crate) fn usages(&self) -> Vec<Vec<u8>> {
         let table = self.table();
+        let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let running = table.containers.values().filter_map(|entry| {
-            let usage = entry.live.as_ref()?.container.usage();
-            Some(ContainerUsage {
-                uid: PodUid::new(entry.owner.pod_uid.clone()),
-                container: entry.owner.container.clone(),
-                attempt: entry.owner.attempt,
-                cpu_us: u64::try_from(usage.cpu.as_micros()).unwrap_or(u64::MAX),
-                memory: Bytes(usage.memory_bytes),
-            })
+            let used = entry.live.as_ref()?.container.usage();
+            let (uid, attempt) = (PodUid::new(entry.owner.pod_uid.clone()), entry.owner.attempt);
+            let (container, throttled_us) = (entry.owner.container.clone(), micros(used.throttled));
+            let throttle =
+                ContainerThrottle { uid: uid.clone(), container: container.clone(), attempt, throttled_us };
+            let (cpu_us, memory) = (micros(used.cpu), Bytes(used.memory_bytes));
+            Some((ContainerUsage { uid, container, attempt, cpu_us, memory }, throttle))
         });
-        let running: Vec<_> = running.collect();
-        let parts = running.chunks(USAGES_PER_FRAME);
-        parts.map(|part| ContainerUsages { containers: part.to_vec() }).collect()
+        let (usages, throttles) = running.unzip();
+        usage::frames(usages, throttles)
     }
 }

@@ -1,4 +1,4 @@
-//! Logs: read to their end, or as they come.
+//! Logs, read to their end or as they come, and core dumps.
 
 use std::io;
 
@@ -18,9 +18,7 @@ impl Stream<'_> {
         streams: LogStreams,
     ) -> io::Result<()> {
         let output = &mut self.output;
-        // Below the control stream, so that a log that floods the link holds up no status.
-        let _ = output.set_priority(LOG_PRIORITY);
-        let mut log = match host.open_log(request, streams).await {
+        let log = match host.open_log(request, streams).await {
             Ok(log) => log,
             Err(reason) => {
                 write_head(output, &LogAnswer::Refused(reason)).await?;
@@ -28,9 +26,17 @@ impl Stream<'_> {
             }
         };
         write_head(output, &LogAnswer::Opened).await?;
+        self.send_bytes(log).await
+    }
+
+    /// Sends all of it, for as long as somebody reads.
+    pub(super) async fn send_bytes(mut self, mut from: impl AsyncRead + Unpin) -> io::Result<()> {
+        let output = &mut self.output;
+        // Below the control stream, so that what floods the link holds up no status.
+        let _ = output.set_priority(LOG_PRIORITY);
         let stopped = output.stopped();
         tokio::select! {
-            copied = copy(self.shared, &mut log, output) => copied?,
+            copied = copy(self.shared, &mut from, output) => copied?,
             // A followed log may be silent for ever after its reader has left.
             _ = stopped => return Ok(()),
         }
@@ -38,16 +44,16 @@ impl Stream<'_> {
     }
 }
 
-/// Copies a log to its end, no faster than the link's cap lets it.
+/// Copies to the end, no faster than the link's cap lets it.
 async fn copy(
     shared: &Shared,
-    log: &mut (impl AsyncRead + Unpin),
+    from: &mut (impl AsyncRead + Unpin),
     output: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let piece = shared.piece_bytes(CHUNK_BYTES);
-        let count = log.read(&mut buffer[..piece]).await?;
+        let count = from.read(&mut buffer[..piece]).await?;
         if count == 0 {
             return Ok(());
         }

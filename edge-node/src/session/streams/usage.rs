@@ -3,9 +3,9 @@
 use std::io;
 
 use dunlin_link::{
-    frame::encode,
+    frame::{Frame, Message, encode},
     limits::EXEC_FRAME_BYTES_MAX,
-    usage::{ContainerUsages, MachineUsage},
+    usage::{ContainerThrottles, ContainerUsages, MachineUsage},
 };
 
 use super::{ByteStream, Stream};
@@ -20,11 +20,20 @@ impl Stream<'_> {
         self.send(&encode(&machine)).await?;
         for mut sandbox in containers {
             while let Some(frame) = read_frame(&mut sandbox, EXEC_FRAME_BYTES_MAX).await? {
-                let part: ContainerUsages = frame.decode().map_err(io::Error::other)?;
-                self.send(&encode(&part)).await?;
+                // Whatever else a sandbox of another version tells is for nobody.
+                match frame.kind {
+                    ContainerUsages::KIND => self.pass_on::<ContainerUsages>(&frame).await?,
+                    ContainerThrottles::KIND => self.pass_on::<ContainerThrottles>(&frame).await?,
+                    _ => {}
+                }
             }
         }
         self.output.finish().map_err(io::Error::other)
+    }
+
+    async fn pass_on<M: Message>(&mut self, frame: &Frame) -> io::Result<()> {
+        let part: M = frame.decode().map_err(io::Error::other)?;
+        self.send(&encode(&part)).await
     }
 
     /// Sends no faster than the link's cap lets it.
