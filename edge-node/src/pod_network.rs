@@ -9,12 +9,11 @@ use std::{
 
 use dunlin_edge_node_core::{
     address::{BlockRange, POD_RANGE},
+    host_port::ports_of,
     node::SandboxOrder,
+    pod::ContainerIndex,
 };
-use dunlin_link::{
-    PodUid,
-    pod::{Container, PodAssignment},
-};
+use dunlin_link::{PodUid, pod::PodAssignment};
 use dunlin_pod_network::{
     Attachment, BridgeConfig, Config, HostPort, LinkName, Network, PluginConfig, Subnet,
 };
@@ -71,7 +70,7 @@ impl PodNetwork {
             name: pod.name.clone(),
             network_namespace: PathBuf::from(netns),
             address,
-            host_ports: host_ports(pod),
+            host_ports: host_ports(pod)?,
         };
         let network = self.network().await?;
         let attach = move || network.attach(&attachment).map_err(|error| chain(&error));
@@ -120,27 +119,22 @@ impl PodNetwork {
 }
 
 /// Ports of the machine that lead to a pod.
-fn host_ports(pod: &PodAssignment) -> Vec<HostPort> {
+fn host_ports(pod: &PodAssignment) -> Result<Vec<HostPort>, String> {
     let spec = &pod.spec;
-    let containers = spec.init_containers.iter().chain(&spec.containers).enumerate();
-    containers.flat_map(|(index, container)| ports_of(pod, index, container)).collect()
-}
-
-fn ports_of(pod: &PodAssignment, index: usize, container: &Container) -> Vec<HostPort> {
-    let addresses = pod.linux().of(index).map_or(&[][..], |says| &says.host_addresses);
-    let lead = container.ports.iter().filter_map(|port| {
-        let host_port = port.host_port?;
-        let narrow =
-            addresses.iter().find(|narrow| narrow.host_port == host_port && narrow.protocol == port.protocol);
-        Some(HostPort {
-            protocol: port.protocol,
-            // The API lets only addresses pass; one that is everywhere is no narrower than none.
-            host_ip: narrow
-                .and_then(|narrow| narrow.address.parse::<Ipv4Addr>().ok())
-                .filter(|address| !address.is_unspecified()),
-            host_port,
-            container_port: port.container_port,
-        })
+    let containers = spec.init_containers.len() + spec.containers.len();
+    let ports = (0..containers).flat_map(|index| ports_of(pod, ContainerIndex(index)));
+    let lead = ports.filter_map(|(port, host)| {
+        let host = host?;
+        let host_ip = match host.address {
+            // One that is everywhere is no narrower than none.
+            Some(IpAddr::V4(address)) if !address.is_unspecified() => Some(address),
+            Some(IpAddr::V6(address)) if !address.is_unspecified() => {
+                return Some(Err(format!("hostPort {}: pods have no IPv6, so hostIP {address} leads nowhere", host.number)));
+            }
+            _ => None,
+        };
+        let (protocol, container_port) = (host.protocol, port.container_port);
+        Some(Ok(HostPort { protocol, host_ip, host_port: host.number, container_port }))
     });
     lead.collect()
 }

@@ -119,7 +119,7 @@ impl Container {
     }
 }
 
-/// How the names of fields end that a Linux container honours, but a WASM container does not.
+/// How the names of fields end that a Linux container honours. A WASM container honours the last one where it is told more of it.
 const HONOURED_BY_LINUX: [&str; 3] = [".seccompProfile", ".appArmorProfile", ".hostIP"];
 
 /// An image reference and its resolution.

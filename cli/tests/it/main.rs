@@ -13,6 +13,7 @@ mod emulated;
 mod exec;
 mod foreign;
 mod guests;
+mod host_ports;
 mod https;
 mod identity;
 mod install;

@@ -359,7 +359,7 @@ impl Drop for Process {
 }
 
 /// A port that stays free while the coordinator is down: below those that the kernel gives to sockets without a port.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Other runs of these tests start elsewhere.
     let start = u16::try_from(std::process::id() % 1000).unwrap() * 10;

@@ -6,11 +6,16 @@ use std::collections::BTreeSet;
 
 use dunlin_link::{
     assignment::Refusal,
-    pod::{Container, PodAssignment, Protocol},
+    pod::{Container, PodAssignment},
     status::NodeResources,
 };
 
-use crate::{launch::guest_settings, reasons};
+use crate::{
+    host_port::{HostPort, ports_of, refused_of_guest},
+    launch::guest_settings,
+    pod::ContainerIndex,
+    reasons,
+};
 
 /// What the pods of a node use. Pods that are over do not count.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +23,7 @@ pub struct Usage {
     pods: u64,
     cpu_milli: u64,
     memory_bytes: u64,
-    host_ports: BTreeSet<(u16, Protocol)>,
+    host_ports: BTreeSet<HostPort>,
 }
 
 impl Usage {
@@ -74,7 +79,7 @@ impl Usage {
                 );
             }
         }
-        if host_ports(assignment).any(|port| self.host_ports.contains(&port)) {
+        if host_ports(assignment).any(|port| self.host_ports.iter().any(|taken| taken.conflicts_with(&port))) {
             return refuse(
                 reasons::NODE_PORTS,
                 "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
@@ -120,23 +125,32 @@ fn pod_request(assignment: &PodAssignment, of: impl Fn(&Container) -> u64) -> u6
     running.max(initializing)
 }
 
-fn host_ports(assignment: &PodAssignment) -> impl Iterator<Item = (u16, Protocol)> {
-    let ports = assignment.spec.containers.iter().flat_map(|container| &container.ports);
+/// As the scheduler counts them.
+fn host_ports(assignment: &PodAssignment) -> impl Iterator<Item = HostPort> {
     let host_network = assignment.spec.host_network;
-    ports.filter_map(move |port| {
-        let number = port.host_port.or_else(|| host_network.then_some(port.container_port))?;
-        Some((number, port.protocol))
+    let init = assignment.spec.init_containers.len();
+    let stays =
+        move |(index, container): &(ContainerIndex, &Container)| index.0 >= init || container.sidecar;
+    let ports = containers(assignment).filter(stays).flat_map(|(index, _)| ports_of(assignment, index));
+    ports.filter_map(move |(port, host)| {
+        let unsaid = HostPort { number: port.container_port, protocol: port.protocol, address: None };
+        host.or_else(|| host_network.then_some(unsaid))
     })
 }
 
 /// What is known by now: of a container whose image has yet to be pulled, what it says may be honoured.
 fn refused_fields(assignment: &PodAssignment) -> BTreeSet<&str> {
-    let spec = &assignment.spec;
-    let containers = spec.init_containers.iter().chain(&spec.containers);
     let (modules, others): (Vec<_>, Vec<_>) =
-        containers.partition(|container| container.image.digest.is_some());
-    let of_modules = modules.into_iter().flat_map(|container| &container.refused_fields).map(String::as_str);
-    of_modules.chain(others.into_iter().flat_map(Container::refused_always)).collect()
+        containers(assignment).partition(|(_, container)| container.image.digest.is_some());
+    let of_modules = modules.into_iter().flat_map(|(index, _)| refused_of_guest(assignment, index));
+    of_modules.chain(others.into_iter().flat_map(|(_, container)| container.refused_always())).collect()
+}
+
+/// All, init containers first.
+fn containers(assignment: &PodAssignment) -> impl Iterator<Item = (ContainerIndex, &Container)> {
+    let spec = &assignment.spec;
+    let all = spec.init_containers.iter().chain(&spec.containers).enumerate();
+    all.map(|(index, container)| (ContainerIndex(index), container))
 }
 
 /// What Kubernetes lets every pod set: it is of the pod's own namespaces, and does no harm to others.

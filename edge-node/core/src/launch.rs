@@ -2,6 +2,8 @@
 
 pub mod linux;
 
+use std::net::Ipv4Addr;
+
 use dunlin_link::{
     ContainerId,
     care::{Action, ContainerCare, PortName},
@@ -13,6 +15,7 @@ pub use self::linux::LinuxMaterial;
 use crate::{
     address::PodAddress,
     env::{self, ConfigError, Surroundings, expand::expand},
+    host_port,
     pod::{ContainerIndex, container_at},
     sandbox::{ContainerSpec, GuestNetwork, Listen, Mount, Owner},
 };
@@ -69,8 +72,9 @@ pub fn container_spec(
 ) -> Result<ContainerSpec, ConfigError> {
     let (assignment, index) = of;
     let container = container_at(assignment, index);
-    if !container.refused_fields.is_empty() {
-        return Err(ConfigError::Refused { fields: container.refused_fields.clone() });
+    let fields: Vec<_> = host_port::refused_of_guest(assignment, index).map(str::to_owned).collect();
+    if !fields.is_empty() {
+        return Err(ConfigError::Refused { fields });
     }
     if let Some(says) = assignment.linux().of(index.0) {
         linux::refuse_unhonoured(says)?;
@@ -86,7 +90,7 @@ pub fn container_spec(
         log: launch.log,
         memory_limit: container.resources.memory_limit,
         cpu_limit: container.resources.cpu_limit,
-        listen: listeners(assignment, container, address),
+        listen: listeners(of, address),
         pod_ip: address.ip(),
         network: match (address.own, address.slot) {
             (Some(_), Some(_)) => GuestNetwork::Pod,
@@ -135,23 +139,31 @@ pub(crate) fn guest_settings(assignment: &PodAssignment) -> Result<GuestSettings
 }
 
 /// Where the container's ports are; the one that is called `http` comes first, for that is where a handler is served.
-fn listeners(assignment: &PodAssignment, container: &Container, address: &PodAddress) -> Vec<Listen> {
-    let mut ports: Vec<_> = container.ports.iter().filter(|port| port.protocol != Protocol::Sctp).collect();
-    ports.sort_by_key(|port| port.name != "http");
-    let listeners = ports.into_iter().flat_map(|port| {
+fn listeners((assignment, index): Of<'_>, address: &PodAddress) -> Vec<Listen> {
+    let ports = host_port::ports_of(assignment, index);
+    let mut ports: Vec<_> = ports.filter(|(port, _)| port.protocol != Protocol::Sctp).collect();
+    ports.sort_by_key(|(port, _)| port.name != "http");
+    let listeners = ports.into_iter().flat_map(|(port, host)| {
         let listen =
             |address| Listen { container_port: port.container_port, protocol: port.protocol, address };
-        let own = listen(address.listener(assignment, port.container_port));
-        // In a network of its own the machine leads its port there.
-        let is_on_machine = !assignment.spec.host_network && address.own.is_none();
-        let host = port.host_port.filter(|_| is_on_machine);
-        let host = host.map(|host_port| listen((std::net::Ipv4Addr::UNSPECIFIED, host_port).into()));
-        std::iter::once(own).chain(host)
+        let of_host = host.map(|host| {
+            (host.address.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into()), host.number).into()
+        });
+        match of_host {
+            // It is on the machine itself.
+            Some(of_host) if assignment.spec.host_network => (listen(of_host), None),
+            _ => {
+                let own = listen(address.listener(assignment, port.container_port));
+                // In a network of its own the machine leads its port there.
+                (own, of_host.filter(|_| address.own.is_none()).map(listen))
+            }
+        }
     });
+    let listeners = listeners.flat_map(|(own, host)| std::iter::once(own).chain(host));
     let mut listeners: Vec<_> = listeners.collect();
     if !listeners.iter().any(|listen| listen.protocol == Protocol::Tcp) {
         // Kubernetes does not ask that a port is declared: where it is asked whether the container is well, it is served.
-        listeners.extend(asked_port(assignment, container).map(|port| Listen {
+        listeners.extend(asked_port(assignment, container_at(assignment, index)).map(|port| Listen {
             container_port: port,
             protocol: Protocol::Tcp,
             address: address.listener(assignment, port),
@@ -190,11 +202,15 @@ fn number(port: &PortName) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use dunlin_link::{care::ContainerProbe, pod::ContainerPort};
+    use dunlin_link::{
+        care::ContainerProbe,
+        linux::{ContainerLinux, HostAddress, PodLinux},
+        pod::ContainerPort,
+    };
 
     use super::*;
     use crate::{
-        address::{Loopback, PodSlot},
+        address::{Loopback, OwnNetwork, PodSlot},
         pod::fixture::{container, pod},
     };
 
@@ -205,6 +221,34 @@ mod tests {
         check("dunlin.local/hello:v1", "hello");
         check("registry:5000/team/hello@sha256:00", "hello");
         check("registry:5000/team/hello:1.2@sha256:00", "hello");
+    }
+
+    #[test]
+    fn a_port_of_the_machine_is_at_one_of_its_addresses_if_the_pod_says_so() {
+        let port = ContainerPort {
+            name: String::new(),
+            container_port: 80,
+            host_port: Some(80),
+            protocol: Protocol::Tcp,
+        };
+        let mut pod = pod(vec![Container { ports: vec![port], ..container("c") }]);
+        let host_addresses =
+            vec![HostAddress { host_port: 80, protocol: Protocol::Tcp, address: "192.0.2.1".to_owned() }];
+        let says = ContainerLinux { host_addresses, ..ContainerLinux::default() };
+        pod.linux = Some(Box::new(PodLinux { containers: vec![says], ..PodLinux::default() }));
+        let slot = Some(PodSlot(0x0105));
+        let check = |pod: &PodAssignment, slot, own, expected: &[&str]| {
+            let address = PodAddress { slot, own, loopback: Loopback { octet: 42, first_port: 1024 } };
+            let listeners = listeners((pod, ContainerIndex(0)), &address);
+            let seen: Vec<_> = listeners.iter().map(|listen| listen.address.to_string()).collect();
+            assert_eq!(seen, expected);
+        };
+        check(&pod, slot, None, &["127.42.1.5:10080", "192.0.2.1:80"]);
+        check(&pod, slot, Some(OwnNetwork::default()), &["0.0.0.0:80"]);
+        pod.spec.host_network = true;
+        check(&pod, None, None, &["192.0.2.1:80"]);
+        pod.linux = None;
+        check(&pod, None, None, &["0.0.0.0:80"]);
     }
 
     #[test]
@@ -234,7 +278,7 @@ mod tests {
                 own: None,
                 loopback: Loopback { octet: 42, first_port: 1024 },
             };
-            let listeners = listeners(&pod, &pod.spec.containers[1], &address);
+            let listeners = listeners((&pod, ContainerIndex(1)), &address);
             let seen: Vec<_> =
                 listeners.iter().map(|listen| (listen.container_port, listen.address.to_string())).collect();
             let seen: Vec<_> = seen.iter().map(|(port, address)| (*port, address.as_str())).collect();

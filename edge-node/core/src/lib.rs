@@ -11,6 +11,7 @@ pub mod clock;
 pub mod content;
 pub mod doctor;
 pub mod env;
+pub mod host_port;
 pub mod launch;
 pub mod memory;
 pub mod node;

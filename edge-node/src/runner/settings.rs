@@ -44,15 +44,17 @@ pub(super) fn egress(settings: &GuestSettings) -> Egress {
     Egress::Only(targets.collect())
 }
 
-/// The ports of a container, each once, at its own address. Its place on the machine (`hostPort`) comes after that, and is not used: on
-/// all addresses of the machine it would take the port from every pod whose stand-in has the same number.
+/// The ports of a container, each at its own address. What comes after that of the same port is its place on the machine (`hostPort`).
 pub(super) fn listening(listens: &[Listen]) -> Vec<Listening> {
     let mut ports: Vec<Listening> = Vec::new();
     for listen in listens {
         let Some(transport) = transport(listen.protocol) else { continue };
         let (port, address) = (listen.container_port, listen.address);
-        if !ports.iter().any(|known| known.port == port && known.transport == transport) {
-            ports.push(Listening { port, transport, address, host: None });
+        let mut known = ports.iter().filter(|known| (known.port, known.transport) == (port, transport));
+        match known.next().copied() {
+            None => ports.push(Listening { port, transport, address, host: None }),
+            Some(own) if own.address == address => {}
+            Some(own) => ports.push(Listening { host: Some(address), ..own }),
         }
     }
     ports
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_at_its_own_address() {
+    fn a_port_is_at_its_own_address_and_at_those_of_the_machine() {
         let listen = |container_port, protocol, address: &str| Listen {
             container_port,
             protocol,
@@ -83,10 +85,12 @@ mod tests {
             listen(80, Protocol::Tcp, "0.0.0.0:8080"),
             listen(80, Protocol::Udp, "127.42.0.5:10080"),
             listen(81, Protocol::Sctp, "127.42.0.5:10081"),
+            listen(80, Protocol::Tcp, "127.42.0.5:10080"),
+            listen(80, Protocol::Tcp, "192.0.2.1:8081"),
         ]);
-        let own = Listening::tcp("127.42.0.5:10080".parse().unwrap());
-        let (tcp, udp) =
-            (Listening { port: 80, ..own }, Listening { port: 80, transport: Transport::Udp, ..own });
-        assert_eq!(ports, [tcp, udp]);
+        let own = Listening { port: 80, ..Listening::tcp("127.42.0.5:10080".parse().unwrap()) };
+        let host = |address: &str| Listening { host: Some(address.parse().unwrap()), ..own };
+        let udp = Listening { transport: Transport::Udp, ..own };
+        assert_eq!(ports, [own, host("0.0.0.0:8080"), udp, host("192.0.2.1:8081")]);
     }
 }

@@ -94,7 +94,8 @@ pub struct Listening {
     pub transport: Transport,
     /// Where it is on the machine.
     pub address: SocketAddr,
-    /// Where others reach it from outside of the machine, if anywhere (`hostPort`).
+    /// Where others reach it from outside of the machine, if anywhere (`hostPort`): at one address of the machine, or at all that it has
+    /// where this is the unspecified one. A port with several such places is listed with each.
     pub host: Option<SocketAddr>,
 }
 
@@ -102,6 +103,11 @@ impl Listening {
     /// A port for connections that is on the machine as it was declared.
     pub fn tcp(address: SocketAddr) -> Self {
         Self { port: address.port(), transport: Transport::Tcp, address, host: None }
+    }
+
+    /// Whether both are places of the same port.
+    pub(crate) fn is_same_port(&self, other: &Self) -> bool {
+        (self.port, self.transport) == (other.port, other.transport)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
     path::Path,
@@ -24,7 +25,7 @@ use crate::{
     entry::{Entry, EntryError, ExecError},
     guest::{Exec, Guest, Listening, Terminal},
     memory::MemoryAccount,
-    network::{Neighbours, Network, Relays},
+    network::{HostPorts, Neighbours, Network, Toward},
     outcome::{Cause, Ended},
     pooling::Pooling,
     program::{Kind, Linkers, LoadError, Program},
@@ -308,27 +309,31 @@ impl Run {
     }
 
     async fn to_end(self: Arc<Self>, started: Started) -> Ended {
-        let _relays = match Relays::start(self.listens_itself()).await {
-            Ok(relays) => relays,
-            Err((address, error)) => {
-                return Ended::new(Cause::HostError, format!("failed to listen on {address}: {error}"));
-            }
+        let ports = match HostPorts::open(self.relayed()).await {
+            Ok(ports) => ports,
+            Err(error) => return error.into(),
         };
-        match &self.entry {
+        let ended = match &self.entry {
             Entry::Command | Entry::Function(_) => command::run(&self, started).await,
             Entry::Handler => serve::run(&self, started).await,
             Entry::CommandAndHandler => service::run(&self, started).await,
-        }
+        };
+        ports.close().await;
+        ended
     }
 
-    /// The ports that the guest may listen on by itself.
-    fn listens_itself(&self) -> impl Iterator<Item = &Listening> {
+    /// Ports of the machine that lead to those on which the guest may listen by itself.
+    fn relayed(&self) -> Vec<(SocketAddr, Toward)> {
         let (listens, served) = match self.entry {
             Entry::Command | Entry::Function(_) => (true, None),
             Entry::CommandAndHandler => (true, self.guest.served()),
             Entry::Handler => (false, None),
         };
-        self.guest.listen.iter().filter(move |listening| listens && served != Some(*listening))
+        let is_served =
+            |listening: &&Listening| served.is_some_and(|served| served.is_same_port(listening));
+        let own = self.guest.listen.iter().filter(|listening| listens && !is_served(listening));
+        let toward = |listening: &Listening| Toward::Guest(listening.transport, listening.address);
+        own.filter_map(|listening| Some((listening.host?, toward(listening)))).collect()
     }
 
     /// What stores are made from.

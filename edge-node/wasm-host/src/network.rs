@@ -3,8 +3,10 @@
 
 mod bind;
 mod egress;
+mod host_port;
 mod known;
 mod lookup;
+mod machine;
 mod names;
 mod neighbours;
 mod outgoing;
@@ -21,7 +23,11 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use self::{egress::Ports, known::Known, neighbours::Declared};
-pub(crate) use self::{neighbours::Neighbours, outgoing::EgressHooks, relay::Relays};
+pub(crate) use self::{
+    host_port::{HostPorts, Toward},
+    neighbours::Neighbours,
+    outgoing::EgressHooks,
+};
 use crate::{
     guest::{Egress, Guest, Listening, Loopback, Transport},
     state::ComponentState,

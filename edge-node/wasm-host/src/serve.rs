@@ -41,7 +41,7 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     let Some(listening) = run.guest.served() else {
         return Ended::new(Cause::CannotRun, "an HTTP handler needs a declared port to be served on");
     };
-    let listener = match Listener::bind(listening).await {
+    let mut listener = match Listener::bind(&run.guest, listening).await {
         Ok(listener) => listener,
         Err(ended) => return ended,
     };
@@ -63,10 +63,11 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     });
     let _killed = server.killed.clone().drop_guard();
     let ended = tokio::select! {
-        () = server.accept(&listener) => unreachable!("accepts for ever"),
+        () = server.accept(&mut listener) => unreachable!("accepts for ever"),
         () = run.stop.requested() => server.drain(listener).await,
         failure = failures.recv() => {
             server.finish_answers().await;
+            listener.close().await;
             failure.expect("`server` holds the sender")
         }
     };
@@ -97,7 +98,7 @@ struct Server {
 }
 
 impl Server {
-    async fn accept(self: &Arc<Self>, listener: &Listener) {
+    async fn accept(self: &Arc<Self>, listener: &mut Listener) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await.expect("never closed");
@@ -190,9 +191,9 @@ impl Server {
 
     /// Lets requests finish for as long as the grace lasts. Those who were sent here before it was known that this ends are still
     /// taken in.
-    async fn drain(self: &Arc<Self>, listener: Listener) -> Ended {
-        drop(timeout(LATE_MAX, self.accept(&listener)).await);
-        drop(listener);
+    async fn drain(self: &Arc<Self>, mut listener: Listener) -> Ended {
+        drop(timeout(LATE_MAX, self.accept(&mut listener)).await);
+        listener.close().await;
         self.ending.cancel();
         self.tasks.close();
         tokio::select! {

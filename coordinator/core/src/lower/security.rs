@@ -50,7 +50,7 @@ pub(super) fn refused_in_container(context: Option<&v1::SecurityContext>, pod: &
     fields
 }
 
-/// A node listens for a WASM container's host port on all its addresses. Where one of them was asked for, that would open the port to more.
+/// Where one address of the machine was asked for, a node that is not told which (`linux.rs`) would open the port to more.
 pub(super) fn refused_in_ports(ports: &[v1::ContainerPort]) -> Vec<String> {
     let narrow = |port: &v1::ContainerPort| {
         let address = port.host_ip.as_deref().filter(|address| !address.is_empty());

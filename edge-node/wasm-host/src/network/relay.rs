@@ -19,44 +19,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::guest::{Listening, Transport};
-
-/// Relays of one container, which end with this.
-#[derive(Debug)]
-pub(crate) struct Relays {
-    _tasks: JoinSet<()>,
-}
-
-impl Relays {
-    /// Begins those of all these ports that have a place on the machine.
-    ///
-    /// # Errors
-    /// With the first place that is not to be had.
-    pub(crate) async fn start(
-        listen: impl Iterator<Item = &Listening>,
-    ) -> Result<Self, (SocketAddr, io::Error)> {
-        let mut tasks = JoinSet::new();
-        for listening in listen {
-            let (Some(from), to) = (listening.host, listening.address) else { continue };
-            let failed = |error| (from, error);
-            match listening.transport {
-                Transport::Tcp => {
-                    let listener = TcpListener::bind(from).await.map_err(failed)?;
-                    tasks.spawn(connections(listener, to));
-                }
-                Transport::Udp => {
-                    let socket = UdpSocket::bind(from).await.map_err(failed)?;
-                    tasks.spawn(datagrams(Arc::new(socket), to));
-                }
-            }
-        }
-        Ok(Self { _tasks: tasks })
-    }
-}
-
-async fn connections(listener: TcpListener, to: SocketAddr) {
+/// For ever; what is relayed ends with this.
+pub(super) async fn connections(listener: TcpListener, to: SocketAddr) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // Those that go on end with this.
     let mut relayed = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
@@ -98,7 +63,8 @@ impl Drop for Conversation {
     }
 }
 
-async fn datagrams(socket: Arc<UdpSocket>, to: SocketAddr) {
+/// For ever.
+pub(super) async fn datagrams(socket: Arc<UdpSocket>, to: SocketAddr) {
     let mut conversations: HashMap<SocketAddr, Conversation> = HashMap::new();
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     loop {
@@ -155,4 +121,4 @@ const CONVERSATION_IDLE_MAX: Duration = Duration::from_secs(60);
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 
 /// Keeps a failing accept from spinning.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -2,37 +2,47 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 
 use crate::{
-    guest::Listening,
+    guest::{Guest, Listening},
+    network::{HostPorts, Toward},
     outcome::{Cause, Ended},
 };
 
 pub(super) struct Listener {
     own: TcpListener,
-    host: Option<TcpListener>,
+    host: HostPorts,
+    /// What came to the machine's ports.
+    streams: mpsc::Receiver<TcpStream>,
 }
 
 impl Listener {
-    pub(super) async fn bind(listening: &Listening) -> Result<Self, Ended> {
-        let own = bind(listening.address).await?;
-        let host = match listening.host {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        Ok(Self { own, host })
+    /// For one of the guest's ports.
+    pub(super) async fn bind(guest: &Guest, served: &Listening) -> Result<Self, Ended> {
+        let own = bind(served.address).await?;
+        // What is not taken in waits in the kernel.
+        let (sender, streams) = mpsc::channel(1);
+        let places = guest.listen.iter().filter(|listening| listening.is_same_port(served));
+        let places = places.filter_map(|listening| Some((listening.host?, Toward::Handler(sender.clone()))));
+        let host = HostPorts::open(places.collect()).await?;
+        Ok(Self { own, host, streams })
     }
 
-    pub(super) async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _peer) = match &self.host {
-            None => self.own.accept().await?,
-            Some(host) => tokio::select! {
-                accepted = self.own.accept() => accepted?,
-                accepted = host.accept() => accepted?,
-            },
-        };
-        Ok(stream)
+    pub(super) async fn accept(&mut self) -> io::Result<TcpStream> {
+        tokio::select! {
+            accepted = self.own.accept() => accepted.map(|(stream, _client)| stream),
+            Some(stream) = self.streams.recv() => Ok(stream),
+        }
+    }
+
+    /// Returns when others can have the ports.
+    pub(super) async fn close(self) {
+        drop((self.own, self.streams));
+        self.host.close().await;
     }
 }
 
