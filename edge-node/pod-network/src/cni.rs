@@ -1,12 +1,13 @@
 //! Networks by other people's plugins, as the CNI specification (0.3 to 1.1) has them.
 
+mod error;
 mod list;
 mod program;
 mod record;
+mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -16,11 +17,12 @@ use std::{
 use dunlin_link::{PodUid, pod::Protocol};
 use serde_json::{Map, Value, json};
 
-pub use self::program::Failure;
+pub use self::{error::PluginError, program::Failure};
 use self::{
     list::{PluginList, plugin_type},
     program::Run,
     record::{Record, Records},
+    state::State,
 };
 use crate::{attachment::Attachment, namespace::Namespace, status::Problem};
 
@@ -43,68 +45,10 @@ pub(crate) struct Plugins {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    records: Records,
-    /// Pods of which plugins say by CHECK that something is wrong, and what.
-    unwell: BTreeMap<PodUid, String>,
-}
-
-/// Why plugins did not do what they were run for.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PluginError {
-    /// A folder or a file of it.
-    #[error("failed to read `{path}`")]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// There is no list yet; whoever brings plugins may bring it later.
-    #[error("no network configuration in `{path}`")]
-    None {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// What is in it is no list of plugins.
-    #[error("`{path}` is no network configuration of version 0.3.0 or later")]
-    Configuration {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A plugin has no program.
-    #[error("plugin `{plugin}` is in none of the folders of plugins")]
-    NoProgram {
-        /// Its name.
-        plugin: String,
-    },
-    /// A plugin did not do it.
-    #[error("plugin `{plugin}`, {command}: {why}")]
-    Failed {
-        /// Its name.
-        plugin: String,
-        /// What it was asked for.
-        command: &'static str,
-        /// Why not.
-        why: Failure,
-    },
-    /// Plugins gave a pod no address.
-    #[error("the plugins gave no address")]
-    NoAddress,
-    /// What is remembered of a pod.
-    #[error("failed to keep what plugins did for a pod")]
-    Record {
-        /// Why not.
-        #[from]
-        source: io::Error,
-    },
-}
-
 impl Plugins {
     pub(crate) fn open(config: PluginConfig) -> Result<Self, PluginError> {
-        let state = State { records: Records::open(&config.state_dir)?, unwell: BTreeMap::new() };
+        let records = Records::open(&config.state_dir)?;
+        let state = State { records, unwell: BTreeMap::new(), damaged: BTreeMap::new() };
         Ok(Self { config, state: Mutex::new(state) })
     }
 
@@ -115,11 +59,12 @@ impl Plugins {
         namespace: &Namespace,
     ) -> Result<Vec<IpAddr>, PluginError> {
         let mut state = self.state();
-        let State { records, unwell } = &mut *state;
         let (uid, identity) = (&attachment.uid, namespace.identity()?);
         // Plugins compare it with what they were told before, so it is not a path of this process.
         let path = attachment.network_namespace.display().to_string();
-        if let Some(there) = records.read(uid)? {
+        let there = state.remembered(uid)?;
+        let State { records, unwell, .. } = &mut *state;
+        if let Some(there) = there {
             let is_same = there.identity == identity
                 && there.network_namespace == path
                 && there.port_mappings == port_mappings(attachment);
@@ -155,10 +100,9 @@ impl Plugins {
     /// Has the plugins take a pod out of their network; one that is not in it is fine.
     pub(crate) fn detach(&self, uid: &PodUid) -> Result<(), PluginError> {
         let mut state = self.state();
-        let State { records, unwell } = &mut *state;
-        unwell.remove(uid);
-        match records.read(uid)? {
-            Some(record) => self.undo(records, uid, &record),
+        state.unwell.remove(uid);
+        match state.remembered(uid)? {
+            Some(record) => self.undo(&state.records, uid, &record),
             None => Ok(()),
         }
     }
@@ -166,17 +110,20 @@ impl Plugins {
     /// Takes out all pods but `uids`, and has plugins forget what they have of others.
     pub(crate) fn keep(&self, uids: &BTreeSet<PodUid>) -> Result<(), PluginError> {
         let mut state = self.state();
-        let State { records, unwell } = &mut *state;
-        unwell.retain(|uid, _| uids.contains(uid));
+        state.unwell.retain(|uid, _| uids.contains(uid));
         let mut first_error = None;
-        for uid in records.pods()?.into_iter().filter(|uid| !uids.contains(uid)) {
-            let Some(record) = records.read(&uid)? else { continue };
+        for uid in state.records.pods()?.into_iter().filter(|uid| !uids.contains(uid)) {
+            let undone = match state.remembered(&uid) {
+                Ok(Some(record)) => self.undo(&state.records, &uid, &record),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
             // One that cannot be taken out is not in the way of others.
-            if let Err(error) = self.undo(records, &uid, &record) {
+            if let Err(error) = undone {
                 first_error.get_or_insert(error);
             }
         }
-        first_error.map_or_else(|| self.collect(records), Err)
+        first_error.map_or_else(|| self.collect(&state.records), Err)
     }
 
     /// What does not work.
@@ -186,7 +133,10 @@ impl Plugins {
         let state = self.state();
         let unwell = state.unwell.iter();
         let unwell = unwell.map(|(pod, why)| Problem::PluginCheck { pod: pod.clone(), why: why.clone() });
-        list.into_iter().chain(unwell).collect()
+        let damaged = state.damaged.iter();
+        let damaged =
+            damaged.map(|(pod, path)| Problem::DamagedRecord { pod: pod.clone(), path: path.clone() });
+        list.into_iter().chain(unwell).chain(damaged).collect()
     }
 
     fn check(&self, uid: &PodUid, record: &Record) -> Result<(), PluginError> {

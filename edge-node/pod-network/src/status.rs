@@ -1,6 +1,6 @@
 //! What does not work of a node's network, for the node's conditions and its doctor.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use dunlin_link::PodUid;
 
@@ -32,6 +32,13 @@ pub enum Problem {
         /// What is wrong.
         why: String,
     },
+    /// What plugins did for a pod cannot be read any more, so they were not told when it left, or are asked anew.
+    DamagedRecord {
+        /// Which pod.
+        pod: PodUid,
+        /// Where what is left of the record is now.
+        path: PathBuf,
+    },
     /// What pods send may be dropped on its way through the machine.
     ForwardDropped {
         /// Whose rules drop what they do not accept.
@@ -47,6 +54,11 @@ impl fmt::Display for Problem {
             }
             Self::Plugins { why } => write!(f, "no network for pods: {why}"),
             Self::PluginCheck { pod, why } => write!(f, "pod `{pod}`: {why}"),
+            Self::DamagedRecord { pod, path } => write!(
+                f,
+                "pod `{pod}`: the record of what plugins did for it is damaged and was set aside as `{}`: what they gave it may be left",
+                path.display()
+            ),
             Self::ForwardDropped { chain } => write!(
                 f,
                 "{chain} drops what no rule accepts: pods reach only the machine unless one accepts what they send"

@@ -1,16 +1,16 @@
 //! One run of a plugin's program: JSON in, JSON out, within a time and a length.
 
 use std::{
-    io::{self, Read, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::ioctl_fionbio,
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 use serde_json::Value;
@@ -85,46 +85,101 @@ fn execute(program: &Path, run: &Run<'_>, input: Vec<u8>) -> Result<Output, Fail
     // A group of its own, so that what it started ends with it.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    thread::scope(|scope| {
-        // A program that does not read ends without having read.
-        let writer = scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
-        let reader = scope.spawn(move || stdout.map_or_else(|| Ok(Vec::new()), read));
-        let ended = wait(&child, run.time_limit);
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        // Not waited for yet, so the number is still the program's. An empty group is fine.
-        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
-        let status = child.wait()?;
-        let _ = writer.join();
-        let text = reader.join().map_err(|_| io::Error::other("panicked"))??;
-        if !ended? {
-            return Err(Failure::TimedOut { limit: run.time_limit });
-        }
-        if text.len() > OUTPUT_BYTES_MAX {
-            return Err(Failure::Nonsense);
-        }
-        Ok(Output { text, is_success: status.success() })
-    })
+    let exchanged = Pipes::new(&mut child, input).and_then(|mut pipes| {
+        let ended = pipes.exchange(&child, run.time_limit)?;
+        Ok((pipes, ended))
+    });
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // Not waited for yet, so the number is still the program's. An empty group is fine.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let status = child.wait()?;
+    let (mut pipes, ended) = exchanged?;
+    if !ended {
+        return Err(Failure::TimedOut { limit: run.time_limit });
+    }
+    // What it wrote last. Who left its group may have the pipe still, and is not waited for.
+    pipes.read()?;
+    if pipes.text.len() > OUTPUT_BYTES_MAX {
+        return Err(Failure::Nonsense);
+    }
+    Ok(Output { text: pipes.text, is_success: status.success() })
 }
 
-fn read(stdout: impl Read) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let limit = u64::try_from(OUTPUT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    stdout.take(limit).read_to_end(&mut text)?;
-    Ok(text)
+/// What goes into a program and comes out of it; nothing of it waits.
+struct Pipes {
+    /// `None` when nothing more goes in.
+    stdin: Option<ChildStdin>,
+    input: Vec<u8>,
+    written: usize,
+    /// `None` when nothing more comes, or too much came.
+    stdout: Option<ChildStdout>,
+    text: Vec<u8>,
 }
 
-/// Whether a program ended within a time.
-fn wait(child: &Child, limit: Duration) -> io::Result<bool> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::other("a child has no number"))?;
-    let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
-    let timeout = Timespec::try_from(limit).map_err(io::Error::other)?;
-    loop {
-        match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+impl Pipes {
+    fn new(child: &mut Child, input: Vec<u8>) -> io::Result<Self> {
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        stdin.as_ref().map_or(Ok(()), |stdin| ioctl_fionbio(stdin, true))?;
+        stdout.as_ref().map_or(Ok(()), |stdout| ioctl_fionbio(stdout, true))?;
+        Ok(Self { stdin, input, written: 0, stdout, text: Vec::new() })
+    }
+
+    /// Until the program ends. Answers whether it did within a time.
+    fn exchange(&mut self, child: &Child, limit: Duration) -> io::Result<bool> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("a child has no number"))?;
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let mut waited_for = vec![PollFd::new(&process, PollFlags::IN)];
+            waited_for.extend(self.stdout.as_ref().map(|stdout| PollFd::new(stdout, PollFlags::IN)));
+            waited_for.extend(self.stdin.as_ref().map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+            match poll(&mut waited_for, Some(&Timespec::try_from(left).map_err(io::Error::other)?)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !waited_for[0].revents().is_empty() {
+                return Ok(true);
+            }
+            self.read()?;
+            self.write();
+        }
+    }
+
+    /// Takes what is there.
+    fn read(&mut self) -> io::Result<()> {
+        let mut piece = [0; 4096];
+        while let Some(stdout) = &mut self.stdout {
+            match stdout.read(&mut piece) {
+                Ok(0) => self.stdout = None,
+                Ok(length) => self.text.extend_from_slice(&piece[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if self.text.len() > OUTPUT_BYTES_MAX {
+                self.stdout = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what the pipe holds. A program that does not read ends without having read.
+    fn write(&mut self) {
+        while let Some(stdin) = &mut self.stdin {
+            match stdin.write(&self.input[self.written..]) {
+                Ok(length) => self.written += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_gone) => self.stdin = None,
+            }
+            if self.written == self.input.len() {
+                self.stdin = None;
+            }
         }
     }
 }

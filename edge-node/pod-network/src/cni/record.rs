@@ -26,6 +26,15 @@ pub(super) struct Record {
     pub(super) result: Value,
 }
 
+/// What there is of a pod.
+#[derive(Debug)]
+pub(super) enum Found {
+    Nothing,
+    Record(Box<Record>),
+    /// It cannot be understood: a disk lost a part of it.
+    Damaged,
+}
+
 /// The folder of all of them.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
@@ -38,15 +47,23 @@ impl Records {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    pub(super) fn read(&self, uid: &PodUid) -> io::Result<Option<Record>> {
+    pub(super) fn read(&self, uid: &PodUid) -> io::Result<Found> {
         let mut bytes = Vec::new();
         match File::open(self.path(uid)) {
             Ok(file) => file.take(RECORD_BYTES_MAX).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
         let record = serde_json::from_slice(&bytes).ok().and_then(|value| Record::from_json(&value));
-        record.map(Some).ok_or_else(|| io::Error::other("the record of a pod's plugins is damaged"))
+        Ok(record.map_or(Found::Damaged, |record| Found::Record(Box::new(record))))
+    }
+
+    /// Has a damaged record out of the way, for a person to look at. Answers where it is.
+    pub(super) fn set_aside(&self, uid: &PodUid) -> io::Result<PathBuf> {
+        let path = self.path(uid);
+        let aside = path.with_extension("damaged");
+        fs::rename(&path, &aside)?;
+        Ok(aside)
     }
 
     /// Keeps a record; it is there after a power cut when this returns.

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use dunlin_link::pod::Protocol;
@@ -206,6 +207,68 @@ fn what_failed_is_undone() {
     assert!(matches!(error, AttachError::Plugin(_)), "{error}");
     network.detach(&pod.uid).unwrap();
     assert_eq!(node.records(), 0);
+}
+
+#[test]
+fn who_keeps_the_pipes_of_a_plugin_is_not_waited_for() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not root; skipped");
+        return;
+    }
+    let node = Node::new(&json!({"cniVersion": "1.1.0", "name": "ours", "type": "first"}));
+    let text = r#"#!/bin/sh
+setsid sleep 300 <&0 &
+echo $! > "$0.pid"
+sleep 300 <&0 &
+read -r input
+echo '{"cniVersion":"1.1.0","ips":[{"address":"10.99.0.7/24"}]}'
+"#;
+    let program = node.path().join("bin/first");
+    write_program(&program, text);
+    let network = node.open();
+    let pod = Pod::new(1);
+    let begun = Instant::now();
+    let addresses = network.attach(&pod.attachment()).unwrap();
+    assert_eq!(addresses, [IpAddr::from(Ipv4Addr::new(10, 99, 0, 7))]);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    let left = fs::read_to_string(node.path().join("bin/first.pid")).unwrap();
+    let left = rustix::process::Pid::from_raw(left.trim().parse().unwrap()).unwrap();
+    // It is there still, with the pipes.
+    rustix::process::kill_process(left, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_damaged_record_is_set_aside() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not root; skipped");
+        return;
+    }
+    let node = Node::new(&json!({"cniVersion": "1.1.0", "name": "ours", "type": "first"}));
+    node.script("first");
+    let network = node.open();
+    let pods = [Pod::new(1), Pod::new(2), Pod::new(3)];
+    for pod in &pods {
+        network.attach(&pod.attachment()).unwrap();
+    }
+    node.log();
+    let record = |pod: &Pod| node.path().join("state").join(format!("{}.json", pod.uid));
+    fs::write(record(&pods[0]), "{\"list\":").unwrap();
+    fs::write(record(&pods[2]), "").unwrap();
+    // The others are taken out all the same.
+    network.keep(&uids([&pods[2]])).unwrap();
+    assert_eq!(names(&node.log()), ["first DEL eth0", "first GC "]);
+    let problems = network.status().problems;
+    assert!(
+        matches!(&problems[..], [Problem::DamagedRecord { pod, path }] if *pod == pods[0].uid && path.exists()),
+        "{problems:?}"
+    );
+    // One that is there is put in anew.
+    network.attach(&pods[2].attachment()).unwrap();
+    assert_eq!(names(&node.log()), ["first ADD eth0"]);
+    network.detach(&pods[0].uid).unwrap();
+    network.detach(&pods[2].uid).unwrap();
+    assert_eq!(names(&node.log()), ["first DEL eth0"]);
+    assert_eq!(network.status().problems.len(), 2);
 }
 
 #[test]
