@@ -10,8 +10,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use dunlin_edge_node_core::doctor::{
-    Cgroups, Clock, Disk, Limits, Machine, Overlay, Swap, TimeService, Wanted,
+use dunlin_edge_node_core::{
+    doctor::{Cgroups, Clock, Disk, Limits, Machine, Overlay, Swap, TimeService, Wanted},
+    launch::linux::CGROUP_ROOT,
 };
 use dunlin_link::UnixMillis;
 use rustix::process::{Resource, getrlimit};
@@ -29,6 +30,7 @@ pub(crate) fn read_for_containers(wanted: Wanted) -> Machine {
         kernel_arguments: files.text("proc/cmdline"),
         arguments_file: files.boot().0,
         cgroups: files.cgroups(),
+        withheld_controllers: files.withheld_controllers(),
         containers: files.containers(wanted),
         ..Machine::default()
     }
@@ -45,6 +47,7 @@ pub fn read(root: &Path, state_dir: &Path) -> Machine {
         arguments_file,
         firmware_file,
         cgroups: files.cgroups(),
+        withheld_controllers: files.withheld_controllers(),
         overlay: files.overlay(),
         containers: files.containers(Wanted::Any),
         clock: files.clock(),
@@ -108,6 +111,22 @@ impl Files<'_> {
             (fields.last()? == "1").then(|| name.to_owned())
         });
         Cgroups::V1(enabled.collect())
+    }
+
+    /// What the group of all containers was not given of what the root of version 2 has.
+    fn withheld_controllers(&self) -> Vec<String> {
+        let of = |folder: &str| {
+            let text = fs::read_to_string(self.root.join(folder).join("cgroup.controllers")).ok()?;
+            Some(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let root = "sys/fs/cgroup";
+        let group = format!("{root}/{CGROUP_ROOT}");
+        // One without pods may be about to be given them, or to go.
+        if !self.text(&format!("{group}/cgroup.events")).contains("populated 1") {
+            return Vec::new();
+        }
+        let (Some(all), Some(given)) = (of(root), of(&group)) else { return Vec::new() };
+        all.into_iter().filter(|controller| !given.contains(controller)).collect()
     }
 
     fn overlay(&self) -> Overlay {
@@ -272,6 +291,8 @@ mod tests {
             ("boot/firmware/cmdline.txt", "console=tty1\n"),
             ("boot/firmware/config.txt", "arm_64bit=1\n"),
             ("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"),
+            ("sys/fs/cgroup/dunlin/cgroup.controllers", "cpuset pids\n"),
+            ("sys/fs/cgroup/dunlin/cgroup.events", "populated 1\nfrozen 0\n"),
             ("proc/filesystems", "nodev\tproc\n\text4\n"),
             ("proc/sys/kernel/osrelease", "6.12.20+rpt-rpi-v8\n"),
             ("lib/modules/6.12.20+rpt-rpi-v8/kernel/fs/overlayfs/overlay.ko.xz", ""),
@@ -313,6 +334,11 @@ mod tests {
         assert_eq!(machine.arguments_file.as_deref(), Some("/boot/firmware/cmdline.txt"));
         assert_eq!(machine.firmware_file.as_deref(), Some("/boot/firmware/config.txt"));
         assert_eq!(machine.cgroups, Cgroups::V2(["cpuset", "cpu", "io", "pids"].map(str::to_owned).into()));
+        assert_eq!(machine.withheld_controllers, ["cpu", "io"]);
+        let events = dir.path().join("sys/fs/cgroup/dunlin/cgroup.events");
+        fs::write(events, "populated 0\nfrozen 0\n").unwrap();
+        let again = read(dir.path(), Path::new("/var/lib/dunlin/node"));
+        assert_eq!(again.withheld_controllers, Vec::<String>::new());
         assert_eq!(machine.overlay, Overlay::Loadable);
         let containers = &machine.containers;
         assert_eq!(

@@ -30,6 +30,8 @@ pub struct Machine {
     pub firmware_file: Option<String>,
     /// Which controllers the machine offers.
     pub cgroups: Cgroups,
+    /// Controllers that the machine offers in version 2 and that the group of all containers was not given, if there is one yet.
+    pub withheld_controllers: Vec<String>,
     /// Whether overlayfs is there, built in or as a module.
     pub overlay: Overlay,
     /// What else containers need.
@@ -184,7 +186,12 @@ impl Finding {
 
 /// All findings, the good ones too, in a fixed order.
 pub fn examine(machine: &Machine) -> Vec<Finding> {
-    let mut findings = vec![kernel::memory_cgroup(machine), kernel::overlay(machine)];
+    let mut findings = vec![
+        kernel::memory_cgroup(machine),
+        kernel::cpu_cgroup(machine),
+        kernel::pids_cgroup(machine),
+        kernel::overlay(machine),
+    ];
     findings.extend(containers::containers(machine));
     findings.push(clock::clock(&machine.clock));
     findings.push(storage::swap(&machine.swaps));

@@ -81,6 +81,7 @@ pub fn usable_runtime(machine: &Machine) -> Result<&OciRuntime, ContainerSupport
         ("NotPrivileged", capabilities(containers)),
         ("NoNamespaces", namespaces(containers)),
         (memory, kernel::memory_cgroup(machine)),
+        (NO_CPU_CGROUP, kernel::cpu_cgroup(machine)),
         ("NoSeccomp", seccomp(containers)),
     ];
     match (containers.runtime(), needs.into_iter().find(|(_, finding)| finding.severity > Severity::Good)) {
@@ -208,15 +209,15 @@ fn nf_tables(found: NfTables) -> Finding {
     }
 }
 
+/// The node sees to it itself, with its bridge; plugins do where they are used instead.
 fn forwarding(forwards: Option<bool>) -> Finding {
-    if forwards == Some(false) {
-        return Finding::warning(
-            FORWARDING,
-            "the machine forwards nothing; containers with a network of their own reach no other machine",
-            "put the line `net.ipv4.ip_forward=1` into /etc/sysctl.d/90-dunlin.conf and run `sysctl --system`",
-        );
-    }
-    Finding::good(FORWARDING, "the machine forwards between networks")
+    let message = match forwards {
+        Some(false) => {
+            "the machine forwards nothing yet; the node switches that on with its first pod that has a network of its own"
+        }
+        _ => "the machine forwards between networks",
+    };
+    Finding::good(FORWARDING, message)
 }
 
 const RUNTIME: &str = "container runtime";
@@ -228,6 +229,7 @@ const FORWARDING: &str = "forwarding";
 
 const NO_CGROUPS: &str = "NoCgroups";
 const NO_MEMORY_CGROUP: &str = "NoMemoryCgroup";
+const NO_CPU_CGROUP: &str = "NoCpuCgroup";
 
 /// Kinds that every container gets of its own, or shares with its pod.
 const NAMESPACES: [&str; 5] = ["ipc", "mnt", "net", "pid", "uts"];

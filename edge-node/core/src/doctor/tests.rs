@@ -10,6 +10,7 @@ fn healthy() -> Machine {
         arguments_file: Some("/boot/firmware/cmdline.txt".to_owned()),
         firmware_file: Some("/boot/firmware/config.txt".to_owned()),
         cgroups: Cgroups::V2(vec!["cpu".to_owned(), "memory".to_owned(), "pids".to_owned()]),
+        withheld_controllers: Vec::new(),
         overlay: Overlay::Ready,
         containers: containers::tests::able(),
         clock: Clock {
@@ -57,13 +58,31 @@ fn check(change: impl FnOnce(&mut Machine), name: &str, severity: Severity, reme
 fn a_healthy_board_has_only_good_findings() {
     let findings = examine(&healthy());
     assert!(findings.iter().all(|finding| finding.severity == Severity::Good), "{findings:?}");
-    assert_eq!(findings.len(), 18);
+    assert_eq!(findings.len(), 20);
+}
+
+#[test]
+fn what_the_node_sees_to_itself_is_nobody_elses_to_do() {
+    let mut machine = healthy();
+    machine.containers.ip_forward = Some(false);
+    let findings = examine(&machine);
+    let forwarding = findings.iter().find(|finding| finding.check == "forwarding").unwrap();
+    assert_eq!((forwarding.severity, &*forwarding.remedy), (Severity::Good, ""));
+    assert!(forwarding.message.contains("the node switches that on"), "{}", forwarding.message);
+}
+
+#[test]
+fn a_machine_without_control_groups_lacks_every_controller() {
+    let findings = examine(&Machine { cgroups: Cgroups::Absent, ..healthy() });
+    let bad: Vec<_> = findings.iter().filter(|finding| finding.severity > Severity::Good).collect();
+    assert_eq!(bad.iter().map(|finding| finding.check).collect::<Vec<_>>(), ["memory cgroup", "cpu cgroup", "pids cgroup"]);
+    assert!(bad[0].remedy.contains("/etc/fstab"));
 }
 
 #[test]
 fn each_fault_is_found_with_what_to_change() {
     use Severity::{Problem, Warning};
-    let without_memory = || Cgroups::V1(vec!["cpu".to_owned()]);
+    let without_memory = || Cgroups::V1(vec!["cpu".to_owned(), "pids".to_owned()]);
     check(
         |pi| (pi.cgroups, pi.kernel_arguments) = (without_memory(), String::new()),
         "memory cgroup",
@@ -77,7 +96,24 @@ fn each_fault_is_found_with_what_to_change() {
         "/etc/default/grub",
     );
     check(|pi| pi.cgroups = without_memory(), "memory cgroup", Problem, "CONFIG_MEMCG");
-    check(|pi| pi.cgroups = Cgroups::Absent, "memory cgroup", Problem, "/etc/fstab");
+    let without = |controller: &str| {
+        let all = ["cpu", "memory", "pids"].into_iter().filter(|name| *name != controller);
+        Cgroups::V2(all.map(str::to_owned).collect())
+    };
+    check(|pi| pi.cgroups = without("cpu"), "cpu cgroup", Warning, "CONFIG_CFS_BANDWIDTH");
+    check(|pi| pi.cgroups = without("pids"), "pids cgroup", Warning, "systemd.unified_cgroup_hierarchy=1");
+    check(
+        |pi| (pi.cgroups, pi.kernel_arguments) = (without("pids"), "quiet cgroup_disable=pids".to_owned()),
+        "pids cgroup",
+        Warning,
+        "take `cgroup_disable=pids` out of /boot/firmware/cmdline.txt",
+    );
+    for (controller, check_of, severity) in
+        [("memory", "memory cgroup", Problem), ("cpu", "cpu cgroup", Warning), ("pids", "pids cgroup", Warning)]
+    {
+        let remedy = format!("echo +{controller} > /sys/fs/cgroup/cgroup.subtree_control");
+        check(|pi| pi.withheld_controllers = vec![controller.to_owned()], check_of, severity, &remedy);
+    }
     check(|pi| pi.overlay = Overlay::Loadable, "overlayfs", Warning, "/etc/modules-load.d/dunlin.conf");
     check(|pi| pi.overlay = Overlay::Absent, "overlayfs", Warning, "CONFIG_OVERLAY_FS");
     check(|pi| pi.containers.runtimes.clear(), "container runtime", Warning, "apt install crun");
@@ -85,7 +121,6 @@ fn each_fault_is_found_with_what_to_change() {
     check(|pi| pi.containers.namespaces.clear(), "namespaces", Warning, "CONFIG_PID_NS");
     check(|pi| pi.containers.seccomp = false, "seccomp", Warning, "CONFIG_SECCOMP_FILTER");
     check(|pi| pi.containers.nf_tables = NfTables::Absent, "nf_tables", Warning, "CONFIG_NF_TABLES");
-    check(|pi| pi.containers.ip_forward = Some(false), "forwarding", Warning, "net.ipv4.ip_forward=1");
     check(|pi| pi.clock.now = UnixMillis(0), "clock", Warning, "timedatectl set-ntp true");
     check(|pi| pi.clock.service = TimeService::Unreached, "clock", Warning, "/etc/systemd/timesyncd.conf");
     check(|pi| pi.clock.service = TimeService::Absent, "clock", Warning, "chrony");

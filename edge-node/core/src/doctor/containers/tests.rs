@@ -18,7 +18,7 @@ pub(in crate::doctor) fn able() -> Containers {
 }
 
 fn machine() -> Machine {
-    let cgroups = Cgroups::V2(vec!["memory".to_owned()]);
+    let cgroups = Cgroups::V2(["cpu", "memory"].map(str::to_owned).into());
     Machine { cgroups, containers: able(), ..Machine::default() }
 }
 
@@ -69,6 +69,14 @@ fn what_is_lacking_is_named_with_what_to_change() {
         "append to the one line of /boot/firmware/cmdline.txt: `cgroup_enable=memory cgroup_memory=1`, then reboot",
     );
     check(&|it| it.cgroups = Cgroups::Absent, "NoCgroups", "/etc/fstab");
+    let memory = Cgroups::V2(vec!["memory".to_owned()]);
+    check(&|it| it.cgroups = memory.clone(), "NoCpuCgroup", "CONFIG_CFS_BANDWIDTH");
+    check(
+        &|it| it.withheld_controllers = vec!["cpu".to_owned()],
+        "NoCpuCgroup",
+        "`echo +cpu > /sys/fs/cgroup/cgroup.subtree_control`",
+    );
+    check(&|it| it.withheld_controllers = vec!["memory".to_owned()], "NoMemoryCgroup", "echo +memory");
     check(&|it| it.containers.seccomp = false, "NoSeccomp", "CONFIG_SECCOMP_FILTER");
 }
 
