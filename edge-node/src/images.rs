@@ -47,7 +47,7 @@ use self::{
     layers::LayerStore,
     meanings::{Holds, Meaning, Meanings},
 };
-use crate::folders;
+use crate::{chain::chain, folders};
 
 /// What is known of images; cheap to clone.
 #[derive(Clone, Debug)]
@@ -567,13 +567,6 @@ async fn place(from: PathBuf, to: PathBuf) -> io::Result<()> {
         to.parent().map_or(Ok(()), folders::flush)
     };
     spawn_blocking(place).await.map_err(io::Error::other)?
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 /// Images that are pulled at the same time; as many as modules over the link.

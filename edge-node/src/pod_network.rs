@@ -19,7 +19,7 @@ use dunlin_pod_network::{
 };
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use crate::config::PluginFolders;
+use crate::{chain::chain, config::PluginFolders};
 
 /// See the module.
 #[derive(Debug)]
@@ -137,14 +137,4 @@ fn host_ports(pod: &PodAssignment) -> Result<Vec<HostPort>, String> {
         Some(Ok(HostPort { protocol, host_ip, host_port: host.number, container_port }))
     });
     lead.collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

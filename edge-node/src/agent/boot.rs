@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     path::Path,
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use std::{
 use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
     content::Seal,
-    node::{Loaded, NodeCore, NodeOptions, Told},
+    node::{Loaded, NodeCore, NodeOptions},
     pressure::Thresholds,
 };
 use dunlin_link::status::NodeFacts;
@@ -17,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, AgentHost, Clerk, Clock, Codes, Ears, Requests, Shared};
+use super::{Agent, AgentHost, Clerk, Clock, Codes, Ears, Requests, RunnerTarget, Shared};
 use crate::{
     images::{ImageBounds, Images},
     local::Local,
@@ -30,19 +31,9 @@ use crate::{
 };
 
 /// An agent that has read its disk and waits for its session and its sandbox.
-#[derive(Debug)]
 pub(crate) struct AgentParts {
-    core: NodeCore,
-    clock: Clock,
-    local: Local,
-    modules: Modules,
-    codes: Codes,
-    images: Images,
-    image_bounds: ImageBounds,
-    clerk: Clerk,
-    sandboxes: PodSandboxes,
-    prober: Prober,
-    shared: Arc<Shared>,
+    agent: Box<dyn FnOnce(SessionHandle, Requests) -> Agent + Send>,
+    target: RunnerTarget,
     inputs: mpsc::Receiver<super::Input>,
     told_by: mpsc::Receiver<PodTold>,
 }
@@ -68,6 +59,12 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) doors: Doors,
     /// With what it runs Linux containers, or why it runs none.
     pub(crate) containers: Result<ContainerKit, String>,
+}
+
+impl fmt::Debug for AgentParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentParts").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 impl AgentParts {
@@ -111,70 +108,8 @@ impl AgentParts {
         let prober = Prober::new(doors.clone());
         let host = AgentHost::new(sender, Arc::clone(&shared), doors);
         let clerk = Clerk::new(state_dir, volumes);
-        let parts = Self {
-            core,
-            clock,
-            local,
-            modules,
-            codes,
-            images,
-            image_bounds,
-            clerk,
-            sandboxes,
-            prober,
-            shared,
-            inputs,
-            told_by,
-        };
-        (parts, host)
-    }
-
-    /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
-    /// there is one.
-    pub(crate) async fn run(
-        self,
-        session: SessionHandle,
-        sandbox: Sandbox,
-        statics: Option<Scan>,
-        shutdown: CancellationToken,
-    ) {
-        let (requests, asked) = mpsc::channel(SANDBOX_QUEUE_MAX);
-        let (tell, told) = mpsc::channel(SANDBOX_QUEUE_MAX);
-        let target = self.codes.target.clone();
-        let driver = tokio::spawn(sandbox::run(sandbox, target, (asked, tell), shutdown.clone()));
-        let (mut agent, ears) = self.agent(session, requests, told);
-        // Before anything is heard of the sandbox: what is not in the folder any more is not started either.
-        if let Some(scan) = statics {
-            agent.handle_statics(scan);
-        }
-        agent.run(ears, shutdown).await;
-        if driver.await.is_err() {
-            tracing::error!("the sandbox's driver panicked");
-        }
-    }
-
-    fn agent(
-        self,
-        session: SessionHandle,
-        requests: mpsc::Sender<sandbox::Addressed>,
-        told: mpsc::Receiver<Told>,
-    ) -> (Agent, Ears) {
-        let Self {
-            core,
-            clock,
-            local,
-            modules,
-            codes,
-            images,
-            image_bounds,
-            clerk,
-            sandboxes,
-            prober,
-            shared,
-            inputs,
-            told_by,
-        } = self;
-        let agent = Agent {
+        let target = codes.target.clone();
+        let agent = move |session, requests| Agent {
             core,
             clock,
             local,
@@ -182,7 +117,7 @@ impl AgentParts {
             clerk,
             session,
             shared,
-            requests: Requests::new(requests),
+            requests,
             sandboxes,
             surveys: JoinSet::new(),
             prober,
@@ -201,7 +136,32 @@ impl AgentParts {
             followers: HashMap::new(),
             manifests: BTreeMap::new(),
         };
-        (agent, Ears { inputs, told, told_by })
+        (Self { agent: Box::new(agent), target, inputs, told_by }, host)
+    }
+
+    /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
+    /// there is one.
+    pub(crate) async fn run(
+        self,
+        session: SessionHandle,
+        sandbox: Sandbox,
+        statics: Option<Scan>,
+        shutdown: CancellationToken,
+    ) {
+        let (requests, asked) = mpsc::channel(SANDBOX_QUEUE_MAX);
+        let (tell, told) = mpsc::channel(SANDBOX_QUEUE_MAX);
+        let Self { agent, target, inputs, told_by } = self;
+        let driver = tokio::spawn(sandbox::run(sandbox, target, (asked, tell), shutdown.clone()));
+        let mut agent = agent(session, Requests::new(requests));
+        let ears = Ears { inputs, told, told_by };
+        // Before anything is heard of the sandbox: what is not in the folder any more is not started either.
+        if let Some(scan) = statics {
+            agent.handle_statics(scan);
+        }
+        agent.run(ears, shutdown).await;
+        if driver.await.is_err() {
+            tracing::error!("the sandbox's driver panicked");
+        }
     }
 }
 
