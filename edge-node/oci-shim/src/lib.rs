@@ -17,7 +17,6 @@ mod init;
 mod input;
 mod machine;
 mod namespaces;
-mod netlink;
 mod output;
 mod program;
 mod rootfs;

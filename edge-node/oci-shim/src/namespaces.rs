@@ -13,7 +13,7 @@ use dunlin_edge_node_core::sandbox::linux::LinuxPod;
 use oci_spec::runtime::LinuxNamespaceType;
 use rustix::process::Pid;
 
-use crate::{netlink, spec::shared_namespaces, sys, sysctl};
+use crate::{spec::shared_namespaces, sys, sysctl};
 
 /// A pod's namespaces.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ fn inside(pod: &LinuxPod, kinds: &[LinuxNamespaceType]) -> io::Result<Vec<(Linux
     for kind in kinds {
         match kind {
             LinuxNamespaceType::Uts => rustix::system::sethostname(pod.hostname.as_bytes())?,
-            LinuxNamespaceType::Network => netlink::raise_loopback()?,
+            LinuxNamespaceType::Network => sys::raise_loopback()?,
             _ => {}
         }
     }

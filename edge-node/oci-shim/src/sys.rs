@@ -15,7 +15,10 @@ use std::{
     ptr,
 };
 
-use rustix::process::Pid;
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socket_with},
+    process::Pid,
+};
 
 /// Which of two a process is after [`fork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +130,19 @@ pub(crate) fn enter(namespace: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<
     check(unsafe { libc::setns(namespace.as_raw_fd(), kind) })
 }
 
+/// Switches the loopback interface of this process's network namespace on.
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: all of its fields are numbers, and a union of such.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = libc::c_char::try_from(*byte).unwrap_or_default();
+    }
+    request.ifr_ifru.ifru_flags = IFF_UP;
+    // SAFETY: the kernel reads the request, whose name ends with a zero byte.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
+}
+
 /// `mount(2)`.
 pub(crate) fn mount(
     source: &Path,
@@ -189,6 +205,8 @@ fn check(returned: libc::c_int) -> io::Result<()> {
 
 /// `open_tree`: a copy, not the mount itself.
 const OPEN_TREE_CLONE: libc::c_int = 1;
+/// The flag of an interface that is on.
+const IFF_UP: libc::c_short = 1;
 /// With the mounts below.
 const AT_RECURSIVE: libc::c_int = 0x8000;
 /// `move_mount`: what is moved is the descriptor itself.

@@ -24,13 +24,12 @@ pub(crate) struct Pod {
 impl Machine {
     /// A new one; `None` without the rights or the programs to make one.
     pub(crate) fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("not root; skipped");
+        if !Space::can_be() {
             return None;
         }
         for program in ["/usr/sbin/ip", "/usr/sbin/bridge", "/usr/sbin/nft"] {
             if !Path::new(program).exists() {
-                println!("no {program}; skipped");
+                println!("SKIPPED: no {program}");
                 return None;
             }
         }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     machine::{Machine, OUTSIDE, Pod, UPLINK, uids},
+    space::Space,
     talk::{ask_tcp, serve_tcp},
 };
 
@@ -108,8 +109,7 @@ fn names(log: &[(String, Value)]) -> Vec<&str> {
 
 #[test]
 fn plugins_run_in_order_and_back_again() {
-    if !rustix::process::geteuid().is_root() {
-        println!("not root; skipped");
+    if !Space::can_be() {
         return;
     }
     let list = json!({"cniVersion": "1.1.0", "name": "ours", "plugins": [
@@ -177,8 +177,7 @@ fn plugins_run_in_order_and_back_again() {
 
 #[test]
 fn what_failed_is_undone() {
-    if !rustix::process::geteuid().is_root() {
-        println!("not root; skipped");
+    if !Space::can_be() {
         return;
     }
     let node = Node::new(&json!({"cniVersion": "1.1.0", "name": "ours", "type": "first"}));
@@ -211,8 +210,7 @@ fn what_failed_is_undone() {
 
 #[test]
 fn who_keeps_the_pipes_of_a_plugin_is_not_waited_for() {
-    if !rustix::process::geteuid().is_root() {
-        println!("not root; skipped");
+    if !Space::can_be() {
         return;
     }
     let node = Node::new(&json!({"cniVersion": "1.1.0", "name": "ours", "type": "first"}));
@@ -239,8 +237,7 @@ echo '{"cniVersion":"1.1.0","ips":[{"address":"10.99.0.7/24"}]}'
 
 #[test]
 fn a_damaged_record_is_set_aside() {
-    if !rustix::process::geteuid().is_root() {
-        println!("not root; skipped");
+    if !Space::can_be() {
         return;
     }
     let node = Node::new(&json!({"cniVersion": "1.1.0", "name": "ours", "type": "first"}));
@@ -278,7 +275,7 @@ fn plugins_of_the_cni_project_work() {
         ["/usr/lib/cni/bridge", "/usr/lib/cni/host-local", "/usr/lib/cni/portmap", "/usr/sbin/iptables"]
     {
         if !Path::new(file).exists() {
-            println!("no {file}; skipped");
+            println!("SKIPPED: no {file}");
             return;
         }
     }

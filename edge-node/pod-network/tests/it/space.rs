@@ -17,6 +17,20 @@ pub(crate) struct Space {
 }
 
 impl Space {
+    /// Whether this machine has namespaces for who runs the tests; where it has none, that is said.
+    pub(crate) fn can_be() -> bool {
+        // SAFETY: takes no pointers, and the namespace of this thread alone changes.
+        let made = thread::spawn(|| match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+        let made = made.join().unwrap();
+        if let Err(error) = &made {
+            println!("SKIPPED: no network namespaces: {error}");
+        }
+        made.is_ok()
+    }
+
     /// A new one, in which nothing is on.
     pub(crate) fn new() -> Self {
         let make = || {

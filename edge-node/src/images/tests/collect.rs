@@ -1,6 +1,10 @@
 //! What is removed, what never is, and what a disk without room does to a pull.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::*;
 use crate::images::Goal;
@@ -92,15 +96,31 @@ async fn what_would_fill_the_disk_is_not_begun() {
     bench.check_nothing_is_left();
 }
 
+/// A file system in memory, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: &Path, options: &str) -> Option<Self> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tests"]).arg(at).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Of a test that failed, files may still be open.
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_fills_up_leaves_nothing_behind() {
     let state = tempfile::tempdir().unwrap();
-    let path = state.path().to_owned();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=68m", "tests"]).arg(&path).output();
-    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+    let Some(mounted) = Mounted::new(state.path(), "size=68m") else {
         eprintln!("SKIPPED: nothing can be mounted here");
         return;
-    }
+    };
     let bench = Bench::in_folder(state).await;
     // It compresses to next to nothing.
     let zeros = "\0".repeat(80 << 20);
@@ -108,8 +128,7 @@ async fn a_disk_that_fills_up_leaves_nothing_behind() {
     bench.registry.image("1", &config(&[&layer]), &[("tar+gzip", &gzip(&layer))]);
     let ended = bench.pull_ended("it:1", None).await;
     bench.check_nothing_is_left();
-    let unmounted = Command::new("umount").arg(&path).status();
-    assert!(unmounted.is_ok_and(|status| status.success()));
+    drop(mounted);
     let PulledImage::Failed(why) = ended.answer else { panic!("{:?}", ended.answer) };
     assert!(why.contains("failed to write the image") && why.contains("No space left"), "{why}");
     assert_eq!(ended.wants_free, Some(u64::MAX));
