@@ -129,7 +129,10 @@ fn host_ports(pod: &PodAssignment) -> Result<Vec<HostPort>, String> {
             // One that is everywhere is no narrower than none.
             Some(IpAddr::V4(address)) if !address.is_unspecified() => Some(address),
             Some(IpAddr::V6(address)) if !address.is_unspecified() => {
-                return Some(Err(format!("hostPort {}: pods have no IPv6, so hostIP {address} leads nowhere", host.number)));
+                return Some(Err(format!(
+                    "hostPort {}: pods have no IPv6, so hostIP {address} leads nowhere",
+                    host.number
+                )));
             }
             _ => None,
         };

@@ -98,5 +98,7 @@ fn ports_of_the_machine_lead_to_guests_over_a_crash_of_the_agent() {
     site.wait_for(&["get", "pod", "next", "--no-headers"], |row| row.contains("Running"));
     wait_until("host ports of the next pod", answers);
     site.ok(&["delete", "pod", "next"], "");
-    assert!(page(handler).is_err() && echo(Ipv4Addr::LOCALHOST, listener).is_err() && echo(one, only).is_err());
+    assert!(
+        page(handler).is_err() && echo(Ipv4Addr::LOCALHOST, listener).is_err() && echo(one, only).is_err()
+    );
 }

@@ -79,7 +79,8 @@ impl Usage {
                 );
             }
         }
-        if host_ports(assignment).any(|port| self.host_ports.iter().any(|taken| taken.conflicts_with(&port))) {
+        if host_ports(assignment).any(|port| self.host_ports.iter().any(|taken| taken.conflicts_with(&port)))
+        {
             return refuse(
                 reasons::NODE_PORTS,
                 "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
@@ -129,8 +130,7 @@ fn pod_request(assignment: &PodAssignment, of: impl Fn(&Container) -> u64) -> u6
 fn host_ports(assignment: &PodAssignment) -> impl Iterator<Item = HostPort> {
     let host_network = assignment.spec.host_network;
     let init = assignment.spec.init_containers.len();
-    let stays =
-        move |(index, container): &(ContainerIndex, &Container)| index.0 >= init || container.sidecar;
+    let stays = move |(index, container): &(ContainerIndex, &Container)| index.0 >= init || container.sidecar;
     let ports = containers(assignment).filter(stays).flat_map(|(index, _)| ports_of(assignment, index));
     ports.filter_map(move |(port, host)| {
         let unsaid = HostPort { number: port.container_port, protocol: port.protocol, address: None };

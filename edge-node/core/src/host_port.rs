@@ -20,7 +20,8 @@ pub struct HostPort {
 impl HostPort {
     /// Whether the machine has no room for both.
     pub fn conflicts_with(&self, other: &Self) -> bool {
-        let is_same_address = self.address.is_none() || other.address.is_none() || self.address == other.address;
+        let is_same_address =
+            self.address.is_none() || other.address.is_none() || self.address == other.address;
         is_same_address && (self.number, self.protocol) == (other.number, other.protocol)
     }
 }
@@ -33,9 +34,8 @@ pub fn ports_of(
     let ports = &container_at(assignment, index).ports;
     let addresses = assignment.linux().of(index.0).map_or(&[][..], |says| &says.host_addresses);
     ports.iter().enumerate().map(move |(place, port)| {
-        let is_same = |other: &ContainerPort| {
-            (other.host_port, other.protocol) == (port.host_port, port.protocol)
-        };
+        let is_same =
+            |other: &ContainerPort| (other.host_port, other.protocol) == (port.host_port, port.protocol);
         let earlier = ports[..place].iter().filter(|other| is_same(other)).count();
         let host_port = port.host_port.map(|number| {
             let mut narrow = addresses

@@ -146,9 +146,8 @@ fn listeners((assignment, index): Of<'_>, address: &PodAddress) -> Vec<Listen> {
     let listeners = ports.into_iter().flat_map(|(port, host)| {
         let listen =
             |address| Listen { container_port: port.container_port, protocol: port.protocol, address };
-        let of_host = host.map(|host| {
-            (host.address.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into()), host.number).into()
-        });
+        let of_host = host
+            .map(|host| (host.address.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into()), host.number).into());
         match of_host {
             // It is on the machine itself.
             Some(of_host) if assignment.spec.host_network => (listen(of_host), None),

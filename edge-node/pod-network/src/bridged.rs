@@ -12,7 +12,7 @@ use crate::{
     attachment::Attachment,
     bridge::{Bridge, BridgeConfig},
     error::{AttachError, DetachError, FilterProblem, KeepError, OpenError},
-    filter::{Filter, FilterError, Ports},
+    filter::{Filter, FilterError, Guards, Ports},
     namespace::Namespace,
     owner::Owner,
     pod_link,
@@ -38,6 +38,7 @@ struct State {
     routing: Routing,
     bridge: Bridge,
     filter: Result<Filter, Problem>,
+    guards: Result<Guards, Problem>,
 }
 
 impl Bridged {
@@ -46,8 +47,9 @@ impl Bridged {
         let state = home.run(|| -> Result<_, OpenError> {
             let mut routing = Routing::open().step("open a socket for links and routes")?;
             let bridge = Bridge::ensure(&config, &mut routing)?;
+            let guards = open_guards(&config);
             let filter = open_filter(&config)?;
-            Ok(State { routing, bridge, filter })
+            Ok(State { routing, bridge, filter, guards })
         })?;
         Ok(Self { config, owner, home, state: Mutex::new(state) })
     }
@@ -69,12 +71,17 @@ impl Bridged {
         if link.is_none_or(|link| link.name != self.owner.bridge()) {
             self.mend(&mut state)?;
         }
-        let State { routing, bridge, filter } = &mut *state;
+        let State { routing, bridge, filter, guards } = &mut *state;
         let ports = match filter {
             Ok(filter) => Some(filter.ports().with(uid, *address, host_ports)?),
             Err(_) => None,
         };
-        pod_link::attach(&self.owner, bridge, (&self.home, routing), (uid, namespace, *address))?;
+        let guard = |port: &str| match guards {
+            Ok(guards) => guards.set(port, *address).map_err(|error| AttachError::Guard(error.to_string())),
+            // A kernel that cannot do it is told of.
+            Err(_) => Ok(()),
+        };
+        pod_link::attach(&self.owner, bridge, (&self.home, routing), (uid, namespace, *address), guard)?;
         match (filter, ports) {
             (Ok(filter), Some(ports)) => publish(filter, ports, routing),
             (Err(problem), _) => Err(problem.clone()),
@@ -88,8 +95,14 @@ impl Bridged {
 
     pub(crate) fn detach(&self, uid: &PodUid) -> Result<(), DetachError> {
         let mut state = self.state();
-        let State { routing, filter, .. } = &mut *state;
+        let State { routing, filter, guards, .. } = &mut *state;
         pod_link::detach(&self.owner, uid, routing).step("remove the pod's interface")?;
+        if let Ok(guards) = guards {
+            let gone = pod_link::free_names(&self.owner, uid, routing).step("find the pod's interface")?;
+            gone.iter()
+                .try_for_each(|port| guards.remove(port))
+                .map_err(|error| FilterProblem(guard_problem(&error)))?;
+        }
         retain_ports(filter, routing, |holder| holder != uid)?;
         Ok(())
     }
@@ -97,7 +110,7 @@ impl Bridged {
     pub(crate) fn keep(&self, uids: &BTreeSet<PodUid>) -> Result<(), KeepError> {
         let mut state = self.state();
         self.mend(&mut state)?;
-        let State { routing, filter, bridge } = &mut *state;
+        let State { routing, filter, bridge, guards } = &mut *state;
         let ours = routing.links(|link| self.owner.pod(&link.alias).is_some()).step("list interfaces")?;
         for link in ours {
             if self.owner.pod(&link.alias).is_some_and(|uid| uids.contains(&uid)) {
@@ -107,24 +120,37 @@ impl Bridged {
                 routing.remove_link(link.index).step("remove the interface of a pod that is gone")?;
             }
         }
+        if let Ok(guards) = guards {
+            for port in guards.ports().map_err(|error| FilterProblem(guard_problem(&error)))? {
+                if routing.link(&port).step("find an interface")?.is_none() {
+                    guards.remove(&port).map_err(|error| FilterProblem(guard_problem(&error)))?;
+                }
+            }
+        }
         retain_ports(filter, routing, |holder| uids.contains(holder))?;
         Ok(())
     }
 
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        match &mut self.state().filter {
+        let mut state = self.state();
+        let mut problems: Vec<_> = state.guards.as_ref().err().cloned().into_iter().collect();
+        match &mut state.filter {
             Ok(filter) => {
                 let chains = filter.dropping_chains().unwrap_or_default();
-                chains.into_iter().map(|chain| Problem::ForwardDropped { chain }).collect()
+                problems.extend(chains.into_iter().map(|chain| Problem::ForwardDropped { chain }));
             }
-            Err(problem) => vec![problem.clone()],
+            Err(problem) => problems.push(problem.clone()),
         }
+        problems
     }
 
     /// Brings back what somebody took away, and the packet filter if there can be one by now.
     fn mend(&self, state: &mut State) -> Result<(), OpenError> {
         self.home.run(|| {
             state.bridge = Bridge::ensure(&self.config, &mut state.routing)?;
+            if state.guards.as_mut().map_or(true, |guards| guards.mend().is_err()) {
+                state.guards = open_guards(&self.config);
+            }
             let is_well = state.filter.as_mut().is_ok_and(|filter| filter.mend().is_ok());
             if is_well {
                 return set_loopback_routing(&self.config, ALLOWED);
@@ -147,6 +173,10 @@ fn open_filter(config: &BridgeConfig) -> Result<Result<Filter, Problem>, OpenErr
     Ok(filter)
 }
 
+fn open_guards(config: &BridgeConfig) -> Result<Guards, Problem> {
+    Guards::open(&config.name).map_err(|error| guard_problem(&error))
+}
+
 /// Whether host ports answer on the machine's loopback. Only with the table that keeps pods from using it the other way round.
 fn set_loopback_routing(config: &BridgeConfig, value: &str) -> Result<(), OpenError> {
     let name = format!("ipv4/conf/{}/route_localnet", config.name);
@@ -166,6 +196,10 @@ fn retain_ports(
 
 fn publish(filter: &mut Filter, ports: Ports, routing: &mut Routing) -> Result<(), Problem> {
     filter.set(ports, || routing.own_addresses()).map_err(|error| problem(&error))
+}
+
+fn guard_problem(error: &FilterError) -> Problem {
+    Problem::Guard { why: error.to_string() }
 }
 
 fn problem(error: &FilterError) -> Problem {

@@ -82,6 +82,9 @@ pub enum AttachError {
         /// Why not.
         problem: Problem,
     },
+    /// It would not be kept to its own addresses.
+    #[error("failed to keep the pod to its own address: {0}")]
+    Guard(String),
     /// Another pod of the node has the port.
     #[error("hostPort {port} is held by pod `{holder}`")]
     HostPortTaken {
@@ -117,7 +120,7 @@ pub enum DetachError {
     /// Plugins did not do it.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// Ports of the machine still lead there.
+    /// Ports of the machine still lead there, or something of the pod's own port is left.
     #[error(transparent)]
     Filter(#[from] FilterProblem),
     /// The kernel refused something.
@@ -132,7 +135,7 @@ pub enum KeepError {
     /// Plugins did not do it.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// Ports of the machine still lead to pods that are gone.
+    /// Ports of the machine still lead to pods that are gone, or something of these pods' own ports is left.
     #[error(transparent)]
     Filter(#[from] FilterProblem),
     /// What all pods share could not be mended.
@@ -145,5 +148,5 @@ pub enum KeepError {
 
 /// The packet filter was not brought up to date.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to update the ports of the machine: {0}")]
+#[error("failed to bring it up to date: {0}")]
 pub struct FilterProblem(pub(crate) Problem);

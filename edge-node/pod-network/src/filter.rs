@@ -3,15 +3,19 @@
 mod connections;
 mod element;
 mod expression;
+mod guard;
 mod ports;
 mod table;
 
 use std::{collections::BTreeSet, io, net::Ipv4Addr};
 
-pub(crate) use self::ports::{Ports, Taken};
 use self::{
     element::{Element, Map},
     table::Table,
+};
+pub(crate) use self::{
+    guard::Guards,
+    ports::{Ports, Taken},
 };
 use crate::{
     address::{LinkName, Subnet},

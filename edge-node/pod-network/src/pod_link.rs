@@ -18,12 +18,13 @@ use crate::{
     sysctl,
 };
 
-/// Puts a pod onto the bridge, or mends what is there.
+/// Puts a pod onto the bridge, or mends what is there. `guard` sees to the port of the bridge before anything comes from it.
 pub(crate) fn attach(
     owner: &Owner,
     bridge: &Bridge,
     machine: (&Namespace, &mut Routing),
     pod: (&PodUid, &Namespace, Ipv4Addr),
+    guard: impl FnOnce(&str) -> Result<(), AttachError>,
 ) -> Result<(), AttachError> {
     let ((home, routing), (uid, namespace, address)) = (machine, pod);
     let mut inside = namespace.run(prepare).step("enter the pod's network namespace")?;
@@ -43,6 +44,7 @@ pub(crate) fn attach(
             routing.link(&name).step(FIND)?.ok_or_else(vanished)?
         }
     };
+    guard(&outer.name)?;
     let port = Wanted {
         mtu: Some(bridge.mtu),
         port: PortOf::Bridge(bridge.index),
@@ -62,6 +64,17 @@ pub(crate) fn detach(owner: &Owner, uid: &PodUid, routing: &mut Routing) -> io::
         Some(link) => routing.remove_link(link.index),
         None => Ok(()),
     }
+}
+
+/// Names of the pod's port that nothing has now.
+pub(crate) fn free_names(owner: &Owner, uid: &PodUid, routing: &mut Routing) -> io::Result<Vec<String>> {
+    let mut free = Vec::new();
+    for name in owner.names(uid) {
+        if routing.link(&name)?.is_none() {
+            free.push(name);
+        }
+    }
+    Ok(free)
 }
 
 /// The machine's end of a pod's pair.

@@ -20,6 +20,11 @@ pub enum Problem {
         /// What the kernel lacks, or why it refused.
         why: String,
     },
+    /// Pods that may write raw packets can take the addresses of others.
+    Guard {
+        /// What the kernel lacks, or why it refused.
+        why: String,
+    },
     /// No pod can have a network.
     Plugins {
         /// What is wrong with their configuration.
@@ -51,6 +56,9 @@ impl fmt::Display for Problem {
         match self {
             Self::PacketFilter { why } => {
                 write!(f, "no host ports and no masquerading of pods: {why}")
+            }
+            Self::Guard { why } => {
+                write!(f, "pods with the right to raw packets can use addresses of others: {why}")
             }
             Self::Plugins { why } => write!(f, "no network for pods: {why}"),
             Self::PluginCheck { pod, why } => write!(f, "pod `{pod}`: {why}"),

@@ -329,8 +329,7 @@ impl Run {
             Entry::CommandAndHandler => (true, self.guest.served()),
             Entry::Handler => (false, None),
         };
-        let is_served =
-            |listening: &&Listening| served.is_some_and(|served| served.is_same_port(listening));
+        let is_served = |listening: &&Listening| served.is_some_and(|served| served.is_same_port(listening));
         let own = self.guest.listen.iter().filter(|listening| listens && !is_served(listening));
         let toward = |listening: &Listening| Toward::Guest(listening.transport, listening.address);
         own.filter_map(|listening| Some((listening.host?, toward(listening)))).collect()

@@ -1,6 +1,10 @@
 //! Refusals in the kubelet's words.
 
-use dunlin_link::{Bytes, Digest, MilliCpu, linux::PodLinux, pod::{ContainerPort, Protocol}};
+use dunlin_link::{
+    Bytes, Digest, MilliCpu,
+    linux::PodLinux,
+    pod::{ContainerPort, Protocol},
+};
 
 use super::*;
 use crate::pod::fixture::{container, pod};

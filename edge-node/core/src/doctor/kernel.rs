@@ -32,14 +32,14 @@ pub(super) fn memory_cgroup(machine: &Machine) -> Finding {
 
 /// What containers ask for of the processor is weighed and bounded by its controller.
 pub(super) fn cpu_cgroup(machine: &Machine) -> Finding {
-    let message =
-        "the cpu controller is off: CPU requests and limits of containers cannot be enforced (those of WASM modules can)";
+    let message = "the cpu controller is off: CPU requests and limits of containers cannot be enforced (those of WASM modules can)";
     controller(machine, "cpu", (CPU, message, "CONFIG_CGROUP_SCHED, CONFIG_CFS_BANDWIDTH"))
 }
 
 /// Nothing bounds by itself how many processes a container makes.
 pub(super) fn pids_cgroup(machine: &Machine) -> Finding {
-    let message = "the pids controller is off: how many processes a container has is neither counted nor bounded";
+    let message =
+        "the pids controller is off: how many processes a container has is neither counted nor bounded";
     controller(machine, "pids", (PIDS, message, "CONFIG_CGROUP_PIDS"))
 }
 

@@ -75,7 +75,10 @@ fn what_the_node_sees_to_itself_is_nobody_elses_to_do() {
 fn a_machine_without_control_groups_lacks_every_controller() {
     let findings = examine(&Machine { cgroups: Cgroups::Absent, ..healthy() });
     let bad: Vec<_> = findings.iter().filter(|finding| finding.severity > Severity::Good).collect();
-    assert_eq!(bad.iter().map(|finding| finding.check).collect::<Vec<_>>(), ["memory cgroup", "cpu cgroup", "pids cgroup"]);
+    assert_eq!(
+        bad.iter().map(|finding| finding.check).collect::<Vec<_>>(),
+        ["memory cgroup", "cpu cgroup", "pids cgroup"]
+    );
     assert!(bad[0].remedy.contains("/etc/fstab"));
 }
 
@@ -108,9 +111,11 @@ fn each_fault_is_found_with_what_to_change() {
         Warning,
         "take `cgroup_disable=pids` out of /boot/firmware/cmdline.txt",
     );
-    for (controller, check_of, severity) in
-        [("memory", "memory cgroup", Problem), ("cpu", "cpu cgroup", Warning), ("pids", "pids cgroup", Warning)]
-    {
+    for (controller, check_of, severity) in [
+        ("memory", "memory cgroup", Problem),
+        ("cpu", "cpu cgroup", Warning),
+        ("pids", "pids cgroup", Warning),
+    ] {
         let remedy = format!("echo +{controller} > /sys/fs/cgroup/cgroup.subtree_control");
         check(|pi| pi.withheld_controllers = vec![controller.to_owned()], check_of, severity, &remedy);
     }

@@ -33,6 +33,21 @@ impl Rule {
         self.meta(META_TO_LINK, FIRST).compare(DIFFERENT, &link_bytes(name))
     }
 
+    /// Goes on if the frame holds a packet of a kind, as Ethernet numbers them.
+    pub(super) fn holds(self, kind: u16) -> Self {
+        self.meta(META_FRAME_KIND, FIRST).compare(EQUAL, &kind.to_be_bytes())
+    }
+
+    /// Goes on if a field is this.
+    pub(super) fn has(self, field: Field, bytes: &[u8]) -> Self {
+        self.load(field, FIRST).compare(EQUAL, bytes)
+    }
+
+    /// Goes on if a field is anything else.
+    pub(super) fn lacks(self, field: Field, bytes: &[u8]) -> Self {
+        self.load(field, FIRST).compare(DIFFERENT, bytes)
+    }
+
     /// Goes on if an address of the packet is in a range.
     pub(super) fn within(self, field: Field, subnet: Subnet) -> Self {
         self.masked(field, subnet).compare(EQUAL, &subnet.network().octets())
@@ -90,6 +105,10 @@ impl Rule {
     /// Makes the packet one of this machine's.
     pub(super) fn masquerade(self) -> Self {
         self.expression("masq", |data| data)
+    }
+
+    pub(super) fn accept(self) -> Self {
+        self.verdict(|verdict| verdict.network_number(VERDICT_CODE, ACCEPT))
     }
 
     pub(super) fn drop(self) -> Self {
@@ -151,6 +170,12 @@ pub(super) enum Field {
     Source,
     Destination,
     DestinationPort,
+    /// Who sends the frame.
+    SourceMac,
+    /// Whose address a message of ARP tells.
+    ArpMac,
+    /// Which address it tells.
+    ArpAddress,
 }
 
 impl Field {
@@ -160,6 +185,9 @@ impl Field {
             Self::Source => (NETWORK_HEADER, 12, 4),
             Self::Destination => (NETWORK_HEADER, 16, 4),
             Self::DestinationPort => (TRANSPORT_HEADER, 2, 2),
+            Self::SourceMac => (LINK_HEADER, 6, 6),
+            Self::ArpMac => (NETWORK_HEADER, 8, 6),
+            Self::ArpAddress => (NETWORK_HEADER, 14, 4),
         }
     }
 }
@@ -181,6 +209,7 @@ const VERDICT: u32 = 0;
 
 // Verdicts.
 const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
 const JUMP: i32 = -3;
 const RETURN: i32 = -5;
 
@@ -196,6 +225,7 @@ const IMMEDIATE_TO: u16 = 1;
 const IMMEDIATE_DATA: u16 = 2;
 const META_TO: u16 = 1;
 const META_KEY: u16 = 2;
+const META_FRAME_KIND: u32 = 1;
 const META_FROM_LINK: u32 = 6;
 const META_TO_LINK: u32 = 7;
 const META_PROTOCOL: u32 = 16;
@@ -203,6 +233,7 @@ const PAYLOAD_TO: u16 = 1;
 const PAYLOAD_BASE: u16 = 2;
 const PAYLOAD_OFFSET: u16 = 3;
 const PAYLOAD_LENGTH: u16 = 4;
+const LINK_HEADER: u32 = 0;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const BITWISE_FROM: u16 = 1;

@@ -39,8 +39,7 @@ impl Table<'_> {
         self.add_rules(&mut parts);
         // The last one asks for an answer, so that there is one if nothing is refused.
         parts.add("nf_tables", self.table(NEW_TABLE, CREATE | ACK));
-        let (begin, end) = (message(BATCH_BEGIN, 0, FOR_TABLES), message(BATCH_END, 0, FOR_TABLES));
-        (Batch::new(begin, parts.messages, end), parts.names)
+        (batch(parts.messages), parts.names)
     }
 
     /// Asks whether the table is there.
@@ -154,6 +153,24 @@ pub(super) fn message(kind: u16, flags: u16, for_whom: [u8; 2]) -> Message {
     Message::new(kind, flags).raw(&[family, 0, high, low])
 }
 
+/// A message about what frames pass as they enter by an interface.
+pub(super) fn ingress_message(kind: u16, flags: u16) -> Message {
+    Message::new(kind, flags).raw(&[INGRESS_FAMILY, 0, 0, 0])
+}
+
+/// A batch of messages, the last of which has to ask for an answer.
+pub(super) fn batch(messages: Vec<Message>) -> Batch {
+    let (begin, end) = (message(BATCH_BEGIN, 0, FOR_TABLES), message(BATCH_END, 0, FOR_TABLES));
+    Batch::new(begin, messages, end)
+}
+
+/// The name of a chain, of an answer to `list_chains`, in a table of frames that enter.
+pub(super) fn ingress_chain<'a>(body: &'a [u8], table: &str) -> Option<&'a str> {
+    let (header, rest) = body.split_at_checked(MESSAGE_HEADER_BYTES)?;
+    let name = |kind| attribute(rest, kind).and_then(text);
+    (header[0] == INGRESS_FAMILY && name(CHAIN_TABLE) == Some(table)).then(|| name(CHAIN_NAME))?
+}
+
 fn subnet(network: Ipv4Addr, prefix: u8) -> Subnet {
     Subnet::new(network, prefix).expect("the network of a constant has no bits after its prefix")
 }
@@ -164,6 +181,8 @@ const MASQUERADE: &str = "masquerading (nft_masq)";
 
 /// `NFPROTO_IPV4`.
 const IPV4: u8 = 2;
+/// `NFPROTO_NETDEV`.
+const INGRESS_FAMILY: u8 = 5;
 /// `NFPROTO_INET`.
 const ANY_IP: u8 = 1;
 /// `struct nfgenmsg`.
@@ -176,25 +195,27 @@ const FOR_TABLES: [u8; 2] = [0, TABLES];
 const TABLES: u8 = 10;
 
 // `NFT_MSG_*` of the subsystem.
-const NEW_TABLE: u16 = 0x0a00;
+pub(super) const NEW_TABLE: u16 = 0x0a00;
 const GET_TABLE: u16 = 0x0a01;
 const DELETE_TABLE: u16 = 0x0a02;
-const NEW_CHAIN: u16 = 0x0a03;
+pub(super) const NEW_CHAIN: u16 = 0x0a03;
 const GET_CHAIN: u16 = 0x0a04;
-const NEW_RULE: u16 = 0x0a06;
+pub(super) const DELETE_CHAIN: u16 = 0x0a05;
+pub(super) const NEW_RULE: u16 = 0x0a06;
+pub(super) const DELETE_RULE: u16 = 0x0a08;
 
 // `NFTA_*`, by message.
-const TABLE_NAME: u16 = 1;
-const CHAIN_TABLE: u16 = 1;
-const CHAIN_NAME: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_POLICY: u16 = 5;
-const CHAIN_KIND: u16 = 7;
-const HOOK_NUMBER: u16 = 1;
-const HOOK_PRIORITY: u16 = 2;
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
+pub(super) const TABLE_NAME: u16 = 1;
+pub(super) const CHAIN_TABLE: u16 = 1;
+pub(super) const CHAIN_NAME: u16 = 3;
+pub(super) const CHAIN_HOOK: u16 = 4;
+pub(super) const CHAIN_POLICY: u16 = 5;
+pub(super) const CHAIN_KIND: u16 = 7;
+pub(super) const HOOK_NUMBER: u16 = 1;
+pub(super) const HOOK_PRIORITY: u16 = 2;
+pub(super) const RULE_TABLE: u16 = 1;
+pub(super) const RULE_CHAIN: u16 = 2;
+pub(super) const RULE_EXPRESSIONS: u16 = 4;
 
 // Hooks, priorities and the verdict of who reaches a chain's end.
 const PREROUTING: u32 = 0;
@@ -205,4 +226,4 @@ const BEFORE_TRACKING: i32 = -300;
 const DESTINATION_NAT: i32 = -100;
 const SOURCE_NAT: i32 = 100;
 const DROP: u32 = 0;
-const ACCEPT: u32 = 1;
+pub(super) const ACCEPT: u32 = 1;

@@ -9,6 +9,7 @@
 
 mod attach;
 mod filter;
+mod guard;
 mod leave;
 mod machine;
 mod plugins;
