@@ -143,7 +143,7 @@ fn listeners((assignment, index): Of<'_>, address: &PodAddress) -> Vec<Listen> {
     let ports = host_port::ports_of(assignment, index);
     let mut ports: Vec<_> = ports.filter(|(port, _)| port.protocol != Protocol::Sctp).collect();
     ports.sort_by_key(|(port, _)| port.name != "http");
-    let listeners = ports.into_iter().flat_map(|(port, host)| {
+    let listeners = ports.into_iter().map(|(port, host)| {
         let listen =
             |address| Listen { container_port: port.container_port, protocol: port.protocol, address };
         let of_host = host
