@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
     path::Path,
     process::Stdio,
@@ -55,14 +55,11 @@ pub(crate) fn leftovers(dir: &Path, runtime: &Runtime, cgroups: &Cgroups) {
     folder(dir);
 }
 
-/// Writes down which cgroup is the pod's: whole, or not at all.
+/// Writes down which cgroup is the pod's: whole, or not at all. It need not outlast a loss of power, which leaves no cgroup.
 pub(crate) fn write_cgroup(dir: &Path, cgroup: &CgroupPath) -> io::Result<()> {
-    let (path, new) = (dir.join(CGROUP), dir.join(NEW_CGROUP));
-    let mut file = File::create(&new)?;
-    file.write_all(cgroup.to_string().as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, &path)?;
-    File::open(dir)?.sync_all()
+    let new = dir.join(NEW_CGROUP);
+    fs::write(&new, cgroup.to_string())?;
+    fs::rename(new, dir.join(CGROUP))
 }
 
 /// Which cgroup was the pod's, or why that cannot be told; `None` where it was not written down.
