@@ -154,10 +154,19 @@ impl Cluster {
     /// # Errors
     /// When it does not come up.
     pub(crate) fn add_node(&mut self) -> Result<()> {
+        self.add_node_with(&[])
+    }
+
+    /// The same, with options of its own.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) fn add_node_with(&mut self, options: &[&str]) -> Result<()> {
         let token = self.run(&["node", "token", "create"])?;
         let state = self.path("node");
         let mut args = vec!["edge-node", "--join", token.trim(), "--state-dir", &state];
         args.extend_from_slice(NODE_ARGS);
+        args.extend_from_slice(options);
         self.start("edge-node", &args)?;
         self.wait_for("a Ready node", |cluster| {
             let nodes = cluster.run(&["get", "nodes", "--no-headers"])?;

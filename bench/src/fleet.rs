@@ -7,7 +7,6 @@ mod hollow;
 mod host;
 mod idle;
 pub(crate) mod placing;
-mod pod_watch;
 mod rest;
 mod restart;
 

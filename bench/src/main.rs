@@ -10,6 +10,7 @@ mod access;
 mod apply;
 mod board;
 mod cluster;
+mod containers;
 mod dev_start;
 mod disk;
 mod figures;
@@ -19,6 +20,7 @@ mod https;
 mod idle;
 mod machine;
 mod offline_boot;
+mod pod_watch;
 mod pods;
 mod process;
 mod report;
@@ -74,6 +76,8 @@ enum Bench {
     GuestModule(guests::module::Args),
     /// Two hundred pods of several kinds on one node that may have 1 GiB of memory
     Board(board::Args),
+    /// Linux containers beside containerd: pods started, memory of each, pulls, commands
+    Containers(containers::Args),
     /// Size of the binary
     Size(cluster::ClusterArgs),
     /// Fills a store, then writes until it is killed; started by `store`
@@ -100,6 +104,7 @@ fn main() -> Result<()> {
         Bench::Scheduler(args) => scheduler::run(&args)?,
         Bench::Size(args) => size::run(&args)?,
         Bench::Board(args) => board::run(&args)?,
+        Bench::Containers(args) => containers::run(&args)?,
         Bench::GuestCpu(args) => guests::cpu::run(&args)?,
         Bench::GuestNeighbours(args) => guests::neighbours::run(&args)?,
         Bench::GuestHttp(args) => guests::http::run(&args)?,

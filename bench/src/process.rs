@@ -27,6 +27,26 @@ pub(crate) struct Process {
     pid: u32,
     /// Its first argument: `coordinator`, `edge-node`, `runner`, `dev`.
     pub(crate) role: String,
+    /// What it is called itself.
+    pub(crate) program: String,
+}
+
+impl Process {
+    fn of(pid: u32) -> Self {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = words.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        let program = words.next().unwrap_or_default();
+        Self { pid, role: words.next().unwrap_or_default(), program }
+    }
+}
+
+/// Processes that any thread of this one started.
+pub(crate) fn children(process: &Process) -> Vec<Process> {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.pid)).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let pids = lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>());
+    pids.map(Process::of).collect()
 }
 
 /// All living processes whose environment holds `marker`: what a run started, and what those started, orphans included.
@@ -41,9 +61,7 @@ pub(crate) fn marked(marker: &str) -> Result<Vec<Process>> {
         // A process that ends meanwhile, or another user's, is not one of ours.
         let Ok(environment) = fs::read(entry.path().join("environ")) else { continue };
         if environment.split(|byte| *byte == 0).any(|variable| variable == marker.as_bytes()) {
-            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let role = arguments.split(|byte| *byte == 0).nth(1).unwrap_or_default();
-            found.push(Process { pid, role: String::from_utf8_lossy(role).into_owned() });
+            found.push(Process::of(pid));
         }
     }
     Ok(found)

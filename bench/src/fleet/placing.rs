@@ -13,12 +13,13 @@ use dunlin_link::{Digest, rpc::Method};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{Bench, client::Client, idle, per, pod_watch::PodWatch, rest};
+use super::{Bench, client::Client, idle, per, rest};
 use crate::{
     cluster::ClusterArgs,
     figures::{Times, rate},
     https::client::Connector,
     machine::Machine,
+    pod_watch::PodWatch,
     process::Usage,
     report::{Figure, Report},
 };

@@ -17,24 +17,24 @@ use crate::https::client::{Connector, JSON};
 
 /// A watch of the pods of a namespace.
 #[derive(Debug)]
-pub(super) struct PodWatch {
+pub(crate) struct PodWatch {
     counts: watch::Receiver<Counts>,
     reading: JoinHandle<Result<HashMap<String, Sight>>>,
 }
 
 /// When a pod was seen for the first time so.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sight {
-    pub(super) bound: Option<Instant>,
-    pub(super) running: Option<Instant>,
+pub(crate) struct Sight {
+    pub(crate) bound: Option<Instant>,
+    pub(crate) running: Option<Instant>,
 }
 
 /// How many pods were seen so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) bound: usize,
-    pub(super) running: usize,
-    pub(super) gone: usize,
+pub(crate) struct Counts {
+    pub(crate) bound: usize,
+    pub(crate) running: usize,
+    pub(crate) gone: usize,
     ended: bool,
 }
 
@@ -74,7 +74,7 @@ struct Status {
 
 impl PodWatch {
     /// Opens it, over HTTPS; pods of that namespace must come later.
-    pub(super) async fn open(access: &Connector, namespace: &str) -> Result<Self> {
+    pub(crate) async fn open(access: &Connector, namespace: &str) -> Result<Self> {
         let path = format!("/api/v1/namespaces/{namespace}/pods?watch=true");
         let mut client = access.connect().await?;
         let body = client.start("GET", &path, JSON, Bytes::new()).await?.into_body();
@@ -90,7 +90,7 @@ impl PodWatch {
     }
 
     /// Waits until `is_so` holds of what was seen; answers when it did.
-    pub(super) async fn wait(&mut self, what: &str, is_so: impl Fn(Counts) -> bool) -> Result<Instant> {
+    pub(crate) async fn wait(&mut self, what: &str, is_so: impl Fn(Counts) -> bool) -> Result<Instant> {
         let seen = self.counts.wait_for(|counts| counts.ended || is_so(*counts));
         let counts = *timeout(SEEN_MAX, seen).await.with_context(|| format!("never seen: {what}"))??;
         if !is_so(counts) {
@@ -100,7 +100,7 @@ impl PodWatch {
     }
 
     /// Ends the watch after every pod that came has gone; answers what was seen of each.
-    pub(super) async fn sights(self) -> Result<HashMap<String, Sight>> {
+    pub(crate) async fn sights(self) -> Result<HashMap<String, Sight>> {
         self.reading.await?
     }
 }
