@@ -1,8 +1,8 @@
 //! Heads of the streams beside the control stream: logs, core dumps, commands, attachments and connections, opened by the
 //! coordinator; artifacts, opened by the node.
 //!
-//! Whoever opens a stream sends one head frame; the answer is one head frame. For logs, core dumps and artifacts the opener's side ends
-//! there, and raw bytes follow the answer until the stream ends. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
+//! Whoever opens a stream sends one head frame; the answer is one head frame. For logs and artifacts the opener's side ends
+//! there, and raw bytes follow the answer until the stream ends; so they do for core dumps, whose opener says nothing more. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
 //! connection, with its bytes. A stream reset by its sender is incomplete.
 
 use serde::{Deserialize, Serialize};

@@ -104,6 +104,10 @@ fn parts<T: Clone>(all: Vec<T>) -> Vec<Vec<T>> {
     all.chunks(USAGES_PER_FRAME).map(<[T]>::to_vec).collect()
 }
 
+/// Among what `metrics.k8s.io` tells of a container, a resource of our own: seconds in each second for which it could have computed and its limit did
+/// not let it.
+pub const THROTTLED_CPU: &str = "dunlin.dev/throttled-cpu";
+
 /// Containers in one frame.
 pub const USAGES_PER_FRAME: usize = 256;
 
@@ -111,3 +115,41 @@ pub const USAGES_PER_FRAME: usize = 256;
 const USAGE_BYTES_MAX: usize = 63 + 36 + 2 + 3 * 10;
 
 const _: () = assert!(USAGES_PER_FRAME * USAGE_BYTES_MAX < EXEC_FRAME_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Decoder;
+
+    fn usages(count: usize) -> Vec<ContainerUsage> {
+        let one = ContainerUsage {
+            uid: PodUid::new("u"),
+            container: "c".to_owned(),
+            attempt: 0,
+            cpu_us: 1,
+            memory: Bytes(1),
+        };
+        vec![one; count]
+    }
+
+    fn kinds(frames: &[Vec<u8>]) -> Vec<Kind> {
+        let kind =
+            |frame: &Vec<u8>| Decoder::new(EXEC_FRAME_BYTES_MAX).feed(&mut &frame[..]).unwrap().unwrap().kind;
+        frames.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn containers_are_told_in_parts_and_throttles_only_where_there_are_any() {
+        let (containers, throttles) = (ContainerUsages::KIND, ContainerThrottles::KIND);
+        assert_eq!(kinds(&frames(Vec::new(), Vec::new())), [containers]);
+        let throttled = |throttled_us| ContainerThrottle {
+            uid: PodUid::new("u"),
+            container: "c".to_owned(),
+            attempt: 0,
+            throttled_us,
+        };
+        let told = frames(usages(USAGES_PER_FRAME + 1), vec![throttled(0), throttled(7)]);
+        assert_eq!(kinds(&told), [containers, containers, throttles]);
+        assert_eq!(kinds(&frames(usages(1), vec![throttled(0)])), [containers]);
+    }
+}

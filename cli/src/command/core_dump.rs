@@ -1,13 +1,12 @@
 //! `coredump`: what a guest had in its memory when it trapped, fetched from the pod's node.
 
 use std::{
-    fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
+use tempfile::NamedTempFile;
 
 use crate::{client::Response, failure::UsageError, session::Session, terminal};
 
@@ -27,7 +26,7 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-What a guest has in memory may be secret: who may run commands in the pod (`create` of `pods/exec`) may fetch it.
+What a guest has in memory may be secret: it takes the right to `get` of `pods/coredump`, which cluster-admin has.
 
 Examples:
   dunlin coredump crasher > core.wasm
@@ -44,6 +43,9 @@ pub(crate) async fn run(args: Args, session: Session) -> Result<()> {
     };
     if args.output.is_none() && io::stdout().is_terminal() {
         return Err(UsageError("a core dump is no text: name a file by -o, or redirect it".to_owned()).into());
+    }
+    if let Some(file) = args.output.as_ref().filter(|file| file.exists() && !file.is_file()) {
+        return Err(UsageError(format!("{} is no regular file", file.display())).into());
     }
     let path = format!("/dunlin/v1/namespaces/{}/pods/{name}/coredump", session.namespace);
     let query: Vec<_> = args.container.iter().map(|container| ("container", &**container)).collect();
@@ -63,15 +65,13 @@ async fn print(mut dump: Response) -> Result<()> {
 
 /// The file is there only when it is whole.
 async fn write(mut dump: Response, path: &Path) -> Result<()> {
-    let mut begun = path.as_os_str().to_owned();
-    begun.push(".part");
-    let mut file = private_file(Path::new(&begun))?;
+    // For its owner only, and gone if this fails.
+    let mut file = NamedTempFile::new_in(
+        path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")),
+    )?;
     while let Some(chunk) = dump.chunk().await? {
         file.write_all(&chunk)?;
     }
-    Ok(std::fs::rename(begun, path)?)
-}
-
-fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)
+    file.persist(path)?;
+    Ok(())
 }

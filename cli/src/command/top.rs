@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use dunlin_api::quantity::Quantity;
+use dunlin_link::usage::THROTTLED_CPU;
 use serde_json::Value;
 
 use crate::{
@@ -243,11 +244,8 @@ fn node(metrics: &Value, nodes: &[Value]) -> Row {
 
 fn used(amounts: &Value) -> Used {
     let amount = |name: &str| text(amounts, &[name]).parse().unwrap_or(Quantity::ZERO);
-    Used { cpu: amount("cpu"), throttled: amount(THROTTLED), memory: amount("memory") }
+    Used { cpu: amount("cpu"), throttled: amount(THROTTLED_CPU), memory: amount("memory") }
 }
-
-/// Among what a container uses: seconds in each second for which its limit held it back.
-const THROTTLED: &str = "dunlin.dev/throttled-cpu";
 
 #[cfg(test)]
 mod tests;

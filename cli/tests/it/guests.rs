@@ -66,7 +66,7 @@ fn settings_that_say_nothing_are_refused_where_they_are_written() {
 }
 
 #[test]
-fn a_core_dump_is_fetched_by_who_may_run_commands() {
+fn a_core_dump_is_fetched_by_who_may_have_it() {
     let namespace = Namespace::new();
     namespace.apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  restartPolicy: Never\n  containers:\n  \
@@ -95,7 +95,8 @@ fn a_core_dump_is_fetched_by_who_may_run_commands() {
     refused(&["coredump", "p", "-c", "d"], "container \"d\" left no core dump");
     refused(&["coredump", "p"], "a container name must be specified for pod p");
     refused(&["coredump", "none"], "pods \"none\" not found");
-    refused(&["coredump", "p", "-c", "c", "--as", "bob"], "cannot create resource \"pods/exec\"");
+    refused(&["coredump", "p", "-c", "c", "--as", "bob"], "cannot get resource \"pods/coredump\"");
+    refused(&["coredump", "p", "-c", "c", "-o", "/dev/full"], "/dev/full is no regular file");
 }
 
 #[test]

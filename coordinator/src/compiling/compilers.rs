@@ -75,26 +75,33 @@ impl Compilers {
         let (Some(own), Some(targets)) = (&self.own, self.own_targets().await) else { return Ok(()) };
         let Some(program) = own.program().map(Path::to_owned) else { return Ok(()) };
         let known = self.kept();
-        let is_ours = |kept: &Arc<Kept>| kept.targets == targets;
-        let ours = match known.iter().find(|kept| is_ours(kept)) {
-            Some(ours) => Arc::clone(ours),
-            None => {
-                let (folder, targets) = (self.folder.clone(), targets.to_vec());
-                let copied = spawn_blocking(move || copy(&program, &folder, targets)).await;
-                Arc::new(copied.unwrap_or_else(|error| Err(io::Error::other(error)))?)
-            }
-        };
+        let (ours, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|kept| kept.targets == targets);
+        // One that turned out to be damaged is copied anew.
+        let (ours, mut gone): (Vec<_>, Vec<_>) =
+            ours.into_iter().partition(|kept| kept.is_whole.get() != Some(&false));
         let is_of_use = |kept: &Arc<Kept>| kept.targets.iter().any(|target| is_there(target));
-        let known = known.into_iter().filter(|kept| !is_ours(kept));
-        let (mut others, mut gone): (Vec<_>, Vec<_>) = known.partition(is_of_use);
+        let (mut others, unused): (Vec<_>, Vec<_>) = others.into_iter().partition(is_of_use);
         others.sort_by_key(|kept| std::cmp::Reverse(kept.since));
         gone.extend(others.split_off(others.len().min(EARLIER_KEPT)));
-        others.push(ours);
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = others;
+        gone.extend(unused);
+        let is_copied = !ours.is_empty();
+        others.extend(ours);
+        self.set_kept(others);
+        // Before there is one more: the disk may be full of them.
         for kept in gone {
             fs::remove_dir_all(&kept.folder)?;
         }
+        if !is_copied {
+            let (folder, targets) = (self.folder.clone(), targets.to_vec());
+            let copied = spawn_blocking(move || copy(&program, &folder, targets)).await;
+            let ours = Arc::new(copied.unwrap_or_else(|error| Err(io::Error::other(error)))?);
+            self.set_kept(self.kept().into_iter().chain([ours]).collect());
+        }
         Ok(())
+    }
+
+    fn set_kept(&self, kept: Vec<Arc<Kept>>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
 
     async fn own_targets(&self) -> Option<&[String]> {

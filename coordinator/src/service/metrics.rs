@@ -15,7 +15,7 @@ use dunlin_coordinator_core::{
     mirror,
     usage::{Use, format_window},
 };
-use dunlin_link::{NodeName, PodUid};
+use dunlin_link::{NodeName, PodUid, usage::THROTTLED_CPU};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -182,7 +182,7 @@ fn usage(used: Use) -> Value {
     let mut usage = json!({"cpu": cpu.to_string(), "memory": memory.to_string()});
     if used.throttled_nano > 0 {
         let throttled = Quantity::from_nano(i64::try_from(used.throttled_nano).unwrap_or(i64::MAX));
-        usage[THROTTLED] = throttled.to_string().into();
+        usage[THROTTLED_CPU] = throttled.to_string().into();
     }
     usage
 }
@@ -200,9 +200,6 @@ fn not_found(request: &ResourceRequest) -> Status {
 }
 
 const GROUP: &str = "metrics.k8s.io";
-
-/// A resource of our own: the seconds in each second for which a container could have computed and its limit did not let it.
-const THROTTLED: &str = "dunlin.dev/throttled-cpu";
 
 /// Nodes asked at once for one answer: most answer within the delay of their link.
 const NODES_AT_ONCE: usize = 256;

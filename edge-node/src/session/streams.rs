@@ -18,7 +18,7 @@ use dunlin_link::{
     stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogOpen, LogStreamsOpen, StreamAnswer},
     usage::UsageOpen,
 };
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
 
@@ -60,6 +60,21 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    /// The end of an answer, which the caller can tell from one that broke off.
+    fn end(mut self, told: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = told {
+            self.break_off();
+            return Err(error);
+        }
+        self.output.finish().map_err(io::Error::other)
+    }
+
+    /// What is only dropped would look whole.
+    fn break_off(&mut self) {
+        // It is gone already.
+        let _ = self.output.reset(VarInt::from_u32(0));
+    }
+
     /// Finds out what is asked for, and serves it to its end.
     async fn answer<H: SessionHost>(mut self, host: &H) -> io::Result<()> {
         let head = read_frame(&mut self.input).await?;

@@ -45,7 +45,7 @@ fn pods_are_summed_up_or_told_by_container() {
 
 #[test]
 fn what_a_limit_held_back_is_told() {
-    let usage = |throttled: &str| json!({"cpu": "100m", THROTTLED: throttled, "memory": "1Mi"});
+    let usage = |throttled: &str| json!({"cpu": "100m", THROTTLED_CPU: throttled, "memory": "1Mi"});
     let container = |name: &str, throttled: &str| json!({"name": name, "usage": usage(throttled)});
     let metrics = [
         json!({"metadata": {"name": "p"}, "containers": [container("a", "901500u"), container("b", "200m")]}),

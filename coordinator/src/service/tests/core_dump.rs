@@ -40,7 +40,7 @@ impl PodStreams for Node {
 }
 
 #[tokio::test]
-async fn a_core_dump_is_for_who_may_run_commands_and_bounded() {
+async fn a_core_dump_is_for_who_may_have_it_and_bounded() {
     let fixture = Fixture::start().await;
     let node = Arc::new(Node::default());
     fixture.service.attach_streams(Arc::clone(&node) as Arc<dyn PodStreams>);
@@ -56,7 +56,7 @@ async fn a_core_dump_is_for_who_may_run_commands_and_bounded() {
     let bob = User::new("bob", ["system:authenticated".to_owned()]);
     let refused = fixture.expect_as(403, &bob, of("p", "main")).await;
     assert!(
-        refused["message"].as_str().unwrap().contains("cannot create resource \"pods/exec\""),
+        refused["message"].as_str().unwrap().contains("cannot get resource \"pods/coredump\""),
         "{refused}"
     );
     fixture.expect_as(403, &bob, of("absent", "main")).await;

@@ -79,7 +79,7 @@ pub enum ProcessSharing {
     Host,
 }
 
-/// How the runner of a pod's WASM containers is started: as the shim's own program, inside the pod's network, IPC and host name.
+/// How the runner of a pod's WASM containers is started: inside the pod's network, IPC and host name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunnerSpec {
     /// The program: as `/proc/PID/exe` of the agent that asks it is of the agent's own version, also where its file has been replaced.

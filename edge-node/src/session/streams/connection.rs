@@ -2,7 +2,6 @@
 
 use std::io;
 
-use quinn::VarInt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{ByteStream, Shared, Stream, idle::Idle};
@@ -24,8 +23,7 @@ impl Stream<'_> {
             () = idle.over() => Err(io::ErrorKind::TimedOut.into()),
         };
         if relayed.is_err() {
-            // An answer that broke off must not look like one that is whole.
-            let _ = self.output.reset(VarInt::from_u32(0));
+            self.break_off();
         }
         relayed
     }

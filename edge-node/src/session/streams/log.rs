@@ -35,12 +35,12 @@ impl Stream<'_> {
         // Below the control stream, so that what floods the link holds up no status.
         let _ = output.set_priority(LOG_PRIORITY);
         let stopped = output.stopped();
-        tokio::select! {
-            copied = copy(self.shared, &mut from, output) => copied?,
+        let copied = tokio::select! {
+            copied = copy(self.shared, &mut from, output) => copied,
             // A followed log may be silent for ever after its reader has left.
             _ = stopped => return Ok(()),
-        }
-        output.finish().map_err(io::Error::other)
+        };
+        self.end(copied)
     }
 }
 

@@ -13,8 +13,13 @@ use crate::frames::read_frame;
 
 impl Stream<'_> {
     /// Tells the machine's use, then what each sandbox tells of its containers.
-    pub(super) async fn tell_usage(
-        mut self,
+    pub(super) async fn tell_usage(mut self, told: (MachineUsage, Vec<ByteStream>)) -> io::Result<()> {
+        let passed = self.pass_all_on(told).await;
+        self.end(passed)
+    }
+
+    async fn pass_all_on(
+        &mut self,
         (machine, containers): (MachineUsage, Vec<ByteStream>),
     ) -> io::Result<()> {
         self.send(&encode(&machine)).await?;
@@ -28,7 +33,7 @@ impl Stream<'_> {
                 }
             }
         }
-        self.output.finish().map_err(io::Error::other)
+        Ok(())
     }
 
     async fn pass_on<M: Message>(&mut self, frame: &Frame) -> io::Result<()> {
