@@ -23,11 +23,11 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
         mount("/sys", ("sysfs", "sysfs"), &["nosuid", "noexec", "nodev", writable]),
         mount("/sys/fs/cgroup", ("cgroup", "cgroup"), &["nosuid", "noexec", "nodev", "relatime", writable]),
     ];
+    // Queues are those of the IPC namespace, whoever mounts them.
+    mounts.push(mount("/dev/mqueue", ("mqueue", "mqueue"), &["nosuid", "noexec", "nodev"]));
     if place.pod.ipc == Share::Host {
-        mounts.push(mount("/dev/mqueue", ("bind", "/dev/mqueue"), &["rbind", "nosuid", "noexec", "nodev"]));
         mounts.push(mount("/dev/shm", ("bind", "/dev/shm"), &["rbind", "nosuid", "noexec", "nodev"]));
     } else {
-        mounts.push(mount("/dev/mqueue", ("mqueue", "mqueue"), &["nosuid", "noexec", "nodev"]));
         mounts.push(bind("/dev/shm", &place.shared.join("shm"), &["rbind", "nosuid", "noexec", "nodev"]));
     }
     // What is declared takes the place of what every container has.
