@@ -20,6 +20,7 @@ mod install;
 mod isolation;
 mod joining;
 mod kubernetes;
+mod leftovers;
 mod link;
 mod objects;
 mod offline;

@@ -11,7 +11,10 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::{Answer, BINARY, run, wait_until, workloads};
+use crate::{
+    cluster::{Answer, BINARY, run, wait_until, workloads},
+    leftovers,
+};
 
 /// A coordinator's folder and port, whether it runs or not.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(crate) struct Site {
     program: PathBuf,
 }
 
-/// A machine that is a node, whether its agent runs or not. Its runner ends with it.
+/// A machine that is a node, whether its agent runs or not. Its runner, its pods and their network end with it.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) state: PathBuf,
@@ -153,7 +156,7 @@ impl Site {
         let home = self.dir.path().join(folder);
         fs::create_dir(&home).unwrap();
         let (state, log) = (home.join("state"), home.join("log"));
-        let address_blocks = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed);
+        let address_blocks = free_block();
         Machine { state, name: name.to_owned(), log, agent: None, address_blocks, clock: None }
     }
 
@@ -204,7 +207,7 @@ impl Site {
 impl Machine {
     /// A machine that is no node of any cluster; its files are in `dir`.
     pub(crate) fn alone(dir: &Path, name: &str) -> Self {
-        let address_blocks = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed);
+        let address_blocks = free_block();
         let (state, log) = (dir.join("state"), dir.join("log"));
         Self { state, name: name.to_owned(), log, agent: None, address_blocks, clock: None }
     }
@@ -327,6 +330,7 @@ impl Drop for Machine {
             // It may have ended meanwhile.
             let _ = kill_process(runner, Signal::KILL);
         }
+        leftovers::remove(&self.state, &bridge(self.address_blocks));
     }
 }
 
@@ -398,5 +402,21 @@ fn faketime() -> Option<PathBuf> {
     places.map(|place| place.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists())
 }
 
-/// Nodes on one machine need pod addresses of their own.
-static NEXT_BLOCK: AtomicU16 = AtomicU16::new(0);
+/// A block of pod addresses: nodes on one machine need their own. Dev clusters use the first ones; another run of these tests may go on.
+fn free_block() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = FIRST_BLOCK + u16::try_from(std::process::id() % 8).unwrap() * BLOCKS_PER_RUN;
+    let candidates = std::iter::repeat_with(|| start + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCKS_PER_RUN);
+    let mut candidates = candidates.take(BLOCKS_PER_RUN.into());
+    candidates.find(|block| !Path::new("/sys/class/net").join(bridge(*block)).exists()).unwrap()
+}
+
+/// The bridge that a node with this block makes for its pods.
+fn bridge(block: u16) -> String {
+    format!("dunlin{block}")
+}
+
+const FIRST_BLOCK: u16 = 100;
+
+/// More than tests make machines.
+const BLOCKS_PER_RUN: u16 = 100;
