@@ -1,5 +1,13 @@
 //! Ordinary Linux images in pods.
 
 mod absent;
+mod ends;
+mod fields;
 mod image;
+mod kubectl;
+mod mixed;
+mod network;
 mod run;
+mod security;
+mod shore;
+mod terminal;

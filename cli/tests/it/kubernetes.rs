@@ -7,7 +7,7 @@ mod certificates;
 mod client;
 mod clients;
 mod golden;
-mod kubectl;
+pub(crate) mod kubectl;
 mod kubectl_autoscaling;
 mod kubectl_endpoints;
 mod kubectl_golden;

@@ -1,11 +1,13 @@
 //! A component of WASI 0.3 that is both an HTTP handler and a command.
 //!
 //! As a handler it answers how many requests its instance was given, how many of them at once, and the request's body. `/slow` waits for
-//! 300 ms on the clock before it answers, `/meet` until its instance has been given four requests at once, `/trap` traps, `/spin` computes for ever. As a command it writes its arguments; `fail` has it
-//! fail, `wait` has it read its input to the end first, `connect IP:PORT` says whether it could connect and send, and `serve PORT` sends back
-//! what the first client sends.
+//! 300 ms on the clock before it answers, `/meet` until its instance has been given four requests at once, `/trap` traps, `/spin` computes
+//! for ever, and `/file/PATH` answers with the file `/PATH`, after writing the request's body to it if there is one. As a command it writes
+//! its arguments; `fail` has it fail, `wait` has it read its input to the end first, `connect IP:PORT` says whether it could connect and
+//! send, and `serve PORT` sends back what the first client sends.
 
 use std::{
+    fs,
     hint::black_box,
     net::{Ipv4Addr, SocketAddrV4},
     sync::atomic::{AtomicU32, Ordering},
@@ -52,11 +54,20 @@ impl http::handler::Guest for Service {
         let (body, _trailers) = Request::consume_body(request, result);
         let body = body.collect().await;
         RUNNING.fetch_sub(1, Ordering::Relaxed);
+        if let Some(file) = path.strip_prefix("/file") {
+            return Ok(answer(file_with(file, &body)));
+        }
         let most = MOST.load(Ordering::Relaxed);
         let text =
             format!("request {count} at {authority}, {most} at once\n{}", String::from_utf8_lossy(&body));
         Ok(answer(text.into_bytes()))
     }
+}
+
+/// What is in a file, once something was written to it, or why it cannot be had.
+fn file_with(path: &str, text: &[u8]) -> Vec<u8> {
+    let written = if text.is_empty() { Ok(()) } else { fs::write(path, text) };
+    written.and_then(|()| fs::read(path)).unwrap_or_else(|error| format!("{path}: {error}\n").into_bytes())
 }
 
 fn answer(text: Vec<u8>) -> Response {

@@ -2,11 +2,16 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
+use super::shore::skipped;
 use crate::registries::programs::{Registry, is_installed, skopeo};
 
 /// Makes the image and pushes it; its full name, or `None`, said aloud, where a program is missing.
 pub(super) fn push_busybox(registry: &Registry, name: &str) -> Option<String> {
-    if !is_installed("umoci") || !Path::new(BUSYBOX).exists() {
+    if !is_installed("umoci") {
+        return None;
+    }
+    if !Path::new(BUSYBOX).exists() {
+        skipped(&format!("`{BUSYBOX}` is not there (Debian package busybox-static)"));
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

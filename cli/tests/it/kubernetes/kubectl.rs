@@ -13,14 +13,14 @@ use crate::cluster::{Answer, Namespace, workloads};
 
 /// kubectl with a configuration and a cache of its own.
 #[derive(Debug)]
-pub(super) struct Kubectl {
+pub(crate) struct Kubectl {
     program: PathBuf,
     dir: tempfile::TempDir,
 }
 
 impl Kubectl {
     /// kubectl as the user of `config`, in a namespace; `None` where it is not installed.
-    pub(super) fn new(config: &Path, namespace: &str) -> Option<Self> {
+    pub(crate) fn new(config: &Path, namespace: &str) -> Option<Self> {
         let program = workloads().parent().unwrap().join("clients/kubectl/usr/bin/kubectl");
         if !program.is_file() {
             return None;
@@ -31,7 +31,7 @@ impl Kubectl {
     }
 
     /// Runs a command to its end.
-    pub(super) fn run<S: AsRef<str>>(&self, args: &[S], stdin: &str) -> Answer {
+    pub(crate) fn run<S: AsRef<str>>(&self, args: &[S], stdin: &str) -> Answer {
         let mut command = Command::new(&self.program);
         command.args(args.iter().map(AsRef::as_ref)).current_dir(self.dir.path());
         command.env("KUBECONFIG", self.dir.path().join("config")).env("HOME", self.dir.path());
@@ -49,34 +49,44 @@ impl Kubectl {
     }
 
     /// Starts a command that goes on until it is killed, and whose stdin and stdout the test holds.
-    pub(super) fn spawn(&self, args: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// A command that has not been started.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(self.dir.path());
         command.env("KUBECONFIG", self.dir.path().join("config")).env("HOME", self.dir.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+        command
+    }
+
+    /// Its folder, where its commands run.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Runs a command that must succeed, and answers its stdout.
-    pub(super) fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         self.ok_with(args, "")
     }
 
     /// Runs a command with something on stdin that must succeed, and answers its stdout.
-    pub(super) fn ok_with(&self, args: &[&str], stdin: &str) -> String {
+    pub(crate) fn ok_with(&self, args: &[&str], stdin: &str) -> String {
         let answer = self.run(args, stdin);
         assert_eq!(answer.code, 0, "kubectl {args:?}: {answer:?}");
         answer.stdout
     }
 
     /// Runs a command that must fail, and answers its stderr.
-    pub(super) fn fails(&self, args: &[&str]) -> String {
+    pub(crate) fn fails(&self, args: &[&str]) -> String {
         let answer = self.run(args, "");
         assert_ne!(answer.code, 0, "kubectl {args:?}: {answer:?}");
         answer.stderr
     }
 
     /// A file in kubectl's folder.
-    pub(super) fn file(&self, name: &str, content: &str) -> String {
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
         let path = self.dir.path().join(name);
         fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
