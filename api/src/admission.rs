@@ -17,10 +17,7 @@ use crate::{
     value::{object_mut, text},
 };
 
-pub use self::{
-    priority::PriorityClass,
-    service_account::{is_access_volume, is_access_volume_name},
-};
+pub use self::priority::PriorityClass;
 
 /// What of the cluster decides about a new object; nothing, where nobody looked.
 #[derive(Clone, Debug, Default, PartialEq)]

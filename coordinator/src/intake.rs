@@ -4,6 +4,8 @@
 //! A report that comes here is the newest of its pod: a session keeps its own in order, and a node's sessions follow each other.
 //! Liveness stays in memory: it goes to the driver, which decides what silence means. Nothing that a node repeats is written.
 
+mod tokens;
+
 use std::{fmt, sync::Arc};
 
 use dunlin_api::{Kind, Status, kind};

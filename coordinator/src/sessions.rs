@@ -31,6 +31,7 @@ use dunlin_link::{
     moment::Moment,
     restore::SignedRestore,
     session::registry::Registry,
+    tokens::{IssuedToken, TokenOpen},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -189,6 +190,11 @@ impl Sessions {
         } else {
             self.inner.cluster.compiled_foreign(&desired, module, target).await
         }
+    }
+
+    /// A token for one of the node's pods, or in words why there is none.
+    pub(crate) async fn token(&self, node: &NodeName, open: &TokenOpen) -> Result<IssuedToken, String> {
+        self.inner.cluster.token(node, open).await
     }
 
     /// Such code from `offset` on.

@@ -27,7 +27,7 @@ use std::{
 
 use dunlin_edge_node_core::{
     check::Outcome,
-    node::{ChangeTicket, CheckKey, Look, NodeCore, Told, WriteTicket},
+    node::{ChangeTicket, CheckKey, Look, NodeCore, TokenOrder, Told, WriteTicket},
     pod::Residence,
     pressure::Signals,
     reasons,
@@ -39,6 +39,7 @@ use dunlin_link::{
     limits::STATIC_PODS_ASKED_MAX,
     statics::StaticPod,
     status::NodeEvent,
+    tokens::{IssuedToken, TokenOpen},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -94,6 +95,8 @@ pub(crate) struct Agent {
     images: Images,
     image_bounds: ImageBounds,
     pulls: JoinSet<PullEnded>,
+    /// Tokens that are asked for: one for each that a pod wants.
+    token_asks: JoinSet<(TokenOrder, Result<IssuedToken, String>)>,
     writes: FuturesUnordered<BoxFuture<'static, (WriteTicket, io::Result<()>)>>,
     /// Who waits for a change to be durable.
     replies: HashMap<ChangeTicket, CommitReply>,
@@ -175,6 +178,10 @@ impl Agent {
                 Some(ended) = self.pulls.join_next(), if !self.pulls.is_empty() => match ended {
                     Ok(ended) => self.handle_pull_ended(ended),
                     Err(error) => tracing::error!(%error, "a pull ended without an answer"),
+                },
+                Some(asked) = self.token_asks.join_next(), if !self.token_asks.is_empty() => match asked {
+                    Ok((order, answer)) => self.core.handle_token(&order, answer, self.clock.now()),
+                    Err(error) => tracing::error!(%error, "a token was asked for without an answer"),
                 },
                 Some(surveyed) = self.surveys.join_next(), if !self.surveys.is_empty() => self.handle_surveyed(surveyed),
                 Some(checked) = self.checks.join_next(), if !self.checks.is_empty() => match checked {
@@ -302,6 +309,16 @@ impl Agent {
             self.session.static_pod(StaticPod { uid: uid.clone(), object });
             self.core.handle_mirrored(&uid, now);
         }
+    }
+
+    /// Asks for a token, for as long as it takes.
+    fn ask_token(&mut self, order: TokenOrder) {
+        let session = self.session.clone();
+        self.token_asks.spawn(async move {
+            let open = TokenOpen { uid: order.uid.clone(), claim: order.claim.clone() };
+            let answer = session.token(&open).await;
+            (order, answer)
+        });
     }
 
     fn handle_written(&mut self, ticket: WriteTicket, result: io::Result<()>) {

@@ -4,6 +4,7 @@ use std::{ops::RangeInclusive, path::PathBuf};
 
 use dunlin_edge_node_core::{
     address::{BLOCKS, BlockRange, Loopback},
+    admission::AllowedSysctls,
     doctor::Wanted,
     pressure::{EvictionTexts, Thresholds},
 };
@@ -137,6 +138,16 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_EVICTION_PRESSURE_TRANSITION_PERIOD", value_name = "TIME")]
     pub eviction_pressure_transition_period: Option<String>,
 
+    /// Settings of the kernel (sysctls) that pods may have for themselves beyond those that harm nobody, names or beginnings with `*`, for
+    /// instance net.core.somaxconn,kernel.msg*; may be given several times [default: none]
+    #[arg(
+        long = "allowed-unsafe-sysctls",
+        env = "DUNLIN_ALLOWED_UNSAFE_SYSCTLS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allowed_unsafe_sysctls: Vec<String>,
+
     /// Folder of archives whose images the node loads by itself, each once, for sites without a network; looked at every 30 s
     /// [default: images-to-load in the state folder]
     #[arg(long, env = "DUNLIN_IMAGES_DIR", value_name = "DIR")]
@@ -202,6 +213,8 @@ pub struct EdgeNodeConfig {
     pub keyvalue_quota_mib: Option<u64>,
     /// Below which pods are ended.
     pub thresholds: Thresholds,
+    /// What pods may set of the kernel beyond what every pod may.
+    pub sysctls: AllowedSysctls,
     /// Folder of archives with images that are loaded; `None` for the usual one.
     pub images_dir: Option<PathBuf>,
     /// How full the disk may get of images that no pod needs.
@@ -337,6 +350,7 @@ impl EdgeNodeArgs {
             eviction_pressure_transition_period: self
                 .eviction_pressure_transition_period
                 .or(file.eviction_pressure_transition_period),
+            allowed_unsafe_sysctls: list(self.allowed_unsafe_sysctls, file.allowed_unsafe_sysctls),
             images_dir: self.images_dir.or(file.images_dir),
             image_gc_high_threshold: self.image_gc_high_threshold.or(file.image_gc_high_threshold),
             image_gc_low_threshold: self.image_gc_low_threshold.or(file.image_gc_low_threshold),
@@ -384,6 +398,7 @@ impl EdgeNodeArgs {
         let compile = problems.compile_mode(self.compile);
         let runtime = problems.runtime(self.runtime.as_deref());
         let thresholds = problems.thresholds(self.eviction_texts());
+        let sysctls = problems.sysctls(&self.allowed_unsafe_sysctls);
         let image_bounds = problems.image_bounds((self.image_gc_high_threshold, self.image_gc_low_threshold));
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
@@ -414,6 +429,7 @@ impl EdgeNodeArgs {
             logs_max: self.logs_max_mib.map(|mib| Bytes(mib << 20)),
             keyvalue_quota_mib: self.keyvalue_quota_mib,
             thresholds,
+            sysctls,
             images_dir: self.images_dir,
             image_bounds,
             blocks,
@@ -523,6 +539,15 @@ impl Problems {
         Thresholds::read(texts).unwrap_or_else(|error| {
             self.list.push(format!("eviction: {error}"));
             Thresholds::none()
+        })
+    }
+
+    /// What pods may set of the kernel.
+    fn sysctls(&mut self, patterns: &[String]) -> AllowedSysctls {
+        AllowedSysctls::read(patterns).unwrap_or_else(|problems| {
+            self.list
+                .extend(problems.into_iter().map(|problem| format!("allowed unsafe sysctls: {problem}")));
+            AllowedSysctls::default()
         })
     }
 

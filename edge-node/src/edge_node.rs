@@ -1,5 +1,6 @@
 //! A node as a whole: state, agent, session and sandbox put together, and their end in order.
 
+mod api;
 mod joining;
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
@@ -139,6 +140,7 @@ impl EdgeNode {
             static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
         // Static pods of an earlier start, when there was a folder, are wanted no more when there is none.
         let statics = folder.as_mut().map_or_else(|| Some(Scan::default()), Folder::look);
+        let api = api::address(identity.as_ref(), &config.coordinators);
         let session = identity
             .map(|identity| session(identity, &config, (&facts, &seal, server_time)).joining_again(again));
         let detached = || SessionHandle::detached(facts.clone());
@@ -151,6 +153,8 @@ impl EdgeNode {
         let options = AgentOptions {
             node_name: name.as_str(),
             state_dir: &state_dir,
+            api,
+            sysctls: config.sysctls.clone(),
             facts,
             blocks: config.blocks,
             loopback: config.loopback,

@@ -4,6 +4,7 @@ use dunlin_link::{
     PodUid,
     care::PodCare,
     pod::{PodAssignment, PodSpec, RestartPolicy},
+    tokens::{PodTokens, TokenClaim, TokenProjection},
     volumes::PodVolumes,
 };
 
@@ -30,5 +31,14 @@ pub(crate) fn pod() -> PodAssignment {
         care: PodCare::default(),
         volumes: PodVolumes::default(),
         linux: None,
+        tokens: Default::default(),
+    }
+}
+
+/// A token that a pod may want.
+pub(crate) fn tokens() -> PodTokens {
+    let claim = TokenClaim { audience: "a".to_owned(), expiration_seconds: 600 };
+    PodTokens {
+        projections: vec![TokenProjection { volume: "v".to_owned(), after: 0, path: "t".to_owned(), claim }],
     }
 }

@@ -23,6 +23,7 @@ mod sealing;
 mod stream;
 mod streams;
 mod tls;
+mod tokens;
 mod way;
 
 use std::{
@@ -51,6 +52,7 @@ use dunlin_link::{
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
     stream::StreamRefusal,
+    tokens::{IssuedToken, TokenOpen},
     usage::MachineUsage,
 };
 use quinn::Connection;
@@ -219,6 +221,8 @@ struct Shared {
     fetch_slots: Semaphore,
     /// As many for code.
     code_slots: Semaphore,
+    /// One for tokens of pods.
+    token_slot: Semaphore,
     network: Network,
     /// What may be sent, while the coordinator caps it.
     budget: Mutex<Option<Budget>>,
@@ -250,6 +254,7 @@ impl Shared {
             fetches: Mutex::default(),
             fetch_slots: Semaphore::new(FETCHES_MAX),
             code_slots: Semaphore::new(FETCHES_MAX),
+            token_slot: Semaphore::new(1),
             network: Network::default(),
             budget: Mutex::default(),
             reverse_streams: AtomicUsize::new(0),
@@ -596,6 +601,14 @@ impl SessionHandle {
         files: (&CompiledFiles, CompileMode),
     ) -> Result<(), NoCode> {
         compiled::fetch(&self.shared, module, target, files).await
+    }
+
+    /// Asks for a token of a pod. Waits for a connection if there is none.
+    ///
+    /// # Errors
+    /// When the coordinator gives none; says why.
+    pub async fn token(&self, open: &TokenOpen) -> Result<IssuedToken, String> {
+        tokens::ask(&self.shared, open).await
     }
 
     /// Whether a session is up now.

@@ -37,6 +37,7 @@ pub mod session;
 pub mod statics;
 pub mod status;
 pub mod stream;
+pub mod tokens;
 pub mod usage;
 pub mod volumes;
 

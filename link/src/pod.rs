@@ -6,7 +6,9 @@ use std::{fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Digest, MilliCpu, PodUid, care::PodCare, linux::PodLinux, volumes::PodVolumes};
+use crate::{
+    Bytes, Digest, MilliCpu, PodUid, care::PodCare, linux::PodLinux, tokens::PodTokens, volumes::PodVolumes,
+};
 
 /// One pod that a node must run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,9 @@ pub struct PodAssignment {
     /// What only Linux containers can honour; `None` when it says nothing of that. It travels, and is stored, beside it, too.
     #[serde(skip)]
     pub linux: Option<Box<PodLinux>>,
+    /// Which tokens its volumes hold. It travels, and is stored, beside it, too.
+    #[serde(skip)]
+    pub tokens: PodTokens,
 }
 
 impl PodAssignment {

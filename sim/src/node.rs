@@ -185,6 +185,8 @@ impl Node {
             seal: Arc::new(Seal { key, place }),
             thresholds: Thresholds::none(),
             own_sandboxes: BTreeSet::new(),
+            api: None,
+            sysctls: Default::default(),
         };
         let core = NodeCore::boot(options, self.disk.clone(), self.now(context.now));
         self.agent = Some(Agent::new(session, core));

@@ -29,13 +29,8 @@ pub(super) fn admit(pod: &mut Value, creation: &Creation<'_>) {
 }
 
 /// Whether a volume, or a mount of one, is that of a pod's own token, which the system adds.
-pub fn is_access_volume(named: &Value) -> bool {
-    is_access_volume_name(text(named, "name"))
-}
-
-/// Whether this is the name of a volume with a pod's own token.
-pub fn is_access_volume_name(name: &str) -> bool {
-    name.starts_with(VOLUME_PREFIX)
+fn is_access_volume(named: &Value) -> bool {
+    text(named, "name").starts_with(VOLUME_PREFIX)
 }
 
 /// What the pod says counts before what its account says.

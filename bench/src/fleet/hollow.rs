@@ -221,6 +221,8 @@ impl Hollow {
             seal: Arc::new(Seal { key, place }),
             thresholds: Thresholds::none(),
             own_sandboxes: BTreeSet::new(),
+            api: None,
+            sysctls: Default::default(),
         }));
         let session = Session::new(identity, options).over(machine.socket.clone());
         let handle = session.handle();

@@ -25,6 +25,7 @@ use dunlin_link::{
     assignment::{AssignmentChange, Refusal},
     logs::{LogRequest, LogStreams},
     status::PodStatusReport,
+    tokens::IssuedToken,
 };
 use tokio::{io::AsyncRead, sync::Notify};
 
@@ -185,6 +186,12 @@ impl HollowHost {
                 let material = Material::Module { module: String::new(), files: GuestFiles::default() };
                 let files = Prepared::Ready { log: String::new(), material };
                 state.core.handle_prepared(preparation.run, files, now);
+            }
+            // Nobody reads it.
+            Output::AskToken(order) => {
+                let lifetime_seconds = order.claim.expiration_seconds;
+                let issued = IssuedToken { token: String::new(), lifetime_seconds };
+                state.core.handle_token(&order, Ok(issued), now);
             }
             // Whoever runs nothing finds it well.
             Output::Check(order) => state.core.handle_checked(&order.key, Outcome::Success, now),

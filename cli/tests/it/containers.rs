@@ -1,6 +1,7 @@
 //! Ordinary Linux images in pods.
 
 mod absent;
+mod accounts;
 mod ends;
 mod fields;
 mod image;

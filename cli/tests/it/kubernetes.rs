@@ -4,7 +4,7 @@
 mod beside;
 mod bootstrap;
 mod certificates;
-mod client;
+pub(crate) mod client;
 mod clients;
 mod golden;
 pub(crate) mod kubectl;

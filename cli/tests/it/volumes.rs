@@ -79,6 +79,19 @@ fn a_guest_reads_what_objects_hold_and_sees_it_change_at_once() {
 }
 
 #[test]
+fn a_guest_has_the_token_of_its_account() {
+    let namespace = Namespace::new();
+    namespace.runs_files("caller", "", "env: []");
+    let read = |name: &str| {
+        let path = format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
+        namespace.files("caller", &["read", &path]).unwrap()
+    };
+    assert_eq!(read("namespace"), namespace.name);
+    assert!(read("ca.crt").starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(read("token").split('.').count(), 3);
+}
+
+#[test]
 fn a_guest_keeps_files_over_its_runs_and_shares_them_with_its_pod() {
     let namespace = Namespace::new();
     let volumes = "{name: e, emptyDir: {}}, {name: m, emptyDir: {medium: Memory}}";

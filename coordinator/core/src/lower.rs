@@ -8,6 +8,7 @@ mod care;
 mod config;
 mod linux;
 mod security;
+mod tokens;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub fn lower(
     };
     let care = care::pod_care(&spec);
     let volumes = volumes::pod_volumes(&spec);
+    let tokens = tokens::pod_tokens(&spec, &volumes);
     let qos = pod.status.and_then(|status| status.qos_class);
     let linux = linux::pod_linux(&spec, qos.as_deref());
     let linux = (!linux.is_default()).then(|| Box::new(linux));
@@ -83,6 +85,7 @@ pub fn lower(
         care,
         volumes,
         linux,
+        tokens,
     })
 }
 

@@ -295,6 +295,8 @@ async fn configuration_and_images_follow_their_names() {
     let cluster = Cluster::start().await;
     cluster.connect("n1", 10).await;
     let mut object = pod("p");
+    // Without the ConfigMap of its token's volume.
+    object["spec"]["automountServiceAccountToken"] = json!(false);
     object["spec"]["containers"][0]["env"] =
         json!([{ "name": "A", "valueFrom": { "configMapKeyRef": { "name": "m", "key": "k" } } }]);
     cluster.create("ConfigMap", json!({ "metadata": { "name": "m" }, "data": { "k": "one" } })).await;

@@ -90,7 +90,7 @@ async fn run(sessions: &Sessions, line: &Line, member: &Member, wire: Wire) {
     close(connection, code, &reason);
 }
 
-/// Answers the streams that the node opens beside the control stream: modules and code.
+/// Answers the streams that the node opens beside the control stream: modules, code, tokens.
 async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &NodeName, gate: &Arc<Gate>) {
     let mut transfers = JoinSet::new();
     loop {
@@ -116,8 +116,8 @@ async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &Node
 /// Priorities: control over status over exec over logs over artifacts.
 const CONTROL_PRIORITY: i32 = 10;
 
-/// Streams that a node may have open: its control stream, modules under way, and code.
-const NODE_STREAMS_MAX: u32 = 9;
+/// Streams that a node may have open: its control stream, modules under way, code, and a token.
+const NODE_STREAMS_MAX: u32 = 10;
 
 /// Bytes of all its streams that wait to be read, while none is open whose reader may be slow.
 pub(super) const RECEIVE_WINDOW: u32 = 1 << 20;

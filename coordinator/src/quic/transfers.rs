@@ -1,4 +1,4 @@
-//! What a node fetches, on streams that it opens: modules, and the code that was compiled of them.
+//! What a node fetches, on streams that it opens: modules, the code that was compiled of them, and tokens for its pods.
 
 use std::{io, time::Duration};
 
@@ -8,10 +8,11 @@ use dunlin_link::{
     frame::Message as _,
     message::Unsupported,
     stream::{ArtifactAnswer, ArtifactOpen},
+    tokens::{TokenAnswer, TokenOpen},
 };
 use quinn::{RecvStream, SendStream};
 use tokio::{fs::File, io::AsyncReadExt as _};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     gate::Gate,
@@ -41,9 +42,28 @@ pub(super) async fn serve(
                 _ = input.received_reset() => return Ok(()),
             }
         }
+        TokenOpen::KIND => {
+            let open = frame.decode().map_err(io::Error::other)?;
+            send_token(sessions, node, (open, &mut output)).await?;
+        }
         kind => write_head(&mut output, &Unsupported { kind: kind.0 }).await?,
     }
     output.finish().map_err(io::Error::other)
+}
+
+async fn send_token(
+    sessions: &Sessions,
+    node: &NodeName,
+    (open, output): (TokenOpen, &mut SendStream),
+) -> io::Result<()> {
+    let answer = match sessions.token(node, &open).await {
+        Ok(issued) => TokenAnswer::Issued(issued),
+        Err(reason) => {
+            debug!(%node, uid = %open.uid, reason, "refused a token for a pod");
+            TokenAnswer::Refused(reason)
+        }
+    };
+    write_head(output, &answer).await
 }
 
 async fn send_module(

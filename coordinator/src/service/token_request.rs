@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    ApiService, User,
+    ApiService, ObjectRef, User,
     authorize::{Decision, Grant, Scope},
     bearer::ISSUER,
-    path::ResourceRequest,
+    path::{ResourceRequest, Verb},
 };
 
 /// What a token is to be bound to.
@@ -27,6 +27,22 @@ struct Binding {
 }
 
 impl ApiService {
+    /// Has a token issued as a client would that asks with this TokenRequest.
+    ///
+    /// # Errors
+    /// The refusal, as clients see it.
+    pub(crate) async fn request_token(
+        &self,
+        user: &User,
+        (namespace, account): (&str, &str),
+        asked: Value,
+    ) -> Result<Value, Status> {
+        let kind = dunlin_api::kind::by_kind("v1", "ServiceAccount").expect("the registry has accounts");
+        let request = ObjectRef { kind, namespace, name: account }.request(Verb::Create, "token");
+        let grant = self.authorize(user, &request).await?;
+        self.create_token_for(user, &request, &grant, asked).await.map(|accepted| accepted.object)
+    }
+
     /// Answers a TokenRequest for the service account that the request names.
     pub(super) async fn create_token_for(
         &self,

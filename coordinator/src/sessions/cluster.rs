@@ -11,6 +11,7 @@ use dunlin_link::{
     session::{coordinator::Recorded, registry::CloneNews},
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
+    tokens::{IssuedToken, TokenOpen},
 };
 use tokio::{fs::File, sync::watch};
 
@@ -76,6 +77,11 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
 
     /// See [`Intake::buried`].
     async fn buried(&self, node: &NodeName, uids: Vec<PodUid>);
+
+    /// See [`Intake::token`]. As it is here, there are none.
+    async fn token(&self, _node: &NodeName, _open: &TokenOpen) -> Result<IssuedToken, String> {
+        Err("nobody issues tokens here".to_owned())
+    }
 
     /// See [`Artifacts::open_module`].
     async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>>;
@@ -181,6 +187,10 @@ impl Cluster for ConnectedCluster {
 
     async fn buried(&self, node: &NodeName, uids: Vec<PodUid>) {
         self.intake.buried(node, uids).await;
+    }
+
+    async fn token(&self, node: &NodeName, open: &TokenOpen) -> Result<IssuedToken, String> {
+        self.intake.token(node, open).await
     }
 
     async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>> {

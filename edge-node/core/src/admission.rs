@@ -2,6 +2,8 @@
 //!
 //! The scheduler has decided with what it knew; the node decides with what is so. Reasons and messages are the kubelet's.
 
+mod sysctls;
+
 use std::collections::BTreeSet;
 
 use dunlin_link::{
@@ -10,6 +12,8 @@ use dunlin_link::{
     status::NodeResources,
 };
 
+pub use self::sysctls::AllowedSysctls;
+use self::sysctls::Shared;
 use crate::{
     host_port::{HostPort, ports_of, refused_of_guest},
     launch::guest_settings,
@@ -40,7 +44,12 @@ impl Usage {
     ///
     /// # Errors
     /// The refusal, for status and for the coordinator.
-    pub fn admit(&self, assignment: &PodAssignment, allocatable: &NodeResources) -> Result<(), Refusal> {
+    pub fn admit(
+        &self,
+        assignment: &PodAssignment,
+        allocatable: &NodeResources,
+        sysctls: &AllowedSysctls,
+    ) -> Result<(), Refusal> {
         let refuse = |reason: &str, message: String| {
             Err(Refusal { uid: assignment.uid.clone(), reason: reason.to_owned(), message })
         };
@@ -54,9 +63,10 @@ impl Usage {
                 ),
             );
         }
-        let mut sysctls = assignment.linux().sysctls.iter().map(|(name, _)| name.replace('/', "."));
-        if let Some(name) = sysctls.find(|name| !SAFE_SYSCTLS.contains(&name.as_str())) {
-            return refuse(reasons::SYSCTL_FORBIDDEN, format!("forbidden sysctl: {name:?} not allowlisted"));
+        let shared = Shared { network: assignment.spec.host_network, ipc: assignment.linux().host_ipc };
+        let asked = assignment.linux().sysctls.iter();
+        if let Some(why) = asked.filter_map(|(name, _)| sysctls.check(name, shared).err()).next() {
+            return refuse(reasons::SYSCTL_FORBIDDEN, format!("forbidden sysctl: {why}"));
         }
         if let Err(bad) = guest_settings(assignment) {
             let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
@@ -152,22 +162,6 @@ fn containers(assignment: &PodAssignment) -> impl Iterator<Item = (ContainerInde
     let all = spec.init_containers.iter().chain(&spec.containers).enumerate();
     all.map(|(index, container)| (ContainerIndex(index), container))
 }
-
-/// What Kubernetes lets every pod set: it is of the pod's own namespaces, and does no harm to others.
-const SAFE_SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use dunlin_link::{
     Digest,
     pod::{ConfigKind, ConfigObject, Container, EnvFrom, EnvValue, PodAssignment},
     status::NodeResources,
+    tokens::TokenClaim,
 };
 
 use crate::content::NoContent;
@@ -20,14 +21,33 @@ use crate::content::NoContent;
 pub struct Surroundings<'a> {
     /// `spec.nodeName`.
     pub node_name: &'a str,
+    /// The machine's own name, which is that of pods in its network.
+    pub host_name: &'a str,
     /// `status.hostIP`.
     pub host_ip: &'a str,
     /// `status.podIP`.
     pub pod_ip: &'a str,
     /// What unset limits resolve to.
     pub allocatable: NodeResources,
+    /// What the machine has.
+    pub capacity: NodeResources,
+    /// Whether mounts can be made read-only with all below them.
+    pub mounts_read_only_recursively: bool,
+    /// Where the API is.
+    pub api: Option<&'a ApiAddress>,
     /// Content of ConfigMaps and Secrets by id.
     pub objects: &'a dyn Fn(&Digest) -> Result<Arc<ConfigObject>, NoContent>,
+    /// Tokens of the pod by what they are for.
+    pub tokens: &'a dyn Fn(&TokenClaim) -> Option<Arc<[u8]>>,
+}
+
+/// By which pods reach the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiAddress {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// Of HTTPS.
+    pub port: u16,
 }
 
 impl std::fmt::Debug for Surroundings<'_> {
@@ -121,7 +141,15 @@ pub fn resolve(
     container: &Container,
     around: &Surroundings<'_>,
 ) -> Result<Vec<(String, String)>, ConfigError> {
-    let mut variables = Variables { list: vec![("HOSTNAME".to_owned(), assignment.spec.hostname.clone())] };
+    let hostname =
+        if assignment.spec.host_network { around.host_name } else { assignment.spec.hostname.as_str() };
+    let mut variables = Variables { list: vec![("HOSTNAME".to_owned(), hostname.to_owned())] };
+    if let Some(api) = around.api {
+        // What clients inside a cluster look for.
+        variables.set("KUBERNETES_SERVICE_HOST".to_owned(), api.host.clone());
+        variables.set("KUBERNETES_SERVICE_PORT".to_owned(), api.port.to_string());
+        variables.set("KUBERNETES_SERVICE_PORT_HTTPS".to_owned(), api.port.to_string());
+    }
     for source in &container.env_from {
         add_all(&mut variables, assignment, source, around)?;
     }

@@ -30,6 +30,7 @@ mod shutdown;
 mod statics;
 mod stream;
 mod timers;
+mod tokens;
 mod turn;
 mod unacked;
 
@@ -48,7 +49,7 @@ use dunlin_link::{
 
 use self::{
     change::Committing, pressure::Machine, remember::ToRemember, sandbox::SandboxView, statics::Statics,
-    timers::Timers, turn::PodsPulling,
+    timers::Timers, tokens::Tokens, turn::PodsPulling,
 };
 pub use self::{
     change::stopped_report,
@@ -63,12 +64,15 @@ pub use self::{
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},
     set::ImageUser,
     statics::{Origin, static_pod},
+    tokens::{TokenOrder, record_id},
     unacked::Unacked,
 };
 use crate::{
     address::{AddressPool, BlockRange, Loopback, PodSlot},
+    admission::AllowedSysctls,
     clock::{Mono, Now},
     content::{Contents, Seal},
+    env::ApiAddress,
     memory::End,
     pod::Pod,
     pressure::{Pressures, Thresholds},
@@ -91,6 +95,10 @@ pub struct NodeOptions {
     pub thresholds: Thresholds,
     /// Pods for which an earlier agent made sandboxes of their own, which may still be there.
     pub own_sandboxes: BTreeSet<PodUid>,
+    /// Where pods reach the API.
+    pub api: Option<ApiAddress>,
+    /// What pods may set of the kernel beyond what every pod may.
+    pub sysctls: AllowedSysctls,
 }
 
 /// The owner of all pods of a node; see the module.
@@ -118,6 +126,7 @@ pub struct NodeCore {
 struct Desk {
     node: NodeSelf,
     objects: Contents,
+    tokens: Tokens,
     pulls: BTreeMap<Digest, PodsPulling>,
     timers: Timers,
     to_remember: ToRemember,
@@ -137,6 +146,9 @@ struct NodeSelf {
     host_ip: Arc<str>,
     facts: NodeFacts,
     loopback: Loopback,
+    /// Where pods reach the API.
+    api: Option<ApiAddress>,
+    sysctls: AllowedSysctls,
     /// How often this node's agent was started.
     starts: u64,
 }
@@ -195,8 +207,11 @@ impl NodeCore {
                     host_ip,
                     facts: options.facts,
                     loopback: options.loopback,
+                    api: options.api,
+                    sysctls: options.sysctls,
                     starts: loaded.starts,
                 },
+                tokens: Tokens::restored(loaded.tokens, &options.seal),
                 objects: Contents::new(options.seal, loaded.objects),
                 pulls: BTreeMap::new(),
                 timers: Timers::default(),

@@ -11,6 +11,7 @@ mod decide;
 mod failure;
 mod home;
 mod hooks;
+mod mounting;
 mod order;
 mod phase;
 mod probing;
@@ -272,13 +273,6 @@ impl Pod {
     /// The container that a [`Command::Create`] asked for has no compiled code: its image is not all here, and is asked for again later.
     pub fn handle_no_code(&mut self, index: ContainerIndex, message: String, now: Now) {
         self.code_missing(index, message, now);
-        self.settle(now);
-    }
-
-    /// A volume that the container which a [`Command::Create`] asked for needs is not in place; it is tried again later.
-    pub fn handle_not_mounted(&mut self, index: ContainerIndex, message: String, now: Now) {
-        self.push_event(now, index, (Severity::Warning, reasons::FAILED_MOUNT), message);
-        self.worker_mut(index).handle_not_mounted(now.mono);
         self.settle(now);
     }
 

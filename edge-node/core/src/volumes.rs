@@ -71,6 +71,8 @@ pub struct File {
     pub mode: u32,
     /// Its content.
     pub data: Arc<[u8]>,
+    /// Whose it is; `None` for the node's own user.
+    pub owner: Option<u32>,
 }
 
 impl fmt::Debug for File {

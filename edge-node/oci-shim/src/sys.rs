@@ -188,6 +188,19 @@ pub(crate) fn change_mount(target: &Path, flags: libc::c_ulong) -> io::Result<()
     check(unsafe { libc::mount(ptr::null(), target.as_ptr(), ptr::null(), flags, ptr::null()) })
 }
 
+/// Makes a mount and all below it read-only.
+pub(crate) fn make_all_read_only(target: &Path) -> io::Result<()> {
+    let target = c_string(target)?;
+    // What is set, what is cleared, the propagation, a namespace of users.
+    let attributes: [u64; 4] = [MOUNT_ATTR_RDONLY, 0, 0, 0];
+    let (at, flags, size) = (libc::AT_FDCWD, AT_RECURSIVE, size_of_val(&attributes));
+    // SAFETY: the text ends with a zero byte; both live beyond the call, and the kernel reads no more than the size that it is told.
+    let changed = unsafe {
+        libc::syscall(libc::SYS_mount_setattr, at, target.as_ptr(), flags, attributes.as_ptr(), size)
+    };
+    check(libc::c_int::try_from(changed).unwrap_or(-1))
+}
+
 /// Takes a mount away, now or when nobody uses it any more.
 pub(crate) fn unmount(target: &Path) -> io::Result<()> {
     let target = c_string(target)?;
@@ -209,5 +222,7 @@ const OPEN_TREE_CLONE: libc::c_int = 1;
 const IFF_UP: libc::c_short = 1;
 /// With the mounts below.
 const AT_RECURSIVE: libc::c_int = 0x8000;
+/// `mount_setattr`.
+const MOUNT_ATTR_RDONLY: u64 = 1;
 /// `move_mount`: what is moved is the descriptor itself.
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;

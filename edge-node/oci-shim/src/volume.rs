@@ -41,6 +41,9 @@ impl Mounts {
         let tree = self.find(mount).map_err(failed)?;
         let target = dir.join(PARTS).join(number.to_string());
         attach(&tree, &target).map_err(failed)?;
+        if mount.all_read_only {
+            sys::make_all_read_only(&target).map_err(failed)?;
+        }
         if mount.propagation != Propagation::Bidirectional {
             // What the machine mounts there later is seen here, but not the other way round.
             sys::change_mount(&target, libc::MS_SLAVE | libc::MS_REC).map_err(failed)?;

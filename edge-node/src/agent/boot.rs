@@ -9,7 +9,9 @@ use std::{
 
 use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
+    admission::AllowedSysctls,
     content::Seal,
+    env::ApiAddress,
     node::{Loaded, NodeCore, NodeOptions},
     pressure::Thresholds,
 };
@@ -44,6 +46,10 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) node_name: &'a str,
     pub(crate) state_dir: &'a Path,
     pub(crate) facts: NodeFacts,
+    /// Where its pods reach the API.
+    pub(crate) api: Option<ApiAddress>,
+    /// What pods may set of the kernel.
+    pub(crate) sysctls: AllowedSysctls,
     pub(crate) blocks: BlockRange,
     pub(crate) loopback: Loopback,
     pub(crate) seal: Arc<Seal>,
@@ -78,6 +84,8 @@ impl AgentParts {
             node_name,
             state_dir,
             facts,
+            api,
+            sysctls,
             blocks,
             loopback,
             seal,
@@ -100,6 +108,8 @@ impl AgentParts {
             seal,
             thresholds,
             own_sandboxes,
+            api,
+            sysctls,
         };
         let core = NodeCore::boot(node, loaded, clock.now());
         sandboxes.take_over(|uid| core.sandbox_order(uid));
@@ -128,6 +138,7 @@ impl AgentParts {
             images,
             image_bounds,
             pulls: JoinSet::new(),
+            token_asks: JoinSet::new(),
             writes: FuturesUnordered::new(),
             replies: HashMap::new(),
             changes: 0,

@@ -50,6 +50,7 @@ impl Agent {
                 self.fetches.spawn(self.modules.fetch(digest, self.session.clone()));
             }
             Output::Pull(order) => self.pull_image(*order),
+            Output::AskToken(order) => self.ask_token(*order),
             Output::Check(order) => {
                 self.checks.spawn(self.prober.clone().look(*order));
             }

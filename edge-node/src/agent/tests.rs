@@ -124,6 +124,8 @@ impl Node {
             node_name: "n1",
             state_dir: dir,
             facts,
+            api: None,
+            sysctls: Default::default(),
             blocks: BlockRange::new(0, 1).unwrap(),
             loopback: Loopback { octet: 42, first_port: 1024 },
             seal,
@@ -658,6 +660,7 @@ fn assignment(name: &str, restart_policy: RestartPolicy, digest: Digest) -> PodA
         care: PodCare::default(),
         volumes: PodVolumes::default(),
         linux: None,
+        tokens: Default::default(),
     }
 }
 

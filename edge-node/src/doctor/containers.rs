@@ -29,6 +29,7 @@ impl Files<'_> {
             seccomp: self.is_there("proc/sys/kernel/seccomp/actions_avail"),
             nf_tables: self.nf_tables(),
             ip_forward: self.number("proc/sys/net/ipv4/ip_forward").map(|number| number != 0),
+            recursive_read_only: has_mount_setattr(&self.text("proc/sys/kernel/osrelease")),
         }
     }
 
@@ -83,6 +84,15 @@ impl Files<'_> {
         } else {
             NfTables::Absent
         }
+    }
+}
+
+/// Whether a kernel of this release has `mount_setattr`, which is of 5.12.
+fn has_mount_setattr(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5_u32, 12_u32),
+        _ => false,
     }
 }
 

@@ -12,6 +12,7 @@ use dunlin_link::{
     linux::PodLinux,
     pod::{ConfigKind, ConfigObject, PodAssignment},
     sealed::{Content, Sealed},
+    tokens::PodTokens,
     volumes::PodVolumes,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -59,8 +60,10 @@ pub(super) fn decode_content(
 
 /// The value of a pod. It is of the first kind that has room for what there is to say, so that earlier versions can read it.
 pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
-    let PodAssignment { care, volumes, linux, .. } = &record.assignment;
-    if let Some(linux) = linux {
+    let PodAssignment { care, volumes, linux, tokens, .. } = &record.assignment;
+    if !tokens.is_default() {
+        encode_as(KIND_WITH_TOKENS, &(record, care, volumes, linux, tokens))
+    } else if let Some(linux) = linux {
         encode_as(KIND_WITH_LINUX, &(record, care, volumes, linux))
     } else if !volumes.is_default() {
         encode_as(KIND_WITH_FILES, &(record, care, volumes))
@@ -74,8 +77,14 @@ pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
 /// The pod of a value.
 pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result<PodRecord, MalformedRecord> {
     let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: value.first().copied() };
-    let mut linux = None;
+    let (mut linux, mut tokens) = (None, PodTokens::default());
     let (mut record, care, volumes): (PodRecord, PodCare, PodVolumes) = match value.split_first() {
+        Some((&KIND_WITH_TOKENS, body)) => {
+            let (record, care, volumes, told, wanted): (_, _, _, Option<Box<PodLinux>>, _) =
+                codec::decode(body).map_err(malformed)?;
+            (linux, tokens) = (told, wanted);
+            (record, care, volumes)
+        }
         Some((&KIND_WITH_LINUX, body)) => {
             let (record, care, volumes, told): (_, _, _, Box<PodLinux>) =
                 codec::decode(body).map_err(malformed)?;
@@ -92,6 +101,7 @@ pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result
     record.assignment.care = care;
     record.assignment.volumes = volumes;
     record.assignment.linux = linux;
+    record.assignment.tokens = tokens;
     Ok(record)
 }
 
@@ -146,6 +156,9 @@ const KIND_WITH_FILES: u8 = 3;
 /// A pod with its care, its volumes, and what its Linux containers are told.
 const KIND_WITH_LINUX: u8 = 4;
 
+/// A pod with its care, its volumes, what its Linux containers are told if anything is, and its tokens.
+const KIND_WITH_TOKENS: u8 = 5;
+
 /// Sealed content; Secrets were of the first kind once.
 const KIND_SEALED: u8 = 2;
 
@@ -187,6 +200,13 @@ mod tests {
             let record = record(care, volumes, linux);
             let value = encode_pod(&record);
             assert_eq!(value[0], kind, "earlier versions read what holds nothing new");
+            assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
+        }
+        for linux in [plain(), aliased()] {
+            let mut record = record(cared(), volumes(), linux);
+            record.assignment.tokens = sample::tokens();
+            let value = encode_pod(&record);
+            assert_eq!(value[0], KIND_WITH_TOKENS);
             assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
         }
         let failure = Failure { reason: "Evicted".to_owned(), message: "m".to_owned() };

@@ -10,7 +10,7 @@ use std::{
 
 use dunlin_edge_node_core::{
     content::Seal,
-    node::{Batch, Change, Loaded},
+    node::{Batch, Change, Loaded, record_id},
 };
 use dunlin_link::{Digest, PodUid, UnixMillis, pod::ConfigKind, sealed::Content};
 use redb::{
@@ -101,6 +101,7 @@ fn open_verified(
         memories: by_uid("memories", rows(MEMORIES)?, decode_memory).map_err(malformed)?,
         tombstones: by_uid("tombstones", rows(TOMBSTONES)?, decode).map_err(malformed)?,
         objects,
+        tokens: by_uid("tokens", rows(TOKENS)?, decode_content).map_err(malformed)?,
     };
     Ok((database, loaded, server_time))
 }
@@ -140,7 +141,7 @@ pub(super) fn seal_all(
         let file = open_private(&fresh_path).map_err(redb::Error::Io)?;
         let fresh = Database::builder().set_cache_size(cache_bytes).create_file(file)?;
         let transaction = begin(&fresh)?;
-        for table in [META, PODS, MEMORIES, TOMBSTONES] {
+        for table in [META, PODS, MEMORIES, TOMBSTONES, TOKENS] {
             let mut to = transaction.open_table(table)?;
             for (key, value) in read_rows(&database, table)? {
                 to.insert(key.as_str(), value.as_slice())?;
@@ -254,6 +255,7 @@ pub(super) fn commit<'a>(
         to.write(MEMORIES, &batch.memories, |_, memory| encode_memory(memory))?;
         to.write(TOMBSTONES, &batch.tombstones, |_, record| encode(record))?;
         to.write(OBJECTS, &batch.objects, |id, content| encode_content(id, content, seal))?;
+        to.write(TOKENS, &batch.tokens, |uid, content| encode_content(&record_id(uid), content, seal))?;
     }
     transaction.commit()?;
     undo.0.clear();
@@ -300,7 +302,7 @@ fn count_start(database: &Database) -> Result<u64, redb::Error> {
         meta.insert(STARTS, encode(&starts).as_slice())?;
         starts
     };
-    for table in [PODS, STATICS, MEMORIES, TOMBSTONES, OBJECTS] {
+    for table in [PODS, STATICS, MEMORIES, TOMBSTONES, OBJECTS, TOKENS] {
         transaction.open_table(table)?;
     }
     transaction.commit()?;
@@ -334,6 +336,7 @@ const STATICS: Table = TableDefinition::new("statics");
 const MEMORIES: Table = TableDefinition::new("memories");
 const TOMBSTONES: Table = TableDefinition::new("tombstones");
 const OBJECTS: Table = TableDefinition::new("objects");
+const TOKENS: Table = TableDefinition::new("tokens");
 
 const STARTS: &str = "starts";
 const APPLIED: &str = "applied";

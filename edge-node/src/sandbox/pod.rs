@@ -126,7 +126,7 @@ impl PodSandbox {
                 Some(mut speaking) => match self.serve(&mut speaking, &mut asks).await {
                     End::AgentEnds => return,
                     End::Closed => {
-                        self.end(speaking).await;
+                        speaking.end(&self.uid).await;
                         return self.clean().await;
                     }
                     End::Lost => {

@@ -5,13 +5,15 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use dunlin_edge_node_core::volumes::File;
+use rustix::process::geteuid;
 
 use super::make_readable;
 
@@ -47,7 +49,12 @@ pub(super) fn write_file(folder: &Path, file: &File) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         make_readable(parent)?;
     }
-    fs::write(&path, &file.data)?;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(&path)?.write_all(&file.data)?;
+    // Where the node is not root, it runs guests alone, all of which are the node's user.
+    if file.owner.is_some() && geteuid().is_root() {
+        chown(&path, file.owner, None)?;
+    }
     fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))
 }
 
@@ -153,7 +160,7 @@ mod tests {
     }
 
     fn file(path: &str, data: &str) -> File {
-        File { path: path.to_owned(), mode: 0o640, data: data.as_bytes().into() }
+        File { path: path.to_owned(), mode: 0o640, data: data.as_bytes().into(), owner: None }
     }
 
     fn names(dir: &Path) -> Vec<String> {

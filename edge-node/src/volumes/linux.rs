@@ -80,7 +80,12 @@ impl LinuxMounts {
         if is_taken || last_words == "/" {
             return Ok((self.mounts, None));
         }
-        let file = File { path: LAST_WORDS.to_owned(), mode: LAST_WORDS_MODE, data: Default::default() };
+        let file = File {
+            path: LAST_WORDS.to_owned(),
+            mode: LAST_WORDS_MODE,
+            data: Default::default(),
+            owner: None,
+        };
         let path = self.written(&file)?;
         self.mount(&path, String::new(), (last_words, Access::ReadWrite));
         Ok((self.mounts, Some(path.to_string_lossy().into_owned())))
@@ -105,6 +110,7 @@ impl LinuxMounts {
             path: path.to_owned(),
             access,
             propagation: Propagation::None,
+            all_read_only: false,
         });
     }
 

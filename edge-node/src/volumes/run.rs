@@ -117,7 +117,12 @@ impl RunFolders {
             && !taken.contains(&folder)
             && !self.single.get(&folder).is_some_and(|files| files.contains_key(&name))
         {
-            let file = volumes::File { path: name.clone(), mode: LAST_WORDS_MODE, data: Default::default() };
+            let file = volumes::File {
+                path: name.clone(),
+                mode: LAST_WORDS_MODE,
+                data: Default::default(),
+                owner: None,
+            };
             let single = Single { source: Source::Written(file), access: Access::ReadWrite };
             self.single.entry(folder.clone()).or_default().insert(name.clone(), single);
             message = Some((folder, name));

@@ -39,7 +39,7 @@ fn host(name: &str, path: &Path) -> VolumeSetup {
 }
 
 fn file(path: &str, data: &str) -> File {
-    File { path: path.to_owned(), mode: 0o600, data: data.as_bytes().into() }
+    File { path: path.to_owned(), mode: 0o600, data: data.as_bytes().into(), owner: None }
 }
 
 fn mount(path: &str, name: &str, inside: &str, access: Access) -> MountSetup {

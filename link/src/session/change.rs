@@ -22,6 +22,7 @@ use crate::{
         protocol::Protocol,
         sealer::{Divided, Sealer},
     },
+    tokens::{AssignmentTokens, PodTokens},
     volumes::PodVolumes,
 };
 
@@ -63,6 +64,11 @@ pub(super) fn split(
         let linux = told.collect();
         frames.extend(batches(linux).map(|linux| frame::encode(&AssignmentLinux { linux })));
     }
+    if protocol.sends(AssignmentTokens::KIND) {
+        let wanting = upserts.iter().filter(|(_, pod)| !pod.tokens.is_default());
+        let tokens = wanting.map(|(_, pod)| (pod.uid.clone(), pod.tokens.clone())).collect();
+        frames.extend(batches(tokens).map(|tokens| frame::encode(&AssignmentTokens { tokens })));
+    }
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
     frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
@@ -102,6 +108,8 @@ pub(super) struct Assembler {
     volumes: BTreeMap<PodUid, PodVolumes>,
     /// Likewise.
     linux: BTreeMap<PodUid, PodLinux>,
+    /// Likewise.
+    tokens: BTreeMap<PodUid, PodTokens>,
     bytes: usize,
 }
 
@@ -113,6 +121,7 @@ impl Assembler {
             || kind.0 == AssignmentCare::KIND.0
             || kind.0 == AssignmentVolumes::KIND.0
             || kind.0 == AssignmentLinux::KIND.0
+            || kind.0 == AssignmentTokens::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -132,12 +141,14 @@ impl Assembler {
                     pod.care = self.care.remove(&pod.uid).unwrap_or_default();
                     pod.volumes = self.volumes.remove(&pod.uid).unwrap_or_default();
                     pod.linux = self.linux.remove(&pod.uid).map(Box::new);
+                    pod.tokens = self.tokens.remove(&pod.uid).unwrap_or_default();
                     (revision, pod)
                 }));
             }
             AssignmentCare::KIND => self.care.extend(frame.decode::<AssignmentCare>()?.care),
             AssignmentVolumes::KIND => self.volumes.extend(frame.decode::<AssignmentVolumes>()?.volumes),
             AssignmentLinux::KIND => self.linux.extend(frame.decode::<AssignmentLinux>()?.linux),
+            AssignmentTokens::KIND => self.tokens.extend(frame.decode::<AssignmentTokens>()?.tokens),
             AssignmentTombstones::KIND => {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
             }
@@ -170,6 +181,7 @@ impl Assembler {
         self.care.clear();
         self.volumes.clear();
         self.linux.clear();
+        self.tokens.clear();
         self.change = Some(AssignmentChange {
             restore_generation: 0,
             protocol: 0,

@@ -10,6 +10,7 @@ use crate::{
     node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
+    tokens::{AssignmentTokens, TokenOpen},
     usage::UsageOpen,
 };
 
@@ -57,6 +58,7 @@ fn added_in(kind: Kind) -> u16 {
         kind if ADDED_IN_4.contains(&kind) => 4,
         kind if ADDED_IN_5.contains(&kind) => 5,
         kind if ADDED_IN_6.contains(&kind) => 6,
+        kind if ADDED_IN_7.contains(&kind) => 7,
         _ => 1,
     }
 }
@@ -83,6 +85,9 @@ const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 /// What version 5 knows nothing of.
 const ADDED_IN_6: [u16; 2] = [AssignmentLinux::KIND.0, CoreDumpOpen::KIND.0];
 
+/// What version 6 knows nothing of.
+const ADDED_IN_7: [u16; 2] = [AssignmentTokens::KIND.0, TokenOpen::KIND.0];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,10 +99,10 @@ mod tests {
         };
         check((1, 1), Some(1));
         check((1, 2), Some(2));
-        check((2, 9), Some(6));
+        check((2, 9), Some(7));
         check((2, 4), Some(4));
-        check((6, 9), Some(6));
-        check((7, 9), None);
+        check((7, 9), Some(7));
+        check((8, 9), None);
         check((0, 0), None);
         check((2, 1), None);
         check((u16::MAX, 0), None);
@@ -105,7 +110,7 @@ mod tests {
 
     #[test]
     fn older_versions_are_sent_nothing_newer() {
-        let [one, two, three, four, five, six] = [1, 2, 3, 4, 5, 6].map(Protocol);
+        let [one, two, three, four, five, six, seven] = [1, 2, 3, 4, 5, 6, 7].map(Protocol);
         for kind in [0x0101, 0x0114, 0x0131] {
             assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
         }
@@ -123,6 +128,9 @@ mod tests {
         }
         for kind in ADDED_IN_6 {
             assert!(!five.sends(Kind(kind)) && six.sends(Kind(kind)), "{kind:#x}");
+        }
+        for kind in ADDED_IN_7 {
+            assert!(!six.sends(Kind(kind)) && seven.sends(Kind(kind)), "{kind:#x}");
         }
         let extensions = vec![Extension { tag: 1, bytes: Vec::new() }];
         assert_eq!(one.extensions(extensions.clone()), []);

@@ -1,4 +1,4 @@
-//! How pods are looked after, what files they see, and what their Linux containers are told, travels beside them, and a node that was told of them by an older version is told again.
+//! How pods are looked after, what files they see, and what their Linux containers are told and which tokens they want, travels beside them, and a node that was told of them by an older version is told again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +18,7 @@ use dunlin_link::{
         node::{Applied, NodeConfig, NodeOutput, NodeSession},
     },
     status::NodeFacts,
+    tokens::AssignmentTokens,
 };
 
 use crate::{full, samples};
@@ -30,10 +31,12 @@ fn desired() -> Desired {
     let care = full::care().care.remove(0).1;
     let volumes = full::volumes().volumes.remove(0).1;
     let linux = full::linux().linux.remove(0).1;
+    let tokens = full::tokens().tokens.remove(0).1;
     let pods = [(1, care), (2, PodCare::default())].map(|(number, care)| {
         let mut pod = samples::pod(&samples::uid(number), 1, None);
         if pod.uid == samples::uid(1) {
             (pod.volumes, pod.linux) = (volumes.clone(), Some(Box::new(linux.clone())));
+            pod.tokens = tokens.clone();
         }
         pod.care = care;
         (samples::uid(number), AssignedPod { revision: Revision(5), assignment: Arc::new(pod) })
@@ -58,7 +61,7 @@ fn open(
     held: &HeldSet,
     told_by: u16,
     spoken: u16,
-) -> (CoordinatorSession, Option<AssignmentChange>, [bool; 3]) {
+) -> (CoordinatorSession, Option<AssignmentChange>, [bool; 4]) {
     let config = CoordinatorConfig {
         node: NodeName::new("n1"),
         cluster_id: "c".into(),
@@ -85,30 +88,34 @@ fn open(
         NodeOutput::Commit(change) => Some(change),
         _ => None,
     });
-    let was_sent = [AssignmentCare::KIND, AssignmentVolumes::KIND, AssignmentLinux::KIND]
-        .map(|kind| kinds.contains(&kind));
+    let was_sent =
+        [AssignmentCare::KIND, AssignmentVolumes::KIND, AssignmentLinux::KIND, AssignmentTokens::KIND]
+            .map(|kind| kinds.contains(&kind));
     (session, change, was_sent)
 }
 
 #[test]
 fn every_part_comes_with_their_pod_and_with_no_other() {
-    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 6);
+    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 7);
     let change = change.unwrap();
-    assert_eq!((was_sent, change.protocol), ([true, true, true], 6));
+    assert_eq!((was_sent, change.protocol), ([true, true, true, true], 7));
     let expected = desired();
     for (_, pod) in &change.upserts {
         assert_eq!(*pod, *expected.pods[&pod.uid].assignment);
     }
     // An older peer is told nothing of it.
+    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 6);
+    assert_eq!(was_sent, [true, true, true, false]);
+    assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.tokens.is_default()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 5);
-    assert_eq!(was_sent, [true, true, false]);
+    assert_eq!(was_sent, [true, true, false, false]);
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.linux.is_none()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 4);
-    assert_eq!(was_sent, [true, false, false]);
+    assert_eq!(was_sent, [true, false, false, false]);
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.volumes.is_default()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 3);
     let change = change.unwrap();
-    assert_eq!((was_sent, change.protocol), ([false, false, false], 3));
+    assert_eq!((was_sent, change.protocol), ([false, false, false, false], 3));
     assert!(change.upserts.iter().all(|(_, pod)| pod.care.is_default()));
 }
 
@@ -129,6 +136,8 @@ fn what_an_older_version_told_is_told_again() {
     check(5, 5, false);
     check(5, 6, true);
     check(6, 6, false);
+    check(6, 7, true);
+    check(7, 7, false);
 }
 
 #[test]

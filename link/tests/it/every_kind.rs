@@ -19,6 +19,7 @@ use dunlin_link::{
         ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogAnswer, LogOpen,
         LogStreamsOpen, StreamAnswer,
     },
+    tokens::{AssignmentTokens, TokenAnswer, TokenOpen},
     usage::{ContainerThrottles, ContainerUsages, MachineUsage, UsageOpen},
 };
 
@@ -47,6 +48,7 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         AssignmentCare,
         AssignmentVolumes,
         AssignmentLinux,
+        AssignmentTokens,
         AssignmentEnd,
         AssignmentAck,
         Resync,
@@ -80,6 +82,8 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         CompiledOpen,
         Compiling,
         CompiledAnswer,
+        TokenOpen,
+        TokenAnswer,
         StdinData,
         StdinEnd,
         Resize,

@@ -4,6 +4,7 @@ mod care;
 mod linux;
 mod pod;
 mod status;
+mod tokens;
 mod volumes;
 
 use dunlin_link::{
@@ -25,6 +26,7 @@ pub(crate) use care::care;
 pub(crate) use linux::linux;
 pub(crate) use pod::pods;
 pub(crate) use status::reports;
+pub(crate) use tokens::{claim, tokens};
 pub(crate) use volumes::volumes;
 
 pub(crate) fn node_state() -> NodeState {

@@ -27,6 +27,7 @@ use dunlin_link::{
         ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogAnswer, LogOpen,
         LogStreamsOpen, StreamAnswer, StreamRefusal,
     },
+    tokens::{IssuedToken, TokenAnswer, TokenOpen},
     usage::{
         ContainerThrottle, ContainerThrottles, ContainerUsage, ContainerUsages, MachineUsage, UsageOpen,
     },
@@ -54,6 +55,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.version_four();
     frames.version_five();
     frames.version_six();
+    frames.version_seven();
     frames.0
 }
 
@@ -241,6 +243,15 @@ impl Frames {
         for end in [ExecEnd::Exited(-1), ExecEnd::Detached, ExecEnd::Failed("no".into())] {
             self.add(&end);
         }
+    }
+
+    /// Kinds that version 7 added.
+    fn version_seven(&mut self) {
+        self.add(&full::tokens());
+        self.add(&TokenOpen { uid: uid(1), claim: full::claim("vault", 600) });
+        let issued = IssuedToken { token: "e.y.J".into(), lifetime_seconds: 3607 };
+        self.add(&TokenAnswer::Issued(issued));
+        self.add(&TokenAnswer::Refused("no".into()));
     }
 
     /// Kinds that version 6 added.

@@ -39,7 +39,7 @@ impl Holder {
         Applied {
             revision: self.held.revision,
             restore_generation: 0,
-            protocol: 6,
+            protocol: 7,
             state_digest: self.held.digest(),
         }
     }

@@ -296,8 +296,8 @@ impl Node {
             }
             // Nothing here is a Linux image.
             Output::Survey(order) => agent.core.handle_surveyed(&order.uid, Residence::Shared, now),
-            Output::AskPod(..) | Output::OpenSandbox(_) | Output::CloseSandbox(_) => {}
-            // No node here has manifests of its own, and no pod an image of another registry.
+            Output::AskPod(..) | Output::OpenSandbox(_) | Output::CloseSandbox(_) | Output::AskToken(_) => {}
+            // No node here has manifests of its own, and no pod an image of another registry or a token.
             Output::Pull(_)
             | Output::Sweep(_)
             | Output::Reclaim(_)

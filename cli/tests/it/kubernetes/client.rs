@@ -17,7 +17,7 @@ use tokio::{net::TcpStream, runtime::Runtime};
 use tokio_rustls::TlsConnector;
 
 /// One connection at a time, opened again when the server closed it.
-pub(super) struct Client {
+pub(crate) struct Client {
     runtime: Runtime,
     connector: TlsConnector,
     address: String,
@@ -26,15 +26,15 @@ pub(super) struct Client {
 
 /// What a server answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) warnings: Vec<String>,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) body: Bytes,
 }
 
 impl Client {
     /// A client with the first user of a kubeconfig.
-    pub(super) fn new(kubeconfig: &Path, address: &str) -> Self {
+    pub(crate) fn new(kubeconfig: &Path, address: &str) -> Self {
         let config = read(kubeconfig);
         let user = &config["users"][0]["user"];
         let certificate = decoded(&user["client-certificate-data"]);
@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// A client that trusts the cluster of a kubeconfig and shows no certificate.
-    pub(super) fn nobody(kubeconfig: &Path, address: &str) -> Self {
+    pub(crate) fn nobody(kubeconfig: &Path, address: &str) -> Self {
         Self::with(trusting(&read(kubeconfig)).with_no_client_auth(), address)
     }
 
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// Sends a request and reads the whole answer.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         method: &str,
         target: &str,

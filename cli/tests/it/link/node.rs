@@ -241,6 +241,7 @@ pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
         care: PodCare::default(),
         volumes: PodVolumes::default(),
         linux: None,
+        tokens: Default::default(),
     }
 }
 

@@ -104,13 +104,11 @@ impl PodShape<'_> {
     /// False when the pod certainly names neither a ConfigMap nor a Secret, told without decoding it.
     pub(super) fn may_name_config(&self) -> bool {
         let spec = self.spec.get();
-        // The volume with a pod's token names a ConfigMap, too, and no node is given that one.
-        let of_token = usize::from(spec.contains(ACCESS_VOLUME));
         spec.contains("\"envFrom\"")
             || spec.contains("KeyRef\"")
             || spec.contains("\"secret\"")
             || spec.contains("\"imagePullSecrets\"")
-            || spec.matches("\"configMap\"").count() > of_token
+            || spec.contains("\"configMap\"")
     }
 
     /// Digests that containers run or ran, by image as written.
@@ -137,6 +135,3 @@ impl PodShape<'_> {
         })
     }
 }
-
-/// How the name of the volume with a pod's token begins in JSON.
-const ACCESS_VOLUME: &str = "\"kube-api-access-";

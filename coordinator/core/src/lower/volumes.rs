@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_api::admission::is_access_volume_name;
 use dunlin_link::{
     pod::{ConfigKind, ConfigRef},
     volumes::{
@@ -28,7 +27,7 @@ pub(super) fn pod_volumes(spec: &v1::PodSpec) -> PodVolumes {
         .volumes
         .iter()
         .flatten()
-        .filter(|volume| mounted.contains(&*volume.name) && !is_access_volume_name(&volume.name))
+        .filter(|volume| mounted.contains(&*volume.name))
         .filter_map(|volume| Some(Volume { name: volume.name.clone(), source: source(volume)? }))
         .collect();
     let served: BTreeSet<&str> = volumes.iter().map(|volume| &*volume.name).collect();
@@ -106,8 +105,8 @@ fn source(volume: &v1::Volume) -> Option<VolumeSource> {
     Some(VolumeSource::Projected { default_mode: mode(default_mode).unwrap_or(MODE_DEFAULT), sources })
 }
 
-/// `None` for a source that nodes do not serve.
-fn projection(source: &v1::VolumeProjection) -> Option<Projection> {
+/// `None` for a source that nodes do not serve, and for tokens, which are told beside the volumes.
+pub(super) fn projection(source: &v1::VolumeProjection) -> Option<Projection> {
     if let Some(map) = &source.config_map {
         return Some(config(ConfigKind::ConfigMap, (&map.name, &map.items, map.optional)));
     }
@@ -178,16 +177,9 @@ mod tests {
 
     #[test]
     fn a_pod_that_says_nothing_of_files_has_nothing_to_say() {
-        let token = "kube-api-access-abcde";
         let bare = lowered(json!({
-            "volumes": [
-                {"name": token, "projected": {"sources": [{"configMap": {"name": "kube-root-ca.crt"}}]}},
-                {"name": "unused", "emptyDir": {}},
-            ],
-            "containers": [{
-                "name": "c", "terminationMessagePath": "/dev/termination-log",
-                "volumeMounts": [{"name": token, "mountPath": "/t"}],
-            }],
+            "volumes": [{"name": "unused", "emptyDir": {}}],
+            "containers": [{"name": "c", "terminationMessagePath": "/dev/termination-log"}],
         }));
         assert!(bare.is_default(), "{bare:?}");
     }

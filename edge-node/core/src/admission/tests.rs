@@ -22,7 +22,7 @@ fn refuses_what_does_not_fit() {
     let mut usage = Usage::default();
     usage.add(&sized(600, 60));
     let check = |usage: &Usage, assignment: &PodAssignment, expected: &str| {
-        let verdict = usage.admit(assignment, &node);
+        let verdict = usage.admit(assignment, &node, &AllowedSysctls::default());
         let text = verdict
             .map_or_else(|refusal| format!("{}: {}", refusal.reason, refusal.message), |()| String::new());
         assert_eq!(text, expected);
@@ -66,13 +66,13 @@ fn refuses_taken_host_ports_and_fields_it_must_not_ignore() {
     }];
     let assignment = pod(vec![subject]);
     let mut usage = Usage::default();
-    assert!(usage.admit(&assignment, &node).is_ok());
+    assert!(usage.admit(&assignment, &node, &AllowedSysctls::default()).is_ok());
     usage.add(&assignment);
-    assert_eq!(usage.admit(&assignment, &node).unwrap_err().reason, "NodePorts");
+    assert_eq!(usage.admit(&assignment, &node, &AllowedSysctls::default()).unwrap_err().reason, "NodePorts");
 
     let mut subject = container("c");
     subject.refused_fields = vec!["spec.containers[0].securityContext.privileged".to_owned()];
-    let refusal = Usage::default().admit(&pod(vec![subject]), &node).unwrap_err();
+    let refusal = Usage::default().admit(&pod(vec![subject]), &node, &AllowedSysctls::default()).unwrap_err();
     assert_eq!(refusal.reason, "UnsupportedFields");
     assert!(refusal.message.ends_with("privileged"), "{}", refusal.message);
 }
@@ -84,7 +84,8 @@ fn what_a_linux_container_honours_is_refused_of_modules_alone() {
         let mut subject = container("c");
         subject.refused_fields = vec![field.to_owned()];
         subject.image.digest = digest;
-        let admitted = Usage::default().admit(&pod(vec![subject.clone(), subject]), &node);
+        let admitted =
+            Usage::default().admit(&pod(vec![subject.clone(), subject]), &node, &AllowedSysctls::default());
         admitted.map_err(|refusal| refusal.message)
     };
     let module = Some(Digest::of(b"module"));
@@ -103,7 +104,7 @@ fn refuses_settings_of_guests_that_say_nothing() {
     let mut assignment = pod(vec![container("c")]);
     let mut admit = |value: &str| {
         assignment.spec.annotations = vec![("dunlin.dev/egress".to_owned(), value.to_owned())];
-        Usage::default().admit(&assignment, &node)
+        Usage::default().admit(&assignment, &node, &AllowedSysctls::default())
     };
     assert!(admit("").is_ok());
     assert!(admit("a.example:443, 10.0.0.0/8").is_ok());
@@ -119,7 +120,9 @@ fn refuses_sysctls_that_not_every_pod_may_set() {
         let mut subject = pod(vec![container("c")]);
         let sysctls = vec![(name.to_owned(), "1".to_owned())];
         subject.linux = Some(Box::new(PodLinux { sysctls, ..PodLinux::default() }));
-        Usage::default().admit(&subject, &node).map_err(|refusal| (refusal.reason, refusal.message))
+        Usage::default()
+            .admit(&subject, &node, &AllowedSysctls::default())
+            .map_err(|refusal| (refusal.reason, refusal.message))
     };
     assert_eq!(admit("net.ipv4.ip_unprivileged_port_start"), Ok(()));
     assert_eq!(admit("net/ipv4/tcp_syncookies"), Ok(()));

@@ -21,6 +21,8 @@ pub struct Containers {
     pub nf_tables: NfTables,
     /// `net.ipv4.ip_forward`; `None` where that cannot be read.
     pub ip_forward: Option<bool>,
+    /// Whether the kernel makes mounts read-only with all below them.
+    pub recursive_read_only: bool,
 }
 
 impl Containers {
@@ -100,8 +102,7 @@ pub fn container_support(machine: &Machine) -> ContainerSupport {
         Ok(OciRuntime { name, version, .. }) => ContainerSupport::Runs {
             runtime: name.clone(),
             version: version.clone(),
-            // Kernels can since 5.12; shims do not ask them for it yet.
-            recursive_read_only: false,
+            recursive_read_only: machine.containers.recursive_read_only,
         },
         Err(lacks) => lacks,
     }

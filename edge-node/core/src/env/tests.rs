@@ -39,10 +39,15 @@ fn resolved(env: Vec<EnvVar>, env_from: Vec<EnvFrom>) -> String {
         |wanted: &Digest| if *wanted == digest { Ok(Arc::clone(&object)) } else { Err(NoContent::Absent) };
     let around = Surroundings {
         node_name: "n1",
+        host_name: "machine",
         host_ip: "192.0.2.1",
         pod_ip: "10.42.0.1",
         allocatable: NodeResources { cpu: MilliCpu(2000), ..NodeResources::default() },
+        capacity: NodeResources { memory: Bytes(2 << 30), ..NodeResources::default() },
+        mounts_read_only_recursively: false,
+        api: None,
         objects: &objects,
+        tokens: &|_| None,
     };
     match resolve(&assignment, &subject, &around) {
         Ok(list) => {
@@ -51,6 +56,35 @@ fn resolved(env: Vec<EnvVar>, env_from: Vec<EnvFrom>) -> String {
         }
         Err(error) => error.to_string(),
     }
+}
+
+#[test]
+fn a_container_knows_its_host_and_where_the_api_is() {
+    let api = ApiAddress { host: "hub.example".to_owned(), port: 6443 };
+    let seen = |host_network| {
+        let subject = container("c");
+        let mut assignment = pod(vec![subject.clone()]);
+        assignment.spec.host_network = host_network;
+        let around = Surroundings {
+            node_name: "n1",
+            host_name: "machine",
+            host_ip: "192.0.2.1",
+            pod_ip: "10.42.0.1",
+            allocatable: NodeResources::default(),
+            capacity: NodeResources::default(),
+            mounts_read_only_recursively: false,
+            api: Some(&api),
+            objects: &|_| Err(NoContent::Absent),
+            tokens: &|_| None,
+        };
+        let all = resolve(&assignment, &subject, &around).unwrap();
+        let lines: Vec<_> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        lines.join(" ")
+    };
+    let api =
+        "KUBERNETES_SERVICE_HOST=hub.example KUBERNETES_SERVICE_PORT=6443 KUBERNETES_SERVICE_PORT_HTTPS=6443";
+    assert_eq!(seen(false), format!("HOSTNAME=p {api}"));
+    assert_eq!(seen(true), format!("HOSTNAME=machine {api}"));
 }
 
 #[test]

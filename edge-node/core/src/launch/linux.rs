@@ -10,6 +10,7 @@ use dunlin_link::{
         RecursiveReadOnly, SeccompProfile, Signal, Stdin,
     },
     pod::{Container, PodAssignment},
+    volumes::Access,
 };
 
 use super::{Launch, Of, owner};
@@ -99,7 +100,7 @@ pub fn container_spec(
     let says = assignment.linux().of(index.0).unwrap_or(&nothing);
     refuse_unhonoured(says)?;
     let recursive = |mount: &MountOptions| mount.recursive_read_only == RecursiveReadOnly::Enabled;
-    if says.mounts.iter().any(recursive) {
+    if says.mounts.iter().any(recursive) && !around.mounts_read_only_recursively {
         return Err(ConfigError::NotHonoured(vec!["volumeMounts.recursiveReadOnly: Enabled"]));
     }
     let LinuxMaterial { layers, image, mut mounts, termination_message, machine } = material;
@@ -107,6 +108,7 @@ pub fn container_spec(
     let args = arguments(container, &image, &declared)?;
     for mount in &mut mounts {
         mount.propagation = propagation(says, &mount.path);
+        mount.all_read_only = around.mounts_read_only_recursively && is_all_read_only(says, mount);
     }
     Ok(LinuxSpec {
         id: launch.id,
@@ -221,6 +223,13 @@ fn propagation(says: &ContainerLinux, path: &str) -> Propagation {
         MountPropagation::HostToContainer => Propagation::HostToContainer,
         MountPropagation::Bidirectional => Propagation::Bidirectional,
     }
+}
+
+/// Whether a mount is asked to be read-only with all below it, where that can be.
+fn is_all_read_only(says: &ContainerLinux, mount: &LinuxMount) -> bool {
+    let options = says.mounts.iter().find(|options| options.path == mount.path);
+    mount.access == Access::ReadOnly
+        && options.is_some_and(|options| options.recursive_read_only != RecursiveReadOnly::Disabled)
 }
 
 fn stop_signal(says: &ContainerLinux, of_image: &str) -> Result<Signal, ConfigError> {

@@ -248,7 +248,8 @@ impl NodeCore {
         usage: &mut Usage,
         now: Now,
     ) -> PodRecord {
-        let verdict = usage.admit(&assignment, &self.desk.node.facts.allocatable);
+        let node = &self.desk.node;
+        let verdict = usage.admit(&assignment, &node.facts.allocatable, &node.sysctls);
         let machine = if revision.is_some() { self.refused_by_machine(&assignment, now) } else { None };
         let mut refusal = verdict.err().or(machine).map(|refusal| (refusal.reason, refusal.message));
         let mut slot = None;
@@ -326,6 +327,7 @@ impl NodeCore {
             batch.pods.push((uid.clone(), Change::Remove));
             batch.memories.push((uid.clone(), Change::Remove));
             batch.tombstones.push((uid.clone(), Change::Remove));
+            batch.tokens.push((uid.clone(), Change::Remove));
         }
         batch
     }

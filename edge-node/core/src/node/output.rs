@@ -12,7 +12,7 @@ use dunlin_link::{
     status::{NodeEvent, NodeFacts, PodStatusReport},
 };
 
-use super::records::Batch;
+use super::{records::Batch, tokens::TokenOrder};
 use crate::{
     check::{Check, CheckTicket},
     launch::Material,
@@ -64,6 +64,8 @@ pub enum Output {
     /// Make an image of another registry than the coordinator present; answered by [`super::NodeCore::handle_image`], once or, where a
     /// registry is asked, first with that.
     Pull(Box<PullOrder>),
+    /// Ask the coordinator for a token, however long it takes to reach it; answered by [`super::NodeCore::handle_token`].
+    AskToken(Box<TokenOrder>),
     /// Make room for a run's log and name its files; answered by [`super::NodeCore::handle_prepared`].
     Prepare(Preparation),
     /// Look at a container; answered by [`super::NodeCore::handle_checked`], unless the run ends before.

@@ -52,6 +52,8 @@ pub struct Batch {
     pub tombstones: Vec<(PodUid, Change<Tombstone>)>,
     /// ConfigMaps and Secrets.
     pub objects: Vec<(Digest, Change<Content>)>,
+    /// Tokens of pods, to be sealed by [`super::record_id`].
+    pub tokens: Vec<(PodUid, Change<Content>)>,
 }
 
 /// What becomes of a record.
@@ -82,6 +84,8 @@ pub struct Loaded {
     pub tombstones: BTreeMap<PodUid, Tombstone>,
     /// ConfigMaps and Secrets.
     pub objects: BTreeMap<Digest, Content>,
+    /// Tokens of pods.
+    pub tokens: BTreeMap<PodUid, Content>,
 }
 
 impl Loaded {
@@ -98,6 +102,7 @@ impl Loaded {
         change_all(&mut self.memories, batch.memories);
         change_all(&mut self.tombstones, batch.tombstones);
         change_all(&mut self.objects, batch.objects);
+        change_all(&mut self.tokens, batch.tokens);
     }
 }
 

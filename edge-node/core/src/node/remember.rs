@@ -43,6 +43,11 @@ impl ToRemember {
         self.pods.insert(uid.clone());
     }
 
+    /// Something beside memories is to be written with the next batch.
+    pub(super) fn write_soon(&mut self, now: Mono) {
+        self.due.get_or_insert_with(|| now.plus_millis(GATHER_MS));
+    }
+
     /// When the next batch must be made at the latest.
     pub(super) fn due(&self) -> Option<Mono> {
         self.due
@@ -59,10 +64,10 @@ impl ToRemember {
         self.urgency = Urgency::Now;
     }
 
-    fn take_due(&mut self) -> BTreeSet<PodUid> {
+    fn take_due(&mut self) -> Option<BTreeSet<PodUid>> {
         match self.urgency {
-            Urgency::Later => BTreeSet::new(),
-            Urgency::Now => mem::take(self).pods,
+            Urgency::Later => None,
+            Urgency::Now => Some(mem::take(self).pods),
         }
     }
 }
@@ -73,9 +78,10 @@ impl NodeCore {
         if self.remembering.is_some() {
             return;
         }
+        let Some(due) = self.desk.to_remember.take_due() else { return };
         let mut batch = Batch::default();
         let mut pods = Vec::new();
-        for uid in self.desk.to_remember.take_due() {
+        for uid in due {
             // Its memory is being removed; written now it would stay behind for ever.
             if self.committing.as_ref().is_some_and(|committing| committing.forgets(&uid)) {
                 continue;
@@ -86,7 +92,11 @@ impl NodeCore {
                 pods.push(uid);
             }
         }
-        if pods.is_empty() {
+        batch.tokens = self.desk.tokens.take_records();
+        if let Some(committing) = &self.committing {
+            batch.tokens.retain(|(uid, _)| !committing.forgets(uid));
+        }
+        if pods.is_empty() && batch.tokens.is_empty() {
             return;
         }
         let ticket = self.next_write();

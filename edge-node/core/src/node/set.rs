@@ -8,6 +8,7 @@ use std::{
 use dunlin_link::{
     Digest, PodUid,
     assignment::{Refusal, Tombstone},
+    container_support::ContainerSupport,
     health::HeldPods,
     held::HeldSet,
     pod::PodAssignment,
@@ -209,6 +210,7 @@ impl NodeCore {
     pub(super) fn forget(&mut self, uid: &PodUid) -> Option<Arc<PodAssignment>> {
         self.tombstones.remove(uid);
         self.desk.unburied.remove(uid);
+        self.desk.tokens.forget(uid);
         self.end_orphans(uid);
         let entry = self.pods.remove(uid)?;
         for container in entry.pod.sandboxed() {
@@ -269,6 +271,11 @@ impl NodeSelf {
             }
         };
         Entry { pod, origin, revision, refusal, wakes_at: None, files: Files::Kept }
+    }
+
+    pub(super) fn mounts_read_only_recursively(&self) -> bool {
+        let support = self.facts.containers.as_deref();
+        matches!(support, Some(ContainerSupport::Runs { recursive_read_only: true, .. }))
     }
 
     /// Where this start's sequences begin: above all of an earlier start, without a write for each report.

@@ -3,6 +3,7 @@
 mod harness;
 mod machine;
 mod own;
+mod tokens;
 mod volumes;
 
 use dunlin_link::{Digest, Revision, status::PodPhase};

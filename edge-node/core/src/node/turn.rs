@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use dunlin_link::{ContainerId, Digest, PodUid, pod::ConfigKind};
+use dunlin_link::{ContainerId, Digest, PodUid, pod::ConfigKind, tokens::TokenClaim};
 
 use super::{
     Arrived, CheckKey, CheckOrder, Desk, Entry, Files, NodeCore, Notice, Output, Preparation, Prepared,
@@ -188,6 +188,7 @@ impl Desk {
             entry.files = Files::Gone;
             self.outputs.push_back(Output::Unmount(Arc::clone(entry.pod.assignment())));
         }
+        self.see_to_tokens(entry, now);
         let uid = entry.pod.uid();
         self.to_remember.add(uid, entry.pod.recording(now), now.mono);
         if !self.unburied.contains(uid)
@@ -198,7 +199,7 @@ impl Desk {
             report.stopped &= !entry.is_static();
             self.outputs.push_back(Output::Report(Box::new(report)));
         }
-        let wakes_at = entry.pod.poll_timeout();
+        let wakes_at = entry.pod.poll_timeout().into_iter().chain(self.tokens.due(entry.pod.uid())).min();
         if wakes_at != entry.wakes_at
             && let Some(at) = wakes_at
         {
@@ -272,6 +273,9 @@ impl Desk {
     }
 
     fn prepare(&mut self, pod: &mut Pod, RunOf { container, id, attempt }: RunOf, now: Now) {
+        if let Some(error) = self.tokens.lacking(pod.assignment()) {
+            return pod.handle_not_mounted_yet(container, error.to_string(), now);
+        }
         let declared = pod.container(container);
         let (module, name) = (pod.module(container), declared.name.clone());
         let setup = self
@@ -340,12 +344,18 @@ impl Desk {
         let opened = RefCell::new(BTreeMap::new());
         let objects =
             |id: &Digest| opened.borrow_mut().entry(*id).or_insert_with(|| self.objects.open(id)).clone();
+        let tokens = |claim: &TokenClaim| self.tokens.get(pod.uid(), claim);
         let around = Surroundings {
             node_name: &self.node.name,
+            host_name: &self.node.facts.hostname,
             host_ip: &self.node.host_ip,
             pod_ip: pod_ip.as_deref().unwrap_or(&self.node.host_ip),
             allocatable: self.node.facts.allocatable,
+            capacity: self.node.facts.capacity,
+            mounts_read_only_recursively: self.node.mounts_read_only_recursively(),
+            api: self.node.api.as_ref(),
             objects: &objects,
+            tokens: &tokens,
         };
         let answer = ask(&around);
         let closed =

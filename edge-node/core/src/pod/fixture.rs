@@ -53,5 +53,6 @@ pub(crate) fn pod(containers: Vec<Container>) -> PodAssignment {
         care: PodCare::default(),
         volumes: PodVolumes::default(),
         linux: None,
+        tokens: Default::default(),
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Worker {
     pub(super) pulls: Backoff,
     /// How often in a row volumes were not in place.
     mounts_failed: u32,
+    /// Whether a first wait for what was to come at any moment has begun.
+    waited: bool,
 }
 
 /// One run. States only move down this list; a new run is a new value.
@@ -153,7 +155,7 @@ impl Worker {
         let forward = to.rank() > self.run.rank();
         if forward {
             if to.has_begun() {
-                self.mounts_failed = 0;
+                (self.mounts_failed, self.waited) = (0, false);
             }
             self.run = to;
         }
@@ -214,6 +216,26 @@ impl Worker {
                 (MOUNT_RETRY_MS << self.mounts_failed.min(MOUNT_DOUBLINGS_MAX)).min(MOUNT_RETRY_MS_MAX);
             self.mounts_failed += 1;
             *create = Create::Unmounted { retry_at: now.plus_millis(delay_ms) };
+        }
+    }
+
+    /// A volume is to be in place at any moment.
+    pub(super) fn handle_not_mounted_yet(&mut self, now: Mono) {
+        self.waited = true;
+        if let Run::Creating(create) = &mut self.run {
+            *create = Create::Unmounted { retry_at: now.plus_millis(MOUNT_PATIENCE_MS) };
+        }
+    }
+
+    /// Whether it has waited for that once.
+    pub(super) fn has_waited(&self) -> bool {
+        self.waited
+    }
+
+    /// Volumes may be put in place now.
+    pub(super) fn handle_mountable(&mut self) {
+        if matches!(self.run, Run::Creating(Create::Unmounted { .. })) {
+            self.run = Run::Pending;
         }
     }
 
@@ -290,6 +312,9 @@ impl Run {
 
 /// How long after the first failure volumes are tried again; doubles, as the kubelet's does.
 const MOUNT_RETRY_MS: u64 = 500;
+
+/// How long nothing is said of what is to come at any moment.
+const MOUNT_PATIENCE_MS: u64 = 3000;
 
 /// After so many doublings the delay is beyond its bound.
 const MOUNT_DOUBLINGS_MAX: u32 = 8;

@@ -200,6 +200,8 @@ pub struct LinuxMount {
     pub access: Access,
     /// `mountPropagation`.
     pub propagation: Propagation,
+    /// Whether what is mounted below it cannot be changed, either.
+    pub all_read_only: bool,
 }
 
 /// A device of the machine that a container may use: `volumeDevices`, and what device plugins give.

@@ -76,8 +76,11 @@ fn volume_setup(
             SourceSetup::Host { path: path.clone(), kind: *kind }
         }
         VolumeSource::Projected { default_mode, sources } => {
-            let files = project::files(assignment, (*default_mode, sources), around).map_err(failed)?;
-            SourceSetup::Files { files, medium: medium(sources) }
+            let files =
+                project::files(assignment, volume, (*default_mode, sources), around).map_err(failed)?;
+            let holds_tokens = assignment.tokens.of(&volume.name).next().is_some();
+            let medium = if holds_tokens { Medium::Memory } else { medium(sources) };
+            SourceSetup::Files { files, medium }
         }
     };
     // Names are made file names, which the API lets be nothing else.

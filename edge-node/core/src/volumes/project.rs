@@ -1,10 +1,11 @@
-//! The files of a projected volume: keys of ConfigMaps and Secrets, and what the pod is.
+//! The files of a projected volume: keys of ConfigMaps and Secrets, what the pod is, and tokens of its service account.
 
 use std::sync::Arc;
 
 use dunlin_link::{
     pod::{ConfigKind, PodAssignment},
-    volumes::{ConfigItem, DownwardItem, DownwardValue, Projection},
+    tokens::TokenProjection,
+    volumes::{ConfigItem, DownwardItem, DownwardValue, Projection, Volume},
 };
 
 use super::{File, is_safe_relative};
@@ -13,11 +14,18 @@ use crate::env::{self, Surroundings};
 /// The files of all sources; of two with one path the later one counts.
 pub(super) fn files(
     assignment: &PodAssignment,
+    volume: &Volume,
     (default_mode, sources): (u32, &[Projection]),
     around: &Surroundings<'_>,
 ) -> Result<Vec<File>, String> {
     let mut all = Files::default();
-    for source in sources {
+    let mut tokens = assignment.tokens.of(&volume.name).peekable();
+    for (before, source) in sources.iter().enumerate() {
+        while let Some(token) =
+            tokens.next_if(|token| usize::try_from(token.after).is_ok_and(|after| after <= before))
+        {
+            all.add_token(assignment, token, default_mode, around)?;
+        }
         match source {
             Projection::Config { kind, name, items, optional } => {
                 let object = match env::config_object(assignment, *kind, name, around) {
@@ -33,6 +41,9 @@ pub(super) fn files(
                 }
             }
         }
+    }
+    for token in tokens {
+        all.add_token(assignment, token, default_mode, around)?;
     }
     Ok(all.list)
 }
@@ -100,6 +111,26 @@ impl Files {
         self.add(&item.path, item.mode.unwrap_or(default_mode), value.as_bytes())
     }
 
+    /// Where somebody is known who has to read it, nobody else does: the one user of all containers, or the pod's group, to which
+    /// whoever writes it adds the right to read.
+    fn add_token(
+        &mut self,
+        assignment: &PodAssignment,
+        token: &TokenProjection,
+        default_mode: u32,
+        around: &Surroundings<'_>,
+    ) -> Result<(), String> {
+        let data = (around.tokens)(&token.claim).ok_or("failed to fetch token: it is not here yet")?;
+        let owner = only_user(assignment);
+        let is_private = owner.is_some() || assignment.linux().fs_group.is_some();
+        let mode = if is_private { TOKEN_MODE_PRIVATE } else { default_mode };
+        self.add(&token.path, mode, &data)?;
+        if let Some(file) = self.list.iter_mut().find(|file| file.path == token.path) {
+            file.owner = owner;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, path: &str, mode: u32, data: &[u8]) -> Result<(), String> {
         // Names that begin so are the writer's own.
         if !is_safe_relative(path) || path.starts_with("..") {
@@ -115,13 +146,20 @@ impl Files {
         if self.bytes > FILES_BYTES_MAX || self.list.len() >= FILES_MAX {
             return Err("the volume is too large".to_owned());
         }
-        let file = File { path: path.to_owned(), mode: mode & 0o777, data: Arc::from(data) };
+        let file = File { path: path.to_owned(), mode: mode & 0o777, data: Arc::from(data), owner: None };
         match self.list.iter_mut().find(|known| known.path == path) {
             Some(known) => *known = file,
             None => self.list.push(file),
         }
         Ok(())
     }
+}
+
+/// The user that all containers of a pod are to run as, if it is one.
+fn only_user(assignment: &PodAssignment) -> Option<u32> {
+    let mut users = assignment.linux().containers.iter().map(|says| says.uid);
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
 }
 
 /// A line `KEY="VALUE"` for each entry, by key, the value quoted as Go does.
@@ -159,6 +197,9 @@ fn go_quote(text: &str) -> String {
 
 /// Largest content of one volume: as many of the largest objects as anybody names in one.
 const FILES_BYTES_MAX: usize = 16 << 20;
+
+/// Of a token that not everybody in the pod may read.
+const TOKEN_MODE_PRIVATE: u32 = 0o600;
 
 /// Most files of one volume.
 const FILES_MAX: usize = 4096;

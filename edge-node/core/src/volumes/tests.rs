@@ -37,10 +37,15 @@ fn planned(pod: &PodAssignment) -> Result<Setup, MountError> {
         |id: &Digest| if id.as_bytes()[0] == 1 { Ok(Arc::clone(&map)) } else { Err(NoContent::Absent) };
     let around = Surroundings {
         node_name: "n",
+        host_name: "machine",
         host_ip: "10.0.0.1",
         pod_ip: "10.42.0.1",
         allocatable: NodeResources { memory: Bytes(1 << 20), ..NodeResources::default() },
+        capacity: NodeResources { memory: Bytes(2 << 30), ..NodeResources::default() },
+        mounts_read_only_recursively: false,
+        api: None,
         objects: &objects,
+        tokens: &|_| None,
     };
     setup(pod, (ContainerIndex(0), &pod.spec.containers[0]), &around)
 }

@@ -146,6 +146,7 @@ fn outer_mounts_come_before_inner_ones() {
         path: path.into(),
         access,
         propagation,
+        all_read_only: false,
     };
     let mut c = container();
     c.mounts = vec![

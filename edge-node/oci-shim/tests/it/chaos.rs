@@ -93,6 +93,7 @@ fn reach(pod: &mut Pod, id: &str, stage: Stage) -> Option<Caller> {
         path: "/v".into(),
         access: Access::ReadWrite,
         propagation: Propagation::None,
+        all_read_only: false,
     };
     pod.start_container(LinuxSpec { mounts: vec![mount], ..pod.spec(id, &line) });
     if let Stage::Asked = stage {

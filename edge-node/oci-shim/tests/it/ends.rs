@@ -88,6 +88,7 @@ fn volumes_are_not_removed_through_another_name_of_the_folder() {
                 path: "/v".into(),
                 access: Access::ReadWrite,
                 propagation: Propagation::None,
+                all_read_only: false,
             }];
             pod.start_container(spec);
             if id == "a" { drop(pod.exit(id)) } else { pod.running(id) }

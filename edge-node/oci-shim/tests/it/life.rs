@@ -49,6 +49,7 @@ fn what_it_is_told_it_sees() {
             path: path.into(),
             access,
             propagation: Propagation::None,
+            all_read_only: false,
         };
         let end = pod.dir.path().join("end");
         std::fs::write(&end, "").unwrap();

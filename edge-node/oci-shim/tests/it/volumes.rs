@@ -46,6 +46,7 @@ fn with(spec: LinuxSpec, source: &Path, propagation: Propagation) -> LinuxSpec {
         path: "/v".into(),
         access: Access::ReadWrite,
         propagation,
+        all_read_only: false,
     };
     LinuxSpec { mounts: vec![mount], ..spec }
 }
@@ -121,6 +122,54 @@ fn mounts_are_seen_where_they_should_be() {
         drop(Mounted(volume.0.join("of-container")));
         drop(volume);
         assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
+fn what_is_mounted_below_is_read_only_where_that_is_asked_for() {
+    for runtime in runtimes() {
+        let before = Machine::look();
+        let (folder, mut pod) = (tempfile::tempdir().unwrap(), Pod::start(&runtime));
+        let volume = Mounted::new(&folder.path().join("outer"));
+        let inner = Mounted::new(&volume.0.join("inner"));
+        for (id, all_read_only, said) in [("a", false, "stdout: inner\n"), ("b", true, "stdout: none\n")] {
+            let line =
+                "{ echo > /v/x && echo outer; echo > /v/inner/x && echo inner; } 2>/dev/null || echo none";
+            let mut spec = with(pod.spec(id, line), &volume.0, Propagation::None);
+            (spec.mounts[0].access, spec.mounts[0].all_read_only) = (Access::ReadOnly, all_read_only);
+            pod.run(spec);
+            assert_eq!(pod.output(id), said, "{} {id}", runtime.display());
+        }
+        // The machine's own mount is as it was.
+        fs::write(inner.0.join("y"), "").unwrap();
+        pod.shut_down();
+        drop(inner);
+        drop(volume);
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+/// As in Kubernetes: a `hostPath` of a device shows it, and gives no right to it.
+#[test]
+fn a_device_that_is_mounted_is_for_privileged_containers() {
+    for runtime in runtimes() {
+        let (folder, mut pod) = (tempfile::tempdir().unwrap(), Pod::start(&runtime));
+        let device = folder.path().join("kernel-log");
+        let made = Command::new("/bin/busybox").arg("mknod").arg(&device).args(["c", "1", "11"]).status();
+        assert!(made.unwrap().success());
+        for (id, privileged, said) in
+            [("a", false, "stdout: there\nstdout: refused\n"), ("b", true, "stdout: there\n")]
+        {
+            let mut spec = with(
+                pod.spec(id, "[ -c /v ] && echo there; (: < /v) 2>/dev/null || echo refused"),
+                &device,
+                Propagation::None,
+            );
+            spec.security.privileged = privileged;
+            pod.run(spec);
+            assert_eq!(pod.output(id), said, "{} {id}", runtime.display());
+        }
+        pod.shut_down();
     }
 }
 

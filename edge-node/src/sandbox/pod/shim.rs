@@ -14,6 +14,7 @@ use dunlin_edge_node_core::{
     node::{SandboxOrder, Told},
     sandbox::{Event, PROTOCOL, Request, linux::RunnerSpec},
 };
+use dunlin_link::PodUid;
 use dunlin_oci_shim::{Args, Purpose, SOCKET};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{net::UnixStream, process::Command, time::timeout};
@@ -36,7 +37,7 @@ impl PodSandbox {
         };
         if let Some(why) = why {
             tracing::warn!(pod = %self.uid, why, "a pod's sandbox cannot be taken over; its containers end");
-            self.end(live).await;
+            live.end(&self.uid).await;
             return None;
         }
         let given = match self.order.take() {
@@ -70,7 +71,7 @@ impl PodSandbox {
         match opened.await {
             Ok(given) => Ok((live, given)),
             Err(why) => {
-                self.end(live).await;
+                live.end(&self.uid).await;
                 Err(why)
             }
         }
@@ -81,19 +82,6 @@ impl PodSandbox {
         match &live.netns {
             Some(netns) => self.kit.network.attach(order, netns).await,
             None => Ok(None),
-        }
-    }
-
-    /// Ends the shim and all that it has; one that does not listen is killed.
-    pub(super) async fn end(&self, mut live: Live) {
-        // That it is gone already is as good.
-        let _ = live.shim.requests.send(Request::Shutdown).await;
-        let ended = async { while live.shim.events.recv().await.is_some() {} };
-        if timeout(ANSWER_MAX, ended).await.is_err() {
-            tracing::warn!(pod = %self.uid, "a pod's shim does not end when told, and is killed");
-            if let Some(process) = &live.process {
-                let _ = pidfd_send_signal(process, Signal::KILL);
-            }
         }
     }
 
@@ -233,6 +221,19 @@ impl Live {
             netns: None,
         }
     }
+
+    /// Ends the shim and all that it has; one that does not listen is killed.
+    pub(super) async fn end(mut self, pod: &PodUid) {
+        // That it is gone already is as good.
+        let _ = self.shim.requests.send(Request::Shutdown).await;
+        let ended = async { while self.shim.events.recv().await.is_some() {} };
+        if timeout(ANSWER_MAX, ended).await.is_err() {
+            tracing::warn!(%pod, "a pod's shim does not end when told, and is killed");
+            if let Some(process) = &self.process {
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            }
+        }
+    }
 }
 
 /// Has a shim that was just started make what the pod's containers share.
@@ -258,15 +259,9 @@ pub(crate) async fn end_left_over(folder: &Path) {
     for uid in left_over(folder) {
         let Ok(stream) = sockets::connect(&folder.join(uid.as_str()).join(SOCKET)).await else { continue };
         tracing::warn!(pod = %uid, "this node runs no Linux containers any more; those of a pod end");
-        let mut live = Live::over(stream);
+        let live = Live::over(stream);
         let _ = live.shim.requests.send(Request::Hello { protocol: PROTOCOL }).await;
-        let _ = live.shim.requests.send(Request::Shutdown).await;
-        let ended = async { while live.shim.events.recv().await.is_some() {} };
-        if timeout(ANSWER_MAX, ended).await.is_err()
-            && let Some(process) = &live.process
-        {
-            let _ = pidfd_send_signal(process, Signal::KILL);
-        }
+        live.end(&uid).await;
     }
 }
 

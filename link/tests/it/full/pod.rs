@@ -38,6 +38,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
         care: PodCare::default(),
         volumes: PodVolumes::default(),
         linux: None,
+        tokens: Default::default(),
         config: vec![
             config(ConfigKind::ConfigMap, "m", Some(Digest::from_bytes([6; 32]))),
             config(ConfigKind::Secret, "s", None),

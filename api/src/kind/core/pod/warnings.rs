@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::CONTAINER_LISTS;
 use crate::{
-    admission::is_access_volume,
     field::Path,
     kind::NO_EFFECT,
     value::{has, list, text},
@@ -47,7 +46,7 @@ const UNSUPPORTED: &[&str] = &[
      gitRepo|glusterfs|iscsi|nfs|persistentVolumeClaim|photonPersistentDisk|portworxVolume|quobyte|rbd|scaleIO|storageos|\
      vsphereVolume",
     "spec.volumes[].emptyDir.medium",
-    "spec.volumes[].projected.sources[].clusterTrustBundle|podCertificate|serviceAccountToken",
+    "spec.volumes[].projected.sources[].clusterTrustBundle|podCertificate",
     "spec.ephemeralContainers[]",
     "spec.securityContext.seLinuxChangePolicy|seLinuxOptions|windowsOptions",
     "spec.os|resourceClaims|resources|runtimeClassName",
@@ -56,7 +55,6 @@ const UNSUPPORTED: &[&str] = &[
     "spec.containers|initContainers[].securityContext.seLinuxOptions|windowsOptions",
     "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
     "spec.containers|initContainers[].resources.limits.ephemeral-storage",
-    "spec.automountServiceAccountToken",
 ];
 
 /// Values that ask for what happens anyway.
@@ -79,8 +77,7 @@ fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
             continue;
         }
         if each {
-            let elements = child.as_array().into_iter().flatten().enumerate();
-            for (position, element) in elements.filter(|(_, element)| !is_access_volume(element)) {
+            for (position, element) in child.as_array().into_iter().flatten().enumerate() {
                 find(element, rest, &path.index(position), found);
             }
         } else {
@@ -92,8 +89,7 @@ fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
-        // The volume with the pod's token is the system's, and nobody asked for it.
-        Value::Array(elements) => elements.iter().all(is_access_volume),
+        Value::Array(elements) => elements.is_empty(),
         Value::Object(fields) => fields.is_empty(),
         Value::String(text) => text.is_empty(),
         Value::Bool(true) | Value::Number(_) => false,
@@ -281,15 +277,14 @@ mod tests {
                 {"name": "v", "emptyDir": {"medium": "Memory"}, "image": {"reference": "i"}},
                 {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
                 {"name": "h", "emptyDir": {"medium": "HugePages"}},
-                {"name": "p", "projected": {"sources": [{"configMap": {"name": "m"}}, {"serviceAccountToken": {"path": "t"}}]}},
-                {"name": "kube-api-access-x", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+                {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}, {"podCertificate": {"keyType": "t"}}]}},
             ],
             "affinity": {"nodeAffinity": {"x": 1}, "podAffinity": {"y": 1}}, "topologySpreadConstraints": [{}],
         }});
         let expected = [
             "spec.volumes[1].persistentVolumeClaim",
             "spec.volumes[2].emptyDir.medium",
-            "spec.volumes[3].projected.sources[1].serviceAccountToken",
+            "spec.volumes[3].projected.sources[1].podCertificate",
             "spec.runtimeClassName",
             "spec.containers[0].resizePolicy",
         ];
@@ -343,7 +338,6 @@ mod tests {
         let expected = [
             "spec.containers[0].env[1].valueFrom.fileKeyRef",
             "spec.containers[0].resources.limits.ephemeral-storage",
-            "spec.automountServiceAccountToken",
         ];
         assert_eq!(
             unsupported_warnings(&pod),

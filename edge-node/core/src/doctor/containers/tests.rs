@@ -14,6 +14,7 @@ pub(in crate::doctor) fn able() -> Containers {
         seccomp: true,
         nf_tables: NfTables::Ready,
         ip_forward: Some(true),
+        recursive_read_only: true,
     }
 }
 
@@ -28,7 +29,7 @@ fn a_machine_with_everything_runs_containers() {
     let ContainerSupport::Runs { runtime, version, recursive_read_only } = support else {
         panic!("{support:?}")
     };
-    assert_eq!((&*runtime, &*version, recursive_read_only), ("crun", "1.8.1", false));
+    assert_eq!((&*runtime, &*version, recursive_read_only), ("crun", "1.8.1", true));
 }
 
 #[test]

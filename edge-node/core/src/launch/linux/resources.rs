@@ -91,8 +91,12 @@ fn oom_score_adj(assignment: &PodAssignment, container: &Container, around: &Sur
         QosClass::Guaranteed => OOM_GUARANTEED,
         QosClass::BestEffort => OOM_BEST_EFFORT,
         QosClass::Burstable => {
-            let request = container.resources.memory_request.map_or(0, |bytes| bytes.0);
-            let share = u128::from(request) * 1000 / u128::from(around.allocatable.memory.0.max(1));
+            let request =
+                |container: &Container| container.resources.memory_request.map_or(0, |bytes| bytes.0);
+            // A sidecar does not go before those that it is for.
+            let least = assignment.spec.containers.iter().map(request).min().filter(|_| container.sidecar);
+            let asked = request(container).max(least.unwrap_or(0));
+            let share = u128::from(asked) * 1000 / u128::from(around.capacity.memory.0.max(1));
             let share = i32::try_from(share).unwrap_or(1000);
             (1000 - share).clamp(1000 + OOM_GUARANTEED, OOM_BEST_EFFORT - 1)
         }

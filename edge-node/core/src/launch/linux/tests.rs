@@ -29,13 +29,29 @@ fn image() -> ImageDefaults {
 }
 
 fn spec_of(pod: &PodAssignment, material: LinuxMaterial) -> Result<LinuxSpec, ConfigError> {
+    spec_on(pod, material, Kernel::Old)
+}
+
+/// Whether it makes mounts read-only with all below them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Old,
+    New,
+}
+
+fn spec_on(pod: &PodAssignment, material: LinuxMaterial, kernel: Kernel) -> Result<LinuxSpec, ConfigError> {
     let objects = |_: &_| -> Result<Arc<ConfigObject>, NoContent> { Err(NoContent::Absent) };
     let around = Surroundings {
         node_name: "n1",
+        host_name: "machine",
         host_ip: "192.0.2.1",
         pod_ip: "10.42.0.5",
-        allocatable: NodeResources { memory: Bytes(1 << 30), ..NodeResources::default() },
+        allocatable: NodeResources { memory: Bytes(1 << 29), ..NodeResources::default() },
+        capacity: NodeResources { memory: Bytes(1 << 30), ..NodeResources::default() },
+        mounts_read_only_recursively: kernel == Kernel::New,
+        api: None,
         objects: &objects,
+        tokens: &|_| None,
     };
     let launch = Launch { id: ContainerId::new("i"), attempt: 0, log: "l".to_owned() };
     container_spec((pod, ContainerIndex(0)), launch, material, &around)
@@ -139,6 +155,14 @@ fn who_asked_for_less_is_killed_first() {
     check(QosClass::Burstable, 1 << 29, 0, 500);
     check(QosClass::Burstable, 1, 0, 999);
     check(QosClass::Burstable, 1 << 40, 0, 3);
+    // A sidecar goes no sooner than the containers that it is for.
+    let mut pod = saying(ContainerLinux::default());
+    linux(&mut pod).qos = QosClass::Burstable;
+    let mut sidecar = fixture::container("s");
+    (sidecar.sidecar, sidecar.resources.memory_request) = (true, Some(Bytes(1)));
+    pod.spec.init_containers = vec![sidecar];
+    pod.spec.containers[0].resources.memory_request = Some(Bytes(1 << 29));
+    assert_eq!(spec(&pod).resources.oom_score_adj, 500);
 }
 
 #[test]
@@ -203,4 +227,34 @@ fn what_is_not_honoured_yet_keeps_a_container_from_starting() {
         recursive_read_only: RecursiveReadOnly::Enabled,
     }];
     check(ContainerLinux { mounts, ..ContainerLinux::default() }, "volumeMounts.recursiveReadOnly: Enabled");
+}
+
+#[test]
+fn mounts_are_read_only_with_all_below_them_where_that_can_be() {
+    use RecursiveReadOnly::{Disabled, Enabled, IfPossible};
+    let check = |kernel, asked, access, expected: Option<bool>| {
+        let options = MountOptions {
+            path: "/v".to_owned(),
+            propagation: MountPropagation::None,
+            recursive_read_only: asked,
+        };
+        let pod = saying(ContainerLinux { mounts: vec![options], ..ContainerLinux::default() });
+        let mount = LinuxMount {
+            source: "/s".to_owned(),
+            inside: String::new(),
+            path: "/v".to_owned(),
+            access,
+            propagation: Propagation::None,
+            all_read_only: false,
+        };
+        let material = LinuxMaterial { image: image(), mounts: vec![mount], ..LinuxMaterial::default() };
+        let said = spec_on(&pod, material, kernel).ok().map(|spec| spec.mounts[0].all_read_only);
+        assert_eq!(said, expected, "{kernel:?} {asked:?}");
+    };
+    check(Kernel::New, Enabled, Access::ReadOnly, Some(true));
+    check(Kernel::New, IfPossible, Access::ReadOnly, Some(true));
+    check(Kernel::New, Disabled, Access::ReadOnly, Some(false));
+    check(Kernel::New, IfPossible, Access::ReadWrite, Some(false));
+    check(Kernel::Old, IfPossible, Access::ReadOnly, Some(false));
+    check(Kernel::Old, Enabled, Access::ReadOnly, None);
 }

@@ -20,7 +20,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     super::{
         Batch, ChangeError, ChangeTicket, Loaded, NodeCore, NodeOptions, Output, Preparation, Prepared,
-        Presence, Projecting, SandboxOrder, SurveyOrder, Told, WriteTicket, static_pod,
+        Presence, Projecting, SandboxOrder, SurveyOrder, TokenOrder, Told, WriteTicket, static_pod,
     },
     is_write,
 };
@@ -58,6 +58,8 @@ pub(super) struct Node {
     pub(super) trace: Vec<String>,
     pub(super) state: Option<NodeState>,
     pub(super) events: Vec<NodeEvent>,
+    /// Tokens that are asked for; the test answers.
+    pub(super) asked_tokens: Vec<TokenOrder>,
     /// Volumes that were to be written anew.
     pub(super) projected: Vec<Projecting>,
     /// Pods whose volumes went.
@@ -95,6 +97,7 @@ impl Node {
             trace: Vec::new(),
             state: None,
             events: Vec::new(),
+            asked_tokens: Vec::new(),
             projected: Vec::new(),
             unmounted: Vec::new(),
             dropped_logs: Vec::new(),
@@ -197,6 +200,7 @@ impl Node {
         self.pending.clear();
         self.answers.clear();
         self.reports.clear();
+        self.asked_tokens.clear();
         self.disk.starts += 1;
         let own_sandboxes = self.own.keys().cloned().collect();
         let options = NodeOptions { own_sandboxes, ..options() };
@@ -323,6 +327,7 @@ impl Node {
                 self.logs.retain(|(pod, _), _| *pod != uid);
             }
             Output::Fetch(_) | Output::Pull(_) => panic!("every module is here"),
+            Output::AskToken(order) => self.asked_tokens.push(*order),
             Output::StaticPods(pods) => self.stated = pods,
             Output::Unmount(pod) => self.unmounted.push(pod.name.clone()),
             Output::Project(projecting) => self.projected.push(projecting),
@@ -524,5 +529,7 @@ fn options() -> NodeOptions {
         }),
         thresholds: Thresholds::default(),
         own_sandboxes: BTreeSet::new(),
+        api: None,
+        sysctls: Default::default(),
     }
 }

@@ -1,0 +1,74 @@
+//! The service account of a pod, as its containers find it: token, authority, namespace, and where the API is.
+
+use super::shore::{Berth, on_each_runtime};
+use crate::{cluster::wait_until, kubernetes::client::Client};
+
+/// What the API answers to whoever shows this token.
+fn status_of_pods(berth: &Berth, token: &str) -> u16 {
+    let site = &berth.shore.site;
+    let mut client = Client::nobody(&site.config(), &site.address());
+    let authorization = format!("Bearer {token}");
+    let path = format!("/api/v1/namespaces/{}/pods", berth.namespace);
+    client.send("GET", &path, &[("authorization", &authorization)], b"").status
+}
+
+const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+const SLEEPER: &str = "containers: [{name: c, image: BUSYBOX, command: [sleep, '1000']}]\n";
+
+#[test]
+fn a_container_has_the_token_of_its_account_and_knows_where_the_api_is() {
+    on_each_runtime("accounts", |berth| {
+        berth.ok(&["create", "serviceaccount", "gull"]);
+        berth.pod("caller", &format!("serviceAccountName: gull\n{SLEEPER}"));
+        berth.wait_for("caller", "phase", "Running");
+        let run = |pod: &str, words: &str| berth.ok(&["exec", pod, "--", "sh", "-c", words]);
+        let token = run("caller", &format!("cat {FOLDER}/token"));
+        assert_eq!(run("caller", &format!("cat {FOLDER}/namespace")), berth.namespace);
+        assert!(run("caller", &format!("cat {FOLDER}/ca.crt")).starts_with("-----BEGIN CERTIFICATE-----"));
+        assert_eq!(run("caller", &format!("stat -Lc '%a %u' {FOLDER}/token")), "644 0\n");
+        let named = run("caller", "echo $KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT");
+        assert_eq!(named.trim(), berth.shore.site.address(), "the address by which the node calls");
+        // What it may do is what its account may do.
+        assert_eq!(status_of_pods(berth, &token), 403);
+        berth.ok(&["create", "role", "reader", "--verb=list", "--resource=pods"]);
+        let account = format!("--serviceaccount={}:gull", berth.namespace);
+        berth.ok(&["create", "rolebinding", "gull", "--role=reader", &account]);
+        assert_eq!(status_of_pods(berth, &token), 200);
+        // Where all containers have one user, it alone can read the token; else the pod's group, if there is one.
+        let user = "securityContext: {runAsUser: 1000}\n";
+        let both = "securityContext: {runAsUser: 1000, fsGroup: 2000}\n";
+        for (name, spec, seen) in [("user", user, "600 1000 0\n"), ("both", both, "640 1000 2000\n")] {
+            berth.pod(name, &format!("{spec}{SLEEPER}"));
+            berth.wait_for(name, "phase", "Running");
+            assert_eq!(run(name, &format!("stat -Lc '%a %u %g' {FOLDER}/token")), seen, "{name}");
+            assert!(run(name, &format!("cat {FOLDER}/token")).len() > 100);
+        }
+        // It ends with its pod.
+        berth.ok(&["delete", "pod", "caller", "user", "both"]);
+        wait_until("the end of the token", || match status_of_pods(berth, &token) {
+            401 => Ok(()),
+            other => Err(other.to_string()),
+        });
+    });
+}
+
+#[test]
+fn a_token_for_somebody_else_is_asked_for_and_none_is_mounted_where_none_is_wanted() {
+    on_each_runtime("vault", |berth| {
+        let spec = "automountServiceAccountToken: false\nvolumes:\n- name: t\n  projected:\n    sources:\n    \
+                    - serviceAccountToken: {path: vault/token, audience: vault, expirationSeconds: 600}\n    \
+                    - downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}\n";
+        let mounts = "volumeMounts: [{name: t, mountPath: /t}]";
+        let container =
+            format!("containers: [{{name: c, image: BUSYBOX, command: [sleep, '1000'], {mounts}}}]\n");
+        berth.pod("vaulted", &format!("{spec}{container}"));
+        berth.wait_for("vaulted", "phase", "Running");
+        let run = |words: &str| berth.dunlin(&["exec", "vaulted", "--", "sh", "-c", words], "");
+        let token = run("cat /t/vault/token").stdout;
+        assert_eq!(token.split('.').count(), 3, "{token}");
+        assert_eq!(status_of_pods(berth, &token), 401, "it is not for the API");
+        assert_eq!(run("cat /t/name").stdout, "vaulted");
+        assert_ne!(run(&format!("ls {FOLDER}")).code, 0);
+    });
+}
