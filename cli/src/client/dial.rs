@@ -20,13 +20,6 @@ use super::{
 };
 use crate::context::Access;
 
-/// A connection with what carries it.
-#[derive(Debug)]
-pub(super) struct Connected {
-    pub(super) connection: Connection,
-    pub(super) endpoint: Endpoint,
-}
-
 /// Why a way led nowhere.
 enum Failure {
     /// Nobody answered by it.
@@ -41,7 +34,7 @@ enum Failure {
 ///
 /// # Errors
 /// When none does, or one side refuses the other; the message says what to do next.
-pub(super) async fn dial(access: &Access) -> Result<Connected> {
+pub(super) async fn dial(access: &Access) -> Result<Connection> {
     let remote = resolve(&access.server).await?;
     let tls = tls::config(access)?;
     let attempt = either(access, remote, &tls);
@@ -60,7 +53,7 @@ async fn either(
     access: &Access,
     remote: SocketAddr,
     tls: &rustls::ClientConfig,
-) -> Result<Connected, Failure> {
+) -> Result<Connection, Failure> {
     let mut udp = std::pin::pin!(by_udp(access, remote, tls));
     let silence = match tokio::time::timeout(UDP_PATIENCE, &mut udp).await {
         Ok(Err(Failure::Refusal(error))) => return Err(Failure::Refusal(error)),
@@ -92,12 +85,12 @@ async fn by_udp(
     access: &Access,
     remote: SocketAddr,
     tls: &rustls::ClientConfig,
-) -> Result<Connected, Failure> {
+) -> Result<Connection, Failure> {
     let local: SocketAddr = if remote.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
     let endpoint = Endpoint::client(local).context("cannot open a UDP socket").map_err(Failure::Refusal)?;
     let config = config(tls, TransportConfig::default()).map_err(Failure::Refusal)?;
     tokio::select! {
-        connection = handshake(access, &endpoint, &config, remote) => Ok(Connected { connection: connection?, endpoint }),
+        connection = handshake(access, &endpoint, &config, remote) => connection,
         () = nobody_there(remote) => Err(Failure::NobodyThere),
     }
 }
@@ -106,7 +99,7 @@ async fn by_tcp(
     access: &Access,
     remote: SocketAddr,
     tls: &rustls::ClientConfig,
-) -> Result<Connected, Failure> {
+) -> Result<Connection, Failure> {
     let tunnel = dunlin_tunnel::connect(remote, SERVER_NAME, tls).await.map_err(|error| match error {
         dunlin_tunnel::ConnectError::Tcp(_) => Failure::Silence,
         error => {
@@ -118,11 +111,10 @@ async fn by_tcp(
     dunlin_tunnel::fit(&mut transport);
     let config = config(tls, transport).map_err(Failure::Refusal)?;
     let connection = handshake(access, tunnel.endpoint(), &config, remote).await?;
-    let endpoint = tunnel.endpoint().clone();
     let watched = connection.clone();
     // Ends with the stream, which ends with the connection.
     tokio::spawn(end_with(tunnel, watched));
-    Ok(Connected { connection, endpoint })
+    Ok(connection)
 }
 
 /// A connection whose stream broke would wait for the idle timeout.
