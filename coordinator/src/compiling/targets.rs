@@ -9,7 +9,10 @@ use dunlin_link::labels::TARGET_LABEL;
 use serde::Deserialize;
 
 use super::is_target;
-use crate::store::{ListOptions, Store, StoreError};
+use crate::{
+    service::stored,
+    store::{ListOptions, Store, StoreError},
+};
 
 /// Those that Node objects said when they were read last, and those that nodes said since.
 #[derive(Debug, Default)]
@@ -45,7 +48,8 @@ impl Targets {
                 store.list(ListOptions { prefix, after, limit: Some(NODES_AT_ONCE), at: None }).await?;
             for item in &page.items {
                 // One that cannot be read says nothing.
-                let Ok(node) = serde_json::from_slice::<Node>(&item.value) else { continue };
+                let json = stored::json(&item.value).unwrap_or_default();
+                let Ok(node) = serde_json::from_slice::<Node>(json) else { continue };
                 let target = node.metadata.labels.get(TARGET_LABEL).filter(|target| is_target(target));
                 read.extend(target.filter(|_| read.len() < TARGETS_MAX).cloned());
             }

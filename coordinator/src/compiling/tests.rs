@@ -16,6 +16,7 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 use super::*;
 use crate::{
     pki::Pki,
+    service::stored,
     store::{Store, StoreOptions, Txn, Write},
 };
 
@@ -58,7 +59,7 @@ impl Fixture {
     async fn store_node(&self, target: &str) {
         let labels = serde_json::json!({ TARGET_LABEL: target });
         let node = serde_json::json!({ "metadata": { "name": target, "labels": labels } });
-        let write = Write::Put(format!("/registry/nodes/{target}"), node.to_string().into());
+        let write = Write::Put(format!("/registry/nodes/{target}"), stored::encode(&node));
         self.store.txn(Txn { compares: Vec::new(), writes: vec![write] }).await.unwrap();
     }
 
