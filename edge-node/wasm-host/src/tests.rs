@@ -30,6 +30,7 @@ mod handlers;
 mod network;
 mod service;
 mod targets;
+mod third;
 
 /// One host for all tests, as a process has.
 fn host() -> &'static Host {

@@ -4,7 +4,10 @@
 //! 300 ms on the clock before it answers, `/meet` until its instance has been given four requests at once, `/trap` traps, `/spin` computes
 //! for ever, and `/file/PATH` answers with the file `/PATH`, after writing the request's body to it if there is one. As a command it writes
 //! its arguments; `fail` has it fail, `wait` has it read its input to the end first, `connect IP:PORT` says whether it could connect and
-//! send, and `serve PORT` sends back what the first client sends.
+//! send, and `serve PORT` sends back what the first client sends. `variable NAME`, `folder`, `random COUNT`, `read PATH`,
+//! `resolve NAME`, `send IP:PORT` and `fetch AUTHORITY PATH` use an interface each and say what came of it.
+
+mod uses;
 
 use std::{
     fs,
@@ -103,8 +106,9 @@ impl cli::run::Guest for Service {
             ["serve", port] => Some(serve(port).await.map(|bytes| format!("served {bytes} bytes"))),
             _ => None,
         };
-        if let Some(tried) = tried {
-            write(tried.unwrap_or_else(|error| format!("{error:?}")) + "\n").await;
+        let tried = tried.map(|tried| tried.map_err(|error| format!("{error:?}")));
+        if let Some(tried) = tried.or(uses::run(&words).await) {
+            write(tried.unwrap_or_else(|error| error) + "\n").await;
         }
         if words.contains(&"fail") { Err(()) } else { Ok(()) }
     }

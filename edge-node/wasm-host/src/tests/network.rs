@@ -25,18 +25,18 @@ async fn tried(words: &[&str], egress: Egress) -> (bool, String) {
     ran(Guest { egress, ..told(words, &output) }, &output).await
 }
 
-fn only(targets: &[(EgressHosts, Option<u16>)]) -> Egress {
+pub(super) fn only(targets: &[(EgressHosts, Option<u16>)]) -> Egress {
     let target =
         |(hosts, port): &(EgressHosts, Option<u16>)| EgressTarget { hosts: hosts.clone(), port: *port };
     Egress::Only(targets.iter().map(target).collect())
 }
 
-fn host(address: SocketAddr) -> EgressHosts {
+pub(super) fn host(address: SocketAddr) -> EgressHosts {
     EgressHosts::Range { address: address.ip(), prefix: 32 }
 }
 
 /// Somebody who listens where a container of the same host declared a port, as pods do.
-fn neighbour(address: SocketAddr) -> Container {
+pub(super) fn neighbour(address: SocketAddr) -> Container {
     let declares = Guest { listen: tcp(address), ..guest() };
     super::host().container(workload("interfaces"), declares, Stop::new()).unwrap()
 }
