@@ -6,6 +6,7 @@ mod ends;
 mod fields;
 mod image;
 mod kubectl;
+mod manifests;
 mod mixed;
 mod network;
 mod run;

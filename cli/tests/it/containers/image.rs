@@ -32,6 +32,14 @@ pub(super) fn push_busybox(registry: &Registry, name: &str) -> Option<String> {
     Some(full)
 }
 
+/// Takes an image of the registry out into an archive, `FILE:NAME`.
+pub(super) fn archive(image: &str, to: &str) {
+    let options = ["copy", "--quiet", "--src-tls-verify=false", "--src-creds", "gull:tideline"];
+    let (from, to) = (format!("docker://{image}"), format!("oci-archive:{to}"));
+    let copied = skopeo(&[options.as_slice(), &[&from, &to]].concat());
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+}
+
 /// A root file system in which a shell finds what it needs.
 fn fill(root: &Path) {
     for folder in ["bin", "etc", "tmp", "var", "www"] {

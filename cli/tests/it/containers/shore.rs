@@ -20,11 +20,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Shore {
     // They end before the others.
-    nodes: Vec<Machine>,
+    pub(super) nodes: Vec<Machine>,
     pub(super) site: Site,
     registry: Registry,
     /// The full name of the image.
-    image: String,
+    pub(super) image: String,
 }
 
 /// One test on one of the nodes, in a namespace of its own.
