@@ -73,7 +73,7 @@ fn terminated(end: &Terminated, known: &Value, clock: Clock) -> Value {
 
 /// `containerID` as Kubernetes writes it: the runtime before the id.
 fn container_id(id: &ContainerId) -> String {
-    format!("dunlin-wasm://{id}")
+    format!("dunlin://{id}")
 }
 
 /// `imageID`: the image's name without its tag, and the digest.

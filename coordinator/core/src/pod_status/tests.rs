@@ -103,7 +103,7 @@ fn a_running_pod_looks_as_kubelet_would_write_it() {
             "containerStatuses": [{
                 "name": "c", "state": { "running": { "startedAt": "1970-01-01T00:00:15Z" } }, "lastState": {},
                 "ready": true, "started": true, "restartCount": 0, "image": "dunlin.local/hello:v1",
-                "imageID": format!("dunlin.local/hello@{digest}"), "containerID": "dunlin-wasm://r1",
+                "imageID": format!("dunlin.local/hello@{digest}"), "containerID": "dunlin://r1",
             }],
         })
     );
@@ -127,7 +127,7 @@ fn a_restart_keeps_the_end_of_the_run_before() {
     assert_eq!(
         status["lastState"],
         json!({ "terminated": {
-            "exitCode": 3, "reason": "Error", "containerID": "dunlin-wasm://r1",
+            "exitCode": 3, "reason": "Error", "containerID": "dunlin://r1",
             "startedAt": "1970-01-01T00:00:05Z", "finishedAt": "1970-01-01T00:00:09Z",
         } })
     );
