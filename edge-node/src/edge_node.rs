@@ -135,9 +135,7 @@ impl EdgeNode {
         let modules = Modules::open(modules_dir.clone()).map_err(|error| dir(modules_dir.clone(), error))?;
         let (facts, containers) = facts(&config, &guests).await.map_err(StartError::Facts)?;
         let (images, module_files) = (images(&config, &containers)?, modules.files());
-        let static_pods = config.static_pods.clone();
-        let mut folder =
-            static_pods.map(|dir| Folder::new(dir, modules_dir, name.as_str().to_owned(), manifests));
+        let mut folder = static_folder(&config, modules_dir, &name, manifests);
         // Static pods of an earlier start, when there was a folder, are wanted no more when there is none.
         let statics = folder.as_mut().map_or_else(|| Some(Scan::default()), Folder::look);
         let api = api::address(identity.as_ref(), &config.coordinators);
@@ -388,6 +386,17 @@ fn in_words(support: ContainerSupport) -> String {
 fn log_bound(config: &EdgeNodeConfig, facts: &NodeFacts) -> Bytes {
     let share = facts.capacity.ephemeral_storage.0 / LOG_DISK_PARTS;
     config.logs_max.unwrap_or_else(|| Bytes(share.min(LOG_BYTES_MAX)))
+}
+
+/// The folder of static pods, if there is to be one.
+fn static_folder(
+    config: &EdgeNodeConfig,
+    modules: PathBuf,
+    node: &NodeName,
+    manifests: ManifestParser,
+) -> Option<Folder> {
+    let dir = config.static_pods.clone()?;
+    Some(Folder::new(dir, modules, node.as_str().to_owned(), manifests))
 }
 
 /// The runner's socket in the state folder.
