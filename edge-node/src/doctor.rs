@@ -221,17 +221,24 @@ fn swaps(table: &str) -> Vec<Swap> {
     rows.collect()
 }
 
+/// Whether nothing can be written in a folder that is there, as far as the kernel says.
+pub(crate) fn is_read_only(folder: &Path) -> bool {
+    let Ok(folder) = fs::canonicalize(folder) else { return false };
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mount_of(&table, &folder).is_some_and(|disk| disk.is_read_only())
+}
+
 /// The mount that holds `folder`, by `/proc/self/mountinfo` (proc_pid_mountinfo(5)). Later mounts hide earlier ones.
 fn mount_of(table: &str, folder: &Path) -> Option<Disk> {
     let mounts = table.lines().filter_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let before: Vec<&str> = before.split(' ').collect();
-        let mut after = after.split(' ');
+        let after: Vec<&str> = after.split(' ').collect();
         let point = PathBuf::from(unescaped(before.get(4)?));
         let disk = Disk {
-            filesystem: after.next()?.to_owned(),
-            device: unescaped(after.next()?),
-            options: (*before.get(5)?).to_owned(),
+            filesystem: (*after.first()?).to_owned(),
+            device: unescaped(after.get(1)?),
+            options: format!("{},{}", before.get(5)?, after.get(2)?),
             ..Disk::default()
         };
         folder.starts_with(&point).then(|| (point.components().count(), disk))
@@ -391,6 +398,14 @@ mod tests {
         check("/var/lib/dunlin", "tmpfs");
         check("/var/library", "/dev/mmcblk0p2");
         check("/mnt/a disk/node", "/dev/sda1");
+        // A file system that had an error is read-only, whatever its mount is.
+        for (options, is_read_only) in
+            [("rw", false), ("ro,errors=remount-ro", true), ("rw,emergency_ro", true)]
+        {
+            let table = format!("23 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 {options}\n");
+            let disk = mount_of(&table, Path::new("/var")).unwrap();
+            assert_eq!(disk.is_read_only(), is_read_only, "{options}");
+        }
     }
 
     #[test]

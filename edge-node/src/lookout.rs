@@ -11,7 +11,7 @@ use std::{
 
 use dunlin_edge_node_core::{
     node::Look,
-    pressure::{Level, Signals},
+    pressure::{DiskAccess, Level, Signals},
 };
 use dunlin_link::{
     PodUid,
@@ -22,7 +22,7 @@ use dunlin_link::{
 use tokio::{task::spawn_blocking, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::{agent::AgentHost, frames::read_frame, volumes::Volumes};
+use crate::{agent::AgentHost, doctor, frames::read_frame, volumes::Volumes};
 
 /// Who looks.
 #[derive(Debug)]
@@ -70,6 +70,11 @@ fn signals(state_dir: &Path) -> Signals {
         disk,
         inodes,
         pids: pids(&text("/proc/sys/kernel/pid_max"), &text("/proc/loadavg")),
+        disk_access: if doctor::is_read_only(state_dir) {
+            DiskAccess::ReadOnly
+        } else {
+            DiskAccess::Writable
+        },
     }
 }
 
@@ -183,7 +188,8 @@ mod tests {
     #[test]
     fn this_machine_has_something_left() {
         let dir = tempfile::tempdir().unwrap();
-        let Signals { memory, disk, pids, .. } = signals(dir.path());
+        let Signals { memory, disk, pids, disk_access, .. } = signals(dir.path());
+        assert_eq!(disk_access, DiskAccess::Writable);
         for level in [memory, disk, pids] {
             assert!(level.available > 0 && level.available <= level.total, "{level:?}");
         }

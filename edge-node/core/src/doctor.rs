@@ -121,7 +121,7 @@ pub struct Disk {
     pub filesystem: String,
     /// Device, such as `/dev/mmcblk0p2`.
     pub device: String,
-    /// Mount options, comma-separated.
+    /// Options of the mount, and of its file system, comma-separated.
     pub options: String,
     /// In bytes.
     pub total_bytes: u64,
@@ -131,6 +131,13 @@ pub struct Disk {
     pub files_total: u64,
     /// Files that can be made.
     pub files_free: u64,
+}
+
+impl Disk {
+    /// Whether nothing can be written: it was mounted so, or has made itself so after an error.
+    pub fn is_read_only(&self) -> bool {
+        self.options.split(',').any(|option| matches!(option, "ro" | "emergency_ro"))
+    }
 }
 
 /// Bounds that decide how many pods fit.

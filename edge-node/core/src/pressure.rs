@@ -22,6 +22,18 @@ pub struct Signals {
     pub inodes: Level,
     /// Process ids.
     pub pids: Level,
+    /// Whether anything can be written to that disk.
+    pub disk_access: DiskAccess,
+}
+
+/// Whether a disk takes writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskAccess {
+    /// It does, or nobody can tell.
+    #[default]
+    Writable,
+    /// It is mounted so, or has made itself so after an error.
+    ReadOnly,
 }
 
 /// How much of something there is, and how much of it is free.

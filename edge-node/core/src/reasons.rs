@@ -103,5 +103,9 @@ pub const STATE_NOT_WRITTEN: &str = "StateNotWritten";
 pub const IMAGES_NOT_LOADED: &str = "ImagesNotLoaded";
 /// Event: it can again.
 pub const STATE_WRITTEN: &str = "StateWritten";
+/// Event: the disk of the node's state takes no writes; as node-problem-detector calls it.
+pub const FILESYSTEM_READ_ONLY: &str = "FilesystemIsReadOnly";
+/// Event: it does again.
+pub const FILESYSTEM_WRITABLE: &str = "FilesystemIsNotReadOnly";
 /// Event: a pod the coordinator does not name any more is kept.
 pub const POD_HELD: &str = "PodHeld";

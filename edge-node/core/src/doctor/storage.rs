@@ -33,11 +33,11 @@ pub(super) fn state(disk: &Disk) -> Vec<Finding> {
 }
 
 fn kept(disk: &Disk) -> Finding {
-    let Disk { folder, filesystem, options, device, .. } = disk;
-    if options.split(',').any(|option| option == "ro") {
+    let Disk { folder, filesystem, device, .. } = disk;
+    if disk.is_read_only() {
         return Finding::problem(
             STATE,
-            format!("{folder} is on a file system that is mounted read-only ({device})"),
+            format!("{folder} is on a file system that is read-only ({device})"),
             "a card that turned read-only is often worn out: look at `dmesg`; otherwise remount it: `mount -o remount,rw /`",
         );
     }

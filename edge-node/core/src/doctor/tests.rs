@@ -133,7 +133,9 @@ fn each_fault_is_found_with_what_to_change() {
     let swap = |path: &str| vec![Swap { path: path.to_owned(), kibibytes: 102_396 }];
     check(|pi| pi.swaps = swap("/var/swap"), "swap", Warning, "CONF_SWAPSIZE=0");
     check(|pi| pi.swaps = swap("/dev/sda3"), "swap", Warning, "swapoff /dev/sda3");
-    check(|pi| pi.state.options = "ro,noatime".to_owned(), "state folder", Problem, "remount,rw");
+    for options in ["ro,noatime", "rw,noatime,ro", "rw,rw,abort,errors=remount-ro,emergency_ro"] {
+        check(|pi| pi.state.options = options.to_owned(), "state folder", Problem, "remount,rw");
+    }
     for kind in ["tmpfs", "overlay", "vfat", "nfs4", ""] {
         check(|pi| pi.state.filesystem = kind.to_owned(), "state folder", Problem, "--state-dir");
     }

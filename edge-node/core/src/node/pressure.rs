@@ -1,5 +1,6 @@
 //! What the node does when its machine runs short: it says so, takes fewer pods, and ends one after the other, in the kubelet's order.
 
+mod events;
 mod victim;
 
 use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
@@ -15,11 +16,12 @@ use dunlin_link::{
     volumes::{Medium, VolumeSource},
 };
 
+use self::events::Held;
 use super::{Entry, NodeCore, Output, shutdown::Shutdown};
 use crate::{
     clock::Now,
     memory::Failure,
-    pressure::{Pressure, Pressures, Shortage, Signal, Signals, binary},
+    pressure::{DiskAccess, Pressure, Pressures, Shortage, Signal, Signals, binary},
     reasons,
 };
 
@@ -35,6 +37,8 @@ pub(super) struct Machine {
     logs_owed: BTreeSet<PodUid>,
     /// What is being acted on, and was said to be.
     relieving: BTreeSet<Signal>,
+    /// As it was told last.
+    disk_access: DiskAccess,
 }
 
 impl Machine {
@@ -46,6 +50,7 @@ impl Machine {
             images: Vec::new(),
             logs_owed: BTreeSet::new(),
             relieving: BTreeSet::new(),
+            disk_access: DiskAccess::Writable,
         }
     }
 }
@@ -90,6 +95,11 @@ impl NodeCore {
         let before = self.machine.pressures.holding(now.mono);
         let short = self.machine.pressures.observe(&look.signals, now.mono);
         self.machine.images.clone_from(&look.modules);
+        if std::mem::replace(&mut self.machine.disk_access, look.signals.disk_access)
+            != look.signals.disk_access
+        {
+            self.desk.tell_of_access(look.signals.disk_access, now);
+        }
         for pressure in self.machine.pressures.holding(now.mono) {
             if !before.contains(&pressure) {
                 self.desk.tell_of_pressure(pressure, Held::Begins, now);
@@ -255,38 +265,6 @@ impl NodeCore {
         }
         let names = pinned.into_iter().chain(tagged);
         names.filter(|name| name.len() <= NODE_IMAGE_NAME_BYTES_MAX).take(NODE_IMAGE_NAMES_MAX).collect()
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Held {
-    Begins,
-    Ends,
-}
-
-impl super::Desk {
-    fn tell_of_attempt(&mut self, signal: Signal, now: Now) {
-        self.outputs.push_back(Output::Event(NodeEvent {
-            pod: None,
-            warning: true,
-            reason: reasons::EVICTION_THRESHOLD_MET.to_owned(),
-            message: format!("Attempting to reclaim {}", signal.resource()),
-            at: now.wall,
-        }));
-    }
-
-    fn tell_of_pressure(&mut self, pressure: Pressure, held: Held, now: Now) {
-        let reason = match (pressure, held) {
-            (Pressure::Memory, Held::Begins) => "NodeHasInsufficientMemory",
-            (Pressure::Memory, Held::Ends) => "NodeHasSufficientMemory",
-            (Pressure::Disk, Held::Begins) => "NodeHasDiskPressure",
-            (Pressure::Disk, Held::Ends) => "NodeHasNoDiskPressure",
-            (Pressure::Pids, Held::Begins) => "NodeHasInsufficientPID",
-            (Pressure::Pids, Held::Ends) => "NodeHasSufficientPID",
-        };
-        let message = format!("Node {} status is now: {reason}", self.node.name);
-        let (pod, reason, at) = (None, reason.to_owned(), now.wall);
-        self.outputs.push_back(Output::Event(NodeEvent { pod, warning: false, reason, message, at }));
     }
 }
 

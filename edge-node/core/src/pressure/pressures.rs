@@ -1,6 +1,6 @@
 //! The node's conditions over time: which thresholds are met, since when, and which of them are to be acted on.
 
-use super::{Amount, Level, Patience, Pressure, Signal, Signals, Threshold, Thresholds};
+use super::{Amount, DiskAccess, Level, Patience, Pressure, Signal, Signals, Threshold, Thresholds};
 use crate::clock::Mono;
 
 /// The node's conditions over time.
@@ -45,13 +45,19 @@ impl Pressures {
     /// Takes note of what there is; answers what is to be acted on now, the gravest first.
     pub fn observe(&mut self, signals: &Signals, now: Mono) -> Vec<Shortage> {
         let mut due = Vec::new();
+        let is_read_only = signals.disk_access == DiskAccess::ReadOnly;
+        if is_read_only {
+            self.met[Pressure::Disk as usize] = Some(now);
+        }
         for (threshold, standing) in self.thresholds.all.iter().zip(&mut self.standings) {
             let Level { available, total } = threshold.signal.level(signals);
             let least = threshold.amount.of(total);
             // What was acted on is over only when some more than the threshold is there, or it would be met again at once.
             let slack = if standing.is_due { self.thresholds.reclaim(threshold.signal) } else { None };
             let wanted = least.saturating_add(slack.map_or(0, |slack: Amount| slack.of(total)));
-            if total == 0 || available >= wanted {
+            // A disk that takes no writes is not relieved by ending what runs.
+            let is_beyond_help = is_read_only && threshold.signal.pressure() == Pressure::Disk;
+            if total == 0 || available >= wanted || is_beyond_help {
                 *standing = Standing::default();
                 continue;
             }
@@ -135,6 +141,18 @@ mod tests {
         // What is unknown is not short, and a small board has a small threshold.
         assert_eq!(pressures.observe(&Signals::default(), Mono(0)), []);
         assert_eq!(pressures.observe(&memory(30 << 20, 512 << 20), Mono(0)), []);
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_writes_is_a_condition_and_nothing_to_act_on() {
+        let mut pressures = Pressures::new(Thresholds::default());
+        let disk = Level { available: 0, total: 1 << 30 };
+        let full = Signals { disk, ..Signals::default() };
+        let read_only = Signals { disk_access: DiskAccess::ReadOnly, ..full };
+        assert_eq!(pressures.observe(&full, Mono(0)).len(), 1);
+        assert_eq!(pressures.observe(&read_only, Mono(1_000)), []);
+        assert_eq!(pressures.holding(Mono(300_999)), [Pressure::Disk]);
+        assert_eq!(pressures.holding(Mono(301_000)), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Child,
     time::{Duration, Instant},
 };
@@ -64,6 +64,10 @@ impl Running {
         let why = match reap(&self.held) {
             Some(How::Code(0)) => return Ok(()),
             Some(How::Code(code)) => match complaint(&self.log) {
+                // It could not even write that down.
+                said if said.is_empty() && is_full(&self.log) => {
+                    format!("exit code {code}, and the disk is full")
+                }
                 said if said.is_empty() => format!("exit code {code}"),
                 said => said,
             },
@@ -72,6 +76,12 @@ impl Running {
         };
         Err(format!("OCI runtime {name} failed: {why}"))
     }
+}
+
+/// Whether the disk that a file is on has no room.
+fn is_full(file: &Path) -> bool {
+    let stat = file.parent().and_then(|folder| rustix::fs::statvfs(folder).ok());
+    stat.is_some_and(|stat| stat.f_bavail == 0)
 }
 
 /// Takes the end of a child that has ended; `None` when it has not.

@@ -7,7 +7,7 @@ use super::{
     harness::{Node, assignment, uid},
 };
 use crate::{
-    pressure::{Level, Signals},
+    pressure::{DiskAccess, Level, Signals},
     sandbox::ExitCause,
 };
 
@@ -155,6 +155,27 @@ fn a_disk_that_modules_fill_gets_rid_of_them_before_a_pod_has_to_go() {
     node.carry();
     node.settle_for(1_500);
     assert_eq!((node.running().len(), node.reason("a")), (0, "Evicted".to_owned()));
+}
+
+#[test]
+fn a_disk_that_takes_no_writes_ends_no_pod_and_keeps_others_away() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("a"));
+    let signals = Signals { disk_access: DiskAccess::ReadOnly, ..well() };
+    for _ in 0..2 {
+        node.core.handle_look(Look { signals, ..Look::default() }, node.now);
+        node.carry();
+        node.settle_for(1_500);
+    }
+    assert_eq!((node.running(), node.state.clone().unwrap().disk_pressure), (vec!["a"], true));
+    let told = |reason: &str, node: &Node| node.events.iter().filter(|event| event.reason == reason).count();
+    assert_eq!((told("FilesystemIsReadOnly", &node), told("NodeHasDiskPressure", &node)), (1, 1));
+    node.make(|change| change.assign("b"));
+    assert_eq!((node.running(), node.reason("b")), (vec!["a"], "Evicted".to_owned()));
+    node.settle_for(301_000);
+    node.look(well(), Vec::new());
+    assert!(!node.state.clone().unwrap().disk_pressure);
+    assert_eq!(told("FilesystemIsNotReadOnly", &node), 1);
 }
 
 #[test]
