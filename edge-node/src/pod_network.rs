@@ -54,7 +54,10 @@ impl PodNetwork {
     /// Whether an earlier agent has made it, so that something of pods may be left in it.
     pub(crate) fn is_there(&self) -> bool {
         match &self.config {
-            Config::Bridge(config) => Path::new("/sys/class/net").join(config.name.as_str()).exists(),
+            // Unlike `/sys`, of this process's own network wherever it is mounted.
+            Config::Bridge(config) => {
+                Path::new("/proc/sys/net/ipv4/conf").join(config.name.as_str()).exists()
+            }
             Config::Plugins(config) => config.state_dir.exists(),
         }
     }

@@ -251,7 +251,7 @@ impl State {
             | Request::Shutdown
             | Request::StartLinux(_)
             | Request::OpenPod(_)
-            | Request::OpenRunner(_) => {}
+            | Request::OpenRunner { .. } => {}
         }
     }
 

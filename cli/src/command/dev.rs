@@ -160,8 +160,8 @@ fn is_in_use(error: &StartError) -> bool {
 }
 
 async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
-    let host =
-        SharedHost::start(OwnCode::of_this_program(), None).context("cannot start the WebAssembly host")?;
+    let host = SharedHost::start(OwnCode::of_this_program(), state_dir, None);
+    let host = host.context("cannot start the WebAssembly host")?;
     let mut nodes = Vec::new();
     for number in 1..=count {
         let name = format!("node-{number}");

@@ -19,7 +19,7 @@ use dunlin_link::{
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -54,8 +54,13 @@ pub enum Request {
     /// is left as it is, and answered again.
     OpenPod(Box<linux::LinuxPod>),
     /// Start a runner of WASM inside the pod, which has to be open; only shims can. Answered by `RunnerOpened` or `RunnerEnded`. One that
-    /// runs is left alone, and answered again.
-    OpenRunner(Box<linux::RunnerSpec>),
+    /// runs with a number beyond `after` is left alone, and answered again; an earlier one is ended first.
+    OpenRunner {
+        /// How it is started.
+        spec: Box<linux::RunnerSpec>,
+        /// The number of the latest that is known to be of no use any more; 0 for none.
+        after: u64,
+    },
 }
 
 /// What a sandbox tells.
@@ -107,11 +112,15 @@ pub enum Event {
     /// The runner inside the pod was started; it may take a moment until it serves its socket. After `Hello` it is told again, before
     /// `Synced`.
     RunnerOpened {
+        /// Which runner of this shim: each attempt to start one has the next number, from 1.
+        number: u64,
         /// Its process id.
         pid: u32,
     },
     /// The runner inside the pod ended, or could not be started. It may be asked for again.
     RunnerEnded {
+        /// Which runner. News of one that has been replaced may come late.
+        number: u64,
         /// Why, for a person.
         message: String,
     },

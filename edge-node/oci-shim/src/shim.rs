@@ -28,7 +28,7 @@ use dunlin_edge_node_core::{
 use dunlin_link::{ContainerId, UnixMillis};
 
 pub(crate) use self::pod::{HOSTNAME, HOSTS, RESOLV_CONF, SHARED_MEMORY};
-use self::{dying::Dying, operation::Running, pod::Pod, streams::Stream};
+use self::{dying::Dying, operation::Running, pod::Pod, runner::Runners, streams::Stream};
 use crate::{
     Args,
     cgroup::Cgroups,
@@ -57,11 +57,10 @@ pub(crate) struct Shim {
     listener: UnixListener,
     agent: Option<Connection>,
     pod: Option<Pod>,
-    /// Its runner of WASM.
-    runner: Option<Held>,
-    /// What is to be told of them: the latest.
+    /// What is to be told of it: the latest.
     untold_of_pod: Option<Event>,
-    untold_of_runner: Option<Event>,
+    /// Its runners of WASM.
+    runners: Runners,
     containers: BTreeMap<ContainerId, Container>,
     operations: Vec<Running>,
     /// Containers whose last processes end.
@@ -100,9 +99,8 @@ impl Shim {
             listener,
             agent: None,
             pod: None,
-            runner: None,
             untold_of_pod: None,
-            untold_of_runner: None,
+            runners: Runners::default(),
             containers: BTreeMap::new(),
             operations: Vec::new(),
             dying: BTreeMap::new(),
@@ -120,7 +118,7 @@ impl Shim {
         loop {
             self.act();
             self.tell();
-            if self.machine.is_finished() && self.operations.is_empty() && self.runner.is_none() {
+            if self.machine.is_finished() && self.operations.is_empty() && !self.runners.has_one() {
                 break;
             }
             for what in self.wait()? {
@@ -201,7 +199,7 @@ impl Shim {
             (Request::Stop { id, grace_ms }, Greeting::Done) => self.machine.handle_stop(&id, grace_ms, now),
             (Request::Remove { id }, Greeting::Done) => self.machine.handle_remove(&id),
             (Request::OpenPod(pod), Greeting::Done) => self.open_pod(*pod),
-            (Request::OpenRunner(runner), Greeting::Done) => self.open_runner(&runner),
+            (Request::OpenRunner { spec, after }, Greeting::Done) => self.open_runner(*spec, after),
         }
     }
 
@@ -222,7 +220,7 @@ impl Shim {
         self.tell_pod();
         self.tell_runner();
         let Some(agent) = &mut self.agent else { return };
-        let shared = [self.untold_of_pod.take(), self.untold_of_runner.take()];
+        let shared = [self.untold_of_pod.take(), self.runners.untold.take()];
         shared.iter().flatten().for_each(|event| agent.tell(event));
         // How many there are is bounded, and so is what is said of each.
         while let Some((id, owner, state)) = self.machine.poll_changed() {
@@ -236,7 +234,7 @@ impl Shim {
         let Some(agent) = self.agent.as_mut().filter(|agent| agent.greeting == Greeting::Done) else {
             return;
         };
-        for untold in [&mut self.untold_of_pod, &mut self.untold_of_runner] {
+        for untold in [&mut self.untold_of_pod, &mut self.runners.untold] {
             if agent.has_room()
                 && let Some(event) = untold.take()
             {

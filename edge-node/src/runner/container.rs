@@ -12,7 +12,6 @@ use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause, GuestNetwork};
 use dunlin_link::UnixMillis;
 use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, Loopback, OnFailure, Stop};
 use futures_util::FutureExt as _;
-use tempfile::TempDir;
 
 use super::{
     core_file::CoreFile,
@@ -32,7 +31,7 @@ pub(crate) struct Parts {
     pub(crate) logs: Logs,
     pub(crate) keyvalues: Arc<KeyValues>,
     /// A folder in which nothing ever is; `None` where none could be made.
-    pub(crate) empty: Option<Arc<TempDir>>,
+    pub(crate) empty: Option<Arc<Path>>,
 }
 
 /// A container that runs, for those who want to look into it.
@@ -76,7 +75,7 @@ async fn run_unguarded(
     };
     let folders = match Folders::open(&spec.mounts) {
         Ok(folders) => match &parts.empty {
-            Some(empty) => folders.with_root(empty.path()),
+            Some(empty) => folders.with_root(empty),
             None => folders,
         },
         Err(error) => return end(Cause::HostError, &error),

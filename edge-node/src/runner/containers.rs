@@ -175,7 +175,7 @@ impl Containers {
             (Request::StartLinux(spec), Greeted::Yes) => {
                 tracing::error!(container = %spec.id, "a Linux container was sent to the runner of WASM; it is ignored");
             }
-            (Request::OpenPod(_) | Request::OpenRunner(_), Greeted::Yes) => {
+            (Request::OpenPod(_) | Request::OpenRunner { .. }, Greeted::Yes) => {
                 tracing::error!("what only shims do was asked of the runner of WASM; it is ignored");
             }
         }

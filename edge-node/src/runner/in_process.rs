@@ -1,10 +1,13 @@
 //! Containers in the agent's own process, for `dunlin dev`: the same table, reached through channels instead of a socket.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use dunlin_edge_node_core::sandbox::{Event, Request};
 use dunlin_wasm_host::{Host, StartHostError};
-use tempfile::TempDir;
 use tokio::{
     io::{DuplexStream, duplex},
     sync::mpsc,
@@ -26,7 +29,7 @@ pub struct SharedHost {
     modules: Arc<Modules>,
     keyvalues: Arc<KeyValues>,
     /// What guests see at `/`.
-    empty: Option<Arc<TempDir>>,
+    empty: Option<Arc<Path>>,
 }
 
 /// Why containers cannot be run in this process.
@@ -42,15 +45,16 @@ pub enum StartError {
 }
 
 impl SharedHost {
-    /// Starts the engine. `keyvalue_bytes` is what a namespace's guests may keep together, if not the default.
+    /// Starts the engine; in `dir` is a folder for what guests see at `/`. `keyvalue_bytes` is what a namespace's guests may keep
+    /// together, if not the default.
     ///
     /// # Errors
     /// When the machine does not offer what the engine needs.
-    pub fn start(own: OwnCode, keyvalue_bytes: Option<u64>) -> Result<Self, StartError> {
+    pub fn start(own: OwnCode, dir: &Path, keyvalue_bytes: Option<u64>) -> Result<Self, StartError> {
         let host = Host::new().map_err(StartError::Host)?;
         let modules = Arc::new(Modules::new(host.clone(), own));
         // Where there is no place for it, guests see nothing at `/`.
-        let empty = tempfile::Builder::new().prefix(EMPTY_PREFIX).tempdir().ok().map(Arc::new);
+        let empty = empty_folder(dir).ok().map(Arc::from);
         Ok(Self { host, modules, keyvalues: Arc::new(KeyValues::new(keyvalue_bytes)), empty })
     }
 
@@ -118,8 +122,17 @@ impl fmt::Debug for InProcess {
     }
 }
 
-/// Begins the name of the folder that guests see at `/`.
-const EMPTY_PREFIX: &str = "dunlin-empty-";
+/// Makes the folder that guests see at `/`, or finds that of the runner before. Guests can only read it.
+fn empty_folder(dir: &Path) -> io::Result<PathBuf> {
+    let empty = dir.join(EMPTY);
+    match fs::create_dir(&empty) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(empty),
+    }
+}
+
+/// The name of the folder that guests see at `/`.
+const EMPTY: &str = "empty";
 
 /// Bytes under way in each direction of a stream.
 const STREAM_BYTES_MAX: usize = 64 << 10;

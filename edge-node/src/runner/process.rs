@@ -68,8 +68,9 @@ fn run(args: RunnerArgs) -> Result<(), RunnerError> {
         ignore_terminal();
         let streams = args.socket.with_file_name(stream::SOCKET);
         let (listener, streams_listener) = (listen(&args.socket).await?, listen(&streams).await?);
-        let containers =
-            SharedHost::start(args.own, args.keyvalue_quota_bytes)?.containers(args.log_bounds)?;
+        let dir = args.socket.parent().unwrap_or_else(|| Path::new("."));
+        let host = SharedHost::start(args.own, dir, args.keyvalue_quota_bytes)?;
+        let containers = host.containers(args.log_bounds)?;
         tracing::info!(socket = %args.socket.display(), "runner is ready");
         tokio::select! {
             () = socket::serve(&listener, &containers) => {}

@@ -90,7 +90,8 @@ impl Runner {
 
     async fn of(own: OwnCode) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let containers = SharedHost::start(own, None).unwrap().containers(LogBounds::DEFAULT).unwrap();
+        let containers =
+            SharedHost::start(own, folder.path(), None).unwrap().containers(LogBounds::DEFAULT).unwrap();
         let listener = socket::listen(&folder.path().join("socket")).await.unwrap();
         let table = Arc::clone(&containers);
         let served = tokio::spawn(async move { socket::serve(&listener, &table).await });
@@ -361,7 +362,7 @@ async fn a_second_runner_leaves_the_socket_alone() {
 #[tokio::test]
 async fn nodes_of_one_process_have_tables_of_their_own() {
     let runner = Runner::start().await;
-    let shared = SharedHost::start(compiled(), None).unwrap();
+    let shared = SharedHost::start(compiled(), runner.folder.path(), None).unwrap();
     let node = || InProcess::new(shared.clone(), LogBounds::DEFAULT).unwrap();
     let (first, second) = (node(), node());
     let (requests, mut events) = first.connect();

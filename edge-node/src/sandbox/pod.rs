@@ -4,9 +4,11 @@
 //! The shim is found or started, greeted, and told to open the pod. The runner is started by the shim with the first guest. When the shim
 //! is gone, everything of the pod is, and what it left is cleaned up before that is told.
 
+mod asks;
 mod guests;
 mod shim;
 
+pub(super) use self::asks::{Asked, Asks, Beginning};
 pub(crate) use self::shim::end_left_over;
 
 use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
@@ -16,35 +18,17 @@ use dunlin_edge_node_core::{
     sandbox::{Event, Request, stream},
 };
 use dunlin_link::PodUid;
-use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::mpsc;
 
-use self::guests::{Guests, Wanted};
+use self::{
+    asks::Orders,
+    guests::{Guests, Wanted},
+};
 use super::{
     connection::Connection,
     door::Doors,
     pods::{ContainerKit, PodTold},
 };
-
-/// How a pod's sandbox comes to its task.
-#[derive(Debug)]
-pub(super) enum Beginning {
-    /// It will be asked for.
-    Asked,
-    /// An earlier agent made it; what it is to be, if that is known. The network is in order when the future ends.
-    Inherited(Option<Box<SandboxOrder>>, Shared<BoxFuture<'static, ()>>),
-}
-
-/// What the agent asks.
-#[derive(Debug)]
-pub(super) enum Asked {
-    /// Make the sandbox with this number.
-    Open(u64, Box<SandboxOrder>),
-    /// Tell the sandbox with this number.
-    Request(u64, Box<Request>),
-    /// End it, and leave nothing.
-    Close,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -102,7 +86,7 @@ impl PodSandbox {
     }
 
     /// Serves the pod until it is closed.
-    pub(super) async fn run(mut self, beginning: Beginning, mut asks: mpsc::Receiver<Asked>) {
+    pub(super) async fn run(mut self, beginning: Beginning, mut asks: Asks) {
         let mut live = match beginning {
             Beginning::Asked => None,
             Beginning::Inherited(order, in_order) => {
@@ -145,9 +129,9 @@ impl PodSandbox {
     }
 
     /// Waits until the sandbox is asked for, and makes it; `None` where that failed, which was told.
-    async fn opened(&mut self, asks: &mut mpsc::Receiver<Asked>) -> Result<Option<Live>, End> {
+    async fn opened(&mut self, asks: &mut Asks) -> Result<Option<Live>, End> {
         loop {
-            match asks.recv().await {
+            match asks.queue.recv().await {
                 None => return Err(End::AgentEnds),
                 Some(Asked::Close) => return Err(End::Closed),
                 // Meant for one that is gone.
@@ -174,7 +158,7 @@ impl PodSandbox {
     }
 
     /// Speaks with shim and runner until either the shim or the agent has had enough.
-    async fn serve(&mut self, live: &mut Live, asks: &mut mpsc::Receiver<Asked>) -> End {
+    async fn serve(&mut self, live: &mut Live, asks: &mut Asks) -> End {
         loop {
             tokio::select! {
                 event = live.shim.events.recv() => match event {
@@ -186,7 +170,11 @@ impl PodSandbox {
                         self.pass_on(Side::Runner, told).await;
                     }
                 }
-                asked = asks.recv() => match asked {
+                () = asks.missed.notified() => {
+                    tracing::warn!(pod = %self.uid, "more was asked of a pod's sandbox than may wait; it gives an account of all it has");
+                    return self.follow(asks.forget_requests());
+                }
+                asked = asks.queue.recv() => match asked {
                     None => return End::AgentEnds,
                     Some(Asked::Close) => return End::Closed,
                     // There is one already, of which the core has heard under another number, or not at all: it is told of all again.
@@ -205,14 +193,22 @@ impl PodSandbox {
         }
     }
 
+    /// What is missing after the account that follows is asked for again.
+    fn follow(&mut self, orders: Orders) -> End {
+        if let Some((number, order)) = orders.open {
+            (self.number, self.order) = (number, Some(order));
+        }
+        if orders.closes { End::Closed } else { End::Lost }
+    }
+
     async fn hear_shim(&self, live: &mut Live, event: Event) {
         match event {
             Event::Container { id, owner, state } => {
                 self.pass_on(Side::Shim, Told::Container { id, owner, state }).await;
             }
-            Event::RunnerOpened { .. } => live.guests.opened(self.runner_socket()),
-            Event::RunnerEnded { message } => {
-                for told in live.guests.ended(&message) {
+            Event::RunnerOpened { number, .. } => live.guests.opened(number, self.runner_socket()),
+            Event::RunnerEnded { number, message } => {
+                for told in live.guests.ended(number, &message) {
                     self.pass_on(Side::Runner, told).await;
                 }
             }
@@ -238,8 +234,9 @@ impl PodSandbox {
         if !is_guest {
             return live.shim.requests.send(request).await;
         }
-        if live.guests.ask(request).await == Wanted::Runner {
-            live.shim.requests.send(Request::OpenRunner(Box::new(self.runner_spec()))).await?;
+        if let Wanted::Runner { after } = live.guests.ask(request).await {
+            let open = Request::OpenRunner { spec: Box::new(self.runner_spec()), after };
+            live.shim.requests.send(open).await?;
         }
         Ok(())
     }

@@ -19,14 +19,17 @@ use dunlin_link::PodUid;
 use dunlin_oci_shim::{LogBounds, Program};
 use futures_util::FutureExt as _;
 use tokio::{
-    sync::mpsc::{self, error::TrySendError},
+    sync::{
+        Notify,
+        mpsc::{self, error::TrySendError},
+    },
     task::JoinHandle,
     time::timeout,
 };
 
 use super::{
     door::Doors,
-    pod::{Asked, Beginning, INHERITED, PodSandbox},
+    pod::{Asked, Asks, Beginning, INHERITED, PodSandbox},
 };
 
 use crate::pod_network::PodNetwork;
@@ -82,6 +85,8 @@ pub(crate) struct PodSandboxes {
 struct Entry {
     number: u64,
     asked: mpsc::Sender<Asked>,
+    /// Rung when there was no room for a request.
+    missed: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -151,12 +156,15 @@ impl PodSandboxes {
         Ok(())
     }
 
-    /// Tells a pod's own sandbox something.
+    /// Tells a pod's own sandbox something. Where too much waits already the sandbox gives an account of all that it has, and the core asks
+    /// for what is missing.
     pub(crate) fn ask(&self, uid: &PodUid, request: Request) {
-        if let Some(entry) = self.pods.get(uid) {
-            let asked = Asked::Request(entry.number, Box::new(request));
-            if let Err(error) = entry.asked.try_send(asked) {
-                tracing::error!(%error, pod = %uid, "a pod's sandbox was not asked");
+        let Some(entry) = self.pods.get(uid) else { return };
+        match entry.asked.try_send(Asked::Request(entry.number, Box::new(request))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => entry.missed.notify_one(),
+            Err(TrySendError::Closed(_)) => {
+                tracing::error!(pod = %uid, "a pod's sandbox was not asked: its task has ended");
             }
         }
     }
@@ -198,7 +206,9 @@ impl PodSandboxes {
     }
 
     fn begin(&mut self, kit: &Arc<ContainerKit>, uid: PodUid, beginning: Beginning) {
-        let (asked, asks) = mpsc::channel(ASKS_MAX);
+        let (asked, queue) = mpsc::channel(ASKS_MAX);
+        let missed = Arc::new(Notify::new());
+        let asks = Asks { queue, missed: Arc::clone(&missed) };
         let dir = kit.folder.join(uid.as_str());
         let sandbox =
             PodSandbox::new((uid.clone(), dir), Arc::clone(kit), self.doors.clone(), self.tell.clone());
@@ -210,7 +220,7 @@ impl PodSandboxes {
             }
             sandbox.run(beginning, asks).await;
         });
-        self.pods.insert(uid, Entry { number: INHERITED, asked, task });
+        self.pods.insert(uid, Entry { number: INHERITED, asked, missed, task });
     }
 }
 
@@ -228,7 +238,8 @@ fn is_name(uid: &PodUid) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// What is asked of one pod's sandbox and waits: a few requests for each of its containers, of which an object holds some hundreds.
+/// What is asked of one pod's sandbox and waits: a few requests for each of its containers, of which an object holds some hundreds. Beyond
+/// it nothing is kept, see [`PodSandboxes::ask`].
 const ASKS_MAX: usize = 4096;
 
 /// How long an agent that ends waits for clean-ups.
@@ -236,3 +247,6 @@ const CLOSING_MAX: Duration = Duration::from_secs(20);
 
 /// As long as a UUID: the kernel bounds the paths of sockets.
 pub(crate) const NAME_BYTES_MAX: usize = 36;
+
+#[cfg(test)]
+mod tests;

@@ -153,7 +153,7 @@ impl Runner {
             | Request::Shutdown
             | Request::StartLinux(_)
             | Request::OpenPod(_)
-            | Request::OpenRunner(_) => None,
+            | Request::OpenRunner { .. } => None,
         }
     }
 

@@ -22,39 +22,80 @@ use crate::{
     namespaces, spec, sys,
 };
 
+/// The pod's runners, of which there is one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Runners {
+    runs: Option<Numbered>,
+    /// The number of the latest that was started, or was to be.
+    latest: u64,
+    /// What is to follow the one that is on its way out.
+    next: Option<RunnerSpec>,
+    /// What is to be told of them: the latest.
+    pub(super) untold: Option<Event>,
+}
+
+#[derive(Debug)]
+struct Numbered {
+    number: u64,
+    held: Held,
+}
+
+impl Runners {
+    /// Whether there is one.
+    pub(super) const fn has_one(&self) -> bool {
+        self.runs.is_some()
+    }
+
+    /// The one that there is.
+    pub(super) fn held(&self) -> Option<&Held> {
+        self.runs.as_ref().map(|runner| &runner.held)
+    }
+}
+
 impl Shim {
-    /// Starts it; one that runs is left alone.
-    pub(super) fn open_runner(&mut self, spec: &RunnerSpec) {
-        if self.runner.is_none() {
-            let started = match &self.pod {
-                _ if self.machine.is_shutting_down() => Err("the pod is being ended".to_owned()),
-                None => Err("the pod has not been opened".to_owned()),
-                Some(pod) => start(spec, pod, &self.cgroups)
-                    .map_err(|error| format!("failed to start the pod's runner: {error}")),
-            };
-            match started {
-                Ok(held) => self.runner = Some(held),
-                Err(message) => {
-                    self.untold_of_runner = Some(Event::RunnerEnded { message });
-                    return;
-                }
+    /// Starts one; one that runs is left alone if it came after the one with the number `after`.
+    pub(super) fn open_runner(&mut self, spec: RunnerSpec, after: u64) {
+        match &self.runners.runs {
+            None => self.start_runner(&spec),
+            Some(runner) if runner.number > after => self.tell_runner(),
+            // It has ended and was not waited for yet, or the agent has no use for it.
+            Some(_) => {
+                self.kill_runner();
+                self.runners.next = Some(spec);
             }
         }
-        self.tell_runner();
+    }
+
+    fn start_runner(&mut self, spec: &RunnerSpec) {
+        self.runners.latest += 1;
+        let number = self.runners.latest;
+        let started = match &self.pod {
+            _ if self.machine.is_shutting_down() => Err("the pod is being ended".to_owned()),
+            None => Err("the pod has not been opened".to_owned()),
+            Some(pod) => start(spec, pod, &self.cgroups)
+                .map_err(|error| format!("failed to start the pod's runner: {error}")),
+        };
+        match started {
+            Ok(held) => {
+                self.runners.runs = Some(Numbered { number, held });
+                self.tell_runner();
+            }
+            Err(message) => self.runners.untold = Some(Event::RunnerEnded { number, message }),
+        }
     }
 
     /// Has it told that it runs, if it does.
     pub(super) fn tell_runner(&mut self) {
-        self.untold_of_runner = self
-            .runner
-            .as_ref()
-            .map(|held| Event::RunnerOpened { pid: held.pid.as_raw_nonzero().get().cast_unsigned() });
+        self.runners.untold = self.runners.runs.as_ref().map(|runner| Event::RunnerOpened {
+            number: runner.number,
+            pid: runner.held.pid.as_raw_nonzero().get().cast_unsigned(),
+        });
     }
 
     /// It ended.
     pub(super) fn end_runner(&mut self) {
-        let Some(how) = self.runner.as_ref().and_then(reap) else { return };
-        self.runner = None;
+        let Some(how) = self.runners.held().and_then(reap) else { return };
+        let Some(Numbered { number, .. }) = self.runners.runs.take() else { return };
         // What it started and did not end: compilers, for instance.
         let cgroup = self.pod.as_ref().and_then(|pod| cgroup(pod).ok());
         self.abandoned.extend(cgroup.iter().flat_map(|cgroup| self.cgroups.kill(cgroup)));
@@ -62,12 +103,15 @@ impl Shim {
             How::Code(code) => format!("the pod's runner ended with exit code {code}"),
             How::Signal(signal) => format!("the pod's runner was ended by signal {signal}"),
         };
-        self.untold_of_runner = Some(Event::RunnerEnded { message });
+        self.runners.untold = Some(Event::RunnerEnded { number, message });
+        if let Some(next) = self.runners.next.take() {
+            self.start_runner(&next);
+        }
     }
 
     /// The pod ends.
     pub(super) fn kill_runner(&self) {
-        if let Some(held) = &self.runner {
+        if let Some(held) = self.runners.held() {
             // One that has ended already needs no signal.
             let _ = pidfd_send_signal(&held.fd, Signal::KILL);
         }

@@ -54,7 +54,7 @@ impl Shim {
         let commands = self.streams.values().filter_map(super::Stream::process);
         let init = self.pod.as_ref().and_then(|pod| pod.init.as_ref());
         let dying = self.dying.values().flat_map(|dying| &dying.held);
-        let shared = init.into_iter().chain(&self.runner).chain(dying);
+        let shared = init.into_iter().chain(self.runners.held()).chain(dying);
         operations
             .chain(inits)
             .chain(shared)

@@ -70,7 +70,7 @@ impl Shim {
         sources.extend(self.abandoned.iter().map(|held| (read(held.fd.as_fd()), What::Abandoned)));
         let init = self.pod.as_ref().and_then(|pod| pod.init.as_ref());
         sources.extend(init.map(|held| (read(held.fd.as_fd()), What::PodInit)));
-        sources.extend(self.runner.as_ref().map(|held| (read(held.fd.as_fd()), What::Runner)));
+        sources.extend(self.runners.held().map(|held| (read(held.fd.as_fd()), What::Runner)));
         if let Some(agent) = &self.agent {
             let writes = if agent.has_untold() { PollFlags::OUT } else { PollFlags::empty() };
             let fd = PollFd::from_borrowed_fd(agent.stream().as_fd(), PollFlags::IN | writes);

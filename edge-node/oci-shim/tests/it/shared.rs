@@ -172,9 +172,10 @@ fn a_runner_is_inside_the_pod() {
             socket: socket.display().to_string(),
             log: pod.dir.path().join("runner.log").display().to_string(),
         };
-        pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
+        let open = |after| Request::OpenRunner { spec: Box::new(spec.clone()), after };
+        pod.ask(&open(0));
         let early = "the pod has not been opened".to_owned();
-        assert_eq!(pod.hear(), Event::RunnerEnded { message: early });
+        assert_eq!(pod.hear(), Event::RunnerEnded { number: 1, message: early });
         let resources = LinuxResources {
             memory_limit: Some(Bytes(16 << 20)),
             cpu_request: Some(MilliCpu(2000)),
@@ -182,10 +183,10 @@ fn a_runner_is_inside_the_pod() {
         };
         let netns = pod.open(LinuxPod { resources, ..pod.shared() });
         assert_eq!(pod.limit("memory", "memory.limit_in_bytes", "memory.max"), "16777216");
-        pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
-        let Event::RunnerOpened { pid } = pod.hear() else { panic!("it does not run") };
-        pod.ask(&Request::OpenRunner(Box::new(spec.clone())));
-        assert_eq!(pod.hear(), Event::RunnerOpened { pid }, "there is one");
+        pod.ask(&open(1));
+        let Event::RunnerOpened { number: 2, pid } = pod.hear() else { panic!("it does not run") };
+        pod.ask(&open(1));
+        assert_eq!(pod.hear(), Event::RunnerOpened { number: 2, pid }, "there is one");
         let mut said = String::new();
         eventually("it answers", || {
             UnixStream::connect(&socket).is_ok_and(|mut stream| stream.read_to_string(&mut said).is_ok())
@@ -199,15 +200,26 @@ fn a_runner_is_inside_the_pod() {
         let weight = pod.limit("cpu", "runner/cpu.shares", "runner/cpu.weight");
         assert!(weight == "2048" || weight == "79", "{weight}");
         let (_, of_pod) = pod.account();
-        assert_eq!(of_pod, [Event::PodOpened { netns }, Event::RunnerOpened { pid }]);
+        assert_eq!(of_pod, [Event::PodOpened { netns }, Event::RunnerOpened { number: 2, pid }]);
         let raw = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
         rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
         let message = "the pod's runner was ended by signal 9".to_owned();
-        assert_eq!(pod.hear(), Event::RunnerEnded { message });
+        assert_eq!(pod.hear(), Event::RunnerEnded { number: 2, message });
         eventually("what it started ends with it", || processes("56789").is_empty());
-        pod.ask(&Request::OpenRunner(Box::new(spec)));
-        assert!(matches!(pod.hear(), Event::RunnerOpened { .. }), "it may be asked for again");
+        pod.ask(&open(2));
+        let Event::RunnerOpened { number: 3, pid } = pod.hear() else { panic!("it may be asked for again") };
         eventually("it has started something", || !processes("56789").is_empty());
+        // To the agent it is gone, although it may not have ended yet.
+        pod.ask(&open(3));
+        let next = loop {
+            match pod.hear() {
+                Event::RunnerEnded { number: 3, .. } => {}
+                Event::RunnerOpened { number: 4, pid } => break pid,
+                event => panic!("{event:?}"),
+            }
+        };
+        assert_ne!(next, pid);
+        eventually("the next has started something", || !processes("56789").is_empty());
         pod.shut_down();
         assert!(processes("56789").is_empty());
     }

@@ -246,7 +246,9 @@ async fn a_stream_by_the_socket_is_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_asks_for_nothing_is_not_waited_for() {
-    let containers = SharedHost::start(compiled(), None).unwrap().containers(LogBounds::DEFAULT).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let shared = SharedHost::start(compiled(), folder.path(), None).unwrap();
+    let containers = shared.containers(LogBounds::DEFAULT).unwrap();
     let (_ours, theirs) = duplex(1 << 10);
     let error = serve(&containers, theirs).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);

@@ -20,6 +20,10 @@ use crate::{sandbox::connection::Connection, session::wall, sockets};
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     runner: Runner,
+    /// The shim's number of the latest runner that it told of.
+    number: u64,
+    /// The number of the latest that is gone: news of it, or of one before, may still be under way.
+    over: u64,
     /// What the runner has, as it was told last.
     known: HashMap<ContainerId, (Owner, State)>,
     /// What is asked of the runner once it is there: a few requests for each guest of the pod.
@@ -52,8 +56,10 @@ pub(super) enum News {
 /// What a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// The shim has to start a runner.
-    Runner,
+    /// The shim has to start a runner, since the one with this number is gone.
+    Runner {
+        after: u64,
+    },
     Nothing,
 }
 
@@ -82,20 +88,31 @@ impl Guests {
         self.waiting.push_back(request);
         if matches!(self.runner, Runner::None) {
             self.runner = Runner::Asked;
-            return Wanted::Runner;
+            return Wanted::Runner { after: self.over };
         }
         Wanted::Nothing
     }
 
     /// The shim has started a runner, or has one.
-    pub(super) fn opened(&mut self, socket: PathBuf) {
-        if matches!(self.runner, Runner::None | Runner::Asked) {
+    pub(super) fn opened(&mut self, number: u64, socket: PathBuf) {
+        if number > self.over && matches!(self.runner, Runner::None | Runner::Asked) {
+            self.number = number;
             self.runner = Runner::Connecting(tokio::spawn(connect(socket)));
         }
     }
 
+    /// The shim says that a runner has ended; of one whose end was known before, that changes nothing.
+    pub(super) fn ended(&mut self, number: u64, why: &str) -> Vec<Told> {
+        if number <= self.over {
+            return Vec::new();
+        }
+        self.number = number;
+        self.lose(why)
+    }
+
     /// The runner is gone, and its guests with it: what became of each.
-    pub(super) fn ended(&mut self, why: &str) -> Vec<Told> {
+    fn lose(&mut self, why: &str) -> Vec<Told> {
+        self.over = self.number;
         if let Runner::Connecting(connecting) = std::mem::take(&mut self.runner) {
             connecting.abort();
         }
@@ -145,11 +162,11 @@ impl Guests {
             }
             News::Connected(Err(error)) => {
                 self.runner = Runner::None;
-                self.ended(&format!("it does not answer: {error}"))
+                self.lose(&format!("it does not answer: {error}"))
             }
-            News::Told(None) => self.ended("its connection ended"),
+            News::Told(None) => self.lose("its connection ended"),
             News::Told(Some(Event::Welcome { protocol, .. })) if protocol != PROTOCOL => {
-                self.ended("it is of another version")
+                self.lose("it is of another version")
             }
             News::Told(Some(Event::Container { id, owner, state })) => {
                 self.known.insert(id.clone(), (owner.clone(), state.clone()));
@@ -194,3 +211,57 @@ const START_MAX: Duration = Duration::from_secs(10);
 
 /// How often a starting runner's socket is tried.
 const START_POLL: Duration = Duration::from_millis(3);
+
+#[cfg(test)]
+mod tests {
+    use dunlin_edge_node_core::sandbox::{ContainerSpec, GuestNetwork};
+    use dunlin_link::guest::GuestSettings;
+
+    use super::*;
+
+    fn start(name: &str) -> Request {
+        let owner = Owner {
+            pod_uid: "p".to_owned(),
+            namespace: "n".to_owned(),
+            pod: "p".to_owned(),
+            container: name.to_owned(),
+            attempt: 0,
+        };
+        Request::Start(Box::new(ContainerSpec {
+            id: ContainerId::new(name),
+            owner,
+            module: String::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            log: String::new(),
+            memory_limit: None,
+            cpu_limit: None,
+            listen: Vec::new(),
+            pod_ip: None,
+            network: GuestNetwork::Pod,
+            settings: GuestSettings::default(),
+            mounts: Vec::new(),
+            termination_message: None,
+            keyvalue: None,
+        }))
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_runner_that_is_gone_is_no_end_of_the_next() {
+        let mut guests = Guests::default();
+        assert_eq!(guests.ask(start("a")).await, Wanted::Runner { after: 0 });
+        guests.opened(1, "/no/such/socket".into());
+        // Its connection ends before its shim has told of its end.
+        assert_eq!(guests.hear(News::Told(None)).await.len(), 1);
+        assert_eq!(guests.ask(start("b")).await, Wanted::Runner { after: 1 });
+        assert_eq!(guests.ended(1, "late"), []);
+        guests.opened(1, "/no/such/socket".into());
+        assert!(matches!(guests.runner, Runner::Asked), "the one that is gone was told of late");
+        assert!(guests.knows(&ContainerId::new("b")));
+        // The next one may end before it was ever told of.
+        let lost = guests.ended(2, "early");
+        assert!(matches!(&lost[..], [Told::Container { id, .. }] if id.as_str() == "b"), "{lost:?}");
+        assert_eq!(guests.ask(start("c")).await, Wanted::Runner { after: 2 });
+    }
+}
