@@ -46,9 +46,13 @@ enum Chore {
     },
     /// Kill coordinator, agents and runners of a real cluster at random moments under writes; nothing may be lost or leak.
     Torture {
-        /// How many times; about a second each.
+        /// How many times; about a second each, with containers two or three.
         #[arg(long, default_value_t = 500)]
         kills: u32,
+        /// Kill agent, shims, runners, the OCI runtime and containers of a node with Linux pods instead, so often with each runtime that
+        /// is installed. Takes root.
+        #[arg(long)]
+        containers: bool,
         /// Repeats the choices of an earlier run.
         #[arg(long)]
         seed: Option<u64>,
@@ -81,7 +85,10 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().chore {
         Chore::Ci => ci::run(),
         Chore::Test { cargo_args } => test::run(&cargo_args),
-        Chore::Torture { kills, seed } => torture::run(kills, seed),
+        Chore::Torture { kills, containers: false, seed } => torture::run(torture::Of::Cluster, kills, seed),
+        Chore::Torture { kills, containers: true, seed } => {
+            torture::run(torture::Of::Containers, kills, seed)
+        }
         Chore::Packages => packages::install(),
         Chore::BuildWorkloads => build_workloads(),
         Chore::Foreign => foreign::build(),

@@ -2,6 +2,9 @@
 
 mod absent;
 mod accounts;
+mod alone;
+mod chaos;
+mod disk;
 mod ends;
 mod fields;
 mod image;
@@ -9,6 +12,7 @@ mod kubectl;
 mod manifests;
 mod mixed;
 mod network;
+mod node;
 mod run;
 mod security;
 mod shore;

@@ -45,6 +45,7 @@ impl Registry {
     }
 
     fn restart_on(&mut self, address: &str) {
+        self.stop();
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         fs::write(path("htpasswd"), HTPASSWD).unwrap();
         let config = format!(
