@@ -10,6 +10,7 @@ mod content;
 mod foreign;
 mod images;
 mod index;
+mod reach;
 mod referrers;
 mod room;
 mod tidy;
@@ -31,12 +32,16 @@ use tokio::{fs::File, io::AsyncRead};
 use crate::store::{Compare, KeyValue, ListOptions, Store, StoreError, Txn, TxnOutcome, Write};
 
 use self::blobs::Blobs;
-pub use self::content::{Module, ModuleKind, OpenModule, UploadError};
 pub(crate) use self::{
     blobs::BlobError,
     images::{PUSHED_MANIFEST_BYTES_MAX, PutError},
+    reach::named_by,
     referrers::subject,
     room::{FREE_BYTES_MIN, has_room},
+};
+pub use self::{
+    content::{Module, ModuleKind, OpenModule, UploadError},
+    reach::Content,
 };
 pub use dunlin_coordinator_core::{dispatch::NAMES_PREFIX, image::ModuleName};
 

@@ -29,14 +29,20 @@ use dunlin_link::{
     compiled::SignedCompiled,
     message::{Epoch, Tunables},
     moment::Moment,
+    reference::LOCAL_REGISTRY,
     restore::SignedRestore,
     session::registry::Registry,
+    stream::ContentOpen,
     tokens::{IssuedToken, TokenOpen},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{artifacts::OpenModule, compiling::Outcome, service::Clock};
+use crate::{
+    artifacts::{Content, OpenModule},
+    compiling::Outcome,
+    service::Clock,
+};
 
 pub use self::{
     cluster::{Cluster, ConnectedCluster},
@@ -182,6 +188,21 @@ impl Sessions {
         }
     }
 
+    /// Something that an image is made of which one of the node's pods names.
+    pub(crate) async fn open_content(
+        &self,
+        node: &NodeName,
+        open: &ContentOpen,
+    ) -> Result<Content, ArtifactError> {
+        let desired = self.inner.cluster.desired(node);
+        let ContentOpen { repository, digest, .. } = open;
+        match self.inner.cluster.open_content(&desired, open).await {
+            Ok(Some(content)) => Ok(content),
+            Ok(None) => Err(ArtifactError::NotPushed { repository: repository.clone(), digest: *digest }),
+            Err(source) => Err(ArtifactError::Unreadable { digest: *digest, source }),
+        }
+    }
+
     /// The code of a module that one of the node's pods names, once it is compiled.
     pub(crate) async fn compiled(&self, node: &NodeName, module: Digest, target: &str) -> Outcome {
         let desired = self.inner.cluster.desired(node);
@@ -248,6 +269,11 @@ pub(crate) enum ArtifactError {
     /// It is not stored here.
     #[error("the coordinator does not have {0}")]
     Unknown(Digest),
+    /// No image that one of its pods names has it, or it is not here.
+    #[error(
+        "{digest} was not pushed to `{LOCAL_REGISTRY}/{repository}`, or is of no image that a pod of this node names"
+    )]
+    NotPushed { repository: String, digest: Digest },
     /// Its file cannot be read.
     #[error("the coordinator cannot read {digest}")]
     Unreadable { digest: Digest, source: io::Error },

@@ -59,12 +59,13 @@ use self::{
     clock::Clock,
     code::Waiting,
     host::{Locate, Located},
+    images::FetchStep,
     shared::Shared,
 };
 use crate::{
     images::{ImageBounds, Images, PullEnded},
     local::Local,
-    modules::{Fetched, Modules},
+    modules::Modules,
     prober::Prober,
     sandbox::{Addressed, PodSandboxes, PodTold},
     session::SessionHandle,
@@ -88,7 +89,7 @@ pub(crate) struct Agent {
     prober: Prober,
     /// Looks at containers that are under way, or wait for their turn: at most three for each.
     checks: JoinSet<(CheckKey, Outcome)>,
-    fetches: JoinSet<Fetched>,
+    fetches: JoinSet<FetchStep>,
     codes: Codes,
     /// Code that is being fetched, for containers that wait for it or ahead.
     code_waits: JoinSet<(Waiting, Result<(), String>)>,
@@ -168,7 +169,7 @@ impl Agent {
                 }
                 Some(input) = ears.inputs.recv() => self.handle_input(input),
                 Some(fetched) = self.fetches.join_next(), if !self.fetches.is_empty() => match fetched {
-                    Ok(fetched) => self.handle_fetched(fetched),
+                    Ok(step) => self.handle_fetch(step),
                     Err(error) => tracing::error!(%error, "a fetch ended without an answer"),
                 },
                 Some(seen) = self.code_waits.join_next(), if !self.code_waits.is_empty() => match seen {
@@ -348,15 +349,6 @@ impl Agent {
         }
         let (warning, at) = (result.is_err(), self.clock.now().wall);
         self.session.event(NodeEvent { pod: None, warning, reason: reason.to_owned(), message, at });
-    }
-
-    fn handle_fetched(&mut self, Fetched { digest, result, pin }: Fetched) {
-        let now = self.clock.now();
-        if let Ok(arrived) = &result {
-            self.modules.insert(digest, arrived.bytes, now.wall.0.unsigned_abs());
-        }
-        self.core.handle_fetched(digest, result, now);
-        drop(pin);
     }
 
     /// Writes what has to survive before the agent ends.

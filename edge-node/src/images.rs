@@ -1,4 +1,4 @@
-//! Images of other registries than the coordinator: what is known of them, and how they are pulled.
+//! Images that are more than a module: what is known of them, and how they are pulled, from registries and from the coordinator.
 //!
 //! Statuses show the digest of an image. What runs is its module, which is kept among the node's [modules](crate::modules) under its own
 //! digest, as if the coordinator had sent it: so the same code belongs to it, wherever it came from. Or it is a root file system for a
@@ -10,6 +10,7 @@ mod collect;
 mod configs;
 mod layers;
 mod meanings;
+mod own;
 mod pins;
 pub(crate) mod survey;
 
@@ -36,9 +37,10 @@ use tracing::{info, warn};
 
 pub use self::bounds::ImageBounds;
 pub(crate) use self::{
-    archive::Imported,
+    archive::{ImportError, Imported},
     collect::Goal,
     configs::LinuxImage,
+    own::OwnPull,
     pins::{Pin, Pins},
 };
 use self::{
@@ -204,6 +206,11 @@ impl Images {
         }
     }
 
+    /// Whether an image is here that Linux containers run on this node.
+    pub(crate) fn has_linux(&self, image: &Digest) -> bool {
+        self.containers == Containers::Run && matches!(self.content_of(image), ImageContent::Linux(_))
+    }
+
     /// Where the layers of Linux images are.
     pub(crate) fn layers(&self) -> &Layers {
         &self.store.layers
@@ -276,6 +283,16 @@ impl Images {
         self.known().protected = images;
     }
 
+    /// The modules of images that are not removed to make room.
+    pub(crate) fn protected_modules(&self) -> Vec<Digest> {
+        let known = self.known();
+        let module = |image: &Digest| match known.meanings.holds(image)? {
+            Holds::Module(module) => Some(module),
+            Holds::Linux { .. } => None,
+        };
+        known.protected.iter().filter_map(module).collect()
+    }
+
     /// A file without a name, for an archive that comes in pieces.
     ///
     /// # Errors
@@ -289,10 +306,7 @@ impl Images {
     /// # Errors
     /// When it has not.
     pub(crate) fn check_spare(&self) -> io::Result<()> {
-        if collect::free_bytes(self.store.folder())? < layers::SPARE_BYTES {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(())
+        self.store.check_free(0)
     }
 
     /// Pulls an image that no pod asked for; answers its digest.
@@ -308,14 +322,10 @@ impl Images {
         let permit = self.pulls.acquire().await.map_err(|error| error.to_string())?;
         let mut brought = self.attempt(image, keyring, modules).await.map_err(|error| chain(&error))?;
         drop(permit);
-        let (digest, pins) = (brought.image, std::mem::take(&mut brought.pins));
-        let module = match brought.content {
-            BroughtContent::Module(module) => Some((module, brought.bytes)),
-            BroughtContent::Linux(_) => None,
-        };
+        let (digest, came) = (brought.image, brought.take_came());
         let remembered = self.remember(image.clone(), brought).await;
         remembered.map_err(|error| format!("failed to keep the image's name: {error}"))?;
-        Ok((digest, Came { module, pins }))
+        Ok((digest, came))
     }
 
     /// Asks the registry what an image is now, and makes that present; at most [`PULLS_MAX`] at a time.
@@ -335,12 +345,8 @@ impl Images {
             let mut wants_free = None;
             let (module, answer, pins) = match attempt {
                 Ok(mut brought) => {
-                    let pins = std::mem::take(&mut brought.pins);
+                    let Came { module, pins } = brought.take_came();
                     let (digest, size_bytes) = (brought.image, brought.bytes);
-                    let module = match brought.content {
-                        BroughtContent::Module(module) => Some((module, size_bytes)),
-                        BroughtContent::Linux(_) => None,
-                    };
                     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     match images.remember(image, brought).await {
                         Ok(()) => (module, PulledImage::Fetched { digest, took_ms, size_bytes }, pins),
@@ -369,18 +375,23 @@ impl Images {
         modules: &ModuleFiles,
     ) -> Result<Brought, PullError> {
         let resolved = self.client.resolve(image, keyring, &platforms(&self.containers)).await?;
+        self.bring(&resolved, modules).await
+    }
+
+    /// Makes what an image holds present.
+    async fn bring(&self, resolved: &Resolved, modules: &ModuleFiles) -> Result<Brought, PullError> {
         let digest = resolved.digest;
         match resolved.kind().await? {
-            Kind::Module(module) => self.bring_module(&resolved, Some(module), modules).await,
+            Kind::Module(module) => self.bring_module(resolved, Some(module), modules).await,
             Kind::Wasm => {
                 let known = self.known().meanings.holds(&digest);
                 let module = known.and_then(|holds| match holds {
                     Holds::Module(module) => Some(module),
                     Holds::Linux { .. } => None,
                 });
-                self.bring_module(&resolved, module, modules).await
+                self.bring_module(resolved, module, modules).await
             }
-            Kind::Linux(found) => self.bring_layers(&resolved, *found).await,
+            Kind::Linux(found) => self.bring_layers(resolved, *found).await,
         }
     }
 
@@ -463,6 +474,17 @@ impl Images {
     fn known(&self) -> MutexGuard<'_, Known> {
         // A panic between its tables loses a name at most, which is asked for again.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Brought {
+    /// What the agent is to take note of.
+    fn take_came(&mut self) -> Came {
+        let module = match self.content {
+            BroughtContent::Module(module) => Some((module, self.bytes)),
+            BroughtContent::Linux(_) => None,
+        };
+        Came { module, pins: std::mem::take(&mut self.pins) }
     }
 }
 

@@ -34,14 +34,19 @@ struct Kept {
     used: u64,
 }
 
-/// A fetch that came to its end.
+/// A fetch from the coordinator that came to its end.
 #[derive(Debug)]
 pub(crate) struct Fetched {
+    /// What was asked for.
     pub(crate) digest: Digest,
     /// How long it took, or why it failed.
     pub(crate) result: Result<Arrived, String>,
-    /// Keeps it until it is known to be here.
-    pub(crate) pin: Pin,
+    /// The module that came, and how long it is.
+    pub(crate) module: Option<(Digest, u64)>,
+    /// What the disk should have free for the next attempt.
+    pub(crate) wants_free: Option<u64>,
+    /// Keep what came until it is known to be here.
+    pub(crate) pins: Vec<Pin>,
 }
 
 impl Modules {
@@ -105,11 +110,10 @@ impl Modules {
             let permit = fetches.acquire_owned().await;
             let result = session.fetch_module(digest, &path).await;
             drop(permit);
-            let result = result.and_then(|()| size(&path)).map(|bytes| Arrived {
-                took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                bytes,
-            });
-            Fetched { digest, result, pin }
+            let result = result.and_then(|()| size(&path));
+            let module = result.as_ref().ok().map(|bytes| (digest, *bytes));
+            let result = result.map(|bytes| arrived(started, bytes));
+            Fetched { digest, result, module, wants_free: None, pins: vec![pin] }
         }
     }
 
@@ -174,6 +178,11 @@ impl Modules {
             }
         })
     }
+}
+
+/// What has come since a fetch began.
+pub(crate) fn arrived(started: Instant, bytes: u64) -> Arrived {
+    Arrived { took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), bytes }
 }
 
 /// Removes modules and what the runner compiled from them, which lies beside them under the same stem.

@@ -8,7 +8,7 @@ use std::{
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use dunlin_edge_node_core::reasons;
@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::{
     agent::AgentHost,
     folders,
-    images::{Came, Images, Imported, ModuleFiles},
+    images::{Came, Images, ImportError, Imported, ModuleFiles},
     session::SessionHandle,
 };
 
@@ -43,19 +43,51 @@ type Loaded = BTreeMap<String, Archive>;
 /// A file as it was when it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Archive {
-    bytes: u64,
-    modified_nanos: u64,
+    #[serde(flatten)]
+    stamp: Stamp,
     /// Digests of the images in it; none of a file that could not be loaded, with the reason.
     images: Vec<String>,
     failed: Option<String>,
 }
 
+/// What tells a file from what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    bytes: u64,
+    modified_nanos: u64,
+}
+
+/// A file as it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    stamp: Stamp,
+    /// It was written to so long ago that it is whole, if the clock is right.
+    is_settled: bool,
+}
+
+/// A file that could not be loaded for a reason that passes.
+#[derive(Debug)]
+struct Postponed {
+    stamp: Stamp,
+    why: String,
+    again: Instant,
+    delay: Duration,
+}
+
+/// What is known from earlier looks.
+#[derive(Debug, Default)]
+struct Past {
+    loaded: Loaded,
+    postponed: BTreeMap<String, Postponed>,
+    found: BTreeMap<String, Found>,
+}
+
 impl Preload {
     /// Looks once in [`LOOK_INTERVAL`] until `shutdown`.
     pub(crate) async fn run(self, host: AgentHost, shutdown: CancellationToken) {
-        let mut loaded = read(&self.record);
+        let mut past = Past { loaded: read(&self.record), ..Past::default() };
         // What failed before may not now: another version, another disk.
-        loaded.retain(|_, archive| archive.failed.is_none() && self.has_all(archive));
+        past.loaded.retain(|_, archive| archive.failed.is_none() && self.has_all(archive));
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -64,51 +96,62 @@ impl Preload {
                 () = shutdown.cancelled() => return,
             }
             tokio::select! {
-                () = self.look(&mut loaded, &host) => {}
+                () = self.look(&mut past, &host) => {}
                 () = shutdown.cancelled() => return,
             }
         }
     }
 
-    async fn look(&self, loaded: &mut Loaded, host: &AgentHost) {
-        let before = loaded.clone();
+    async fn look(&self, past: &mut Past, host: &AgentHost) {
+        let before = past.loaded.clone();
         let found = files(&self.dir);
-        loaded.retain(|name, _| found.contains_key(name));
-        self.protect(loaded);
-        for (name, (bytes, modified_nanos)) in found {
-            let same = |known: &Archive| known.bytes == bytes && known.modified_nanos == modified_nanos;
-            if loaded.get(&name).is_some_and(same) {
+        past.loaded.retain(|name, _| found.contains_key(name));
+        past.postponed.retain(|name, _| found.contains_key(name));
+        self.protect(&past.loaded);
+        for (name, file) in &found {
+            if !past.wants(name, *file, Instant::now()) {
                 continue;
             }
-            let (images, failed) = match self.load(&name, host).await {
+            let stamp = file.stamp;
+            let (images, failed) = match self.load(name, host).await {
                 Ok(images) => (images, None),
-                Err(why) => {
-                    self.tell(&name, &why);
+                Err(error) if error.is_passing => {
+                    let why = error.to_string();
+                    if past.postpone(name, stamp, &why, Instant::now()) {
+                        self.tell(name, &why);
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    self.tell(name, &why);
                     (Vec::new(), Some(why))
                 }
             };
-            loaded.insert(name, Archive { bytes, modified_nanos, images, failed });
-            self.protect(loaded);
+            past.postponed.remove(name);
+            past.loaded.insert(name.clone(), Archive { stamp, images, failed });
+            self.protect(&past.loaded);
         }
-        if *loaded != before
-            && let Err(error) = write(&self.record, loaded)
+        past.found = found;
+        if past.loaded != before
+            && let Err(error) = write(&self.record, &past.loaded)
         {
             warn!(%error, "what was loaded of the folder of images could not be remembered");
         }
     }
 
-    async fn load(&self, name: &str, host: &AgentHost) -> Result<Vec<String>, String> {
+    async fn load(&self, name: &str, host: &AgentHost) -> Result<Vec<String>, ImportError> {
         let (images, modules, path) = (self.images.clone(), self.modules.clone(), self.dir.join(name));
         let import = spawn_blocking(move || {
-            let file = fs::File::open(path).map_err(|error| error.to_string())?;
+            let file = fs::File::open(path).map_err(|error| ImportError::passing(error.to_string()))?;
             images.import(file, None, &modules)
         });
-        let imported = import.await.map_err(|error| error.to_string())??;
+        let imported = import.await.map_err(|error| ImportError::lasting(error.to_string()))??;
         let mut digests = Vec::new();
         for Imported { names, image, module, pins } in imported {
             info!(file = name, names = names.join(" "), "loaded an image");
             digests.push(image.to_string());
-            host.image_came(Came { module, pins }).await?;
+            host.image_came(Came { module, pins }).await.map_err(ImportError::passing)?;
         }
         Ok(digests)
     }
@@ -135,19 +178,47 @@ impl Preload {
     }
 }
 
-/// Archives of a folder with their sizes and times. One that was written a moment ago may be written still.
-fn files(dir: &Path) -> BTreeMap<String, (u64, u64)> {
+impl Past {
+    /// Whether a file is to be loaded now.
+    fn wants(&self, name: &str, file: Found, now: Instant) -> bool {
+        if self.loaded.get(name).is_some_and(|known| known.stamp == file.stamp) {
+            return false;
+        }
+        if let Some(postponed) = self.postponed.get(name)
+            && postponed.stamp == file.stamp
+        {
+            return now >= postponed.again;
+        }
+        // One that was written a moment ago may be written still. By a clock that is behind each one was: then it is whole when it has not
+        // changed since the last look.
+        file.is_settled || self.found.get(name).is_some_and(|before| before.stamp == file.stamp)
+    }
+
+    /// Has a file tried again later; answers whether the reason is another than before.
+    fn postpone(&mut self, name: &str, stamp: Stamp, why: &str, now: Instant) -> bool {
+        let before = self.postponed.get(name).filter(|before| before.stamp == stamp);
+        let is_new = before.is_none_or(|before| before.why != why);
+        let delay = before.map_or(LOOK_INTERVAL, |before| (before.delay * 2).min(DELAY_MAX));
+        let postponed = Postponed { stamp, why: why.to_owned(), again: now + delay, delay };
+        self.postponed.insert(name.to_owned(), postponed);
+        is_new
+    }
+}
+
+/// Archives of a folder with their sizes and times.
+fn files(dir: &Path) -> BTreeMap<String, Found> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten().take(FILES_MAX) {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let Ok(metadata) = fs::metadata(entry.path()) else { continue };
         let Ok(modified) = metadata.modified() else { continue };
         let is_settled = SystemTime::now().duration_since(modified).is_ok_and(|age| age >= SETTLED_AGE);
-        if name.starts_with('.') || !metadata.is_file() || !is_settled {
+        if name.starts_with('.') || !metadata.is_file() {
             continue;
         }
         let nanos = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        files.insert(name, (metadata.len(), u64::try_from(nanos).unwrap_or(u64::MAX)));
+        let modified_nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        files.insert(name, Found { stamp: Stamp { bytes: metadata.len(), modified_nanos }, is_settled });
     }
     files
 }
@@ -168,6 +239,8 @@ fn write(record: &Path, loaded: &Loaded) -> io::Result<()> {
 
 /// How often the folder is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a file waits at most that could not be loaded for want of room, or because the disk failed.
+const DELAY_MAX: Duration = Duration::from_secs(600);
 /// Files of the folder that are looked at.
 const FILES_MAX: usize = 1024;
 /// A file is taken for whole when it was not written to for so long.
@@ -182,7 +255,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let record = folder.path().join("loaded");
         assert_eq!(read(&record), Loaded::new());
-        let archive = Archive { bytes: 1, modified_nanos: 2, images: vec!["sha256:x".into()], failed: None };
+        let stamp = Stamp { bytes: 1, modified_nanos: 2 };
+        let archive = Archive { stamp, images: vec!["sha256:x".into()], failed: None };
         let loaded = Loaded::from([("a.tar".to_owned(), archive)]);
         write(&record, &loaded).unwrap();
         assert_eq!(read(&record), loaded);
@@ -193,14 +267,44 @@ mod tests {
     #[test]
     fn files_that_are_whole_are_found() {
         let folder = tempfile::tempdir().unwrap();
-        let old = SystemTime::now() - Duration::from_secs(60);
-        for (name, modified) in [("a.tar", old), (".b.tar", old), ("c.tar", SystemTime::now())] {
+        let (now, minute) = (SystemTime::now(), Duration::from_secs(60));
+        for (name, modified) in
+            [("a.tar", now - minute), (".b.tar", now - minute), ("c.tar", now), ("d.tar", now + 60 * minute)]
+        {
             let path = folder.path().join(name);
             fs::write(&path, name).unwrap();
             fs::File::open(path).unwrap().set_modified(modified).unwrap();
         }
-        fs::create_dir(folder.path().join("d")).unwrap();
-        assert_eq!(files(folder.path()).into_keys().collect::<Vec<_>>(), ["a.tar"]);
+        fs::create_dir(folder.path().join("e")).unwrap();
+        let found = files(folder.path());
+        let settled: Vec<_> = found.iter().map(|(name, file)| (&**name, file.is_settled)).collect();
+        assert_eq!(settled, [("a.tar", true), ("c.tar", false), ("d.tar", false)]);
         assert_eq!(files(&folder.path().join("none")).len(), 0);
+    }
+
+    #[test]
+    fn a_file_is_loaded_once_and_again_when_it_may_go_better() {
+        let (now, mut past) = (Instant::now(), Past::default());
+        let stamp = Stamp { bytes: 1, modified_nanos: 2 };
+        let found = |is_settled| Found { stamp, is_settled };
+        assert!(past.wants("a", found(true), now) && !past.wants("a", found(false), now));
+        // The clock is behind: a file that has not changed is whole.
+        past.found.insert("a".to_owned(), found(false));
+        assert!(past.wants("a", found(false), now));
+
+        assert!(past.postpone("a", stamp, "no room", now) && !past.wants("a", found(true), now));
+        assert!(past.wants("a", found(true), now + LOOK_INTERVAL));
+        assert!(!past.postpone("a", stamp, "no room", now), "that was told");
+        assert!(!past.wants("a", found(true), now + LOOK_INTERVAL));
+        assert!(past.postpone("a", stamp, "a bad disk", now));
+        assert!(past.wants("a", found(true), now + DELAY_MAX));
+        let changed = Found { stamp: Stamp { bytes: 2, ..stamp }, is_settled: true };
+        assert!(past.wants("a", changed, now));
+
+        let archive = |stamp| Archive { stamp, images: Vec::new(), failed: None };
+        past.loaded.insert("a".to_owned(), archive(stamp));
+        assert!(!past.wants("a", found(true), now) && past.wants("a", changed, now));
+        // Nor is it forgotten what was loaded before the clock was wrong.
+        assert!(!past.wants("a", found(false), now));
     }
 }

@@ -10,6 +10,7 @@ mod byte_stream;
 mod compiled;
 mod connect;
 mod contact;
+mod content;
 mod dial;
 mod drive;
 mod fetch;
@@ -51,7 +52,7 @@ use dunlin_link::{
     session::node::{NodeConfig, NodeOutput, NodeSession},
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
-    stream::StreamRefusal,
+    stream::{ContentOpen, StreamRefusal},
     tokens::{IssuedToken, TokenOpen},
     usage::MachineUsage,
 };
@@ -83,7 +84,11 @@ use self::{
     way::{Plan, Probes, Ways},
 };
 
-pub(crate) use self::{identity::authority_file, tls::RELEASED_AT};
+pub(crate) use self::{
+    content::{Content, Incoming, NoContent},
+    identity::authority_file,
+    tls::RELEASED_AT,
+};
 
 use self::renew::Credentials;
 use crate::{
@@ -588,6 +593,21 @@ impl SessionHandle {
     /// When the coordinator does not have it, refuses it, or what arrives is not what was asked for; says which.
     pub async fn fetch_module(&self, digest: Digest, file: &Path) -> Result<(), String> {
         fetch::fetch(&self.shared, digest, file).await
+    }
+
+    /// Asks for content of a repository in the coordinator's own registry, from `offset` on. Waits for a session as long as `patience` says,
+    /// for ever without one.
+    ///
+    /// # Errors
+    /// When there is none, or the coordinator refuses it.
+    pub(crate) async fn open_content(
+        &self,
+        (repository, digest): (&str, Digest),
+        offset: u64,
+        patience: Option<Duration>,
+    ) -> Result<Content, NoContent> {
+        let open = ContentOpen { repository: repository.to_owned(), digest, offset };
+        content::open(&self.shared, &open, patience).await
     }
 
     /// Fetches the code of a module for a target: waits for a session, though not for long, and as long as the coordinator is at it.

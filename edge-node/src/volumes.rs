@@ -4,6 +4,7 @@
 //! volumes/NAMESPACE_POD_UID/empty/NAME            an emptyDir
 //! volumes/NAMESPACE_POD_UID/files/NAME            a projected volume, written by the node alone
 //! volumes/NAMESPACE_POD_UID/run/CONTAINER/RUN/N   folders of one run, for what is no folder by itself
+//! volumes/NAMESPACE_POD_UID/images/HEX            an image that is a volume, by its digest; empty
 //! ```
 //!
 //! What belongs into memory is in a folder of the same shape elsewhere. Guests can put anything into what they may change, links
@@ -19,7 +20,7 @@ mod run;
 mod usage;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -33,6 +34,7 @@ use dunlin_edge_node_core::{
 };
 use dunlin_layers::remove_tree;
 use dunlin_link::{
+    Digest,
     pod::PodAssignment,
     volumes::{Access, Medium},
 };
@@ -77,6 +79,7 @@ impl Volumes {
         (container, attempt): (&str, u32),
         setup: &Setup,
     ) -> Result<GuestFiles, MountError> {
+        self.note_images(pod, setup)?;
         let placed = self.place_all(pod, container, setup)?;
         let mut folders = RunFolders::new(&self.run_dir(pod, container), attempt)
             .map_err(|error| failed(container, &error))?;
@@ -97,6 +100,7 @@ impl Volumes {
         (container, attempt): (&str, u32),
         setup: &Setup,
     ) -> Result<(Vec<LinuxMount>, Option<String>), MountError> {
+        self.note_images(pod, setup)?;
         let placed = self.place_all(pod, container, setup)?;
         // Single files of what is kept off the disk are kept off it, too.
         let is_memory = |volume: &VolumeSetup| volume.source.medium() == Some(Medium::Memory);
@@ -124,6 +128,27 @@ impl Volumes {
                 tracing::warn!(%error, pod, volume, "the files of a volume could not be written anew");
             }
         }
+    }
+
+    /// The images that are volumes of pods, also of containers that an earlier agent started.
+    pub(crate) fn images(&self) -> BTreeSet<Digest> {
+        let pods = fs::read_dir(&self.disk).into_iter().flatten().flatten();
+        let notes =
+            pods.flat_map(|pod| fs::read_dir(pod.path().join(IMAGES)).into_iter().flatten().flatten());
+        let digest =
+            |note: fs::DirEntry| format!("sha256:{}", note.file_name().to_string_lossy()).parse().ok();
+        notes.filter_map(digest).collect()
+    }
+
+    /// Takes note of the images that are volumes of a pod, until it is over: containers may have them when the agent knows it no more.
+    fn note_images(&self, pod: &PodAssignment, setup: &Setup) -> Result<(), MountError> {
+        for mount in &setup.mounts {
+            let PartSetup::Image { digest, .. } = &mount.part else { continue };
+            let notes = self.pod_dir(pod, Medium::Disk).join(IMAGES);
+            let noted = make_private(&notes).and_then(|()| fs::write(notes.join(digest.hex()), []));
+            noted.map_err(|error| failed(name_of(mount), &error))?;
+        }
+        Ok(())
     }
 
     /// Removes everything of a pod.
@@ -200,7 +225,7 @@ impl Volumes {
 /// The volume that a mount is of, or the path of one that is made for itself.
 fn name_of(mount: &MountSetup) -> &str {
     match &mount.part {
-        PartSetup::Volume { name, .. } => name,
+        PartSetup::Volume { name, .. } | PartSetup::Image { name, .. } => name,
         PartSetup::File(_) | PartSetup::Folder(_) => &mount.path,
     }
 }
@@ -246,6 +271,9 @@ fn make_readable(dir: &Path) -> io::Result<()> {
 fn make_private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
+
+/// Where it is noted which images are volumes of a pod.
+const IMAGES: &str = "images";
 
 /// Of an `emptyDir`, as the kubelet has it.
 const EMPTY_DIR_MODE: u32 = 0o777;

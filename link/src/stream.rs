@@ -1,8 +1,8 @@
 //! Heads of the streams beside the control stream: logs, core dumps, commands, attachments and connections, opened by the
-//! coordinator; artifacts, opened by the node.
+//! coordinator; artifacts and content of images, opened by the node.
 //!
-//! Whoever opens a stream sends one head frame; the answer is one head frame. For logs and artifacts the opener's side ends
-//! there, and raw bytes follow the answer until the stream ends; so they do for core dumps, whose opener says nothing more. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
+//! Whoever opens a stream sends one head frame; the answer is one head frame. For logs, artifacts and content the opener's side
+//! ends there, and raw bytes follow the answer until the stream ends; so they do for core dumps, whose opener says nothing more. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
 //! connection, with its bytes. A stream reset by its sender is incomplete.
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,33 @@ pub enum ArtifactAnswer {
         /// Length of the whole content.
         total_bytes: u64,
     },
+    /// Nothing follows, and why.
+    Refused(String),
+}
+
+/// Asks the coordinator for content of an image in its own registry: a manifest, or something that a manifest names. Since version 7.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentOpen {
+    /// The repository, without the registry.
+    pub repository: String,
+    /// What.
+    pub digest: Digest,
+    /// How many bytes of it the node has already.
+    pub offset: u64,
+}
+
+/// What the coordinator answers to [`ContentOpen`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContentAnswer {
+    /// The bytes from the offset follow.
+    Found {
+        /// Of a manifest: what it was pushed as. Empty for everything else.
+        media_type: String,
+        /// Length of the whole content.
+        total_bytes: u64,
+    },
+    /// Nothing follows: it is a module that a pod names by its own digest, to be asked for by [`ArtifactOpen`].
+    Module,
     /// Nothing follows, and why.
     Refused(String),
 }
@@ -137,6 +164,14 @@ impl Message for ArtifactOpen {
 
 impl Message for ArtifactAnswer {
     const KIND: Kind = Kind(0x0304);
+}
+
+impl Message for ContentOpen {
+    const KIND: Kind = Kind(0x0307);
+}
+
+impl Message for ContentAnswer {
+    const KIND: Kind = Kind(0x0308);
 }
 
 impl Message for ExecOpen {

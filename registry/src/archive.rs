@@ -13,15 +13,15 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufReader, Read, Seek as _, SeekFrom},
+    io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _},
     os::unix::fs::FileExt as _,
     path::{Component, Path},
 };
 
 use bytes::Bytes;
 use dunlin_link::{Digest, reference::Reference};
+use dunlin_zstd::Frames;
 use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
 use tar::{Archive, EntryType};
 
 pub use self::write::{Exported, write};
@@ -29,7 +29,7 @@ use crate::{
     image::{Content, ImageConfig, ImageError},
     layer::walk::{self, Then, WalkError},
     linux::LinuxImage,
-    manifest::{ImageManifest, ManifestError, Platform},
+    manifest::{Descriptor, ImageManifest, ManifestError, Platform},
     media::Compression,
 };
 
@@ -48,6 +48,35 @@ pub struct Span {
     offset: u64,
     /// Its length.
     pub bytes: u64,
+}
+
+/// Where an archive is unpacked that is compressed as a whole.
+pub trait Scratch {
+    /// A file for so many bytes, as far as they can be told.
+    ///
+    /// # Errors
+    /// When there is no room for them, or the disk fails.
+    fn file(&self, expected_bytes: u64) -> io::Result<File>;
+
+    /// Whether there is room for more.
+    ///
+    /// # Errors
+    /// When there is not.
+    fn check(&self) -> io::Result<()>;
+}
+
+/// An image as an archive lists it.
+#[derive(Debug)]
+pub struct ListedImage {
+    /// What it is called there; perhaps nothing.
+    pub names: Vec<Reference>,
+    listed: Listed,
+}
+
+#[derive(Debug)]
+enum Listed {
+    Oci(Descriptor),
+    Docker(docker::Listed),
 }
 
 /// One image of an archive.
@@ -94,6 +123,9 @@ pub enum ArchiveError {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Read(#[from] io::Error),
+    /// The disk has no room for what it unpacks to, or failed.
+    #[error("it cannot be unpacked: {0}")]
+    Disk(#[source] io::Error),
     /// It has more than any archive of images.
     #[error("it has more than {0}")]
     TooLarge(String),
@@ -136,22 +168,21 @@ pub enum ArchiveError {
 }
 
 impl ImageArchive {
-    /// Finds out what is in a file; `scratch` makes the file that one is unpacked into, to at most `bytes_max` bytes, which is compressed as
-    /// a whole.
+    /// Finds out what is in a file. One that is compressed as a whole is unpacked into `scratch`, to at most `bytes_max` bytes.
     ///
     /// # Errors
     /// When it cannot be read, is no archive, or has too much in it.
-    pub fn open(
-        file: File,
-        scratch: impl FnOnce() -> io::Result<File>,
-        bytes_max: u64,
-    ) -> Result<Self, ArchiveError> {
+    pub fn open(file: File, scratch: &impl Scratch, bytes_max: u64) -> Result<Self, ArchiveError> {
         let file = plain(file, scratch, bytes_max)?;
         let mut found = Self { file: file.try_clone()?, files: BTreeMap::new(), links: BTreeMap::new() };
-        let mut entries_left = ENTRIES_MAX;
+        let (mut entries_left, mut name_bytes) = (ENTRIES_MAX, 0);
         let mut archive = Archive::new(BufReader::with_capacity(CHUNK_BYTES, file));
         walk::walk(&mut archive, &mut entries_left, |path, entry| {
             let Some(path) = name(path) else { return Ok(Then::Next) };
+            name_bytes += path.len();
+            if name_bytes > NAMES_BYTES_MAX {
+                return Err(ArchiveError::TooLarge(format!("{NAMES_BYTES_MAX} bytes of names")));
+            }
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => {
                     let span = Span { offset: entry.raw_file_position(), bytes: entry.size() };
@@ -163,6 +194,7 @@ impl ImageArchive {
                     let target = entry.header().link_name().ok().flatten();
                     let target = target.map(|target| folder.unwrap_or_else(|| Path::new("")).join(target));
                     if let Some(target) = target.as_deref().and_then(name) {
+                        name_bytes += target.len();
                         found.links.insert(path, target);
                     }
                 }
@@ -173,18 +205,50 @@ impl ImageArchive {
         Ok(found)
     }
 
-    /// The images that one of `wanted` runs, with the best of each.
+    /// The images that the archive lists.
     ///
     /// # Errors
-    /// When there is none, or one of them is not whole.
-    pub fn images(&self, wanted: &[Platform]) -> Result<Vec<ArchivedImage>, ArchiveError> {
+    /// When it lists none, or more than anybody has.
+    pub fn list(&self) -> Result<Vec<ListedImage>, ArchiveError> {
         if self.find(oci::INDEX).is_ok() {
-            return oci::images(self, wanted);
+            return oci::list(self);
         }
         if self.find(docker::MANIFEST).is_ok() {
-            return docker::images(self, wanted);
+            return docker::list(self);
         }
         Err(ArchiveError::NoImages)
+    }
+
+    /// Hands over each image that one of `wanted` runs, the best of it, one after another: all of them may be more than fits into memory.
+    /// One that is not for this machine is passed over as long as there is another.
+    ///
+    /// # Errors
+    /// When there is none, one of them is not whole, or `take` fails.
+    pub fn each<E: From<ArchiveError>>(
+        &self,
+        images: Vec<ListedImage>,
+        wanted: &[Platform],
+        mut take: impl FnMut(ArchivedImage) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut taken, mut unfit) = (0, None);
+        for ListedImage { names, listed } in images {
+            let image = match &listed {
+                Listed::Oci(entry) => oci::image(self, entry, wanted),
+                Listed::Docker(listed) => docker::image(self, listed, wanted),
+            };
+            match image {
+                Ok((digest, content)) => {
+                    take(ArchivedImage { names, digest, content })?;
+                    taken += 1;
+                }
+                Err(error @ ArchiveError::Platform { .. }) => unfit = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match unfit {
+            Some(error) if taken == 0 => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Reads a part.
@@ -263,25 +327,34 @@ fn no_platform<'a>(offered: impl IntoIterator<Item = &'a Platform>, wanted: &[Pl
 }
 
 /// The archive itself, out of what it is compressed with.
-fn plain(
-    mut file: File,
-    scratch: impl FnOnce() -> io::Result<File>,
-    bytes_max: u64,
-) -> Result<File, ArchiveError> {
+fn plain(mut file: File, scratch: &impl Scratch, bytes_max: u64) -> Result<File, ArchiveError> {
     let mut magic = [0; MAGIC_BYTES];
     let length = file.read_at(&mut magic, 0)?;
     file.seek(SeekFrom::Start(0))?;
+    let expected_bytes = file.metadata()?.len().saturating_mul(EXPECTED_TIMES).min(bytes_max);
     let content = BufReader::with_capacity(CHUNK_BYTES, file);
     let content: Box<dyn Read> = match compression(&magic[..length]) {
         Compression::None => return Ok(content.into_inner()),
         Compression::Gzip => Box::new(MultiGzDecoder::new(content)),
-        Compression::Zstd => {
-            Box::new(StreamingDecoder::new(content).map_err(|error| io::Error::other(error.to_string()))?)
-        }
+        Compression::Zstd => Box::new(Frames::new(content)),
     };
-    let mut unpacked = scratch()?;
-    if io::copy(&mut content.take(bytes_max + 1), &mut unpacked)? > bytes_max {
-        return Err(ArchiveError::TooLarge(format!("{bytes_max} bytes when it is unpacked")));
+    let mut unpacked = scratch.file(expected_bytes).map_err(ArchiveError::Disk)?;
+    let mut content = content.take(bytes_max + 1);
+    let (mut chunk, mut bytes, mut checked) = (vec![0; CHUNK_BYTES], 0, 0);
+    loop {
+        let length = content.read(&mut chunk)?;
+        if length == 0 {
+            break;
+        }
+        bytes += length as u64;
+        if bytes > bytes_max {
+            return Err(ArchiveError::TooLarge(format!("{bytes_max} bytes when it is unpacked")));
+        }
+        if bytes - checked >= CHECK_BYTES {
+            scratch.check().map_err(ArchiveError::Disk)?;
+            checked = bytes;
+        }
+        unpacked.write_all(&chunk[..length]).map_err(ArchiveError::Disk)?;
     }
     unpacked.seek(SeekFrom::Start(0))?;
     Ok(unpacked)
@@ -340,6 +413,12 @@ impl Read for SpanReader<'_> {
 
 /// Entries of an archive: several files for each layer of many images.
 const ENTRIES_MAX: usize = 100_000;
+/// All names within an archive: they are kept while it is read.
+const NAMES_BYTES_MAX: usize = 16 << 20;
+/// What an archive usually comes to that is compressed as a whole, in its own length.
+const EXPECTED_TIMES: u64 = 2;
+/// How much is unpacked until the disk is looked at again.
+const CHECK_BYTES: u64 = 16 << 20;
 /// A name within an archive.
 const NAME_BYTES_MAX: usize = 1024;
 /// Links to links.

@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use dunlin_link::{Digest, reference::Reference};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, RANGE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, RANGE},
 };
 use tokio::sync::OnceCell;
 use tracing::debug;
@@ -23,6 +24,7 @@ use crate::{
     exchange::{Answer, Ask, Target},
     manifest::{ImageManifest, MANIFEST_BYTES_MAX, Manifest, Platform, choose},
     media,
+    origin::{Blob, ManifestText, Origin},
     token::{self, told},
 };
 
@@ -47,7 +49,7 @@ pub struct Resolved {
     pub(crate) wanted: Vec<Platform>,
     /// Its config, once it was asked for.
     pub(crate) config: OnceCell<Bytes>,
-    pub(crate) session: Session,
+    pub(crate) origin: Arc<dyn Origin>,
 }
 
 /// What a name leads to, with the digest of what it points to itself.
@@ -55,6 +57,22 @@ struct Found {
     digest: Digest,
     manifest: ImageManifest,
     platform: Option<Platform>,
+}
+
+impl Resolved {
+    /// Asks somebody else than a registry what an image is, for the first of `platforms` that it is there for.
+    ///
+    /// # Errors
+    /// What it answered, or why it did not.
+    pub async fn from(
+        origin: Arc<dyn Origin>,
+        image: &Reference,
+        platforms: &[Platform],
+    ) -> Result<Self, PullError> {
+        let Found { digest, manifest, platform } = resolve(&*origin, image, platforms).await?;
+        let (image, wanted) = (image.clone(), platforms.to_vec());
+        Ok(Self { image, digest, manifest, platform, wanted, config: OnceCell::new(), origin })
+    }
 }
 
 /// One endpoint, asked for one repository with one credential.
@@ -116,17 +134,13 @@ impl Client {
         }
         let mut last = None;
         for credential in credentials {
-            let session = Session::new(endpoint, image, credential);
-            match session.resolve(image, platforms).await {
+            let session = Arc::new(Session::new(endpoint, image, credential));
+            match Resolved::from(session, image, platforms).await {
                 Err(error) if error.is_refusal() => last = Some(error),
                 // Who may not see an image is told by some that there is none.
                 Err(error @ PullError::NotFound { .. }) => last = last.or(Some(error)),
                 Err(error) => return Err(error),
-                Ok(Found { digest, manifest, platform }) => {
-                    let (image, wanted) = (image.clone(), platforms.to_vec());
-                    let config = OnceCell::new();
-                    return Ok(Resolved { image, digest, manifest, platform, wanted, config, session });
-                }
+                Ok(resolved) => return Ok(resolved),
             }
         }
         Err(last.expect("some credential, or none, was shown"))
@@ -142,64 +156,6 @@ impl Session {
             credential,
             authorization: Mutex::default(),
         }
-    }
-
-    async fn resolve(&self, image: &Reference, platforms: &[Platform]) -> Result<Found, PullError> {
-        let asked =
-            image.digest.map_or_else(|| image.tag_or_latest().to_owned(), |digest| digest.to_string());
-        let (digest, manifest) = self.manifest(image, &asked, image.digest).await?;
-        let manifests = match manifest {
-            Manifest::Image(manifest) => return Ok(Found { digest, manifest, platform: None }),
-            Manifest::Index(manifests) => manifests,
-        };
-        let Some(entry) = choose(&manifests, platforms) else {
-            let offered: Vec<_> = manifests.iter().filter_map(|entry| entry.platform.as_ref()).collect();
-            return Err(no_platform(image, &offered, platforms));
-        };
-        match self.manifest(image, &entry.digest.to_string(), Some(entry.digest)).await? {
-            (_, Manifest::Image(manifest)) => {
-                Ok(Found { digest, manifest, platform: entry.platform.clone() })
-            }
-            (_, Manifest::Index(_)) => Err(no_platform(image, &[], platforms)),
-        }
-    }
-
-    async fn manifest(
-        &self,
-        image: &Reference,
-        asked: &str,
-        expected: Option<Digest>,
-    ) -> Result<(Digest, Manifest), PullError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static(media::ACCEPTED));
-        let mut answer = self.get(&format!("manifests/{asked}"), headers, image).await?;
-        let media_type = header(&answer, "content-type").unwrap_or_default();
-        let announced = header(&answer, "docker-content-digest").and_then(|text| text.parse().ok());
-        let bytes = answer.whole("the manifest", MANIFEST_BYTES_MAX).await?;
-        let actual = Digest::of(&bytes);
-        if let Some(expected) = expected.or(announced)
-            && expected != actual
-        {
-            return Err(PullError::OtherDigest { what: "the manifest", expected, actual });
-        }
-        let manifest = Manifest::parse(&bytes, &media_type)
-            .map_err(|source| PullError::Manifest { image: image.to_string(), source })?;
-        Ok((actual, manifest))
-    }
-
-    /// A blob from `offset` on; the answer says whether the registry could do that.
-    pub(crate) async fn blob(
-        &self,
-        digest: Digest,
-        offset: u64,
-        image: &Reference,
-    ) -> Result<Answer, PullError> {
-        let mut headers = HeaderMap::new();
-        if offset > 0 {
-            let range = HeaderValue::try_from(format!("bytes={offset}-"));
-            headers.insert(RANGE, range.expect("digits are visible characters"));
-        }
-        self.get(&format!("blobs/{digest}"), headers, image).await
     }
 
     /// Asks for something of the repository; shows what is wanted, when something is.
@@ -245,6 +201,77 @@ impl Session {
         let ask = Ask { method: Method::GET, headers, body: Bytes::new() };
         Target::of(&self.endpoint, path)?.ask(ask).await
     }
+}
+
+#[async_trait]
+impl Origin for Session {
+    async fn manifest(&self, asked: &str, image: &Reference) -> Result<ManifestText, PullError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(media::ACCEPTED));
+        let mut answer = self.get(&format!("manifests/{asked}"), headers, image).await?;
+        let media_type = header(&answer, "content-type").unwrap_or_default();
+        let announced = header(&answer, "docker-content-digest").and_then(|text| text.parse().ok());
+        let bytes = answer.whole("the manifest", MANIFEST_BYTES_MAX).await?;
+        Ok(ManifestText { media_type, announced, bytes })
+    }
+
+    async fn blob(&self, digest: Digest, offset: u64, image: &Reference) -> Result<Blob, PullError> {
+        let path = format!("blobs/{digest}");
+        if offset > 0 {
+            let range = HeaderValue::try_from(format!("bytes={offset}-"));
+            let range = range.expect("digits are visible characters");
+            let answer = self.get(&path, HeaderMap::from_iter([(RANGE, range)]), image).await?;
+            if goes_on(&answer, offset) {
+                return Ok(answer.into_blob(offset));
+            }
+            if answer.status == StatusCode::OK {
+                return Ok(answer.into_blob(0));
+            }
+        }
+        Ok(self.get(&path, HeaderMap::new(), image).await?.into_blob(0))
+    }
+}
+
+async fn resolve(origin: &dyn Origin, image: &Reference, platforms: &[Platform]) -> Result<Found, PullError> {
+    let asked = image.digest.map_or_else(|| image.tag_or_latest().to_owned(), |digest| digest.to_string());
+    let (digest, manifest) = manifest(origin, image, &asked, image.digest).await?;
+    let manifests = match manifest {
+        Manifest::Image(manifest) => return Ok(Found { digest, manifest, platform: None }),
+        Manifest::Index(manifests) => manifests,
+    };
+    let Some(entry) = choose(&manifests, platforms) else {
+        let offered: Vec<_> = manifests.iter().filter_map(|entry| entry.platform.as_ref()).collect();
+        return Err(no_platform(image, &offered, platforms));
+    };
+    match self::manifest(origin, image, &entry.digest.to_string(), Some(entry.digest)).await? {
+        (_, Manifest::Image(manifest)) => Ok(Found { digest, manifest, platform: entry.platform.clone() }),
+        (_, Manifest::Index(_)) => Err(no_platform(image, &[], platforms)),
+    }
+}
+
+async fn manifest(
+    origin: &dyn Origin,
+    image: &Reference,
+    asked: &str,
+    expected: Option<Digest>,
+) -> Result<(Digest, Manifest), PullError> {
+    let ManifestText { media_type, announced, bytes } = origin.manifest(asked, image).await?;
+    let actual = Digest::of(&bytes);
+    if let Some(expected) = expected.or(announced)
+        && expected != actual
+    {
+        return Err(PullError::OtherDigest { what: "the manifest", expected, actual });
+    }
+    let manifest = Manifest::parse(&bytes, &media_type)
+        .map_err(|source| PullError::Manifest { image: image.to_string(), source })?;
+    Ok((actual, manifest))
+}
+
+/// Whether an answer is the rest of what is there.
+fn goes_on(answer: &Answer, offset: u64) -> bool {
+    let range = answer.headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-')).map(|(start, _)| start);
+    answer.status == StatusCode::PARTIAL_CONTENT && start.is_some_and(|start| start.parse() == Ok(offset))
 }
 
 impl fmt::Debug for Session {

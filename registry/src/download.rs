@@ -7,7 +7,6 @@ use std::{
 };
 
 use dunlin_link::Digest;
-use http::header::CONTENT_RANGE;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     fs::{self, File, OpenOptions},
@@ -19,11 +18,11 @@ use tokio::{
 use crate::{
     client::{Client, Resolved, no_platform},
     error::PullError,
-    exchange::Answer,
     image::{Content, Execution},
     layer::{self, Layer},
     manifest::Descriptor,
     media,
+    origin::Blob,
 };
 
 /// A module that is in its file.
@@ -116,18 +115,16 @@ impl Resolved {
 
     /// Takes what is missing of a blob, or as much of it as comes.
     async fn receive(&self, blob: &Descriptor, part: &mut Part) -> Result<(), PullError> {
-        let mut answer = self.session.blob(blob.digest, part.bytes, &self.image).await?;
-        if part.bytes > 0 && !goes_on(&answer, part.bytes) {
+        let Blob { offset, registry, mut content } =
+            self.origin.blob(blob.digest, part.bytes, &self.image).await?;
+        if offset != part.bytes {
             part.restart().await.map_err(PullError::Disk)?;
-            if answer.status.as_u16() != 200 {
-                answer = self.session.blob(blob.digest, 0, &self.image).await?;
-            }
         }
         let (mut since, mut begun) = (Instant::now(), part.bytes);
-        while let Some(chunk) = answer.chunk().await? {
+        while let Some(chunk) = content.chunk().await? {
             if since.elapsed() >= PROGRESS_TIME {
                 if part.bytes - begun < PROGRESS_BYTES_MIN {
-                    return Err(answer.timed_out("send more", PROGRESS_TIME));
+                    return Err(PullError::TimedOut { registry, step: "send more", after: PROGRESS_TIME });
                 }
                 (since, begun) = (Instant::now(), part.bytes);
             }
@@ -211,13 +208,6 @@ impl Part {
         self.bytes = 0;
         Ok(())
     }
-}
-
-/// Whether an answer is the rest of what is there.
-fn goes_on(answer: &Answer, offset: u64) -> bool {
-    let range = answer.headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-')).map(|(start, _)| start);
-    answer.status.as_u16() == 206 && start.is_some_and(|start| start.parse() == Ok(offset))
 }
 
 /// `NAME.` and an end, where `file` is `NAME.` and another.

@@ -88,6 +88,12 @@ pub enum PullError {
         /// What was wrong.
         why: String,
     },
+    /// Whoever has the content does not give it away.
+    #[error("{why}")]
+    Refused {
+        /// In its own words.
+        why: String,
+    },
     /// A connection broke.
     #[error("the connection to registry `{registry}` broke: {why}")]
     Broken {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, StatusCode, Uri,
@@ -23,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use crate::{
     endpoint::{Endpoint, Scheme},
     error::PullError,
+    origin::{Blob, Chunks},
 };
 
 /// Where a request goes.
@@ -100,8 +102,20 @@ impl Answer {
         Ok(whole)
     }
 
-    pub(crate) fn timed_out(&self, step: &'static str, after: Duration) -> PullError {
+    fn timed_out(&self, step: &'static str, after: Duration) -> PullError {
         PullError::TimedOut { registry: self.registry.clone(), step, after }
+    }
+
+    /// Its body as that of a blob, which begins at `offset`.
+    pub(crate) fn into_blob(self, offset: u64) -> Blob {
+        Blob { offset, registry: self.registry.clone(), content: Box::new(self) }
+    }
+}
+
+#[async_trait]
+impl Chunks for Answer {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, PullError> {
+        Self::chunk(self).await
     }
 }
 

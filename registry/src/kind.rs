@@ -67,8 +67,8 @@ impl Resolved {
 
     async fn fetch_config(&self) -> Result<Bytes, PullError> {
         let blob = &self.manifest.config;
-        let mut answer = self.session.blob(blob.digest, 0, &self.image).await?;
-        let bytes = answer.whole("the image's config", CONFIG_BYTES_MAX).await?;
+        let mut content = self.origin.blob(blob.digest, 0, &self.image).await?;
+        let bytes = content.whole("the image's config", CONFIG_BYTES_MAX).await?;
         let actual = Digest::of(&bytes);
         if actual != blob.digest {
             return Err(PullError::OtherDigest { what: "the image's config", expected: blob.digest, actual });

@@ -10,8 +10,8 @@ use std::{
 };
 
 use dunlin_link::Digest;
+use dunlin_zstd::Frames;
 use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
@@ -175,10 +175,7 @@ fn open(layer: &Layer) -> Result<Archive<Box<dyn Read>>, ExtractError> {
     let content: Box<dyn Read> = match layer.compression {
         Compression::None => Box::new(file),
         Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
-        Compression::Zstd => {
-            let decoder = StreamingDecoder::new(file);
-            Box::new(decoder.map_err(|error| ExtractError::Archive(io::Error::other(error.to_string())))?)
-        }
+        Compression::Zstd => Box::new(Frames::new(file)),
     };
     Ok(Archive::new(Box::new(content.take(UNPACKED_BYTES_MAX))))
 }

@@ -15,6 +15,7 @@ pub mod layer;
 pub mod linux;
 pub mod manifest;
 pub mod media;
+pub mod origin;
 pub mod platform;
 pub mod tls;
 

@@ -205,7 +205,7 @@ impl HollowHost {
             Output::StartOver => self.say(SessionHandle::start_over),
             Output::Survey(order) => state.core.handle_surveyed(&order.uid, Residence::Shared, now),
             // There is no module to fetch or to drop and no manifest, nobody asks for health, and nobody reads a log.
-            Output::Fetch(_)
+            Output::Fetch { .. }
             | Output::Pull(_)
             | Output::Sweep(_)
             | Output::Reclaim(_)

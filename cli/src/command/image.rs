@@ -1,7 +1,7 @@
 //! `image`: the images of the node on this machine, asked from its agent, with no coordinator in between.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write as _},
     path::{Path, PathBuf},
 };
@@ -73,9 +73,9 @@ enum ImageCommand {
     },
     /// Write an image into an archive that this and other tools read.
     Export {
-        /// Its name.
+        /// Its name, digest, or the beginning of its id.
         name: String,
-        /// Where to; standard output when it is not given.
+        /// Where to; standard output when it is not given, or `-`.
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -137,7 +137,7 @@ async fn import(console: &Console, file: &Path, name: Option<String>) -> Result<
 /// A file has its name when it is whole.
 async fn export(console: &Console, name: String, output: Option<&Path>) -> Result<()> {
     let mut content = console.export_image(name).await?;
-    let Some(path) = output else {
+    let Some(path) = output.filter(|path| *path != Path::new("-")) else {
         while let Some(chunk) = content.chunk().await? {
             terminal::write_stdout(&chunk)?;
         }
@@ -146,6 +146,14 @@ async fn export(console: &Console, name: String, output: Option<&Path>) -> Resul
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let cannot = || format!("cannot write {}", path.display());
+    // A device or a pipe is written to, and never replaced.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let mut file = File::options().write(true).open(path).with_context(cannot)?;
+        while let Some(chunk) = content.chunk().await? {
+            file.write_all(&chunk).with_context(cannot)?;
+        }
+        return Ok(());
+    }
     let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
     while let Some(chunk) = content.chunk().await? {
         file.write_all(&chunk).with_context(cannot)?;

@@ -2,4 +2,4 @@
 
 pub(crate) mod node;
 pub(crate) mod programs;
-mod tools;
+pub(crate) mod tools;

@@ -143,7 +143,7 @@ impl DesiredSets {
 
     /// Whether the store's record `key` concerns the sets.
     pub fn wants(key: &str) -> bool {
-        key.starts_with(NAMES_PREFIX) || key.starts_with(TOMBSTONES_PREFIX)
+        [NAMES_PREFIX, TAGS_PREFIX, TOMBSTONES_PREFIX].iter().any(|prefix| key.starts_with(prefix))
     }
 }
 
@@ -173,6 +173,9 @@ pub fn tombstone_key(node: &NodeName, uid: &PodUid) -> String {
 
 /// Keys of the store that hold names of modules: this, then `dunlin.local/NAME:TAG`.
 pub const NAMES_PREFIX: &str = "/dunlin/images/";
+
+/// Keys of the store that hold the manifests which tags mean: this, then `REPOSITORY:TAG`; the value is the digest as text.
+pub const TAGS_PREFIX: &str = "/dunlin/tags/";
 
 /// Orders to stop pods that are gone from the API, by node and uid.
 pub const TOMBSTONES_PREFIX: &str = "/dunlin/tombstones/";

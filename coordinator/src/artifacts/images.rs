@@ -1,13 +1,16 @@
 //! Images in the coordinator's own registry: manifests as tools pushed them, tags, and the modules that they lead nodes to.
 //!
-//! A manifest is a key of the store, with its text. A tag names a manifest; where that is of a WASM module, the name that nodes follow
-//! ([`NAMES_PREFIX`]) moves in the same transaction, so that the two never disagree. A module that was pushed without a manifest is
-//! shown with one that follows from it.
+//! A manifest is a key of the store, with its text. A tag names a manifest; where that is of a WASM module, the name that leads nodes to
+//! it ([`NAMES_PREFIX`]) moves in the same transaction, so that the two never disagree. Nodes follow the tag to everything else that runs.
+//! A module that was pushed without a manifest is shown with one that follows from it.
 
 use std::{collections::BTreeSet, io};
 
 use bytes::Bytes;
-use dunlin_coordinator_core::{dispatch::NAMES_PREFIX, image::pinned_name};
+use dunlin_coordinator_core::{
+    dispatch::{NAMES_PREFIX, TAGS_PREFIX},
+    image::pinned_name,
+};
 use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::LOCAL_REGISTRY};
 use dunlin_registry::{
     image::Content,
@@ -261,7 +264,7 @@ impl Artifacts {
     }
 
     /// The modules that are named in a repository, by tag.
-    async fn named_in(&self, repository: &str) -> Result<Vec<(String, Module)>, PutError> {
+    pub(super) async fn named_in(&self, repository: &str) -> Result<Vec<(String, Module)>, PutError> {
         let prefix = format!("{NAMES_PREFIX}{LOCAL_REGISTRY}/{repository}:");
         let page = self.store.list(all(prefix.clone())).await?;
         let named = page.items.iter().filter_map(|item| {
@@ -273,7 +276,7 @@ impl Artifacts {
 }
 
 /// The manifest that a module is shown with that was pushed without one: always the same for the same module.
-fn shown_as(module: &Module) -> StoredManifest {
+pub(super) fn shown_as(module: &Module) -> StoredManifest {
     let config = json!({
         "mediaType": media::WASM_CONFIG, "digest": Digest::of(CONFIG.as_bytes()).to_string(), "size": CONFIG.len(),
     });
@@ -327,7 +330,5 @@ struct Shape {
 pub(crate) const PUSHED_MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// Manifests, by repository and digest.
 pub(super) const MANIFESTS_PREFIX: &str = "/dunlin/manifests/";
-/// The digests that tags mean.
-const TAGS_PREFIX: &str = "/dunlin/tags/";
 /// Config of modules without one.
 const CONFIG: &str = r#"{"architecture":"wasm","os":"wasip1"}"#;

@@ -46,6 +46,15 @@ impl Artifacts {
         Ok(!page.items.is_empty())
     }
 
+    /// The manifests of the repository that name some content.
+    pub(super) async fn holders(&self, repository: &str, content: Digest) -> Result<Vec<Digest>, PutError> {
+        let prefix = held_prefix(repository, content);
+        let options = ListOptions { limit: Some(KEYS_OF_REPOSITORY_MAX), ..first(prefix.clone()) };
+        let page = self.store.list(options).await?;
+        let holder = |key: &str| key.strip_prefix(&prefix)?.parse().ok();
+        Ok(page.items.iter().filter_map(|item| holder(&item.key)).collect())
+    }
+
     /// Descriptors of the manifests in a repository that refer to `subject`, in the order of their digests.
     pub(crate) async fn referrers(&self, repository: &str, subject: Digest) -> Result<Vec<Value>, PutError> {
         let prefix = referrers_prefix(repository, subject);

@@ -1,4 +1,5 @@
-//! What a node fetches, on streams that it opens: modules, the code that was compiled of them, and tokens for its pods.
+//! What a node fetches, on streams that it opens: modules, the code that was compiled of them, what images are made of, and tokens for its
+//! pods.
 
 use std::{io, time::Duration};
 
@@ -7,18 +8,18 @@ use dunlin_link::{
     compiled::{CompiledAnswer, CompiledOpen, Compiling},
     frame::Message as _,
     message::Unsupported,
-    stream::{ArtifactAnswer, ArtifactOpen},
+    stream::{ArtifactAnswer, ArtifactOpen, ContentAnswer, ContentOpen},
     tokens::{TokenAnswer, TokenOpen},
 };
 use quinn::{RecvStream, SendStream};
-use tokio::{fs::File, io::AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tracing::{debug, warn};
 
 use super::{
     gate::Gate,
     stream::{read_frame, write_head},
 };
-use crate::sessions::Sessions;
+use crate::{artifacts::Content, sessions::Sessions};
 
 /// Serves one such stream to its end.
 pub(super) async fn serve(
@@ -33,6 +34,10 @@ pub(super) async fn serve(
         ArtifactOpen::KIND => {
             let open = frame.decode().map_err(io::Error::other)?;
             send_module(sessions, node, gate, (open, &mut output)).await?;
+        }
+        ContentOpen::KIND => {
+            let open = frame.decode().map_err(io::Error::other)?;
+            send_content(sessions, node, gate, (open, &mut output)).await?;
         }
         CompiledOpen::KIND => {
             let open = frame.decode().map_err(io::Error::other)?;
@@ -84,6 +89,31 @@ async fn send_module(
     }
 }
 
+async fn send_content(
+    sessions: &Sessions,
+    node: &NodeName,
+    gate: &Gate,
+    (open, output): (ContentOpen, &mut SendStream),
+) -> io::Result<()> {
+    let found = |media_type: String, total_bytes: u64| ContentAnswer::Found { media_type, total_bytes };
+    match sessions.open_content(node, &open).await {
+        Ok(Content::Module) => write_head(output, &ContentAnswer::Module).await,
+        Ok(Content::File(file)) => {
+            write_head(output, &found(String::new(), file.bytes)).await?;
+            send(file.content, gate, output).await
+        }
+        Ok(Content::Text { media_type, text }) => {
+            write_head(output, &found(media_type, text.len() as u64)).await?;
+            let start = usize::try_from(open.offset).unwrap_or(usize::MAX).min(text.len());
+            send(&text.as_bytes()[start..], gate, output).await
+        }
+        Err(error) => {
+            warn!(%node, error = &error as &dyn std::error::Error, "refused to send content of an image");
+            write_head(output, &ContentAnswer::Refused(error.to_string())).await
+        }
+    }
+}
+
 async fn send_compiled(
     sessions: &Sessions,
     node: &NodeName,
@@ -114,7 +144,7 @@ async fn send_compiled(
     send(code, gate, output).await
 }
 
-async fn send(mut content: File, gate: &Gate, output: &mut SendStream) -> io::Result<()> {
+async fn send(mut content: impl AsyncRead + Unpin, gate: &Gate, output: &mut SendStream) -> io::Result<()> {
     let mut chunk = vec![0; gate.piece_bytes(CHUNK_BYTES)];
     loop {
         let count = content.read(&mut chunk).await?;

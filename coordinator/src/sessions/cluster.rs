@@ -11,13 +11,14 @@ use dunlin_link::{
     session::{coordinator::Recorded, registry::CloneNews},
     statics::{StaticPod, StaticPodName},
     status::{NodeEvent, NodeFacts, PodStatusReport},
+    stream::ContentOpen,
     tokens::{IssuedToken, TokenOpen},
 };
 use tokio::{fs::File, sync::watch};
 
 use super::ArtifactError;
 use crate::{
-    artifacts::{Artifacts, OpenModule},
+    artifacts::{Artifacts, Content, OpenModule, named_by},
     compiling::{Compiling, Outcome, Refused},
     dispatch::Dispatch,
     intake::Intake,
@@ -85,6 +86,11 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
 
     /// See [`Artifacts::open_module`].
     async fn open_module(&self, digest: Digest, offset: u64) -> io::Result<Option<OpenModule<File>>>;
+
+    /// See [`Artifacts::content`]. As it is here, there is none.
+    async fn open_content(&self, _desired: &Desired, _open: &ContentOpen) -> io::Result<Option<Content>> {
+        Ok(None)
+    }
 
     /// See [`Compiling::want`].
     fn want_compiled(&self, _module: Digest, _target: &str) {}
@@ -197,8 +203,17 @@ impl Cluster for ConnectedCluster {
         self.artifacts.open_module(digest, offset).await
     }
 
+    async fn open_content(&self, desired: &Desired, open: &ContentOpen) -> io::Result<Option<Content>> {
+        let Some(named) = named_by(desired).remove(&open.repository) else { return Ok(None) };
+        let found = self.artifacts.content(&open.repository, (open.digest, open.offset), &named).await;
+        found.map_err(io::Error::other)
+    }
+
     fn want_compiled(&self, module: Digest, target: &str) {
-        self.compiling.want(module, target);
+        // What a pod names may be an image, too.
+        if self.artifacts.has_module(module) {
+            self.compiling.want(module, target);
+        }
     }
 
     async fn compiled(&self, module: Digest, target: &str) -> Outcome {
@@ -210,6 +225,11 @@ impl Cluster for ConnectedCluster {
     }
 
     async fn compiled_foreign(&self, desired: &Desired, module: Digest, target: &str) -> Outcome {
+        if self.artifacts.has_module(module)
+            && self.artifacts.is_part_of(desired, module).await.unwrap_or(false)
+        {
+            return self.compiling.get(module, target).await;
+        }
         self.compiling.get_foreign(desired, module, target).await
     }
 

@@ -15,7 +15,7 @@ use dunlin_link::{
 pub use self::sysctls::AllowedSysctls;
 use self::sysctls::Shared;
 use crate::{
-    host_port::{HostPort, ports_of, refused_of_guest},
+    host_port::{HostPort, ports_of},
     launch::guest_settings,
     pod::ContainerIndex,
     reasons,
@@ -148,12 +148,9 @@ fn host_ports(assignment: &PodAssignment) -> impl Iterator<Item = HostPort> {
     })
 }
 
-/// What is known by now: of a container whose image has yet to be pulled, what it says may be honoured.
+/// What no container honours: nobody knows before its image is here which kind one is.
 fn refused_fields(assignment: &PodAssignment) -> BTreeSet<&str> {
-    let (modules, others): (Vec<_>, Vec<_>) =
-        containers(assignment).partition(|(_, container)| container.image.digest.is_some());
-    let of_modules = modules.into_iter().flat_map(|(index, _)| refused_of_guest(assignment, index));
-    of_modules.chain(others.into_iter().flat_map(|(_, container)| container.refused_always())).collect()
+    containers(assignment).flat_map(|(_, container)| container.refused_always()).collect()
 }
 
 /// All, init containers first.

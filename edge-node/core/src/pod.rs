@@ -21,7 +21,11 @@ mod status;
 mod stopping;
 mod worker;
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use dunlin_link::{
     ContainerId, Digest, PodUid, UnixMillis,
@@ -61,6 +65,8 @@ pub struct Pod {
     home: Home,
     /// How often in a row its own sandbox could not be made.
     homes_failed: u32,
+    /// Digests of the images that are volumes, by volume, as they were pulled last.
+    image_volumes: BTreeMap<String, Digest>,
     deadline: Option<Mono>,
     /// Why the node ends the pod before its time, if it does.
     failure: Option<Failure>,
@@ -155,6 +161,7 @@ impl Pod {
             workers,
             home: Home::default(),
             homes_failed: 0,
+            image_volumes: BTreeMap::new(),
             deadline,
             failure: memory.failure.clone(),
             checks: 0,
@@ -233,7 +240,7 @@ impl Pod {
 
     /// The pull of an image was answered; an answer for another image than the container's is stale.
     pub fn handle_image(&mut self, index: ContainerIndex, reference: &str, answer: PulledImage, now: Now) {
-        if self.has_container(index) && self.container(index).image.reference == reference {
+        if self.has_container(index) && self.wanted(index).reference == reference {
             self.image_answered(index, answer, now);
             self.settle(now);
         }

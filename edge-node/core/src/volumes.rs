@@ -7,9 +7,12 @@ mod project;
 
 use std::{fmt, sync::Arc};
 
-use dunlin_link::volumes::{Access, HostPathKind, Medium};
+use dunlin_link::{
+    Digest,
+    volumes::{Access, HostPathKind, Medium},
+};
 
-pub use self::plan::{projected_volumes, setup};
+pub use self::plan::{image_mounts, projected_volumes, setup};
 
 /// What the shell has to put in place before a container of a pod starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +102,17 @@ pub enum PartSetup {
     Volume {
         /// Its name.
         name: String,
+        /// Relative and checked; empty for all of it.
+        inside: String,
+    },
+    /// What an image holds, or what is in that at a relative path.
+    Image {
+        /// The volume's name.
+        name: String,
+        /// The image's digest.
+        digest: Digest,
+        /// Its layers, unpacked, the lowest first. The shell knows them.
+        layers: Vec<String>,
         /// Relative and checked; empty for all of it.
         inside: String,
     },

@@ -9,7 +9,6 @@ mod recipe;
 mod remove;
 mod store;
 mod unpack;
-mod zstd;
 
 pub use self::{
     recipe::LayerArchive,

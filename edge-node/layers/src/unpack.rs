@@ -16,6 +16,7 @@ use std::{
 };
 
 use dunlin_link::Digest;
+use dunlin_zstd::Frames;
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use tar::Archive;
@@ -24,7 +25,7 @@ use self::{
     entry::{Entries, Entry, Kind},
     tree::Tree,
 };
-use crate::{recipe::Recorder, zstd::Frames};
+use crate::recipe::Recorder;
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,33 +24,53 @@ pub(crate) fn mount(layers: &[PathBuf], dir: &Path) -> io::Result<PathBuf> {
     for folder in [&rootfs, &upper, &work] {
         fs::create_dir(folder)?;
     }
-    let empty = dir.join("empty");
     let mut lower = layers.to_vec();
     if lower.is_empty() {
-        fs::create_dir(&empty)?;
-        lower.push(empty);
+        lower.push(make_empty(dir)?);
     }
-    if lower.len() > LAYERS_MAX {
+    let above = [open(&upper)?, open(&work)?];
+    let options = format!(",upperdir={FDS}{},workdir={FDS}{}", above[0].as_raw_fd(), above[1].as_raw_fd());
+    overlay(&lower, &rootfs, 0, &options)?;
+    Ok(rootfs)
+}
+
+/// Mounts the layers of an image that is a volume, which nobody changes; returns where. Without overlayfs they are copied.
+pub(crate) fn mount_image(layers: &[PathBuf], dir: &Path) -> io::Result<PathBuf> {
+    let image = dir.join("rootfs");
+    fs::create_dir_all(&image)?;
+    // The kernel wants two at least where none is above.
+    let lower = [&[make_empty(dir)?], layers].concat();
+    overlay(&lower, &image, libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC, "")?;
+    Ok(image)
+}
+
+fn make_empty(dir: &Path) -> io::Result<PathBuf> {
+    let empty = dir.join("empty");
+    fs::create_dir(&empty)?;
+    Ok(empty)
+}
+
+/// Mounts layers over each other, the lowest first, or copies them where the kernel has no overlayfs.
+fn overlay(layers: &[PathBuf], target: &Path, flags: libc::c_ulong, more: &str) -> io::Result<()> {
+    if layers.len() > LAYERS_MAX {
         return Err(io::Error::other(format!("the image has more than {LAYERS_MAX} layers")));
     }
     // By their descriptors: the kernel takes one page of options, and splits paths at characters that they may hold.
-    let open =
-        |path: &PathBuf| openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let lower: Vec<OwnedFd> = lower.iter().rev().map(open).collect::<Result<_, _>>()?;
-    let (upper, work) = (open(&upper)?, open(&work)?);
+    let lower: Vec<OwnedFd> = layers.iter().rev().map(|layer| open(layer)).collect::<Result<_, _>>()?;
     let mut options = String::from("lowerdir=");
     for (number, layer) in lower.iter().enumerate() {
         let separator = if number == 0 { "" } else { ":" };
         write!(options, "{separator}{FDS}{}", layer.as_raw_fd()).map_err(io::Error::other)?;
     }
-    write!(options, ",upperdir={FDS}{},workdir={FDS}{}", upper.as_raw_fd(), work.as_raw_fd())
-        .map_err(io::Error::other)?;
-    let options = CString::new(options).map_err(io::Error::other)?;
-    match sys::mount(Path::new("overlay"), &rootfs, c"overlay", 0, &options) {
-        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => copy::copy(layers, &rootfs)?,
-        mounted => mounted?,
+    let options = CString::new(options + more).map_err(io::Error::other)?;
+    match sys::mount(Path::new("overlay"), target, c"overlay", flags, &options) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => copy::copy(layers, target),
+        mounted => mounted,
     }
-    Ok(rootfs)
+}
+
+fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
+    openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Whether what is mounted at `path` is seen by others, and what they mount there is seen here.

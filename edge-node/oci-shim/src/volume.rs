@@ -38,7 +38,14 @@ impl Mounts {
     /// In words for the container's status.
     pub(crate) fn bring(&self, mount: &LinuxMount, dir: &Path, number: usize) -> Result<PathBuf, String> {
         let failed = |error: io::Error| format!("failed to open the volume at `{}`: {error}", mount.path);
-        let tree = self.find(mount).map_err(failed)?;
+        let tree = if mount.layers.is_empty() {
+            self.find(mount)
+        } else {
+            let layers: Vec<PathBuf> = mount.layers.iter().map(PathBuf::from).collect();
+            let image = rootfs::mount_image(&layers, &dir.join(IMAGES).join(number.to_string()));
+            image.and_then(|image| tree_at(&image, &mount.inside))
+        };
+        let tree = tree.map_err(failed)?;
         let target = dir.join(PARTS).join(number.to_string());
         attach(&tree, &target).map_err(failed)?;
         if mount.all_read_only {
@@ -95,6 +102,9 @@ fn attach(tree: &OwnedFd, target: &Path) -> io::Result<()> {
 
 /// That of this process.
 const NAMESPACE: &str = "/proc/self/ns/mnt";
+
+/// Where images are mounted that are its volumes.
+const IMAGES: &str = "images";
 
 /// Where a container's volumes are, in its folder.
 const PARTS: &str = "parts";

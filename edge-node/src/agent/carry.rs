@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dunlin_edge_node_core::node::{Notice, Output, Presence};
+use dunlin_edge_node_core::node::{Notice, Output};
 use futures_util::FutureExt;
 
 use super::Agent;
@@ -35,20 +35,8 @@ impl Agent {
             Output::Survey(order) => self.survey(*order),
             Output::OpenSandbox(order) => self.open_sandbox(*order),
             Output::CloseSandbox(uid) => self.sandboxes.close(&uid),
-            Output::Locate(digest) => {
-                let now = self.clock.now();
-                let presence = if self.modules.has(&digest) {
-                    self.modules.touch(&digest, now.wall.0.unsigned_abs());
-                    Presence::Here
-                } else {
-                    Presence::Missing
-                };
-                self.core.handle_module(digest, presence, now);
-            }
-            Output::Fetch(digest) => {
-                self.fetch_code(digest);
-                self.fetches.spawn(self.modules.fetch(digest, self.session.clone()));
-            }
+            Output::Locate(digest) => self.locate_image(digest),
+            Output::Fetch { digest, reference } => self.fetch(digest, &reference),
             Output::Pull(order) => self.pull_image(*order),
             Output::AskToken(order) => self.ask_token(*order),
             Output::Check(order) => {

@@ -4,6 +4,7 @@
 //! need hundreds of threads for it.
 
 use std::{
+    collections::BTreeSet,
     future, mem,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,7 +16,7 @@ use dunlin_edge_node_core::{
     sandbox::State,
     volumes::{MountError, Setup},
 };
-use dunlin_link::pod::PodAssignment;
+use dunlin_link::{Digest, pod::PodAssignment};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
@@ -170,6 +171,11 @@ impl Clerk {
     /// Whether the end of a log is being read.
     pub(super) fn is_reading(&self) -> bool {
         self.reading.is_some()
+    }
+
+    /// The images that are volumes of pods.
+    pub(super) fn volume_images(&self) -> BTreeSet<Digest> {
+        self.volumes.images()
     }
 
     /// The logs of the node.

@@ -8,6 +8,7 @@ use std::{
 use dunlin_edge_node_core::{
     launch::linux::{ImageDefaults, LinuxMaterial},
     node::{Preparation, Prepared},
+    volumes::{MountError, PartSetup, Setup},
 };
 use dunlin_layers::Layers;
 use dunlin_link::Digest;
@@ -92,7 +93,11 @@ impl Codes {
 
 impl Agent {
     /// Prepares a run, once its code is here.
-    pub(super) fn prepare(&mut self, preparation: Preparation) {
+    pub(super) fn prepare(&mut self, mut preparation: Preparation) {
+        if let Err(error) = self.find_image_volumes(&mut preparation.setup) {
+            let now = self.clock.now();
+            return self.core.handle_prepared(preparation.run, Prepared::Unmounted(error), now);
+        }
         let Some(digest) = preparation.run.module else {
             return self.clerk.prepare(preparation, Program::Module(PathBuf::new()));
         };
@@ -112,6 +117,19 @@ impl Agent {
             let seen = codes.see_to(digest, &module).await;
             (Some((preparation, module)), seen)
         });
+    }
+
+    /// Finds out where the layers of images are that are volumes.
+    fn find_image_volumes(&self, setup: &mut Setup) -> Result<(), MountError> {
+        for mount in &mut setup.mounts {
+            let PartSetup::Image { name, digest, layers, .. } = &mut mount.part else { continue };
+            let ImageContent::Linux(image) = self.images.content_of(digest) else {
+                let why = format!("{digest} is a WASM module, or not here; an image of files can be mounted");
+                return Err(MountError { volume: name.clone(), why });
+            };
+            *layers = layer_paths(&image, self.images.layers());
+        }
+        Ok(())
     }
 
     /// Begins to fetch code while the module itself is being fetched.
@@ -135,11 +153,15 @@ impl Agent {
     }
 }
 
+fn layer_paths(image: &LinuxImage, layers: &Layers) -> Vec<String> {
+    image.layers.iter().map(|layer| layers.path(layer).to_string_lossy().into_owned()).collect()
+}
+
 /// What a Linux image gives to a run of it.
 fn linux_material(image: &LinuxImage, layers: &Layers) -> LinuxMaterial {
     let config = image.config.clone();
     LinuxMaterial {
-        layers: image.layers.iter().map(|layer| layers.path(layer).to_string_lossy().into_owned()).collect(),
+        layers: layer_paths(image, layers),
         image: ImageDefaults {
             entrypoint: config.entrypoint.unwrap_or_default(),
             cmd: config.cmd.unwrap_or_default(),

@@ -25,20 +25,20 @@ impl Agent {
         }
         let mut unknown = Vec::new();
         for image in images {
-            match self.images.kind_here(&image.reference, image.digest.as_ref()) {
+            match self.images.kind_here(&image, |digest| self.modules.has(digest)) {
                 Some(Kind::Linux) => return self.core.handle_surveyed(&uid, Residence::Own, now),
                 Some(Kind::Module) => {}
-                None => unknown.push(image.reference),
+                None => unknown.push(image),
             }
         }
         if unknown.is_empty() {
             return self.core.handle_surveyed(&uid, Residence::Shared, now);
         }
-        let images = self.images.clone();
+        let (images, session) = (self.images.clone(), self.session.clone());
         self.surveys.spawn(async move {
             let look = AssertUnwindSafe(async {
-                for reference in unknown {
-                    if images.look(&reference, &secrets).await != Some(Kind::Module) {
+                for image in unknown {
+                    if images.look(&image, &secrets, &session).await != Some(Kind::Module) {
                         return Residence::Own;
                     }
                 }

@@ -15,6 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum ImageAsk {
     List { reply: oneshot::Sender<Vec<ImageView>> },
+    Find { name: String, reply: oneshot::Sender<Result<ImageView, String>> },
     Remove { name: String, reply: oneshot::Sender<Result<Vec<String>, String>> },
     Came { came: Came, reply: oneshot::Sender<()> },
 }
@@ -23,6 +24,11 @@ impl AgentHost {
     /// All images, by name.
     pub(crate) async fn images(&self) -> Result<Vec<ImageView>, String> {
         self.inspect(|reply| Inspect::Images(ImageAsk::List { reply })).await
+    }
+
+    /// The image that a name, a digest or the beginning of an id means.
+    pub(crate) async fn find_image(&self, name: String) -> Result<ImageView, String> {
+        self.inspect(|reply| Inspect::Images(ImageAsk::Find { name, reply })).await?
     }
 
     /// Removes an image that no pod needs; answers the names that are gone.
@@ -41,6 +47,9 @@ impl Agent {
         match ask {
             // Who asked may have left.
             ImageAsk::List { reply } => drop(reply.send(self.image_views())),
+            ImageAsk::Find { name, reply } => {
+                drop(reply.send(find(&self.image_views(), &name).cloned()));
+            }
             ImageAsk::Remove { name, reply } => drop(reply.send(self.remove_image(&name))),
             ImageAsk::Came { came, reply } => {
                 let used = self.clock.now().wall.0.unsigned_abs();
@@ -95,6 +104,9 @@ impl Agent {
             let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
             return Err(format!("{name}: used by pod {first}{more}"));
         }
+        if self.clerk.volume_images().contains(&found.image) {
+            return Err(format!("{name}: it is a volume of a pod"));
+        }
         let tagged = |view: &ImageView| view.names.iter().filter(|name| !name.contains('@')).count();
         let reference = name.parse::<Reference>().ok().map(|reference| reference.to_string());
         // One of several names is taken away, as with other tools; the last takes the image along.
@@ -119,8 +131,11 @@ impl Agent {
 fn find<'a>(views: &'a [ImageView], name: &str) -> Result<&'a ImageView, String> {
     let missing = || format!("{name}: no such image");
     let full = name.parse::<Reference>().ok().map(|reference| reference.to_string());
-    if let Some(view) = views.iter().find(|view| full.as_ref().is_some_and(|full| view.names.contains(full)))
-    {
+    // Names of the coordinator's modules are as pods have them.
+    let is_it = |known: &String| {
+        Some(known) == full.as_ref() || known.parse::<Reference>().ok().map(|known| known.to_string()) == full
+    };
+    if let Some(view) = views.iter().find(|view| full.is_some() && view.names.iter().any(is_it)) {
         return Ok(view);
     }
     let hex = name.strip_prefix("sha256:").unwrap_or(name);

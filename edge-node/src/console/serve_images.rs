@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use dunlin_link::reference::Reference;
+use dunlin_link::{Digest, reference::Reference};
 use dunlin_registry::Keyring;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Answer,
-    images::{FAILED, PIECE_BYTES},
+    images::{FAILED, ImageView, PIECE_BYTES},
     serve::{Desk, say},
 };
 use crate::images::Came;
@@ -46,7 +46,8 @@ pub(super) async fn import(
         receive(desk, reader).await.map_err(|error| format!("the archive was not received: {error}"))?;
     let (images, modules) = (desk.images.clone(), desk.modules.clone());
     let imported = spawn_blocking(move || images.import(archive, rename.as_ref(), &modules));
-    let imported = imported.await.map_err(|error| error.to_string())??;
+    let imported = imported.await.map_err(|error| error.to_string())?;
+    let imported = imported.map_err(|error| error.to_string())?;
     let mut names = Vec::new();
     for image in imported {
         names.extend(image.names);
@@ -57,9 +58,8 @@ pub(super) async fn import(
 
 /// Sends an image as an archive, for as long as somebody reads it.
 pub(super) async fn export(desk: &Desk, name: &str, writer: &mut OwnedWriteHalf) -> io::Result<()> {
-    let name = match reference(name) {
-        Ok(name) if desk.images.of(&name).is_some() => name,
-        Ok(name) => return say(writer, &Answer::Refused(format!("{name}: no such image"))).await,
+    let (image, name) = match named(desk, name).await {
+        Ok(found) => found,
         Err(why) => return say(writer, &Answer::Refused(why)).await,
     };
     say(writer, &Answer::Content).await?;
@@ -67,7 +67,7 @@ pub(super) async fn export(desk: &Desk, name: &str, writer: &mut OwnedWriteHalf)
     let (images, modules) = (desk.images.clone(), desk.modules.clone());
     let export = spawn_blocking(move || {
         let mut out = Pieces { sender, piece: Vec::with_capacity(PIECE_BYTES) };
-        images.export(&name, &modules, &mut out)?;
+        images.export((&image, &name), &modules, &mut out)?;
         out.send().map_err(|error| error.to_string())
     });
     while let Some(piece) = pieces.recv().await {
@@ -82,6 +82,19 @@ pub(super) async fn export(desk: &Desk, name: &str, writer: &mut OwnedWriteHalf)
             writer.write_all(why.as_bytes()).await
         }
     }
+}
+
+/// The image that a person means, and what it is to be called in the archive: as they say, else by one of its names.
+async fn named(desk: &Desk, wanted: &str) -> Result<(Digest, Reference), String> {
+    let ImageView { names, image, .. } = desk.host.find_image(wanted.to_owned()).await?;
+    let parsed = wanted.parse::<Reference>().ok().map(|reference| reference.to_string());
+    let is_wanted = |name: &&String| {
+        name.parse::<Reference>().ok().map(|name| name.to_string()) == parsed && parsed.is_some()
+    };
+    let tagged = || names.iter().find(|name| !name.contains('@'));
+    let name = names.iter().find(is_wanted).or_else(tagged).or_else(|| names.first());
+    let name = name.ok_or_else(|| format!("{wanted}: it has no name that an archive could have it under"))?;
+    Ok((image, reference(name)?))
 }
 
 /// Puts what comes into a file without a name. Too much for the disk is told before it is full.

@@ -1,14 +1,17 @@
 //! Images out of archives and into them, for sites without a network. All of it takes its time, on a thread that may.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
+use dunlin_layers::{StoreError, UnpackError};
 use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference};
 use dunlin_registry::{
-    archive::{Archived, ArchivedImage, Exported, ImageArchive, Span, write},
+    PullError,
+    archive::{ArchiveError, Archived, ArchivedImage, Exported, ImageArchive, Span, write},
     image::ImageConfig,
     layer::{self, Layer},
     linux::LinuxImage as Found,
@@ -17,8 +20,7 @@ use dunlin_registry::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, file,
-    meanings::{Holds, Meaning},
+    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, chain, file, meanings::Holds,
     platforms,
 };
 use crate::folders;
@@ -36,51 +38,62 @@ pub(crate) struct Imported {
     pub(crate) pins: Vec<Pin>,
 }
 
+/// Why images of an archive were not taken, in words.
+#[derive(Debug)]
+pub(crate) struct ImportError {
+    why: String,
+    /// Whether the same archive may be taken later: it is the disk that is full, or fails.
+    pub(crate) is_passing: bool,
+}
+
 impl Images {
-    /// Takes all images of an archive; the only one under the name `rename`, if there is one.
+    /// Takes all images of an archive, one after another; the only one under the name `rename`, if there is one.
     ///
     /// # Errors
-    /// In words, when the archive is none, an image in it cannot run here or has no name, or the disk fails. Images before it stay.
+    /// When the archive is none, an image in it cannot run here or has no name, or the disk fails. Images before it stay.
     pub(crate) fn import(
         &self,
         archive: File,
         rename: Option<&Reference>,
         modules: &ModuleFiles,
-    ) -> Result<Vec<Imported>, String> {
-        let scratch = || tempfile::tempfile_in(self.store.folder());
-        let archive =
-            ImageArchive::open(archive, scratch, ARCHIVE_BYTES_MAX).map_err(|error| error.to_string())?;
-        let mut images = archive.images(&platforms(&self.containers)).map_err(|error| error.to_string())?;
+    ) -> Result<Vec<Imported>, ImportError> {
+        let archive = ImageArchive::open(archive, &self.store, ARCHIVE_BYTES_MAX)?;
+        let mut images = archive.list()?;
         if let Some(name) = rename {
             match &mut images[..] {
                 [only] => only.names = vec![name.clone()],
                 several => {
-                    return Err(format!("it has {} images, which cannot all have one name", several.len()));
+                    let why = format!("it has {} images, which cannot all have one name", several.len());
+                    return Err(ImportError::lasting(why));
                 }
             }
         }
         if images.iter().any(|image| image.names.is_empty()) {
-            return Err("an image in it has no name; give it one with --name".to_owned());
+            return Err(ImportError::lasting(
+                "an image in it has no name; give it one with --name".to_owned(),
+            ));
         }
-        images.into_iter().map(|image| self.take(&archive, image, modules)).collect()
+        let mut taken = Vec::new();
+        archive.each(images, &platforms(&self.containers), |image| {
+            taken.push(self.take(&archive, image, modules)?);
+            Ok::<_, ImportError>(())
+        })?;
+        Ok(taken)
     }
 
-    /// Writes an image into an archive.
+    /// Writes an image into an archive, under a name.
     ///
     /// # Errors
     /// In words, when it is not here or cannot be read. What was written until then is no archive.
     pub(crate) fn export(
         &self,
-        name: &Reference,
+        (image, name): (&Digest, &Reference),
         modules: &ModuleFiles,
         out: impl io::Write,
     ) -> Result<(), String> {
-        let found = {
-            let known = self.known();
-            let meaning = known.meanings.of(name);
-            meaning.and_then(|Meaning { holds, .. }| Some((holds, known.content(holds)?)))
-        };
-        let Some((holds, content)) = found else { return Err(format!("{name}: no such image")) };
+        let content = self.content_of(image);
+        // What no image is known by is a module itself.
+        let holds = self.known().meanings.holds(image).unwrap_or(Holds::Module(*image));
         let words = |error: io::Error| format!("{name} cannot be exported: {error}");
         match (content, holds) {
             (ImageContent::Module(module), _) => {
@@ -113,11 +126,11 @@ impl Images {
         archive: &ImageArchive,
         ArchivedImage { names, digest, content }: ArchivedImage,
         modules: &ModuleFiles,
-    ) -> Result<Imported, String> {
+    ) -> Result<Imported, ImportError> {
         let (content, bytes, mut pins) = match content {
             Archived::Module { digest, span } => {
                 let pin = modules.pins.hold(digest);
-                self.take_module(archive, (digest, span), modules).map_err(|error| not_written(&error))?;
+                self.take_module(archive, (digest, span), modules)?;
                 (BroughtContent::Module(digest), span.bytes, vec![pin])
             }
             Archived::Wasm { config, layers } => {
@@ -137,18 +150,17 @@ impl Images {
         for name in &names {
             let brought = Brought { image: digest, bytes, content: content.clone(), pins: Vec::new() };
             let remembered = self.known().remember(name, brought);
-            remembered.map_err(|error| format!("failed to keep the image's name: {error}"))?;
+            let not_kept = |error| ImportError::passing(format!("failed to keep the image's name: {error}"));
+            remembered.map_err(not_kept)?;
         }
         pins.shrink_to_fit();
         Ok(Imported { names: names.iter().map(ToString::to_string).collect(), image: digest, module, pins })
     }
 
-    fn take_layers(&self, archive: &ImageArchive, image: &Found, spans: &[Span]) -> Result<(), String> {
-        let name = "the image in the archive";
-        self.store.check_room(name, image).map_err(|error| error.to_string())?;
+    fn take_layers(&self, archive: &ImageArchive, image: &Found, spans: &[Span]) -> Result<(), ImportError> {
+        self.store.check_room("the image in the archive", image)?;
         for (layer, span) in image.layers.iter().zip(spans) {
-            let taken = self.store.take(archive.reader(*span), layer);
-            taken.map_err(|error| error.to_string())?;
+            self.store.take(archive.reader(*span), layer)?;
         }
         Ok(())
     }
@@ -158,7 +170,7 @@ impl Images {
         archive: &ImageArchive,
         (digest, span): (Digest, Span),
         modules: &ModuleFiles,
-    ) -> io::Result<()> {
+    ) -> Result<(), ImportError> {
         let turn = self.turns.of(digest);
         let _turn = turn.blocking_lock();
         let path = file(&modules.folder, digest);
@@ -166,22 +178,16 @@ impl Images {
             return Ok(());
         }
         if span.bytes > MODULE_BYTES_MAX {
-            return Err(io::Error::other(format!(
-                "a module of {} bytes; at most {MODULE_BYTES_MAX} are taken",
-                span.bytes
-            )));
+            return Err(too_large("module", span));
         }
+        self.store.check_free(span.bytes).map_err(not_written)?;
         let staging = modules.folder.join(format!("{}.{STAGING}", digest.hex()));
-        let mut out = Hashing { file: File::create(&staging)?, hash: Sha256::new() };
-        io::copy(&mut archive.reader(span), &mut out)?;
-        out.file.sync_all()?;
-        let actual = Digest::from_bytes(out.hash.finalize().into());
+        let actual = copy_hashed(archive, span, &staging).map_err(not_written)?;
         if actual != digest {
-            fs::remove_file(staging)?;
-            return Err(io::Error::other(format!("a module has digest {actual} instead of {digest}")));
+            fs::remove_file(staging).map_err(not_written)?;
+            return Err(ImportError::lasting(format!("a module has digest {actual} instead of {digest}")));
         }
-        fs::rename(staging, path)?;
-        folders::flush(&modules.folder)
+        fs::rename(staging, path).and_then(|()| folders::flush(&modules.folder)).map_err(not_written)
     }
 
     /// Finds the module in layers; answers it with its length.
@@ -191,7 +197,7 @@ impl Images {
         config: &ImageConfig,
         layers: &[(Span, Compression)],
         (image, modules): (Digest, &ModuleFiles),
-    ) -> Result<(Digest, u64, Pin), String> {
+    ) -> Result<(Digest, u64, Pin), ImportError> {
         let turn = self.turns.of(image);
         let _turn = turn.blocking_lock();
         let _staged = modules.pins.hold(image);
@@ -199,19 +205,23 @@ impl Images {
         let mut copied = Vec::new();
         for (span, compression) in layers {
             if span.bytes > MODULE_BYTES_MAX {
-                return Err(format!("a layer of {} bytes; at most {MODULE_BYTES_MAX} are taken", span.bytes));
+                return Err(too_large("layer", *span));
             }
-            let copy = self.copy(archive, *span).map_err(|error| not_written(&error))?;
+            self.store.check_free(span.bytes).map_err(not_written)?;
+            let copy = self.copy(archive, *span).map_err(not_written)?;
             copied.push(Layer { file: copy.path().to_owned(), compression: *compression });
             copies.push(copy);
         }
         let staging: PathBuf = modules.folder.join(format!("{}.{STAGING}", image.hex()));
         let found = layer::extract(&copied, config.config.program(), &staging, MODULE_BYTES_MAX);
-        let module = found.map_err(|error| format!("an image in it cannot run: {error}"))?;
+        let module = found.map_err(|error| ImportError {
+            is_passing: matches!(error, layer::ExtractError::Write(_)),
+            why: format!("an image in it cannot run: {error}"),
+        })?;
         let pin = modules.pins.hold(module);
         let path = file(&modules.folder, module);
         let placed = fs::rename(staging, &path).and_then(|()| folders::flush(&modules.folder));
-        let length = placed.and_then(|()| fs::metadata(path)).map_err(|error| not_written(&error))?.len();
+        let length = placed.and_then(|()| fs::metadata(path)).map_err(not_written)?.len();
         Ok((module, length, pin))
     }
 
@@ -243,8 +253,57 @@ impl io::Write for Hashing {
     }
 }
 
-fn not_written(error: &io::Error) -> String {
-    format!("failed to write the image: {error}")
+impl ImportError {
+    pub(crate) const fn lasting(why: String) -> Self {
+        Self { why, is_passing: false }
+    }
+
+    pub(crate) const fn passing(why: String) -> Self {
+        Self { why, is_passing: true }
+    }
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl From<ArchiveError> for ImportError {
+    fn from(error: ArchiveError) -> Self {
+        Self { is_passing: matches!(error, ArchiveError::Disk(_)), why: error.to_string() }
+    }
+}
+
+impl From<PullError> for ImportError {
+    fn from(error: PullError) -> Self {
+        let is_passing = matches!(error, PullError::NoRoom { .. } | PullError::Disk(_));
+        Self { is_passing, why: chain(&error) }
+    }
+}
+
+impl From<StoreError> for ImportError {
+    fn from(error: StoreError) -> Self {
+        let is_passing = matches!(error, StoreError::Disk(_) | StoreError::Unpack(UnpackError::Write { .. }));
+        Self { is_passing, why: error.to_string() }
+    }
+}
+
+/// Writes a part durably; answers its digest.
+fn copy_hashed(archive: &ImageArchive, span: Span, to: &Path) -> io::Result<Digest> {
+    let mut out = Hashing { file: File::create(to)?, hash: Sha256::new() };
+    io::copy(&mut archive.reader(span), &mut out)?;
+    out.file.sync_all()?;
+    Ok(Digest::from_bytes(out.hash.finalize().into()))
+}
+
+fn too_large(what: &str, span: Span) -> ImportError {
+    ImportError::lasting(format!("a {what} of {} bytes; at most {MODULE_BYTES_MAX} are taken", span.bytes))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it maps errors")]
+fn not_written(error: io::Error) -> ImportError {
+    ImportError::passing(format!("failed to write the image: {error}"))
 }
 
 /// An archive when it is no longer compressed as a whole.

@@ -15,6 +15,7 @@ use dunlin_layers::{Bounds, Compression, Layers, StoreError, UnpackError};
 use dunlin_link::Digest;
 use dunlin_registry::{
     PullError, Resolved,
+    archive::Scratch,
     linux::{LayerBlob, LinuxImage},
     media,
 };
@@ -90,6 +91,17 @@ impl LayerStore {
         Ok(())
     }
 
+    /// Refuses to write as many bytes where the disk has no room for them.
+    pub(super) fn check_free(&self, bytes: u64) -> io::Result<()> {
+        let free = free_bytes(&self.parts)?;
+        if free < bytes.saturating_add(SPARE_BYTES) {
+            let why =
+                format!("no room for {} MiB: the disk has {} MiB left", bytes.div_ceil(1 << 20), free >> 20);
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
+        Ok(())
+    }
+
     async fn fetch_one(&self, resolved: &Resolved, layer: LayerBlob) -> Result<(), PullError> {
         let turn = self.turns.of(layer.diff_id);
         let _turn = turn.lock().await;
@@ -138,6 +150,17 @@ impl LayerStore {
             layers.add(archive, compression, &diff_id).map(drop)
         };
         spawn_blocking(unpack).await.map_err(|error| StoreError::Disk(io::Error::other(error)))?
+    }
+}
+
+impl Scratch for LayerStore {
+    fn file(&self, expected_bytes: u64) -> io::Result<File> {
+        self.check_free(expected_bytes)?;
+        tempfile::tempfile_in(&self.parts)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.check_free(0)
     }
 }
 

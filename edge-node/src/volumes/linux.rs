@@ -66,6 +66,18 @@ impl LinuxMounts {
             {
                 (path.clone(), String::new())
             }
+            (PartSetup::Image { layers, inside, .. }, _) => {
+                self.mounts.push(LinuxMount {
+                    source: String::new(),
+                    layers: layers.clone(),
+                    inside: inside.clone(),
+                    path: mount.path.clone(),
+                    access: Access::ReadOnly,
+                    all_read_only: false,
+                    propagation: Propagation::None,
+                });
+                return Ok(());
+            }
             (PartSetup::Volume { inside, .. }, _) => {
                 return Err(io::Error::other(format!("subPath \"{inside}\" is not in the volume")));
             }
@@ -105,6 +117,7 @@ impl LinuxMounts {
 
     fn mount(&mut self, source: &Path, inside: String, (path, access): (&str, Access)) {
         self.mounts.push(LinuxMount {
+            layers: Vec::new(),
             source: source.to_string_lossy().into_owned(),
             inside,
             path: path.to_owned(),

@@ -88,6 +88,7 @@ impl RunFolders {
                 }
                 Found::File(folder, name) => self.add_single(mount, Source::There(folder, name)),
             },
+            (PartSetup::Image { layers, inside, .. }, _) => self.add_image(mount, layers, inside),
             (PartSetup::Volume { inside, .. }, Some(Placed::File(path))) if inside.is_empty() => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let folder = File::open(path.parent().unwrap_or_else(|| Path::new("/")))?;
@@ -100,6 +101,25 @@ impl RunFolders {
             (PartSetup::Volume { inside, .. }, _) => {
                 Err(io::Error::other(format!("subPath \"{inside}\" is not in the volume")))
             }
+        }
+    }
+
+    /// Adds what an image holds. Nothing lays folders over each other for a guest.
+    fn add_image(&mut self, mount: &MountSetup, layers: &[String], inside: &str) -> io::Result<()> {
+        let [layer] = layers else {
+            return Err(io::Error::other(format!(
+                "the image has {} layers, and a WASM container sees images of one layer only",
+                layers.len()
+            )));
+        };
+        let root = Path::new(layer);
+        match find(root, inside)? {
+            Found::Folder(_) => {
+                self.add_whole(mount, root, inside);
+                Ok(())
+            }
+            Found::File(folder, name) => self.add_single(mount, Source::There(folder, name)),
+            Found::Nothing => Err(io::Error::other(format!("subPath \"{inside}\" is not in the image"))),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     },
     node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
-    stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
+    stream::{AttachOpen, ConnectOpen, ContentOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
     tokens::{AssignmentTokens, TokenOpen},
     usage::UsageOpen,
 };
@@ -86,7 +86,7 @@ const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 const ADDED_IN_6: [u16; 2] = [AssignmentLinux::KIND.0, CoreDumpOpen::KIND.0];
 
 /// What version 6 knows nothing of.
-const ADDED_IN_7: [u16; 2] = [AssignmentTokens::KIND.0, TokenOpen::KIND.0];
+const ADDED_IN_7: [u16; 3] = [AssignmentTokens::KIND.0, TokenOpen::KIND.0, ContentOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {

@@ -24,8 +24,8 @@ use dunlin_link::{
     statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
     status::NodeEvent,
     stream::{
-        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogAnswer, LogOpen,
-        LogStreamsOpen, StreamAnswer, StreamRefusal,
+        ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ContentAnswer, ContentOpen, CoreDumpOpen,
+        ExecOpen, LogAnswer, LogOpen, LogStreamsOpen, StreamAnswer, StreamRefusal,
     },
     tokens::{IssuedToken, TokenAnswer, TokenOpen},
     usage::{
@@ -252,6 +252,12 @@ impl Frames {
         let issued = IssuedToken { token: "e.y.J".into(), lifetime_seconds: 3607 };
         self.add(&TokenAnswer::Issued(issued));
         self.add(&TokenAnswer::Refused("no".into()));
+        let (repository, digest) = ("team/app".into(), Digest::from_bytes([8; 32]));
+        self.add(&ContentOpen { repository, digest, offset: 1 << 20 });
+        let media_type = "application/vnd.oci.image.manifest.v1+json".into();
+        self.add(&ContentAnswer::Found { media_type, total_bytes: 1 << 21 });
+        self.add(&ContentAnswer::Module);
+        self.add(&ContentAnswer::Refused("no".into()));
     }
 
     /// Kinds that version 6 added.

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use dunlin_link::{Digest, reference::Reference};
 use serde::Deserialize;
 
-use super::{ArchiveError, Archived, ArchivedImage, IMAGES_MAX, ImageArchive, Span, content, no_platform};
+use super::{
+    ArchiveError, Archived, IMAGES_MAX, ImageArchive, Listed, ListedImage, Span, content, no_platform,
+};
 use crate::{
     image::CONFIG_BYTES_MAX,
     manifest::{Descriptor, ImageManifest, MANIFEST_BYTES_MAX, Manifest, Platform, choose},
@@ -28,11 +30,8 @@ struct Entry {
     annotations: BTreeMap<String, String>,
 }
 
-/// All images of the layout. One that is not for this machine is passed over as long as there is another.
-pub(super) fn images(
-    archive: &ImageArchive,
-    wanted: &[Platform],
-) -> Result<Vec<ArchivedImage>, ArchiveError> {
+/// All images of the layout. The same image may be there once for each of its names.
+pub(super) fn list(archive: &ImageArchive) -> Result<Vec<ListedImage>, ArchiveError> {
     let bad = |why: String| ArchiveError::List { file: INDEX, why };
     let text = archive.read(archive.find(INDEX)?, MANIFEST_BYTES_MAX)?;
     let index: Index = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
@@ -42,33 +41,24 @@ pub(super) fn images(
     if index.manifests.len() > IMAGES_MAX {
         return Err(ArchiveError::TooLarge(format!("{IMAGES_MAX} images")));
     }
-    let mut images: Vec<ArchivedImage> = Vec::new();
-    let mut unfit = None;
-    for entry in &index.manifests {
-        match image(archive, entry, wanted) {
-            Ok(image) => add(&mut images, image),
-            Err(error @ ArchiveError::Platform { .. }) => unfit = Some(error),
-            Err(error) => return Err(error),
+    let mut images: Vec<ListedImage> = Vec::new();
+    for Entry { descriptor, annotations } in index.manifests {
+        let is_same = |image: &&mut ListedImage| matches!(&image.listed, Listed::Oci(known) if known.digest == descriptor.digest);
+        match images.iter_mut().find(is_same) {
+            Some(known) => known.names.extend(names(&annotations)),
+            None => images.push(ListedImage { names: names(&annotations), listed: Listed::Oci(descriptor) }),
         }
     }
-    match unfit {
-        Some(error) if images.is_empty() => Err(error),
-        _ => Ok(images),
-    }
+    Ok(images)
 }
 
-/// The same image may be there once for each of its names.
-fn add(images: &mut Vec<ArchivedImage>, image: ArchivedImage) {
-    match images.iter_mut().find(|known| known.digest == image.digest) {
-        Some(known) => known.names.extend(image.names),
-        None => images.push(image),
-    }
-}
-
-fn image(archive: &ImageArchive, entry: &Entry, wanted: &[Platform]) -> Result<ArchivedImage, ArchiveError> {
-    let Entry { descriptor, annotations } = entry;
-    let names = names(annotations);
-    let manifest = match manifest(archive, descriptor)? {
+/// What one of them is.
+pub(super) fn image(
+    archive: &ImageArchive,
+    entry: &Descriptor,
+    wanted: &[Platform],
+) -> Result<(Digest, Archived), ArchiveError> {
+    let manifest = match manifest(archive, entry)? {
         Manifest::Image(manifest) => manifest,
         Manifest::Index(manifests) => {
             let Some(chosen) = choose(&manifests, wanted) else {
@@ -81,7 +71,7 @@ fn image(archive: &ImageArchive, entry: &Entry, wanted: &[Platform]) -> Result<A
             }
         }
     };
-    Ok(ArchivedImage { names, digest: descriptor.digest, content: held(archive, &manifest, wanted)? })
+    Ok((entry.digest, held(archive, &manifest, wanted)?))
 }
 
 fn held(

@@ -281,7 +281,7 @@ impl Node {
                 let presence = if is_here { Presence::Here } else { Presence::Missing };
                 agent.core.handle_module(digest, presence, now);
             }
-            Output::Fetch(digest) => self.fetch(digest, context),
+            Output::Fetch { digest, .. } => self.fetch(digest, context),
             Output::Prepare(preparation) => self.prepare(preparation, context),
             Output::Check(order) => {
                 let takes = context.rng.random_range(Duration::from_millis(1)..LOOK);

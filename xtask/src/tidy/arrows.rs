@@ -52,7 +52,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dunlin-link", &[]),
     ("dunlin-compiler", &[]),
     ("dunlin-tunnel", &[]),
-    ("dunlin-registry", &["dunlin-link"]),
+    ("dunlin-zstd", &[]),
+    ("dunlin-registry", &["dunlin-link", "dunlin-zstd"]),
     ("dunlin-coordinator-core", &["dunlin-api", "dunlin-link"]),
     ("dunlin-edge-node-core", &["dunlin-link"]),
     (
@@ -68,7 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("dunlin-wasm-host", &["dunlin-link"]),
     ("dunlin-container-log", &[]),
-    ("dunlin-layers", &["dunlin-link"]),
+    ("dunlin-layers", &["dunlin-link", "dunlin-zstd"]),
     ("dunlin-pod-network", &["dunlin-link"]),
     // It speaks to agents, so it knows the messages, which are in the core. It removes what strangers filled as layers do.
     ("dunlin-oci-shim", &["dunlin-link", "dunlin-edge-node-core", "dunlin-container-log", "dunlin-layers"]),

@@ -5,30 +5,49 @@ use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 use super::shore::skipped;
 use crate::registries::programs::{Registry, is_installed, skopeo};
 
-/// Makes the image and pushes it; its full name, or `None`, said aloud, where a program is missing.
+/// The image in a folder.
+pub(super) struct Busybox {
+    folder: tempfile::TempDir,
+}
+
+impl Busybox {
+    /// Makes it; `None`, said aloud, where a program is missing.
+    pub(super) fn make() -> Option<Self> {
+        if !is_installed("umoci") || !is_installed("skopeo") {
+            return None;
+        }
+        if !Path::new(BUSYBOX).exists() {
+            skipped(&format!("`{BUSYBOX}` is not there (Debian package busybox-static)"));
+            return None;
+        }
+        let made = Self { folder: tempfile::tempdir().unwrap() };
+        let path = |name: &str| made.folder.path().join(name).display().to_string();
+        let (layout, bundle, image) = (path("layout"), path("bundle"), made.image());
+        umoci(&["init", "--layout", &layout]);
+        umoci(&["new", "--image", &image]);
+        umoci(&["unpack", "--rootless", "--image", &image, &bundle]);
+        fill(&made.folder.path().join("bundle/rootfs"));
+        umoci(&["repack", "--image", &image, &bundle]);
+        umoci(&["config", "--image", &image, "--config.cmd", "sh", "--config.env", "PATH=/bin"]);
+        Some(made)
+    }
+
+    /// Has it pushed; `to` is a host and a name.
+    pub(super) fn push(&self, to: &str, options: &[&str]) {
+        let (from, to) = (format!("oci:{}", self.image()), format!("docker://{to}"));
+        let pushed = skopeo(&[&["copy", "--quiet"], options, &[&from, &to]].concat());
+        assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    }
+
+    fn image(&self) -> String {
+        format!("{}:it", self.folder.path().join("layout").display())
+    }
+}
+
+/// Makes the image and pushes it to a registry; its full name, or `None`, said aloud, where a program is missing.
 pub(super) fn push_busybox(registry: &Registry, name: &str) -> Option<String> {
-    if !is_installed("umoci") {
-        return None;
-    }
-    if !Path::new(BUSYBOX).exists() {
-        skipped(&format!("`{BUSYBOX}` is not there (Debian package busybox-static)"));
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let (layout, bundle) = (path("layout"), path("bundle"));
-    let image = format!("{layout}:it");
-    umoci(&["init", "--layout", &layout]);
-    umoci(&["new", "--image", &image]);
-    umoci(&["unpack", "--rootless", "--image", &image, &bundle]);
-    fill(&folder.path().join("bundle/rootfs"));
-    umoci(&["repack", "--image", &image, &bundle]);
-    umoci(&["config", "--image", &image, "--config.cmd", "sh", "--config.env", "PATH=/bin"]);
     let full = format!("{}/{name}", registry.address);
-    let options = ["copy", "--quiet", "--dest-tls-verify=false", "--dest-creds", "gull:tideline"];
-    let pushed =
-        skopeo(&[options.as_slice(), &[&format!("oci:{image}"), &format!("docker://{full}")]].concat());
-    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    Busybox::make()?.push(&full, &["--dest-tls-verify=false", "--dest-creds", "gull:tideline"]);
     Some(full)
 }
 

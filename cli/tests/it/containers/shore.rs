@@ -176,7 +176,7 @@ impl Berth {
 }
 
 /// Whether a node says that it does; says so if it does not.
-fn runs_containers(site: &Site, node: &str) -> bool {
+pub(super) fn runs_containers(site: &Site, node: &str) -> bool {
     let condition = site.ok(&["get", "node", node, "-o", "jsonpath={.status.conditions[4]}"], "");
     let runs = condition.contains("\"ContainersUnavailable\"") && condition.contains("\"False\"");
     if !runs {
@@ -185,7 +185,7 @@ fn runs_containers(site: &Site, node: &str) -> bool {
     runs
 }
 
-fn is_there(runtime: &str) -> bool {
+pub(super) fn is_there(runtime: &str) -> bool {
     let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
     let found = folders.iter().any(|folder| Path::new(folder).join(runtime).exists());
     if !found {
@@ -200,4 +200,4 @@ pub(super) fn skipped(what: &str) {
     let _ = std::io::stderr().write_all(format!("SKIPPED: {what}\n").as_bytes());
 }
 
-const RUNTIMES: [&str; 2] = ["crun", "runc"];
+pub(super) const RUNTIMES: [&str; 2] = ["crun", "runc"];

@@ -99,14 +99,14 @@ fn oras_makes_its_round_and_what_it_pushed_runs() {
 }
 
 /// Makes an account that may push and pull below `team/`; answers a token of it.
-fn builder(site: &Site) -> String {
+pub(crate) fn builder(site: &Site) -> String {
     site.ok(&["create", "serviceaccount", "builder"], "");
     site.ok(&["apply", "-f", "-"], ROLES);
     site.ok(&["create", "token", "builder"], "").trim().to_owned()
 }
 
 /// The authority of the cluster's certificates, as an administrator has it.
-fn authority(site: &Site) -> Vec<u8> {
+pub(crate) fn authority(site: &Site) -> Vec<u8> {
     use base64::Engine as _;
     let config = fs::read_to_string(site.config()).unwrap();
     let encoded =

@@ -17,15 +17,17 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct Images {
-    /// By full name, as the store's keys have it: what it means, and since which revision.
-    digests: HashMap<String, (Digest, Revision)>,
+    /// Modules by full name, as the store's keys have it: what it means, and since which revision.
+    modules: HashMap<String, (Digest, Revision)>,
+    /// Manifests, likewise. A name means its module where there is one.
+    manifests: HashMap<String, (Digest, Revision)>,
     /// By full name.
     users: HashMap<String, BTreeSet<ObjectKey>>,
 }
 
 impl Images {
-    /// Sets what a name means; answers the pods that name it. A record that cannot be read makes the name mean nothing.
-    pub(super) fn set(
+    /// Sets the module that a name means; answers the pods that name it. A record that cannot be read makes it mean none.
+    pub(super) fn set_module(
         &mut self,
         name: &str,
         record: Option<&[u8]>,
@@ -34,13 +36,28 @@ impl Images {
         let record = record.map(serde_json::from_slice::<NameRecord>).transpose();
         match &record {
             Ok(Some(record)) => {
-                self.digests.insert(name.to_owned(), (record.digest, revision));
+                self.modules.insert(name.to_owned(), (record.digest, revision));
             }
             Ok(None) | Err(_) => {
-                self.digests.remove(name);
+                self.modules.remove(name);
             }
         }
         (distinct(self.users.get(name)), record.map(drop))
+    }
+
+    /// Sets the manifest that a name means, likewise.
+    pub(super) fn set_manifest(
+        &mut self,
+        name: &str,
+        record: Option<&[u8]>,
+        revision: Revision,
+    ) -> Vec<ObjectKey> {
+        let digest = record.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        match digest {
+            Some(digest) => drop(self.manifests.insert(name.to_owned(), (digest, revision))),
+            None => drop(self.manifests.remove(name)),
+        }
+        distinct(self.users.get(name))
     }
 
     /// The digest for an image of a pod whose containers already run `pinned`.
@@ -56,8 +73,8 @@ impl Images {
     /// Since when an assignment's images mean what they do in it, as far as names decide that.
     pub(super) fn since(&self, assignment: &PodAssignment) -> Revision {
         let revisions = containers_of(assignment).filter_map(|container| {
-            let (digest, revision) = self.digests.get(&name_of(container)?)?;
-            (container.image.digest == Some(*digest)).then_some(*revision)
+            let (digest, revision) = self.meaning(&name_of(container)?)?;
+            (container.image.digest == Some(digest)).then_some(revision)
         });
         revisions.max().unwrap_or_default()
     }
@@ -102,15 +119,19 @@ impl Images {
 
     fn lookup(&self, image: &str) -> Result<Digest, NameError> {
         match Wanted::parse(image)? {
-            // What no manifest is recorded for is a module itself.
+            // What no module is recorded for is a module itself, or a manifest of something else.
             Wanted::Digest { digest, pinned } => {
-                Ok(self.digests.get(&pinned).map_or(digest, |(module, _)| *module))
+                Ok(self.modules.get(&pinned).map_or(digest, |(module, _)| *module))
             }
             Wanted::Name(name) => {
-                let known = self.digests.get(&name.to_string());
-                known.map(|(digest, _)| *digest).ok_or(NameError::Unknown { name })
+                let known = self.meaning(&name.to_string());
+                known.map(|(digest, _)| digest).ok_or(NameError::Unknown { name })
             }
         }
+    }
+
+    fn meaning(&self, name: &str) -> Option<(Digest, Revision)> {
+        self.modules.get(name).or_else(|| self.manifests.get(name)).copied()
     }
 }
 

@@ -9,11 +9,12 @@ use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::Tombstone,
     pod::{ConfigObject, PodAssignment},
+    reference::LOCAL_REGISTRY,
     sealed::ContentKey,
 };
 
 use super::{
-    ApplyError, Change, NAMES_PREFIX, Subject, TOMBSTONES_PREFIX,
+    ApplyError, Change, NAMES_PREFIX, Subject, TAGS_PREFIX, TOMBSTONES_PREFIX,
     config::{self, ConfigKey, Configs},
     images::Images,
     node::NodeSet,
@@ -220,11 +221,17 @@ impl State {
         revision: Revision,
     ) -> Result<(), ApplyError> {
         if let Some(name) = key.strip_prefix(NAMES_PREFIX) {
-            let (users, read) = self.images.set(name, value, revision);
+            let (users, read) = self.images.set_module(name, value, revision);
             for pod in users {
                 self.refresh(&pod, revision);
             }
             return read.map_err(ApplyError::Name);
+        }
+        if let Some(tag) = key.strip_prefix(TAGS_PREFIX) {
+            for pod in self.images.set_manifest(&format!("{LOCAL_REGISTRY}/{tag}"), value, revision) {
+                self.refresh(&pod, revision);
+            }
+            return Ok(());
         }
         match key.strip_prefix(TOMBSTONES_PREFIX).and_then(|rest| rest.split_once('/')) {
             Some((node, _)) => self.apply_tombstone(key, &NodeName::new(node), value),

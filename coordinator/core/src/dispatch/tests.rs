@@ -5,7 +5,7 @@ use dunlin_link::{
 };
 use serde_json::{Value, json};
 
-use super::{Change, ConfigKey, DesiredSets, NAMES_PREFIX, Subject};
+use super::{Change, ConfigKey, DesiredSets, NAMES_PREFIX, Subject, TAGS_PREFIX};
 use crate::{ObjectKey, mirror::Mirrors};
 
 fn change(revision: u64, subject: Subject, json: Option<&Value>) -> Change {
@@ -77,6 +77,37 @@ fn a_pod_that_runs_keeps_its_digest_when_the_name_moves() {
         (Some(new), Revision(3)),
         "one that waits takes the new meaning"
     );
+}
+
+#[test]
+fn a_tag_leads_to_its_manifest_unless_that_is_of_a_module() {
+    let tag = |revision, digest: Option<Digest>| Change {
+        revision: Revision(revision),
+        subject: Subject::Record(format!("{TAGS_PREFIX}a:latest")),
+        json: digest.map(|digest| digest.to_string().into()),
+    };
+    let (manifest, module, other) = (Digest::of(b"manifest"), Digest::of(b"module"), Digest::of(b"other"));
+    let mut sets = empty();
+    assert_eq!(image(&apply(&mut sets, pod_change(1, Some(&pod())))), None);
+    let desired = apply(&mut sets, tag(2, Some(manifest)));
+    assert_eq!((image(&desired), desired.revision), (Some(manifest), Revision(2)));
+    // A module under the same tag comes with a manifest of its own.
+    let desired = apply_all(&mut sets, &[tag(3, Some(other)), name_change(3, module)]);
+    assert_eq!(image(&desired), Some(module));
+    let mut gone = name_change(4, module);
+    gone.json = None;
+    assert_eq!(image(&apply_all(&mut sets, &[tag(4, Some(manifest)), gone])), Some(manifest));
+    let unknown = apply(&mut sets, tag(5, None));
+    assert_eq!(image(&unknown), None);
+    let pod = &unknown.pods[&PodUid::new("u")].assignment.spec;
+    assert_eq!(pod.containers[0].image.unresolved, "nothing was pushed as `dunlin.local/a:latest`");
+
+    let mut restarted = empty();
+    restarted.apply(&pod_change(1, Some(&self::pod()))).unwrap();
+    restarted.apply(&tag(4, Some(manifest))).unwrap();
+    restarted.loaded(Revision(9));
+    let desired = restarted.desired(&NodeName::new("n"));
+    assert_eq!((image(&desired), desired.pods[&PodUid::new("u")].revision), (Some(manifest), Revision(4)));
 }
 
 #[test]

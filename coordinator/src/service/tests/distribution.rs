@@ -4,10 +4,11 @@ use dunlin_link::Digest;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
 
 use super::Fixture;
 use crate::{
-    artifacts::{Artifacts, ModuleName},
+    artifacts::{Artifacts, Content, ModuleName},
     service::{Response, User, distribution::Asked},
     store::{ListOptions, Txn, Write},
 };
@@ -15,6 +16,7 @@ use crate::{
 const MODULE: &[u8] = b"\0asm\x01\0\0\0\x00\x0b\x04noteabcdef";
 const CONFIG: &[u8] = br#"{"os": "wasip1", "architecture": "wasm"}"#;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 struct Registry {
     fixture: Fixture,
@@ -290,6 +292,69 @@ async fn what_a_manifest_names_is_found_without_looking_through_all() {
     assert!(!registry.artifacts.has_blob("app", blobs[1]).await.unwrap());
     let left = ListOptions { prefix: "/dunlin/held/".to_owned(), after: None, limit: None, at: None };
     assert!(registry.fixture.service.store().list(left).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn nodes_are_given_what_their_images_are_made_of() {
+    let registry = Registry::start().await;
+    let push = async |config: &[u8], layer: &[u8]| {
+        let described = |media_type: &str, content: &[u8]| json!({ "mediaType": media_type, "digest": Digest::of(content).to_string(), "size": content.len() });
+        registry.blob("app", config).await;
+        registry.blob("app", layer).await;
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": described("application/vnd.oci.image.config.v1+json", config),
+            "layers": [described("application/vnd.oci.image.layer.v1.tar", layer)],
+        });
+        let digest = Digest::of(manifest.to_string().as_bytes());
+        assert_eq!(registry.put("app", &digest.to_string(), &manifest).await.head.status, 201);
+        (digest, described(MANIFEST, manifest.to_string().as_bytes()))
+    };
+    let (one, described) = push(b"{}", b"layer").await;
+    let (two, _) = push(b"{ }", b"other").await;
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [described] });
+    let all = Digest::of(index.to_string().as_bytes());
+    let path = format!("/v2/app/manifests/{all}");
+    let put = registry.ask("PUT", &path, &[("content-type", INDEX)], index.to_string().as_bytes()).await;
+    assert_eq!(put.head.status, 201);
+    let shown = registry.push("app", "wasm").await.parse::<Digest>().unwrap();
+
+    let given = async |repository: &str, named: &[Digest], digest: Digest| {
+        let named = named.iter().copied().collect();
+        match registry.artifacts.content(repository, (digest, 1), &named).await.unwrap() {
+            None => "nothing".to_owned(),
+            Some(Content::Module) => "a module".to_owned(),
+            Some(Content::Text { media_type, .. }) => media_type,
+            Some(Content::File(mut file)) => {
+                let mut rest = String::new();
+                file.content.read_to_string(&mut rest).await.unwrap();
+                rest
+            }
+        }
+    };
+    let (layer, other) = (Digest::of(b"layer"), Digest::of(b"other"));
+    for (named, digest, expected) in [
+        (&[one][..], one, MANIFEST),
+        (&[one], layer, "ayer"),
+        (&[one], Digest::of(b"{}"), "}"),
+        (&[one], other, "nothing"),
+        (&[one], two, "nothing"),
+        (&[one], all, "nothing"),
+        (&[all], all, INDEX),
+        (&[all], one, MANIFEST),
+        (&[all], layer, "ayer"),
+        (&[all], other, "nothing"),
+        (&[all, two], other, "ther"),
+        (&[], layer, "nothing"),
+        // That a pod names a digest does not make it content of the repository.
+        (&[Digest::of(b"x")], Digest::of(b"x"), "nothing"),
+        (&[Digest::of(MODULE)], Digest::of(MODULE), "a module"),
+        (&[shown], Digest::of(MODULE), "asm\x01\0\0\0\x00\x0b\x04noteabcdef"),
+        (&[shown], layer, "nothing"),
+    ] {
+        assert_eq!(given("app", named, digest).await, expected, "{digest} of {named:?}");
+    }
+    assert_eq!(given("ap", &[one], layer).await, "nothing", "the repository is another");
 }
 
 #[tokio::test]

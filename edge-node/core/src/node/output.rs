@@ -57,10 +57,15 @@ pub enum Output {
     OpenSandbox(Box<SandboxOrder>),
     /// End a pod's own sandbox and remove all that is left of it, in the order of these outputs. What it tells after that is of no interest.
     CloseSandbox(PodUid),
-    /// Tell whether a module is here; answered by [`super::NodeCore::handle_module`].
+    /// Tell whether a module, or an image of the coordinator's, is here; answered by [`super::NodeCore::handle_module`].
     Locate(Digest),
-    /// Fetch a module from the coordinator, however long that takes; answered by [`super::NodeCore::handle_fetched`].
-    Fetch(Digest),
+    /// Fetch it from the coordinator, however long that takes; answered by [`super::NodeCore::handle_fetched`].
+    Fetch {
+        /// What.
+        digest: Digest,
+        /// What a pod calls it.
+        reference: String,
+    },
     /// Make an image of another registry than the coordinator present; answered by [`super::NodeCore::handle_image`], once or, where a
     /// registry is asked, first with that.
     Pull(Box<PullOrder>),

@@ -49,9 +49,14 @@ impl NodeCore {
             };
             self.answer_pull(&uid, (container, digest), answer, now);
         }
+        // Nobody waits for a pod that has gone meanwhile.
+        fetching.retain(|(uid, container)| self.image_of(uid, *container).is_some());
+        let reference = fetching.first().and_then(|(uid, container)| self.image_of(uid, *container));
         let pulling = self.desk.pulls.entry(digest).or_default();
-        if !fetching.is_empty() && pulling.fetching.is_empty() {
-            self.desk.outputs.push_back(Output::Fetch(digest));
+        if let Some(reference) = reference
+            && pulling.fetching.is_empty()
+        {
+            self.desk.outputs.push_back(Output::Fetch { digest, reference });
         }
         pulling.fetching.append(&mut fetching);
         if pulling.asking.is_empty() && pulling.fetching.is_empty() {
@@ -152,6 +157,12 @@ impl NodeCore {
         }
     }
 
+    /// What a pod calls the image of a container.
+    fn image_of(&self, uid: &PodUid, container: ContainerIndex) -> Option<String> {
+        let pod = &self.pods.get(uid)?.pod;
+        pod.has_container(container).then(|| pod.wanted(container).reference)
+    }
+
     /// Answers a container, unless it wants another module by now.
     fn answer_pull(
         &mut self,
@@ -161,7 +172,7 @@ impl NodeCore {
         now: Now,
     ) {
         self.with_pod(uid, now, |pod, now| {
-            if pod.has_container(container) && pod.container(container).image.digest == Some(digest) {
+            if pod.has_container(container) && pod.wanted(container).digest == Some(digest) {
                 pod.handle_pull(container, answer, now);
             }
         });
@@ -278,8 +289,13 @@ impl Desk {
         }
         let declared = pod.container(container);
         let (module, name) = (pod.module(container), declared.name.clone());
-        let setup = self
-            .with_surroundings(pod, |around| volumes::setup(pod.assignment(), (container, declared), around));
+        let setup = self.with_surroundings(pod, |around| {
+            let mut setup = volumes::setup(pod.assignment(), (container, declared), around)?;
+            let images =
+                volumes::image_mounts(pod.assignment(), (container, declared), pod.image_volumes(), around)?;
+            setup.mounts.extend(images);
+            Ok::<_, volumes::MountError>(setup)
+        });
         match setup {
             Ok(setup) => self.outputs.push_back(Output::Prepare(Preparation {
                 run: RunKey { uid: pod.uid().clone(), container, id, attempt, module },

@@ -200,7 +200,7 @@ impl Pod {
             Run::Pulling(Pull::Failed { message, shown_until, retry_at: Some(retry_at), .. })
                 if shown_until <= now.mono =>
             {
-                let image = self.container(index).image.reference.clone();
+                let image = self.wanted(index).reference;
                 let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {message}");
                 self.push_event(now, index, (Severity::Normal, reasons::BACK_OFF), message.clone());
                 self.push_event(

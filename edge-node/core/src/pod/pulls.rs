@@ -1,6 +1,13 @@
 //! The first steps of a run: the module is made present, then the container is put together.
 
-use dunlin_link::{ContainerId, Digest, pod::PullPolicy, reference::Reference};
+use std::collections::BTreeMap;
+
+use dunlin_link::{
+    ContainerId, Digest,
+    linux::ImageVolume,
+    pod::{Image, PullPolicy},
+    reference::Reference,
+};
 
 use super::{
     Command, ContainerIndex, Fetch, ImagePull, Pod, Pulled, PulledImage, Severity, Stage,
@@ -10,10 +17,15 @@ use super::{
 use crate::{clock::Now, reasons};
 
 impl Pod {
-    /// Makes the container's module present, the first step of a run.
+    /// Makes the images present that are the container's volumes, then its own: the first step of a run.
     pub(super) fn pull(&mut self, index: ContainerIndex, now: Now) {
+        self.worker_mut(index).images_here = 0;
+        self.pull_next(index, now);
+    }
+
+    fn pull_next(&mut self, index: ContainerIndex, now: Now) {
         self.worker_mut(index).run = Run::Pulling(Pull::Asked);
-        let image = self.container(index).image.clone();
+        let image = self.wanted(index);
         let Ok(reference) = image.reference.parse::<Reference>() else {
             let message = format!(
                 "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format",
@@ -27,7 +39,11 @@ impl Pod {
             if reference.is_local() {
                 self.pull_answered(index, Pulled::Failed(image.unresolved), now);
             } else {
-                let (last, policy) = (self.worker(index).digest, image.pull_policy);
+                let last = match self.wanted_volume(index) {
+                    Some(volume) => self.image_volumes.get(&volume.name).copied(),
+                    None => self.worker(index).digest,
+                };
+                let policy = image.pull_policy;
                 let pull = ImagePull { reference: image.reference, policy, last };
                 self.commands.push_back(Command::PullImage { container: index, pull });
             }
@@ -49,7 +65,7 @@ impl Pod {
                 (Some(digest), Pulled::Fetched { took_ms, size_bytes })
             }
             PulledImage::Kept { digest, why } => {
-                let image = &self.container(index).image.reference;
+                let image = self.wanted(index).reference;
                 let message =
                     format!("Failed to pull image \"{image}\": {why}; starting what this pod ran before");
                 self.push_event(now, index, (Severity::Warning, reasons::FAILED), message);
@@ -58,8 +74,11 @@ impl Pod {
             PulledImage::Absent => (None, Pulled::Absent),
             PulledImage::Failed(why) => (None, Pulled::Failed(why)),
         };
-        if digest.is_some() {
-            self.worker_mut(index).pulled = digest;
+        if let Some(digest) = digest {
+            match self.wanted_volume(index).map(|volume| volume.name.clone()) {
+                Some(volume) => drop(self.image_volumes.insert(volume, digest)),
+                None => self.worker_mut(index).pulled = Some(digest),
+            }
         }
         self.pull_answered(index, outcome, now);
     }
@@ -69,9 +88,45 @@ impl Pod {
         self.container(index).image.digest.or_else(|| self.worker(index).pulled)
     }
 
-    /// The modules that the pod runs, or is about to.
+    /// The modules and images that the pod runs or mounts, or is about to.
     pub fn modules(&self) -> impl Iterator<Item = Digest> {
-        self.indexes().flat_map(move |index| self.module(index).into_iter().chain(self.worker(index).digest))
+        let of = move |index| self.module(index).into_iter().chain(self.worker(index).digest);
+        self.indexes().flat_map(of).chain(self.image_volumes.values().copied())
+    }
+
+    /// What the images that are volumes are.
+    pub const fn image_volumes(&self) -> &BTreeMap<String, Digest> {
+        &self.image_volumes
+    }
+
+    /// The image that a container needs next.
+    pub(crate) fn wanted(&self, index: ContainerIndex) -> Image {
+        match self.wanted_volume(index) {
+            Some(ImageVolume { reference, pull_policy, .. }) => Image {
+                reference: reference.clone(),
+                pull_policy: *pull_policy,
+                digest: None,
+                unresolved: NOT_OWN.to_owned(),
+            },
+            None => self.container(index).image.clone(),
+        }
+    }
+
+    /// The volume whose image a container needs next.
+    fn wanted_volume(&self, index: ContainerIndex) -> Option<&ImageVolume> {
+        let linux = self.assignment.linux();
+        let mounts = &linux.of(index.0)?.images;
+        let is_mounted = |volume: &&ImageVolume| mounts.iter().any(|mount| mount.volume == volume.name);
+        linux.images.iter().filter(is_mounted).nth(self.worker(index).images_here)
+    }
+
+    /// An image that the container needs is here: goes on with the next, or puts it together.
+    fn pulled(&mut self, index: ContainerIndex, now: Now) {
+        if self.wanted_volume(index).is_none() {
+            return self.create(index, now);
+        }
+        self.worker_mut(index).images_here += 1;
+        self.pull_next(index, now);
     }
 
     /// What the pod calls a module.
@@ -79,7 +134,11 @@ impl Pod {
         let of = move |index: &ContainerIndex| {
             self.module(*index) == Some(module) || self.worker(*index).digest == Some(module)
         };
-        self.indexes().filter(of).map(move |index| self.container(index).image.reference.as_str())
+        let of_containers =
+            self.indexes().filter(of).map(move |index| self.container(index).image.reference.as_str());
+        let is_it = move |volume: &&ImageVolume| self.image_volumes.get(&volume.name) == Some(&module);
+        let volumes = self.assignment.linux().images.iter().filter(is_it);
+        of_containers.chain(volumes.map(|volume| volume.reference.as_str()))
     }
 
     /// Takes over the answer to a pull.
@@ -87,7 +146,7 @@ impl Pod {
         if self.worker(index).run != Run::Pulling(Pull::Asked) || self.stage != Stage::Active {
             return;
         }
-        let image = self.container(index).image.reference.clone();
+        let image = self.wanted(index).reference;
         let normal = |reason| (Severity::Normal, reason);
         match outcome {
             Pulled::Fetching => {
@@ -98,7 +157,7 @@ impl Pod {
                     "Container image \"{image}\" already present on machine and can be accessed by the pod"
                 );
                 self.push_event(now, index, normal(reasons::PULLED), message);
-                self.create(index, now);
+                self.pulled(index, now);
             }
             Pulled::Fetched { took_ms, size_bytes } => {
                 let took = if took_ms < 1000 {
@@ -110,7 +169,7 @@ impl Pod {
                     "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size_bytes} bytes."
                 );
                 self.push_event(now, index, normal(reasons::PULLED), message);
-                self.create(index, now);
+                self.pulled(index, now);
             }
             Pulled::Absent => {
                 let message = format!("Container image \"{image}\" is not present with pull policy of Never");
@@ -157,3 +216,6 @@ impl Pod {
         ContainerId::new(Digest::of(format!("{uid}/{}/{attempt}/{incarnation}", index.0).as_bytes()).hex())
     }
 }
+
+/// Of a volume whose image is in the coordinator's own registry: nodes are told digests of what containers run only.
+const NOT_OWN: &str = "images of the coordinator's own registry cannot be volumes yet";

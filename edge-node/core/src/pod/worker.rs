@@ -22,6 +22,8 @@ pub(super) struct Worker {
     pub(super) digest: Option<Digest>,
     /// Digest of the image of another registry that was pulled last.
     pub(super) pulled: Option<Digest>,
+    /// How many of the images that it needs are here: those that are volumes come before its own.
+    pub(super) images_here: usize,
     /// Whether the sandbox has named the run since the agent started.
     pub(super) seen: bool,
     /// Whether the run is an earlier agent's, of which the sandbox has not told yet.

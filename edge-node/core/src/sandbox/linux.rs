@@ -190,8 +190,10 @@ pub enum Seccomp {
 /// Something of the machine that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinuxMount {
-    /// A folder or file that no container has made.
+    /// A folder or file that no container has made; of an image that is a volume nothing.
     pub source: String,
+    /// Of an image that is a volume: folders of its unpacked layers, the lowest first. Nothing in them can be started or changed.
+    pub layers: Vec<String>,
     /// What of it: relative, or empty for all of it. Containers may have had their hands in it, so no link on the way is followed.
     pub inside: String,
     /// Where the container sees it; absolute.

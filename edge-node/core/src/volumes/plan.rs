@@ -1,10 +1,13 @@
 //! From volumes and mounts as they are declared to what has to be put in place.
 
+use std::collections::BTreeMap;
+
 use dunlin_link::{
+    Digest,
+    linux::ImageMount,
     pod::{Container, PodAssignment},
     volumes::{
-        Access, ContainerFiles, Projection, TERMINATION_MESSAGE_PATH, Volume, VolumeMount, VolumePart,
-        VolumeSource,
+        Access, ContainerFiles, Projection, TERMINATION_MESSAGE_PATH, Volume, VolumePart, VolumeSource,
     },
 };
 
@@ -36,7 +39,7 @@ pub fn setup(
     let files = declared.of(index.0).unwrap_or(&none);
     let mounts = files.mounts.iter().map(|mount| {
         let failed = |why: String| MountError { volume: mount.volume.clone(), why };
-        let inside = inside(assignment, container, mount, around).map_err(failed)?;
+        let inside = inside(assignment, container, &mount.part, around).map_err(failed)?;
         let volume = volumes.iter().find(|volume| volume.name == mount.volume);
         let volume = volume.ok_or_else(|| failed("no such volume".to_owned()))?;
         let access = match volume.source {
@@ -49,6 +52,28 @@ pub fn setup(
     let mounts = mounts.collect::<Result<_, _>>()?;
     let path = files.termination_message_path.as_deref().unwrap_or(TERMINATION_MESSAGE_PATH);
     Ok(Setup { volumes, mounts, termination_message_path: guest_path(path) })
+}
+
+/// What a container sees of images that are volumes; `images` says what these are, by volume.
+///
+/// # Errors
+/// When one of them is not known, or a mount has no place.
+pub fn image_mounts(
+    assignment: &PodAssignment,
+    (index, container): (ContainerIndex, &Container),
+    images: &BTreeMap<String, Digest>,
+    around: &Surroundings<'_>,
+) -> Result<Vec<MountSetup>, MountError> {
+    let mounts = assignment.linux().of(index.0).map(|says| &says.images);
+    let mount = |mount: &ImageMount| {
+        let failed = |why: String| MountError { volume: mount.volume.clone(), why };
+        let inside = inside(assignment, container, &mount.part, around).map_err(failed)?;
+        let digest = images.get(&mount.volume);
+        let digest = *digest.ok_or_else(|| failed("its image is not here".to_owned()))?;
+        let part = PartSetup::Image { name: mount.volume.clone(), digest, layers: Vec::new(), inside };
+        Ok(MountSetup { path: guest_path(&mount.path), part, access: Access::ReadOnly })
+    };
+    mounts.into_iter().flatten().map(mount).collect()
 }
 
 /// The volumes of a pod whose files the node keeps in step with what they are made of. One that has no content now keeps what it has.
@@ -102,10 +127,10 @@ fn medium(sources: &[Projection]) -> Medium {
 fn inside(
     assignment: &PodAssignment,
     container: &Container,
-    mount: &VolumeMount,
+    part: &VolumePart,
     around: &Surroundings<'_>,
 ) -> Result<String, String> {
-    let path = match &mount.part {
+    let path = match part {
         VolumePart::Whole => return Ok(String::new()),
         VolumePart::Path(path) => path.clone(),
         VolumePart::Expression(expression) => {

@@ -41,7 +41,10 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
             Propagation::HostToContainer => "rslave",
             Propagation::Bidirectional => "rshared",
         };
-        bind(&declared.path, source, &["rbind", propagation, access(declared.access)])
+        let options = ["rbind", propagation, access(declared.access), "noexec"];
+        // As everywhere, programs of an image that is a volume do not run.
+        let options = if declared.layers.is_empty() { &options[..3] } else { &options[..] };
+        bind(&declared.path, source, options)
     }));
     // Kubernetes lets mounts come in any order. One over the folder of the pod's files comes before them.
     inner.sort_by_key(|mount| mount.destination().components().count());

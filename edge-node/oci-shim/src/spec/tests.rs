@@ -141,6 +141,7 @@ fn what_hides_the_machine_can_be_taken_away() {
 #[test]
 fn outer_mounts_come_before_inner_ones() {
     let mount = |source: &str, path: &str, access, propagation| LinuxMount {
+        layers: Vec::new(),
         source: source.into(),
         inside: String::new(),
         path: path.into(),

@@ -88,6 +88,7 @@ fn reach(pod: &mut Pod, id: &str, stage: Stage) -> Option<Caller> {
         "trap 'sleep 0.05; exit 3' TERM; {WORD}=1; while :; do echo {id} >> /v/log; sleep 0.01; done"
     );
     let mount = LinuxMount {
+        layers: Vec::new(),
         source: volume(pod).display().to_string(),
         inside: "part".into(),
         path: "/v".into(),

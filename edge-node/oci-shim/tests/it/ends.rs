@@ -83,6 +83,7 @@ fn volumes_are_not_removed_through_another_name_of_the_folder() {
         for (id, line) in [("a", "exit 0"), ("b", "sleep 76545")] {
             let mut spec = pod.spec(id, line);
             spec.mounts = vec![LinuxMount {
+                layers: Vec::new(),
                 source: volume.display().to_string(),
                 inside: "part".into(),
                 path: "/v".into(),

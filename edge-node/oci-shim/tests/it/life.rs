@@ -44,6 +44,7 @@ fn what_it_is_told_it_sees() {
         spec.working_dir = "/tmp".into();
         spec.user = LinuxUser { of_image: "web".into(), ..LinuxUser::default() };
         let mount = |source: &std::path::Path, inside: &str, path: &str, access| LinuxMount {
+            layers: Vec::new(),
             source: source.display().to_string(),
             inside: inside.into(),
             path: path.into(),

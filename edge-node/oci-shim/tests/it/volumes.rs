@@ -41,6 +41,7 @@ fn mount(words: &[&str], at: &Path) {
 
 fn with(spec: LinuxSpec, source: &Path, propagation: Propagation) -> LinuxSpec {
     let mount = LinuxMount {
+        layers: Vec::new(),
         source: source.display().to_string(),
         inside: String::new(),
         path: "/v".into(),
@@ -75,6 +76,54 @@ fn what_is_mounted_after_the_shim_began_is_there() {
         pod.shut_down();
         drop(inner);
         drop(volume);
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
+fn images_are_seen_merged_and_unchangeable() {
+    for runtime in runtimes() {
+        let before = Machine::look();
+        let (folder, mut pod) = (tempfile::tempdir().unwrap(), Pod::start(&runtime));
+        let layer = |name: &str| folder.path().join(name);
+        for (name, file, content) in [
+            ("low", "both", "low"),
+            ("low", "in/low", "here"),
+            ("high", "both", "high"),
+            ("high", "run", "#!/bin/sh"),
+        ] {
+            let path = layer(name).join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let mount = |layers: &[&str], inside: &str, path: &str| LinuxMount {
+            layers: layers.iter().map(|name| layer(name).display().to_string()).collect(),
+            source: String::new(),
+            inside: inside.to_owned(),
+            path: path.to_owned(),
+            access: Access::ReadOnly,
+            all_read_only: false,
+            propagation: Propagation::None,
+        };
+        let line = "cat /all/both /all/in/low /part/low /one/both; echo; echo x > /all/both || echo unchanged; /all/run || echo no programs";
+        let mut spec = pod.spec("a", line);
+        spec.mounts = vec![
+            mount(&["low", "high"], "", "/all"),
+            mount(&["low", "high"], "in", "/part"),
+            mount(&["low"], "", "/one"),
+        ];
+        let exit = pod.run(spec);
+        let output = pod.output("a");
+        let said: Vec<_> = output.lines().filter(|line| line.starts_with("stdout")).collect();
+        assert_eq!(said, ["stdout: highhereherelow", "stdout: unchanged", "stdout: no programs"], "{output}");
+        assert_eq!(exit.cause, ExitCause::Code(0));
+        let mut missing = pod.spec("b", "true");
+        missing.mounts = vec![mount(&["low"], "nowhere", "/m")];
+        let exit = pod.run(missing);
+        assert!(exit.message.contains("failed to open the volume at `/m`"), "{exit:?}");
+        pod.shut_down();
+        assert_eq!(fs::read_to_string(layer("high").join("both")).unwrap(), "high");
         assert_eq!(Machine::look(), before);
     }
 }

@@ -56,7 +56,14 @@ async fn images_come_and_go_by_the_nodes_own_socket() {
 
     let exported = export(&console, "r.io/app:1").await.unwrap();
     assert!(exported == sent, "the same in the same words");
-    assert_eq!(export(&console, "r.io/nobody").await.unwrap_err(), "r.io/nobody:latest: no such image");
+    assert_eq!(export(&console, "r.io/nobody").await.unwrap_err(), "r.io/nobody: no such image");
+    // By its id, and one that only a pod has named.
+    let by_id = export(&console, &app.id.hex()[..12]).await.unwrap();
+    assert!(by_id == sent || by_id == archive("r.io/other:2", &module), "under one of its names");
+    let of_pod = images.iter().find(|image| !image.used_by.is_empty()).unwrap();
+    for name in [&of_pod.names[0], &of_pod.id.to_string()] {
+        assert!(!export(&console, name).await.unwrap().is_empty(), "{name}");
+    }
 
     // A name of several is taken away; the last takes the image along.
     let remove = async |name: &str| {

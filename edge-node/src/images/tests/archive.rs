@@ -16,12 +16,15 @@ impl Bench {
         let (images, modules, file) = (self.images.clone(), self.modules(), File::open(file).unwrap());
         let rename: Option<Reference> = rename.map(|name| name.parse().unwrap());
         let import = move || images.import(file, rename.as_ref(), &modules);
-        let imported = tokio::task::spawn_blocking(import).await.unwrap()?;
+        let imported = tokio::task::spawn_blocking(import).await.unwrap();
+        let imported = imported.map_err(|error| error.to_string())?;
         Ok(imported.into_iter().flat_map(|image| image.names).collect())
     }
 
     fn export(&self, name: &str, file: &Path) -> Result<(), String> {
-        self.images.export(&name.parse().unwrap(), &self.modules(), File::create(file).unwrap())
+        let name: Reference = name.parse().unwrap();
+        let (image, _) = self.images.of(&name).ok_or_else(|| format!("{name}: no such image"))?;
+        self.images.export((&image, &name), &self.modules(), File::create(file).unwrap())
     }
 
     async fn forget_all(&self) {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use dunlin_link::{
     Bytes, ContainerId,
-    linux::{DnsPolicy, FsGroup, FsGroupPolicy, HostAlias, ImageMount, PodDns, PodLinux, VolumeDevice},
+    linux::{DnsPolicy, FsGroup, FsGroupPolicy, HostAlias, PodDns, PodLinux, VolumeDevice},
     pod::ConfigObject,
     status::NodeResources,
-    volumes::VolumePart,
 };
 
 use super::*;
@@ -219,8 +218,7 @@ fn what_is_not_honoured_yet_keeps_a_container_from_starting() {
     };
     let text = |text: &str| text.to_owned();
     let devices = vec![VolumeDevice { volume: text("v"), path: text("/dev/x") }];
-    let images = vec![ImageMount { volume: text("v"), path: text("/v"), part: VolumePart::Whole }];
-    check(ContainerLinux { devices, images, ..ContainerLinux::default() }, "volumes.image, volumeDevices");
+    check(ContainerLinux { devices, ..ContainerLinux::default() }, "volumeDevices");
     let mounts = vec![MountOptions {
         path: text("/v"),
         propagation: MountPropagation::None,
@@ -245,6 +243,7 @@ fn mounts_are_read_only_with_all_below_them_where_that_can_be() {
             path: "/v".to_owned(),
             access,
             propagation: Propagation::None,
+            layers: Vec::new(),
             all_read_only: false,
         };
         let material = LinuxMaterial { image: image(), mounts: vec![mount], ..LinuxMaterial::default() };

@@ -326,7 +326,7 @@ impl Node {
                 self.reports.remove(&uid);
                 self.logs.retain(|(pod, _), _| *pod != uid);
             }
-            Output::Fetch(_) | Output::Pull(_) => panic!("every module is here"),
+            Output::Fetch { .. } | Output::Pull(_) => panic!("every module is here"),
             Output::AskToken(order) => self.asked_tokens.push(*order),
             Output::StaticPods(pods) => self.stated = pods,
             Output::Unmount(pod) => self.unmounted.push(pod.name.clone()),

@@ -2,7 +2,9 @@
 
 use dunlin_link::{
     Digest,
+    linux::{ContainerLinux, ImageMount, ImageVolume, PodLinux},
     pod::{PodAssignment, PullPolicy},
+    volumes::VolumePart,
 };
 
 use super::bench::Bench;
@@ -76,6 +78,53 @@ fn the_registry_is_asked_for_each_run_and_its_digest_is_shown() {
     after.pod.handle_sandbox_lost(after.now());
     after.turn();
     assert_eq!(after.images, [asked(Some(digest()))]);
+}
+
+#[test]
+fn images_that_are_volumes_come_first_and_are_needed() {
+    let mut assignment = elsewhere(PullPolicy::IfNotPresent);
+    let volume = |name: &str, reference: &str| ImageVolume {
+        name: name.to_owned(),
+        reference: reference.to_owned(),
+        pull_policy: PullPolicy::IfNotPresent,
+    };
+    let images = vec![volume("unmounted", "r.io/u:1"), volume("model", "r.io/m:1")];
+    let mount = ImageMount { volume: "model".into(), path: "/m".into(), part: VolumePart::Whole };
+    let container = ContainerLinux { images: vec![mount], ..ContainerLinux::default() };
+    let linux = PodLinux { images, containers: vec![container], ..PodLinux::default() };
+    assignment.linux = Some(Box::new(linux));
+
+    let mut bench = Bench::new(assignment);
+    let answer = |bench: &mut Bench, reference: &str, answer| {
+        bench.pod.handle_image(ContainerIndex(0), reference, answer, bench.now());
+        bench.turn();
+    };
+    let asked = |bench: &mut Bench| -> Vec<_> {
+        std::mem::take(&mut bench.images).into_iter().map(|pull| (pull.reference, pull.last)).collect()
+    };
+    assert_eq!(asked(&mut bench), [("r.io/m:1".to_owned(), None)]);
+    // The container's own is not asked for yet.
+    bench.image(PulledImage::Present(digest()));
+    assert_eq!(asked(&mut bench), []);
+    answer(&mut bench, "r.io/m:1", PulledImage::Failed("r.io/m:1: not found".to_owned()));
+    assert_eq!(bench.status(), "Pending c-ErrImagePull/0");
+    assert!(bench.events().iter().any(|event| event.contains("Failed to pull image \"r.io/m:1\"")));
+    bench.pass(12_000);
+    assert_eq!(asked(&mut bench), [("r.io/m:1".to_owned(), None)]);
+    let model = Digest::of(b"model");
+    answer(&mut bench, "r.io/m:1", PulledImage::Present(model));
+    assert_eq!(asked(&mut bench), [("ghcr.io/team/c:1".to_owned(), None)]);
+    assert_eq!(bench.pod.modules().collect::<Vec<_>>(), [model]);
+    bench.image(PulledImage::Present(digest()));
+    bench.running("c");
+    assert_eq!(bench.pod.image_volumes().get("model"), Some(&model));
+    let names: Vec<_> = bench.pod.references_of(model).collect();
+    assert_eq!(names, ["r.io/m:1"]);
+
+    // The next run asks for all of them again, and remembers what it had.
+    bench.exited("c", ExitCause::Code(1));
+    bench.pass(10_000);
+    assert_eq!(asked(&mut bench), [("r.io/m:1".to_owned(), Some(model))]);
 }
 
 #[test]

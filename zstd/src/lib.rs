@@ -1,5 +1,7 @@
-//! Archives that are compressed with zstd: several frames, and some that hold something else, as tools write them that compress in
+//! Content that is compressed with zstd: several frames, and some that hold something else, as tools write them that compress in
 //! parallel or add an index.
+
+#![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, Chain, Cursor, Read};
 
@@ -7,7 +9,7 @@ use ruzstd::decoding::StreamingDecoder;
 
 /// Reads all frames as one.
 #[derive(Debug)]
-pub(crate) struct Frames<R: BufRead> {
+pub struct Frames<R: BufRead> {
     state: State<R>,
 }
 
@@ -21,7 +23,8 @@ enum State<R: BufRead> {
 type Decoder<R> = StreamingDecoder<Chain<Cursor<[u8; 4]>, R>, ruzstd::decoding::FrameDecoder>;
 
 impl<R: BufRead> Frames<R> {
-    pub(crate) const fn new(input: R) -> Self {
+    /// What `input` holds.
+    pub const fn new(input: R) -> Self {
         Self { state: State::Between(input) }
     }
 }

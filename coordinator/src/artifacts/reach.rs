@@ -1,0 +1,106 @@
+//! What nodes are given of images in the coordinator's own registry: what one of their pods names, and what that names in turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin_link::{Digest, assignment::Desired, pod::PodAssignment, reference::Reference};
+use tokio::fs::File;
+
+use super::{
+    Artifacts, OpenModule,
+    images::{PutError, StoredManifest, shown_as},
+};
+
+/// Something of an image.
+#[derive(Debug)]
+pub enum Content {
+    /// A manifest, or a config that was never pushed.
+    Text {
+        /// Of a manifest.
+        media_type: String,
+        /// All of it.
+        text: String,
+    },
+    /// A layer, a config or a module that an image holds.
+    File(OpenModule<File>),
+    /// A module that a pod names by its own digest.
+    Module,
+}
+
+impl Artifacts {
+    /// Something that `named` of a repository is made of, files from `offset` on; `None` where it is no part of these, or not here.
+    ///
+    /// # Errors
+    /// When the store or the disk fails.
+    pub(crate) async fn content(
+        &self,
+        repository: &str,
+        (digest, offset): (Digest, u64),
+        named: &BTreeSet<Digest>,
+    ) -> Result<Option<Content>, PutError> {
+        if !self.is_part(repository, digest, named).await? {
+            return Ok(None);
+        }
+        let module = self.open_module(digest, offset).await?;
+        if let Some(module) = module {
+            return Ok(Some(if named.contains(&digest) { Content::Module } else { Content::File(module) }));
+        }
+        if let Some((bytes, content)) = self.blobs.read(digest, offset).await? {
+            return Ok(Some(Content::File(OpenModule { bytes, content })));
+        }
+        if let Some(StoredManifest { media_type, text, .. }) = self.manifest(repository, digest).await? {
+            return Ok(Some(Content::Text { media_type, text }));
+        }
+        let config = Self::shown_config(digest);
+        Ok(config.map(|text| Content::Text { media_type: String::new(), text: text.to_owned() }))
+    }
+
+    /// Whether content is one of `named`, is named by one, or by one of an index among them.
+    pub(crate) async fn is_part(
+        &self,
+        repository: &str,
+        content: Digest,
+        named: &BTreeSet<Digest>,
+    ) -> Result<bool, PutError> {
+        if named.contains(&content) {
+            return Ok(true);
+        }
+        for holder in self.holders(repository, content).await? {
+            let is_named = named.contains(&holder)
+                || self.holders(repository, holder).await?.iter().any(|index| named.contains(index));
+            if is_named {
+                return Ok(true);
+            }
+        }
+        // Manifests that modules are shown with name their content, too.
+        let modules = self.named_in(repository).await?;
+        let mut shown = modules.iter().filter(|(_, module)| named.contains(&shown_as(module).digest));
+        Ok(shown.any(|(_, module)| module.digest == content || Self::shown_config(content).is_some()))
+    }
+
+    /// Whether a module is a part of what a node's pods name.
+    pub(crate) async fn is_part_of(&self, desired: &Desired, module: Digest) -> Result<bool, PutError> {
+        for (repository, named) in named_by(desired) {
+            if self.is_part(&repository, module, &named).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The images of the coordinator's own registry that pods name, by repository.
+pub(crate) fn named_by(desired: &Desired) -> BTreeMap<String, BTreeSet<Digest>> {
+    let mut named = BTreeMap::<_, BTreeSet<Digest>>::new();
+    for (reference, digest) in desired.pods.values().flat_map(|pod| images(&pod.assignment)) {
+        if let Some(image) = reference.parse::<Reference>().ok().filter(Reference::is_local) {
+            named.entry(image.repository).or_default().insert(digest);
+        }
+    }
+    named
+}
+
+/// The images of a pod whose digests are known.
+fn images(pod: &PodAssignment) -> impl Iterator<Item = (&str, Digest)> {
+    let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
+    containers.filter_map(|container| Some((&*container.image.reference, container.image.digest?)))
+}
