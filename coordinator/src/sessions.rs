@@ -27,8 +27,10 @@ use dunlin_link::{
     assignment::Desired,
     bandwidth::BytesPerSecond,
     compiled::SignedCompiled,
+    limits::NAMESPACES_ASKED_MAX,
     message::{Epoch, Tunables},
     moment::Moment,
+    namespaces::NamespacesAnswer,
     reference::LOCAL_REGISTRY,
     restore::SignedRestore,
     session::registry::Registry,
@@ -216,6 +218,20 @@ impl Sessions {
     /// A token for one of the node's pods, or in words why there is none.
     pub(crate) async fn token(&self, node: &NodeName, open: &TokenOpen) -> Result<IssuedToken, String> {
         self.inner.cluster.token(node, open).await
+    }
+
+    /// Which of these namespaces there are.
+    pub(crate) async fn namespaces(&self, names: Vec<String>) -> io::Result<NamespacesAnswer> {
+        if names.len() > NAMESPACES_ASKED_MAX {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let restore_generation =
+            self.inner.options.restore.as_ref().map_or(0, |restore| restore.record.generation);
+        let mut uids = Vec::with_capacity(names.len());
+        for name in names {
+            uids.push(self.inner.cluster.namespace_uid(&name).await?);
+        }
+        Ok(NamespacesAnswer { restore_generation, uids })
     }
 
     /// Such code from `offset` on.

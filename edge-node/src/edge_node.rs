@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::joining::{Beginning, begin, join_at_last};
 use crate::{
     agent::{AgentHost, AgentOptions, AgentParts, Codes, RunnerTarget},
+    buckets::BucketUpkeep,
     config::EdgeNodeConfig,
     console::{self, Desk},
     containers, doctor,
@@ -167,6 +168,7 @@ impl EdgeNode {
         let (parts, host) = AgentParts::new(options, opened, (modules, images.clone()));
         let preload = preload(&config, (&images, &module_files), &handle);
         let [shutdown, over, joined] = std::array::from_fn(|_| CancellationToken::new());
+        let buckets = BucketUpkeep { session: handle.clone(), file: volumes.keyvalue() };
         let lookout = Lookout { state_dir: config.state_dir.clone(), volumes };
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let desk = Desk {
@@ -186,6 +188,7 @@ impl EdgeNode {
             spawn(&over, watcher.run(host.clone(), shutdown.clone())),
             spawn(&over, lookout.run(host.clone(), shutdown.clone())),
             spawn(&over, preload.run(host.clone(), shutdown.clone())),
+            spawn(&over, buckets.run(host.clone(), shutdown.clone())),
             spawn(&over, watch(folder, host.clone(), shutdown.clone())),
             spawn(&over, keeper.run(shutdown.clone())),
             spawn(&over, parts.run(handle.clone(), sandbox, statics, shutdown.clone())),

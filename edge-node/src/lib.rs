@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod buckets;
 mod chain;
 mod compiled;
 pub mod config;

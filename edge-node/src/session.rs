@@ -16,6 +16,7 @@ mod drive;
 mod fetch;
 mod identity;
 mod join;
+mod namespaces;
 mod network;
 mod path;
 mod renew;
@@ -30,6 +31,7 @@ mod way;
 use std::{
     collections::HashMap,
     future::Future,
+    io,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -47,6 +49,7 @@ use dunlin_link::{
     logs::{LogRequest, LogStreams},
     message::Epoch,
     moment::Moment,
+    namespaces::NamespacesAnswer,
     node_state::NodeState,
     sealed::SealingPublicKey,
     session::node::{NodeConfig, NodeOutput, NodeSession},
@@ -104,7 +107,7 @@ pub trait SessionHost: Send + Sync + 'static {
     /// Commits a change durably in one transaction, after which it may be acked; starts acting on it.
     /// A change that leads to another digest than it names is not committed either: it leaves the state as it was, and the session,
     /// which compares digests, asks for a snapshot. An error also leaves the state as it was, and ends the session.
-    fn commit(&self, change: AssignmentChange) -> impl Future<Output = std::io::Result<Vec<Refusal>>> + Send;
+    fn commit(&self, change: AssignmentChange) -> impl Future<Output = io::Result<Vec<Refusal>>> + Send;
 
     /// The coordinator has recorded these reports: they need not be sent again.
     fn acked(&self, reports: Vec<(PodUid, u64)>);
@@ -629,6 +632,19 @@ impl SessionHandle {
     /// When the coordinator gives none; says why.
     pub async fn token(&self, open: &TokenOpen) -> Result<IssuedToken, String> {
         tokens::ask(&self.shared, open).await
+    }
+
+    /// Which of these namespaces there are, at most [`dunlin_link::limits::NAMESPACES_ASKED_MAX`].
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(crate) async fn namespaces(&self, names: Vec<String>) -> io::Result<NamespacesAnswer> {
+        namespaces::ask(&self.shared, names).await
+    }
+
+    /// Waits for a session on another connection than this one; answers which.
+    pub(crate) async fn other_connection(&self, than: Option<usize>) -> usize {
+        self.shared.other_connection(than).await
     }
 
     /// Whether a session is up now.

@@ -89,8 +89,12 @@ impl Volumes {
         }
         let files = folders.finish(&setup.termination_message_path);
         let files = files.map_err(|error| failed(container, &error))?;
-        let keyvalue = self.disk.with_file_name(KEYVALUE);
-        Ok(GuestFiles { keyvalue: Some(keyvalue.to_string_lossy().into_owned()), ..files })
+        Ok(GuestFiles { keyvalue: Some(self.keyvalue().to_string_lossy().into_owned()), ..files })
+    }
+
+    /// The node's file of guests' buckets.
+    pub(crate) fn keyvalue(&self) -> PathBuf {
+        self.disk.with_file_name(KEYVALUE)
     }
 
     /// Puts in place what a run of a Linux container needs: its mounts, and the file for its last words.

@@ -27,6 +27,7 @@ pub mod linux;
 pub mod logs;
 pub mod message;
 pub mod moment;
+pub mod namespaces;
 pub mod node_state;
 pub mod pod;
 pub mod reference;

@@ -16,6 +16,9 @@ pub const EXEC_FRAME_BYTES_MAX: usize = 64 << 10;
 /// Largest core dump that is told: as much memory as a guest may have for one to be made, and 1 MiB for all else in it.
 pub const CORE_DUMP_BYTES_MAX: u64 = 33 << 20;
 
+/// Most namespaces that a node asks about at a time.
+pub const NAMESPACES_ASKED_MAX: usize = 256;
+
 /// Largest piece of a process's data in one frame, so that others get their turn on the connection.
 pub const EXEC_DATA_BYTES_MAX: usize = 32 << 10;
 

@@ -1,5 +1,5 @@
-//! What a node fetches, on streams that it opens: modules, the code that was compiled of them, what images are made of, and tokens for its
-//! pods.
+//! What a node fetches, on streams that it opens: modules, the code that was compiled of them, what images are made of, tokens for its pods, and
+//! which namespaces there are.
 
 use std::{io, time::Duration};
 
@@ -8,6 +8,7 @@ use dunlin_link::{
     compiled::{CompiledAnswer, CompiledOpen, Compiling},
     frame::Message as _,
     message::Unsupported,
+    namespaces::NamespacesOpen,
     stream::{ArtifactAnswer, ArtifactOpen, ContentAnswer, ContentOpen},
     tokens::{TokenAnswer, TokenOpen},
 };
@@ -50,6 +51,10 @@ pub(super) async fn serve(
         TokenOpen::KIND => {
             let open = frame.decode().map_err(io::Error::other)?;
             send_token(sessions, node, (open, &mut output)).await?;
+        }
+        NamespacesOpen::KIND => {
+            let NamespacesOpen { names } = frame.decode().map_err(io::Error::other)?;
+            write_head(&mut output, &sessions.namespaces(names).await?).await?;
         }
         kind => write_head(&mut output, &Unsupported { kind: kind.0 }).await?,
     }

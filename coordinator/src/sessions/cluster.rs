@@ -14,6 +14,7 @@ use dunlin_link::{
     stream::ContentOpen,
     tokens::{IssuedToken, TokenOpen},
 };
+use serde_json::Value;
 use tokio::{fs::File, sync::watch};
 
 use super::ArtifactError;
@@ -23,6 +24,7 @@ use crate::{
     dispatch::Dispatch,
     intake::Intake,
     mirrors::Tended,
+    service::stored,
 };
 
 /// The seam between sessions and the cluster: where desired sets come from and where what nodes say goes. In the coordinator it is
@@ -107,6 +109,11 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
     async fn compiled_foreign(&self, _desired: &Desired, module: Digest, _target: &str) -> Outcome {
         let message = ArtifactError::NotAssigned(module).to_string();
         Err(Refused { reason: CompileRefusal::NotHere, message })
+    }
+
+    /// The uid of a namespace; `None` when there is none of this name. As it is here, nobody knows.
+    async fn namespace_uid(&self, _name: &str) -> io::Result<Option<String>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// See [`Compiling::open_code`].
@@ -235,5 +242,17 @@ impl Cluster for ConnectedCluster {
 
     async fn open_code(&self, signed: &SignedCompiled, offset: u64) -> io::Result<File> {
         self.compiling.open_code(signed, offset).await
+    }
+
+    async fn namespace_uid(&self, name: &str) -> io::Result<Option<String>> {
+        let key = format!("/registry/namespaces/{name}");
+        let Some(found) = self.artifacts.store().get(&key).await.map_err(io::Error::other)? else {
+            return Ok(None);
+        };
+        let json = stored::json(&found.value).map_err(io::Error::other)?;
+        let namespace: Value = serde_json::from_slice(json)?;
+        // One that cannot be read is there.
+        let uid = namespace["metadata"]["uid"].as_str().ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Some(uid.to_owned()))
     }
 }

@@ -1,8 +1,8 @@
 //! Streams into a pod: commands and attachments through its sandbox, connections to its ports.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
-use dunlin_edge_node_core::sandbox::stream::UsageStart;
+use dunlin_edge_node_core::sandbox::stream::{BucketsStart, UsageStart};
 use dunlin_link::{
     ContainerId, PodUid,
     frame::{Message, encode},
@@ -50,6 +50,13 @@ impl AgentHost {
         let answers = join_all(self.doors.all().into_iter().map(ask)).await;
         // One that is silent does not keep the others from being heard.
         Ok(answers.into_iter().filter_map(|answer| answer.ok()?.ok()?).collect())
+    }
+
+    /// Has the runner say for which namespaces it keeps buckets; `None` when none runs.
+    pub(crate) async fn open_buckets(&self, file: &Path) -> Result<Option<ByteStream>, StreamRefused> {
+        let start = BucketsStart { file: file.to_string_lossy().into_owned() };
+        let opened = timeout(SANDBOX_TIMEOUT, begin(&self.doors.runner(), &start)).await;
+        opened.unwrap_or_else(|_late| Err(silent()))
     }
 
     /// Connects to a port of a pod.

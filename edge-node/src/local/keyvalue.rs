@@ -1,5 +1,6 @@
 //! The buckets of guests, in a file of their own: see `docs/design/keyvalue.md`. It belongs to the process that runs the guests.
 
+mod namespaces;
 mod tables;
 
 #[cfg(test)]
@@ -14,10 +15,12 @@ use std::{
     thread,
 };
 
+use dunlin_edge_node_core::sandbox::stream::BucketVerdicts;
 use dunlin_wasm_host::{Answer, Buckets, KeyValueError, Operation, Pending};
 use redb::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+pub(crate) use self::namespaces::Judged;
 use self::tables::Place;
 
 type Outcome = Result<Answer, KeyValueError>;
@@ -38,10 +41,36 @@ impl KeyValues {
 
     /// A namespace's buckets in the file at `path`.
     pub(crate) fn buckets(&self, path: PathBuf, namespace: &str) -> Arc<dyn Buckets> {
+        Arc::new(Namespace { file: self.file(path), name: namespace.to_owned() })
+    }
+
+    /// Which namespaces have buckets in the file at `path`.
+    pub(crate) async fn namespaces(&self, path: PathBuf) -> Result<Vec<String>, KeyValueError> {
+        let file = self.file(path);
+        in_background(move || match file.path.exists() {
+            true => file.with_database(namespaces::with_buckets),
+            false => Ok(Vec::new()),
+        })
+        .await
+    }
+
+    /// Removes the buckets of namespaces in the file at `path` that were deleted; answers what was done.
+    pub(crate) async fn judge(&self, path: PathBuf, said: BucketVerdicts) -> Result<Judged, KeyValueError> {
+        let file = self.file(path);
+        in_background(move || file.with_database(|database| namespaces::judge(database, &said))).await
+    }
+
+    fn file(&self, path: PathBuf) -> Arc<File> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let file = files.entry(path.clone()).or_insert_with(|| Arc::new(File::new(path, self.quota_bytes)));
-        Arc::new(Namespace { file: Arc::clone(file), name: namespace.to_owned() })
+        Arc::clone(file)
     }
+}
+
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyValueError> + Send + 'static,
+) -> Result<T, KeyValueError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_panic| Err(failed("it could not be read")))
 }
 
 /// One namespace's part of a file.
@@ -59,8 +88,7 @@ impl Buckets for Namespace {
             tables::check(&operation)?;
             match operation {
                 Operation::Get(_) | Operation::List { .. } => {
-                    let read = tokio::task::spawn_blocking(move || file.read(&place, &operation));
-                    read.await.unwrap_or_else(|_panic| Err(failed("it could not be read")))
+                    in_background(move || file.read(&place, &operation)).await
                 }
                 _ => file.write(place, operation).await,
             }

@@ -25,6 +25,7 @@ use super::{
     container::{self, Live, Parts},
     runtime_version,
 };
+use crate::local::keyvalue::KeyValues;
 
 /// The table. It owns every container's task.
 #[derive(Debug)]
@@ -91,6 +92,10 @@ pub(crate) enum Served {
 }
 
 impl Containers {
+    pub(super) fn keyvalues(&self) -> &KeyValues {
+        &self.parts.keyvalues
+    }
+
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self { parts, tasks: TaskTracker::new(), table: Mutex::default() })
     }

@@ -2,10 +2,12 @@
 //!
 //! The end of the connection is the end of the caller: a command ends with it, a container goes on.
 
+mod buckets;
+
 use std::{io, sync::Arc, time::Duration};
 
 use dunlin_edge_node_core::sandbox::stream::{
-    AttachStart, ExecStart, START_BYTES_MAX, StillHere, UsageStart,
+    AttachStart, BucketsStart, ExecStart, START_BYTES_MAX, StillHere, UsageStart,
 };
 use dunlin_link::{
     exec::{self, AttachStdin, ExecEnd},
@@ -46,6 +48,10 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Send>(
             Served { containers, reader, writer }.attach(start).await
         }
         UsageStart::KIND => tell_usages(containers, &mut writer).await,
+        BucketsStart::KIND => {
+            let start = head.decode().map_err(io::Error::other)?;
+            buckets::serve(containers, start, (&mut reader, &mut writer)).await
+        }
         Kind(kind) => writer.write_all(&encode(&Unsupported { kind })).await,
     }
 }

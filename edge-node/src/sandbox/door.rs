@@ -58,6 +58,11 @@ impl Doors {
         own.containers.get(container).map_or_else(|| self.runner.clone(), |own| Door::Process(own.clone()))
     }
 
+    /// That of the node's runner.
+    pub(crate) fn runner(&self) -> Door {
+        self.runner.clone()
+    }
+
     /// The doors of all sandboxes.
     pub(crate) fn all(&self) -> Vec<Door> {
         let own = self.own();

@@ -7,6 +7,7 @@ use crate::{
     message::{
         AssignmentCare, AssignmentLinux, AssignmentSealed, AssignmentVolumes, Extension, PROTOCOL_VERSIONS,
     },
+    namespaces::NamespacesOpen,
     node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, ContentOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
@@ -86,7 +87,8 @@ const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 const ADDED_IN_6: [u16; 2] = [AssignmentLinux::KIND.0, CoreDumpOpen::KIND.0];
 
 /// What version 6 knows nothing of.
-const ADDED_IN_7: [u16; 3] = [AssignmentTokens::KIND.0, TokenOpen::KIND.0, ContentOpen::KIND.0];
+const ADDED_IN_7: [u16; 4] =
+    [AssignmentTokens::KIND.0, TokenOpen::KIND.0, ContentOpen::KIND.0, NamespacesOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {

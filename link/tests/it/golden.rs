@@ -19,6 +19,7 @@ use dunlin_link::{
         AssignmentSealed, AssignmentTombstones, Attempt, Busy, Epoch, Events, Extension, Facts, Hello, Probe,
         Refused, Renew, Renewed, Resync, StatusAck, StatusBatch, Tunables, Unsupported, Welcome,
     },
+    namespaces::{NamespacesAnswer, NamespacesOpen},
     rpc::{Impersonation, Method, RequestHead, ResponseHead},
     sealed::{Sealed, SealingPublicKey},
     statics::{StaticPod, StaticPodName, StaticPods, StaticPodsWanted},
@@ -212,6 +213,8 @@ impl Frames {
         for streams in [LogStreams::All, LogStreams::Stdout, LogStreams::Stderr] {
             self.add(&LogStreamsOpen { request: full::log_request(), streams });
         }
+        self.add(&NamespacesOpen { names: vec!["shore".into(), "gone".into()] });
+        self.add(&NamespacesAnswer { restore_generation: 2, uids: vec![Some("u".into()), None] });
         self.add(&CoreDumpOpen { uid: uid(1), container: "main".into() });
         self.add(&UsageOpen);
         self.add(&MachineUsage { uptime_us: 90_000_000, cpu_us: 7_000_000, memory: Bytes(1 << 30) });

@@ -40,6 +40,30 @@ pub struct AttachStart {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageStart;
 
+/// Asks for which namespaces buckets are kept in a file; answered by [`BucketNamespaces`]. Then the agent says by [`BucketVerdicts`] what
+/// the coordinator knows of them, and shuts its side down; the sandbox does so when it has acted on all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketsStart {
+    /// The node's file of buckets.
+    pub file: String,
+}
+
+/// Namespaces that have buckets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketNamespaces {
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+/// What the coordinator says of namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketVerdicts {
+    /// In which restore generation it is so.
+    pub restore_generation: u64,
+    /// Each with its uid, or `None` where there is none of this name.
+    pub namespaces: Vec<(String, Option<String>)>,
+}
+
 /// Sent by a sandbox that has nothing else to say for a while: only writing tells it that the agent is gone, when it does not read
 /// because the guest does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +79,18 @@ impl Message for AttachStart {
 
 impl Message for UsageStart {
     const KIND: Kind = Kind(0x0504);
+}
+
+impl Message for BucketsStart {
+    const KIND: Kind = Kind(0x0505);
+}
+
+impl Message for BucketNamespaces {
+    const KIND: Kind = Kind(0x0506);
+}
+
+impl Message for BucketVerdicts {
+    const KIND: Kind = Kind(0x0507);
 }
 
 impl Message for StillHere {
@@ -99,6 +135,13 @@ mod tests {
         );
         assert_eq!(hex(encode(&StillHere)), "000000000305");
         assert_eq!(hex(encode(&UsageStart)), "000000000405");
+        assert_eq!(hex(encode(&BucketsStart { file: "f".into() })), "0200000005050166");
+        assert_eq!(hex(encode(&BucketNamespaces { names: vec!["n".into()] })), "03000000060501016e");
+        let namespaces = vec![("n".into(), Some("u".into())), ("m".into(), None)];
+        assert_eq!(
+            hex(encode(&BucketVerdicts { restore_generation: 1, namespaces })),
+            "0a00000007050102016e010175016d00"
+        );
         const { assert!(START_BYTES_MAX > HEAD_FRAME_BYTES_MAX) };
     }
 }

@@ -129,7 +129,7 @@ fn nothing(operation: &Operation) -> Answer {
     }
 }
 
-type Entries = TableDefinition<'static, &'static [u8], &'static [u8]>;
+pub(super) type Entries = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 struct Writing<'t> {
     entries: Table<'t, &'static [u8], &'static [u8]>,
@@ -274,8 +274,8 @@ fn cost(key_bytes: usize, record_bytes: usize) -> u64 {
     u64::try_from(key_bytes + record_bytes).unwrap_or(u64::MAX).saturating_add(ENTRY_BYTES)
 }
 
-const ENTRIES: Entries = TableDefinition::new("entries");
-const USAGE: TableDefinition<'static, &'static str, u64> = TableDefinition::new("usage");
+pub(super) const ENTRIES: Entries = TableDefinition::new("entries");
+pub(super) const USAGE: TableDefinition<'static, &'static str, u64> = TableDefinition::new("usage");
 
 /// Begins a record that is a value.
 const KIND_VALUE: u8 = 1;
