@@ -15,6 +15,7 @@ use dunlin_coordinator_core::{
 use dunlin_link::{
     NodeName, PodUid,
     assignment::Refusal,
+    node_network::NodeNetwork,
     node_state::NodeState,
     session::registry::CloneNews,
     statics::{StaticPod, StaticPodName},
@@ -86,6 +87,17 @@ impl Intake {
         let merged = self.inner.service.modify(&User::node(node), object, "status", None, merge).await;
         if let Err(error @ ModifyError::Refused(_)) = merged {
             tracing::warn!(%node, %error, "a node's state cannot be stored");
+        }
+    }
+
+    /// The node tells whether its pods get a network.
+    pub async fn network(&self, node: &NodeName, network: NodeNetwork) {
+        let object = ObjectRef { kind: node_kind(), namespace: "", name: node.as_str() };
+        let now = self.inner.clock.now();
+        let merge = |stored: &mut Value| node_status::merge_network(stored, &network, now);
+        let merged = self.inner.service.modify(&User::node(node), object, "status", None, merge).await;
+        if let Err(error @ ModifyError::Refused(_)) = merged {
+            tracing::warn!(%node, %error, "what a node says of its network cannot be stored");
         }
     }
 

@@ -1,5 +1,7 @@
 //! The network of pods with sandboxes of their own, off the agent's tasks: made with the first such pod, and put in order at each start.
 
+mod care;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
@@ -13,19 +15,31 @@ use dunlin_edge_node_core::{
     node::SandboxOrder,
     pod::ContainerIndex,
 };
-use dunlin_link::{PodUid, pod::PodAssignment};
+use dunlin_link::{PodUid, node_network::NodeNetwork, pod::PodAssignment};
 use dunlin_pod_network::{
     Attachment, BridgeConfig, Config, HostPort, LinkName, Network, PluginConfig, Subnet,
 };
-use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio::{
+    sync::{Mutex, OnceCell, watch},
+    task::spawn_blocking,
+};
 
 use crate::{chain::chain, config::PluginFolders};
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. Clones are the same.
+#[derive(Clone, Debug)]
 pub(crate) struct PodNetwork {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     config: Config,
     network: OnceCell<Arc<Network>>,
+    /// Pods that could not be taken out yet. Held while that is tried again, so that none is taken out that has come again.
+    left: Mutex<BTreeSet<PodUid>>,
+    /// How it fares; `None` where nothing is known.
+    state: watch::Sender<Option<NodeNetwork>>,
 }
 
 impl PodNetwork {
@@ -38,22 +52,31 @@ impl PodNetwork {
             blocks: blocks.subnets().map(subnet).collect::<Option<_>>()?,
             mtu: None,
         };
-        Some(Self { config: Config::Bridge(config), network: OnceCell::new() })
+        Some(Self::new(Config::Bridge(config)))
     }
 
     /// By plugins; what they need to know later is kept in the node's state.
     pub(crate) fn plugins(folders: &PluginFolders, state_dir: &Path) -> Self {
-        let config = PluginConfig {
+        Self::new(Config::Plugins(PluginConfig {
             conf_dir: folders.conf_dir.clone(),
             bin_dirs: vec![folders.bin_dir.clone()],
             state_dir: state_dir.join("cni"),
+        }))
+    }
+
+    fn new(config: Config) -> Self {
+        let inner = Inner {
+            config,
+            network: OnceCell::new(),
+            left: Mutex::default(),
+            state: watch::Sender::new(None),
         };
-        Self { config: Config::Plugins(config), network: OnceCell::new() }
+        Self { inner: Arc::new(inner) }
     }
 
     /// Whether an earlier agent has made it, so that something of pods may be left in it.
     pub(crate) fn is_there(&self) -> bool {
-        match &self.config {
+        match &self.inner.config {
             // Unlike `/sys`, of this process's own network wherever it is mounted.
             Config::Bridge(config) => {
                 Path::new("/proc/sys/net/ipv4/conf").join(config.name.as_str()).exists()
@@ -76,6 +99,7 @@ impl PodNetwork {
             host_ports: host_ports(pod)?,
         };
         let network = self.network().await?;
+        self.inner.left.lock().await.remove(&pod.uid);
         let attach = move || network.attach(&attachment).map_err(|error| chain(&error));
         let addresses = spawn_blocking(attach).await.map_err(|error| error.to_string())??;
         let given = addresses.into_iter().find_map(|address| match address {
@@ -85,13 +109,13 @@ impl PodNetwork {
         Ok(given.filter(|given| *given != address))
     }
 
-    /// Takes away what is left of a pod. Where nothing was ever attached there is nothing.
+    /// Takes away what is left of a pod, later if it fails now. Where nothing was ever attached there is nothing.
     pub(crate) async fn detach(&self, uid: &PodUid) {
-        let Some(network) = self.network.get().cloned() else { return };
-        let pod = uid.clone();
-        let detached = spawn_blocking(move || network.detach(&pod).map_err(|error| chain(&error)));
-        if let Err(error) = detached.await.unwrap_or_else(|error| Err(error.to_string())) {
-            tracing::warn!(error, pod = %uid, "what is left of a pod in the node's network could not be removed");
+        if let Err(error) = self.take_out(uid).await {
+            tracing::warn!(error, pod = %uid, "what is left of a pod in the node's network could not be removed; it is tried again");
+            if self.inner.left.lock().await.insert(uid.clone()) {
+                tokio::spawn(self.clone().take_out_later(uid.clone()));
+            }
         }
     }
 
@@ -109,15 +133,15 @@ impl PodNetwork {
 
     async fn network(&self) -> Result<Arc<Network>, String> {
         let open = || async {
-            let config = self.config.clone();
+            let config = self.inner.config.clone();
             let opened = spawn_blocking(|| Network::open(config).map_err(|error| chain(&error)));
-            let network = opened.await.map_err(|error| error.to_string())??;
-            for problem in network.status().problems {
-                tracing::warn!(%problem, "the network of pods does not do all that it should");
-            }
-            Ok(Arc::new(network))
+            opened.await.unwrap_or_else(|error| Err(error.to_string())).map(Arc::new)
         };
-        self.network.get_or_try_init(open).await.cloned()
+        let opened = self.inner.network.get_or_try_init(open).await.cloned();
+        if let Err(message) = &opened {
+            self.fares(NodeNetwork::Lacks { message: message.clone() });
+        }
+        opened
     }
 }
 

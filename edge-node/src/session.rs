@@ -50,6 +50,7 @@ use dunlin_link::{
     message::Epoch,
     moment::Moment,
     namespaces::NamespacesAnswer,
+    node_network::NodeNetwork,
     node_state::NodeState,
     sealed::SealingPublicKey,
     session::node::{NodeConfig, NodeOutput, NodeSession},
@@ -564,6 +565,12 @@ impl SessionHandle {
     /// The node's state as a whole; sent when a session opens, and when it changed.
     pub(crate) fn state(&self, state: NodeState) {
         self.shared.machine().state(state);
+        self.shared.bells.write.notify_one();
+    }
+
+    /// The network that the node makes for pods; sent when a session opens, and when it changed.
+    pub(crate) fn network(&self, network: NodeNetwork) {
+        self.shared.machine().network(network);
         self.shared.bells.write.notify_one();
     }
 

@@ -28,6 +28,7 @@ pub mod logs;
 pub mod message;
 pub mod moment;
 pub mod namespaces;
+pub mod node_network;
 pub mod node_state;
 pub mod pod;
 pub mod reference;

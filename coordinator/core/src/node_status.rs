@@ -3,6 +3,7 @@
 //! Nothing here is a heartbeat: an object that already says all this stays as it is.
 
 mod containers;
+mod network;
 
 use dunlin_api::{Quantity, time::format_time};
 use dunlin_link::{
@@ -15,7 +16,10 @@ use serde_json::{Map, Value, json};
 
 use crate::view::Effect;
 
+pub use network::merge_network;
+
 pub(crate) use containers::CONTAINERS_UNAVAILABLE;
+pub(crate) use network::{NETWORK_UNAVAILABLE, POD_NETWORK_NOT_READY};
 
 /// The Node object of a node that registers, ready, with labels and taints of its own configuration.
 pub fn new_node(name: &NodeName, facts: &NodeFacts, now: Timestamp) -> Value {

@@ -44,7 +44,7 @@ use self::{
     volumes::Volumes,
 };
 use crate::{
-    node_status::CONTAINERS_UNAVAILABLE,
+    node_status::{CONTAINERS_UNAVAILABLE, NETWORK_UNAVAILABLE},
     view::{NodeInfo, ObjectKey, PodInfo, PodTemplate, PodTerm, View},
 };
 
@@ -220,6 +220,10 @@ impl Incoming<'_> {
         if self.kind == Containers::Linux && runs_modules_alone(snapshot, slot) {
             return Refusal::CONTAINERS;
         }
+        if self.kind == Containers::Linux && !self.pod.template.host_network && lacks_network(snapshot, slot)
+        {
+            return Refusal::NETWORK;
+        }
         let kept_for = snapshot.node(slot).kept_for(self.pod.template.priority, Some(self.key));
         if !kept_for.is_empty() {
             let comes: Vec<_> = kept_for.iter().map(|nominee| Change::comes(nominee)).collect();
@@ -240,6 +244,12 @@ fn containers(snapshot: &Snapshot, pod: &PodInfo) -> Containers {
 fn runs_modules_alone(snapshot: &Snapshot, slot: Slot) -> bool {
     let info = snapshot.node(slot).info.as_ref();
     info.is_some_and(|info| info.condition(CONTAINERS_UNAVAILABLE) == Some("True"))
+}
+
+/// Whether a node says that pods get no network of their own there.
+fn lacks_network(snapshot: &Snapshot, slot: Slot) -> bool {
+    let info = snapshot.node(slot).info.as_ref();
+    info.is_some_and(|info| info.condition(NETWORK_UNAVAILABLE) == Some("True"))
 }
 
 fn unschedulable(view: &mut View, incoming: &Incoming<'_>, nodes: usize, refused: &Refused) -> Unschedulable {

@@ -7,6 +7,7 @@ use dunlin_link::{
     Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
     compiled::{CompileRefusal, SignedCompiled},
+    node_network::NodeNetwork,
     node_state::NodeState,
     session::{coordinator::Recorded, registry::CloneNews},
     statics::{StaticPod, StaticPodName},
@@ -42,6 +43,9 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
 
     /// See [`Intake::state`].
     async fn state(&self, node: &NodeName, state: NodeState);
+
+    /// See [`Intake::network`].
+    async fn network(&self, node: &NodeName, network: NodeNetwork);
 
     /// See [`Intake::disconnected`].
     async fn disconnected(&self, node: &NodeName);
@@ -151,6 +155,10 @@ impl Cluster for ConnectedCluster {
 
     async fn state(&self, node: &NodeName, state: NodeState) {
         self.intake.state(node, state).await;
+    }
+
+    async fn network(&self, node: &NodeName, network: NodeNetwork) {
+        self.intake.network(node, network).await;
     }
 
     async fn disconnected(&self, node: &NodeName) {

@@ -320,6 +320,7 @@ impl Run<'_> {
                 }
             }
             CoordinatorOutput::State(state) => cluster.state(node, state).await,
+            CoordinatorOutput::Network(network) => cluster.network(node, network).await,
             CoordinatorOutput::StaticPods(pods) => cluster.static_pods(node, pods).await,
             CoordinatorOutput::StaticPod(pod) => cluster.static_pod(node, pod).await,
             CoordinatorOutput::Refused(refusals) => cluster.refused(node, refusals).await,

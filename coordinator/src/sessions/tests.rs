@@ -7,6 +7,7 @@ use dunlin_link::{
     BootId, Digest, NodeName, PodUid, Revision,
     assignment::{Desired, Refusal},
     message::{Attempt, Tunables},
+    node_network::NodeNetwork,
     node_state::NodeState,
     session::{
         coordinator::Recorded,
@@ -44,6 +45,8 @@ impl Cluster for Door {
     async fn connected(&self, _node: &NodeName, _facts: NodeFacts) {}
 
     async fn state(&self, _node: &NodeName, _state: NodeState) {}
+
+    async fn network(&self, _node: &NodeName, _network: NodeNetwork) {}
 
     async fn disconnected(&self, _node: &NodeName) {
         tokio::task::yield_now().await;

@@ -25,6 +25,7 @@ use crate::{
     images::{ImageBounds, Images},
     local::Local,
     modules::Modules,
+    pod_network::PodNetwork,
     prober::Prober,
     sandbox::{self, ContainerKit, Doors, PodSandboxes, PodTold, Sandbox},
     session::SessionHandle,
@@ -36,6 +37,8 @@ use crate::{
 pub(crate) struct AgentParts {
     agent: Box<dyn FnOnce(SessionHandle, Requests) -> Agent + Send>,
     target: RunnerTarget,
+    /// Of pods with Linux containers, if the node runs any.
+    network: Option<PodNetwork>,
     inputs: mpsc::Receiver<super::Input>,
     told_by: mpsc::Receiver<PodTold>,
 }
@@ -98,6 +101,7 @@ impl AgentParts {
         } = options;
         let clock = Clock::start();
         let (tell_by, told_by) = mpsc::channel(SANDBOX_QUEUE_MAX);
+        let network = containers.as_ref().ok().map(|kit| kit.network.clone());
         let mut sandboxes = PodSandboxes::open(containers, doors.clone(), tell_by);
         let own_sandboxes = sandboxes.inherited().clone();
         let node = NodeOptions {
@@ -147,7 +151,7 @@ impl AgentParts {
             followers: HashMap::new(),
             manifests: BTreeMap::new(),
         };
-        (Self { agent: Box::new(agent), target, inputs, told_by }, host)
+        (Self { agent: Box::new(agent), target, network, inputs, told_by }, host)
     }
 
     /// Starts all pods that the disk knows, and keeps them until `shutdown`. `statics` is what the folder of static pods holds, if
@@ -161,7 +165,8 @@ impl AgentParts {
     ) {
         let (requests, asked) = mpsc::channel(SANDBOX_QUEUE_MAX);
         let (tell, told) = mpsc::channel(SANDBOX_QUEUE_MAX);
-        let Self { agent, target, inputs, told_by } = self;
+        let Self { agent, target, network, inputs, told_by } = self;
+        let tended = network.map(|network| tokio::spawn(network.tend(session.clone(), shutdown.clone())));
         let driver = tokio::spawn(sandbox::run(sandbox, target, (asked, tell), shutdown.clone()));
         let mut agent = agent(session, Requests::new(requests));
         let ears = Ears { inputs, told, told_by };
@@ -172,6 +177,11 @@ impl AgentParts {
         agent.run(ears, shutdown).await;
         if driver.await.is_err() {
             tracing::error!("the sandbox's driver panicked");
+        }
+        if let Some(tended) = tended
+            && tended.await.is_err()
+        {
+            tracing::error!("what sees to the network of pods panicked");
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
         Unsupported, Welcome,
     },
     moment::Moment,
+    node_network::NodeNetwork,
     node_state::NodeState,
     restore::SignedRestore,
     sealed::{SealingPlace, SealingPublicKey},
@@ -88,6 +89,8 @@ pub enum CoordinatorOutput {
     Health(Health),
     /// The node's state as a whole.
     State(NodeState),
+    /// The network that the node makes for pods.
+    Network(NodeNetwork),
     /// The node will not run these pods.
     Refused(Vec<Refusal>),
     /// The node has forgotten these pods.
@@ -506,6 +509,10 @@ impl CoordinatorSession {
                     image.names.retain(|name| name.len() <= NODE_IMAGE_NAME_BYTES_MAX);
                 }
                 self.outputs.push_back(CoordinatorOutput::State(state));
+            }
+            NodeNetwork::KIND if self.protocol.sends(NodeNetwork::KIND) => {
+                let network: NodeNetwork = frame.decode()?;
+                self.outputs.push_back(CoordinatorOutput::Network(network.shortened()));
             }
             StaticPods::KIND if self.protocol.sends(StaticPods::KIND) => {
                 self.handle_static_pods(frame.decode()?)?;

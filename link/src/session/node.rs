@@ -23,6 +23,7 @@ use crate::{
         Renewed, Resync, StatusAck, TOLD_BY_FIRST, TOLD_BY_TAG, Tunables, Unsupported, Welcome,
     },
     moment::Moment,
+    node_network::NodeNetwork,
     node_state::NodeState,
     restore::{RestoreAuthority, SignedRestore},
     sealed::{SEALING_KEY_TAG, SealingPublicKey},
@@ -92,6 +93,9 @@ pub struct NodeSession {
     state: Option<NodeState>,
     /// Whether the coordinator has heard of the state as it is now, in this session.
     state_told: bool,
+    network: Option<NodeNetwork>,
+    /// The same of its network.
+    network_told: bool,
     outbox: Outbox,
     backoff: Backoff,
     /// Changes in a row that the caller could not commit.
@@ -178,6 +182,8 @@ impl NodeSession {
             statics: Statics::default(),
             state: None,
             state_told: false,
+            network: None,
+            network_told: false,
             outbox: Outbox::default(),
             backoff: Backoff::new(backoff::MAX),
             uncommitted: 0,
@@ -212,6 +218,7 @@ impl NodeSession {
         self.facts_changed = false;
         self.health_told = None;
         self.state_told = false;
+        self.network_told = false;
         self.statics.handle_connected();
         self.connections += 1;
         // Who says that it holds nothing is sent everything.
@@ -342,6 +349,12 @@ impl NodeSession {
         self.state = Some(state);
     }
 
+    /// The network that the node makes for pods, as far as it is known; sent when it changed.
+    pub fn network(&mut self, network: NodeNetwork) {
+        self.network_told &= self.network.as_ref() == Some(&network);
+        self.network = Some(network);
+    }
+
     /// All static pods that there are; until this is called nothing is said of them.
     pub fn static_pods(&mut self, pods: Vec<StaticPodName>) {
         self.statics.state(pods);
@@ -417,6 +430,9 @@ impl NodeSession {
         if let Some(state) = self.next_state() {
             return Some(frame::encode(&state));
         }
+        if let Some(network) = self.next_network() {
+            return Some(frame::encode(&network));
+        }
         if let Some(health) = self.next_health() {
             return Some(frame::encode(&health));
         }
@@ -484,6 +500,16 @@ impl NodeSession {
         }
         self.state_told = self.state.is_some();
         self.state.clone()
+    }
+
+    /// The node's network, if the coordinator understands it and has not heard of it.
+    fn next_network(&mut self) -> Option<NodeNetwork> {
+        let Phase::Connected(connection) = &self.phase else { return None };
+        if self.network_told || !connection.protocol.sends(NodeNetwork::KIND) {
+            return None;
+        }
+        self.network_told = self.network.is_some();
+        self.network.clone()
     }
 
     /// The node's health, if the coordinator understands it and should hear of it.

@@ -8,6 +8,7 @@ use crate::{
         AssignmentCare, AssignmentLinux, AssignmentSealed, AssignmentVolumes, Extension, PROTOCOL_VERSIONS,
     },
     namespaces::NamespacesOpen,
+    node_network::NodeNetwork,
     node_state::NodeState,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, ContentOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
@@ -87,8 +88,13 @@ const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 const ADDED_IN_6: [u16; 2] = [AssignmentLinux::KIND.0, CoreDumpOpen::KIND.0];
 
 /// What version 6 knows nothing of.
-const ADDED_IN_7: [u16; 4] =
-    [AssignmentTokens::KIND.0, TokenOpen::KIND.0, ContentOpen::KIND.0, NamespacesOpen::KIND.0];
+const ADDED_IN_7: [u16; 5] = [
+    AssignmentTokens::KIND.0,
+    TokenOpen::KIND.0,
+    ContentOpen::KIND.0,
+    NamespacesOpen::KIND.0,
+    NodeNetwork::KIND.0,
+];
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use dunlin_link::{
     limits::NODE_IMAGES_MAX,
     message::{AssignmentCare, AssignmentLinux, AssignmentVolumes, Epoch, Facts, Hello, Tunables},
     moment::Moment,
+    node_network::NodeNetwork,
     node_state::{NodeImage, NodeState},
     session::{
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
@@ -182,4 +183,30 @@ fn the_state_of_a_node_is_told_when_it_changes_and_within_its_bounds() {
     );
     node.state(NodeState::default());
     assert!(node.poll_transmit(WALL).is_some());
+}
+
+#[test]
+fn the_network_of_a_node_is_told_when_it_changes_and_again_in_the_next_session() {
+    let held = HeldSet::of(&desired());
+    let mut node = node();
+    let lacks = NodeNetwork::Lacks { message: "x".repeat(5000) };
+    node.network(lacks.clone());
+    let (mut session, ..) = open(&mut node, &held, 7, 7);
+    let told = node.poll_transmit(WALL).unwrap();
+    node.network(lacks.clone());
+    assert_eq!(node.poll_transmit(WALL), None);
+    while session.poll_output().is_some() {}
+    session.handle_bytes(NOW, WALL, &told).unwrap();
+    let heard = session.poll_output();
+    assert!(
+        matches!(&heard, Some(CoordinatorOutput::Network(NodeNetwork::Lacks { message })) if message.len() == 2048),
+        "{heard:?}"
+    );
+    node.network(NodeNetwork::Works { limits: String::new() });
+    assert!(node.poll_transmit(WALL).is_some());
+    // Older coordinators are told nothing.
+    let mut node = self::node();
+    node.network(lacks);
+    let _session = open(&mut node, &held, 6, 6);
+    assert_eq!(node.poll_transmit(WALL), None);
 }

@@ -15,6 +15,7 @@ use dunlin_link::{
     health::{DiskWrites, Health, HeldPods, OutboxState, Sealing},
     logs::LogRequest,
     message::{Attempt, Epoch, Events, Extension, Hello, TOLD_BY_TAG, Tunables, Welcome},
+    node_network::NodeNetwork,
     node_state::{NodeImage, NodeState},
     restore::{RestoreRecord, SignedRestore},
     rpc::{Method, RequestHead},
@@ -37,6 +38,11 @@ pub(crate) fn node_state() -> NodeState {
         shutting_down: true,
         images: vec![NodeImage { names: vec!["hello@sha256:00".into(), "hello:1".into()], size: Bytes(300) }],
     }
+}
+
+pub(crate) fn node_networks() -> [NodeNetwork; 2] {
+    let limits = "no host ports".into();
+    [NodeNetwork::Works { limits }, NodeNetwork::Lacks { message: "no rights".into() }]
 }
 
 pub(crate) fn events() -> Events {

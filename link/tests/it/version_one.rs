@@ -212,6 +212,7 @@ impl Coordinator {
             CoordinatorOutput::Facts(_) => "facts",
             CoordinatorOutput::Health(_) => "health",
             CoordinatorOutput::State(_) => "state",
+            CoordinatorOutput::Network(_) => "network",
             CoordinatorOutput::Refused(_) => "refused",
             CoordinatorOutput::Resynced(_) => "resynced",
             CoordinatorOutput::StaticPods(_) | CoordinatorOutput::StaticPod(_) => "static pods",

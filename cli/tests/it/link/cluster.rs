@@ -25,6 +25,7 @@ use dunlin_link::{
     assignment::{AssignedPod, Desired, Refusal, Tombstone},
     join::JoinToken,
     message::Tunables,
+    node_network::NodeNetwork,
     node_state::NodeState,
     pod::PodAssignment,
     session::{coordinator::Recorded, registry::CloneNews},
@@ -111,6 +112,8 @@ impl Cluster for Played {
     }
 
     async fn state(&self, _node: &NodeName, _state: NodeState) {}
+
+    async fn network(&self, _node: &NodeName, _network: NodeNetwork) {}
 
     async fn disconnected(&self, node: &NodeName) {
         self.say(format!("disconnected {node}"));

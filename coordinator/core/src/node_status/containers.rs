@@ -48,16 +48,28 @@ pub(super) fn merge_condition(
     support: Option<&ContainerSupport>,
     now: Timestamp,
 ) -> Value {
-    let Some(list) = conditions.as_array_mut() else { return conditions };
-    let place = list.iter().position(|condition| condition["type"] == CONTAINERS_UNAVAILABLE);
-    let stored = place.map(|place| list.remove(place));
-    let Some(support) = support else { return conditions };
-    let (status, reason, message) = match support {
+    let told = support.map(|support| match support {
         ContainerSupport::Runs { runtime, .. } => {
             ("False", "RuntimeReady", format!("Linux containers are run by {runtime}"))
         }
         ContainerSupport::Lacks { reason, message } => ("True", reason.as_str(), message.clone()),
-    };
+    });
+    if let Some(list) = conditions.as_array_mut() {
+        set_condition(list, CONTAINERS_UNAVAILABLE, told, now);
+    }
+    conditions
+}
+
+/// Sets one that [`super::WELL`] does not have among others, or takes it away where nothing is told of it.
+pub(super) fn set_condition(
+    list: &mut Vec<Value>,
+    kind: &str,
+    told: Option<(&str, &str, String)>,
+    now: Timestamp,
+) {
+    let place = list.iter().position(|condition| condition["type"] == kind);
+    let stored = place.map(|place| list.remove(place));
+    let Some((status, reason, message)) = told else { return };
     let is_same = |known: &&Value| {
         known["status"] == status && known["reason"] == reason && known["message"] == *message
     };
@@ -66,7 +78,7 @@ pub(super) fn merge_condition(
         let kept = stored.as_ref().filter(|known| known["status"] == status);
         let transition = kept.map_or(&time, |known| &known["lastTransitionTime"]);
         json!({
-            "type": CONTAINERS_UNAVAILABLE,
+            "type": kind,
             "status": status,
             "reason": reason,
             "message": message,
@@ -75,7 +87,6 @@ pub(super) fn merge_condition(
         })
     });
     list.insert(place.unwrap_or(list.len()), condition);
-    conditions
 }
 
 /// Type of the condition: as problem detectors have it, `True` is bad.

@@ -3,13 +3,14 @@
 use dunlin_link::{
     Bytes, MilliCpu, NodeName,
     container_support::ContainerSupport,
+    node_network::NodeNetwork,
     node_state::{NodeImage, NodeState},
     status::{NodeFacts, NodeResources},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{mark_known, mark_unknown, merge_labels, merge_state, merge_status, new_node};
+use super::{mark_known, mark_unknown, merge_labels, merge_network, merge_state, merge_status, new_node};
 
 fn facts() -> NodeFacts {
     let amounts = NodeResources {
@@ -147,6 +148,22 @@ fn a_node_says_whether_it_runs_containers_and_why_not() {
     let handlers = json!([{ "name": "", "features": features }, { "name": "crun", "features": features }]);
     assert_eq!(node["status"]["runtimeHandlers"], handlers);
     assert_eq!(node["status"]["features"]["supplementalGroupsPolicy"], true);
+
+    // What it says of its network stays by that.
+    let network = NodeNetwork::Lacks { message: "no rights".into() };
+    assert!(merge_network(&mut node, &network, later) && !merge_network(&mut node, &network, later));
+    let condition = node["status"]["conditions"][5].clone();
+    assert_eq!(
+        (&condition["type"], &condition["status"], &condition["reason"], &condition["message"]),
+        (&json!("NetworkUnavailable"), &json!("True"), &json!("PodNetworkNotReady"), &json!("no rights"))
+    );
+    assert!(!merge_status(&mut node, &runs, later));
+    for (limits, reason) in [("no host ports", "PodNetworkLimited"), ("", "PodNetworkReady")] {
+        assert!(merge_network(&mut node, &NodeNetwork::Works { limits: limits.into() }, later));
+        let condition = &node["status"]["conditions"][5];
+        assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!(reason)));
+    }
+    node["status"]["conditions"].as_array_mut().unwrap().pop();
 
     // An older version of the node says nothing of it.
     assert!(merge_status(&mut node, &of(None), later));

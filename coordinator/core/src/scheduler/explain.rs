@@ -52,6 +52,8 @@ pub enum Reason {
     ExistingAntiAffinity,
     /// The pod has a Linux container, and the node runs none.
     NoContainers,
+    /// The pod has a Linux container, and the node has no network for such pods.
+    NoNetwork,
     /// What the pod itself refers to is missing or not ready, so that no node can do.
     Prerequisite,
     /// No pod there has a lower priority.
@@ -212,7 +214,7 @@ impl Reason {
             }
             Self::SpreadLabelMissing | Self::TopologySpread => "PodTopologySpread",
             Self::PodAffinity | Self::PodAntiAffinity | Self::ExistingAntiAffinity => "InterPodAffinity",
-            Self::NoContainers => "ContainerSupport",
+            Self::NoContainers | Self::NoNetwork => "ContainerSupport",
             Self::NoVictims | Self::PreemptionNotHelpful => "DefaultPreemption",
         }
     }
@@ -244,6 +246,7 @@ impl fmt::Display for Reason {
             Self::PodAntiAffinity => "node(s) didn't match pod anti-affinity rules",
             Self::ExistingAntiAffinity => "node(s) didn't satisfy existing pods anti-affinity rules",
             Self::NoContainers => "node(s) cannot run Linux containers",
+            Self::NoNetwork => "node(s) had no network for pods",
             Self::Prerequisite => "node(s) lack what the pod refers to",
             Self::NoVictims => "No preemption victims found for incoming pod",
             Self::PreemptionNotHelpful => "Preemption is not helpful for scheduling",

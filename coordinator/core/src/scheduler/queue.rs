@@ -248,6 +248,7 @@ impl Hint {
             | Reason::NotNamed
             | Reason::NodeAffinity
             | Reason::NoContainers
+            | Reason::NoNetwork
             | Reason::SpreadLabelMissing => matches!(self, Self::NodeCame | Self::NodeChanged),
             // A node that came with a taint is of use once it is gone.
             Reason::NodePorts => matches!(self, Self::NodeCame | Self::NodeChanged | Self::PodGone),

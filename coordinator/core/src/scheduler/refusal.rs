@@ -28,6 +28,8 @@ impl Refusal {
     pub(crate) const FORBIDDEN: Self = Self::resolvable(16);
     /// The pod has a Linux container, and the node runs none.
     pub(crate) const CONTAINERS: Self = Self::unresolvable(19);
+    /// The pod needs a network of its own, and the node has none for pods.
+    pub(crate) const NETWORK: Self = Self::unresolvable(20);
     /// Of preemption: no pod there has a lower priority.
     pub(crate) const NO_VICTIMS: Self = Self::unresolvable(17);
     /// Of preemption: pods that go away would not help.
@@ -77,11 +79,11 @@ impl Refusal {
 }
 
 /// Whether taking pods away would not help.
-const UNRESOLVABLE: u64 = 1 << 20;
+const UNRESOLVABLE: u64 = 1 << 21;
 
 /// The bits from here on stand for extended resources in the order of their names; a pod that requests more of them than there are
 /// bits is told of the last ones together.
-const EXTENDED_FIRST: u32 = 21;
+const EXTENDED_FIRST: u32 = 22;
 
 const FIXED: &[(Refusal, Reason)] = &[
     (Refusal::CORDON, Reason::NodeUnschedulable),
@@ -102,6 +104,7 @@ const FIXED: &[(Refusal, Reason)] = &[
     (Refusal::APART, Reason::PodAntiAffinity),
     (Refusal::FORBIDDEN, Reason::ExistingAntiAffinity),
     (Refusal::CONTAINERS, Reason::NoContainers),
+    (Refusal::NETWORK, Reason::NoNetwork),
     (Refusal::NO_VICTIMS, Reason::NoVictims),
     (Refusal::HOPELESS, Reason::PreemptionNotHelpful),
 ];

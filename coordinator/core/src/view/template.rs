@@ -23,6 +23,8 @@ pub struct PodTemplate {
     pub assumed_memory: u64,
     /// Ports on the node's own addresses.
     pub host_ports: Vec<HostPort>,
+    /// `spec.hostNetwork`.
+    pub host_network: bool,
     /// What is requested of the processor and of memory, by container.
     pub requested: Requested,
     /// Ports that containers which keep running give a name, in their order.
@@ -172,6 +174,7 @@ impl PodTemplate {
             assumed_cpu: assumed.cpu.0,
             assumed_memory: assumed.memory.0,
             host_ports,
+            host_network: spec.host_network,
             requested,
             named_ports,
             node_selector: spec.node_selector.into_iter().collect(),

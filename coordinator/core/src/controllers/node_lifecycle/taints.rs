@@ -12,7 +12,10 @@ use super::{
     Health,
     disruption::Pace,
 };
-use crate::view::{Effect, NodeInfo, View};
+use crate::{
+    node_status::{NETWORK_UNAVAILABLE, POD_NETWORK_NOT_READY},
+    view::{Effect, NodeInfo, View},
+};
 
 /// Sets and removes taints; `health` is `None` while nobody knows. Answers the keys of those removed that evicted.
 pub(super) fn set(
@@ -29,7 +32,8 @@ pub(super) fn set(
         if info.condition(kind) != Some("Unknown") {
             managed.push((key, Effect::NoSchedule));
         }
-        wanted.extend((info.condition(kind) == Some("True")).then_some((key, Effect::NoSchedule)));
+        let holds = info.condition(kind) == Some("True") && !lacks_pod_network_alone(info, kind);
+        wanted.extend(holds.then_some((key, Effect::NoSchedule)));
     }
     if let Some(health) = health {
         managed
@@ -74,6 +78,15 @@ fn may_evict(view: &View, info: &NodeInfo, now: Timestamp, plan: &mut Plan) -> b
     false
 }
 
+/// Whether the node itself says that pods get no network: those without Linux containers need none, so the scheduler sees to it.
+fn lacks_pod_network_alone(info: &NodeInfo, kind: &str) -> bool {
+    kind == NETWORK_UNAVAILABLE
+        && info
+            .conditions
+            .iter()
+            .any(|condition| condition.kind == kind && condition.reason == POD_NETWORK_NOT_READY)
+}
+
 /// Taints about a node's health, of which a node has one.
 const OF_HEALTH: [&str; 2] = [TAINT_NOT_READY, TAINT_UNREACHABLE];
 
@@ -82,7 +95,7 @@ const OF_CONDITIONS: [(&str, &str); 4] = [
     ("node.kubernetes.io/memory-pressure", "MemoryPressure"),
     ("node.kubernetes.io/disk-pressure", "DiskPressure"),
     ("node.kubernetes.io/pid-pressure", "PIDPressure"),
-    ("node.kubernetes.io/network-unavailable", "NetworkUnavailable"),
+    ("node.kubernetes.io/network-unavailable", NETWORK_UNAVAILABLE),
 ];
 
 /// Taint of a node that is cordoned.

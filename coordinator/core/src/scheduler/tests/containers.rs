@@ -13,6 +13,31 @@ fn saying(name: &str, unavailable: Option<&str>) -> Value {
 }
 
 #[test]
+fn a_pod_that_needs_a_network_of_its_own_goes_where_there_is_one() {
+    let saying = |name: &str, unavailable: &str| {
+        let mut node = node(name, 8000, 16_384, 110);
+        node["conditions"] = json!([{ "type": "NetworkUnavailable", "status": unavailable, "reason": "r" }]);
+        node
+    };
+    let mut cluster = Cluster::default();
+    cluster.add_node(&saying("broken", "True"));
+    cluster.view.note_linux_image(&"docker.io/library/busybox:latest".parse().unwrap());
+    let pod = |name: &str, image: &str, host_network: bool| {
+        let containers = json!([{ "name": "c", "image": image }]);
+        with(name, &json!({}), &json!({ "containers": containers, "hostNetwork": host_network }))
+    };
+    assert_eq!(
+        cluster.outcome(&pod("own", "busybox", false)),
+        "0/1 nodes are available: 1 node(s) had no network for pods. no new claims to deallocate, \
+         preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    );
+    assert_eq!(cluster.outcome(&pod("of-the-node", "busybox", true)), "broken");
+    assert_eq!(cluster.outcome(&pod("module", "registry.example/module:1", false)), "broken");
+    cluster.add_node(&saying("well", "False"));
+    assert_eq!(cluster.outcome(&pod("again", "busybox", false)), "well");
+}
+
+#[test]
 fn a_linux_container_goes_to_no_node_that_runs_none() {
     let mut cluster = Cluster::default();
     cluster.add_node(&saying("modules-1", Some("True")));
