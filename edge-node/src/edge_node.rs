@@ -142,9 +142,7 @@ impl EdgeNode {
         let api = api::address(identity.as_ref(), &config.coordinators);
         let session = identity
             .map(|identity| session(identity, &config, (&facts, &seal, server_time)).joining_again(again));
-        let detached = || SessionHandle::detached(facts.clone());
-        let handle = session.as_ref().map_or_else(detached, Session::handle);
-        let told = facts.clone();
+        let handle = handle_of(session.as_ref(), &facts);
         let keeper = LogKeeper::new(config.state_dir.join("logs"), log_bound(&config, &facts));
         let (sandbox, writers) = sandbox(guests, &config.state_dir);
         let codes = codes(&config, &handle);
@@ -154,7 +152,7 @@ impl EdgeNode {
             state_dir: &state_dir,
             api,
             sysctls: config.sysctls.clone(),
-            facts,
+            facts: facts.clone(),
             blocks: config.blocks,
             loopback: config.loopback,
             seal,
@@ -178,7 +176,7 @@ impl EdgeNode {
             watcher: watcher.clone(),
             logs: keeper.clone(),
             name: name.to_string(),
-            facts: told,
+            facts,
             started_at: wall(),
         };
         let tasks = vec![
@@ -389,6 +387,11 @@ fn in_words(support: ContainerSupport) -> String {
 fn log_bound(config: &EdgeNodeConfig, facts: &NodeFacts) -> Bytes {
     let share = facts.capacity.ephemeral_storage.0 / LOG_DISK_PARTS;
     config.logs_max.unwrap_or_else(|| Bytes(share.min(LOG_BYTES_MAX)))
+}
+
+/// What tells of the session; of none as long as the machine is no node.
+fn handle_of(session: Option<&Session>, facts: &NodeFacts) -> SessionHandle {
+    session.map_or_else(|| SessionHandle::detached(facts.clone()), Session::handle)
 }
 
 /// The folder of static pods, if there is to be one.

@@ -27,14 +27,20 @@ use dunlin_link::{
 
 /// Decodes a frame as its kind says and encodes it again; `None` for a kind that does not exist.
 pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
-    macro_rules! try_kinds {
-        ($($message:ty),* $(,)?) => {
-            $(if frame.kind == <$message>::KIND {
-                return Some(frame.decode::<$message>().map(|message| dunlin_link::frame::encode(&message)));
-            })*
-        };
-    }
+    of_sessions(frame).or_else(|| of_streams(frame))
+}
+
+macro_rules! try_kinds {
+    ($frame:ident: $($message:ty),* $(,)?) => {
+        $(if $frame.kind == <$message>::KIND {
+            return Some($frame.decode::<$message>().map(|message| dunlin_link::frame::encode(&message)));
+        })*
+    };
+}
+
+fn of_sessions(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
     try_kinds!(
+        frame:
         Hello,
         Welcome,
         Busy,
@@ -68,6 +74,13 @@ pub(crate) fn reencode(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         Renewed,
         JoinRequest,
         Joined,
+    );
+    None
+}
+
+fn of_streams(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
+    try_kinds!(
+        frame:
         LogOpen,
         LogStreamsOpen,
         LogAnswer,
