@@ -18,6 +18,8 @@ use crate::{agent::AgentHost, frames::read_frame, session::SessionHandle};
 /// What it takes.
 #[derive(Debug)]
 pub(crate) struct BucketUpkeep {
+    /// What another says of its namespaces is of no interest to what this one's have left.
+    pub(crate) cluster: String,
     pub(crate) session: SessionHandle,
     /// The node's file of buckets, which the runner has open.
     pub(crate) file: PathBuf,
@@ -43,7 +45,8 @@ impl BucketUpkeep {
         while self.session.is_connected() {
             let pause = self.look(host).await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "nothing was learned of the namespaces that have buckets");
-                EVERY
+                // A coordinator of an earlier release will not answer the next time either.
+                if error.kind() == io::ErrorKind::Unsupported { EVERY } else { SOON }
             });
             // Whichever comes first; what is new is found out by whoever called.
             if timeout(pause, self.session.other_connection(connection)).await.is_ok() {
@@ -59,16 +62,21 @@ impl BucketUpkeep {
         }
         let opened = host.open_buckets(&self.file).await;
         let Some(mut runner) = opened.map_err(|refused| io::Error::other(refused.message))? else {
-            return Ok(UNTIL_A_RUNNER);
+            return Ok(SOON);
         };
         let told = timeout(RUNNER_TIMEOUT, read_frame(&mut runner, EXEC_FRAME_BYTES_MAX)).await??;
         let told = told.ok_or(io::ErrorKind::UnexpectedEof)?;
         let BucketNamespaces { names } = told.decode().map_err(io::Error::other)?;
         for names in names.chunks(NAMESPACES_ASKED_MAX) {
             let answer = self.session.namespaces(names.to_vec()).await?;
-            let namespaces = names.iter().cloned().zip(answer.uids).collect();
-            let restore_generation = answer.restore_generation;
-            runner.write_all(&encode(&BucketVerdicts { restore_generation, namespaces })).await?;
+            // What has pods here is not gone, whatever was so when the answer was made: a static pod's needs no object.
+            let pods = host.pods().await.map_err(io::Error::other)?;
+            let has_pods = |name: &str| pods.iter().any(|pod| pod.assignment.namespace == name);
+            let said = names.iter().cloned().zip(answer.uids);
+            let namespaces = said.filter(|(name, uid)| uid.is_some() || !has_pods(name)).collect();
+            let (cluster, restore_generation) = (self.cluster.clone(), answer.restore_generation);
+            let verdicts = BucketVerdicts { cluster, restore_generation, namespaces };
+            runner.write_all(&encode(&verdicts)).await?;
         }
         runner.shutdown().await?;
         // It ends its side when it has acted on all.
@@ -80,8 +88,8 @@ impl BucketUpkeep {
 /// How long a namespace's buckets may outlive it while a session is up.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// The same while no runner runs, which begins with the next guest.
-const UNTIL_A_RUNNER: Duration = Duration::from_secs(20);
+/// The same after a look that failed, and while no runner runs, which begins with the next guest.
+const SOON: Duration = Duration::from_secs(20);
 
 /// How long the runner may take; removing what a namespace may keep takes a second on a slow disk.
 const RUNNER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -127,7 +127,7 @@ impl EdgeNode {
         make_private(&config.state_dir).map_err(|error| dir(config.state_dir.clone(), error))?;
         let Beginning { identity, to_join, again } = begin(&config).await?;
         let place = place(identity.as_ref(), &config);
-        let name = place.node.clone();
+        let (name, cluster) = (place.node.clone(), place.cluster_id.clone());
         let seal = Arc::new(Seal { key: sealing_key(&config.state_dir)?, place });
         let server_time = Arc::new(ServerTime::new());
         let opened = open_local(&config.state_dir, (&seal, &server_time)).await?;
@@ -166,7 +166,7 @@ impl EdgeNode {
         let (parts, host) = AgentParts::new(options, opened, (modules, images.clone()));
         let preload = preload(&config, (&images, &module_files), &handle);
         let [shutdown, over, joined] = std::array::from_fn(|_| CancellationToken::new());
-        let buckets = BucketUpkeep { session: handle.clone(), file: volumes.keyvalue() };
+        let buckets = BucketUpkeep { cluster, session: handle.clone(), file: volumes.keyvalue() };
         let lookout = Lookout { state_dir: config.state_dir.clone(), volumes };
         let watcher = Watcher { state_dir: config.state_dir, session: handle.clone(), writers };
         let desk = Desk {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    cluster::{BINARY, run, wait_until, workloads},
+    cluster::{run, wait_until, workloads},
     site::{Machine, Site},
 };
 
@@ -214,18 +214,4 @@ fn static_pods_run_while_the_machine_joins_and_go_on_when_it_has() {
     wait_until("ticks on the machine that is refused", || {
         if refused.printed("beat-refused", "c", 0).len() > 5 { Ok(()) } else { Err(refused.log()) }
     });
-}
-
-#[test]
-fn a_state_folder_too_deep_for_the_runners_socket_is_refused_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("static-pods");
-    fs::create_dir(&folder).unwrap();
-    let state = dir.path().join("d".repeat(120));
-    let mut command = std::process::Command::new(BINARY);
-    command.args(["edge-node", "--static-pods"]).arg(&folder).arg("--state-dir").arg(&state);
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("choose a shorter --state-dir"), "{output:?}");
-    assert!(!state.exists(), "nothing was begun");
 }

@@ -37,14 +37,16 @@ impl Artifacts {
         (digest, offset): (Digest, u64),
         named: &BTreeSet<Digest>,
     ) -> Result<Option<Content>, PutError> {
-        if !self.is_part(repository, digest, named).await? {
+        let is_named = named.contains(&digest);
+        let is_held = self.is_held_by(repository, digest, named).await?;
+        if !is_named && !is_held {
             return Ok(None);
         }
-        let module = self.open_module(digest, offset).await?;
-        if let Some(module) = module {
-            return Ok(Some(if named.contains(&digest) { Content::Module } else { Content::File(module) }));
+        if let Some(module) = self.open_module(digest, offset).await? {
+            return Ok(Some(if is_named { Content::Module } else { Content::File(module) }));
         }
-        if let Some((bytes, content)) = self.blobs.read(digest, offset).await? {
+        // A blob belongs to a repository by a manifest that names it, never by a pod that does.
+        if is_held && let Some((bytes, content)) = self.blobs.read(digest, offset).await? {
             return Ok(Some(Content::File(OpenModule { bytes, content })));
         }
         if let Some(StoredManifest { media_type, text, .. }) = self.manifest(repository, digest).await? {
@@ -61,13 +63,22 @@ impl Artifacts {
         content: Digest,
         named: &BTreeSet<Digest>,
     ) -> Result<bool, PutError> {
-        if named.contains(&content) {
+        Ok(named.contains(&content) || self.is_held_by(repository, content, named).await?)
+    }
+
+    /// The same without those themselves.
+    async fn is_held_by(
+        &self,
+        repository: &str,
+        content: Digest,
+        named: &BTreeSet<Digest>,
+    ) -> Result<bool, PutError> {
+        let holders = self.holders(repository, content).await?;
+        if holders.iter().any(|holder| named.contains(holder)) {
             return Ok(true);
         }
-        for holder in self.holders(repository, content).await? {
-            let is_named = named.contains(&holder)
-                || self.holders(repository, holder).await?.iter().any(|index| named.contains(index));
-            if is_named {
+        for holder in holders {
+            if self.holders(repository, holder).await?.iter().any(|index| named.contains(index)) {
                 return Ok(true);
             }
         }

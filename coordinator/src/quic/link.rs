@@ -116,8 +116,8 @@ async fn serve_streams(sessions: &Sessions, connection: &Connection, node: &Node
 /// Priorities: control over status over exec over logs over artifacts.
 const CONTROL_PRIORITY: i32 = 10;
 
-/// Streams that a node may have open: its control stream, modules under way, code, and a token.
-const NODE_STREAMS_MAX: u32 = 10;
+/// Streams that a node may have open: its control stream, modules under way, code, a token, and a look at namespaces.
+const NODE_STREAMS_MAX: u32 = 11;
 
 /// Bytes of all its streams that wait to be read, while none is open whose reader may be slow.
 pub(super) const RECEIVE_WINDOW: u32 = 1 << 20;

@@ -67,8 +67,12 @@ pub(super) async fn open(
             None => wait.await,
         };
         let connection = found.ok().and_then(|found| found.clone()).ok_or(NoContent::Nobody)?;
-        let speaks = shared.machine().protocol().is_some_and(|protocol| protocol.sends(ContentOpen::KIND));
-        if !speaks {
+        let Some(protocol) = shared.machine().protocol() else {
+            // The session has just ended.
+            old = Some(connection.stable_id());
+            continue;
+        };
+        if !protocol.sends(ContentOpen::KIND) {
             // It knows of nothing but modules.
             return Ok(Content::Module);
         }

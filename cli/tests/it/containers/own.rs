@@ -75,7 +75,7 @@ fn an_image_that_was_pushed_to_the_coordinator_runs() {
             site.dunlin(&["exec", "both", "-c", "c", "--", "wget", "-qO-", "http://127.0.0.1:8080/"], "");
         assert_eq!(asked.code, 0, "{runtime}: {asked:?}");
 
-        // What is here starts without a coordinator.
+        // Its container outlives the agent, and is reached again.
         machine.stop_agent();
         site.kill_coordinator();
         machine.start_agent(&["--runtime", runtime]);

@@ -346,8 +346,9 @@ async fn nodes_are_given_what_their_images_are_made_of() {
         (&[all], other, "nothing"),
         (&[all, two], other, "ther"),
         (&[], layer, "nothing"),
-        // That a pod names a digest does not make it content of the repository.
+        // That a pod names a digest does not make it content of the repository, also where there is such a blob.
         (&[Digest::of(b"x")], Digest::of(b"x"), "nothing"),
+        (&[layer], layer, "nothing"),
         (&[Digest::of(MODULE)], Digest::of(MODULE), "a module"),
         (&[shown], Digest::of(MODULE), "asm\x01\0\0\0\x00\x0b\x04noteabcdef"),
         (&[shown], layer, "nothing"),

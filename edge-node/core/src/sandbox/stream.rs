@@ -58,6 +58,8 @@ pub struct BucketNamespaces {
 /// What the coordinator says of namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketVerdicts {
+    /// Of which cluster it is so.
+    pub cluster: String,
     /// In which restore generation it is so.
     pub restore_generation: u64,
     /// Each with its uid, or `None` where there is none of this name.
@@ -139,8 +141,8 @@ mod tests {
         assert_eq!(hex(encode(&BucketNamespaces { names: vec!["n".into()] })), "03000000060501016e");
         let namespaces = vec![("n".into(), Some("u".into())), ("m".into(), None)];
         assert_eq!(
-            hex(encode(&BucketVerdicts { restore_generation: 1, namespaces })),
-            "0a00000007050102016e010175016d00"
+            hex(encode(&BucketVerdicts { cluster: "c".into(), restore_generation: 1, namespaces })),
+            "0c000000070501630102016e010175016d00"
         );
         const { assert!(START_BYTES_MAX > HEAD_FRAME_BYTES_MAX) };
     }

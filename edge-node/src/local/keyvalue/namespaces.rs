@@ -1,6 +1,7 @@
 //! What is known of the namespaces whose buckets there are, and the end of those whose namespace was deleted.
 //!
-//! Never by absence alone: only a namespace that was seen, and is gone or another by now in the same restore generation, was deleted.
+//! Never by absence alone: only a namespace that was seen in the same cluster and restore generation, and is gone, was deleted. Where there is
+//! another of its name by now, nobody can tell whose the entries are, and they stay.
 
 use dunlin_edge_node_core::sandbox::stream::BucketVerdicts;
 use redb::{
@@ -12,6 +13,7 @@ use super::tables::{ENTRIES, USAGE};
 /// What a namespace was when it was seen last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
+    cluster: String,
     restore_generation: u64,
     uid: String,
 }
@@ -40,13 +42,15 @@ impl Seen {
     fn parse(record: &[u8]) -> Option<Self> {
         // A kind that a later version wrote is as good as nothing to this one.
         let rest = record.strip_prefix(&[KIND_SEEN])?;
-        let (generation, uid) = rest.split_first_chunk::<8>()?;
-        let uid = String::from_utf8(uid.to_vec()).ok()?;
-        Some(Self { restore_generation: u64::from_be_bytes(*generation), uid })
+        let (generation, rest) = rest.split_first_chunk::<8>()?;
+        let (cluster, uid) = str::from_utf8(rest).ok()?.split_once('\0')?;
+        let restore_generation = u64::from_be_bytes(*generation);
+        Some(Self { cluster: cluster.to_owned(), restore_generation, uid: uid.to_owned() })
     }
 
     fn record(&self) -> Vec<u8> {
-        [&[KIND_SEEN], &self.restore_generation.to_be_bytes()[..], self.uid.as_bytes()].concat()
+        let generation = self.restore_generation.to_be_bytes();
+        [&[KIND_SEEN], &generation[..], self.cluster.as_bytes(), &[0], self.uid.as_bytes()].concat()
     }
 }
 
@@ -74,7 +78,7 @@ pub(super) fn judge(database: &Database, said: &BucketVerdicts) -> Result<Judged
     let mut judged = Judged::default();
     for (name, uid) in &said.namespaces {
         let uid = uid.as_deref();
-        match fate(seen(&transaction, name)?.as_ref(), said.restore_generation, uid) {
+        match fate(seen(&transaction, name)?.as_ref(), (&said.cluster, said.restore_generation), uid) {
             Fate::Same => continue,
             Fate::Noted => judged.noted.push(name.clone()),
             Fate::Gone => {
@@ -85,7 +89,8 @@ pub(super) fn judge(database: &Database, said: &BucketVerdicts) -> Result<Judged
         let mut table = transaction.open_table(SEEN)?;
         match uid {
             Some(uid) => {
-                let seen = Seen { restore_generation: said.restore_generation, uid: uid.to_owned() };
+                let (cluster, restore_generation) = (said.cluster.clone(), said.restore_generation);
+                let seen = Seen { cluster, restore_generation, uid: uid.to_owned() };
                 table.insert(name.as_str(), &*seen.record())?;
             }
             None => drop(table.remove(name.as_str())?),
@@ -100,12 +105,12 @@ pub(super) fn judge(database: &Database, said: &BucketVerdicts) -> Result<Judged
     Ok(judged)
 }
 
-fn fate(seen: Option<&Seen>, restore_generation: u64, uid: Option<&str>) -> Fate {
-    let seen = seen.filter(|seen| seen.restore_generation == restore_generation);
+fn fate(seen: Option<&Seen>, said_of: (&str, u64), uid: Option<&str>) -> Fate {
+    let seen = seen.filter(|seen| (&*seen.cluster, seen.restore_generation) == said_of);
     match (seen, uid) {
         (Some(seen), Some(uid)) if seen.uid == uid => Fate::Same,
-        (Some(_), _) => Fate::Gone,
-        (None, Some(_)) => Fate::Noted,
+        (Some(_), None) => Fate::Gone,
+        (_, Some(_)) => Fate::Noted,
         (None, None) => Fate::Same,
     }
 }
@@ -141,15 +146,21 @@ mod tests {
 
     #[test]
     fn only_what_was_seen_in_this_generation_was_deleted() {
-        let seen = |restore_generation, uid: &str| Some(Seen { restore_generation, uid: uid.to_owned() });
+        let seen = |restore_generation, uid: &str| {
+            Some(Seen { cluster: "c".to_owned(), restore_generation, uid: uid.to_owned() })
+        };
         let check = |before: Option<Seen>, generation, uid, expected| {
-            assert_eq!(fate(before.as_ref(), generation, uid), expected, "{before:?} {generation} {uid:?}");
+            let found = fate(before.as_ref(), ("c", generation), uid);
+            assert_eq!(found, expected, "{before:?} {generation} {uid:?}");
         };
         check(None, 0, None, Fate::Same);
         check(None, 0, Some("a"), Fate::Noted);
         check(seen(0, "a"), 0, Some("a"), Fate::Same);
         check(seen(0, "a"), 0, None, Fate::Gone);
-        check(seen(0, "a"), 0, Some("b"), Fate::Gone);
+        // What is there may have been written by guests of the new one.
+        check(seen(0, "a"), 0, Some("b"), Fate::Noted);
+        // The node has joined another cluster, which never had it.
+        assert_eq!(fate(seen(0, "a").as_ref(), ("other", 0), None), Fate::Same);
         // A cluster that was restored may have forgotten it, or have it by the uid that it had before.
         check(seen(0, "a"), 1, None, Fate::Same);
         check(seen(0, "a"), 1, Some("a"), Fate::Noted);
@@ -158,7 +169,7 @@ mod tests {
 
     #[test]
     fn records_are_read_as_they_were_written() {
-        let seen = Seen { restore_generation: 7, uid: "u".to_owned() };
+        let seen = Seen { cluster: "c".to_owned(), restore_generation: 7, uid: "u".to_owned() };
         assert_eq!(Seen::parse(&seen.record()), Some(seen));
         for record in [&b""[..], b"\x02", b"\x01short", b"\x01\0\0\0\0\0\0\0\x01\xff"] {
             assert_eq!(Seen::parse(record), None, "{record:?}");
