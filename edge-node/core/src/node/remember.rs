@@ -115,6 +115,7 @@ impl NodeCore {
 
     /// Ends that are durable may be reported, and their containers forgotten.
     fn handle_memories_written(&mut self, pods: &[PodUid], result: Result<(), String>, now: Now) {
+        self.handle_tokens_kept(now);
         let Err(error) = result else {
             for uid in pods {
                 self.with_pod(uid, now, |pod, _| pod.handle_remembered());

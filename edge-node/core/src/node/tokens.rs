@@ -2,7 +2,7 @@
 //!
 //! As the kubelet has it, the next one is asked for at 80 % of a token's life, after a day at the latest. Otherwise than there a token
 //! goes on counting until there is another, and the last one outlives the agent: a pod that ran here starts without a coordinator. What is kept is
-//! sealed as Secrets are, and written at most once a day for each pod.
+//! sealed as Secrets are, and written at most once a day for each pod: the first time before its containers start.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +39,8 @@ pub(super) struct Tokens {
     pods: BTreeMap<PodUid, BTreeMap<TokenClaim, Held>>,
     /// Pods whose tokens are to be written.
     to_keep: BTreeSet<PodUid>,
+    /// Pods whose tokens are being written.
+    being_kept: BTreeSet<PodUid>,
 }
 
 /// One token over its successors.
@@ -50,8 +52,10 @@ struct Held {
     failures: u32,
     /// Of the last failure, in words.
     why: String,
-    /// When one was kept on disk.
+    /// When one was last given to the disk.
     kept_at: Option<Mono>,
+    /// Whether one is on the disk, or could not be brought there.
+    is_kept: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,19 +77,40 @@ impl NodeCore {
         match answer {
             Ok(issued) => {
                 held.issued(&issued, uid, now.mono);
+                let is_kept = held.is_kept;
                 if held.kept_at.is_none_or(|kept| kept.plus_millis(KEPT_MS) <= now.mono) {
                     held.kept_at = Some(now.mono);
                     self.desk.tokens.to_keep.insert(uid.clone());
-                    self.desk.to_remember.write_soon(now.mono);
+                    if is_kept {
+                        self.desk.to_remember.write_soon(now.mono);
+                    } else {
+                        // The pod waits for it.
+                        self.desk.to_remember.set_due();
+                    }
                 }
-                self.with_pod(uid, now, |pod, now| pod.handle_mountable(now));
-                self.project_anew(uid);
+                if is_kept {
+                    self.handle_token_there(uid, now);
+                } else {
+                    self.with_pod(uid, now, |_, _| ());
+                }
             }
             Err(why) => {
                 held.failed(why, now.mono);
                 self.with_pod(uid, now, |_, _| ());
             }
         }
+    }
+
+    /// What was being written is on the disk, or could not be brought there: then it costs a pod no more than a wait after the next boot.
+    pub(super) fn handle_tokens_kept(&mut self, now: Now) {
+        for uid in self.desk.tokens.take_kept() {
+            self.handle_token_there(&uid, now);
+        }
+    }
+
+    fn handle_token_there(&mut self, uid: &PodUid, now: Now) {
+        self.with_pod(uid, now, |pod, now| pod.handle_mountable(now));
+        self.project_anew(uid);
     }
 }
 
@@ -111,11 +136,12 @@ impl Tokens {
             let contents = Contents::new(Arc::clone(seal), [(id, content)]);
             let Ok(object) = contents.open(&id) else { continue };
             let tokens = object.data.iter().filter_map(|(key, token)| {
-                Some((parse_claim(key)?, Held { token: Some(token.as_slice().into()), ..Held::default() }))
+                let token = Some(token.as_slice().into());
+                Some((parse_claim(key)?, Held { token, is_kept: true, ..Held::default() }))
             });
             pods.insert(uid, tokens.collect());
         }
-        Self { pods, to_keep: BTreeSet::new() }
+        Self { pods, ..Self::default() }
     }
 
     /// The token that counts.
@@ -125,9 +151,10 @@ impl Tokens {
 
     /// Why a volume of the pod cannot be put in place for want of a token.
     pub(super) fn lacking(&self, pod: &PodAssignment) -> Option<MountError> {
-        let lacks = |claim: &TokenClaim| self.get(&pod.uid, claim).is_none();
+        let held = |claim: &TokenClaim| self.pods.get(&pod.uid)?.get(claim);
+        let lacks = |claim: &TokenClaim| held(claim).is_none_or(|held| held.token.is_none() || !held.is_kept);
         let missing = pod.tokens.projections.iter().find(|projection| lacks(&projection.claim))?;
-        let held = self.pods.get(&pod.uid).and_then(|tokens| tokens.get(&missing.claim));
+        let held = held(&missing.claim);
         let why = held.map(|held| held.why.as_str()).filter(|why| !why.is_empty());
         let why = why.unwrap_or("waiting for the coordinator, which has not answered yet");
         Some(MountError { volume: missing.volume.clone(), why: format!("failed to fetch token: {why}") })
@@ -147,10 +174,12 @@ impl Tokens {
     pub(super) fn forget(&mut self, uid: &PodUid) {
         self.pods.remove(uid);
         self.to_keep.remove(uid);
+        self.being_kept.remove(uid);
     }
 
-    /// What is to be written, and is as good as written then: a write that fails costs a pod no more than a wait after the next boot.
+    /// What is to be written.
     pub(super) fn take_records(&mut self) -> Vec<(PodUid, Change<Content>)> {
+        self.being_kept.extend(self.to_keep.iter().cloned());
         let records = mem::take(&mut self.to_keep).into_iter().filter_map(|uid| {
             let tokens = self.pods.get(&uid)?.iter();
             let data = tokens
@@ -160,6 +189,18 @@ impl Tokens {
             Some((uid, Change::Put(Content::Clear(Arc::new(object)))))
         });
         records.collect()
+    }
+
+    /// The pods whose tokens were being written, but for those that have got another one meanwhile.
+    fn take_kept(&mut self) -> Vec<PodUid> {
+        let Self { pods, to_keep, being_kept } = self;
+        let kept: Vec<_> = mem::take(being_kept).into_iter().filter(|uid| !to_keep.contains(uid)).collect();
+        for uid in &kept {
+            for held in pods.get_mut(uid).into_iter().flat_map(BTreeMap::values_mut) {
+                held.is_kept = held.token.is_some();
+            }
+        }
+        kept
     }
 
     fn take_due(&mut self, pod: &PodAssignment, now: Mono) -> Vec<TokenOrder> {

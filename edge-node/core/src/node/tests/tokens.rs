@@ -29,12 +29,16 @@ fn pod() -> PodAssignment {
 impl Node {
     /// Answers the one question there is.
     fn answer_token(&mut self, answer: Result<&str, &str>) {
+        self.answer_token_unwritten(answer);
+        self.write_all();
+    }
+
+    fn answer_token_unwritten(&mut self, answer: Result<&str, &str>) {
         let order = self.asked_tokens.pop().expect("a token is asked for");
         assert_eq!((&order.uid, &order.claim, self.asked_tokens.len()), (&uid("p"), &claim(), 0));
         let issued = |token: &str| IssuedToken { token: token.to_owned(), lifetime_seconds: 3600 };
         self.core.handle_token(&order, answer.map(issued).map_err(str::to_owned), self.now);
         self.carry();
-        self.write_all();
     }
 
     fn mount_failures(&self) -> Vec<&str> {
@@ -69,6 +73,29 @@ fn a_pod_starts_when_its_token_is_here_and_says_what_it_waits_for() {
     assert_eq!(node.mount_failures().last(), Some(&&*format!("{waits}no such account")));
     // It is asked again after a second.
     node.answer_token(Ok("one"));
+    assert_eq!(node.running(), ["p"]);
+}
+
+#[test]
+fn a_pod_that_runs_has_its_token_on_the_disk() {
+    let mut node = Node::new();
+    node.make(|change| change.assign_pod(pod()));
+    node.answer_token_unwritten(Ok("one"));
+    assert!(node.running().is_empty() && node.disk.tokens.is_empty());
+    node.write_one();
+    assert_eq!((node.running().as_slice(), node.disk.tokens.len()), (&["p"][..], 1));
+    // The power is cut at that very moment, and there is no coordinator.
+    node.sandbox.clear();
+    node.crash();
+    assert_eq!(node.running(), ["p"]);
+}
+
+#[test]
+fn a_disk_that_takes_no_token_keeps_no_pod_from_starting() {
+    let mut node = Node::new();
+    node.make(|change| change.assign_pod(pod()));
+    node.answer_token_unwritten(Ok("one"));
+    node.fail_one("disk full");
     assert_eq!(node.running(), ["p"]);
 }
 
