@@ -87,6 +87,16 @@ impl Held {
         Ok(Self { pid, fd: pidfd_open(pid, PidfdFlags::empty())? })
     }
 
+    /// Whether it has ended or is about to. The first process of a namespace is about to until all others there are buried.
+    pub(crate) fn is_exiting(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
+        // After the name, which may hold anything: state, four ids, the terminal's group, flags.
+        let flags =
+            stat.as_deref().unwrap_or_default().rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6));
+        self.has_ended()
+            || flags.and_then(|flags| flags.parse::<u32>().ok()).is_some_and(|flags| flags & EXITING != 0)
+    }
+
     /// Whether it has ended, whoever waits for it.
     pub(crate) fn has_ended(&self) -> bool {
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
@@ -223,6 +233,9 @@ impl Container {
         self.dir.join("pid")
     }
 }
+
+/// The kernel's `PF_EXITING`.
+const EXITING: u32 = 4;
 
 /// As much of last words as Kubernetes shows.
 const LAST_WORDS_BYTES_MAX: u64 = 4096;

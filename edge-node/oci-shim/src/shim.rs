@@ -4,6 +4,7 @@ mod act;
 mod dying;
 mod operation;
 mod pod;
+mod postponed;
 mod runner;
 mod strays;
 mod streams;
@@ -28,7 +29,9 @@ use dunlin_edge_node_core::{
 use dunlin_link::{ContainerId, UnixMillis};
 
 pub(crate) use self::pod::{HOSTNAME, HOSTS, RESOLV_CONF, SHARED_MEMORY};
-use self::{dying::Dying, operation::Running, pod::Pod, runner::Runners, streams::Stream};
+use self::{
+    dying::Dying, operation::Running, pod::Pod, postponed::Postponed, runner::Runners, streams::Stream,
+};
 use crate::{
     Args,
     cgroup::Cgroups,
@@ -62,6 +65,8 @@ pub(crate) struct Shim {
     /// Its runners of WASM.
     runners: Runners,
     containers: BTreeMap<ContainerId, Container>,
+    /// Containers that cannot begin yet.
+    postponed: Vec<Postponed>,
     operations: Vec<Running>,
     /// Containers whose last processes end.
     dying: BTreeMap<ContainerId, Dying>,
@@ -102,6 +107,7 @@ impl Shim {
             untold_of_pod: None,
             runners: Runners::default(),
             containers: BTreeMap::new(),
+            postponed: Vec::new(),
             operations: Vec::new(),
             dying: BTreeMap::new(),
             callers,
@@ -126,6 +132,7 @@ impl Shim {
             }
             self.give_up_slow_operations();
             self.give_up_dying();
+            self.give_up_postponed();
             self.give_up_stalled();
             self.bury_strays();
             let now = self.now();

@@ -24,12 +24,7 @@ impl Shim {
     pub(super) fn act(&mut self) {
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Create(spec) => {
-                    if let Err(why) = self.create(&spec) {
-                        let now = self.now();
-                        self.machine.handle_created(&spec.id, Err(why), now);
-                    }
-                }
+                Action::Create(spec) => self.begin_container(spec),
                 Action::Start(id) => {
                     if let Err(error) = self.begin(&id, Operation::Start, Command::Start(id.clone())) {
                         let (why, now) = (format!("failed to start the runtime: {error}"), self.now());
@@ -80,7 +75,7 @@ impl Shim {
         self.operations.iter_mut().for_each(|running| running.give_up(now));
     }
 
-    fn create(&mut self, spec: &LinuxSpec) -> Result<(), String> {
+    pub(super) fn create(&mut self, spec: &LinuxSpec) -> Result<(), String> {
         let pod = self.pod.as_ref().ok_or("the pod has not been opened")?;
         self.write_shared_files(spec)?;
         let containers = self.containers_dir();

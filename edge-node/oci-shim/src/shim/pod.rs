@@ -107,6 +107,7 @@ impl Shim {
         if let Err(error) = pod.start_init(&self.args.dir, &self.cgroups) {
             say(&format!("the pod's first process ended, and there is no other: {error}"));
         }
+        self.begin_postponed();
     }
 
     /// Puts the files of the pod into its folder that come with each container.

@@ -114,8 +114,17 @@ impl Shim {
         let machine = self.machine.poll_timeout().map(|at| u128::from(at.millis_after(self.now().mono)));
         let look = self.next_look().map(|after| after.as_millis());
         let stalled = self.stalls().map(|at| at.saturating_duration_since(now).as_millis()).min();
+        let postponed = self.postponed.iter().map(|postponed| postponed.until);
+        let postponed = postponed.map(|at| at.saturating_duration_since(now).as_millis());
         let dying = self.dying.values().map(|dying| dying.until.saturating_duration_since(now).as_millis());
-        let millis = operations.into_iter().chain(dying).chain(machine).chain(stalled).chain(look).min()?;
+        let millis = operations
+            .into_iter()
+            .chain(postponed)
+            .chain(dying)
+            .chain(machine)
+            .chain(stalled)
+            .chain(look)
+            .min()?;
         // Rounded up: waking before the time is waking twice.
         let millis = i64::try_from(millis + 1).unwrap_or(i64::MAX);
         Some(Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 })

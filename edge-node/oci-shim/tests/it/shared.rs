@@ -1,12 +1,13 @@
 //! What the containers of a pod share: made before them, told to every agent, and gone with them.
 
-use std::{fs, io::Read as _, os::unix::net::UnixStream};
+use std::{fs, io::Read as _, os::unix::net::UnixStream, process::Command, thread, time::Duration};
 
 use dunlin_edge_node_core::sandbox::{
     Event, ExitCause, Request,
     linux::{LinuxPod, LinuxResources, LinuxSpec, ProcessSharing, RunnerSpec, Security},
 };
 use dunlin_link::{Bytes, ContainerId, MilliCpu};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     machine::{Machine, processes},
@@ -146,13 +147,38 @@ fn the_first_process_is_replaced_when_it_ends() {
         pod.start_container(pod.spec("a", "sleep 45679"));
         pod.running("a");
         let first = pod.children().into_iter().find(|pid| is_pause(*pid)).unwrap();
-        let raw = rustix::process::Pid::from_raw(first.cast_signed()).unwrap();
-        rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+        kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::KILL).unwrap();
         assert_eq!(pod.exit("a").cause, ExitCause::Code(137));
         eventually("another is there", || {
             pod.children().into_iter().any(|pid| pid != first && is_pause(pid))
         });
         assert_eq!(pod.run(pod.spec("b", "exit 6")).cause, ExitCause::Code(6));
+        pod.shut_down();
+    }
+}
+
+#[test]
+fn a_container_waits_until_the_processes_before_it_are_buried() {
+    for runtime in runtimes() {
+        let mut pod = Pod::start_closed(&runtime);
+        pod.open(LinuxPod { processes: ProcessSharing::Pod, ..pod.shared() });
+        let first = pod.children().into_iter().find(|pid| is_pause(*pid)).unwrap();
+        // A process among them whose end nobody notices, since its parent stands still.
+        let mut parent = Command::new("nsenter");
+        parent.arg(format!("--pid=/proc/{first}/ns/pid")).args(["sleep", "45680"]);
+        let mut parent = parent.spawn().unwrap();
+        eventually("it runs", || processes("45680").len() == 2);
+        let signal =
+            |pid: u32, signal| kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
+        signal(parent.id(), Signal::STOP);
+        signal(first, Signal::KILL);
+        eventually("the first is ending", || !is_pause(first));
+        pod.start_container(pod.spec("b", "exit 6"));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!pod.folder().join("containers/b").exists(), "it has begun");
+        signal(parent.id(), Signal::CONT);
+        parent.wait().unwrap();
+        assert_eq!(pod.exit("b").cause, ExitCause::Code(6));
         pod.shut_down();
     }
 }
@@ -201,8 +227,7 @@ fn a_runner_is_inside_the_pod() {
         assert!(weight == "2048" || weight == "79", "{weight}");
         let (_, of_pod) = pod.account();
         assert_eq!(of_pod, [Event::PodOpened { netns }, Event::RunnerOpened { number: 2, pid }]);
-        let raw = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-        rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
         let message = "the pod's runner was ended by signal 9".to_owned();
         assert_eq!(pod.hear(), Event::RunnerEnded { number: 2, message });
         eventually("what it started ends with it", || processes("56789").is_empty());
