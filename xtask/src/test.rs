@@ -1,8 +1,6 @@
 //! `test`: the README's test command. Prepares what tests run (guest programs, clients, modules of others, a node for another
 //! processor), then runs cargo's tests and the short network scenarios.
 
-use std::{env, thread};
-
 use anyhow::Result;
 
 use crate::{build_workloads, emulated, foreign, network, packages, step};
@@ -21,14 +19,6 @@ pub(crate) fn run(cargo_args: &[String]) -> Result<()> {
     }
     foreign::build()?;
     emulated::build()?;
-    // Most of what the longest tests do is wait; who sets a number themselves knows better.
-    if env::var_os(THREADS).is_none() {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        command.env(THREADS, (processors + 1).to_string());
-    }
     step::run(command.arg("--workspace"))?;
     network::run_short()
 }
-
-/// How many tests of one binary run at once.
-const THREADS: &str = "RUST_TEST_THREADS";
