@@ -45,6 +45,15 @@ pub(crate) enum Swap {
     NotCounted,
 }
 
+/// Who ends when memory is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShortOfMemory {
+    /// One process, whichever the kernel takes.
+    EndsOne,
+    /// All of the cgroup, if it is told to.
+    EndsAll,
+}
+
 impl Cgroups {
     /// As they are mounted.
     pub(crate) fn of_this_machine() -> Self {
@@ -76,6 +85,13 @@ impl Cgroups {
     pub(crate) fn swap(&self, cgroup: &CgroupPath) -> Swap {
         let limit = self.read(cgroup, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
         if limit.is_some() { Swap::Counted } else { Swap::NotCounted }
+    }
+
+    /// Who can be made to end when memory is short in a cgroup like this one.
+    pub(crate) fn short_of_memory(&self, cgroup: &CgroupPath) -> ShortOfMemory {
+        let mut of_two = self.hierarchies.iter().filter(|hierarchy| hierarchy.version == Version::Two);
+        let knows = of_two.any(|hierarchy| hierarchy.dir(cgroup).join(OOM_GROUP).exists());
+        if knows { ShortOfMemory::EndsAll } else { ShortOfMemory::EndsOne }
     }
 
     /// What is used now; `None` where nothing counts.
@@ -142,6 +158,9 @@ impl Hierarchy {
     }
 }
 
+/// Of version 2: whether all in a cgroup end when its memory is short.
+pub(crate) const OOM_GROUP: &str = "memory.oom.group";
+
 /// The number behind a name in a file of such lines; 0 where it is not.
 fn field(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -195,6 +214,7 @@ mod tests {
         let expected = Usage { cpu_us: 7, throttled_us: 5, memory_bytes: 4000 };
         assert_eq!(cgroups.usage(&at("/d/p/c")), Some(expected));
         assert_eq!(cgroups.usage(&at("/d/p/o")), None);
+        assert_eq!(cgroups.short_of_memory(&at("/d/p/c")), ShortOfMemory::EndsOne);
     }
 
     #[test]
@@ -208,6 +228,9 @@ mod tests {
         assert!(!cgroups.has_been_short_of_memory(&at("/d/p/c")));
         let expected = Usage { cpu_us: 12, throttled_us: 34, memory_bytes: 900 };
         assert_eq!(cgroups.usage(&at("/d/p/c")), Some(expected));
+        assert_eq!(cgroups.short_of_memory(&at("/d/p/c")), ShortOfMemory::EndsOne);
+        write(root, "d/p/c/memory.oom.group", "0\n");
+        assert_eq!(cgroups.short_of_memory(&at("/d/p/c")), ShortOfMemory::EndsAll);
         write(root, "d/p/c/cgroup.procs", "12\n34\n");
         write(root, "d/p/cgroup.procs", "12\n");
         write(root, "d/p/c/of/its/own/cgroup.procs", "56\n");

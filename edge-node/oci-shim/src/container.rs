@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use crate::{
-    cgroup::{CgroupPath, Swap},
+    cgroup::{CgroupPath, ShortOfMemory, Swap},
     console::Console,
     devices,
     input::Input,
@@ -77,6 +77,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) namespaces: Vec<(LinuxNamespaceType, PathBuf)>,
     pub(crate) available: Available,
     pub(crate) swap: Swap,
+    pub(crate) short_of_memory: ShortOfMemory,
     /// Sizes of large pages that are counted.
     pub(crate) page_sizes: Vec<String>,
 }
@@ -147,6 +148,7 @@ impl Container {
             available: around.available,
             devices,
             swap: around.swap,
+            short_of_memory: around.short_of_memory,
             page_sizes: &around.page_sizes,
             seccomp,
         };

@@ -23,7 +23,7 @@ use oci_spec::runtime::{
 
 pub(crate) use self::{capabilities::Available, resources::limits, seccomp::parse_profile};
 use crate::{
-    cgroup::{CgroupPath, Swap},
+    cgroup::{CgroupPath, ShortOfMemory, Swap},
     devices::Device,
 };
 
@@ -50,6 +50,8 @@ pub(crate) struct Place<'a> {
     pub(crate) devices: Vec<Device>,
     /// Whether a limit of memory can be one of swap, too.
     pub(crate) swap: Swap,
+    /// Who can be made to end when its memory is short.
+    pub(crate) short_of_memory: ShortOfMemory,
     /// Sizes of large pages that can have a limit.
     pub(crate) page_sizes: &'a [String],
     /// The profile that the specification names as a file of the machine.

@@ -98,11 +98,9 @@ fn enable_memory(arguments_file: Option<&str>) -> String {
 pub(super) fn overlay(machine: &Machine) -> Finding {
     match machine.overlay {
         Overlay::Ready => Finding::good(OVERLAY, "overlayfs is there"),
-        Overlay::Loadable => Finding::warning(
-            OVERLAY,
-            "overlayfs is a module that is not loaded; container images need it, WASM modules do not",
-            "put the line `overlay` into /etc/modules-load.d/dunlin.conf, and run `modprobe overlay` for now",
-        ),
+        Overlay::Loadable => {
+            Finding::good(OVERLAY, "overlayfs is a module, which the kernel loads with the first container")
+        }
         Overlay::Absent => Finding::warning(
             OVERLAY,
             "this kernel has no overlayfs; container images need it, WASM modules do not",

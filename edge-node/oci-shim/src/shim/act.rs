@@ -90,6 +90,7 @@ impl Shim {
             namespaces: pod.namespaces.paths(),
             available: self.available,
             swap: self.cgroups.swap(&pod.cgroup),
+            short_of_memory: self.cgroups.short_of_memory(&pod.cgroup),
             page_sizes: self.cgroups.page_sizes(&pod.cgroup),
         };
         let (container, child) = Container::create(spec, &around)?;

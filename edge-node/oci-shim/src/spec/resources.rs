@@ -1,11 +1,16 @@
 //! What a container may use, as cgroups have it.
 
+use std::collections::HashMap;
+
 use dunlin_edge_node_core::sandbox::linux::{LinuxResources, Security};
 use dunlin_link::volumes::Access;
 use oci_spec::runtime::{self, LinuxCpu, LinuxDeviceCgroup, LinuxHugepageLimit, LinuxMemory, LinuxPids};
 
 use super::Place;
-use crate::{cgroup::Swap, devices::Device};
+use crate::{
+    cgroup::{OOM_GROUP, ShortOfMemory, Swap},
+    devices::Device,
+};
 
 /// The container's cgroup. Of devices it has those that every runtime lets all use and those that it is given, or all when it is
 /// privileged.
@@ -16,6 +21,10 @@ pub(super) fn build(
 ) -> runtime::LinuxResources {
     let mut resources = limits(wanted, place.swap, place.page_sizes);
     resources.set_devices(Some(devices(security, &place.devices)));
+    if place.short_of_memory == ShortOfMemory::EndsAll {
+        // As in Kubernetes: a container that lost some of its processes would go on, and nobody would know.
+        resources.set_unified(Some(HashMap::from([(OOM_GROUP.to_owned(), "1".to_owned())])));
+    }
     resources
 }
 

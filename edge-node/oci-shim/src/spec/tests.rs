@@ -73,6 +73,7 @@ fn check_in(pod: &LinuxPod, container: &LinuxSpec, pointer: &str, expected: &Val
         available: Available { capabilities: u64::MAX >> 23, own_oom_score_adj: 0 },
         devices: Vec::new(),
         swap: Swap::Counted,
+        short_of_memory: ShortOfMemory::EndsAll,
         page_sizes: &[],
         seccomp: None,
     };
@@ -130,6 +131,7 @@ fn what_hides_the_machine_can_be_taken_away() {
     check(&c, "/linux/readonlyPaths", &json!(get_default_readonly_paths()));
     check(&c, "/linux/maskedPaths", &json!(masked_paths()));
     check(&c, "/linux/resources/devices", &json!([{"allow": false, "access": "rwm"}]));
+    check(&c, "/linux/resources/unified", &json!({"memory.oom.group": "1"}));
     c.security.unmasked_proc = true;
     check(&c, "/linux/maskedPaths", &Value::Null);
     c.security = Security { privileged: true, ..Security::default() };
@@ -189,6 +191,7 @@ fn another_process_is_like_the_first() {
         available: Available { capabilities: 0, own_oom_score_adj: 0 },
         devices: Vec::new(),
         swap: Swap::Counted,
+        short_of_memory: ShortOfMemory::EndsOne,
         page_sizes: &[],
         seccomp: None,
     };

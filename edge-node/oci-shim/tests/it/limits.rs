@@ -31,6 +31,23 @@ fn limits_are_kept() {
 }
 
 #[test]
+fn all_of_a_container_ends_when_its_memory_is_short() {
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        eprintln!("skipped: this machine has version 1 of cgroups, which ends single processes");
+        return;
+    }
+    for runtime in runtimes() {
+        let mut pod = Pod::start(&runtime);
+        let mut spec =
+            pod.spec("a", "(x=$(dd if=/dev/zero bs=1M count=64 | tr '\\0' x)); echo survived; sleep 1000");
+        spec.resources.memory_limit = Some(Bytes(24 << 20));
+        let exit = pod.run(spec);
+        assert_eq!((exit.cause, &*pod.output("a")), (ExitCause::OutOfMemory, ""), "{}", runtime.display());
+        pod.shut_down();
+    }
+}
+
+#[test]
 fn limits_of_the_pod_and_weights_of_pods_are_set() {
     for runtime in runtimes().into_iter().take(1) {
         let mut pod = Pod::start_closed(&runtime);
