@@ -1,7 +1,7 @@
 //! A pod's pair of interfaces: `eth0` inside, a port of the bridge outside.
 //!
-//! The pair is made inside the pod and its outer end marked there before it is moved out. Whatever is killed in between, what is left
-//! goes with the pod's namespace or says whose it is.
+//! The pair is made by the pod's namespace, its outer end in the machine's, and marked there. Whatever is killed in between, what is left
+//! goes with the inner end, by the next attempt or with the pod's namespace.
 
 use std::{io, net::Ipv4Addr};
 
@@ -40,8 +40,12 @@ pub(crate) fn attach(
                 }
             }
             let name = free_name(owner, uid, routing)?;
-            create(owner, uid, &name, address, (home, &mut inside)).step("make the pod's interfaces")?;
-            routing.link(&name).step(FIND)?.ok_or_else(vanished)?
+            inside.create_pair((INNER, Mac::of(address)), (&name, home)).step("make the pod's interfaces")?;
+            let outer = routing.link(&name).step(FIND)?.ok_or_else(vanished)?;
+            let alias = owner.alias(uid);
+            let mark = Wanted { alias: Some(&alias), ..Wanted::default() };
+            routing.change(outer.index, &mark).step("mark the pod's interface")?;
+            outer
         }
     };
     guard(&outer.name)?;
@@ -104,24 +108,6 @@ fn prepare() -> io::Result<Routing> {
         sysctl::set(&format!("ipv4/conf/{place}/accept_redirects"), "0")?;
     }
     Routing::open()
-}
-
-fn create(
-    owner: &Owner,
-    uid: &PodUid,
-    name: &str,
-    address: Ipv4Addr,
-    (home, inside): (&Namespace, &mut Routing),
-) -> io::Result<()> {
-    // An outer end that was never moved out, without its inner one, is of nobody.
-    if let Some(left) = inside.link(name)? {
-        inside.remove_link(left.index)?;
-    }
-    inside.create_pair(INNER, Mac::of(address), name)?;
-    let outer = inside.link(name)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
-    let alias = owner.alias(uid);
-    inside.change(outer.index, &Wanted { alias: Some(&alias), ..Wanted::default() })?;
-    inside.relocate(outer.index, home)
 }
 
 fn set_up_inside(inner: &Link, bridge: &Bridge, address: Ipv4Addr, inside: &mut Routing) -> io::Result<()> {

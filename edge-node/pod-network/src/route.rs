@@ -60,13 +60,20 @@ impl Routing {
         self.socket.ask(message.nest(link::INFO, |info| info.text(link::INFO_KIND, link::BRIDGE)))
     }
 
-    /// Makes a pair of interfaces, both here and off: what goes into one comes out of the other.
-    pub(crate) fn create_pair(&mut self, name: &str, mac: Mac, other: &str) -> io::Result<()> {
+    /// Makes a pair of interfaces, both off: what goes into one, here, comes out of the other, there. Moving it there later would take
+    /// the time that each processor needs to come by (RCU, 10 to 20 ms).
+    pub(crate) fn create_pair(
+        &mut self,
+        (name, mac): (&str, Mac),
+        (other, there): (&str, &Namespace),
+    ) -> io::Result<()> {
         let message = Message::new(NEW_LINK, ACK | CREATE | EXCLUSIVE).raw(&link::header(0, 0));
         let message = message.text(link::NAME, name).bytes(link::ADDRESS, &mac.bytes());
         self.socket.ask(message.nest(link::INFO, |info| {
             info.text(link::INFO_KIND, link::PAIR).nest(link::INFO_DATA, |data| {
-                data.nest(link::PAIR_PEER, |peer| peer.raw(&link::header(0, 0)).text(link::NAME, other))
+                data.nest(link::PAIR_PEER, |peer| {
+                    link::in_namespace(peer.raw(&link::header(0, 0)).text(link::NAME, other), there)
+                })
             })
         }))
     }
@@ -88,12 +95,6 @@ impl Routing {
         self.socket.ask(message.nest(link::PORT, |port| {
             port.bytes(link::PORT_HAIRPIN, &[hairpin]).bytes(link::PORT_ISOLATED, &[isolated])
         }))
-    }
-
-    /// Moves an interface into another namespace, where it is off.
-    pub(crate) fn relocate(&mut self, index: u32, into: &Namespace) -> io::Result<()> {
-        let message = Message::new(NEW_LINK, ACK).raw(&link::header(index, 0));
-        self.socket.ask(link::into_namespace(message, into))
     }
 
     /// Removes an interface, and its other end; none is fine.

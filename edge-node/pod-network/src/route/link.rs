@@ -99,7 +99,7 @@ impl Wanted<'_> {
     }
 }
 
-pub(super) fn into_namespace(message: Message, namespace: &Namespace) -> Message {
+pub(super) fn in_namespace(message: Message, namespace: &Namespace) -> Message {
     message.bytes(NAMESPACE, &namespace.as_fd().as_raw_fd().to_ne_bytes())
 }
 

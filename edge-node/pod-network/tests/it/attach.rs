@@ -93,12 +93,12 @@ fn attempts_that_broke_off_are_in_nobodys_way() {
     serve_tcp(&pod.space, 80);
 
     let alias = format!("ip link set {name} alias dunlin:dunlin0:{}", pod.uid);
-    let pair = format!("ip link add eth0 type veth peer name {name}");
-    let relocate = format!("ip link set {name} netns {}", machine.space.path().display());
-    let steps = [pair, alias, relocate];
+    let there = machine.space.path();
+    let pair = format!("ip link add eth0 type veth peer name {name} netns {}", there.display());
+    let steps = [(&pod.space, pair), (&machine.space, alias)];
     for done in 1..=steps.len() {
-        for step in &steps[..done] {
-            pod.space.command(step);
+        for (space, step) in &steps[..done] {
+            space.command(step);
         }
         pod.attach(&network);
         assert_eq!(ask_tcp(&machine.space, pod.address, 80).unwrap(), IpAddr::from(GATEWAY), "{done}");
