@@ -163,6 +163,9 @@ pub(crate) enum Generation {
 /// How warnings end that are about what is stored and not acted on.
 pub(crate) const NO_EFFECT: &str = "has no effect yet";
 
+/// How warnings end that are about what somebody waits for until it is acted on.
+pub(crate) const ACTS_NOT: &str = "acts on it yet";
+
 /// Which updates of an object are answered with warnings about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Warns {

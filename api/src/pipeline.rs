@@ -14,7 +14,7 @@ use crate::{
     conform::conform,
     decode::{self as parse, Document, Format},
     field::FieldError,
-    kind::{Generation, Kind, NO_EFFECT, Warns, service::Pool},
+    kind::{ACTS_NOT, Generation, Kind, NO_EFFECT, Warns, service::Pool},
     managed::{self, Scope},
     meta,
     patch::{self as patches, PatchError, PatchKind},
@@ -485,7 +485,8 @@ fn warnings(kind: &'static Kind, object: &Value) -> Vec<String> {
 fn new_warnings(kind: &'static Kind, current: &Value, object: &Value) -> Vec<String> {
     let known = warnings(kind, current);
     let mut found = warnings(kind, object);
-    found.retain(|warning| !(warning.ends_with(NO_EFFECT) && known.contains(warning)));
+    let is_lasting = |warning: &str| warning.ends_with(NO_EFFECT) || warning.ends_with(ACTS_NOT);
+    found.retain(|warning| !(is_lasting(warning) && known.contains(warning)));
     found
 }
 

@@ -110,8 +110,9 @@ pub struct Container {
     pub sidecar: bool,
     /// `terminationMessagePolicy: FallbackToLogsOnError`.
     pub termination_message_from_logs: bool,
-    /// Fields that the node must refuse rather than ignore if this is a WASM container. Whatever a WASM container meets by having no users
-    /// at all is not named. For Linux containers see [`Container::refused_always`].
+    /// Fields that keep a container from starting rather than being ignored, if this is a WASM container. Whatever a WASM container meets by
+    /// having no users at all is not named. For Linux containers see [`Container::refused_always`]. Fields of a volume are named as
+    /// `volumes[NAME].FIELD`.
     pub refused_fields: Vec<String>,
 }
 

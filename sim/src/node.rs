@@ -187,6 +187,7 @@ impl Node {
             own_sandboxes: BTreeSet::new(),
             api: None,
             sysctls: Default::default(),
+            se_linux: false,
         };
         let core = NodeCore::boot(options, self.disk.clone(), self.now(context.now));
         self.agent = Some(Agent::new(session, core));

@@ -223,6 +223,7 @@ impl Hollow {
             own_sandboxes: BTreeSet::new(),
             api: None,
             sysctls: Default::default(),
+            se_linux: false,
         }));
         let session = Session::new(identity, options).over(machine.socket.clone());
         let handle = session.handle();

@@ -1,8 +1,8 @@
 //! Lowers a stored Pod to what a node runs: Kubernetes' encodings end here.
 //!
 //! Every value is final: defaults are applied, quantities are numbers. Image references stay as written; who knows images
-//! resolves them. Content of ConfigMaps and Secrets is named here and carried by digest. Fields that are not carried are either
-//! refused on the node because ignoring them would weaken security, or named in a warning by the API when the pod is written.
+//! resolves them. Content of ConfigMaps and Secrets is named here and carried by digest. Fields that are not carried are named in a
+//! warning by the API when the pod is written, and keep containers on the node from starting where they would miss something without.
 
 mod care;
 mod config;
@@ -46,7 +46,7 @@ pub fn lower(
     let metadata = pod.metadata;
     let name = metadata.name.unwrap_or_default();
     let mut spec = pod.spec.unwrap_or_default();
-    let refused = security::refused_fields(&spec);
+    let refused = (security::refused_fields(&spec), volumes::unserved(&spec));
     let lower_all = |containers: Vec<v1::Container>| -> Vec<Container> {
         containers.into_iter().map(|container| lower_container(container, &refused, resolve)).collect()
     };
@@ -91,10 +91,12 @@ pub fn lower(
 
 fn lower_container(
     container: v1::Container,
-    pod_refused: &[String],
+    (pod_refused, unserved): &(Vec<String>, volumes::Unserved),
     resolve: &dyn Fn(&str) -> Result<Digest, String>,
 ) -> Container {
     let mut refused_fields = security::refused_in_container(container.security_context.as_ref(), pod_refused);
+    refused_fields.extend(security::refused_in_env(container.env.as_deref().unwrap_or_default()));
+    refused_fields.extend(volumes::refused(&container, unserved));
     let ports = container.ports.as_deref().unwrap_or_default();
     refused_fields.extend(security::refused_in_ports(ports));
     Container {

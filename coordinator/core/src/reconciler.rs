@@ -76,6 +76,7 @@ impl Reconciler {
         let Some(after) = self.view.pod(key).cloned() else { return Ok(Needs::Nothing) };
         let needs = self.enqueue(key, before.as_deref(), &after);
         self.note_daemon_failure(key, before.as_deref(), &after, now);
+        self.note_failure(key, before.as_deref(), &after, now);
         self.touch_controllers_of(key, before.as_deref(), Some(&after));
         if controllers::job::is_orphan(&self.view, key, &after) {
             self.keys.touch(Key::OrphanPod(key.clone()));

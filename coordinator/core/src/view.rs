@@ -19,6 +19,7 @@ mod node;
 mod ownership;
 mod pod;
 mod pod_affinity;
+mod pod_failures;
 mod resource;
 mod scheduling;
 pub mod services;
@@ -55,6 +56,7 @@ pub use pod::{Deletion, HostName, Phase, PodInfo};
 pub use pod_affinity::{
     AffinityTerm, PodAffinity, PodTerm, Policy, Selector, SpreadConstraint, WhenUnsatisfiable,
 };
+pub use pod_failures::PodFailures;
 pub use resource::Resource;
 pub use template::{
     HostPort, NamedPort, NodeTerm, Operator, PodClaim, PodTemplate, Requested, RequestedByContainer,
@@ -111,6 +113,7 @@ pub struct View {
     autoscalers: BTreeMap<ObjectKey, Arc<Autoscaler>>,
     budgets: BTreeMap<ObjectKey, Budget>,
     daemon_failures: DaemonFailures,
+    pod_failures: PodFailures,
     claims: Claims,
     /// Counts changes of budgets.
     budgets_changed: u64,
@@ -165,6 +168,7 @@ impl View {
             autoscalers: BTreeMap::new(),
             budgets: BTreeMap::new(),
             daemon_failures: DaemonFailures::default(),
+            pod_failures: PodFailures::default(),
             claims: Claims::default(),
             budgets_changed: 0,
             storage: Storage::default(),
@@ -324,6 +328,16 @@ impl View {
     /// Failures of DaemonSets' pods.
     pub fn daemon_failures(&self) -> &DaemonFailures {
         &self.daemon_failures
+    }
+
+    /// Failures of other workloads' pods, to note more.
+    pub fn pod_failures_mut(&mut self) -> &mut PodFailures {
+        &mut self.pod_failures
+    }
+
+    /// Failures of other workloads' pods.
+    pub fn pod_failures(&self) -> &PodFailures {
+        &self.pod_failures
     }
 
     /// Pods whose controller is the object of this uid, by name.

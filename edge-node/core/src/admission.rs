@@ -1,4 +1,4 @@
-//! What a node refuses to run: pods that do not fit after all, and fields that it must not ignore.
+//! What a node refuses to run: pods that do not fit after all, and what not every pod may set of the kernel.
 //!
 //! The scheduler has decided with what it knew; the node decides with what is so. Reasons and messages are the kubelet's.
 
@@ -16,7 +16,6 @@ pub use self::sysctls::AllowedSysctls;
 use self::sysctls::Shared;
 use crate::{
     host_port::{HostPort, ports_of},
-    launch::guest_settings,
     pod::ContainerIndex,
     reasons,
 };
@@ -53,24 +52,10 @@ impl Usage {
         let refuse = |reason: &str, message: String| {
             Err(Refusal { uid: assignment.uid.clone(), reason: reason.to_owned(), message })
         };
-        let fields = refused_fields(assignment);
-        if !fields.is_empty() {
-            return refuse(
-                reasons::UNSUPPORTED_FIELDS,
-                format!(
-                    "this node cannot honour and must not ignore: {}",
-                    fields.into_iter().collect::<Vec<_>>().join(", ")
-                ),
-            );
-        }
         let shared = Shared { network: assignment.spec.host_network, ipc: assignment.linux().host_ipc };
         let asked = assignment.linux().sysctls.iter();
         if let Some(why) = asked.filter_map(|(name, _)| sysctls.check(name, shared).err()).next() {
             return refuse(reasons::SYSCTL_FORBIDDEN, format!("forbidden sysctl: {why}"));
-        }
-        if let Err(bad) = guest_settings(assignment) {
-            let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
-            return refuse(reasons::UNSUPPORTED_FIELDS, bad.join("; "));
         }
         let need = Need::of(assignment);
         let resources = [
@@ -146,11 +131,6 @@ fn host_ports(assignment: &PodAssignment) -> impl Iterator<Item = HostPort> {
         let unsaid = HostPort { number: port.container_port, protocol: port.protocol, address: None };
         host.or_else(|| host_network.then_some(unsaid))
     })
-}
-
-/// What no container honours: nobody knows before its image is here which kind one is.
-fn refused_fields(assignment: &PodAssignment) -> BTreeSet<&str> {
-    containers(assignment).flat_map(|(_, container)| container.refused_always()).collect()
 }
 
 /// All, init containers first.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use dunlin_link::{
     Digest,
+    guest::BadSetting,
     pod::{ConfigKind, ConfigObject, Container, EnvFrom, EnvValue, PodAssignment},
     status::NodeResources,
     tokens::TokenClaim,
@@ -33,6 +34,8 @@ pub struct Surroundings<'a> {
     pub capacity: NodeResources,
     /// Whether mounts can be made read-only with all below them.
     pub mounts_read_only_recursively: bool,
+    /// Whether the machine has SELinux.
+    pub se_linux: bool,
     /// Where the API is.
     pub api: Option<&'a ApiAddress>,
     /// Content of ConfigMaps and Secrets by id.
@@ -108,7 +111,16 @@ pub enum ConfigError {
     ResourceUnsupported(String),
     /// What nodes cannot do yet, and must not pass over: the container would miss something, or have more than it may.
     #[error("this node does not honour yet, and must not ignore: {}", .0.join(", "))]
-    NotHonoured(Vec<&'static str>),
+    NotHonoured(Vec<String>),
+    /// What the pod's annotations say of its guests says nothing.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Settings(Vec<BadSetting>),
+    /// A path in a volume is made of variables that are missing, or empty.
+    #[error("missing value for {}", .0.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))]
+    ValueMissing(Vec<String>),
+    /// What is to be mounted of a volume is no path in it.
+    #[error("{0}")]
+    SubPath(String),
     /// Neither pod nor image say what to run.
     #[error("no command specified")]
     NoCommand,

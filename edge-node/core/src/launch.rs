@@ -72,7 +72,10 @@ pub fn container_spec(
 ) -> Result<ContainerSpec, ConfigError> {
     let (assignment, index) = of;
     let container = container_at(assignment, index);
-    let fields: Vec<_> = host_port::refused_of_guest(assignment, index).map(str::to_owned).collect();
+    let fields = host_port::refused_of_guest(assignment, index);
+    // It has no users at all.
+    let fields = fields.filter(|field| binds(field, around) && *field != HOST_USERS);
+    let fields: Vec<_> = fields.map(str::to_owned).collect();
     if !fields.is_empty() {
         return Err(ConfigError::Refused { fields });
     }
@@ -96,12 +99,16 @@ pub fn container_spec(
             (Some(_), Some(_)) => GuestNetwork::Pod,
             _ => GuestNetwork::Machine,
         },
-        // What says nothing was refused with its pod.
-        settings: guest_settings(assignment).unwrap_or_default(),
+        settings: guest_settings(assignment).map_err(ConfigError::Settings)?,
         mounts: files.mounts,
         termination_message: files.termination_message,
         keyvalue: files.keyvalue,
     })
+}
+
+/// Whether a field that must not be ignored means anything on this machine.
+fn binds(field: &str, around: &Surroundings<'_>) -> bool {
+    around.se_linux || !field.ends_with(".seLinuxOptions")
 }
 
 fn owner((assignment, index): Of<'_>, attempt: u32) -> Owner {
@@ -133,7 +140,7 @@ fn program_name(reference: &str) -> &str {
 ///
 /// # Errors
 /// With those that say nothing.
-pub(crate) fn guest_settings(assignment: &PodAssignment) -> Result<GuestSettings, Vec<BadSetting>> {
+fn guest_settings(assignment: &PodAssignment) -> Result<GuestSettings, Vec<BadSetting>> {
     let annotations = &assignment.spec.annotations;
     GuestSettings::of(annotations.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
@@ -198,6 +205,9 @@ fn number(port: &PortName) -> Option<u16> {
         PortName::Number(_) | PortName::Name(_) => None,
     }
 }
+
+/// The field by which a pod has users of its own.
+const HOST_USERS: &str = "spec.hostUsers";
 
 #[cfg(test)]
 mod tests {

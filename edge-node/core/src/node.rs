@@ -99,6 +99,8 @@ pub struct NodeOptions {
     pub api: Option<ApiAddress>,
     /// What pods may set of the kernel beyond what every pod may.
     pub sysctls: AllowedSysctls,
+    /// Whether the machine has SELinux.
+    pub se_linux: bool,
 }
 
 /// The owner of all pods of a node; see the module.
@@ -149,6 +151,7 @@ struct NodeSelf {
     /// Where pods reach the API.
     api: Option<ApiAddress>,
     sysctls: AllowedSysctls,
+    se_linux: bool,
     /// How often this node's agent was started.
     starts: u64,
 }
@@ -209,6 +212,7 @@ impl NodeCore {
                     loopback: options.loopback,
                     api: options.api,
                     sysctls: options.sysctls,
+                    se_linux: options.se_linux,
                     starts: loaded.starts,
                 },
                 tokens: Tokens::restored(loaded.tokens, &options.seal),

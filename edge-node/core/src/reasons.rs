@@ -51,8 +51,6 @@ pub const OUT_OF_CPU: &str = "OutOfcpu";
 pub const OUT_OF_MEMORY: &str = "OutOfmemory";
 /// Pod: a host port is taken.
 pub const NODE_PORTS: &str = "NodePorts";
-/// Pod: fields that must not be ignored and cannot be met.
-pub const UNSUPPORTED_FIELDS: &str = "UnsupportedFields";
 /// Pod: a sysctl that not every pod may set.
 pub const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 /// Pod: no address is left in the node's blocks.
@@ -60,6 +58,8 @@ pub const OUT_OF_ADDRESSES: &str = "OutOfaddresses";
 
 /// Event: a pod's own sandbox cannot be made.
 pub const FAILED_CREATE_POD_SANDBOX: &str = "FailedCreatePodSandBox";
+/// Event: a Secret that images are to be pulled with is missing.
+pub const FAILED_TO_RETRIEVE_IMAGE_PULL_SECRET: &str = "FailedToRetrieveImagePullSecret";
 /// Event: a volume of a pod cannot be put in place.
 pub const FAILED_MOUNT: &str = "FailedMount";
 /// Pod, and event: the machine was short of something.

@@ -13,6 +13,7 @@ use dunlin_link::{
 };
 
 pub use self::plan::{image_mounts, projected_volumes, setup};
+use crate::env::ConfigError;
 
 /// What the shell has to put in place before a container of a pod starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,6 +131,17 @@ pub struct MountError {
     pub volume: String,
     /// In words.
     pub why: String,
+}
+
+/// Why a container's files cannot be put in place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// A volume is not there now: it is tried again, by the event `FailedMount`.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The container asks for what there is not; for `CreateContainerConfigError`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 /// Whether a path may be joined to a folder: relative, with no part that leads elsewhere, and not longer than file systems take.

@@ -114,6 +114,7 @@ impl AgentParts {
             own_sandboxes,
             api,
             sysctls,
+            se_linux: Path::new(SE_LINUX).exists(),
         };
         let core = NodeCore::boot(node, loaded, clock.now());
         sandboxes.take_over(|uid| core.sandbox_order(uid));
@@ -188,6 +189,9 @@ impl AgentParts {
 
 /// Orders of the session that may wait: it sends one change at a time, and questions about logs.
 const INPUTS_MAX: usize = 64;
+
+/// What a kernel with SELinux shows.
+const SE_LINUX: &str = "/sys/fs/selinux/enforce";
 
 /// Messages to and from the sandbox that may wait.
 const SANDBOX_QUEUE_MAX: usize = 1024;

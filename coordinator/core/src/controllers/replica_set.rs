@@ -33,7 +33,12 @@ pub fn reconcile(view: &View, id: &ObjectId, failure: Option<&Failure>, now: Tim
     let mut plan = Plan { actions, again_at: None };
     let active: Vec<_> = pods.iter().filter(|(_, pod)| pod.is_active()).cloned().collect();
     if !set.meta.deleting {
-        plan.actions.extend(scale(view, id, set, &active, by));
+        let is_short = i64::try_from(active.len()).is_ok_and(|have| have < set.replicas);
+        match view.pod_failures().held_until(&set.meta.uid, set.meta.generation, now) {
+            // Each would fail as soon, and they would be ever more.
+            Some(due) if is_short => plan.wake_at(due),
+            _ => plan.actions.extend(scale(view, id, set, &active, by)),
+        }
     }
     status::update(&mut plan, id, set, &pods, failure, now);
     plan

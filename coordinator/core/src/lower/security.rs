@@ -1,7 +1,7 @@
-//! Which security settings a node must refuse instead of ignoring.
+//! Which security settings keep a node from starting a container, because it must not ignore them.
 //!
-//! What only some machines or no Linux node can do is refused for every container: options of SELinux and of Windows, and users of a
-//! pod's own. The rest is named for WASM containers; Linux containers honour it (`linux.rs`).
+//! Users of a pod's own, and options of SELinux where the machine has it, no container gets yet; the rest is named for WASM containers,
+//! and Linux containers honour it (`linux.rs`). Options of Windows mean nothing on Linux, as for a kubelet there.
 //!
 //! A WASM guest has no user, no system calls, no root file system and no capabilities, so most settings hold by themselves
 //! (`runAsNonRoot`, `readOnlyRootFilesystem`, dropped capabilities, the runtime's default seccomp profile), and those that would
@@ -21,7 +21,6 @@ pub(super) fn refused_fields(spec: &v1::PodSpec) -> Vec<String> {
                 seccomp: context.seccomp_profile.as_ref(),
                 app_armor: context.app_armor_profile.as_ref(),
                 se_linux: context.se_linux_options.as_ref(),
-                windows: context.windows_options.as_ref(),
             },
         )
     });
@@ -35,7 +34,6 @@ pub(super) fn refused_in_container(context: Option<&v1::SecurityContext>, pod: &
         (field.ends_with(SECCOMP) && context.seccomp_profile.is_some())
             || (field.ends_with(APP_ARMOR) && context.app_armor_profile.is_some())
             || (field.ends_with(SE_LINUX) && context.se_linux_options.is_some())
-            || (field.ends_with(WINDOWS) && context.windows_options.is_some())
     };
     let mut fields: Vec<String> = pod.iter().filter(|field| !replaced(field)).cloned().collect();
     fields.extend(named(
@@ -44,7 +42,6 @@ pub(super) fn refused_in_container(context: Option<&v1::SecurityContext>, pod: &
             seccomp: context.seccomp_profile.as_ref(),
             app_armor: context.app_armor_profile.as_ref(),
             se_linux: context.se_linux_options.as_ref(),
-            windows: context.windows_options.as_ref(),
         },
     ));
     fields
@@ -62,12 +59,20 @@ pub(super) fn refused_in_ports(ports: &[v1::ContainerPort]) -> Vec<String> {
     narrow.map(|(index, _)| format!("ports[{index}].hostIP")).collect()
 }
 
+/// Variables that no node can make: a container without them would not be what it should.
+pub(super) fn refused_in_env(variables: &[v1::EnvVar]) -> Vec<String> {
+    let of_file = |variable: &v1::EnvVar| {
+        variable.value_from.as_ref().is_some_and(|source| source.file_key_ref.is_some())
+    };
+    let of_files = variables.iter().enumerate().filter(|(_, variable)| of_file(variable));
+    of_files.map(|(index, _)| format!("env[{index}].valueFrom.fileKeyRef")).collect()
+}
+
 /// What both kinds of security contexts hold.
 struct Profiles<'a> {
     seccomp: Option<&'a v1::SeccompProfile>,
     app_armor: Option<&'a v1::AppArmorProfile>,
     se_linux: Option<&'a v1::SELinuxOptions>,
-    windows: Option<&'a v1::WindowsSecurityContextOptions>,
 }
 
 fn named(place: &str, profiles: &Profiles<'_>) -> Vec<String> {
@@ -76,10 +81,6 @@ fn named(place: &str, profiles: &Profiles<'_>) -> Vec<String> {
         (SECCOMP, profiles.seccomp.is_some_and(|profile| profile.type_ == localhost)),
         (APP_ARMOR, profiles.app_armor.is_some_and(|profile| profile.type_ == localhost)),
         (SE_LINUX, profiles.se_linux.is_some_and(|options| *options != v1::SELinuxOptions::default())),
-        (
-            WINDOWS,
-            profiles.windows.is_some_and(|options| *options != v1::WindowsSecurityContextOptions::default()),
-        ),
     ];
     fields.iter().filter(|(_, refused)| *refused).map(|(field, _)| format!("{place}.{field}")).collect()
 }
@@ -87,4 +88,3 @@ fn named(place: &str, profiles: &Profiles<'_>) -> Vec<String> {
 const SECCOMP: &str = "seccompProfile";
 const APP_ARMOR: &str = "appArmorProfile";
 const SE_LINUX: &str = "seLinuxOptions";
-const WINDOWS: &str = "windowsOptions";

@@ -119,11 +119,15 @@ fn what_would_weaken_security_is_refused_by_name() {
     check(json!({ "seccompProfile": local }), json!({ "seccompProfile": default }), &[]);
     check(json!({}), json!({ "appArmorProfile": local }), &["securityContext.appArmorProfile"]);
     check(json!({}), json!({ "seLinuxOptions": { "level": "s0" } }), &["securityContext.seLinuxOptions"]);
-    check(
-        json!({ "windowsOptions": { "hostProcess": true } }),
-        json!({}),
-        &["spec.securityContext.windowsOptions"],
-    );
+    check(json!({ "windowsOptions": { "runAsUserName": "u" } }), json!({}), &[]);
+}
+
+#[test]
+fn a_variable_of_a_file_is_refused_by_name() {
+    let of_file = json!({ "fileKeyRef": { "volumeName": "v", "path": "p", "key": "k" } });
+    let env = json!([{ "name": "A", "value": "a" }, { "name": "B", "valueFrom": of_file }]);
+    let assignment = lowered(json!({ "containers": [{ "name": "c", "image": "known", "env": env }] }));
+    assert_eq!(assignment.spec.containers[0].refused_fields, ["env[1].valueFrom.fileKeyRef"]);
 }
 
 #[test]

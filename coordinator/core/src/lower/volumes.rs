@@ -1,8 +1,9 @@
 //! What files containers see: volumes, mounts, and where last words are left.
 //!
-//! A volume of a kind that no node serves is left out, with its mounts; the API warns of it when the pod is written.
+//! A volume of a kind that no node serves is left out, but its mounts are not, so that containers wait for it; what it is, they say beside
+//! (`refused_fields`). The API warns of it when the pod is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_link::{
     pod::{ConfigKind, ConfigRef},
@@ -30,12 +31,61 @@ pub(super) fn pod_volumes(spec: &v1::PodSpec) -> PodVolumes {
         .filter(|volume| mounted.contains(&*volume.name))
         .filter_map(|volume| Some(Volume { name: volume.name.clone(), source: source(volume)? }))
         .collect();
-    let served: BTreeSet<&str> = volumes.iter().map(|volume| &*volume.name).collect();
-    let mut containers: Vec<_> = all().map(|container| files(container, &served)).collect();
+    // Those are mounted beside the others.
+    let images = spec.volumes.iter().flatten().filter(|volume| volume.image.is_some());
+    let images: BTreeSet<&str> = images.map(|volume| &*volume.name).collect();
+    let mut containers: Vec<_> = all().map(|container| files(container, &images)).collect();
     if containers.iter().all(|files| *files == ContainerFiles::default()) {
         containers.clear();
     }
     PodVolumes { volumes, containers }
+}
+
+/// Volumes that no node can serve, or not all of, with the fields that say so.
+pub(super) type Unserved = BTreeMap<String, Vec<String>>;
+
+/// Of a pod.
+pub(super) fn unserved(spec: &v1::PodSpec) -> Unserved {
+    let volumes = spec.volumes.iter().flatten().filter(|volume| volume.image.is_none());
+    let unserved = volumes.filter_map(|volume| {
+        let fields = match &volume.projected {
+            Some(projected) => unserved_sources(projected),
+            None if source(volume).is_some() => Vec::new(),
+            None => kind(volume).into_iter().collect(),
+        };
+        (!fields.is_empty()).then(|| (volume.name.clone(), fields))
+    });
+    unserved.collect()
+}
+
+/// Fields that keep a container from starting: those of the volumes that it mounts.
+pub(super) fn refused(container: &v1::Container, unserved: &Unserved) -> Vec<String> {
+    let mounted: BTreeSet<&str> =
+        container.volume_mounts.iter().flatten().map(|mount| &*mount.name).collect();
+    let volumes = mounted.into_iter().filter_map(|name| Some((name, unserved.get(name)?)));
+    volumes
+        .flat_map(|(name, fields)| fields.iter().map(move |field| format!("volumes[{name}].{field}")))
+        .collect()
+}
+
+fn unserved_sources(projected: &v1::ProjectedVolumeSource) -> Vec<String> {
+    let sources = projected.sources.iter().flatten().enumerate();
+    let unserved = sources.filter_map(|(index, source)| {
+        let bundle = source.cluster_trust_bundle.as_ref();
+        let kind = match (bundle, &source.pod_certificate) {
+            (Some(bundle), _) if bundle.optional != Some(true) => "clusterTrustBundle",
+            (_, Some(_)) => "podCertificate",
+            _ => return None,
+        };
+        Some(format!("projected.sources[{index}].{kind}"))
+    });
+    unserved.collect()
+}
+
+/// What says of what kind a volume is.
+fn kind(volume: &v1::Volume) -> Option<String> {
+    let json = serde_json::to_value(volume).ok()?;
+    json.as_object()?.keys().find(|key| *key != "name").cloned()
 }
 
 /// The ConfigMaps and Secrets that volumes name.
@@ -52,8 +102,8 @@ pub(super) fn config_refs(volumes: &PodVolumes) -> impl Iterator<Item = ConfigRe
     })
 }
 
-fn files(container: &v1::Container, served: &BTreeSet<&str>) -> ContainerFiles {
-    let mounts = container.volume_mounts.iter().flatten().filter(|mount| served.contains(&*mount.name));
+fn files(container: &v1::Container, images: &BTreeSet<&str>) -> ContainerFiles {
+    let mounts = container.volume_mounts.iter().flatten().filter(|mount| !images.contains(&*mount.name));
     let path = container.termination_message_path.clone();
     ContainerFiles {
         mounts: mounts.map(mount).collect(),
@@ -185,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_source_is_carried_and_what_nodes_do_not_serve_is_left_out() {
+    fn every_source_is_carried_and_what_nodes_do_not_serve_is_waited_for() {
         let names = ["e", "m", "h", "c", "s", "d", "p", "claim"];
         let mounts: Vec<_> = names.iter().map(|name| json!({"name": name, "mountPath": "/x"})).collect();
         let field = json!({"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}});
@@ -228,9 +278,36 @@ mod tests {
         let items = vec![DownwardItem { path: "l".into(), mode: None, value }];
         assert_eq!(source("d"), projected(0o644, Projection::Downward { items }));
         assert_eq!(source("claim"), None);
-        assert_eq!(lowered.containers[0].mounts.len(), 7);
+        assert_eq!(lowered.containers[0].mounts.len(), 8, "what is not served is missed");
         let named: Vec<_> = config_refs(&lowered).map(|config| config.name).collect();
         assert_eq!(named, ["map", "sec", "sec2"]);
+    }
+
+    #[test]
+    fn what_nodes_do_not_serve_is_named_where_it_is_mounted() {
+        let spec: v1::PodSpec = serde_json::from_value(json!({
+            "volumes": [
+                {"name": "n", "nfs": {"server": "s", "path": "/"}},
+                {"name": "e", "emptyDir": {}},
+                {"name": "i", "image": {"reference": "r"}},
+                {"name": "p", "projected": {"sources": [
+                    {"secret": {"name": "s"}},
+                    {"podCertificate": {"keyType": "t", "signerName": "s"}},
+                    {"clusterTrustBundle": {"path": "p", "optional": true}},
+                ]}},
+            ],
+            "containers": [
+                {"name": "a", "volumeMounts": [{"name": "p", "mountPath": "/p"}, {"name": "n", "mountPath": "/n"}, {"name": "n", "mountPath": "/m"}]},
+                {"name": "b", "volumeMounts": [{"name": "e", "mountPath": "/e"}, {"name": "i", "mountPath": "/i"}]},
+            ],
+        })).unwrap();
+        let unserved = unserved(&spec);
+        let of = |index: usize| refused(&spec.containers[index], &unserved);
+        assert_eq!(of(0), ["volumes[n].nfs", "volumes[p].projected.sources[1].podCertificate"]);
+        assert_eq!(of(1), [""; 0]);
+        let mounts: Vec<usize> =
+            pod_volumes(&spec).containers.iter().map(|files| files.mounts.len()).collect();
+        assert_eq!(mounts, [3, 1]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     ObjectKey,
     controllers::{self, Plan, auto_rollback},
     view::{
-        Controller, DecodeError, Labels, ObjectId, PodInfo, Resource, Workload,
+        Controller, DecodeError, Labels, ObjectId, Phase, PodInfo, Resource, Workload,
         workload::{
             CONTROLLER_REVISIONS, CRON_JOBS, DAEMON_SETS, DEPLOYMENTS, JOBS, REPLICA_SETS,
             REPLICATION_CONTROLLERS, STATEFUL_SETS,
@@ -49,6 +49,9 @@ impl Reconciler {
         if let Some(Workload::DaemonSet(set)) = &before {
             self.view.daemon_failures_mut().forget_set(&set.meta.uid);
         }
+        if let Some(workload) = &before {
+            self.view.pod_failures_mut().forget(&workload.meta().uid);
+        }
         self.touch_budgets_by_scale(&key.namespace);
     }
 
@@ -64,6 +67,32 @@ impl Reconciler {
             JOBS => controllers::job::reconcile(&self.view, &id.key, now),
             _ => Plan::nothing(),
         }
+    }
+
+    /// Notes when a pod of a ReplicaSet or a StatefulSet has failed, so that the next does not come at once every time.
+    pub(super) fn note_failure(
+        &mut self,
+        key: &ObjectKey,
+        before: Option<&PodInfo>,
+        after: &PodInfo,
+        now: Timestamp,
+    ) {
+        let is_known = before.is_some_and(|before| before.uid == after.uid && before.phase == Phase::Failed);
+        if is_known || after.phase != Phase::Failed {
+            return;
+        }
+        let Some(owner) = &after.affiliation.controller else { return };
+        let kinds = [REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS];
+        let Some(resource) = owner.resource().filter(|resource| kinds.contains(resource)) else { return };
+        let key = ObjectKey { namespace: key.namespace.clone(), name: owner.name.as_str().into() };
+        let workload = self.view.workloads().get(&ObjectId { resource, key });
+        let Some(generation) =
+            workload.map(Workload::meta).filter(|meta| *meta.uid == *owner.uid).map(|meta| meta.generation)
+        else {
+            return;
+        };
+        let lived = now.duration_since(after.created);
+        self.view.pod_failures_mut().note(&owner.uid, generation, lived, now);
     }
 
     /// A pod concerns whoever controls or controlled it; one that nobody controls, whoever selects it.

@@ -39,8 +39,8 @@ async fn what_has_no_effect_is_told_when_it_comes() {
         patch.with_body(&json!({"spec": spec}))
     };
     assert_eq!(of(patch(json!({"replicas": 2}))).await, [""; 0]);
-    let warnings = of(patch(json!({"template": {"spec": {"os": {"name": "linux"}}}}))).await;
-    assert_eq!(warnings, ["spec.template.spec.os: accepted, but has no effect yet"]);
+    let warnings = of(patch(json!({"template": {"spec": {"os": {"name": "windows"}}}}))).await;
+    assert_eq!(warnings, ["spec.template.spec.os.name: accepted, but has no effect yet"]);
     // Who puts the whole object brings nothing new, either.
     let mut whole = fixture.get(&path).await;
     whole["spec"]["replicas"] = json!(3);

@@ -55,7 +55,7 @@ fn counts_init_containers_and_sidecars_as_the_scheduler_does() {
 }
 
 #[test]
-fn refuses_taken_host_ports_and_fields_it_must_not_ignore() {
+fn refuses_taken_host_ports() {
     let node = NodeResources { pods: 10, ..NodeResources::default() };
     let mut subject = container("c");
     subject.ports = vec![ContainerPort {
@@ -69,45 +69,6 @@ fn refuses_taken_host_ports_and_fields_it_must_not_ignore() {
     assert!(usage.admit(&assignment, &node, &AllowedSysctls::default()).is_ok());
     usage.add(&assignment);
     assert_eq!(usage.admit(&assignment, &node, &AllowedSysctls::default()).unwrap_err().reason, "NodePorts");
-
-    let mut subject = container("c");
-    subject.refused_fields = vec!["spec.containers[0].securityContext.privileged".to_owned()];
-    let refusal = Usage::default().admit(&pod(vec![subject]), &node, &AllowedSysctls::default()).unwrap_err();
-    assert_eq!(refusal.reason, "UnsupportedFields");
-    assert!(refusal.message.ends_with("privileged"), "{}", refusal.message);
-}
-
-#[test]
-fn what_a_linux_container_honours_refuses_no_pod() {
-    let node = NodeResources { pods: 10, ..NodeResources::default() };
-    let admit = |field: &str| {
-        let mut subject = container("c");
-        subject.refused_fields = vec![field.to_owned()];
-        let admitted =
-            Usage::default().admit(&pod(vec![subject.clone(), subject]), &node, &AllowedSysctls::default());
-        admitted.map_err(|refusal| refusal.message)
-    };
-    for field in ["securityContext.seccompProfile", "spec.securityContext.appArmorProfile", "ports[0].hostIP"]
-    {
-        assert_eq!(admit(field), Ok(()), "{field}");
-    }
-    let refused = admit("securityContext.seLinuxOptions").unwrap_err();
-    assert_eq!(refused, "this node cannot honour and must not ignore: securityContext.seLinuxOptions");
-}
-
-#[test]
-fn refuses_settings_of_guests_that_say_nothing() {
-    let node = NodeResources { pods: 10, ..NodeResources::default() };
-    let mut assignment = pod(vec![container("c")]);
-    let mut admit = |value: &str| {
-        assignment.spec.annotations = vec![("dunlin.dev/egress".to_owned(), value.to_owned())];
-        Usage::default().admit(&assignment, &node, &AllowedSysctls::default())
-    };
-    assert!(admit("").is_ok());
-    assert!(admit("a.example:443, 10.0.0.0/8").is_ok());
-    let refusal = admit("a.example:0").unwrap_err();
-    assert_eq!(refusal.reason, "UnsupportedFields");
-    assert!(refusal.message.starts_with("metadata.annotations[dunlin.dev/egress]: "), "{}", refusal.message);
 }
 
 #[test]

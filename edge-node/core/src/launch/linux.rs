@@ -13,7 +13,7 @@ use dunlin_link::{
     volumes::Access,
 };
 
-use super::{Launch, Of, owner};
+use super::{Launch, Of, binds, owner};
 use crate::{
     env::{self, ConfigError, Surroundings, expand::expand},
     pod::container_at,
@@ -99,9 +99,14 @@ pub fn container_spec(
     let nothing = ContainerLinux::default();
     let says = assignment.linux().of(index.0).unwrap_or(&nothing);
     refuse_unhonoured(says)?;
+    let refused = container.refused_always().filter(|field| binds(field, around));
+    let refused: Vec<_> = refused.map(str::to_owned).collect();
+    if !refused.is_empty() {
+        return Err(ConfigError::NotHonoured(refused));
+    }
     let recursive = |mount: &MountOptions| mount.recursive_read_only == RecursiveReadOnly::Enabled;
     if says.mounts.iter().any(recursive) && !around.mounts_read_only_recursively {
-        return Err(ConfigError::NotHonoured(vec!["volumeMounts.recursiveReadOnly: Enabled"]));
+        return Err(ConfigError::NotHonoured(vec!["volumeMounts.recursiveReadOnly: Enabled".to_owned()]));
     }
     let LinuxMaterial { layers, image, mut mounts, termination_message, machine } = material;
     let declared = env::resolve(assignment, container, around)?;
@@ -144,7 +149,11 @@ pub fn container_spec(
 
 /// Refuses what would be missing in a container of either kind.
 pub(super) fn refuse_unhonoured(says: &ContainerLinux) -> Result<(), ConfigError> {
-    if says.devices.is_empty() { Ok(()) } else { Err(ConfigError::NotHonoured(vec!["volumeDevices"])) }
+    if says.devices.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError::NotHonoured(vec!["volumeDevices".to_owned()]))
+    }
 }
 
 /// `command` takes the place of both of the image's words, `args` of the second.

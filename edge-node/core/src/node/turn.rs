@@ -21,7 +21,7 @@ use crate::{
     launch::{self, Launch, Material, container_spec},
     pod::{Command, ContainerIndex, Fetch, ImagePull, Pod, Pulled, PulledImage, Residence},
     sandbox::Request,
-    volumes,
+    volumes::{self, SetupError},
 };
 
 /// Containers that wait for a module.
@@ -294,7 +294,7 @@ impl Desk {
             let images =
                 volumes::image_mounts(pod.assignment(), (container, declared), pod.image_volumes(), around)?;
             setup.mounts.extend(images);
-            Ok::<_, volumes::MountError>(setup)
+            Ok::<_, SetupError>(setup)
         });
         match setup {
             Ok(setup) => self.outputs.push_back(Output::Prepare(Preparation {
@@ -303,7 +303,8 @@ impl Desk {
                 container: name,
                 setup,
             })),
-            Err(error) => pod.handle_not_mounted(container, error.to_string(), now),
+            Err(SetupError::Mount(error)) => pod.handle_not_mounted(container, error.to_string(), now),
+            Err(SetupError::Config(error)) => pod.handle_config_error(container, error.to_string(), now),
         }
     }
 
@@ -369,6 +370,7 @@ impl Desk {
             allocatable: self.node.facts.allocatable,
             capacity: self.node.facts.capacity,
             mounts_read_only_recursively: self.node.mounts_read_only_recursively(),
+            se_linux: self.node.se_linux,
             api: self.node.api.as_ref(),
             objects: &objects,
             tokens: &tokens,

@@ -74,6 +74,8 @@ pub(super) enum PostStart {
     Sleeps(Mono),
     /// Done, or there is none.
     Done,
+    /// It failed: the run never counts as started, and is being stopped.
+    Failed,
 }
 
 impl Asking {

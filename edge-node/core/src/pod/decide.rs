@@ -213,8 +213,8 @@ impl Pod {
             }
             Run::Pulling(Pull::BackOff { retry_at, .. }) if retry_at <= now.mono => self.pull(index, now),
             Run::Creating(Create::Unmounted { retry_at }) if retry_at <= now.mono => {
-                self.worker_mut(index).run = Run::Pending;
-                self.pull(index, now);
+                // Its images are here.
+                self.worker_mut(index).run = Run::Creating(Create::Homeless);
             }
             Run::Terminated { next: Next::Retry { at, .. } | Next::BackOff { at, .. }, how }
                 if at <= now.mono =>

@@ -115,7 +115,7 @@ impl Pod {
         self.push_event(now, index, warning, "PostStartHook failed".to_owned());
         let killing = (Severity::Normal, reasons::KILLING);
         self.push_event(now, index, killing, reasons::FAILED_POST_START_HOOK.to_owned());
-        self.worker_mut(index).asking.post_start = PostStart::Done;
+        self.worker_mut(index).asking.post_start = PostStart::Failed;
         self.stop(index, id, (self.grace_ms(), Then::Restart), now);
     }
 

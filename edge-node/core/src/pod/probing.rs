@@ -61,7 +61,8 @@ impl Pod {
         let worker = self.worker(index);
         let passed = self.probe(index, ProbeKind::Startup).is_none()
             || worker.asking.startup.verdict == Some(Verdict::Success);
-        worker.run.is_running() && !self.post_start_goes_on(index) && passed
+        let hooked = !self.post_start_goes_on(index) && worker.asking.post_start != PostStart::Failed;
+        worker.run.is_running() && hooked && passed
     }
 
     /// Whether the run can serve.
@@ -255,7 +256,7 @@ impl Pod {
     }
 
     fn tell_errored(&mut self, index: ContainerIndex, kind: ProbeKind, why: &str, now: Now) {
-        let message = format!("{} probe errored and resulted in Unknown state: {why}", kind.name());
+        let message = format!("{} probe errored and resulted in unknown state: {why}", kind.name());
         self.push_event(now, index, (Severity::Warning, reasons::UNHEALTHY), message);
     }
 
@@ -279,7 +280,7 @@ impl Pod {
     pub(super) fn post_start_goes_on(&self, index: ContainerIndex) -> bool {
         let worker = self.worker(index);
         worker.run.is_running()
-            && worker.asking.post_start != PostStart::Done
+            && !matches!(worker.asking.post_start, PostStart::Done | PostStart::Failed)
             && self.care(index).is_some_and(|care| care.post_start.is_some())
     }
 }

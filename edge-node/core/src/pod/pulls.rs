@@ -1,12 +1,13 @@
 //! The first steps of a run: the module is made present, then the container is put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_link::{
     ContainerId, Digest,
     linux::ImageVolume,
-    pod::{Image, PullPolicy},
+    pod::{ConfigKind, EnvValue, Image, PullPolicy},
     reference::Reference,
+    volumes::{Projection, VolumeSource},
 };
 
 use super::{
@@ -43,6 +44,7 @@ impl Pod {
                     Some(volume) => self.image_volumes.get(&volume.name).copied(),
                     None => self.worker(index).digest,
                 };
+                self.tell_missing_pull_secrets(now);
                 let policy = image.pull_policy;
                 let pull = ImagePull { reference: image.reference, policy, last };
                 self.commands.push_back(Command::PullImage { container: index, pull });
@@ -51,6 +53,45 @@ impl Pod {
         };
         let fetch = if image.pull_policy == PullPolicy::Never { Fetch::Forbidden } else { Fetch::Allowed };
         self.commands.push_back(Command::Pull { container: index, digest, fetch });
+    }
+
+    /// Secrets that there are not, and that nothing else than pulls asks for.
+    fn missing_pull_secrets(&self) -> Vec<&str> {
+        let spec = &self.assignment.spec;
+        let containers = || spec.init_containers.iter().chain(&spec.containers);
+        let whole = containers()
+            .flat_map(|container| &container.env_from)
+            .filter(|source| source.kind == ConfigKind::Secret)
+            .map(|source| &source.name);
+        let keys =
+            containers().flat_map(|container| &container.env).filter_map(|variable| match &variable.value {
+                EnvValue::Key { kind: ConfigKind::Secret, name, .. } => Some(name),
+                _ => None,
+            });
+        let volumes = self.assignment.volumes.volumes.iter().flat_map(|volume| match &volume.source {
+            VolumeSource::Projected { sources, .. } => sources.as_slice(),
+            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => &[],
+        });
+        let files = volumes.filter_map(|source| match source {
+            Projection::Config { kind: ConfigKind::Secret, name, .. } => Some(name),
+            _ => None,
+        });
+        let named: BTreeSet<&String> = whole.chain(keys).chain(files).collect();
+        let secrets = self.assignment.config.iter().filter(|config| config.kind == ConfigKind::Secret);
+        let missing = secrets.filter(|config| config.digest.is_none() && !named.contains(&config.name));
+        missing.map(|config| config.name.as_str()).collect()
+    }
+
+    fn tell_missing_pull_secrets(&mut self, now: Now) {
+        let missing = self.missing_pull_secrets();
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            let reason = reasons::FAILED_TO_RETRIEVE_IMAGE_PULL_SECRET.to_owned();
+            self.push_pod_event(now, reason, message);
+        }
     }
 
     /// Takes over how the pull of an image of another registry goes.

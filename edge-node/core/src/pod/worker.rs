@@ -237,7 +237,7 @@ impl Worker {
     /// Volumes may be put in place now.
     pub(super) fn handle_mountable(&mut self) {
         if matches!(self.run, Run::Creating(Create::Unmounted { .. })) {
-            self.run = Run::Pending;
+            self.run = Run::Creating(Create::Homeless);
         }
     }
 

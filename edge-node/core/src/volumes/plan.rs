@@ -1,6 +1,9 @@
 //! From volumes and mounts as they are declared to what has to be put in place.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use dunlin_link::{
     Digest,
@@ -12,23 +15,23 @@ use dunlin_link::{
 };
 
 use super::{
-    File, Medium, MountError, MountSetup, PartSetup, Setup, SourceSetup, VolumeSetup, is_safe_relative,
-    project,
+    File, Medium, MountError, MountSetup, PartSetup, Setup, SetupError, SourceSetup, VolumeSetup,
+    is_safe_relative, project,
 };
 use crate::{
-    env::{self, Surroundings, expand::expand},
+    env::{self, ConfigError, Surroundings, expand::expand},
     pod::ContainerIndex,
 };
 
 /// What has to be in place for a container of the pod.
 ///
 /// # Errors
-/// When a volume has no content, or a mount no place; the message is for the event `FailedMount`.
+/// When a volume has no content, or a mount no place.
 pub fn setup(
     assignment: &PodAssignment,
     (index, container): (ContainerIndex, &Container),
     around: &Surroundings<'_>,
-) -> Result<Setup, MountError> {
+) -> Result<Setup, SetupError> {
     let declared = &assignment.volumes;
     let volumes: Vec<VolumeSetup> = declared
         .volumes
@@ -39,7 +42,10 @@ pub fn setup(
     let files = declared.of(index.0).unwrap_or(&none);
     let mounts = files.mounts.iter().map(|mount| {
         let failed = |why: String| MountError { volume: mount.volume.clone(), why };
-        let inside = inside(assignment, container, &mount.part, around).map_err(failed)?;
+        if let Some(field) = unserved(container, &mount.volume) {
+            return Err(failed(format!("nodes do not mount volumes of this kind yet: {field}")).into());
+        }
+        let inside = inside(assignment, container, &mount.part, around)?;
         let volume = volumes.iter().find(|volume| volume.name == mount.volume);
         let volume = volume.ok_or_else(|| failed("no such volume".to_owned()))?;
         let access = match volume.source {
@@ -49,7 +55,7 @@ pub fn setup(
         };
         Ok(MountSetup { path: guest_path(&mount.path), part: part(volume, inside).map_err(failed)?, access })
     });
-    let mounts = mounts.collect::<Result<_, _>>()?;
+    let mounts = mounts.collect::<Result<_, SetupError>>()?;
     let path = files.termination_message_path.as_deref().unwrap_or(TERMINATION_MESSAGE_PATH);
     Ok(Setup { volumes, mounts, termination_message_path: guest_path(path) })
 }
@@ -63,11 +69,11 @@ pub fn image_mounts(
     (index, container): (ContainerIndex, &Container),
     images: &BTreeMap<String, Digest>,
     around: &Surroundings<'_>,
-) -> Result<Vec<MountSetup>, MountError> {
+) -> Result<Vec<MountSetup>, SetupError> {
     let mounts = assignment.linux().of(index.0).map(|says| &says.images);
     let mount = |mount: &ImageMount| {
         let failed = |why: String| MountError { volume: mount.volume.clone(), why };
-        let inside = inside(assignment, container, &mount.part, around).map_err(failed)?;
+        let inside = inside(assignment, container, &mount.part, around)?;
         let digest = images.get(&mount.volume);
         let digest = *digest.ok_or_else(|| failed("its image is not here".to_owned()))?;
         let part = PartSetup::Image { name: mount.volume.clone(), digest, layers: Vec::new(), inside };
@@ -115,6 +121,13 @@ fn volume_setup(
     Ok(VolumeSetup { name: volume.name.clone(), source })
 }
 
+/// The field by which a volume is of a kind that nodes do not serve.
+fn unserved<'a>(container: &'a Container, volume: &str) -> Option<&'a str> {
+    let of_volume =
+        |field: &'a String| field.strip_prefix("volumes[")?.strip_prefix(volume)?.strip_prefix("].");
+    container.refused_fields.iter().find_map(of_volume)
+}
+
 /// What comes from a Secret is kept off the disk.
 fn medium(sources: &[Projection]) -> Medium {
     let is_secret = |source: &Projection| {
@@ -129,26 +142,37 @@ fn inside(
     container: &Container,
     part: &VolumePart,
     around: &Surroundings<'_>,
-) -> Result<String, String> {
+) -> Result<String, ConfigError> {
     let path = match part {
         VolumePart::Whole => return Ok(String::new()),
         VolumePart::Path(path) => path.clone(),
         VolumePart::Expression(expression) => {
-            let env = env::resolve(assignment, container, around).map_err(|error| error.to_string())?;
-            let value =
-                |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-            expand(expression, value)
+            let env = env::resolve(assignment, container, around)?;
+            let missing = RefCell::new(BTreeSet::new());
+            let value = |name: &str| {
+                let found = env.iter().find(|(known, value)| known == name && !value.is_empty());
+                if found.is_none() {
+                    missing.borrow_mut().insert(name.to_owned());
+                }
+                found.map(|(_, value)| value.as_str())
+            };
+            let path = expand(expression, value);
+            let missing: Vec<_> = missing.into_inner().into_iter().collect();
+            if !missing.is_empty() {
+                return Err(ConfigError::ValueMissing(missing));
+            }
+            path
         }
     };
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let clean = parts.join("/");
     if path.starts_with('/') {
-        return Err(format!("subPath \"{path}\" must not be an absolute path"));
+        return Err(ConfigError::SubPath(format!("subPath \"{path}\" must not be an absolute path")));
     }
     if clean.is_empty() || is_safe_relative(&clean) {
         return Ok(clean);
     }
-    Err(format!("subPath \"{path}\" must not contain '..'"))
+    Err(ConfigError::SubPath(format!("subPath \"{path}\" must not contain '..'")))
 }
 
 /// Of files that the node writes, a part is those files as they are: a part of a folder that is replaced as a whole would be left behind.

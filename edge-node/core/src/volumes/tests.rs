@@ -30,7 +30,7 @@ fn pod(volumes: Vec<(&str, VolumeSource)>, mounts: Vec<VolumeMount>) -> PodAssig
     pod
 }
 
-fn planned(pod: &PodAssignment) -> Result<Setup, MountError> {
+fn planned(pod: &PodAssignment) -> Result<Setup, SetupError> {
     let data = [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
     let map = Arc::new(ConfigObject { kind: ConfigKind::ConfigMap, data: data.to_vec() });
     let objects =
@@ -43,6 +43,7 @@ fn planned(pod: &PodAssignment) -> Result<Setup, MountError> {
         allocatable: NodeResources { memory: Bytes(1 << 20), ..NodeResources::default() },
         capacity: NodeResources { memory: Bytes(2 << 30), ..NodeResources::default() },
         mounts_read_only_recursively: false,
+        se_linux: false,
         api: None,
         objects: &objects,
         tokens: &|_| None,
@@ -143,6 +144,27 @@ fn parts_of_volumes_are_paths_for_folders_and_copies_for_what_the_node_writes() 
         pod.volumes.containers[0].mounts = vec![mount("e", "/a", path(wrong))];
         assert!(planned(&pod).is_err(), "{wrong}");
     }
+    let empty = EnvVar { name: "EMPTY".to_owned(), value: EnvValue::Literal(String::new()) };
+    pod.spec.containers[0].env.push(empty);
+    let expression = VolumePart::Expression("$(NOPE)/$(POD)/$(EMPTY)".to_owned());
+    pod.volumes.containers[0].mounts = vec![mount("e", "/a", expression)];
+    let expected = ConfigError::ValueMissing(vec!["EMPTY".to_owned(), "NOPE".to_owned()]);
+    assert_eq!(expected.to_string(), "missing value for \"EMPTY\", \"NOPE\"");
+    assert_eq!(planned(&pod), Err(SetupError::Config(expected)));
+}
+
+#[test]
+fn a_volume_of_a_kind_that_nodes_do_not_serve_is_waited_for() {
+    let mut pod = pod(vec![("e", EMPTY)], vec![mount("data", "/d", VolumePart::Whole)]);
+    let check = |pod: &PodAssignment, why: &str| {
+        let expected = format!("MountVolume.SetUp failed for volume \"data\" : {why}");
+        let error = planned(pod).unwrap_err();
+        assert!(matches!(error, SetupError::Mount(_)));
+        assert_eq!(error.to_string(), expected);
+    };
+    check(&pod, "no such volume");
+    pod.spec.containers[0].refused_fields = vec!["volumes[other].csi".into(), "volumes[data].nfs".into()];
+    check(&pod, "nodes do not mount volumes of this kind yet: nfs");
 }
 
 #[test]

@@ -65,6 +65,7 @@ pub(super) fn template(spec: &Value, field: &Path, errors: &mut Vec<FieldError>)
     check_choice(spec, "dnsPolicy", field, &policies, errors);
     crate::meta::validate_labels(spec, "nodeSelector", field, errors);
     security::check_pod(spec, &field.child("securityContext"), errors);
+    security::check_proc_mounts(spec, field, errors);
     for (position, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
         if text(secret, "name").is_empty() {
             let field = field.child("imagePullSecrets").index(position).child("name");

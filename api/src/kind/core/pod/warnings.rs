@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::CONTAINER_LISTS;
 use crate::{
     field::Path,
-    kind::NO_EFFECT,
+    kind::{ACTS_NOT, NO_EFFECT},
     value::{has, list, text},
 };
 
@@ -22,18 +22,31 @@ pub(super) fn about(pod: &Value, field: &Path) -> Vec<String> {
     warnings
 }
 
-/// A warning for each field of `pod` that is stored but has no effect yet.
+/// A warning for each field of `pod` that is stored but that nodes do not act on yet.
 pub fn unsupported_warnings(pod: &Value) -> Vec<String> {
     unsupported(pod, &Path::default())
 }
 
 fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for path in UNSUPPORTED {
-        let parts: Vec<&str> = path.split('.').collect();
-        find(pod, &parts, field, &mut found);
+    let mut warnings = Vec::new();
+    let lists = [
+        (UNSUPPORTED, format!("accepted, but {NO_EFFECT}")),
+        (AWAITED, format!("accepted, but containers wait, for no node {ACTS_NOT}")),
+        (SE_LINUX, format!("accepted, but containers wait on nodes with SELinux; on others it {NO_EFFECT}")),
+    ];
+    for (paths, outcome) in lists {
+        let mut found = Vec::new();
+        for path in paths {
+            let parts: Vec<&str> = path.split('.').collect();
+            find(pod, &parts, field, &mut found);
+        }
+        warnings.extend(found.into_iter().map(|path| format!("{path}: {outcome}")));
     }
-    found.into_iter().map(|path| format!("{path}: accepted, but {NO_EFFECT}")).collect()
+    if pod["spec"]["hostUsers"] == false {
+        let field = field.child("spec").child("hostUsers");
+        warnings.push(format!("{field}: accepted, but Linux containers wait, for no node {ACTS_NOT}"));
+    }
+    warnings
 }
 
 /// Fields without effect. `[]` after a name stands for every element of the list; `a|b` for either name. Empty values do not
@@ -42,25 +55,37 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
 /// What a Linux container honours is not here, for nobody knows of an image before it is pulled: in a WASM container, which has no user,
 /// system calls, capabilities or root file system, most of a security context holds by itself or gives nothing.
 const UNSUPPORTED: &[&str] = &[
-    "spec.volumes[].awsElasticBlockStore|azureDisk|azureFile|cephfs|cinder|csi|ephemeral|fc|flexVolume|flocker|gcePersistentDisk|\
-     gitRepo|glusterfs|iscsi|nfs|persistentVolumeClaim|photonPersistentDisk|portworxVolume|quobyte|rbd|scaleIO|storageos|\
-     vsphereVolume",
     "spec.volumes[].emptyDir.medium",
-    "spec.volumes[].projected.sources[].clusterTrustBundle|podCertificate",
     "spec.ephemeralContainers[]",
-    "spec.securityContext.seLinuxChangePolicy|seLinuxOptions|windowsOptions",
-    "spec.os|resourceClaims|resources|runtimeClassName",
-    "spec.containers|initContainers[].volumeDevices|resizePolicy",
+    "spec.securityContext.seLinuxChangePolicy|windowsOptions",
+    "spec.os.name",
+    "spec.resourceClaims|resources|runtimeClassName",
+    "spec.containers|initContainers[].resizePolicy",
     "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
-    "spec.containers|initContainers[].securityContext.seLinuxOptions|windowsOptions",
-    "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
+    "spec.containers|initContainers[].securityContext.windowsOptions",
     "spec.containers|initContainers[].resources.limits.ephemeral-storage",
 ];
 
-/// Values that ask for what happens anyway.
-const HARMLESS: &[(&str, &str)] = &[("medium", "Memory")];
+/// Fields that no node acts on, and without which containers are not started: they would miss something.
+const AWAITED: &[&str] = &[
+    "spec.volumes[].awsElasticBlockStore|azureDisk|azureFile|cephfs|cinder|csi|ephemeral|fc|flexVolume|flocker|gcePersistentDisk|\
+     gitRepo|glusterfs|iscsi|nfs|persistentVolumeClaim|photonPersistentDisk|portworxVolume|quobyte|rbd|scaleIO|storageos|\
+     vsphereVolume",
+    "spec.volumes[].projected.sources[].clusterTrustBundle|podCertificate",
+    "spec.containers|initContainers[].volumeDevices",
+    "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
+];
 
-/// Follows a pattern of [`UNSUPPORTED`] through a value.
+/// Fields that mean nothing where there is no SELinux.
+const SE_LINUX: &[&str] = &[
+    "spec.securityContext.seLinuxOptions",
+    "spec.containers|initContainers[].securityContext.seLinuxOptions",
+];
+
+/// Values that ask for what happens anyway.
+const HARMLESS: &[(&str, &str)] = &[("medium", "Memory"), ("name", "linux")];
+
+/// Follows a pattern of such a list through a value.
 fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
     let Some((part, rest)) = parts.split_first() else {
         found.push(path.clone());
@@ -282,23 +307,22 @@ mod tests {
             "affinity": {"nodeAffinity": {"x": 1}, "podAffinity": {"y": 1}}, "topologySpreadConstraints": [{}],
         }});
         let expected = [
-            "spec.volumes[1].persistentVolumeClaim",
-            "spec.volumes[2].emptyDir.medium",
-            "spec.volumes[3].projected.sources[1].podCertificate",
-            "spec.runtimeClassName",
-            "spec.containers[0].resizePolicy",
+            "spec.volumes[2].emptyDir.medium: accepted, but has no effect yet",
+            "spec.runtimeClassName: accepted, but has no effect yet",
+            "spec.containers[0].resizePolicy: accepted, but has no effect yet",
+            "spec.volumes[1].persistentVolumeClaim: accepted, but containers wait, for no node acts on it yet",
+            "spec.volumes[3].projected.sources[1].podCertificate: accepted, but containers wait, for no node acts on it yet",
+            "spec.hostUsers: accepted, but Linux containers wait, for no node acts on it yet",
         ];
-        assert_eq!(
-            unsupported_warnings(&pod),
-            expected.map(|path| format!("{path}: accepted, but has no effect yet"))
-        );
+        assert_eq!(unsupported_warnings(&pod), expected);
+        let os = |name: &str| unsupported_warnings(&json!({"spec": {"os": {"name": name}}}));
+        assert_eq!(os("linux"), [""; 0]);
+        assert_eq!(os("windows"), ["spec.os.name: accepted, but has no effect yet"]);
     }
 
     /// Checks which fields of a pod with these security contexts, of the pod and of its container, are warned of.
     fn check_security(pod: Value, container: Value, expected: &[&str]) {
         let pod = json!({"spec": {"securityContext": pod, "containers": [{"securityContext": container}]}});
-        let expected: Vec<_> =
-            expected.iter().map(|path| format!("{path}: accepted, but has no effect yet")).collect();
         assert_eq!(unsupported_warnings(&pod), expected);
     }
 
@@ -322,7 +346,10 @@ mod tests {
         check_security(
             json!({"seLinuxOptions": {"level": "s0"}, "fsGroup": 1, "sysctls": [{"name": "a", "value": "b"}]}),
             json!({"windowsOptions": {"runAsUserName": "u"}, "privileged": true}),
-            &["spec.securityContext.seLinuxOptions", "spec.containers[0].securityContext.windowsOptions"],
+            &[
+                "spec.containers[0].securityContext.windowsOptions: accepted, but has no effect yet",
+                "spec.securityContext.seLinuxOptions: accepted, but containers wait on nodes with SELinux; on others it has no effect yet",
+            ],
         );
     }
 
@@ -336,12 +363,9 @@ mod tests {
             "automountServiceAccountToken": true,
         }});
         let expected = [
-            "spec.containers[0].env[1].valueFrom.fileKeyRef",
-            "spec.containers[0].resources.limits.ephemeral-storage",
+            "spec.containers[0].resources.limits.ephemeral-storage: accepted, but has no effect yet",
+            "spec.containers[0].env[1].valueFrom.fileKeyRef: accepted, but containers wait, for no node acts on it yet",
         ];
-        assert_eq!(
-            unsupported_warnings(&pod),
-            expected.map(|path| format!("{path}: accepted, but has no effect yet"))
-        );
+        assert_eq!(unsupported_warnings(&pod), expected);
     }
 }

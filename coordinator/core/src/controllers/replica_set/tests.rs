@@ -131,6 +131,7 @@ fn ended_pods_are_replaced_and_a_set_that_is_deleted_makes_none() {
     let mut world = World::new();
     world.apply(set(1));
     let name = world.pods("a-")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.pass(std::time::Duration::from_secs(60));
     world.patch(&id("v1", "Pod", &name), &json!({ "status": { "phase": "Failed" } }));
     assert_eq!(world.pods("a-").len(), 2);
     let set = id("apps/v1", "ReplicaSet", "a");
@@ -157,4 +158,24 @@ fn replication_controllers_are_looked_after_likewise() {
     let controller = &world.of("replicationcontrollers", "rc")[0];
     assert_eq!(controller["status"]["availableReplicas"], 2);
     assert_eq!(controller["status"]["terminatingReplicas"], Value::Null);
+}
+
+#[test]
+fn pods_that_fail_at_once_are_made_anew_ever_later() {
+    let mut world = World::new();
+    world.apply(set(2));
+    let second = std::time::Duration::from_secs(1);
+    world.end("a-", 2, 1);
+    assert_eq!(world.pods("a-").len(), 2, "held back");
+    world.pass(second);
+    assert_eq!(world.pods("a-").len(), 4);
+    world.end("a-", 2, 1);
+    world.pass(second);
+    assert_eq!(world.pods("a-").len(), 4, "for longer");
+    world.pass(second);
+    assert_eq!(world.pods("a-").len(), 6);
+    world.run("a-", 2);
+    world.pass(second * 60);
+    world.end("a-", 1, 1);
+    assert_eq!(world.pods("a-").len(), 7, "what ran for a while is replaced at once");
 }

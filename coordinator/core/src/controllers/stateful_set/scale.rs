@@ -106,8 +106,12 @@ fn keeps_current(look: &Look<'_>, ordinal: i64) -> bool {
 fn keep(look: &mut Look<'_>, ordinal: i64, pod: &Pod) -> bool {
     let (key, info) = pod;
     if info.phase.finished() {
-        if info.deletion.is_none() {
-            look.delete(pod);
+        let meta = &look.set.meta;
+        match look.view.pod_failures().held_until(&meta.uid, meta.generation, look.now) {
+            _ if info.deletion.is_some() => {}
+            // The next one would fail as soon.
+            Some(due) => look.plan.wake_at(due),
+            None => look.delete(pod),
         }
         return false;
     }

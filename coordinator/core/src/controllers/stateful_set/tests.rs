@@ -140,6 +140,7 @@ fn pods_that_ended_are_replaced_whatever_their_end() {
     let mut world = running(2, &json!({}));
     for code in [0, 1] {
         let before = world.pods("db-0")[0]["metadata"]["uid"].clone();
+        world.pass(Duration::from_secs(60));
         world.end("db-0", 1, code);
         assert_eq!(names(&world), ["db-0-", "db-1"]);
         settle(&mut world);
@@ -358,4 +359,20 @@ fn what_is_refused_is_tried_again() {
     world.refuses = None;
     world.pass(Duration::from_secs(60));
     assert_eq!(names(&world), ["db-0"]);
+}
+
+#[test]
+fn a_pod_that_fails_at_once_is_replaced_ever_later() {
+    let mut world = World::new();
+    world.apply(set(1, "i:1", &json!({})));
+    let second = Duration::from_secs(1);
+    for held in [1, 2, 4] {
+        world.end("db-0", 1, 1);
+        assert_eq!(names(&world), ["db-0"], "kept for now");
+        world.pass(second * (held - 1));
+        assert_eq!(names(&world), ["db-0"], "kept for now");
+        world.pass(second);
+        assert_eq!(names(&world), ["db-0-"], "{held}");
+        world.reap();
+    }
 }

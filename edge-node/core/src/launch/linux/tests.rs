@@ -48,6 +48,7 @@ fn spec_on(pod: &PodAssignment, material: LinuxMaterial, kernel: Kernel) -> Resu
         allocatable: NodeResources { memory: Bytes(1 << 29), ..NodeResources::default() },
         capacity: NodeResources { memory: Bytes(1 << 30), ..NodeResources::default() },
         mounts_read_only_recursively: kernel == Kernel::New,
+        se_linux: false,
         api: None,
         objects: &objects,
         tokens: &|_| None,
@@ -84,6 +85,15 @@ fn command_and_args_take_the_place_of_the_images() {
     check(&[], &["x"], &["/entry", "$(A)", "x"]);
     check(&["/own"], &[], &["/own"]);
     check(&["/own"], &["$(HOSTNAME)", "$$(HOSTNAME)"], &["/own", "p", "$(HOSTNAME)"]);
+    let mut refused = saying(ContainerLinux::default());
+    let mut refuse = |fields: &[&str]| {
+        refused.spec.containers[0].refused_fields = fields.iter().map(|&field| field.to_owned()).collect();
+        let material = LinuxMaterial { image: image(), ..LinuxMaterial::default() };
+        spec_of(&refused, material).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(refuse(&["securityContext.seLinuxOptions", "securityContext.seccompProfile"]), Ok(()));
+    let expected = "this node does not honour yet, and must not ignore: spec.hostUsers";
+    assert_eq!(refuse(&["spec.hostUsers"]), Err(expected.to_owned()));
     let empty = spec_of(&saying(ContainerLinux::default()), LinuxMaterial::default());
     assert_eq!(empty.unwrap_err().to_string(), "no command specified");
 }

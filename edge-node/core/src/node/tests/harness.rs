@@ -531,5 +531,6 @@ fn options() -> NodeOptions {
         own_sandboxes: BTreeSet::new(),
         api: None,
         sysctls: Default::default(),
+        se_linux: false,
     }
 }

@@ -112,6 +112,7 @@ fn a_failed_hook_after_the_start_ends_the_run() {
         "stop c 30000",
     ];
     assert_eq!(std::mem::take(&mut bench.log), expected);
+    assert_eq!(bench.status(), "Running c-Running/0", "neither started nor ready");
     bench.exited("c", ExitCause::Killed);
     bench.pass(0);
     assert!(bench.acts().contains(&"start c".to_owned()));

@@ -3,7 +3,7 @@
 use dunlin_link::{
     Digest,
     linux::{ContainerLinux, ImageMount, ImageVolume, PodLinux},
-    pod::{PodAssignment, PullPolicy},
+    pod::{ConfigKind, ConfigRef, EnvFrom, PodAssignment, PullPolicy},
     volumes::VolumePart,
 };
 
@@ -78,6 +78,20 @@ fn the_registry_is_asked_for_each_run_and_its_digest_is_shown() {
     after.pod.handle_sandbox_lost(after.now());
     after.turn();
     assert_eq!(after.images, [asked(Some(digest()))]);
+}
+
+#[test]
+fn a_missing_secret_to_pull_with_is_told() {
+    let mut assignment = elsewhere(PullPolicy::Always);
+    let secret = |name: &str, digest| ConfigRef { kind: ConfigKind::Secret, name: name.into(), digest };
+    assignment.config = vec![secret("gone", None), secret("here", Some(digest())), secret("of-env", None)];
+    let (name, optional) = ("of-env".to_owned(), true);
+    let source = EnvFrom { prefix: String::new(), kind: ConfigKind::Secret, name, optional };
+    assignment.spec.containers[0].env_from = vec![source];
+    let mut bench = Bench::new(assignment);
+    let expected = "Warning FailedToRetrieveImagePullSecret: Unable to retrieve some image pull secrets (gone); \
+                    attempting to pull the image may not succeed.";
+    assert_eq!(bench.events(), [expected]);
 }
 
 #[test]

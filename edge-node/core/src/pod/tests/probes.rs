@@ -168,7 +168,7 @@ fn what_cannot_be_asked_says_nothing_about_the_container() {
     assert_eq!((http.path.as_str(), http.target.shown.as_str()), ("/ok", "10.42.0.1:80"));
     assert_eq!(http.target.place, Place::Address("127.42.0.1:10080".parse().unwrap()));
     bench.answer(Outcome::Error("dns".to_owned()));
-    let text = "Warning Unhealthy: Liveness probe errored and resulted in Unknown state: dns";
+    let text = "Warning Unhealthy: Liveness probe errored and resulted in unknown state: dns";
     assert!(bench.events().contains(&text.to_owned()));
     bench.pass_answering(10, &Outcome::Warning("moved".to_owned()));
     assert_eq!(bench.events(), ["Warning ProbeWarning: Liveness probe warning: moved"]);
@@ -176,7 +176,7 @@ fn what_cannot_be_asked_says_nothing_about_the_container() {
 
     let mut bench = Bench::new(cared(vec![container("c")], vec![care]));
     bench.running("c");
-    let text = "Warning Unhealthy: Liveness probe errored and resulted in Unknown state: port web not found";
+    let text = "Warning Unhealthy: Liveness probe errored and resulted in unknown state: port web not found";
     assert!(bench.events().contains(&text.to_owned()));
     bench.pass(100_000);
     assert_eq!(bench.status(), "Running c+Running/0");

@@ -48,6 +48,22 @@ pub(super) fn check_container(context: &Value, field: &Path, errors: &mut Vec<Fi
     }
 }
 
+/// Only containers with users of their own may see all of `/proc`; `field` is that of `spec`.
+pub(super) fn check_proc_mounts(spec: &Value, field: &Path, errors: &mut Vec<FieldError>) {
+    if spec["hostUsers"] == false {
+        return;
+    }
+    for key in ["containers", "initContainers", "ephemeralContainers"] {
+        for (position, container) in list(spec, key).iter().enumerate() {
+            let mount = text(&container["securityContext"], "procMount");
+            if mount == "Unmasked" {
+                let field = field.child(key).index(position).child("securityContext").child("procMount");
+                errors.push(FieldError::invalid(field, mount, "hostUsers must be false to use Unmasked"));
+            }
+        }
+    }
+}
+
 fn check_profiles(context: &Value, field: &Path, errors: &mut Vec<FieldError>) {
     for (key, name) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
         if !has(context, key) {
