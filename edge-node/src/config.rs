@@ -12,7 +12,10 @@ use dunlin_link::{Bytes, MilliCpu, labels::is_own_label, status::NodeResources};
 use dunlin_registry::RegistriesConfig;
 use serde::Deserialize;
 
-use crate::{CompileMode, doctor::RUNTIMES, images::ImageBounds, runner::own_compiler, session::Transport};
+use crate::{
+    CompileMode, doctor::RUNTIMES, images::ImageBounds, pod_network::BlockClaim, runner::own_compiler,
+    session::Transport,
+};
 
 /// Options as given; each is a flag, a `DUNLIN_*` variable and a key of the config file's `edgeNode` section.
 #[derive(Clone, Debug, Default, Deserialize, clap::Args)]
@@ -221,6 +224,8 @@ pub struct EdgeNodeConfig {
     pub image_bounds: ImageBounds,
     /// Where pod addresses come from. Two nodes on one machine need ranges that do not overlap.
     pub blocks: BlockRange,
+    /// Where these are its own already; otherwise it claims them with its first Linux container.
+    pub claim: Option<BlockClaim>,
     /// How pods are reached on the machine.
     pub loopback: Loopback,
     /// How registries are reached.
@@ -375,12 +380,7 @@ impl EdgeNodeArgs {
                  {key}={value}"
             ));
         }
-        let taints = problems.parsed(
-            &self.taints,
-            "taint",
-            "KEY[=VALUE]:NoSchedule|PreferNoSchedule|NoExecute",
-            parse_taint,
-        );
+        let taints = problems.parsed(&self.taints, "taint", TAINT_FORM, parse_taint);
         let addresses = problems.parsed(&self.node_addresses, "node address", "an IP address", |text| {
             text.parse::<std::net::IpAddr>().ok().map(|address| address.to_string())
         });
@@ -434,6 +434,7 @@ impl EdgeNodeArgs {
             image_bounds,
             blocks,
             registries: self.registries.unwrap_or_default(),
+            claim: None,
             loopback: Loopback { octet, first_port: crate::facts::first_port() },
         })
     }
@@ -630,6 +631,8 @@ fn default_blocks(node_name: &str) -> BlockRange {
     let first = u16::from_be_bytes([high, low]) % runs * DEFAULT_BLOCK_COUNT;
     BlockRange::new(first, DEFAULT_BLOCK_COUNT).expect("a run below the last one is within the range")
 }
+
+const TAINT_FORM: &str = "KEY[=VALUE]:NoSchedule|PreferNoSchedule|NoExecute";
 
 /// Blocks of a node that was given none: 992 addresses.
 const DEFAULT_BLOCK_COUNT: u16 = 16;

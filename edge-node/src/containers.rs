@@ -23,7 +23,7 @@ pub(crate) fn kit(
     let OciRuntime { name, version, path } = usable_runtime(machine)?;
     let state_dir = std::path::absolute(&config.state_dir).map_err(|error| lacks(error.to_string()))?;
     let bridge = || {
-        PodNetwork::bridge(config.blocks)
+        PodNetwork::bridge(config.blocks, config.claim.clone())
             .ok_or_else(|| lacks("its blocks of addresses are no networks".to_owned()))
     };
     let network = match &config.plugins {

@@ -44,5 +44,6 @@ pub use self::{
         MalformedRecord, OpenError,
         reset::{self, ResetError},
     },
+    pod_network::BlockClaim,
     statics::{ManifestParser, ParsedManifest, RejectedManifest, ResolveImage},
 };

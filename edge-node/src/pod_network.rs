@@ -1,12 +1,13 @@
 //! The network of pods with sandboxes of their own, off the agent's tasks: made with the first such pod, and put in order at each start.
 
+mod blocks;
 mod care;
 
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex as BlockingMutex, PoisonError},
 };
 
 use dunlin_edge_node_core::{
@@ -16,14 +17,15 @@ use dunlin_edge_node_core::{
     pod::ContainerIndex,
 };
 use dunlin_link::{PodUid, node_network::NodeNetwork, pod::PodAssignment};
-use dunlin_pod_network::{
-    Attachment, BridgeConfig, Config, HostPort, LinkName, Network, PluginConfig, Subnet,
-};
+use dunlin_pod_network::{Attachment, BridgeConfig, Config, HostPort, Network, PluginConfig, Subnet, sweep};
 use tokio::{
     sync::{Mutex, OnceCell, watch},
     task::spawn_blocking,
 };
 
+pub use self::blocks::BlockClaim;
+use self::blocks::{bridge_name, first_block};
+pub(crate) use self::care::Afterwards;
 use crate::{chain::chain, config::PluginFolders};
 
 /// See the module. Clones are the same.
@@ -35,6 +37,9 @@ pub(crate) struct PodNetwork {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    /// Of the bridge, which is made by whoever claims them.
+    blocks: Option<BlockRange>,
+    claim: BlockingMutex<Option<BlockClaim>>,
     network: OnceCell<Arc<Network>>,
     /// Pods that could not be taken out yet. Held while that is tried again, so that none is taken out that has come again.
     left: Mutex<BTreeSet<PodUid>>,
@@ -43,30 +48,34 @@ struct Inner {
 }
 
 impl PodNetwork {
-    /// That of a node with these blocks. Nodes of one machine have different ones, and bridges of different names.
-    pub(crate) fn bridge(blocks: BlockRange) -> Option<Self> {
+    /// That of a node with these blocks. Nodes of one machine have different ones, and bridges of different names; without a `claim` to them
+    /// they are claimed when they are needed.
+    pub(crate) fn bridge(blocks: BlockRange, claim: Option<BlockClaim>) -> Option<Self> {
         let subnet = |(network, prefix): (Ipv4Addr, u8)| Subnet::new(network, prefix);
         let config = BridgeConfig {
-            name: LinkName::new(format!("dunlin{}", blocks.first()))?,
+            name: bridge_name(blocks.first())?,
             cluster: subnet(POD_RANGE)?,
             blocks: blocks.subnets().map(subnet).collect::<Option<_>>()?,
             mtu: None,
         };
-        Some(Self::new(Config::Bridge(config)))
+        Some(Self::new(Config::Bridge(config), Some(blocks), claim))
     }
 
     /// By plugins; what they need to know later is kept in the node's state.
     pub(crate) fn plugins(folders: &PluginFolders, state_dir: &Path) -> Self {
-        Self::new(Config::Plugins(PluginConfig {
+        let config = PluginConfig {
             conf_dir: folders.conf_dir.clone(),
             bin_dirs: vec![folders.bin_dir.clone()],
             state_dir: state_dir.join("cni"),
-        }))
+        };
+        Self::new(Config::Plugins(config), None, None)
     }
 
-    fn new(config: Config) -> Self {
+    fn new(config: Config, blocks: Option<BlockRange>, claim: Option<BlockClaim>) -> Self {
         let inner = Inner {
             config,
+            blocks,
+            claim: BlockingMutex::new(claim),
             network: OnceCell::new(),
             left: Mutex::default(),
             state: watch::Sender::new(None),
@@ -133,8 +142,8 @@ impl PodNetwork {
 
     async fn network(&self) -> Result<Arc<Network>, String> {
         let open = || async {
-            let config = self.inner.config.clone();
-            let opened = spawn_blocking(|| Network::open(config).map_err(|error| chain(&error)));
+            let inner = Arc::clone(&self.inner);
+            let opened = spawn_blocking(move || inner.open());
             opened.await.unwrap_or_else(|error| Err(error.to_string())).map(Arc::new)
         };
         let opened = self.inner.network.get_or_try_init(open).await.cloned();
@@ -142,6 +151,25 @@ impl PodNetwork {
             self.fares(NodeNetwork::Lacks { message: message.clone() });
         }
         opened
+    }
+}
+
+impl Inner {
+    /// Makes it, where its addresses are not another node's. What nodes left that are gone goes first.
+    fn open(&self) -> Result<Network, String> {
+        if let Some(blocks) = self.blocks {
+            let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+            if claim.is_none() {
+                *claim = Some(BlockClaim::of_range(blocks)?);
+            }
+            if let Err(error) = sweep(first_block) {
+                tracing::warn!(
+                    error = chain(&error),
+                    "bridges and tables of nodes that are gone could not be removed"
+                );
+            }
+        }
+        Network::open(self.config.clone()).map_err(|error| chain(&error))
     }
 }
 

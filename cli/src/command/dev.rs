@@ -23,8 +23,9 @@ use crate::{
     static_pods, terminal,
 };
 
-use self::contexts::KubeContext;
+use self::{blocks::Blocks, contexts::KubeContext};
 
+mod blocks;
 mod contexts;
 
 /// Options of the command.
@@ -173,7 +174,8 @@ async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) ->
                 Some(token.context("cannot make a join token")?.reveal())
             }
         };
-        let config = node_config(&name, node_dir, number, join, coordinator.address())?;
+        let blocks = blocks::of_node(&node_dir, number)?;
+        let config = node_config(&name, node_dir, blocks, join, coordinator.address())?;
         let runner = InProcess::new(host.clone(), LogBounds::DEFAULT).context("cannot start the runner")?;
         let node = EdgeNode::start(config, Guests::InProcess(runner), static_pods::parser()).await;
         nodes.push(node.with_context(|| format!("{name} cannot start"))?);
@@ -181,11 +183,11 @@ async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) ->
     Ok(nodes)
 }
 
-/// All nodes share one loopback network, so each gets its own part of the pod range.
+/// All nodes share one machine, so each gets its own part of the pod range.
 fn node_config(
     name: &str,
     state_dir: PathBuf,
-    number: u16,
+    blocks: Blocks,
     join: Option<String>,
     coordinator: SocketAddr,
 ) -> Result<EdgeNodeConfig> {
@@ -195,12 +197,13 @@ fn node_config(
         join,
         coordinator: vec![coordinator.to_string()],
         node_addresses: vec![Ipv4Addr::LOCALHOST.to_string()],
-        address_blocks: Some(format!("{}+{BLOCKS_PER_NODE}", (number - 1) * BLOCKS_PER_NODE)),
+        address_blocks: Some(blocks.text),
         // A person's own machine is full for reasons of its own.
         eviction_hard: Some(String::new()),
         ..EdgeNodeArgs::default()
     };
-    args.validate(Machine::this(state_dir)).map_err(|error| daemon::usage(error.into()))
+    let config = args.validate(Machine::this(state_dir)).map_err(|error| daemon::usage(error.into()))?;
+    Ok(EdgeNodeConfig { claim: blocks.claim, ..config })
 }
 
 fn welcome(args: &Args, config_file: &Path, for_kubectl: Option<&Merged>) -> String {
@@ -231,6 +234,3 @@ fn welcome(args: &Args, config_file: &Path, for_kubectl: Option<&Merged>) -> Str
         config_file.display(),
     )
 }
-
-/// 1,024 addresses for each of at most 64 nodes: the whole of 10.42.0.0/16.
-const BLOCKS_PER_NODE: u16 = 16;

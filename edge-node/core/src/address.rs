@@ -29,6 +29,11 @@ impl BlockRange {
         self.first
     }
 
+    /// How many it has.
+    pub const fn count(self) -> u16 {
+        self.count
+    }
+
     /// Its blocks as networks: first address, and bits that all have in common.
     pub fn subnets(self) -> impl Iterator<Item = (Ipv4Addr, u8)> {
         (self.first..self.first + self.count).map(|block| {

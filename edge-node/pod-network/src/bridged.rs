@@ -19,7 +19,7 @@ use crate::{
     route::Routing,
     status::Problem,
     step::Step as _,
-    sysctl,
+    sysctl, traces,
 };
 
 /// Pods on a bridge of the node.
@@ -129,6 +129,13 @@ impl Bridged {
         }
         retain_ports(filter, routing, |holder| uids.contains(holder))?;
         Ok(())
+    }
+
+    /// Removes bridge and tables, unless a pod is in them.
+    pub(crate) fn remove(&self) -> Result<(), KeepError> {
+        let mut state = self.state();
+        let routing = &mut state.routing;
+        Ok(self.home.run(|| -> Result<_, OpenError> { Ok(traces::remove(self.owner.bridge(), routing)?) })?)
     }
 
     pub(crate) fn problems(&self) -> Vec<Problem> {

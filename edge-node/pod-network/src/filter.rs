@@ -112,6 +112,26 @@ impl Filter {
     }
 }
 
+/// Tables of our families whose names are `wanted`.
+pub(crate) fn tables(socket: &mut Socket, wanted: impl Fn(&str) -> bool) -> io::Result<BTreeSet<String>> {
+    let mut tables = BTreeSet::new();
+    socket.fetch(table::list_tables(), |received| {
+        tables.extend(table::own_table(received.body).filter(|name| wanted(name)).map(str::to_owned));
+    })?;
+    Ok(tables)
+}
+
+/// Removes both tables of a name; none is fine.
+pub(crate) fn remove_tables(socket: &mut Socket, name: &str) -> io::Result<()> {
+    for message in [table::remove_table(name), table::remove_ingress_table(name)] {
+        match socket.batch(table::batch(vec![message])) {
+            Err(BatchError { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(|error| error.source)?,
+        }
+    }
+    Ok(())
+}
+
 fn read_ports(socket: &mut Socket, name: &LinkName) -> io::Result<Ports> {
     let mut elements = Vec::new();
     for map in [Map::Ports, Map::Bound] {

@@ -9,6 +9,7 @@ mod address;
 mod attachment;
 mod bridge;
 mod bridged;
+mod claim;
 mod cni;
 mod error;
 mod filter;
@@ -22,15 +23,18 @@ mod status;
 mod step;
 mod sys;
 mod sysctl;
+mod traces;
 mod wire;
 
 pub use self::{
     address::{LinkName, Subnet},
     attachment::{Attachment, HostPort},
     bridge::BridgeConfig,
+    claim::{Claim, ClaimError},
     cni::{Failure, PluginConfig, PluginError},
     error::{AttachError, DetachError, FilterProblem, KeepError, OpenError},
     network::{Config, Network},
     status::{Problem, Status},
     step::StepError,
+    traces::{has_pods, sweep},
 };

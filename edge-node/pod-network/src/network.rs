@@ -95,6 +95,17 @@ impl Network {
         }
     }
 
+    /// Takes away what all pods share, unless a pod is in it; plugins keep what is theirs.
+    ///
+    /// # Errors
+    /// When something can be left.
+    pub fn remove(&self) -> Result<(), KeepError> {
+        match &self.way {
+            Way::Bridge(bridged) => bridged.remove(),
+            Way::Plugins(_) => Ok(()),
+        }
+    }
+
     /// What does not work.
     pub fn status(&self) -> Status {
         let problems = match &self.way {

@@ -1,6 +1,6 @@
 //! What goes on beside pods that come and go: how the network fares, which the coordinator is told, and pods that could not be taken out.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use dunlin_link::{PodUid, node_network::NodeNetwork};
 use dunlin_pod_network::{Config, Problem};
@@ -75,6 +75,18 @@ impl PodNetwork {
         });
     }
 
+    /// Lets go of it, as its node ends: of its blocks, and of bridge and tables too if no pod goes on.
+    pub(crate) async fn leave(&self, after: Afterwards) {
+        let network = self.inner.network.get().cloned();
+        if let (Afterwards::Removed, Some(network)) = (after, network) {
+            let removed = spawn_blocking(move || network.remove().map_err(|error| chain(&error)));
+            if let Err(error) = removed.await.unwrap_or_else(|error| Err(error.to_string())) {
+                tracing::warn!(error, "what is left of the network of pods could not be removed");
+            }
+        }
+        self.inner.claim.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     fn lacks(&self) -> bool {
         matches!(&*self.inner.state.borrow(), Some(NodeNetwork::Lacks { .. }))
     }
@@ -110,6 +122,15 @@ impl PodNetwork {
         self.inner.left.lock().await.remove(&uid);
         tracing::warn!(pod = %uid, "what is left of a pod in the node's network is left to the next agent");
     }
+}
+
+/// What becomes of a network whose node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// Pods go on in it.
+    Stays,
+    /// It goes, but not while a pod is in it.
+    Removed,
 }
 
 fn told_of(problems: &[Problem]) -> NodeNetwork {

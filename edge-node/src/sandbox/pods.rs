@@ -32,7 +32,7 @@ use super::{
     pod::{Asked, Asks, Beginning, INHERITED, PodSandbox},
 };
 
-use crate::pod_network::PodNetwork;
+use crate::pod_network::{Afterwards, PodNetwork};
 
 /// What a node needs to run Linux containers.
 #[derive(Debug)]
@@ -202,6 +202,10 @@ impl PodSandboxes {
         };
         if timeout(CLOSING_MAX, closed).await.is_err() {
             tracing::warn!("sandboxes of pods are not all cleaned up yet; the next agent goes on with it");
+        }
+        if let Ok(kit) = &self.kit {
+            let after = if kit.outlives_agent { Afterwards::Stays } else { Afterwards::Removed };
+            kit.network.leave(after).await;
         }
     }
 

@@ -114,6 +114,27 @@ impl Table<'_> {
     }
 }
 
+/// Asks for all tables of all families.
+pub(super) fn list_tables() -> Message {
+    Message::new(GET_TABLE, LIST).raw(&[0; MESSAGE_HEADER_BYTES])
+}
+
+/// The name of a table, of an answer to `list_tables`, that is of a family of ours.
+pub(super) fn own_table(body: &[u8]) -> Option<&str> {
+    let (header, rest) = body.split_at_checked(MESSAGE_HEADER_BYTES)?;
+    [IPV4, INGRESS_FAMILY].contains(&header[0]).then(|| attribute(rest, TABLE_NAME).and_then(text))?
+}
+
+/// Removes the table of ports of a name, and
+pub(super) fn remove_table(name: &str) -> Message {
+    message(DELETE_TABLE, ACK, [0; 2]).text(TABLE_NAME, name)
+}
+
+/// that of guards.
+pub(super) fn remove_ingress_table(name: &str) -> Message {
+    ingress_message(DELETE_TABLE, ACK).text(TABLE_NAME, name)
+}
+
 /// Asks for all chains of all families.
 pub(super) fn list_chains() -> Message {
     Message::new(GET_CHAIN, LIST).raw(&[0; MESSAGE_HEADER_BYTES])

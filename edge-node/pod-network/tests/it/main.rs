@@ -15,3 +15,4 @@ mod machine;
 mod plugins;
 mod space;
 mod talk;
+mod traces;

@@ -53,7 +53,7 @@ async fn an_account_makes_up_for_requests_that_found_no_room() {
         runtime: PathBuf::from("/none"),
         runtime_version: "crun://1".to_owned(),
         log_bounds: LogBounds::DEFAULT,
-        network: PodNetwork::bridge(BlockRange::new(0, 1).unwrap()).unwrap(),
+        network: PodNetwork::bridge(BlockRange::new(0, 1).unwrap(), None).unwrap(),
         outlives_agent: true,
     };
     let doors = Doors::new(Door::Process(folder.path().join("runner.sock")));
