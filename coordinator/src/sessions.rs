@@ -295,9 +295,10 @@ pub(crate) enum ArtifactError {
     Unreadable { digest: Digest, source: io::Error },
 }
 
-/// Whether one of the pods runs this module.
+/// Whether one of the pods names this module.
 fn names_module(desired: &Desired, digest: Digest) -> bool {
-    modules(desired).any(|named| named == digest)
+    let mut images = desired.pods.values().flat_map(|pod| pod.assignment.images());
+    images.any(|(_, named)| named == Some(digest))
 }
 
 /// The modules that pods run, some of them several times.

@@ -1,10 +1,11 @@
 //! A pod for the tests of this crate, with nothing in it.
 
 use dunlin_link::{
-    PodUid,
+    Digest, PodUid,
     care::PodCare,
     pod::{PodAssignment, PodSpec, RestartPolicy},
     tokens::{PodTokens, TokenClaim, TokenProjection},
+    volume_images::{PodVolumeImages, VolumeImage},
     volumes::PodVolumes,
 };
 
@@ -32,6 +33,7 @@ pub(crate) fn pod() -> PodAssignment {
         volumes: PodVolumes::default(),
         linux: None,
         tokens: Default::default(),
+        volume_images: Default::default(),
     }
 }
 
@@ -41,4 +43,11 @@ pub(crate) fn tokens() -> PodTokens {
     PodTokens {
         projections: vec![TokenProjection { volume: "v".to_owned(), after: 0, path: "t".to_owned(), claim }],
     }
+}
+
+/// An image that is a volume.
+pub(crate) fn volume_images() -> PodVolumeImages {
+    let image =
+        VolumeImage { volume: "v".to_owned(), digest: Some(Digest::of(b"i")), unresolved: String::new() };
+    PodVolumeImages { volumes: vec![image] }
 }

@@ -41,6 +41,7 @@ pub mod status;
 pub mod stream;
 pub mod tokens;
 pub mod usage;
+pub mod volume_images;
 pub mod volumes;
 
 pub use digest::Digest;

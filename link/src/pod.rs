@@ -7,7 +7,8 @@ use std::{fmt, sync::LazyLock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, Digest, MilliCpu, PodUid, care::PodCare, linux::PodLinux, tokens::PodTokens, volumes::PodVolumes,
+    Bytes, Digest, MilliCpu, PodUid, care::PodCare, linux::PodLinux, tokens::PodTokens,
+    volume_images::PodVolumeImages, volumes::PodVolumes,
 };
 
 /// One pod that a node must run.
@@ -37,9 +38,23 @@ pub struct PodAssignment {
     /// Which tokens its volumes hold. It travels, and is stored, beside it, too.
     #[serde(skip)]
     pub tokens: PodTokens,
+    /// What its volumes hold of the coordinator's own registry. It travels, and is stored, beside it, too.
+    #[serde(skip)]
+    pub volume_images: PodVolumeImages,
 }
 
 impl PodAssignment {
+    /// The images that its containers run, then those that are its volumes, as far as the coordinator knows of these: names as written, and
+    /// digests.
+    pub fn images(&self) -> impl Iterator<Item = (&str, Option<Digest>)> {
+        let containers = self.spec.init_containers.iter().chain(&self.spec.containers);
+        let run = containers.map(|container| (container.image.reference.as_str(), container.image.digest));
+        let mounted = self.linux().images.iter().filter_map(|volume| {
+            Some((volume.reference.as_str(), self.volume_images.of(&volume.name)?.digest))
+        });
+        run.chain(mounted)
+    }
+
     /// What only Linux containers can honour, with all defaults applied.
     pub fn linux(&self) -> &PodLinux {
         self.linux.as_deref().unwrap_or(&SILENT)

@@ -55,6 +55,7 @@ pub fn lower(
     let tokens = tokens::pod_tokens(&spec, &volumes);
     let qos = pod.status.and_then(|status| status.qos_class);
     let linux = linux::pod_linux(&spec, qos.as_deref());
+    let volume_images = linux::volume_images(&linux, resolve);
     let linux = (!linux.is_default()).then(|| Box::new(linux));
     let pull_secrets = spec.image_pull_secrets.take().unwrap_or_default();
     let init_containers = lower_all(spec.init_containers.unwrap_or_default());
@@ -86,6 +87,7 @@ pub fn lower(
         volumes,
         linux,
         tokens,
+        volume_images,
     })
 }
 

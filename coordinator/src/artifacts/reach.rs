@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_link::{Digest, assignment::Desired, pod::PodAssignment, reference::Reference};
+use dunlin_link::{Digest, assignment::Desired, reference::Reference};
 use tokio::fs::File;
 
 use super::{
@@ -102,16 +102,11 @@ impl Artifacts {
 /// The images of the coordinator's own registry that pods name, by repository.
 pub(crate) fn named_by(desired: &Desired) -> BTreeMap<String, BTreeSet<Digest>> {
     let mut named = BTreeMap::<_, BTreeSet<Digest>>::new();
-    for (reference, digest) in desired.pods.values().flat_map(|pod| images(&pod.assignment)) {
+    for (reference, digest) in desired.pods.values().flat_map(|pod| pod.assignment.images()) {
+        let Some(digest) = digest else { continue };
         if let Some(image) = reference.parse::<Reference>().ok().filter(Reference::is_local) {
             named.entry(image.repository).or_default().insert(digest);
         }
     }
     named
-}
-
-/// The images of a pod whose digests are known.
-fn images(pod: &PodAssignment) -> impl Iterator<Item = (&str, Digest)> {
-    let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
-    containers.filter_map(|container| Some((&*container.image.reference, container.image.digest?)))
 }

@@ -202,11 +202,12 @@ impl Pod {
             self.assignment = before;
             return;
         }
+        let is_volume_moved = before.volume_images != self.assignment.volume_images;
         for index in self.indexes() {
             let (old, new) = (&container_at(&before, index).image, &self.container(index).image);
             let (changed, moved) = (old.reference != new.reference, old.digest != new.digest);
             self.worker_mut(index).handle_changed_definition();
-            if changed || moved {
+            if changed || moved || is_volume_moved {
                 // What is being made present or put together is the old image: the run begins with the new one.
                 self.worker_mut(index).handle_changed_image();
             }

@@ -661,6 +661,7 @@ fn assignment(name: &str, restart_policy: RestartPolicy, digest: Digest) -> PodA
         volumes: PodVolumes::default(),
         linux: None,
         tokens: Default::default(),
+        volume_images: Default::default(),
     }
 }
 

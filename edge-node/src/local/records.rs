@@ -13,6 +13,7 @@ use dunlin_link::{
     pod::{ConfigKind, ConfigObject, PodAssignment},
     sealed::{Content, Sealed},
     tokens::PodTokens,
+    volume_images::PodVolumeImages,
     volumes::PodVolumes,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -60,8 +61,10 @@ pub(super) fn decode_content(
 
 /// The value of a pod. It is of the first kind that has room for what there is to say, so that earlier versions can read it.
 pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
-    let PodAssignment { care, volumes, linux, tokens, .. } = &record.assignment;
-    if !tokens.is_default() {
+    let PodAssignment { care, volumes, linux, tokens, volume_images, .. } = &record.assignment;
+    if !volume_images.is_default() {
+        encode_as(KIND_WITH_VOLUME_IMAGES, &(record, care, volumes, linux, tokens, volume_images))
+    } else if !tokens.is_default() {
         encode_as(KIND_WITH_TOKENS, &(record, care, volumes, linux, tokens))
     } else if let Some(linux) = linux {
         encode_as(KIND_WITH_LINUX, &(record, care, volumes, linux))
@@ -77,8 +80,14 @@ pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
 /// The pod of a value.
 pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result<PodRecord, MalformedRecord> {
     let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: value.first().copied() };
-    let (mut linux, mut tokens) = (None, PodTokens::default());
+    let (mut linux, mut tokens, mut volume_images) = (None, PodTokens::default(), PodVolumeImages::default());
     let (mut record, care, volumes): (PodRecord, PodCare, PodVolumes) = match value.split_first() {
+        Some((&KIND_WITH_VOLUME_IMAGES, body)) => {
+            let (record, care, volumes, told, wanted, images): (_, _, _, Option<Box<PodLinux>>, _, _) =
+                codec::decode(body).map_err(malformed)?;
+            (linux, tokens, volume_images) = (told, wanted, images);
+            (record, care, volumes)
+        }
         Some((&KIND_WITH_TOKENS, body)) => {
             let (record, care, volumes, told, wanted): (_, _, _, Option<Box<PodLinux>>, _) =
                 codec::decode(body).map_err(malformed)?;
@@ -102,6 +111,7 @@ pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result
     record.assignment.volumes = volumes;
     record.assignment.linux = linux;
     record.assignment.tokens = tokens;
+    record.assignment.volume_images = volume_images;
     Ok(record)
 }
 
@@ -159,6 +169,9 @@ const KIND_WITH_LINUX: u8 = 4;
 /// A pod with its care, its volumes, what its Linux containers are told if anything is, and its tokens.
 const KIND_WITH_TOKENS: u8 = 5;
 
+/// The same, and what its volumes hold of the coordinator's images.
+const KIND_WITH_VOLUME_IMAGES: u8 = 6;
+
 /// Sealed content; Secrets were of the first kind once.
 const KIND_SEALED: u8 = 2;
 
@@ -207,6 +220,10 @@ mod tests {
             record.assignment.tokens = sample::tokens();
             let value = encode_pod(&record);
             assert_eq!(value[0], KIND_WITH_TOKENS);
+            assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
+            record.assignment.volume_images = sample::volume_images();
+            let value = encode_pod(&record);
+            assert_eq!(value[0], KIND_WITH_VOLUME_IMAGES);
             assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
         }
         let failure = Failure { reason: "Evicted".to_owned(), message: "m".to_owned() };

@@ -23,6 +23,7 @@ use crate::{
         sealer::{Divided, Sealer},
     },
     tokens::{AssignmentTokens, PodTokens},
+    volume_images::{AssignmentVolumeImages, PodVolumeImages},
     volumes::PodVolumes,
 };
 
@@ -69,6 +70,11 @@ pub(super) fn split(
         let tokens = wanting.map(|(_, pod)| (pod.uid.clone(), pod.tokens.clone())).collect();
         frames.extend(batches(tokens).map(|tokens| frame::encode(&AssignmentTokens { tokens })));
     }
+    if protocol.sends(AssignmentVolumeImages::KIND) {
+        let holding = upserts.iter().filter(|(_, pod)| !pod.volume_images.is_default());
+        let images = holding.map(|(_, pod)| (pod.uid.clone(), pod.volume_images.clone())).collect();
+        frames.extend(batches(images).map(|images| frame::encode(&AssignmentVolumeImages { images })));
+    }
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
     frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
@@ -110,6 +116,8 @@ pub(super) struct Assembler {
     linux: BTreeMap<PodUid, PodLinux>,
     /// Likewise.
     tokens: BTreeMap<PodUid, PodTokens>,
+    /// Likewise.
+    volume_images: BTreeMap<PodUid, PodVolumeImages>,
     bytes: usize,
 }
 
@@ -122,6 +130,7 @@ impl Assembler {
             || kind.0 == AssignmentVolumes::KIND.0
             || kind.0 == AssignmentLinux::KIND.0
             || kind.0 == AssignmentTokens::KIND.0
+            || kind.0 == AssignmentVolumeImages::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -142,6 +151,7 @@ impl Assembler {
                     pod.volumes = self.volumes.remove(&pod.uid).unwrap_or_default();
                     pod.linux = self.linux.remove(&pod.uid).map(Box::new);
                     pod.tokens = self.tokens.remove(&pod.uid).unwrap_or_default();
+                    pod.volume_images = self.volume_images.remove(&pod.uid).unwrap_or_default();
                     (revision, pod)
                 }));
             }
@@ -149,6 +159,9 @@ impl Assembler {
             AssignmentVolumes::KIND => self.volumes.extend(frame.decode::<AssignmentVolumes>()?.volumes),
             AssignmentLinux::KIND => self.linux.extend(frame.decode::<AssignmentLinux>()?.linux),
             AssignmentTokens::KIND => self.tokens.extend(frame.decode::<AssignmentTokens>()?.tokens),
+            AssignmentVolumeImages::KIND => {
+                self.volume_images.extend(frame.decode::<AssignmentVolumeImages>()?.images);
+            }
             AssignmentTombstones::KIND => {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
             }
@@ -182,6 +195,7 @@ impl Assembler {
         self.volumes.clear();
         self.linux.clear();
         self.tokens.clear();
+        self.volume_images.clear();
         self.change = Some(AssignmentChange {
             restore_generation: 0,
             protocol: 0,

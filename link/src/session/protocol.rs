@@ -14,6 +14,7 @@ use crate::{
     stream::{AttachOpen, ConnectOpen, ContentOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
     tokens::{AssignmentTokens, TokenOpen},
     usage::UsageOpen,
+    volume_images::AssignmentVolumeImages,
 };
 
 /// The version that both sides of a session speak.
@@ -88,8 +89,9 @@ const ADDED_IN_5: [u16; 2] = [AssignmentVolumes::KIND.0, CompiledOpen::KIND.0];
 const ADDED_IN_6: [u16; 2] = [AssignmentLinux::KIND.0, CoreDumpOpen::KIND.0];
 
 /// What version 6 knows nothing of.
-const ADDED_IN_7: [u16; 5] = [
+const ADDED_IN_7: [u16; 6] = [
     AssignmentTokens::KIND.0,
+    AssignmentVolumeImages::KIND.0,
     TokenOpen::KIND.0,
     ContentOpen::KIND.0,
     NamespacesOpen::KIND.0,

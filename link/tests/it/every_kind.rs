@@ -23,6 +23,7 @@ use dunlin_link::{
     },
     tokens::{AssignmentTokens, TokenAnswer, TokenOpen},
     usage::{ContainerThrottles, ContainerUsages, MachineUsage, UsageOpen},
+    volume_images::AssignmentVolumeImages,
 };
 
 /// Decodes a frame as its kind says and encodes it again; `None` for a kind that does not exist.
@@ -57,6 +58,7 @@ fn of_sessions(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         AssignmentVolumes,
         AssignmentLinux,
         AssignmentTokens,
+        AssignmentVolumeImages,
         AssignmentEnd,
         AssignmentAck,
         Resync,

@@ -5,6 +5,7 @@ mod linux;
 mod pod;
 mod status;
 mod tokens;
+mod volume_images;
 mod volumes;
 
 use dunlin_link::{
@@ -28,6 +29,7 @@ pub(crate) use linux::linux;
 pub(crate) use pod::pods;
 pub(crate) use status::reports;
 pub(crate) use tokens::{claim, tokens};
+pub(crate) use volume_images::volume_images;
 pub(crate) use volumes::volumes;
 
 pub(crate) fn node_state() -> NodeState {

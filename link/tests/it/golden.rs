@@ -252,6 +252,7 @@ impl Frames {
     fn version_seven(&mut self) {
         full::node_networks().iter().for_each(|network| self.add(network));
         self.add(&full::tokens());
+        self.add(&full::volume_images());
         self.add(&TokenOpen { uid: uid(1), claim: full::claim("vault", 600) });
         let issued = IssuedToken { token: "e.y.J".into(), lifetime_seconds: 3607 };
         self.add(&TokenAnswer::Issued(issued));

@@ -75,6 +75,18 @@ fn an_image_that_was_pushed_to_the_coordinator_runs() {
             site.dunlin(&["exec", "both", "-c", "c", "--", "wget", "-qO-", "http://127.0.0.1:8080/"], "");
         assert_eq!(asked.code, 0, "{runtime}: {asked:?}");
 
+        // As a volume of another container.
+        let mounted = "  - {name: c, image: 'dunlin.local/team/busybox:1', command: [sleep, '1000'], volumeMounts: \
+                       [{name: site, mountPath: /site, subPath: www}]}\n  volumes:\n  - {name: site, image: {reference: \
+                       'dunlin.local/team/site:1'}}\n";
+        site.ok(&["apply", "-f", "-"], &pod("mounts", mounted));
+        let why = waits(&site, "mounts", "ImagePullBackOff");
+        assert!(why.contains("nothing was pushed as `dunlin.local/team/site:1`"), "{why}");
+        push(&site, &image, "team/site:1", &token);
+        site.wait_for(&["get", "pod", "mounts", "--no-headers"], |row| row.contains("Running"));
+        let read = site.dunlin(&["exec", "mounts", "--", "cat", "/site/index.html"], "").stdout;
+        assert_eq!(read, "dunlin\n", "{runtime}");
+
         // Its container outlives the agent, and is reached again.
         machine.stop_agent();
         site.kill_coordinator();
@@ -91,7 +103,7 @@ fn an_image_that_was_pushed_to_the_coordinator_runs() {
         site.ok(&["apply", "-f", "-"], &pod("missing", missing));
         let why = waits(&site, "missing", "ImagePullBackOff");
         assert!(why.contains("was not pushed to `dunlin.local/team/busybox`"), "{why}");
-        site.ok(&["delete", "pod", "web", "both", "missing"], "");
+        site.ok(&["delete", "pod", "web", "both", "mounts", "missing"], "");
         site.wait_for(&["get", "pods", "--no-headers"], |rows| {
             rows.trim().is_empty() || rows.contains("No resources")
         });

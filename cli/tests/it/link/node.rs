@@ -242,6 +242,7 @@ pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
         volumes: PodVolumes::default(),
         linux: None,
         tokens: Default::default(),
+        volume_images: Default::default(),
     }
 }
 

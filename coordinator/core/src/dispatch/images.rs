@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use dunlin_link::{
-    Digest, Revision,
-    pod::{Container, PodAssignment},
-};
+use dunlin_link::{Digest, Revision, pod::PodAssignment};
 
 use serde::Deserialize;
 
@@ -72,28 +69,34 @@ impl Images {
 
     /// Since when an assignment's images mean what they do in it, as far as names decide that.
     pub(super) fn since(&self, assignment: &PodAssignment) -> Revision {
-        let revisions = containers_of(assignment).filter_map(|container| {
-            let (digest, revision) = self.meaning(&name_of(container)?)?;
-            (container.image.digest == Some(digest)).then_some(revision)
+        let revisions = assignment.images().filter_map(|(reference, named)| {
+            let (digest, revision) = self.meaning(&name_of(reference)?)?;
+            (named == Some(digest)).then_some(revision)
         });
         revisions.max().unwrap_or_default()
     }
 
     /// Resolves the images of an assignment again.
     pub(super) fn fill(&self, assignment: &mut PodAssignment, pinned: &BTreeMap<String, Digest>) {
+        for image in &mut assignment.volume_images.volumes {
+            let volumes = assignment.linux.iter().flat_map(|linux| &linux.images);
+            let Some(volume) = volumes.into_iter().find(|volume| volume.name == image.volume) else {
+                continue;
+            };
+            (image.digest, image.unresolved) = self.resolved(&volume.reference, pinned);
+        }
         let spec = &mut assignment.spec;
         for container in spec.init_containers.iter_mut().chain(&mut spec.containers) {
             let image = &mut container.image;
-            match self.resolve(&image.reference, pinned) {
-                Ok(digest) => {
-                    image.digest = Some(digest);
-                    image.unresolved.clear();
-                }
-                Err(why) => {
-                    image.digest = None;
-                    image.unresolved = why;
-                }
-            }
+            (image.digest, image.unresolved) = self.resolved(&image.reference, pinned);
+        }
+    }
+
+    /// The digest for an image, or why there is none.
+    fn resolved(&self, image: &str, pinned: &BTreeMap<String, Digest>) -> (Option<Digest>, String) {
+        match self.resolve(image, pinned) {
+            Ok(digest) => (Some(digest), String::new()),
+            Err(why) => (None, why),
         }
     }
 
@@ -148,15 +151,11 @@ fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest
 
 /// Full names of the images, with a tag or a digest.
 fn names_of(assignment: &PodAssignment) -> BTreeSet<String> {
-    containers_of(assignment).filter_map(name_of).collect()
+    assignment.images().filter_map(|(reference, _)| name_of(reference)).collect()
 }
 
-fn containers_of(assignment: &PodAssignment) -> impl Iterator<Item = &Container> {
-    assignment.spec.init_containers.iter().chain(&assignment.spec.containers)
-}
-
-fn name_of(container: &Container) -> Option<String> {
-    match Wanted::parse(&container.image.reference) {
+fn name_of(reference: &str) -> Option<String> {
+    match Wanted::parse(reference) {
         Ok(Wanted::Name(name)) => Some(name.to_string()),
         Ok(Wanted::Digest { pinned, .. }) => Some(pinned),
         Err(_) => None,

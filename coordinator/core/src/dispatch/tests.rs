@@ -111,6 +111,37 @@ fn a_tag_leads_to_its_manifest_unless_that_is_of_a_module() {
 }
 
 #[test]
+fn an_image_that_is_a_volume_follows_its_tag() {
+    let tag = |revision, digest: Option<Digest>| Change {
+        revision: Revision(revision),
+        subject: Subject::Record(format!("{TAGS_PREFIX}m:1")),
+        json: digest.map(|digest| digest.to_string().into()),
+    };
+    let mut object = pod();
+    object["spec"]["volumes"] = json!([{ "name": "v", "image": { "reference": "dunlin.local/m:1" } }]);
+    object["spec"]["containers"][0]["volumeMounts"] = json!([{ "name": "v", "mountPath": "/v" }]);
+    let told = |desired: &Desired| {
+        let pod = &desired.pods[&PodUid::new("u")];
+        let image = pod.assignment.volume_images.of("v").unwrap().clone();
+        (image.digest, image.unresolved, pod.revision.0)
+    };
+    let mut sets = empty();
+    let desired = apply(&mut sets, pod_change(1, Some(&object)));
+    assert_eq!(told(&desired), (None, "nothing was pushed as `dunlin.local/m:1`".to_owned(), 1));
+    let [first, second] = [b"first".as_slice(), b"second"].map(Digest::of);
+    assert_eq!(told(&apply(&mut sets, tag(2, Some(first)))), (Some(first), String::new(), 2));
+    assert_eq!(told(&apply(&mut sets, tag(3, Some(second)))), (Some(second), String::new(), 3));
+
+    let mut restarted = empty();
+    restarted.apply(&pod_change(1, Some(&object))).unwrap();
+    restarted.apply(&tag(3, Some(second))).unwrap();
+    restarted.loaded(Revision(9));
+    assert_eq!(told(&restarted.desired(&NodeName::new("n"))), (Some(second), String::new(), 3));
+    let gone = apply(&mut sets, tag(4, None));
+    assert_eq!(told(&gone).0, None);
+}
+
+#[test]
 fn sets_have_no_revision_before_all_is_read() {
     let mut sets = empty();
     assert_eq!(sets.desired(&NodeName::new("n")).revision, Revision(0));

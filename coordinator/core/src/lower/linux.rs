@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use dunlin_api::Quantity;
 use dunlin_link::{
-    Bytes,
+    Bytes, Digest,
     linux::{
         AppArmorProfile, ContainerLinux, DnsPolicy, FsGroup, FsGroupPolicy, GroupsPolicy, HostAddress,
         HostAlias, ImageMount, ImageVolume, MountOptions, MountPropagation, PodDns, PodLinux,
         ProcessNamespace, QosClass, RecursiveReadOnly, SeccompProfile, Stdin, VolumeDevice,
     },
+    reference::Reference,
+    volume_images::{PodVolumeImages, VolumeImage},
 };
 use k8s_openapi::api::core::v1;
 
@@ -111,6 +113,26 @@ fn image_volumes(spec: &v1::PodSpec) -> Vec<ImageVolume> {
         })
     });
     images.collect()
+}
+
+/// What the volumes hold that are images of the coordinator's own registry.
+pub(super) fn volume_images(
+    linux: &PodLinux,
+    resolve: &dyn Fn(&str) -> Result<Digest, String>,
+) -> PodVolumeImages {
+    let own = linux.images.iter().filter(|image| is_own(&image.reference));
+    let volumes = own.map(|image| {
+        let (digest, unresolved) = match resolve(&image.reference) {
+            Ok(digest) => (Some(digest), String::new()),
+            Err(why) => (None, why),
+        };
+        VolumeImage { volume: image.name.clone(), digest, unresolved }
+    });
+    PodVolumeImages { volumes: volumes.collect() }
+}
+
+fn is_own(reference: &str) -> bool {
+    reference.parse().is_ok_and(|reference: Reference| reference.is_local())
 }
 
 fn container_linux(

@@ -54,5 +54,6 @@ pub(crate) fn pod(containers: Vec<Container>) -> PodAssignment {
         volumes: PodVolumes::default(),
         linux: None,
         tokens: Default::default(),
+        volume_images: Default::default(),
     }
 }

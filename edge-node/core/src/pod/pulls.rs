@@ -132,7 +132,8 @@ impl Pod {
     /// The modules and images that the pod runs or mounts, or is about to.
     pub fn modules(&self) -> impl Iterator<Item = Digest> {
         let of = move |index| self.module(index).into_iter().chain(self.worker(index).digest);
-        self.indexes().flat_map(of).chain(self.image_volumes.values().copied())
+        let own = self.assignment.volume_images.volumes.iter().filter_map(|own| own.digest);
+        self.indexes().flat_map(of).chain(self.image_volumes.values().copied()).chain(own)
     }
 
     /// What the images that are volumes are.
@@ -143,14 +144,22 @@ impl Pod {
     /// The image that a container needs next.
     pub(crate) fn wanted(&self, index: ContainerIndex) -> Image {
         match self.wanted_volume(index) {
-            Some(ImageVolume { reference, pull_policy, .. }) => Image {
-                reference: reference.clone(),
-                pull_policy: *pull_policy,
-                digest: None,
-                unresolved: NOT_OWN.to_owned(),
-            },
+            Some(ImageVolume { name, reference, pull_policy }) => {
+                let own = self.assignment.volume_images.of(name);
+                Image {
+                    reference: reference.clone(),
+                    pull_policy: *pull_policy,
+                    digest: own.and_then(|own| own.digest),
+                    unresolved: own.map_or_else(|| NOT_TOLD.to_owned(), |own| own.unresolved.clone()),
+                }
+            }
             None => self.container(index).image.clone(),
         }
+    }
+
+    /// The same; `None` where the pod has no such container.
+    pub(crate) fn wanted_of(&self, index: ContainerIndex) -> Option<Image> {
+        self.has_container(index).then(|| self.wanted(index))
     }
 
     /// The volume whose image a container needs next.
@@ -163,8 +172,11 @@ impl Pod {
 
     /// An image that the container needs is here: goes on with the next, or puts it together.
     fn pulled(&mut self, index: ContainerIndex, now: Now) {
-        if self.wanted_volume(index).is_none() {
+        let Some(volume) = self.wanted_volume(index).map(|volume| volume.name.clone()) else {
             return self.create(index, now);
+        };
+        if let Some(digest) = self.assignment.volume_images.of(&volume).and_then(|own| own.digest) {
+            self.image_volumes.insert(volume, digest);
         }
         self.worker_mut(index).images_here += 1;
         self.pull_next(index, now);
@@ -177,7 +189,11 @@ impl Pod {
         };
         let of_containers =
             self.indexes().filter(of).map(move |index| self.container(index).image.reference.as_str());
-        let is_it = move |volume: &&ImageVolume| self.image_volumes.get(&volume.name) == Some(&module);
+        let is_it = move |volume: &&ImageVolume| {
+            let own = self.assignment.volume_images.of(&volume.name);
+            self.image_volumes.get(&volume.name) == Some(&module)
+                || own.is_some_and(|own| own.digest == Some(module))
+        };
         let volumes = self.assignment.linux().images.iter().filter(is_it);
         of_containers.chain(volumes.map(|volume| volume.reference.as_str()))
     }
@@ -258,5 +274,5 @@ impl Pod {
     }
 }
 
-/// Of a volume whose image is in the coordinator's own registry: nodes are told digests of what containers run only.
-const NOT_OWN: &str = "images of the coordinator's own registry cannot be volumes yet";
+/// Of a volume whose image is in the coordinator's own registry.
+const NOT_TOLD: &str = "the coordinator is of a release that tells nodes only of images that containers run, not of those that are volumes";

@@ -39,6 +39,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
         volumes: PodVolumes::default(),
         linux: None,
         tokens: Default::default(),
+        volume_images: Default::default(),
         config: vec![
             config(ConfigKind::ConfigMap, "m", Some(Digest::from_bytes([6; 32]))),
             config(ConfigKind::Secret, "s", None),

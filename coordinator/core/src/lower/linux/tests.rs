@@ -169,6 +169,32 @@ fn everything_else_of_a_container_is_carried() {
 }
 
 #[test]
+fn what_volumes_of_own_images_are_is_told_beside() {
+    let mounts = ["own", "missing", "foreign"].map(|name| json!({ "name": name, "mountPath": name }));
+    let pod = json!({
+        "metadata": {},
+        "spec": {
+            "volumes": [
+                { "name": "own", "image": { "reference": "dunlin.local/m:1" } },
+                { "name": "missing", "image": { "reference": "dunlin.local/n" } },
+                { "name": "unused", "image": { "reference": "dunlin.local/m:1" } },
+                { "name": "foreign", "image": { "reference": "r.io/m:1" } },
+            ],
+            "containers": [{ "name": "c", "volumeMounts": mounts }],
+        },
+    });
+    let digest = Digest::of(b"m");
+    let resolve = |image: &str| if image == "dunlin.local/m:1" { Ok(digest) } else { Err("no".to_owned()) };
+    let told = crate::lower::lower(pod.to_string().as_bytes(), &resolve).unwrap().volume_images;
+    let image = |volume: &str, digest, unresolved: &str| VolumeImage {
+        volume: volume.into(),
+        digest,
+        unresolved: unresolved.into(),
+    };
+    assert_eq!(told.volumes, [image("own", Some(digest), ""), image("missing", None, "no")]);
+}
+
+#[test]
 fn images_are_volumes() {
     let pod = lowered(json!({
         "volumes": [

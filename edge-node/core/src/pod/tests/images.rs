@@ -1,9 +1,12 @@
 //! Images of other registries than the coordinator: pulled for each run, remembered, and started when nobody can be asked.
 
+use std::sync::Arc;
+
 use dunlin_link::{
     Digest,
     linux::{ContainerLinux, ImageMount, ImageVolume, PodLinux},
     pod::{ConfigKind, ConfigRef, EnvFrom, PodAssignment, PullPolicy},
+    volume_images::{PodVolumeImages, VolumeImage},
     volumes::VolumePart,
 };
 
@@ -139,6 +142,56 @@ fn images_that_are_volumes_come_first_and_are_needed() {
     bench.exited("c", ExitCause::Code(1));
     bench.pass(10_000);
     assert_eq!(asked(&mut bench), [("r.io/m:1".to_owned(), Some(model))]);
+}
+
+#[test]
+fn volumes_of_the_coordinators_images_come_with_their_digests() {
+    let mut assignment = pod(vec![container("c")]);
+    let volume = ImageVolume {
+        name: "own".to_owned(),
+        reference: "dunlin.local/m:1".to_owned(),
+        pull_policy: PullPolicy::IfNotPresent,
+    };
+    let mount = ImageMount { volume: "own".into(), path: "/m".into(), part: VolumePart::Whole };
+    let linux = ContainerLinux { images: vec![mount], ..ContainerLinux::default() };
+    let linux = PodLinux { images: vec![volume], containers: vec![linux], ..PodLinux::default() };
+    assignment.linux = Some(Box::new(linux));
+    let mut silent = Bench::new(assignment.clone());
+    assert_eq!(silent.status(), "Pending c-ErrImagePull/0");
+    assert!(silent.events().iter().any(|event| event.contains("coordinator is of a release")));
+
+    let told = |assignment: &mut PodAssignment, digest: Option<Digest>, unresolved: &str| {
+        let unresolved = unresolved.to_owned();
+        let image = VolumeImage { volume: "own".to_owned(), digest, unresolved };
+        assignment.volume_images = PodVolumeImages { volumes: vec![image] };
+    };
+    told(&mut assignment, None, "nothing was pushed");
+    silent.pod.handle_assignment(Arc::new(assignment.clone()), silent.now());
+    silent.turn();
+    assert!(silent.events().iter().any(|event| event.ends_with("nothing was pushed")));
+
+    // It is pushed, and pulled at once.
+    let own = Digest::of(b"own");
+    told(&mut assignment, Some(own), "");
+    silent.pod.handle_assignment(Arc::new(assignment.clone()), silent.now());
+    silent.turn();
+    silent.running("c");
+    assert_eq!(silent.pod.image_volumes().get("own"), Some(&own));
+    assert!(silent.events().iter().any(|event| event.contains("\"dunlin.local/m:1\" already present")));
+    assert!(silent.pod.modules().any(|named| named == own));
+    assert_eq!(silent.pod.references_of(own).collect::<Vec<_>>(), ["dunlin.local/m:1"]);
+
+    // The tag moves: what runs goes on, and the next run has the new one.
+    let next = Digest::of(b"next");
+    told(&mut assignment, Some(next), "");
+    silent.pod.handle_assignment(Arc::new(assignment), silent.now());
+    silent.turn();
+    assert_eq!((silent.status(), silent.pod.image_volumes()["own"]), ("Running c+Running/0".to_owned(), own));
+    assert!([own, next].iter().all(|digest| silent.pod.modules().any(|named| named == *digest)));
+    silent.exited("c", ExitCause::Code(1));
+    silent.pass(10_000);
+    silent.running("c");
+    assert_eq!(silent.pod.image_volumes()["own"], next);
 }
 
 #[test]
