@@ -89,7 +89,7 @@ use self::{
 };
 
 pub(crate) use self::{
-    content::{Content, Incoming, NoContent},
+    content::{Content, Incoming, NoContent, Role},
     identity::authority_file,
     tls::RELEASED_AT,
 };
@@ -612,12 +612,12 @@ impl SessionHandle {
     /// When there is none, or the coordinator refuses it.
     pub(crate) async fn open_content(
         &self,
-        (repository, digest): (&str, Digest),
+        (repository, digest, role): (&str, Digest, Role),
         offset: u64,
         patience: Option<Duration>,
     ) -> Result<Content, NoContent> {
         let open = ContentOpen { repository: repository.to_owned(), digest, offset };
-        content::open(&self.shared, &open, patience).await
+        content::open(&self.shared, (&open, role), patience).await
     }
 
     /// Fetches the code of a module for a target: waits for a session, though not for long, and as long as the coordinator is at it.

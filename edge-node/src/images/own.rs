@@ -22,7 +22,7 @@ use dunlin_registry::{
 };
 
 use super::{Came, Images, ModuleFiles, platforms};
-use crate::session::{Content, Incoming, NoContent, SessionHandle};
+use crate::session::{Content, Incoming, NoContent, Role, SessionHandle};
 
 /// What became of asking the coordinator for an image.
 #[derive(Debug)]
@@ -120,11 +120,11 @@ impl Images {
 impl Coordinator {
     async fn open(
         &self,
-        digest: Digest,
+        (digest, role): (Digest, Role),
         offset: u64,
         patience: Option<Duration>,
     ) -> Result<Incoming, PullError> {
-        let opened = self.session.open_content((&self.repository, digest), offset, patience);
+        let opened = self.session.open_content((&self.repository, digest, role), offset, patience);
         match opened.await.map_err(pull_error)? {
             Content::Found(incoming) => Ok(incoming),
             Content::Module => {
@@ -141,7 +141,8 @@ impl Coordinator {
 impl Origin for Coordinator {
     async fn manifest(&self, asked: &str, image: &Reference) -> Result<ManifestText, PullError> {
         let not_found = |_| PullError::NotFound { image: image.to_string() };
-        let mut incoming = self.open(asked.parse().map_err(not_found)?, 0, self.patience).await?;
+        let asked = (asked.parse().map_err(not_found)?, Role::Image);
+        let mut incoming = self.open(asked, 0, self.patience).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = incoming.chunk().await.map_err(pull_error)? {
             bytes.extend_from_slice(&chunk);
@@ -154,7 +155,7 @@ impl Origin for Coordinator {
     }
 
     async fn blob(&self, digest: Digest, offset: u64, _image: &Reference) -> Result<Blob, PullError> {
-        let incoming = self.open(digest, offset, Some(BLOB_PATIENCE)).await?;
+        let incoming = self.open((digest, Role::Part), offset, Some(BLOB_PATIENCE)).await?;
         Ok(Blob { offset, registry: LOCAL_REGISTRY.to_owned(), content: Box::new(incoming) })
     }
 }

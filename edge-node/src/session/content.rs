@@ -7,15 +7,24 @@ use dunlin_link::{
     Digest,
     frame::Message as _,
     message::Unsupported,
-    stream::{ContentAnswer, ContentOpen},
+    stream::{ArtifactAnswer, ArtifactOpen, ContentAnswer, ContentOpen},
 };
 use quinn::{Connection, RecvStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Shared,
-    stream::{read_frame, write_head},
+    stream::{read_frame, read_head, write_head},
 };
+
+/// What the content is to whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// What a pod names: perhaps a module.
+    Image,
+    /// A part of that. A module among these may be one that another pod names by itself, which is sent as a module.
+    Part,
+}
 
 /// What an answer was.
 pub(crate) enum Content {
@@ -51,7 +60,7 @@ pub(crate) enum NoContent {
 /// See [`super::SessionHandle::open_content`].
 pub(super) async fn open(
     shared: &Shared,
-    open: &ContentOpen,
+    (open, role): (&ContentOpen, Role),
     patience: Option<Duration>,
 ) -> Result<Content, NoContent> {
     let give_up = patience.map(|patience| Instant::now() + patience);
@@ -76,7 +85,13 @@ pub(super) async fn open(
             // It knows of nothing but modules.
             return Ok(Content::Module);
         }
-        match timeout(ANSWER_TIMEOUT, ask(&connection, open)).await {
+        let asked = async {
+            match (ask(&connection, open).await?, role) {
+                (Content::Module, Role::Part) => ask_for_module(&connection, open).await,
+                (answer, _) => Ok(answer),
+            }
+        };
+        match timeout(ANSWER_TIMEOUT, asked).await {
             Ok(Err(NoContent::Broken)) => old = Some(connection.stable_id()),
             Ok(answered) => return answered,
             Err(_) => return Err(NoContent::Broken),
@@ -100,6 +115,21 @@ async fn ask(connection: &Connection, open: &ContentOpen) -> Result<Content, NoC
         }
         ContentAnswer::Module => Ok(Content::Module),
         ContentAnswer::Refused(why) => Err(NoContent::Refused(why)),
+    }
+}
+
+async fn ask_for_module(connection: &Connection, open: &ContentOpen) -> Result<Content, NoContent> {
+    let (mut output, mut input) = connection.open_bi().await.map_err(|_| NoContent::Broken)?;
+    let ContentOpen { digest, offset, .. } = *open;
+    write_head(&mut output, &ArtifactOpen { digest, offset }).await.map_err(|_| NoContent::Broken)?;
+    // As above.
+    let _ = output.finish();
+    match read_head(&mut input).await.map_err(|_| NoContent::Broken)? {
+        ArtifactAnswer::Found { total_bytes } => {
+            let left = total_bytes.checked_sub(offset).ok_or_else(|| shorter(digest))?;
+            Ok(Content::Found(Incoming { media_type: String::new(), left, input }))
+        }
+        ArtifactAnswer::Refused(why) => Err(NoContent::Refused(why)),
     }
 }
 

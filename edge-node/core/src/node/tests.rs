@@ -3,6 +3,7 @@
 mod harness;
 mod machine;
 mod own;
+mod pulls;
 mod tokens;
 mod volumes;
 

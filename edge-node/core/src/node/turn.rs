@@ -31,6 +31,8 @@ pub(super) struct PodsPulling {
     asking: Vec<(PodUid, ContainerIndex, Fetch)>,
     /// Those that wait for its fetch.
     fetching: Vec<(PodUid, ContainerIndex)>,
+    /// By which name it is being fetched, if it is: the coordinator gives it to none that it does not belong to.
+    by: Option<String>,
 }
 
 impl NodeCore {
@@ -49,34 +51,47 @@ impl NodeCore {
             };
             self.answer_pull(&uid, (container, digest), answer, now);
         }
-        // Nobody waits for a pod that has gone meanwhile.
-        fetching.retain(|(uid, container)| self.image_of(uid, *container).is_some());
-        let reference = fetching.first().and_then(|(uid, container)| self.image_of(uid, *container));
-        let pulling = self.desk.pulls.entry(digest).or_default();
-        if let Some(reference) = reference
-            && pulling.fetching.is_empty()
-        {
-            self.desk.outputs.push_back(Output::Fetch { digest, reference });
-        }
-        pulling.fetching.append(&mut fetching);
-        if pulling.asking.is_empty() && pulling.fetching.is_empty() {
-            self.desk.pulls.remove(&digest);
-        }
+        self.desk.pulls.entry(digest).or_default().fetching.append(&mut fetching);
+        self.fetch_next(digest);
     }
 
-    /// A fetch ended: with the module, or in words why not.
+    /// A fetch ended: with the module, or in words why not. One that failed by one name is tried by the others that containers have for it.
     pub fn handle_fetched(&mut self, digest: Digest, result: Result<Arrived, String>, now: Now) {
         let Some(pulling) = self.desk.pulls.get_mut(&digest) else { return };
-        let waiting = std::mem::take(&mut pulling.fetching);
-        if pulling.asking.is_empty() {
-            self.desk.pulls.remove(&digest);
-        }
-        let outcome = match result {
-            Ok(Arrived { took_ms, bytes }) => Pulled::Fetched { took_ms, size_bytes: bytes },
-            Err(error) => Pulled::Failed(error),
+        let (by, waiting) = (pulling.by.take(), std::mem::take(&mut pulling.fetching));
+        let (outcome, (through, others)) = match result {
+            Ok(Arrived { took_ms, bytes }) => {
+                (Pulled::Fetched { took_ms, size_bytes: bytes }, (waiting, Vec::new()))
+            }
+            Err(error) => {
+                let is_by_it = |(uid, container): &(PodUid, _)| self.image_of(uid, *container) == by;
+                (Pulled::Failed(error), waiting.into_iter().partition(is_by_it))
+            }
         };
-        for (uid, container) in waiting {
+        self.desk.pulls.entry(digest).or_default().fetching = others;
+        for (uid, container) in through {
             self.answer_pull(&uid, (container, digest), outcome.clone(), now);
+        }
+        self.fetch_next(digest);
+    }
+
+    /// Has what containers wait for fetched, by the name that the first of them has for it, unless that is being done.
+    fn fetch_next(&mut self, digest: Digest) {
+        let Some(mut pulling) = self.desk.pulls.remove(&digest) else { return };
+        // Nobody waits for a pod that has gone meanwhile, or for what a container had before.
+        let reference = |(uid, container): &(PodUid, ContainerIndex)| {
+            let image = self.pods.get(uid)?.pod.wanted_of(*container)?;
+            (image.digest == Some(digest)).then_some(image.reference)
+        };
+        pulling.fetching.retain(|waiting| reference(waiting).is_some());
+        if pulling.by.is_none()
+            && let Some(reference) = pulling.fetching.first().and_then(reference)
+        {
+            pulling.by = Some(reference.clone());
+            self.desk.outputs.push_back(Output::Fetch { digest, reference });
+        }
+        if pulling.by.is_some() || !pulling.asking.is_empty() {
+            self.desk.pulls.insert(digest, pulling);
         }
     }
 
@@ -159,8 +174,7 @@ impl NodeCore {
 
     /// What a pod calls the image of a container.
     fn image_of(&self, uid: &PodUid, container: ContainerIndex) -> Option<String> {
-        let pod = &self.pods.get(uid)?.pod;
-        pod.has_container(container).then(|| pod.wanted(container).reference)
+        Some(self.pods.get(uid)?.pod.wanted_of(container)?.reference)
     }
 
     /// Answers a container, unless it wants another module by now.
@@ -172,7 +186,7 @@ impl NodeCore {
         now: Now,
     ) {
         self.with_pod(uid, now, |pod, now| {
-            if pod.has_container(container) && pod.wanted(container).digest == Some(digest) {
+            if pod.wanted_of(container).is_some_and(|image| image.digest == Some(digest)) {
                 pod.handle_pull(container, answer, now);
             }
         });

@@ -72,6 +72,10 @@ pub(super) struct Node {
     pub(super) asked_own: Vec<String>,
     /// What is in them.
     pub(super) own: BTreeMap<PodUid, BTreeMap<ContainerId, (Owner, State)>>,
+    /// What has to be fetched; everything else is here.
+    pub(super) absent: BTreeSet<Digest>,
+    /// What was to be fetched, and by which name; the test answers.
+    pub(super) fetches: Vec<(Digest, String)>,
 }
 
 impl Node {
@@ -104,6 +108,8 @@ impl Node {
             opening: Vec::new(),
             asked_own: Vec::new(),
             own: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            fetches: Vec::new(),
         };
         node.account();
         node
@@ -304,7 +310,12 @@ impl Node {
             Output::Survey(order) => self.survey(&order),
             Output::OpenSandbox(order) => self.opening.push(*order),
             Output::CloseSandbox(uid) => self.close_sandbox(&uid),
-            Output::Locate(digest) => self.core.handle_module(digest, Presence::Here, now),
+            Output::Locate(digest) => {
+                let is_absent = self.absent.contains(&digest);
+                let presence = if is_absent { Presence::Missing } else { Presence::Here };
+                self.core.handle_module(digest, presence, now);
+            }
+            Output::Fetch { digest, reference } => self.fetches.push((digest, reference)),
             Output::Prepare(preparation) if self.hold_preparations => {
                 self.held_preparations.push(preparation);
             }
@@ -326,7 +337,7 @@ impl Node {
                 self.reports.remove(&uid);
                 self.logs.retain(|(pod, _), _| *pod != uid);
             }
-            Output::Fetch { .. } | Output::Pull(_) => panic!("every module is here"),
+            Output::Pull(_) => panic!("every image is the coordinator's"),
             Output::AskToken(order) => self.asked_tokens.push(*order),
             Output::StaticPods(pods) => self.stated = pods,
             Output::Unmount(pod) => self.unmounted.push(pod.name.clone()),
