@@ -10,6 +10,7 @@ mod content;
 mod foreign;
 mod images;
 mod index;
+mod platforms;
 mod reach;
 mod referrers;
 mod room;
@@ -127,14 +128,14 @@ impl Artifacts {
         let key = name_key(name);
         let value = Bytes::from(Entry::of(module).to_json());
         // What was pushed with a manifest before means nothing any more under this tag.
-        let tag = images::tag_key(name.repository(), name.tag());
+        let [tag, _, platforms] = images::keys_of_tag(name.repository(), name.tag());
         if let Some(found) = self.store.get(&key).await?
             && found.value == value
             && self.store.get(&tag).await?.is_none()
         {
             return Ok(found.mod_revision);
         }
-        let written = self.commit(&[(key, value)], &[tag]).await?;
+        let written = self.commit(&[(key, value)], &[tag, platforms]).await?;
         Ok(written.expect("there is a key to write"))
     }
 
@@ -143,8 +144,8 @@ impl Artifacts {
     /// # Errors
     /// When the store fails.
     pub async fn untag(&self, name: &ModuleName) -> Result<bool, StoreError> {
-        let tag = images::tag_key(name.repository(), name.tag());
-        Ok(self.commit(&[], &[name_key(name), tag]).await?.is_some())
+        let keys = images::keys_of_tag(name.repository(), name.tag());
+        Ok(self.commit(&[], &keys).await?.is_some())
     }
 
     /// Every name, in order.

@@ -12,6 +12,7 @@ mod explain;
 mod far;
 mod filter;
 mod images;
+mod own_images;
 mod preempt;
 mod profile;
 mod queue;
@@ -26,6 +27,7 @@ use dunlin_link::NodeName;
 
 pub use decision::{Decision, NodeDecision, Outcome, PluginScore, explain};
 pub use explain::{GATED_MESSAGE, Reason, Unschedulable};
+pub use own_images::PLATFORMS_PREFIX;
 pub use preempt::{Preemption, Victim};
 pub use queue::{Hint, Queue};
 pub use snapshot::Snapshot;
@@ -36,6 +38,7 @@ pub(crate) use preempt::Losses;
 use self::{
     explain::Remedies,
     far::{Change, Containers, Incoming},
+    own_images::Architectures,
     profile::Profile,
     refusal::Refusal,
     score::Fitting,
@@ -53,6 +56,9 @@ pub const NAME: &str = "default-scheduler";
 
 /// Reason of the condition `PodScheduled` while no node fits.
 pub const REASON_UNSCHEDULABLE: &str = "Unschedulable";
+
+/// The label of nodes that says what they are.
+const ARCHITECTURE: &str = "kubernetes.io/arch";
 
 /// Reason of the condition `PodScheduled` while scheduling gates hold a pod.
 pub const REASON_GATED: &str = "SchedulingGated";
@@ -100,8 +106,9 @@ pub fn place(view: &mut View, key: &ObjectKey, pod: &PodInfo) -> Result<NodeName
         Err(message) => return Err(Box::new(Unschedulable::prerequisite(nodes, message))),
     };
     let class = view.snapshot_mut().class(key, pod);
-    let kind = containers(view.snapshot(), pod);
-    let incoming = Incoming { key, pod, class: &class, volumes: &volumes, kind };
+    let images = view.snapshot().own_images.of(&pod.template);
+    let kind = containers(view.snapshot(), pod, &images);
+    let incoming = Incoming { key, pod, class: &class, volumes: &volumes, kind, images: &images };
     let profile = profile::of(&pod.template.scheduler_name).unwrap_or(&profile::DEFAULT);
     let mut table = view.snapshot_mut().verdicts.take(&pod.template);
     let alone = incoming.concerns_nothing_beyond_a_node(view.snapshot());
@@ -224,6 +231,9 @@ impl Incoming<'_> {
         {
             return Refusal::NETWORK;
         }
+        if is_of_other_platform(snapshot, slot, self.images) {
+            return Refusal::PLATFORM;
+        }
         let kept_for = snapshot.node(slot).kept_for(self.pod.template.priority, Some(self.key));
         if !kept_for.is_empty() {
             let comes: Vec<_> = kept_for.iter().map(|nominee| Change::comes(nominee)).collect();
@@ -236,8 +246,16 @@ impl Incoming<'_> {
     }
 }
 
-fn containers(snapshot: &Snapshot, pod: &PodInfo) -> Containers {
-    if snapshot.is_linux(&pod.template) { Containers::Linux } else { Containers::Any }
+fn containers(snapshot: &Snapshot, pod: &PodInfo, images: &[Architectures]) -> Containers {
+    let is_linux = !images.is_empty() || snapshot.is_linux(&pod.template);
+    if is_linux { Containers::Linux } else { Containers::Any }
+}
+
+/// Whether an image is there for other machines than a node is. One that says nothing of itself may be any.
+fn is_of_other_platform(snapshot: &Snapshot, slot: Slot, images: &[Architectures]) -> bool {
+    let info = snapshot.node(slot).info.as_ref();
+    let machine = info.and_then(|info| info.labels.get(ARCHITECTURE));
+    machine.is_some_and(|machine| !images.iter().all(|image| own_images::runs(machine, image)))
 }
 
 /// Whether a node says that it runs no Linux containers. One that says nothing may run them.

@@ -14,13 +14,13 @@ use dunlin_coordinator_core::{
 use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::LOCAL_REGISTRY};
 use dunlin_registry::{
     image::Content,
-    manifest::{Manifest, ManifestError},
+    manifest::{Manifest, ManifestError, Platform},
     media,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Artifacts, Entry, Module, ModuleName, UploadError, index, name_key, named_module};
+use super::{Artifacts, Entry, Module, ModuleName, UploadError, index, name_key, named_module, platforms};
 use crate::store::{ListOptions, StoreError, Txn, TxnOutcome};
 
 /// A manifest as it is served.
@@ -89,7 +89,7 @@ impl Artifacts {
         }
         let manifest = Manifest::parse(&content, media_type)?;
         self.check_room(repository, tag, digest).await?;
-        let module = self.check_content(repository, &manifest).await?;
+        let Checked { module, platforms } = self.check_content(repository, &manifest).await?;
         let text = String::from_utf8(content).map_err(|_| PutError::NotText)?;
         let record = ManifestRecord { media_type: declared(&text, media_type), text };
         let json = serde_json::to_vec(&record).expect("two strings always make JSON");
@@ -97,12 +97,21 @@ impl Artifacts {
         puts.push((manifest_key(repository, digest), Bytes::from(json)));
         let entry = module.map(|module| Bytes::from(Entry::of(&module).to_json()));
         puts.extend(entry.iter().map(|entry| (pinned_key(repository, digest), entry.clone())));
+        let platforms = platforms::record(&platforms);
+        puts.extend(
+            platforms.iter().map(|record| (platforms::of_digest(repository, digest), record.clone())),
+        );
         if let Some(tag) = tag {
             puts.push((tag_key(repository, tag), digest.to_string().into_bytes().into()));
             let name = name_key(&ModuleName::of(repository, tag));
             match entry {
                 Some(entry) => puts.push((name, entry)),
                 None => gone.push(name),
+            }
+            let key = platforms::of_tag(repository, tag);
+            match platforms {
+                Some(record) => puts.push((key, record)),
+                None => gone.push(key),
             }
         }
         self.commit(&puts, &gone).await?;
@@ -149,7 +158,11 @@ impl Artifacts {
         for tag in self.tags_of(repository, digest).await? {
             is_there |= self.remove_tag_of(repository, &tag, digest).await?;
         }
-        let mut keys = vec![manifest_key(repository, digest), pinned_key(repository, digest)];
+        let mut keys = vec![
+            manifest_key(repository, digest),
+            pinned_key(repository, digest),
+            platforms::of_digest(repository, digest),
+        ];
         if let Some(found) = self.store.get(&keys[0]).await? {
             let record = serde_json::from_slice(&found.value).map_err(ManifestError::from)?;
             keys.extend(index::entries(repository, digest, &record)?.into_iter().map(|(key, _)| key));
@@ -164,7 +177,7 @@ impl Artifacts {
         tag: &str,
         digest: Digest,
     ) -> Result<bool, PutError> {
-        let keys = [tag_key(repository, tag), name_key(&ModuleName::of(repository, tag))];
+        let keys = keys_of_tag(repository, tag);
         loop {
             let (compares, writes) = self.removal(&keys).await?;
             // What it means is looked at after the revisions that the transaction compares.
@@ -180,7 +193,7 @@ impl Artifacts {
 
     /// Removes a tag, and the name of its module; answers whether there was one.
     pub(crate) async fn remove_tag(&self, repository: &str, tag: &str) -> Result<bool, PutError> {
-        let keys = [tag_key(repository, tag), name_key(&ModuleName::of(repository, tag))];
+        let keys = keys_of_tag(repository, tag);
         Ok(self.commit(&[], &keys).await?.is_some())
     }
 
@@ -224,8 +237,8 @@ impl Artifacts {
         (Digest::of(CONFIG.as_bytes()) == digest).then_some(CONFIG)
     }
 
-    /// Whether everything that a manifest names is there; the module that it leads to, if it is of one.
-    async fn check_content(&self, repository: &str, manifest: &Manifest) -> Result<Option<Module>, PutError> {
+    /// Whether everything that a manifest names is there, and what it leads to.
+    async fn check_content(&self, repository: &str, manifest: &Manifest) -> Result<Checked, PutError> {
         let image = match manifest {
             Manifest::Index(entries) => {
                 for entry in entries {
@@ -233,7 +246,8 @@ impl Artifacts {
                         return Err(PutError::UnknownBlob(entry.digest));
                     }
                 }
-                return Ok(None);
+                let platforms = self.platforms_of_index(repository, entries).await?;
+                return Ok(Checked { module: None, platforms });
             }
             Manifest::Image(image) => image,
         };
@@ -245,22 +259,30 @@ impl Artifacts {
                 return Err(PutError::UnknownBlob(blob.digest));
             }
         }
-        // What is neither WASM nor an image is kept for whoever pushed it.
-        let Ok(Content::Module(layer)) = Content::of(image) else { return Ok(None) };
+        let layer = match Content::of(image) {
+            Ok(Content::Module(layer)) => layer,
+            Ok(Content::Archives) => {
+                let platforms = self.platforms_of_image(image).await?;
+                return Ok(Checked { module: None, platforms });
+            }
+            // What is neither WASM nor an image is kept for whoever pushed it.
+            Err(_) => return Ok(Checked { module: None, platforms: Vec::new() }),
+        };
         if layer.size > MODULE_BYTES_MAX {
             return Err(UploadError::TooLarge { bytes_max: MODULE_BYTES_MAX }.into());
         }
-        match self.blobs.read(layer.digest, 0).await? {
+        let module = match self.blobs.read(layer.digest, 0).await? {
             Some((_, file)) => {
                 let module = self.upload(file, Some(layer.digest)).await?;
                 self.blobs.remove(layer.digest).await?;
-                Ok(Some(module))
+                module
             }
             None => {
                 let found = super::content::inspect(&self.modules, layer.digest).await?;
-                found.map(Some).ok_or(PutError::UnknownBlob(layer.digest))
+                found.ok_or(PutError::UnknownBlob(layer.digest))?
             }
-        }
+        };
+        Ok(Checked { module: Some(module), platforms: Vec::new() })
     }
 
     /// The modules that are named in a repository, by tag.
@@ -273,6 +295,14 @@ impl Artifacts {
         });
         Ok(named.collect())
     }
+}
+
+/// What a manifest leads to whose content is all there.
+struct Checked {
+    /// If it is of one.
+    module: Option<Module>,
+    /// Of the machines that run it, if that is Linux alone.
+    platforms: Vec<Platform>,
 }
 
 /// The manifest that a module is shown with that was pushed without one: always the same for the same module.
@@ -306,6 +336,11 @@ pub(super) fn manifest_key_prefix(repository: &str) -> String {
 /// Where the module of a manifest is recorded, for pods that name it by digest.
 fn pinned_key(repository: &str, digest: Digest) -> String {
     format!("{NAMES_PREFIX}{}", pinned_name(repository, digest))
+}
+
+/// All that is recorded under a tag.
+pub(super) fn keys_of_tag(repository: &str, tag: &str) -> [String; 3] {
+    [tag_key(repository, tag), name_key(&ModuleName::of(repository, tag)), platforms::of_tag(repository, tag)]
 }
 
 pub(super) fn tag_key(repository: &str, tag: &str) -> String {

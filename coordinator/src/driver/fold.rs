@@ -8,6 +8,7 @@ use dunlin_coordinator_core::{
     controllers::root_ca,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
     reconciler::{Key, Needs, RootCa},
+    scheduler::PLATFORMS_PREFIX,
     view::{DecodeError, Resource, workload},
 };
 use dunlin_link::{NodeName, Revision, pod::ConfigKind};
@@ -90,6 +91,9 @@ impl Control {
     }
 
     fn fold_event(&mut self, event: &WatchEvent, now: Timestamp) {
+        if let Some(image) = event.key.strip_prefix(PLATFORMS_PREFIX) {
+            return self.reconciler.own_image(image, event.value.as_deref());
+        }
         let Some(stored) = StoredKey::parse(&event.key) else { return };
         let key = ObjectKey::new(stored.namespace, stored.name);
         if event.previous.is_none() {

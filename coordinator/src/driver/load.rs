@@ -4,6 +4,7 @@ use dunlin_coordinator_core::{
     ObjectKey, View,
     dispatch::{self, Change, ConfigKey, DesiredSets, Subject},
     reconciler::{Key, Reconciler},
+    scheduler::PLATFORMS_PREFIX,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -68,6 +69,9 @@ impl Control {
         if DesiredSets::wants(&key) {
             loading.apply(&Change { revision, subject: Subject::Record(key), json: Some(value) });
             return;
+        }
+        if let Some(image) = key.strip_prefix(PLATFORMS_PREFIX) {
+            return self.reconciler.view.set_own_image(image, Some(&value));
         }
         let Some(stored) = StoredKey::parse(&key) else { return };
         let object = ObjectKey::new(stored.namespace, stored.name);

@@ -10,6 +10,12 @@ use crate::{
 };
 
 impl Reconciler {
+    /// What an image of the coordinator's own registry is for is another by now, see [`View::set_own_image`].
+    pub fn own_image(&mut self, name: &str, record: Option<&[u8]>) {
+        self.view.set_own_image(name, record);
+        self.queue.changed(Hint::Image, |_, _| true);
+    }
+
     /// A claim came or changed.
     pub(super) fn hint_claim(&mut self, claim: &ObjectKey) {
         self.queue.changed(Hint::Storage, |pod, _| pod.namespace == claim.namespace);

@@ -86,8 +86,9 @@ fn explain_unplaced(view: &mut View, key: &ObjectKey, pod: &PodInfo) -> Decision
         Err(message) => return nobody(message),
     };
     let class = view.snapshot_mut().class(key, pod);
-    let kind = containers(view.snapshot(), pod);
-    let incoming = Incoming { key, pod, class: &class, volumes: &volumes, kind };
+    let images = view.snapshot().own_images.of(&pod.template);
+    let kind = containers(view.snapshot(), pod, &images);
+    let incoming = Incoming { key, pod, class: &class, volumes: &volumes, kind, images: &images };
     let nodes = decide(view, &incoming, profile, &order);
     Decision { profile: name.clone(), prerequisite: None, nodes }
 }

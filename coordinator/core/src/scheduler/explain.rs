@@ -54,6 +54,8 @@ pub enum Reason {
     NoContainers,
     /// The pod has a Linux container, and the node has no network for such pods.
     NoNetwork,
+    /// An image of the pod is there for other machines than the node.
+    OtherPlatform,
     /// What the pod itself refers to is missing or not ready, so that no node can do.
     Prerequisite,
     /// No pod there has a lower priority.
@@ -214,7 +216,7 @@ impl Reason {
             }
             Self::SpreadLabelMissing | Self::TopologySpread => "PodTopologySpread",
             Self::PodAffinity | Self::PodAntiAffinity | Self::ExistingAntiAffinity => "InterPodAffinity",
-            Self::NoContainers | Self::NoNetwork => "ContainerSupport",
+            Self::NoContainers | Self::NoNetwork | Self::OtherPlatform => "ContainerSupport",
             Self::NoVictims | Self::PreemptionNotHelpful => "DefaultPreemption",
         }
     }
@@ -247,6 +249,7 @@ impl fmt::Display for Reason {
             Self::ExistingAntiAffinity => "node(s) didn't satisfy existing pods anti-affinity rules",
             Self::NoContainers => "node(s) cannot run Linux containers",
             Self::NoNetwork => "node(s) had no network for pods",
+            Self::OtherPlatform => "node(s) were not of the images' platform",
             Self::Prerequisite => "node(s) lack what the pod refers to",
             Self::NoVictims => "No preemption victims found for incoming pod",
             Self::PreemptionNotHelpful => "Preemption is not helpful for scheduling",

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::{
+    own_images::Architectures,
     refusal::Refusal,
     snapshot::{
         Nominee, Resident, Slot, Snapshot,
@@ -25,6 +26,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) class: &'a Class,
     pub(crate) volumes: &'a Volumes,
     pub(crate) kind: Containers,
+    /// What its images that are known to be for Linux are there for.
+    pub(crate) images: &'a [Architectures],
 }
 
 /// What is known of a pod's containers.

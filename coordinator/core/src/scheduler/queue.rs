@@ -29,6 +29,8 @@ pub enum Hint {
     PodCame,
     /// A claim, a volume or a class of them came or changed.
     Storage,
+    /// An image of the coordinator's own registry came, changed or went.
+    Image,
 }
 
 /// The waiting pods.
@@ -237,8 +239,15 @@ impl Queue {
 }
 
 impl Hint {
-    const ALL: [Self; 6] =
-        [Self::NodeCame, Self::NodeChanged, Self::Capacity, Self::PodGone, Self::PodCame, Self::Storage];
+    const ALL: [Self; 7] = [
+        Self::NodeCame,
+        Self::NodeChanged,
+        Self::Capacity,
+        Self::PodGone,
+        Self::PodCame,
+        Self::Storage,
+        Self::Image,
+    ];
 
     /// Whether such a change could remove a reason.
     const fn helps(self, reason: &Reason) -> bool {
@@ -247,9 +256,10 @@ impl Hint {
             | Reason::UntoleratedTaint
             | Reason::NotNamed
             | Reason::NodeAffinity
-            | Reason::NoContainers
-            | Reason::NoNetwork
             | Reason::SpreadLabelMissing => matches!(self, Self::NodeCame | Self::NodeChanged),
+            Reason::NoContainers | Reason::NoNetwork | Reason::OtherPlatform => {
+                matches!(self, Self::NodeCame | Self::NodeChanged | Self::Image)
+            }
             // A node that came with a taint is of use once it is gone.
             Reason::NodePorts => matches!(self, Self::NodeCame | Self::NodeChanged | Self::PodGone),
             Reason::TooManyPods

@@ -30,6 +30,8 @@ impl Refusal {
     pub(crate) const CONTAINERS: Self = Self::unresolvable(19);
     /// The pod needs a network of its own, and the node has none for pods.
     pub(crate) const NETWORK: Self = Self::unresolvable(20);
+    /// An image of the pod is there for other machines.
+    pub(crate) const PLATFORM: Self = Self::unresolvable(21);
     /// Of preemption: no pod there has a lower priority.
     pub(crate) const NO_VICTIMS: Self = Self::unresolvable(17);
     /// Of preemption: pods that go away would not help.
@@ -79,11 +81,11 @@ impl Refusal {
 }
 
 /// Whether taking pods away would not help.
-const UNRESOLVABLE: u64 = 1 << 21;
+const UNRESOLVABLE: u64 = 1 << 22;
 
 /// The bits from here on stand for extended resources in the order of their names; a pod that requests more of them than there are
 /// bits is told of the last ones together.
-const EXTENDED_FIRST: u32 = 22;
+const EXTENDED_FIRST: u32 = 23;
 
 const FIXED: &[(Refusal, Reason)] = &[
     (Refusal::CORDON, Reason::NodeUnschedulable),
@@ -105,6 +107,7 @@ const FIXED: &[(Refusal, Reason)] = &[
     (Refusal::FORBIDDEN, Reason::ExistingAntiAffinity),
     (Refusal::CONTAINERS, Reason::NoContainers),
     (Refusal::NETWORK, Reason::NoNetwork),
+    (Refusal::PLATFORM, Reason::OtherPlatform),
     (Refusal::NO_VICTIMS, Reason::NoVictims),
     (Refusal::HOPELESS, Reason::PreemptionNotHelpful),
 ];

@@ -27,7 +27,7 @@ use self::{
     terms::{Kind, Last, TermId, Terms},
     topology::{KeyId, Topology},
 };
-use super::verdicts::Verdicts;
+use super::{own_images::OwnImages, verdicts::Verdicts};
 use crate::view::{Labels, NodeInfo, ObjectKey, PodInfo, PodTemplate, Usage};
 
 /// The number of a node.
@@ -54,6 +54,8 @@ pub struct Snapshot {
     images: HashMap<String, usize>,
     /// Images that were found to hold Linux containers, by full reference.
     pub(crate) linux_images: BTreeSet<String>,
+    /// Those of the coordinator's own registry, with what they are for.
+    pub(crate) own_images: OwnImages,
     /// Where pods that wait for others to go will be placed.
     nominations: HashMap<ObjectKey, Slot>,
     /// Where the next search starts.

@@ -29,6 +29,12 @@ impl View {
         self.snapshot.note_linux_image(image);
     }
 
+    /// Takes over what a record says that an image of the coordinator's own registry is for; `name` is what follows
+    /// [`PLATFORMS_PREFIX`](crate::scheduler::PLATFORMS_PREFIX) in its key.
+    pub fn set_own_image(&mut self, name: &str, record: Option<&[u8]>) {
+        self.snapshot.own_images.set(name, record);
+    }
+
     /// Remembers what another view does of images.
     pub fn take_linux_images(&mut self, other: &mut Self) {
         self.snapshot.linux_images = std::mem::take(&mut other.snapshot.linux_images);

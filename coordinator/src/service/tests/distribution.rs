@@ -1,5 +1,6 @@
 //! The registry under `/v2/`: pieces, ranges, mounts, tags, refusals, and what of it nodes follow.
 
+use dunlin_coordinator_core::scheduler::PLATFORMS_PREFIX;
 use dunlin_link::Digest;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
@@ -138,6 +139,57 @@ async fn what_is_pushed_is_served_and_followed_by_nodes() {
     assert_eq!(registry.status("DELETE", &format!("/v2/team/app/manifests/{digest}")).await, 202);
     assert_eq!(registry.status("GET", "/v2/team/app/manifests/1").await, 404);
     assert!(registry.artifacts.resolve("dunlin.local/team/app:1").await.is_err());
+}
+
+#[tokio::test]
+async fn what_linux_images_are_for_is_recorded_with_their_names() {
+    let registry = Registry::start().await;
+    let recorded = async |name: &str| {
+        let key = format!("{PLATFORMS_PREFIX}dunlin.local/os{name}");
+        let found = registry.fixture.service.store().get(&key).await.unwrap();
+        found.map(|found| String::from_utf8(found.value.to_vec()).unwrap()).unwrap_or_default()
+    };
+    registry.blob("os", MODULE).await;
+    let mut digests = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let config = json!({ "os": "linux", "architecture": architecture }).to_string();
+        registry.blob("os", config.as_bytes()).await;
+        let mut image = manifest();
+        image["config"] = json!({ "mediaType": "application/vnd.oci.image.config.v1+json", "size": config.len(),
+            "digest": Digest::of(config.as_bytes()).to_string() });
+        image["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into();
+        let put = registry.put("os", architecture, &image).await;
+        digests.push((header(&put, "docker-content-digest"), put.head.status));
+    }
+    let [(amd64, 201), (arm64, 201)] = &digests[..] else { panic!("{digests:?}") };
+    assert_eq!(recorded(":amd64").await, r#"["linux/amd64"]"#);
+    assert_eq!(recorded(&format!("@{arm64}")).await, r#"["linux/arm64"]"#);
+
+    let entry = |digest: &str| json!({ "mediaType": MANIFEST, "digest": digest, "size": 1 });
+    let mut unknown = entry(amd64);
+    unknown["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+    let mut named = entry(arm64);
+    named["platform"] = json!({ "os": "linux", "architecture": "arm", "variant": "v7" });
+    let index = |entries: &[&Value]| json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries });
+    let put_index = async |index: Value| {
+        let (path, body) = ("/v2/os/manifests/both", index.to_string());
+        registry.ask("PUT", path, &[("content-type", INDEX)], body.as_bytes()).await
+    };
+    let put = put_index(index(&[&entry(amd64), &unknown, &named])).await;
+    assert_eq!(put.head.status, 201, "{:?}", put.body);
+    assert_eq!(recorded(":both").await, r#"["linux/amd64","linux/arm/v7"]"#);
+
+    // One that may be WASM runs everywhere, and what a tag meant before is gone with it.
+    let module = registry.push("os", "module").await;
+    let put = put_index(index(&[&entry(amd64), &entry(&module)])).await;
+    assert_eq!((put.head.status, recorded(":both").await), (201, String::new()));
+    registry.push("os", "amd64").await;
+    assert_eq!(recorded(":amd64").await, "");
+    assert_eq!(registry.status("DELETE", &format!("/v2/os/manifests/{arm64}")).await, 202);
+    assert_eq!(
+        (recorded(":arm64").await, recorded(&format!("@{arm64}")).await),
+        (String::new(), String::new())
+    );
 }
 
 #[tokio::test]

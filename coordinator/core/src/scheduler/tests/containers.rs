@@ -38,6 +38,40 @@ fn a_pod_that_needs_a_network_of_its_own_goes_where_there_is_one() {
 }
 
 #[test]
+fn a_pod_goes_where_its_images_of_the_coordinator_are_for() {
+    let machine = |name: &str, architecture: &str, unavailable: &str| {
+        let mut node = saying(name, Some(unavailable));
+        node["labels"] = json!({ "kubernetes.io/arch": architecture });
+        node
+    };
+    let mut cluster = Cluster::default();
+    cluster.add_node(&machine("pi", "arm64", "False"));
+    cluster.add_node(&machine("modules", "amd64", "True"));
+    let pod = |name: &str, image: &str| {
+        with(name, &json!({}), &json!({ "containers": [{ "name": "c", "image": image }] }))
+    };
+    let for_amd64 = Some(br#"["linux/amd64"]"#.as_slice());
+    cluster.view.set_own_image("dunlin.local/web:1", for_amd64);
+    let digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    cluster.view.set_own_image(&format!("dunlin.local/web@{digest}"), for_amd64);
+    for (name, image) in
+        [("tag", "dunlin.local/web:1".to_owned()), ("digest", format!("dunlin.local/web@{digest}"))]
+    {
+        assert_eq!(
+            cluster.outcome(&pod(name, &image)),
+            "0/2 nodes are available: 1 node(s) cannot run Linux containers, 1 node(s) were not of the images' platform. \
+             no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        );
+    }
+    assert_eq!(cluster.outcome(&pod("module", "dunlin.local/web:2")), "modules", "nothing is known of it");
+    // It is pushed again, for both.
+    cluster.view.set_own_image("dunlin.local/web:1", Some(br#"["linux/amd64","linux/arm64/v8"]"#));
+    assert_eq!(cluster.outcome(&pod("again", "dunlin.local/web:1")), "pi");
+    cluster.view.set_own_image("dunlin.local/web:1", None);
+    assert_eq!(cluster.outcome(&pod("module-now", "dunlin.local/web:1")), "modules");
+}
+
+#[test]
 fn a_linux_container_goes_to_no_node_that_runs_none() {
     let mut cluster = Cluster::default();
     cluster.add_node(&saying("modules-1", Some("True")));
