@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc, sync::Mutex};
 use anyhow::{Context as _, Result};
 use dunlin_link::rpc::{Method, RequestHead, ResponseHead, SWITCHING_PROTOCOLS};
 use serde_json::{Value, json};
+use tokio::{fs::File, io::Take};
 
 use self::watch::Watch;
 use crate::{
@@ -128,17 +129,44 @@ impl Api {
         }
     }
 
-    /// Sends a file's bytes by PUT.
-    pub(crate) async fn upload(
+    /// Sends a module's bytes by PUT.
+    pub(crate) async fn upload_module(
         &self,
         path: &str,
         query: Query<'_>,
-        file: &mut tokio::fs::File,
-        progress: &dyn Progress,
+        (file, progress): (&mut Take<File>, &dyn Progress),
     ) -> Result<Value> {
         let mut head = head(Method::Put, path, query);
         "application/wasm".clone_into(&mut head.content_type);
         self.json(head, Body::File(file, progress)).await
+    }
+
+    /// Whether there is something under a path that is answered with its content, of which nothing is read.
+    pub(crate) async fn is_there(&self, path: &str) -> Result<bool> {
+        match self.stream(path, &[]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.downcast_ref::<ServerError>().is_some_and(|error| error.code() == 404) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the bytes of a blob to the coordinator's registry.
+    pub(crate) async fn upload_blob(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        (file, progress): (&mut Take<File>, &dyn Progress),
+    ) -> Result<()> {
+        self.send(head(Method::Post, path, query), Body::File(file, progress)).await.map(drop)
+    }
+
+    /// Sends a manifest there.
+    pub(crate) async fn put_manifest(&self, path: &str, media_type: &str, text: &[u8]) -> Result<()> {
+        let mut head = head(Method::Put, path, &[]);
+        media_type.clone_into(&mut head.content_type);
+        self.send(head, Body::Bytes(text)).await.map(drop)
     }
 
     async fn pages(&self, path: &str, query: Query<'_>, items: &str, accept: Accept) -> Result<Value> {
@@ -213,8 +241,12 @@ impl Api {
 async fn refused(response: Response) -> Result<ServerError> {
     let code = response.head.status;
     let body = response.bytes().await?;
-    let status = serde_json::from_slice(&body)
+    let mut status: Value = serde_json::from_slice(&body)
         .unwrap_or_else(|_| json!({"code": code, "message": String::from_utf8_lossy(&body)}));
+    // The registry has its own form.
+    if let Some(first) = status["errors"].get(0) {
+        status = json!({"code": code, "reason": first["code"], "message": first["message"]});
+    }
     Ok(ServerError::new(status))
 }
 

@@ -9,6 +9,10 @@ use dunlin_link::{
     rpc::{Impersonation, RequestHead},
 };
 use quinn::{Connection, ConnectionError};
+use tokio::{
+    fs::File,
+    io::{AsyncReadExt as _, Take},
+};
 
 pub(crate) use self::{
     conversation::{Conversation, Sender},
@@ -38,8 +42,8 @@ pub(crate) enum Body<'a> {
     Empty,
     /// A value in memory.
     Bytes(&'a [u8]),
-    /// A file, with a call after each piece of so many bytes.
-    File(&'a mut tokio::fs::File, &'a dyn Progress),
+    /// A file or a part of one, with a call after each piece of so many bytes.
+    File(&'a mut Take<File>, &'a dyn Progress),
 }
 
 /// Told how far an upload is.
@@ -131,10 +135,9 @@ pub(crate) fn is_lost(error: &anyhow::Error) -> bool {
 
 async fn send_file(
     send: &mut quinn::SendStream,
-    file: &mut tokio::fs::File,
+    file: &mut Take<File>,
     progress: &dyn Progress,
 ) -> Result<()> {
-    use tokio::io::AsyncReadExt as _;
     let mut buffer = vec![0; UPLOAD_PIECE_BYTES];
     loop {
         let read = file.read(&mut buffer).await.context("cannot read the file")?;

@@ -217,6 +217,11 @@ impl ServerError {
         self
     }
 
+    /// The status of the answer, as HTTP has them.
+    pub(crate) fn code(&self) -> u64 {
+        self.status["code"].as_u64().unwrap_or_default()
+    }
+
     /// The machine-readable reason, for instance `NotFound`.
     pub(crate) fn reason(&self) -> &str {
         self.status["reason"].as_str().unwrap_or_default()

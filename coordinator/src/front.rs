@@ -9,14 +9,18 @@ use dunlin_api::Status;
 use dunlin_link::{
     frame::{self, Frame, FrameError, HEADER_BYTES, Header, Message as _},
     limits::HEAD_FRAME_BYTES_MAX,
-    rpc::{Impersonation, RequestHead, STREAM_PROTOCOL},
+    rpc::{Impersonation, Method, RequestHead, STREAM_PROTOCOL},
 };
+use http::{HeaderValue, header};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
-use crate::service::{ApiService, Body, Offer, Response, Upgrade, User};
+use crate::service::{
+    ApiService, Body, Offer, Response, Upgrade, User,
+    distribution::{self, Asked},
+};
 
 /// Why a request was not answered, or not to the end. The stream is to be reset.
 #[derive(Debug, thiserror::Error)]
@@ -96,12 +100,33 @@ async fn answer(
     receive: &mut (impl AsyncRead + Send + Unpin),
 ) -> Response {
     let Opening { impersonation, head } = opening;
-    let offer = Offer::of(STREAM_PROTOCOL);
-    let Some(other) = impersonation else { return service.handle_offer(user, head, offer, receive).await };
+    let Some(other) = impersonation else { return answer_as(service, user, head, receive).await };
     match service.impersonate(user, &other, &head.accept).await {
-        Ok(user) => service.handle_offer(&user, head, offer, receive).await,
+        Ok(user) => answer_as(service, &user, head, receive).await,
         Err(refused) => refused,
     }
+}
+
+async fn answer_as(
+    service: &ApiService,
+    user: &User,
+    head: RequestHead,
+    receive: &mut (impl AsyncRead + Send + Unpin),
+) -> Response {
+    if !distribution::is_distribution(&head.path) {
+        return service.handle_offer(user, head, Offer::of(STREAM_PROTOCOL), receive).await;
+    }
+    let content_type = HeaderValue::try_from(&head.content_type).ok();
+    let headers = content_type.into_iter().map(|value| (header::CONTENT_TYPE, value)).collect();
+    let method = match head.method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    };
+    let asked = Asked { method: &method, path: &head.path, query: &head.query, headers: &headers };
+    service.handle_distribution(user, asked, receive).await
 }
 
 /// Writes all bytes as long as the caller takes some of them now and then: an answer that nobody reads holds a place that others need.

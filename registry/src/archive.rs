@@ -5,6 +5,7 @@
 
 mod docker;
 mod oci;
+mod whole;
 mod write;
 
 #[cfg(test)]
@@ -24,7 +25,10 @@ use dunlin_zstd::Frames;
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
-pub use self::write::{Exported, write};
+pub use self::{
+    whole::{WholeBlob, WholeImage, WholeManifest},
+    write::{Exported, write},
+};
 use crate::{
     image::{Content, ImageConfig, ImageError},
     layer::walk::{self, Then, WalkError},
@@ -289,12 +293,21 @@ impl ImageArchive {
     }
 }
 
+/// For which machines an image may be.
+#[derive(Clone, Copy)]
+enum Platforms<'a> {
+    /// Whoever takes it does not run it.
+    All,
+    /// One of these.
+    OneOf(&'a [Platform]),
+}
+
 /// What a manifest and its config describe; `find` says where a layer is by its place in the manifest.
 fn content(
     archive: &ImageArchive,
     manifest: &ImageManifest,
     config: impl FnOnce() -> Result<Bytes, ArchiveError>,
-    wanted: &[Platform],
+    wanted: Platforms<'_>,
     find: impl Fn(usize) -> Result<Span, ArchiveError>,
 ) -> Result<Archived, ArchiveError> {
     if let Content::Module(module) = Content::of(manifest)? {
@@ -309,7 +322,9 @@ fn content(
         let layers = spans.into_iter().zip(compressions).collect();
         return Ok(Archived::Wasm { config: Box::new(config), layers });
     }
-    if !wanted.iter().any(|wanted| wanted.runs(&config.platform)) {
+    if let Platforms::OneOf(wanted) = wanted
+        && !wanted.iter().any(|wanted| wanted.runs(&config.platform))
+    {
         return Err(no_platform([&config.platform], wanted));
     }
     let mut image = LinuxImage::of(manifest, text)?;

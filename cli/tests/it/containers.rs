@@ -14,6 +14,7 @@ mod mixed;
 mod network;
 mod node;
 mod own;
+mod pushing;
 mod run;
 mod security;
 mod shore;

@@ -7,7 +7,8 @@ use dunlin_link::{Digest, reference::Reference};
 use serde::Deserialize;
 
 use super::{
-    ArchiveError, Archived, IMAGES_MAX, ImageArchive, Listed, ListedImage, Span, content, no_platform,
+    ArchiveError, Archived, IMAGES_MAX, ImageArchive, Listed, ListedImage, Platforms, Span, content,
+    no_platform,
 };
 use crate::{
     image::CONFIG_BYTES_MAX,
@@ -79,13 +80,26 @@ fn held(
     manifest: &ImageManifest,
     wanted: &[Platform],
 ) -> Result<Archived, ArchiveError> {
-    let config = || verified(archive, &manifest.config, CONFIG_BYTES_MAX);
-    content(archive, manifest, config, wanted, |at| blob(archive, &manifest.layers[at]))
+    let config = || config_text(archive, manifest);
+    content(archive, manifest, config, Platforms::OneOf(wanted), |at| blob(archive, &manifest.layers[at]))
 }
 
 fn manifest(archive: &ImageArchive, descriptor: &Descriptor) -> Result<Manifest, ArchiveError> {
+    Ok(manifest_text(archive, descriptor)?.0)
+}
+
+/// A manifest with its text.
+pub(super) fn manifest_text(
+    archive: &ImageArchive,
+    descriptor: &Descriptor,
+) -> Result<(Manifest, Bytes), ArchiveError> {
     let text = verified(archive, descriptor, MANIFEST_BYTES_MAX)?;
-    Ok(Manifest::parse(&text, &descriptor.media_type)?)
+    Ok((Manifest::parse(&text, &descriptor.media_type)?, text))
+}
+
+/// The config of an image as it is written.
+pub(super) fn config_text(archive: &ImageArchive, manifest: &ImageManifest) -> Result<Bytes, ArchiveError> {
+    verified(archive, &manifest.config, CONFIG_BYTES_MAX)
 }
 
 /// The whole of a blob that is what its digest says.
@@ -95,7 +109,8 @@ fn verified(archive: &ImageArchive, descriptor: &Descriptor, bytes_max: u64) -> 
     if actual == expected { Ok(bytes) } else { Err(ArchiveError::OtherDigest { expected, actual }) }
 }
 
-fn blob(archive: &ImageArchive, descriptor: &Descriptor) -> Result<Span, ArchiveError> {
+/// Where a blob is.
+pub(super) fn blob(archive: &ImageArchive, descriptor: &Descriptor) -> Result<Span, ArchiveError> {
     archive.find(&format!("blobs/sha256/{}", descriptor.digest.hex()))
 }
 

@@ -1,5 +1,7 @@
 //! Archives as tools write them, and as nobody should.
 
+mod whole;
+
 use std::{fs::File, io::Write as _};
 
 use serde_json::{Value, json};

@@ -88,7 +88,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dunlin-pod-network",
         ],
     ),
-    ("dunlin", &["dunlin-api", "dunlin-link", "dunlin-coordinator", "dunlin-edge-node", "dunlin-tunnel"]),
+    (
+        "dunlin",
+        &[
+            "dunlin-api",
+            "dunlin-link",
+            // Archives of images are read where they lie.
+            "dunlin-registry",
+            "dunlin-coordinator",
+            "dunlin-edge-node",
+            "dunlin-tunnel",
+        ],
+    ),
     (
         "dunlin-bench",
         &[

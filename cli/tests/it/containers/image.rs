@@ -1,6 +1,11 @@
 //! An image of Debian's busybox, put together by umoci as anybody would, without a daemon.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::shore::skipped;
 use crate::registries::programs::{Registry, is_installed, skopeo};
@@ -39,6 +44,11 @@ impl Busybox {
         assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
     }
 
+    /// The folder in OCI's layout.
+    pub(super) fn layout(&self) -> PathBuf {
+        self.folder.path().join("layout")
+    }
+
     fn image(&self) -> String {
         format!("{}:it", self.folder.path().join("layout").display())
     }
@@ -49,6 +59,12 @@ pub(super) fn push_busybox(registry: &Registry, name: &str) -> Option<String> {
     let full = format!("{}/{name}", registry.address);
     Busybox::make()?.push(&full, &["--dest-tls-verify=false", "--dest-creds", "gull:tideline"]);
     Some(full)
+}
+
+/// Copies the image to where `to` says, in skopeo's words.
+pub(super) fn copy_out(image: &Busybox, to: &str) {
+    let copied = skopeo(&["copy", "--quiet", &format!("oci:{}", image.image()), to]);
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
 }
 
 /// Takes an image of the registry out into an archive, `FILE:NAME`.
