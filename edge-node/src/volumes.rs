@@ -40,7 +40,10 @@ use dunlin_link::{
 };
 
 pub(crate) use self::beneath::{Found, find};
-use self::{linux::LinuxMounts, run::RunFolders};
+use self::{
+    linux::LinuxMounts,
+    run::{RunDirs, RunFolders},
+};
 
 /// The volumes of a node.
 #[derive(Clone, Debug)]
@@ -81,8 +84,9 @@ impl Volumes {
     ) -> Result<GuestFiles, MountError> {
         self.note_images(pod, setup)?;
         let placed = self.place_all(pod, container, setup)?;
-        let mut folders = RunFolders::new(&self.run_dir(pod, container), attempt)
-            .map_err(|error| failed(container, &error))?;
+        let run_dir = |medium| self.run_dir(pod, container, medium);
+        let dirs = RunDirs { disk: run_dir(Medium::Disk), memory: run_dir(Medium::Memory) };
+        let mut folders = RunFolders::new(&dirs, attempt).map_err(|error| failed(container, &error))?;
         for mount in &setup.mounts {
             let of = name_of(mount);
             folders.add(mount, placed.get(of)).map_err(|error| failed(of, &error))?;
@@ -109,7 +113,7 @@ impl Volumes {
         // Single files of what is kept off the disk are kept off it, too.
         let is_memory = |volume: &VolumeSetup| volume.source.medium() == Some(Medium::Memory);
         let medium = if setup.volumes.iter().any(is_memory) { Medium::Memory } else { Medium::Disk };
-        let dir = self.pod_dir(pod, medium).join("run").join(container);
+        let dir = self.run_dir(pod, container, medium);
         let group = pod.linux().fs_group.map(|group| group.gid);
         let mut mounts = LinuxMounts::new(&dir, attempt, group).map_err(|error| failed(container, &error))?;
         for mount in &setup.mounts {
@@ -209,8 +213,8 @@ impl Volumes {
         placed.map_err(|error| failed(&volume.name, &error))
     }
 
-    fn run_dir(&self, pod: &PodAssignment, container: &str) -> PathBuf {
-        self.pod_dir(pod, Medium::Disk).join("run").join(container)
+    fn run_dir(&self, pod: &PodAssignment, container: &str, medium: Medium) -> PathBuf {
+        self.pod_dir(pod, medium).join("run").join(container)
     }
 
     fn files_dir(&self, pod: &PodAssignment, volume: &str, medium: Medium) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Volumes, as guests see them: from a manifest through coordinator, link, node and runner to a component that reads and writes.
 
+use std::path::{Path, PathBuf};
+
 use crate::{
     cluster::{Namespace, wait_until},
     site::Site,
@@ -89,6 +91,56 @@ fn a_guest_has_the_token_of_its_account() {
     assert_eq!(read("namespace"), namespace.name);
     assert!(read("ca.crt").starts_with("-----BEGIN CERTIFICATE-----"));
     assert_eq!(read("token").split('.').count(), 3);
+}
+
+/// Files below a folder that hold these bytes. Some may go while this looks.
+fn files_with(dir: &Path, needle: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            if kind.is_dir() {
+                open.push(path);
+            } else if kind.is_file() {
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                let mut windows = bytes.windows(needle.len());
+                found.extend(windows.any(|window| window == needle.as_bytes()).then_some(path));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_part_of_a_secret_reaches_the_disk() {
+    let site = Site::start();
+    site.push("files");
+    let machine = site.join("shelf", &site.token(&[]));
+    let secret = format!("hush-{}", std::process::id());
+    site.ok(&["create", "secret", "generic", "keys", &format!("--from-literal=key={secret}")], "");
+    let volumes = "{name: s, secret: {secretName: keys, items: [{key: key, path: key}, {key: key, path: deep/key}]}}, \
+                   {name: t, projected: {sources: [{serviceAccountToken: {path: token}}]}}";
+    let mounts = "volumeMounts: [{name: s, mountPath: /etc/app/key, subPath: key}, {name: s, mountPath: /deep, subPath: deep}, \
+                  {name: s, mountPath: /dev/key, subPath: key}, {name: t, mountPath: /run/token, subPath: token}]";
+    site.ok(&["apply", "-f", "-"], &files("shelf", volumes, mounts));
+    site.wait_for(&["get", "pod", "shelf", "--no-headers"], |row| row.contains("Running"));
+    let read = |path: &str| site.ok(&["exec", "shelf", "--", "files", "read", path], "");
+    for path in ["/etc/app/key", "/deep/key", "/dev/key"] {
+        assert_eq!(read(path), secret, "{path}");
+    }
+    let signature = read("/run/token").rsplit('.').next().unwrap().to_owned();
+    assert!(signature.len() > 40, "{signature}");
+    let on_disk = |needle: &str| files_with(&machine.state, needle);
+    let in_memory = |needle: &str| files_with(Path::new("/dev/shm"), needle);
+    for needle in [&secret, &signature] {
+        assert_eq!(on_disk(needle), Vec::<PathBuf>::new());
+        assert!(!in_memory(needle).is_empty(), "this looks for what is somewhere");
+    }
+    site.ok(&["delete", "pod", "shelf"], "");
+    for needle in [&secret, &signature] {
+        assert_eq!((on_disk(needle), in_memory(needle)), (Vec::new(), Vec::new()));
+    }
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub struct MountSetup {
     pub part: PartSetup,
     /// Whether the container may change it.
     pub access: Access,
+    /// Where it is, and any copy of it has to be.
+    pub medium: Medium,
 }
 
 /// What is mounted.

@@ -16,7 +16,7 @@ use dunlin_edge_node_core::{
     sandbox::Mount,
     volumes::{self, MountSetup, PartSetup},
 };
-use dunlin_link::volumes::Access;
+use dunlin_link::volumes::{Access, Medium};
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, linkat, openat},
     io::Errno,
@@ -29,10 +29,18 @@ use super::{
     make_private,
 };
 
+/// Where the folders of a container's runs are.
+#[derive(Debug)]
+pub(super) struct RunDirs {
+    pub(super) disk: PathBuf,
+    /// For what belongs into memory; the same one where there is none for us.
+    pub(super) memory: PathBuf,
+}
+
 /// The folders of a run, as they are gathered.
 #[derive(Debug)]
 pub(super) struct RunFolders {
-    dir: PathBuf,
+    dirs: RunDirs,
     /// Mounts that are folders by themselves.
     whole: Vec<Mount>,
     /// Single files by the guest's folder and their name in it.
@@ -45,6 +53,7 @@ pub(super) struct RunFolders {
 struct Single {
     source: Source,
     access: Access,
+    medium: Medium,
 }
 
 #[derive(Debug)]
@@ -56,14 +65,17 @@ enum Source {
 }
 
 impl RunFolders {
-    /// None yet. Those of the container's earlier runs go; `dir` is where they are.
-    pub(super) fn new(dir: &Path, attempt: u32) -> io::Result<Self> {
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    /// None yet. Those of the container's earlier runs go.
+    pub(super) fn new(dirs: &RunDirs, attempt: u32) -> io::Result<Self> {
+        for dir in [&dirs.disk, &dirs.memory] {
+            match fs::remove_dir_all(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
-        let dir = dir.join(attempt.to_string());
-        Ok(Self { dir, whole: Vec::new(), single: BTreeMap::new(), made: 0 })
+        let of = |dir: &Path| dir.join(attempt.to_string());
+        let dirs = RunDirs { disk: of(&dirs.disk), memory: of(&dirs.memory) };
+        Ok(Self { dirs, whole: Vec::new(), single: BTreeMap::new(), made: 0 })
     }
 
     /// Adds what is mounted; `placed` is its volume, if it is of one.
@@ -71,7 +83,7 @@ impl RunFolders {
         match (&mount.part, placed) {
             (PartSetup::File(file), _) => self.add_single(mount, Source::Written(file.clone())),
             (PartSetup::Folder(files), _) => {
-                let dir = self.make_folder()?;
+                let dir = self.make_folder(mount.medium)?;
                 files.iter().try_for_each(|file| write_file(&dir, file))?;
                 self.add_whole(mount, &dir, "");
                 Ok(())
@@ -143,13 +155,16 @@ impl RunFolders {
                 data: Default::default(),
                 owner: None,
             };
-            let single = Single { source: Source::Written(file), access: Access::ReadWrite };
+            let (access, medium) = (Access::ReadWrite, Medium::Disk);
+            let single = Single { source: Source::Written(file), access, medium };
             self.single.entry(folder.clone()).or_default().insert(name.clone(), single);
             message = Some((folder, name));
         }
         let mut files = GuestFiles::default();
         for (path, singles) in std::mem::take(&mut self.single) {
-            let dir = self.make_folder()?;
+            // Beside what is kept off the disk, everything is.
+            let in_memory = singles.values().any(|single| single.medium == Medium::Memory);
+            let dir = self.make_folder(if in_memory { Medium::Memory } else { Medium::Disk })?;
             let is_changed = singles.values().any(|single| single.access == Access::ReadWrite);
             let access = if is_changed { Access::ReadWrite } else { Access::ReadOnly };
             singles.iter().try_for_each(|(name, single)| bring(single, &dir.join(name), access))?;
@@ -180,12 +195,17 @@ impl RunFolders {
             Source::Written(file) => Source::Written(volumes::File { path: name.clone(), ..file }),
             there => there,
         };
-        self.single.entry(folder).or_default().insert(name, Single { source, access: mount.access });
+        let single = Single { source, access: mount.access, medium: mount.medium };
+        self.single.entry(folder).or_default().insert(name, single);
         Ok(())
     }
 
-    fn make_folder(&mut self) -> io::Result<PathBuf> {
-        let dir = self.dir.join(self.made.to_string());
+    fn make_folder(&mut self, medium: Medium) -> io::Result<PathBuf> {
+        let dir = match medium {
+            Medium::Disk => &self.dirs.disk,
+            Medium::Memory => &self.dirs.memory,
+        };
+        let dir = dir.join(self.made.to_string());
         self.made += 1;
         make_private(&dir)?;
         Ok(dir)

@@ -44,7 +44,7 @@ fn file(path: &str, data: &str) -> File {
 
 fn mount(path: &str, name: &str, inside: &str, access: Access) -> MountSetup {
     let part = PartSetup::Volume { name: name.to_owned(), inside: inside.to_owned() };
-    MountSetup { path: path.to_owned(), part, access }
+    MountSetup { path: path.to_owned(), part, access, medium: Medium::Disk }
 }
 
 fn setup(volumes: Vec<VolumeSetup>, mounts: Vec<MountSetup>) -> Setup {
@@ -152,11 +152,13 @@ fn projected_files_follow_what_they_are_made_of() {
             path: "/etc/one".to_owned(),
             part: PartSetup::File(file("key", "old")),
             access: Access::ReadOnly,
+            medium: Medium::Memory,
         },
         MountSetup {
             path: "/folder".to_owned(),
             part: PartSetup::Folder(vec![file("x/y", "old")]),
             access: Access::ReadOnly,
+            medium: Medium::Memory,
         },
     ];
     // What is not in place yet is not put there.
@@ -169,6 +171,46 @@ fn projected_files_follow_what_they_are_made_of() {
     assert_eq!(mounts["/etc"].access, Access::ReadOnly);
     bench.volumes.project(&sample::pod(), &volume("new"));
     assert_eq!((read("/s", "key"), read("/etc", "one"), read("/folder", "x/y")), triple("new", "old"));
+}
+
+#[test]
+fn copies_of_what_belongs_into_memory_are_made_there_and_nothing_else_is() {
+    let bench = Bench::new();
+    let source = SourceSetup::Files { files: vec![file("key", "hidden")], medium: Medium::Memory };
+    let secret = VolumeSetup { name: "s".to_owned(), source };
+    let of = |path: &str, part, medium| MountSetup {
+        path: path.to_owned(),
+        part,
+        access: Access::ReadOnly,
+        medium,
+    };
+    let mounts = vec![
+        of("/etc/key", PartSetup::File(file("key", "hidden")), Medium::Memory),
+        of("/folder", PartSetup::Folder(vec![file("x/y", "hidden")]), Medium::Memory),
+        of("/run/shown", PartSetup::File(file("shown", "for all")), Medium::Disk),
+    ];
+    let files = bench.prepare(0, &setup(vec![secret.clone()], mounts)).unwrap();
+    let mounts = by_path(&files);
+    let is_in_memory = |path: &str| Path::new(&mounts[path].dir).starts_with(bench.dir.path().join("memory"));
+    assert_eq!(
+        ["/etc", "/folder", "/run", "/dev"].map(is_in_memory),
+        [true, true, false, false],
+        "{mounts:?}"
+    );
+    // Beside last words, these are in memory as well; what the run before had is gone.
+    let beside = vec![of("/dev/key", PartSetup::File(file("key", "hidden")), Medium::Memory)];
+    let next = bench.prepare(1, &setup(vec![secret], beside)).unwrap();
+    assert!(!Path::new(&mounts["/etc"].dir).exists() && !Path::new(&mounts["/run"].dir).exists());
+    let message = PathBuf::from(next.termination_message.as_ref().unwrap());
+    assert!(message.starts_with(bench.dir.path().join("memory")));
+    // A single file of an emptyDir in memory is that file, not another on the disk.
+    let dir = bench.volumes.pod_dir(&sample::pod(), Medium::Memory).join("empty/m");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("f"), "one").unwrap();
+    let single = MountSetup { medium: Medium::Memory, ..mount("/x/f", "m", "f", Access::ReadWrite) };
+    let files = bench.prepare(2, &setup(vec![empty("m", Medium::Memory)], vec![single])).unwrap();
+    fs::write(Path::new(&by_path(&files)["/x"].dir).join("f"), "two").unwrap();
+    assert_eq!(fs::read_to_string(dir.join("f")).unwrap(), "two");
 }
 
 fn triple(whole: &str, parts: &str) -> (String, String, String) {

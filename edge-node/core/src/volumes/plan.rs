@@ -53,7 +53,9 @@ pub fn setup(
             SourceSetup::Files { .. } => Access::ReadOnly,
             SourceSetup::Empty(_) | SourceSetup::Host { .. } => mount.access,
         };
-        Ok(MountSetup { path: guest_path(&mount.path), part: part(volume, inside).map_err(failed)?, access })
+        let medium = volume.source.medium().unwrap_or(Medium::Disk);
+        let part = part(volume, inside).map_err(failed)?;
+        Ok(MountSetup { path: guest_path(&mount.path), part, access, medium })
     });
     let mounts = mounts.collect::<Result<_, SetupError>>()?;
     let path = files.termination_message_path.as_deref().unwrap_or(TERMINATION_MESSAGE_PATH);
@@ -77,7 +79,8 @@ pub fn image_mounts(
         let digest = images.get(&mount.volume);
         let digest = *digest.ok_or_else(|| failed("its image is not here".to_owned()))?;
         let part = PartSetup::Image { name: mount.volume.clone(), digest, layers: Vec::new(), inside };
-        Ok(MountSetup { path: guest_path(&mount.path), part, access: Access::ReadOnly })
+        let (access, medium) = (Access::ReadOnly, Medium::Disk);
+        Ok(MountSetup { path: guest_path(&mount.path), part, access, medium })
     };
     mounts.into_iter().flatten().map(mount).collect()
 }

@@ -191,6 +191,24 @@ fn what_a_pod_is_becomes_files_too() {
 }
 
 #[test]
+fn a_mount_says_where_copies_of_it_have_to_be() {
+    let memory = VolumeSource::EmptyDir { medium: Medium::Memory, size_limit: None };
+    let host = VolumeSource::HostPath { path: "/h".to_owned(), kind: HostPathKind::Unset };
+    let secret =
+        Projection::Config { kind: ConfigKind::Secret, name: "s".into(), items: vec![], optional: true };
+    let secret = VolumeSource::Projected { default_mode: 0o644, sources: vec![secret, config("map", &[])] };
+    let check = |source: VolumeSource, part: VolumePart, medium: Medium| {
+        let setup = planned(&pod(vec![("v", source)], vec![mount("v", "/m", part)])).unwrap();
+        assert_eq!(setup.mounts[0].medium, medium);
+    };
+    check(EMPTY, VolumePart::Whole, Medium::Disk);
+    check(memory, VolumePart::Path("f".to_owned()), Medium::Memory);
+    check(host, VolumePart::Whole, Medium::Disk);
+    check(required("map", &[]), VolumePart::Path("a".to_owned()), Medium::Disk);
+    check(secret, VolumePart::Path("a".to_owned()), Medium::Memory);
+}
+
+#[test]
 fn paths_that_lead_elsewhere_are_not_safe() {
     for safe in ["a", "a/b", "..a", "a..", ".a", "\u{fc}"] {
         assert!(is_safe_relative(safe), "{safe}");
