@@ -7,6 +7,10 @@ use std::{
 
 use dunlin_edge_node_core::sandbox::{Event, MESSAGE_BYTES_MAX, Request};
 use dunlin_link::codec;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    time::Timespec,
+};
 
 /// One agent's.
 #[derive(Debug)]
@@ -34,6 +38,13 @@ impl Connection {
 
     pub(crate) const fn stream(&self) -> &UnixStream {
         &self.stream
+    }
+
+    /// Whether the agent has closed it, though some of what it said may not have been read.
+    pub(crate) fn is_left(&self) -> bool {
+        let mut stream = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        // One that cannot be looked at is of no use either.
+        poll(&mut stream, Some(&Timespec::default())).is_err() || !stream[0].revents().is_empty()
     }
 
     /// Whether there is something to write.
@@ -114,3 +125,19 @@ const READ_BYTES_MAX: usize = 16 << 10;
 
 /// What an agent that does not read may leave unread.
 const UNTOLD_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_left_whatever_was_said_on_it() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::new(ours).unwrap();
+        assert!(!connection.is_left());
+        theirs.write_all(b"unread").unwrap();
+        assert!(!connection.is_left());
+        drop(theirs);
+        assert!(connection.is_left());
+    }
+}

@@ -4,7 +4,10 @@
 use std::{
     fs::File,
     io::{self, Write as _},
-    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     process::{Command, Stdio},
 };
 
@@ -12,7 +15,10 @@ use dunlin_edge_node_core::sandbox::{
     Event,
     linux::{LinuxResources, RunnerSpec},
 };
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::{
+    fs::{Mode, OFlags, open},
+    process::{Pid, Signal, pidfd_send_signal},
+};
 
 use super::{Shim, operation::reap, pod::Pod};
 use crate::{
@@ -29,9 +35,17 @@ pub(super) struct Runners {
     /// The number of the latest that was started, or was to be.
     latest: u64,
     /// What is to follow the one that is on its way out.
-    next: Option<RunnerSpec>,
+    next: Option<Asked>,
     /// What is to be told of them: the latest.
     pub(super) untold: Option<Event>,
+}
+
+/// What an agent asks for.
+#[derive(Debug)]
+struct Asked {
+    spec: RunnerSpec,
+    /// Or why it cannot be had.
+    program: Result<OwnedFd, String>,
 }
 
 #[derive(Debug)]
@@ -55,25 +69,43 @@ impl Runners {
 impl Shim {
     /// Starts one; one that runs is left alone if it came after the one with the number `after`.
     pub(super) fn open_runner(&mut self, spec: RunnerSpec, after: u64) {
+        let asked = Asked { program: self.program(&spec), spec };
         match &self.runners.runs {
-            None => self.start_runner(&spec),
+            None => self.start_runner(&asked),
             Some(runner) if runner.number > after => self.tell_runner(),
             // It has ended and was not waited for yet, or the agent has no use for it.
             Some(_) => {
                 self.kill_runner();
-                self.runners.next = Some(spec);
+                self.runners.next = Some(asked);
             }
         }
     }
 
-    fn start_runner(&mut self, spec: &RunnerSpec) {
+    /// The program that an agent names, which is its own, by its process.
+    fn program(&self, spec: &RunnerSpec) -> Result<OwnedFd, String> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let program = open(&spec.program, flags, Mode::empty())
+            .map_err(|error| format!("its program {} cannot be opened: {error}", spec.program))?;
+        // While the agent has its connection, no other process can have had its number.
+        match &self.agent {
+            Some(agent) if !agent.is_left() => Ok(program),
+            _ => Err("the agent that asked for it has ended".to_owned()),
+        }
+    }
+
+    fn start_runner(&mut self, asked: &Asked) {
         self.runners.latest += 1;
         let number = self.runners.latest;
         let started = match &self.pod {
             _ if self.machine.is_shutting_down() => Err("the pod is being ended".to_owned()),
             None => Err("the pod has not been opened".to_owned()),
-            Some(pod) => start(spec, pod, &self.cgroups)
-                .map_err(|error| format!("failed to start the pod's runner: {error}")),
+            Some(pod) => match &asked.program {
+                Ok(program) => {
+                    start(&asked.spec, program, pod, &self.cgroups).map_err(|error| error.to_string())
+                }
+                Err(why) => Err(why.clone()),
+            }
+            .map_err(|why| format!("failed to start the pod's runner: {why}")),
         };
         match started {
             Ok(held) => {
@@ -118,7 +150,7 @@ impl Shim {
     }
 }
 
-fn start(runner: &RunnerSpec, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> {
+fn start(runner: &RunnerSpec, program: &OwnedFd, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> {
     let cgroup = cgroup(pod)?;
     cgroups.make(&cgroup)?;
     // It weighs what the whole pod asks for, since its containers are part of that. Their memory has limits inside it; what it needs itself
@@ -128,7 +160,8 @@ fn start(runner: &RunnerSpec, pod: &Pod, cgroups: &Cgroups) -> io::Result<Held> 
     cgroups.lift_memory_limit(&pod.cgroup)?;
     let (mut doors, inside) = (cgroups.doors(&cgroup)?, pod.namespaces.without_processes()?);
     let log = File::options().create(true).append(true).open(&runner.log)?;
-    let mut command = Command::new(&runner.program);
+    // Of the new process, which has the descriptor until the program begins.
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0("dunlin").args(&runner.args).arg("--socket").arg(&runner.socket);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     // A group of its own, as the agent gives its own runner one.

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    net::Shutdown,
     os::unix::{fs::symlink, net::UnixStream},
     path::{Path, PathBuf},
     process::Child,
@@ -165,6 +166,11 @@ impl Pod {
         let frame = codec::encode(request);
         self.stream.write_all(&u32::try_from(frame.len()).unwrap().to_le_bytes()).unwrap();
         self.stream.write_all(&frame).unwrap();
+    }
+
+    /// Closes the connection as far as the shim reads it.
+    pub(crate) fn say_no_more(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     pub(crate) fn hear(&mut self) -> Event {

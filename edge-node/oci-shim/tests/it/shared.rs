@@ -249,3 +249,25 @@ fn a_runner_is_inside_the_pod() {
         assert!(processes("56789").is_empty());
     }
 }
+
+#[test]
+fn a_runner_is_not_started_from_whatever_has_its_agents_number() {
+    for runtime in runtimes().into_iter().take(1) {
+        let mut pod = Pod::start(&runtime);
+        let spec = RunnerSpec {
+            program: runner_program().display().to_string(),
+            args: vec!["runner".into()],
+            socket: pod.dir.path().join("runner.sock").display().to_string(),
+            log: pod.dir.path().join("runner.log").display().to_string(),
+        };
+        let shim = Pid::from_raw(pod.shim.id().cast_signed()).unwrap();
+        kill_process(shim, Signal::STOP).unwrap();
+        pod.ask(&Request::OpenRunner { spec: Box::new(spec), after: 0 });
+        pod.say_no_more();
+        kill_process(shim, Signal::CONT).unwrap();
+        let message = "failed to start the pod's runner: the agent that asked for it has ended".to_owned();
+        assert_eq!(pod.hear(), Event::RunnerEnded { number: 1, message });
+        pod.reconnect();
+        pod.shut_down();
+    }
+}
