@@ -92,7 +92,7 @@ async fn run<H: SessionHost>(
     let connection = &connected.connection;
     let (output, input) = match connection.open_bi().await {
         Ok(streams) => streams,
-        Err(error) => return SessionEnd::Connection(describe(&error)),
+        Err(error) => return closed(&error),
     };
     // Before logs, however much of them waits.
     let _ = output.set_priority(CONTROL_PRIORITY);
@@ -125,15 +125,22 @@ async fn run<H: SessionHost>(
     match ended {
         // The stream's own error says less than why the connection closed.
         Err(SessionEnd::Connection(text)) => match connection.close_reason() {
-            Some(reason) if closes_with(&reason, CloseCode::Expired) => SessionEnd::Expired,
-            Some(reason) if closes_with(&reason, CloseCode::Refused) => {
-                SessionEnd::Refused(describe(&reason))
-            }
-            Some(reason) => SessionEnd::Connection(describe(&reason)),
+            Some(reason) => closed(&reason),
             None => SessionEnd::Connection(text),
         },
         Err(end) => end,
         Ok((never, ..)) => match never {},
+    }
+}
+
+/// What it means that the connection is closed, however early that is.
+fn closed(reason: &ConnectionError) -> SessionEnd {
+    if closes_with(reason, CloseCode::Expired) {
+        SessionEnd::Expired
+    } else if closes_with(reason, CloseCode::Refused) {
+        SessionEnd::Refused(describe(reason))
+    } else {
+        SessionEnd::Connection(describe(reason))
     }
 }
 
@@ -303,3 +310,23 @@ const CONTROL_PRIORITY: i32 = 10;
 
 /// Taken at a time.
 const READ_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use quinn::ApplicationClose;
+
+    use super::*;
+
+    #[test]
+    fn a_close_means_what_its_code_says() {
+        let check = |code: CloseCode, expected: &str| {
+            let error_code = VarInt::from_u32(code as u32);
+            let close = ApplicationClose { error_code, reason: "no member".into() };
+            let end = closed(&ConnectionError::ApplicationClosed(close));
+            assert_eq!(format!("{end:?}"), expected);
+        };
+        check(CloseCode::Refused, "Refused(\"no member\")");
+        check(CloseCode::Expired, "Expired");
+        check(CloseCode::GoingAway, "Connection(\"no member\")");
+    }
+}

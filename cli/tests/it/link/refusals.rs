@@ -111,7 +111,7 @@ async fn a_removed_node_is_expelled_and_its_name_is_free() {
     remove(&coordinator, "removed").await;
     let words = "node `removed` is not a member of this cluster; it must join with a token";
     logged(&["WARN", "refused a connection", words, "remote=127.0.0.1"]).await;
-    logged(&["WARN", "session ended", "the connection ended", words]).await;
+    logged(&["WARN", "session ended", "the coordinator refused", words]).await;
     let replaced = Node::join(coordinator.token().await, "removed").await;
     coordinator.played.hears("connected removed", 2).await;
     let words = "the key of this certificate is not the one that node `removed` joined with";
