@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// Whether kubectl's configuration ($KUBECONFIG, else ~/.kube/config) gets the context, too.
     #[arg(long, env = "DUNLIN_DEV_KUBE_CONTEXT", value_enum, value_name = "WHAT", default_value = "add")]
     kube_context: KubeContext,
+    /// What the nodes run ordinary images with, as `dunlin edge-node --runtime` has it [default: auto]
+    #[arg(long, env = "DUNLIN_RUNTIME", value_name = "NAME|PATH")]
+    runtime: Option<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -83,7 +86,7 @@ async fn serve(args: &Args, client_config: Option<&Path>) -> Result<()> {
     let config_file = contexts::select(&coordinator, client_config, &args.context_name)?;
     terminal::print(&format!("coordinator ready on {}\n", coordinator.address()))?;
     let for_kubectl = contexts::add_for_kubectl(&coordinator, args, &config_file);
-    let nodes = start_nodes(&state_dir, args.nodes, &coordinator).await?;
+    let nodes = start_nodes(&state_dir, args, &coordinator).await?;
     terminal::print(&welcome(args, &config_file, for_kubectl.as_ref()))?;
     daemon::notify_ready();
 
@@ -160,11 +163,11 @@ fn is_in_use(error: &StartError) -> bool {
     false
 }
 
-async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
+async fn start_nodes(state_dir: &Path, args: &Args, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
     let host = SharedHost::start(OwnCode::of_this_program(), state_dir, None);
     let host = host.context("cannot start the WebAssembly host")?;
     let mut nodes = Vec::new();
-    for number in 1..=count {
+    for number in 1..=args.nodes {
         let name = format!("node-{number}");
         let node_dir = state_dir.join(&name);
         let join = match Identity::load(&node_dir).with_context(|| format!("{name} cannot start"))? {
@@ -175,7 +178,8 @@ async fn start_nodes(state_dir: &Path, count: u16, coordinator: &Coordinator) ->
             }
         };
         let blocks = blocks::of_node(&node_dir, number)?;
-        let config = node_config(&name, node_dir, blocks, join, coordinator.address())?;
+        let own = EdgeNodeArgs { join, runtime: args.runtime.clone(), ..EdgeNodeArgs::default() };
+        let config = node_config(&name, node_dir, blocks, own, coordinator.address())?;
         let runner = InProcess::new(host.clone(), LogBounds::DEFAULT).context("cannot start the runner")?;
         let node = EdgeNode::start(config, Guests::InProcess(runner), static_pods::parser()).await;
         nodes.push(node.with_context(|| format!("{name} cannot start"))?);
@@ -188,19 +192,18 @@ fn node_config(
     name: &str,
     state_dir: PathBuf,
     blocks: Blocks,
-    join: Option<String>,
+    own: EdgeNodeArgs,
     coordinator: SocketAddr,
 ) -> Result<EdgeNodeConfig> {
     let args = EdgeNodeArgs {
         node_name: Some(name.to_owned()),
         state_dir: Some(state_dir.clone()),
-        join,
         coordinator: vec![coordinator.to_string()],
         node_addresses: vec![Ipv4Addr::LOCALHOST.to_string()],
         address_blocks: Some(blocks.text),
         // A person's own machine is full for reasons of its own.
         eviction_hard: Some(String::new()),
-        ..EdgeNodeArgs::default()
+        ..own
     };
     let config = args.validate(Machine::this(state_dir)).map_err(|error| daemon::usage(error.into()))?;
     Ok(EdgeNodeConfig { claim: blocks.claim, ..config })

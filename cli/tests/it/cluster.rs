@@ -50,22 +50,34 @@ impl Cluster {
         })
     }
 
-    fn start() -> Self {
+    /// One of a test's own, of so many nodes, with further options and variables.
+    pub(crate) fn start_with(nodes: u16, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = File::create(dir.path().join("log")).unwrap();
         let mut command = Command::new(BINARY);
         command
-            .args(["dev", "--nodes", "2"])
+            .args(["dev", "--nodes", &nodes.to_string()])
+            .args(options)
             .current_dir(dir.path())
-            .env("DUNLIN_CONFIG", dir.path().join("config"));
+            .env("DUNLIN_CONFIG", dir.path().join("config"))
+            .envs(variables.iter().copied());
         at_home_in(&mut command, dir.path());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let cluster = Self { process: command.spawn().unwrap(), dir };
-        wait_until("two Ready nodes", || {
-            let nodes = cluster.dunlin(&["get", "nodes", "--no-headers"], "").stdout;
-            let ready = nodes.lines().filter(|line| line.split_whitespace().nth(1) == Some("Ready")).count();
-            if ready == 2 { Ok(()) } else { Err(format!("{nodes}\n{}", cluster.log())) }
+        wait_until("Ready nodes", || {
+            let told = cluster.dunlin(&["get", "nodes", "--no-headers"], "").stdout;
+            let ready = told.lines().filter(|line| line.split_whitespace().nth(1) == Some("Ready"));
+            if ready.count() == usize::from(nodes) {
+                Ok(())
+            } else {
+                Err(format!("{told}\n{}", cluster.log()))
+            }
         });
+        cluster
+    }
+
+    fn start() -> Self {
+        let cluster = Self::start_with(2, &[], &[]);
         for module in [
             "hello",
             "ticker",

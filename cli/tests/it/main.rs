@@ -9,6 +9,7 @@ mod cluster;
 mod compiling;
 mod containers;
 mod describing;
+mod dev;
 mod draining;
 mod emulated;
 mod exec;
