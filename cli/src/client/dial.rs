@@ -13,6 +13,7 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, TransportConfig, TransportErrorCode,
     crypto::rustls::QuicClientConfig,
 };
+use tokio::time::Instant;
 
 use super::{
     explain::{START_IT, explain},
@@ -55,7 +56,8 @@ async fn either(
     tls: &rustls::ClientConfig,
 ) -> Result<Connection, Failure> {
     let mut udp = std::pin::pin!(by_udp(access, remote, tls));
-    let silence = match tokio::time::timeout(UDP_PATIENCE, &mut udp).await {
+    let started = Instant::now();
+    let silence = match tokio::time::timeout(UDP_HEAD_START, &mut udp).await {
         Ok(Err(Failure::Refusal(error))) => return Err(Failure::Refusal(error)),
         Ok(Ok(connected)) => return Ok(connected),
         Ok(Err(silence)) => Some(silence),
@@ -76,7 +78,13 @@ async fn either(
         },
         answer = &mut tcp => match answer {
             Err(Failure::Silence | Failure::NobodyThere) => udp.await,
-            decided => decided,
+            // Who refuses on TCP may be somebody on the way there, and the coordinator be slow.
+            Err(Failure::Refusal(error)) => match tokio::time::timeout_at(started + UDP_PATIENCE, udp).await {
+                Ok(Ok(connected)) => Ok(connected),
+                Ok(Err(Failure::Refusal(error))) => Err(Failure::Refusal(error)),
+                Ok(Err(Failure::Silence | Failure::NobodyThere)) | Err(_) => Err(Failure::Refusal(error)),
+            },
+            connected => connected,
         },
     }
 }
@@ -192,7 +200,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What UDP is given before TCP is tried beside it.
+/// What UDP is given before TCP is tried beside it, as RFC 8305 has it for addresses. TCP takes two exchanges more, so where UDP passes
+/// it is the first to answer, however slow the line is.
+const UDP_HEAD_START: Duration = Duration::from_millis(250);
+
+/// What UDP is given where TCP is refused.
 const UDP_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// For a slow radio link, and for a coordinator that has a fleet to greet first.

@@ -1,6 +1,9 @@
 //! The same link where UDP is blocked: over TCP, by choice or because nothing else answers.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use dunlin_edge_node::session::Transport;
 use dunlin_link::{
@@ -9,7 +12,7 @@ use dunlin_link::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
     task::JoinHandle,
 };
 
@@ -17,6 +20,7 @@ use super::{
     cluster::{Coordinator, logged},
     node::{Node, pod, try_join_by},
 };
+use crate::{cluster::run, site::Site};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_lives_over_tcp() {
@@ -71,6 +75,31 @@ async fn where_only_tcp_passes_a_node_joins_and_lives_by_it() {
     let uid = PodUid::new("u1");
     coordinator.played.hears_that("u1 reported", |heard| heard.reports.iter().any(|r| r.uid == uid)).await;
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_tcp_passes_a_command_waits_for_udp_a_moment_only() {
+    let site = tokio::task::spawn_blocking(Site::start).await.unwrap();
+    let forward = Forward::to(site.address().parse().unwrap()).await;
+    // Something that takes datagrams and says nothing.
+    let silent = UdpSocket::bind(forward.address).await.unwrap();
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    std::fs::write(&file, config.replace(&site.address(), &forward.address.to_string())).unwrap();
+    let took = tokio::task::spawn_blocking(move || {
+        let took = || {
+            let start = Instant::now();
+            let answer = run(&["get", "nodes"], "", folder.path(), &file);
+            assert_eq!(answer.code, 0, "{answer:?}");
+            start.elapsed()
+        };
+        // A machine that is busy with other tests takes its time for any command.
+        (0..5).map(|_| took()).min().unwrap()
+    });
+    let took = took.await.unwrap();
+    assert!(took < Duration::from_millis(1400), "{took:?}");
+    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
