@@ -28,7 +28,7 @@ use dunlin_edge_node_core::{
     pod::PulledImage,
 };
 use dunlin_layers::Layers;
-use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference};
+use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference, with_causes};
 use dunlin_registry::{
     Client, Keyring, Kind, PullError, Resolved, linux::LinuxImage as Found, manifest::Platform,
 };
@@ -49,7 +49,7 @@ use self::{
     layers::LayerStore,
     meanings::{Holds, Meaning, Meanings},
 };
-use crate::{chain::chain, folders};
+use crate::folders;
 
 /// What is known of images; cheap to clone.
 #[derive(Clone, Debug)]
@@ -320,7 +320,7 @@ impl Images {
         modules: &ModuleFiles,
     ) -> Result<(Digest, Came), String> {
         let permit = self.pulls.acquire().await.map_err(|error| error.to_string())?;
-        let mut brought = self.attempt(image, keyring, modules).await.map_err(|error| chain(&error))?;
+        let mut brought = self.attempt(image, keyring, modules).await.map_err(|error| with_causes(&error))?;
         drop(permit);
         let (digest, came) = (brought.image, brought.take_came());
         let remembered = self.remember(image.clone(), brought).await;
@@ -358,7 +358,7 @@ impl Images {
                     let last = order.last.filter(|_| error.is_outage());
                     match last.and_then(|last| Some((last, images.keep(last, &modules)?))) {
                         Some((digest, Came { module, pins })) => {
-                            (module, PulledImage::Kept { digest, why: chain(&error) }, pins)
+                            (module, PulledImage::Kept { digest, why: with_causes(&error) }, pins)
                         }
                         None => failed(images.failure(&error)),
                     }
@@ -440,9 +440,9 @@ impl Images {
     fn failure(&self, error: &PullError) -> String {
         match (&self.containers, error) {
             (Containers::Refused(why), PullError::Platform { .. }) => {
-                format!("{}; this node runs no Linux containers: {why}", chain(error))
+                format!("{}; this node runs no Linux containers: {why}", with_causes(error))
             }
-            _ => chain(error),
+            _ => with_causes(error),
         }
     }
 

@@ -5,7 +5,6 @@
 
 mod agent;
 mod buckets;
-mod chain;
 mod compiled;
 pub mod config;
 pub mod console;

@@ -16,7 +16,7 @@ use dunlin_edge_node_core::{
     node::SandboxOrder,
     pod::ContainerIndex,
 };
-use dunlin_link::{PodUid, node_network::NodeNetwork, pod::PodAssignment};
+use dunlin_link::{PodUid, node_network::NodeNetwork, pod::PodAssignment, with_causes};
 use dunlin_pod_network::{Attachment, BridgeConfig, Config, HostPort, Network, PluginConfig, Subnet, sweep};
 use tokio::{
     sync::{Mutex, OnceCell, watch},
@@ -26,7 +26,7 @@ use tokio::{
 pub use self::blocks::BlockClaim;
 use self::blocks::{bridge_name, first_block};
 pub(crate) use self::care::Afterwards;
-use crate::{chain::chain, config::PluginFolders};
+use crate::config::PluginFolders;
 
 /// See the module. Clones are the same.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl PodNetwork {
         };
         let network = self.network().await?;
         self.inner.left.lock().await.remove(&pod.uid);
-        let attach = move || network.attach(&attachment).map_err(|error| chain(&error));
+        let attach = move || network.attach(&attachment).map_err(|error| with_causes(&error));
         let addresses = spawn_blocking(attach).await.map_err(|error| error.to_string())??;
         let given = addresses.into_iter().find_map(|address| match address {
             IpAddr::V4(address) => Some(address),
@@ -132,7 +132,7 @@ impl PodNetwork {
     pub(crate) async fn keep(&self, uids: BTreeSet<PodUid>) {
         let kept = async {
             let network = self.network().await?;
-            let keep = move || network.keep(&uids).map_err(|error| chain(&error));
+            let keep = move || network.keep(&uids).map_err(|error| with_causes(&error));
             spawn_blocking(keep).await.map_err(|error| error.to_string())?
         };
         if let Err(error) = kept.await {
@@ -164,12 +164,12 @@ impl Inner {
             }
             if let Err(error) = sweep(first_block) {
                 tracing::warn!(
-                    error = chain(&error),
+                    error = with_causes(&error),
                     "bridges and tables of nodes that are gone could not be removed"
                 );
             }
         }
-        Network::open(self.config.clone()).map_err(|error| chain(&error))
+        Network::open(self.config.clone()).map_err(|error| with_causes(&error))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod backoff;
 pub mod bandwidth;
 pub mod care;
+mod causes;
 pub mod codec;
 pub mod compiled;
 pub mod container_support;
@@ -44,5 +45,6 @@ pub mod usage;
 pub mod volume_images;
 pub mod volumes;
 
+pub use causes::with_causes;
 pub use digest::Digest;
 pub use ids::{BootId, Bytes, ContainerId, MilliCpu, NodeName, PodUid, Revision, UnixMillis};

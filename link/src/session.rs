@@ -19,7 +19,7 @@ mod statuses;
 
 use std::time::Duration;
 
-use crate::{NodeName, Revision, frame::FrameError, message::Epoch, sealed::SealError};
+use crate::{NodeName, Revision, frame::FrameError, message::Epoch, sealed::SealError, with_causes};
 
 /// How long either side waits for the other's greeting.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -201,14 +201,7 @@ impl SessionError {
 
     /// The message with its causes, for the other side and for logs.
     pub fn reason(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        with_causes(self)
     }
 }
 

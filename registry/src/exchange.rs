@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dunlin_link::with_causes;
 use http::{
     HeaderMap, Method, Request, StatusCode, Uri,
     header::{AUTHORIZATION, HOST, LOCATION, USER_AGENT},
@@ -80,7 +81,10 @@ impl Answer {
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(PullError::Broken { registry: self.registry.clone(), why: chain(&error) });
+                    return Err(PullError::Broken {
+                        registry: self.registry.clone(),
+                        why: with_causes(&error),
+                    });
                 }
             }
         }
@@ -187,7 +191,7 @@ impl<'a> Target<'a> {
         let registry = self.authority.to_string();
         let timed_out = |step, after| PullError::TimedOut { registry: registry.clone(), step, after };
         let broken =
-            |error: hyper::Error| PullError::Broken { registry: registry.clone(), why: chain(&error) };
+            |error: hyper::Error| PullError::Broken { registry: registry.clone(), why: with_causes(&error) };
         let stream = timeout(CONNECT_TIMEOUT, self.connect())
             .await
             .map_err(|_| timed_out("take a connection", CONNECT_TIMEOUT))??;
@@ -256,17 +260,6 @@ fn tls_error(registry: String, error: &std::io::Error) -> PullError {
         }
         _ => PullError::Unreachable { registry, why: error.to_string() },
     }
-}
-
-/// An error with its causes, as far as they say more.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 const AGENT: &str = concat!("dunlin/", env!("CARGO_PKG_VERSION"));

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use dunlin_link::{Revision, UnixMillis};
+use dunlin_link::{Revision, UnixMillis, with_causes};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -199,9 +199,7 @@ impl Snapshots {
                     error = &error as &dyn std::error::Error,
                     "no snapshot of the store was made"
                 );
-                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-                let why = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-                self.state().failure = Some(Failure { at: wall(), why });
+                self.state().failure = Some(Failure { at: wall(), why: with_causes(&error) });
             }
         }
     }

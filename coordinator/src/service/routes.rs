@@ -393,9 +393,3 @@ async fn may_list_nodes(service: &ApiService, user: &User) -> Result<(), Status>
 fn not_served() -> Status {
     Status::service_unavailable("this coordinator is still starting")
 }
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use dunlin_layers::{StoreError, UnpackError};
-use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference};
+use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference, with_causes};
 use dunlin_registry::{
     PullError,
     archive::{ArchiveError, Archived, ArchivedImage, Exported, ImageArchive, Span, write},
@@ -20,7 +20,7 @@ use dunlin_registry::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, chain, file, meanings::Holds,
+    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, file, meanings::Holds,
     platforms,
 };
 use crate::folders;
@@ -278,7 +278,7 @@ impl From<ArchiveError> for ImportError {
 impl From<PullError> for ImportError {
     fn from(error: PullError) -> Self {
         let is_passing = matches!(error, PullError::NoRoom { .. } | PullError::Disk(_));
-        Self { is_passing, why: chain(&error) }
+        Self { is_passing, why: with_causes(&error) }
     }
 }
 

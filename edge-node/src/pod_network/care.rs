@@ -2,13 +2,13 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use dunlin_link::{PodUid, node_network::NodeNetwork};
+use dunlin_link::{PodUid, node_network::NodeNetwork, with_causes};
 use dunlin_pod_network::{Config, Problem};
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::PodNetwork;
-use crate::{chain::chain, session::SessionHandle};
+use crate::session::SessionHandle;
 
 impl PodNetwork {
     /// Tells the coordinator how the network fares, until `shutdown`. One that could not be made is tried again meanwhile: no pod comes that
@@ -95,7 +95,7 @@ impl PodNetwork {
     pub(super) async fn take_out(&self, uid: &PodUid) -> Result<(), String> {
         let Some(network) = self.inner.network.get().cloned() else { return Ok(()) };
         let pod = uid.clone();
-        let detached = spawn_blocking(move || network.detach(&pod).map_err(|error| chain(&error)));
+        let detached = spawn_blocking(move || network.detach(&pod).map_err(|error| with_causes(&error)));
         detached.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 

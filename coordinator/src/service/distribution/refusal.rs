@@ -1,5 +1,6 @@
 //! Errors in the words of the distribution protocol.
 
+use dunlin_link::with_causes;
 use serde_json::json;
 
 use crate::{
@@ -44,12 +45,7 @@ impl Refusal {
 
     /// What failed is ours; the cause goes to the log.
     pub(super) fn failed(error: &dyn std::error::Error) -> Self {
-        let mut causes = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            causes = format!("{causes}: {error}");
-            source = error.source();
-        }
+        let causes = with_causes(error);
         tracing::error!(error = causes, "a request to the registry failed");
         Self::new(Code::Unknown, causes)
     }

@@ -4,10 +4,10 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use dunlin_api::Status;
-use dunlin_link::UnixMillis;
+use dunlin_link::{UnixMillis, with_causes};
 use futures_util::stream;
 
-use super::{Call, chain, not_served};
+use super::{Call, not_served};
 use crate::{
     backup::{self, Collected, Modules},
     service::{ApiService, Backups, ByteStream, response::Response},
@@ -27,7 +27,7 @@ impl ApiService {
         let source = self.backups()?.source.clone();
         let now = UnixMillis(self.clock().now().as_millisecond());
         let collected = backup::collect(source, modules, now).await;
-        let collected = collected.map_err(|error| Status::internal(chain(&error)))?;
+        let collected = collected.map_err(|error| Status::internal(with_causes(&error)))?;
         let manifest = serde_json::to_vec(&collected.manifest).map_err(Status::internal)?;
         let length = u32::try_from(manifest.len()).map_err(Status::internal)?;
         let start = Bytes::from([&length.to_le_bytes()[..], &manifest].concat());

@@ -2,6 +2,7 @@
 //! before these two. Paths, queries and words are those of Kubernetes.
 
 use dunlin_api::Status;
+use dunlin_link::with_causes;
 use futures_util::future::BoxFuture;
 
 use super::Call;
@@ -88,7 +89,7 @@ const STORE: Check = Check {
     run: |service| {
         Box::pin(async {
             let found = service.store().get("/").await;
-            found.map(|_| ()).map_err(|error| super::chain(&error))
+            found.map(|_| ()).map_err(|error| with_causes(&error))
         })
     },
 };

@@ -1,9 +1,10 @@
 //! Pushing modules, and which there are.
 
 use dunlin_api::Status;
+use dunlin_link::with_causes;
 use serde_json::{Value, json};
 
-use super::{Call, chain, not_served};
+use super::{Call, not_served};
 use crate::{
     artifacts::{Artifacts, Module, ModuleName, NamedModule, UploadError},
     service::{ApiService, response::Response, store_failed},
@@ -26,7 +27,7 @@ impl ApiService {
     }
 
     pub(super) async fn list_modules(&self) -> Result<Response, Status> {
-        let names = self.artifacts()?.names().await.map_err(|error| Status::internal(chain(&error)))?;
+        let names = self.artifacts()?.names().await.map_err(|error| Status::internal(with_causes(&error)))?;
         let describe = |named: &NamedModule| described_module(&named.name, &named.module);
         Ok(Response::json(200, &json!({"items": names.iter().map(describe).collect::<Vec<_>>()})))
     }
@@ -48,6 +49,6 @@ fn refused_upload(error: &UploadError) -> Status {
         UploadError::TooLarge { bytes_max } => {
             Status::too_large(usize::try_from(*bytes_max).unwrap_or(usize::MAX))
         }
-        error => Status::internal(chain(error)),
+        error => Status::internal(with_causes(error)),
     }
 }

@@ -4,12 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use dunlin_api::{Kind, Status, kind};
 use dunlin_coordinator_core::node_identity;
-use dunlin_link::{NodeName, UnixMillis};
+use dunlin_link::{NodeName, UnixMillis, with_causes};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Call, chain, tokens::parse};
+use super::{Call, tokens::parse};
 use crate::{
     service::{ApiService, ModifyError, ObjectRef, User, body, response::Response},
     sessions::LinkFacts,
@@ -18,7 +18,7 @@ use crate::{
 
 impl ApiService {
     pub(super) async fn list_members(&self) -> Result<Response, Status> {
-        let nodes = self.tokens()?.nodes().await.map_err(|error| Status::internal(chain(&error)))?;
+        let nodes = self.tokens()?.nodes().await.map_err(|error| Status::internal(with_causes(&error)))?;
         let links = self.inner.attached.sessions.get().map(|sessions| sessions.links()).unwrap_or_default();
         let links: HashMap<NodeName, LinkFacts> =
             links.into_iter().map(|link| (link.node.clone(), link)).collect();
@@ -56,7 +56,7 @@ impl ApiService {
             replaces: Some(node.clone()),
         };
         let token = self.tokens()?.create(new, self.clock().now_millis()).await;
-        let token = token.map_err(|error| Status::internal(chain(&error)))?;
+        let token = token.map_err(|error| Status::internal(with_causes(&error)))?;
         let answer = json!({"name": node.as_str(), "id": token.id.as_str(), "token": token.reveal()});
         Ok(Response::json(201, &answer))
     }
@@ -117,7 +117,7 @@ fn described(node: &Registered, link: Option<&LinkFacts>, version: Value) -> Val
 fn refused(error: RevokeError) -> Status {
     match error {
         RevokeError::UnknownNode(_) => Status::failure(404, "NotFound", error.to_string()),
-        error => Status::internal(chain(&error)),
+        error => Status::internal(with_causes(&error)),
     }
 }
 

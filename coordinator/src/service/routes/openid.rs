@@ -1,6 +1,7 @@
 //! Who issues the tokens of service accounts, and by which keys others can tell that; and the change of keys.
 
 use dunlin_api::Status;
+use dunlin_link::with_causes;
 use serde_json::json;
 
 use super::not_served;
@@ -34,7 +35,7 @@ impl ApiService {
     pub(super) async fn rotate_account_keys(&self) -> Result<Response, Status> {
         let keys = self.inner.attached.account_keys.get().ok_or_else(not_served)?.clone();
         let rotated = tokio::task::spawn_blocking(move || {
-            keys.rotate().map_err(|error| super::chain(&error))?;
+            keys.rotate().map_err(|error| with_causes(&error))?;
             Ok(keys.key_set())
         });
         let keys =

@@ -1,12 +1,12 @@
 //! Join tokens.
 
 use dunlin_api::Status;
-use dunlin_link::{NodeName, UnixMillis, join::TokenId};
+use dunlin_link::{NodeName, UnixMillis, join::TokenId, with_causes};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Call, chain, not_served};
+use super::{Call, not_served};
 use crate::{
     service::{ApiService, body, response::Response},
     tokens::{NewToken, TokenRecord, Tokens},
@@ -24,7 +24,8 @@ impl ApiService {
             replaces: None,
         };
         let now = UnixMillis(self.clock().now().as_millisecond());
-        let token = self.tokens()?.create(new, now).await.map_err(|error| Status::internal(chain(&error)))?;
+        let token =
+            self.tokens()?.create(new, now).await.map_err(|error| Status::internal(with_causes(&error)))?;
         Ok(Response::json(201, &json!({"id": token.id.as_str(), "token": token.reveal()})))
     }
 
@@ -34,14 +35,15 @@ impl ApiService {
     }
 
     pub(super) async fn list_tokens(&self) -> Result<Response, Status> {
-        let tokens = self.tokens()?.list().await.map_err(|error| Status::internal(chain(&error)))?;
+        let tokens = self.tokens()?.list().await.map_err(|error| Status::internal(with_causes(&error)))?;
         Ok(Response::json(200, &json!({"items": tokens.iter().map(described_token).collect::<Vec<_>>()})))
     }
 
     pub(super) async fn delete_token(&self, call: Call<'_>) -> Result<Response, Status> {
         let text = call.captures.first().copied().unwrap_or_default();
         let id: TokenId = text.parse().map_err(|error| Status::bad_request(format!("{error}")))?;
-        let deleted = self.tokens()?.delete(&id).await.map_err(|error| Status::internal(chain(&error)))?;
+        let deleted =
+            self.tokens()?.delete(&id).await.map_err(|error| Status::internal(with_causes(&error)))?;
         if deleted {
             Ok(Response::json(200, &json!({"id": text})))
         } else {
