@@ -101,6 +101,19 @@ impl Intake {
         }
     }
 
+    /// The node does not tell whether its pods get a network: what it told before counts no more.
+    pub async fn no_network(&self, node: &NodeName) {
+        let object = ObjectRef { kind: node_kind(), namespace: "", name: node.as_str() };
+        let forgotten = self
+            .inner
+            .service
+            .modify(&User::node(node), object, "status", None, node_status::forget_network)
+            .await;
+        if let Err(error @ ModifyError::Refused(_)) = forgotten {
+            tracing::warn!(%node, %error, "what a node said of its network cannot be taken away");
+        }
+    }
+
     /// The node's current session ended or fell silent.
     pub async fn disconnected(&self, node: &NodeName) {
         self.inner.statics.forget(node);

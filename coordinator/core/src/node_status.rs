@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::view::Effect;
 
-pub use network::merge_network;
+pub use network::{forget_network, merge_network};
 
 pub(crate) use containers::CONTAINERS_UNAVAILABLE;
 pub(crate) use network::{NETWORK_UNAVAILABLE, POD_NETWORK_NOT_READY};

@@ -47,6 +47,9 @@ pub trait Cluster: Send + Sync + std::fmt::Debug {
     /// See [`Intake::network`].
     async fn network(&self, node: &NodeName, network: NodeNetwork);
 
+    /// See [`Intake::no_network`].
+    async fn no_network(&self, node: &NodeName);
+
     /// See [`Intake::disconnected`].
     async fn disconnected(&self, node: &NodeName);
 
@@ -159,6 +162,10 @@ impl Cluster for ConnectedCluster {
 
     async fn network(&self, node: &NodeName, network: NodeNetwork) {
         self.intake.network(node, network).await;
+    }
+
+    async fn no_network(&self, node: &NodeName) {
+        self.intake.no_network(node).await;
     }
 
     async fn disconnected(&self, node: &NodeName) {

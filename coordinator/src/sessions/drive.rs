@@ -12,9 +12,11 @@ use dunlin_link::{
     NodeName, Revision, UnixMillis,
     assignment::Desired,
     compiled::CompiledOpen,
+    container_support::ContainerSupport,
     frame::Message as _,
     labels::TARGET_LABEL,
     message::Epoch,
+    node_network::NodeNetwork,
     session::{
         CloseCode, SessionError,
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
@@ -274,7 +276,11 @@ impl Run<'_> {
 
     async fn act_while_open(&self, facts: NodeFacts, epoch: Epoch) -> Result<Never, SessionEnd> {
         let cluster = &self.sessions.inner.cluster;
+        let tells = self.tells_network(&facts);
         cluster.connected(self.node, facts).await;
+        if !tells {
+            cluster.no_network(self.node).await;
+        }
         let mut tending = Tending::default();
         loop {
             while let Some(output) = self.next_output() {
@@ -356,6 +362,12 @@ impl Run<'_> {
         if let Some(target) = target.filter(|_| asks) {
             self.target.get_or_init(|| target);
         }
+    }
+
+    /// Whether the node will tell of the network that it makes for pods.
+    fn tells_network(&self, facts: &NodeFacts) -> bool {
+        let runs_containers = matches!(facts.containers.as_deref(), Some(ContainerSupport::Runs { .. }));
+        runs_containers && self.machine().protocol().sends(NodeNetwork::KIND)
     }
 
     /// Has code made that the node will ask for soon.

@@ -48,6 +48,8 @@ impl Cluster for Door {
 
     async fn network(&self, _node: &NodeName, _network: NodeNetwork) {}
 
+    async fn no_network(&self, _node: &NodeName) {}
+
     async fn disconnected(&self, _node: &NodeName) {
         tokio::task::yield_now().await;
         self.left.send_modify(|left| *left += 1);

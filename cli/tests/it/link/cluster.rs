@@ -115,6 +115,10 @@ impl Cluster for Played {
 
     async fn network(&self, _node: &NodeName, _network: NodeNetwork) {}
 
+    async fn no_network(&self, node: &NodeName) {
+        self.say(format!("no network of {node}"));
+    }
+
     async fn disconnected(&self, node: &NodeName) {
         self.say(format!("disconnected {node}"));
     }

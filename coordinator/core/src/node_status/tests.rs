@@ -10,7 +10,10 @@ use dunlin_link::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{mark_known, mark_unknown, merge_labels, merge_network, merge_state, merge_status, new_node};
+use super::{
+    forget_network, mark_known, mark_unknown, merge_labels, merge_network, merge_state, merge_status,
+    new_node,
+};
 
 fn facts() -> NodeFacts {
     let amounts = NodeResources {
@@ -163,6 +166,11 @@ fn a_node_says_whether_it_runs_containers_and_why_not() {
         let condition = &node["status"]["conditions"][5];
         assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!(reason)));
     }
+    // One that tells nothing of it any more; what somebody else says stays.
+    assert!(forget_network(&mut node) && node["status"]["conditions"].get(5).is_none());
+    let foreign = json!({ "type": "NetworkUnavailable", "status": "True", "reason": "NoRouteCreated" });
+    node["status"]["conditions"].as_array_mut().unwrap().push(foreign);
+    assert!(!forget_network(&mut node));
     node["status"]["conditions"].as_array_mut().unwrap().pop();
 
     // An older version of the node says nothing of it.
