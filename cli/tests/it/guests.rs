@@ -5,9 +5,14 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
 };
 
-use crate::cluster::{Answer, Namespace, wait_until};
+use crate::{
+    cluster::{Answer, BINARY, Cluster, Namespace, wait_until},
+    site::Site,
+};
 
 /// A pod with annotations whose guest listens on its declared port.
 fn listening(name: &str, annotations: &str, container: &str) -> String {
@@ -65,6 +70,14 @@ fn settings_that_say_nothing_are_refused_where_they_are_written() {
     assert!(told.contains("[dunlin.dev/max-reuse]: Invalid value: \"0\""), "{told}");
 }
 
+/// Where a pod's node keeps the core dump of a container.
+fn core_file(namespace: &Namespace, pod: &str, container: &str) -> PathBuf {
+    let of = |field: &str| namespace.ok(&["get", "pod", pod, "-o", &format!("jsonpath={{{field}}}")]);
+    let folder = format!("{}_{pod}_{}", namespace.name, of(".metadata.uid"));
+    let logs = Cluster::shared().state().join(of(".spec.nodeName")).join("logs");
+    logs.join(folder).join(container).join("core")
+}
+
 #[test]
 fn a_core_dump_is_fetched_by_who_may_have_it() {
     let namespace = Namespace::new();
@@ -92,11 +105,48 @@ fn a_core_dump_is_fetched_by_who_may_have_it() {
         assert!(answer.code != 0 && answer.stderr.contains(words), "{args:?}: {answer:?}");
         assert_eq!(answer.stdout, "", "{args:?}");
     };
+    // One that is longer than it may be, of which no part passes for all, and one that is no file.
+    let core = core_file(&namespace, "p", "c");
+    fs::File::options().write(true).open(&core).unwrap().set_len((33 << 20) + 1).unwrap();
+    refused(&["coredump", "p", "-c", "c"], "has 34603009 bytes, and 34603008 are sent at most");
+    fs::remove_file(&core).unwrap();
+    fs::create_dir(&core).unwrap();
+    refused(&["coredump", "p", "-c", "c"], "the core dump of container \"c\" cannot be read");
     refused(&["coredump", "p", "-c", "d"], "container \"d\" left no core dump");
     refused(&["coredump", "p"], "a container name must be specified for pod p");
     refused(&["coredump", "none"], "pods \"none\" not found");
     refused(&["coredump", "p", "-c", "c", "--as", "bob"], "cannot get resource \"pods/coredump\"");
     refused(&["coredump", "p", "-c", "c", "-o", "/dev/full"], "/dev/full is no regular file");
+}
+
+#[test]
+fn a_core_dump_that_breaks_off_is_none() {
+    let site = Site::start_with(&["--node-bandwidth", "8Mbit"]);
+    site.push("crasher");
+    let mut machine = site.join("n1", &site.token(&[]));
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  restartPolicy: Never\n  containers:\n  \
+                    - {name: c, image: dunlin.local/crasher, args: [trap]}\n";
+    site.ok(&["apply", "-f", "-"], manifest);
+    site.wait_for(&["get", "pod", "p", "--no-headers"], |row| row.contains("Error"));
+    let uid = site.ok(&["get", "pod", "p", "-o", "jsonpath={.metadata.uid}"], "");
+    let core = machine.state.join(format!("logs/default_p_{uid}/c/core"));
+    // As large as one may be: it takes half a minute by this line.
+    fs::File::options().write(true).open(&core).unwrap().set_len(33 << 20).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("torn.wasm");
+    let mut command = Command::new(BINARY);
+    command.args(["coredump", "p", "-o", file.to_str().unwrap()]).env("DUNLIN_CONFIG", site.config());
+    let fetching = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the first of it", || {
+        let parts = fs::read_dir(folder.path()).unwrap().flatten();
+        let some = parts.flat_map(|entry| entry.metadata()).any(|metadata| metadata.len() > 0);
+        if some { Ok(()) } else { Err("nothing came".to_owned()) }
+    });
+    machine.kill_agent();
+    let output = fetching.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("the answer broke off"), "{told}");
+    assert!(!file.exists());
 }
 
 #[test]

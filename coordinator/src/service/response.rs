@@ -65,6 +65,19 @@ impl ByteStream {
         }))
     }
 
+    /// The same, which breaks off where there is more than so much: nobody takes a part of it for all.
+    pub(super) fn within(self, bytes_max: u64) -> Self {
+        Self::new(self.0.scan(bytes_max, |left, part| {
+            let checked = part.and_then(|part| {
+                *left = left
+                    .checked_sub(part.len() as u64)
+                    .ok_or_else(|| io::Error::other("it is longer than it may be"))?;
+                Ok(part)
+            });
+            std::future::ready(Some(checked))
+        }))
+    }
+
     /// The next part; `None` at the end.
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
         self.0.next().await

@@ -121,6 +121,19 @@ impl AgentHost {
             },
         };
         let file = File::open(path).await.map_err(unreadable)?;
+        let metadata = file.metadata().await.map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+        }
+        let bytes = metadata.len();
+        if bytes > CORE_DUMP_BYTES_MAX {
+            return Err(StreamRefused {
+                reason: StreamRefusal::Failed,
+                message: format!(
+                    "the core dump of container \"{name}\" has {bytes} bytes, and {CORE_DUMP_BYTES_MAX} are sent at most"
+                ),
+            });
+        }
         Ok(file.take(CORE_DUMP_BYTES_MAX))
     }
 

@@ -5,11 +5,15 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use dunlin_wasm_host::CoreDumps;
+use dunlin_link::limits::CORE_DUMP_BYTES_MAX;
+use dunlin_wasm_host::{CORE_BYTES_MAX, CoreDumps};
 
 use crate::logs::core_dump;
 
@@ -21,20 +25,30 @@ pub(super) struct CoreFile {
     kept: AtomicBool,
     /// Whether this run could not leave one, and is not to try again.
     failed: AtomicBool,
+    /// Why one was left out, when that is for its size.
+    left_out: Mutex<Option<String>>,
 }
 
 impl CoreFile {
     /// That of the container whose log is `log`.
     pub(super) fn beside(log: &Path) -> Self {
-        Self { path: core_dump(log), kept: AtomicBool::new(false), failed: AtomicBool::new(false) }
+        Self {
+            path: core_dump(log),
+            kept: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            left_out: Mutex::default(),
+        }
     }
 
     /// The message of an end, with where to find what it left.
     pub(super) fn tell(&self, message: String) -> String {
-        if !self.kept.load(Ordering::Relaxed) {
-            return message;
+        if self.kept.load(Ordering::Relaxed) {
+            return format!("{message}; `dunlin coredump` prints its core dump");
         }
-        format!("{message}; `dunlin coredump` prints its core dump")
+        match &*self.leaves_out() {
+            Some(why) => format!("{message}; it left no core dump, because {why}"),
+            None => message,
+        }
     }
 
     fn write(&self, dump: &[u8]) -> io::Result<()> {
@@ -48,6 +62,11 @@ impl CoreFile {
             let _ = fs::remove_file(&begun);
         }
         written
+    }
+
+    fn leaves_out(&self) -> MutexGuard<'_, Option<String>> {
+        // A text is whole or not there.
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a dump is until it is whole.
@@ -69,6 +88,15 @@ impl CoreDumps for CoreFile {
     }
 
     fn keep(&self, dump: Vec<u8>) {
+        // Of one that is longer nobody would be sent the rest.
+        if u64::try_from(dump.len()).is_ok_and(|bytes| bytes > CORE_DUMP_BYTES_MAX) {
+            let why = format!(
+                "one has {CORE_DUMP_BYTES_MAX} bytes at most, and this one would have {}",
+                dump.len()
+            );
+            *self.leaves_out() = Some(why);
+            return;
+        }
         match self.write(&dump) {
             Ok(()) => self.kept.store(true, Ordering::Relaxed),
             Err(error) => {
@@ -76,6 +104,12 @@ impl CoreDumps for CoreFile {
                 tracing::warn!(%error, path = %self.path.display(), "a core dump could not be written");
             }
         }
+    }
+
+    fn left_out(&self, memory_bytes: usize) {
+        let why =
+            format!("one is made of {CORE_BYTES_MAX} bytes of memory at most, and it had {memory_bytes}");
+        *self.leaves_out() = Some(why);
     }
 }
 
@@ -101,6 +135,23 @@ mod tests {
         let old = SystemTime::now() - 2 * REPLACED_AFTER;
         fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         assert!(core.is_wanted());
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_kept_in_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let core = CoreFile::beside(&dir.path().join("3.log"));
+        core.left_out(40 << 20);
+        let why = "trap; it left no core dump, because one is made of 33554432 bytes of memory at most, and it had 41943040";
+        assert_eq!(core.tell("trap".to_owned()), why);
+        let most = usize::try_from(CORE_DUMP_BYTES_MAX).unwrap();
+        core.keep(vec![0; most + 1]);
+        assert!(!dir.path().join("core").exists() && core.is_wanted());
+        let why = "trap; it left no core dump, because one has 34603008 bytes at most, and this one would have 34603009";
+        assert_eq!(core.tell("trap".to_owned()), why);
+        core.keep(vec![0; most]);
+        assert_eq!(fs::metadata(dir.path().join("core")).unwrap().len(), CORE_DUMP_BYTES_MAX);
+        assert!(core.tell("trap".to_owned()).ends_with("prints its core dump"));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub trait CoreDumps: Send + Sync + 'static {
 
     /// Keeps one. It may take as long as writing a file of [`CORE_BYTES_MAX`] and a little more does.
     fn keep(&self, dump: Vec<u8>);
+
+    /// None is made, because the guest's memories have so many bytes.
+    fn left_out(&self, memory_bytes: usize);
 }
 
 /// Hands over what a trap left in a store, if it was a trap, if it is wanted and not too large, and if no other is being made.
@@ -22,8 +25,11 @@ pub(crate) fn keep<T: 'static>(store: &mut Store<T>, error: &wasmtime::Error, du
         return;
     }
     let bytes: usize = core.memories().iter().map(|memory| memory.data_size(&*store)).sum();
-    if bytes > CORE_BYTES_MAX || !dumps.is_wanted() {
+    if !dumps.is_wanted() {
         return;
+    }
+    if bytes > CORE_BYTES_MAX {
+        return dumps.left_out(bytes);
     }
     // Making one takes three times its memory for a moment, and the time of a disk: nobody waits for another's.
     let _alone = match ONE_AT_A_TIME.try_lock() {

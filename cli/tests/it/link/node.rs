@@ -4,12 +4,14 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
 use dunlin_edge_node::session::{
     Applied, Identity, JoinError, JoinOptions, Session, SessionHandle, SessionHost, SessionOptions,
-    Transport, join, sealing_key,
+    StreamRefused, Transport, join, sealing_key,
 };
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid,
@@ -22,16 +24,25 @@ use dunlin_link::{
     status::{NodeFacts, NodeResources, PodPhase, PodStatusReport},
     volumes::PodVolumes,
 };
-use tokio::{io::AsyncRead, sync::watch, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::cluster::PATIENCE;
+
+/// What there is of a log or dump before its disk breaks.
+pub(crate) const TORN_BYTES: usize = 100_000;
 
 /// The played agent: starts what it is assigned at once and stops what is buried at once.
 pub(crate) struct Agent {
     state: Mutex<State>,
     handle: SessionHandle,
     pub(crate) held: watch::Sender<HeldSet>,
+    /// Breaks the disk that a torn log is on.
+    pub(crate) tear: CancellationToken,
 }
 
 #[derive(Default)]
@@ -43,6 +54,10 @@ struct State {
 }
 
 impl Agent {
+    fn torn(&self) -> Box<dyn AsyncRead + Send + Unpin> {
+        Box::new(Torn(TORN_BYTES, Box::pin(self.tear.clone().cancelled_owned())))
+    }
+
     fn report(&self, state: &mut State, uid: &PodUid) {
         state.sequence += 1;
         let mut report = report(uid, state.sequence);
@@ -112,7 +127,38 @@ impl SessionHost for Agent {
         if request.container == "none" {
             return Err("container \"none\" has no log".into());
         }
-        Ok(Box::new(io::Cursor::new(vec![b'x'; 300_000])))
+        match request.container.as_str() {
+            "torn" => Ok(self.torn()),
+            _ => Ok(Box::new(io::Cursor::new(vec![b'x'; 300_000]))),
+        }
+    }
+
+    async fn open_core_dump(
+        &self,
+        _uid: PodUid,
+        _container: String,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, StreamRefused> {
+        Ok(self.torn())
+    }
+}
+
+/// What a disk gives that breaks when it is told, after so many bytes.
+struct Torn(usize, Pin<Box<WaitForCancellationFutureOwned>>);
+
+impl AsyncRead for Torn {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0 == 0 {
+            return self.1.as_mut().poll(context).map(|()| Err(io::Error::other("the disk is broken")));
+        }
+        let part = buffer.remaining().min(self.0);
+        buffer.initialize_unfilled_to(part).fill(b'x');
+        buffer.advance(part);
+        self.0 -= part;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -160,6 +206,7 @@ impl Node {
             state: Mutex::default(),
             handle: handle.clone(),
             held: watch::Sender::new(HeldSet::default()),
+            tear: CancellationToken::new(),
         });
         let stop = CancellationToken::new();
         let running = tokio::spawn(session.run(Arc::clone(&agent), stop.clone()));

@@ -3,17 +3,23 @@
 use std::time::{Duration, Instant};
 
 use dunlin_link::{
-    Digest, NodeName, PodUid, UnixMillis,
+    BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
+    container_support::ContainerSupport,
+    frame,
+    join::SESSION_ALPN,
     logs::{LogRequest, LogStreams},
+    message::{Attempt, Hello, PROTOCOL_VERSIONS, Welcome},
     status::NodeEvent,
 };
+use quinn::TransportConfig;
 use tokio::io::AsyncReadExt;
 
 use super::{
+    client::{Client, read_head},
     cluster::{Coordinator, logged},
-    node::{Node, pod, report},
+    node::{Node, TORN_BYTES, facts, pod, report, try_join},
 };
-use dunlin_coordinator::artifacts::Module;
+use dunlin_coordinator::{artifacts::Module, sessions::StreamOpen};
 use dunlin_edge_node::session::Identity;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +102,25 @@ async fn logs_flow_from_the_node_and_say_why_there_are_none() {
     let node = Node::join(coordinator.token().await, "n1").await;
     // The first session makes way for one that is kept open as often as the coordinator wants.
     coordinator.played.hears("connected n1", 2).await;
-    let request = |container: &str| LogRequest {
+    let name = NodeName::new("n1");
+    let mut log = coordinator.sessions.open_log(&name, log_request("main"), LogStreams::All).await.unwrap();
+    let mut text = Vec::new();
+    log.read_to_end(&mut text).await.unwrap();
+    assert_eq!(text.len(), 300_000);
+    let refused =
+        coordinator.sessions.open_log(&name, log_request("none"), LogStreams::All).await.unwrap_err();
+    assert_eq!(refused.to_string(), "container \"none\" has no log");
+    let absent = coordinator
+        .sessions
+        .open_log(&NodeName::new("n9"), log_request("main"), LogStreams::All)
+        .await
+        .unwrap_err();
+    assert_eq!(absent.to_string(), "node `n9` is not connected");
+    node.stop().await;
+}
+
+fn log_request(container: &str) -> LogRequest {
+    LogRequest {
         uid: PodUid::new("u1"),
         container: container.into(),
         follow: false,
@@ -105,21 +129,68 @@ async fn logs_flow_from_the_node_and_say_why_there_are_none() {
         tail_lines: None,
         timestamps: false,
         limit_bytes: None,
-    };
-    let name = NodeName::new("n1");
-    let mut log = coordinator.sessions.open_log(&name, request("main"), LogStreams::All).await.unwrap();
-    let mut text = Vec::new();
-    log.read_to_end(&mut text).await.unwrap();
-    assert_eq!(text.len(), 300_000);
-    let refused = coordinator.sessions.open_log(&name, request("none"), LogStreams::All).await.unwrap_err();
-    assert_eq!(refused.to_string(), "container \"none\" has no log");
-    let absent = coordinator
-        .sessions
-        .open_log(&NodeName::new("n9"), request("main"), LogStreams::All)
-        .await
-        .unwrap_err();
-    assert_eq!(absent.to_string(), "node `n9` is not connected");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_on_the_node_breaks_off_at_the_other_end_too() {
+    let coordinator = Coordinator::start().await;
+    let node = Node::join(coordinator.token().await, "n1").await;
+    coordinator.played.hears("connected n1", 2).await;
+    let (name, uid, container) = (NodeName::new("n1"), PodUid::new("u1"), "torn".to_owned());
+    let request = log_request(&container);
+    let mut log = coordinator.sessions.open_log(&name, request, LogStreams::All).await.unwrap();
+    let mut dump =
+        coordinator.sessions.open_stream(&name, StreamOpen::CoreDump { uid, container }).await.unwrap();
+    let mut text = vec![0; TORN_BYTES];
+    log.read_exact(&mut text).await.unwrap();
+    dump.read_exact(&mut text).await.unwrap();
+    node.agent.tear.cancel();
+    assert!(log.read(&mut text).await.is_err(), "it looks whole");
+    assert!(dump.read(&mut text).await.is_err(), "it looks whole");
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_tells_nothing_of_its_network_has_what_it_told_forgotten() {
+    let coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    try_join(coordinator.token().await, "n1", folder.path().into()).await.unwrap();
+    let runs =
+        ContainerSupport::Runs { runtime: "crun".into(), version: "1".into(), recursive_read_only: true };
+    let greet = async |counter, highest, support: &[&ContainerSupport]| {
+        let client =
+            Client::connect_to(coordinator.address, folder.path(), SESSION_ALPN, TransportConfig::default())
+                .await;
+        let hello = Hello {
+            node: NodeName::new("n1"),
+            boot_id: BootId([1; 16]),
+            attempt: Attempt { agent: 1, counter },
+            protocol: (PROTOCOL_VERSIONS.0, highest),
+            restore_generation: 0,
+            last_applied_revision: Revision(0),
+            state_digest: Digest::from_bytes([0; 32]),
+            sent_at: UnixMillis(0),
+            facts: facts(),
+            extensions: support.iter().map(|support| support.to_extension()).collect(),
+        };
+        let (mut send, mut control) = client.connection().open_bi().await.unwrap();
+        send.write_all(&frame::encode(&hello)).await.unwrap();
+        let _: Welcome = read_head(&mut control).await.unwrap();
+        let times = usize::try_from(counter).unwrap();
+        coordinator.played.hears("connected n1", times).await;
+        client
+    };
+    let forgotten = "no network of n1";
+    // It will tell, so what it told counts until then.
+    let telling = greet(1, PROTOCOL_VERSIONS.1, &[&runs]).await;
+    let earlier_release = greet(2, 6, &[&runs]).await;
+    coordinator.played.hears(forgotten, 1).await;
+    let without_containers = greet(3, PROTOCOL_VERSIONS.1, &[]).await;
+    coordinator.played.hears(forgotten, 2).await;
+    let heard = coordinator.played.heard.borrow().log.clone();
+    assert_eq!(heard.iter().filter(|line| *line == forgotten).count(), 2, "{heard:?}");
+    drop((telling, earlier_release, without_containers));
 }
 
 #[tokio::test(flavor = "multi_thread")]

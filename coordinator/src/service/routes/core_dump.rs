@@ -3,7 +3,6 @@
 use dunlin_api::Status;
 use dunlin_coordinator_core::mirror;
 use dunlin_link::{NodeName, PodUid, limits::CORE_DUMP_BYTES_MAX};
-use tokio::io::AsyncReadExt as _;
 
 use super::Call;
 use crate::{
@@ -31,7 +30,7 @@ impl ApiService {
         };
         let open = StreamOpen::CoreDump { uid: PodUid::new(mirror::uid_on_node(&pod)), container };
         let dump = self.open_pod_stream(&NodeName::new(node), open).await?;
-        Ok(Response::parts(CORE_DUMP, ByteStream::from_reader(dump.take(CORE_DUMP_BYTES_MAX))))
+        Ok(Response::parts(CORE_DUMP, ByteStream::from_reader(dump).within(CORE_DUMP_BYTES_MAX)))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::CoreDumps;
 #[derive(Default)]
 struct First {
     dump: Mutex<Option<Vec<u8>>>,
+    left_out: Mutex<Option<usize>>,
 }
 
 impl CoreDumps for First {
@@ -16,6 +17,10 @@ impl CoreDumps for First {
 
     fn keep(&self, dump: Vec<u8>) {
         *self.dump.lock().unwrap() = Some(dump);
+    }
+
+    fn left_out(&self, memory_bytes: usize) {
+        *self.left_out.lock().unwrap() = Some(memory_bytes);
     }
 }
 
@@ -52,13 +57,14 @@ async fn a_trap_leaves_what_the_guest_had_in_mind() {
 
 #[tokio::test]
 async fn an_exit_leaves_none_and_neither_does_a_guest_too_large() {
-    let check = async |body: &str| {
+    let check = async |body: &str, left_out: Option<usize>| {
         let (guest, dumps) = watched();
         start(&program(&module(body)), guest).end().await;
         assert!(dumps.is_wanted(), "{body}");
+        assert_eq!(*dumps.left_out.lock().unwrap(), left_out, "{body}");
     };
-    check("(call $exit (i32.const 3))").await;
-    check("(drop (memory.grow (i32.const 600))) unreachable").await;
+    check("(call $exit (i32.const 3))", None).await;
+    check("(drop (memory.grow (i32.const 600))) unreachable", Some(601 << 16)).await;
 }
 
 #[tokio::test]
