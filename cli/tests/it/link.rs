@@ -3,6 +3,7 @@
 
 mod client;
 mod cluster;
+mod ending;
 mod hostile;
 mod node;
 mod refusals;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::UdpSocket,
+    net::{Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -22,6 +22,7 @@ pub(crate) struct Site {
     // Ends before its folder is removed.
     coordinator: Option<Process>,
     dir: tempfile::TempDir,
+    host: Ipv4Addr,
     port: u16,
     options: &'static [&'static str],
     grace_seconds: u32,
@@ -64,6 +65,13 @@ impl Site {
         site
     }
 
+    /// Starts one at an address that is not loopback's, which the machine has.
+    pub(crate) fn start_at(host: Ipv4Addr) -> Self {
+        let mut site = Self { host, ..Self::new(5, &[]) };
+        site.start_coordinator();
+        site
+    }
+
     fn start_as(grace_seconds: u32, options: &'static [&'static str]) -> Self {
         let mut site = Self::new(grace_seconds, options);
         site.start_coordinator();
@@ -72,7 +80,8 @@ impl Site {
 
     fn new(grace_seconds: u32, options: &'static [&'static str]) -> Self {
         let (dir, program) = (tempfile::tempdir().unwrap(), BINARY.into());
-        Self { coordinator: None, dir, port: free_port(), options, grace_seconds, clock: None, program }
+        let host = Ipv4Addr::LOCALHOST;
+        Self { coordinator: None, dir, host, port: free_port(), options, grace_seconds, clock: None, program }
     }
 
     /// Sets the program that is the coordinator from its next start on.
@@ -112,7 +121,7 @@ impl Site {
 
     /// Where nodes and commands find the coordinator.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// The administrator's configuration.

@@ -1,7 +1,15 @@
 //! The service account of a pod, as its containers find it: token, authority, namespace, and where the API is.
 
-use super::shore::{Berth, on_each_runtime};
-use crate::{cluster::wait_until, kubernetes::client::Client};
+use std::{net::Ipv4Addr, process::Command};
+
+use super::{
+    node,
+    shore::{Berth, is_there, on_each_runtime, skipped},
+};
+use crate::{
+    cluster::wait_until,
+    kubernetes::{client::Client, kubectl::Kubectl},
+};
 
 /// What the API answers to whoever shows this token.
 fn status_of_pods(berth: &Berth, token: &str) -> u16 {
@@ -71,4 +79,79 @@ fn a_token_for_somebody_else_is_asked_for_and_none_is_mounted_where_none_is_want
         assert_eq!(run("cat /t/name").stdout, "vaulted");
         assert_ne!(run(&format!("ls {FOLDER}")).code, 0);
     });
+}
+
+/// An address of the machine that is not loopback's and nobody else's: that of a bridge without ports.
+struct OwnAddress {
+    name: String,
+    address: Ipv4Addr,
+}
+
+impl OwnAddress {
+    /// `None`, said aloud, where there can be none.
+    fn new() -> Option<Self> {
+        let number = std::process::id();
+        let name = format!("dltest{}", number % 100_000);
+        let address = Ipv4Addr::new(10, 231, 1 + u8::try_from(number % 250).unwrap(), 1);
+        let own = Self { name, address };
+        let made = own.ip(&["link", "add", &own.name, "type", "bridge"])
+            && own.ip(&["address", "add", &format!("{address}/32"), "dev", &own.name])
+            && own.ip(&["link", "set", &own.name, "up"]);
+        if !made {
+            skipped("the machine lets this test have no address of its own");
+        }
+        made.then_some(own)
+    }
+
+    fn ip(&self, words: &[&str]) -> bool {
+        Command::new("ip").args(words).output().is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Drop for OwnAddress {
+    fn drop(&mut self) {
+        self.ip(&["link", "delete", &self.name]);
+    }
+}
+
+#[test]
+fn a_container_calls_the_api_from_its_own_network() {
+    let Some(own) = is_there("crun").then(OwnAddress::new).flatten() else { return };
+    let Some((site, machine, _registry, image)) = node::site_at(own.address, "crun") else { return };
+    let Some(kubectl) = Kubectl::new(&site.config(), "default") else {
+        return skipped("there is no kubectl 1.36; `cargo xtask packages` installs it");
+    };
+    // The machine's files, because kubectl needs its libraries.
+    let spec = "  volumes: [{name: host, hostPath: {path: /}}]\n";
+    let container = format!(
+        "    image: {image}\n    command: [sleep, '1000']\n    volumeMounts: [{{name: host, mountPath: /host, readOnly: true}}]\n"
+    );
+    site.ok(&["apply", "-f", "-"], &node::pod("caller", spec, &container));
+    node::wait_for(&site, "caller", "phase", "Running");
+    let pod_ip = site.ok(&["get", "pod", "caller", "-o", "jsonpath={.status.podIP}"], "");
+    assert!(pod_ip.starts_with("10.42."), "{pod_ip}");
+    // No configuration: it is told by the variables, and finds token, authority and namespace where they are mounted.
+    let line = format!(
+        "unset KUBECONFIG; HOME=/tmp; export HOME; echo $KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT; \
+         exec /host/usr/lib/*-linux-gnu/ld-linux-*.so.* --library-path $(echo /host/usr/lib/*-linux-gnu) /host{} get pods -o name",
+        kubectl.program().display()
+    );
+    let call = || site.dunlin(&["exec", "caller", "--", "sh", "-c", &line], "");
+    let refused = call();
+    assert!(
+        refused
+            .stderr
+            .contains("User \"system:serviceaccount:default:default\" cannot list resource \"pods\""),
+        "{refused:?}"
+    );
+    site.ok(
+        &["create", "rolebinding", "callers", "--clusterrole=view", "--serviceaccount=default:default"],
+        "",
+    );
+    wait_until("an answer of the API", || {
+        let answer = call();
+        let expected = format!("{}\npod/caller\n", site.address());
+        if answer.stdout == expected { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    drop(machine);
 }

@@ -1,6 +1,6 @@
 //! A node that runs containers, and what tests on it begin with.
 
-use std::path::Path;
+use std::{net::Ipv4Addr, path::Path};
 
 use super::image::push_busybox;
 use crate::{
@@ -18,15 +18,29 @@ pub(super) fn site(runtime: &str) -> Option<(Site, Machine, Registry, String)> {
     site_on(runtime, |_| true, &[])
 }
 
+/// The same with a coordinator that pods reach from their own network.
+pub(super) fn site_at(host: Ipv4Addr, runtime: &str) -> Option<(Site, Machine, Registry, String)> {
+    join(|| Site::start_at(host), runtime, |_| true, &[])
+}
+
 /// The same with something done about the folder of the node's state before there is one, unless that fails, and with options.
 pub(super) fn site_on(
     runtime: &str,
     prepare: impl FnOnce(&Path) -> bool,
     options: &[&str],
 ) -> Option<(Site, Machine, Registry, String)> {
+    join(Site::start, runtime, prepare, options)
+}
+
+fn join(
+    start: impl FnOnce() -> Site,
+    runtime: &str,
+    prepare: impl FnOnce(&Path) -> bool,
+    options: &[&str],
+) -> Option<(Site, Machine, Registry, String)> {
     let registry = Registry::start()?;
     let image = push_busybox(&registry, "team/busybox:1")?;
-    let site = Site::start();
+    let site = start();
     make_secret(&site, &registry);
     let mut machine = site.machine("n1", "n1");
     if !prepare(&machine.state) {

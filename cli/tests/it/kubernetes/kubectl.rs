@@ -61,6 +61,11 @@ impl Kubectl {
         command
     }
 
+    /// Where it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Its folder, where its commands run.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
