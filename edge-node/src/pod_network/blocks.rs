@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_edge_node_core::address::{BLOCKS, BlockRange};
 use dunlin_pod_network::{Claim, ClaimError, LinkName, has_pods};
 
-use crate::chain::chain;
+use dunlin_link::with_causes;
 
 /// Blocks that no other node of this machine takes as long as this value, or a clone, is there.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl BlockClaim {
             format!(
                 "{}; stop it, or start this node with others: with other --address-blocks, or as \
                  `dunlin dev` in another --state-dir",
-                chain(&error)
+                with_causes(&error)
             )
         })
     }

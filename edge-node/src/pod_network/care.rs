@@ -79,7 +79,7 @@ impl PodNetwork {
     pub(crate) async fn leave(&self, after: Afterwards) {
         let network = self.inner.network.get().cloned();
         if let (Afterwards::Removed, Some(network)) = (after, network) {
-            let removed = spawn_blocking(move || network.remove().map_err(|error| chain(&error)));
+            let removed = spawn_blocking(move || network.remove().map_err(|error| with_causes(&error)));
             if let Err(error) = removed.await.unwrap_or_else(|error| Err(error.to_string())) {
                 tracing::warn!(error, "what is left of the network of pods could not be removed");
             }
