@@ -19,12 +19,14 @@ pub(crate) fn kit(
     config: &EdgeNodeConfig,
     guests: &Guests,
 ) -> Result<ContainerKit, ContainerSupport> {
-    let lacks = |message: String| ContainerSupport::Lacks { reason: "StateFolder".to_owned(), message };
+    let lacks =
+        |reason: &str, message: String| ContainerSupport::Lacks { reason: reason.to_owned(), message };
     let OciRuntime { name, version, path } = usable_runtime(machine)?;
-    let state_dir = std::path::absolute(&config.state_dir).map_err(|error| lacks(error.to_string()))?;
+    let state_dir =
+        std::path::absolute(&config.state_dir).map_err(|error| lacks(NO_STATE_FOLDER, error.to_string()))?;
     let bridge = || {
         PodNetwork::bridge(config.blocks, config.claim.clone())
-            .ok_or_else(|| lacks("its blocks of addresses are no networks".to_owned()))
+            .ok_or_else(|| lacks(NO_ADDRESSES, "its blocks of addresses are no networks".to_owned()))
     };
     let network = match &config.plugins {
         Some(folders) => PodNetwork::plugins(folders, &state_dir),
@@ -77,6 +79,10 @@ fn runner_args(guests: &Guests) -> Vec<String> {
         Guests::InProcess(_) => vec!["runner".to_owned()],
     }
 }
+
+/// Why there are none here, where the machine could run them.
+const NO_ADDRESSES: &str = "NoAddresses";
+const NO_STATE_FOLDER: &str = "NoStateFolder";
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use dunlin_edge_node_core::address::{BLOCKS, BlockRange};
-use dunlin_pod_network::{Claim, ClaimError, LinkName, has_pods};
-
 use dunlin_link::with_causes;
+use dunlin_pod_network::{Claim, ClaimError, LinkName, has_pods};
 
 /// Blocks that no other node of this machine takes as long as this value, or a clone, is there.
 #[derive(Clone, Debug)]

@@ -9,7 +9,12 @@ use super::{
 use crate::{EgressHosts, EgressTarget};
 
 fn told(words: &[&str], output: &Arc<Captured>) -> Guest {
-    let args = std::iter::once(&"interfaces").chain(words).map(ToString::to_string).collect();
+    told_as("interfaces", words, output)
+}
+
+/// A guest of that name, what it is told, and where its words go.
+pub(super) fn told_as(name: &str, words: &[&str], output: &Arc<Captured>) -> Guest {
+    let args = std::iter::once(&name).chain(words).map(ToString::to_string).collect();
     Guest { args, output: Arc::clone(output) as _, ..guest() }
 }
 
@@ -36,9 +41,21 @@ pub(super) fn host(address: SocketAddr) -> EgressHosts {
 }
 
 /// Somebody who listens where a container of the same host declared a port, as pods do.
-pub(super) fn neighbour(address: SocketAddr) -> Container {
+fn neighbour(address: SocketAddr) -> Container {
     let declares = Guest { listen: tcp(address), ..guest() };
     super::host().container(workload("interfaces"), declares, Stop::new()).unwrap()
+}
+
+/// A neighbour who sends one datagram back, and where.
+pub(super) async fn echo(ip: &str) -> (SocketAddr, Container, JoinHandle<()>) {
+    let socket = UdpSocket::bind((ip, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let echo = tokio::spawn(async move {
+        let mut bytes = [0; 100];
+        let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
+        socket.send_to(&bytes[..length], from).await.unwrap();
+    });
+    (address, neighbour(address), echo)
 }
 
 /// What comes back of a few bytes.
@@ -116,14 +133,7 @@ async fn connections_lead_where_the_list_says() {
 
 #[tokio::test]
 async fn datagrams_are_answered() {
-    let socket = UdpSocket::bind("127.77.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    let _neighbour = neighbour(address);
-    let echo = tokio::spawn(async move {
-        let mut bytes = [0; 100];
-        let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
-        socket.send_to(&bytes[..length], from).await.unwrap();
-    });
+    let (address, _neighbour, echo) = echo("127.77.0.1").await;
     assert_eq!(tried(&["send", &address.to_string()], Egress::Open).await, (true, "a datagram\n".to_owned()));
     echo.await.unwrap();
     assert!(!tried(&["send", &address.to_string()], only(&[])).await.0);

@@ -1,10 +1,8 @@
 //! Interfaces of WASI 0.3 as the workload `service` uses them, and those that no version is served of.
 
-use tokio::net::UdpSocket;
-
 use super::{
     handlers::free_address,
-    network::{host, neighbour, only},
+    network::{echo, host, only, told_as},
     *,
 };
 use crate::{Access, EgressHosts, Preopen};
@@ -12,8 +10,8 @@ use crate::{Access, EgressHosts, Preopen};
 /// What the workload says that it came to.
 async fn said(words: &[&str], guest: Guest) -> String {
     let output = Arc::<Captured>::default();
-    let args = std::iter::once(&"service").chain(words).map(ToString::to_string).collect();
-    let guest = Guest { entry: EntryChoice::Run, args, output: Arc::clone(&output) as _, ..guest };
+    let Guest { args, output: captured, .. } = told_as("service", words, &output);
+    let guest = Guest { entry: EntryChoice::Run, args, output: captured, ..guest };
     let ended = start(&workload("service"), guest).end().await;
     assert_eq!(ended.cause, Cause::Code(0), "{ended:?}");
     let text = output.text();
@@ -43,14 +41,7 @@ async fn a_guest_of_0_3_has_environment_chance_and_files() {
 #[tokio::test]
 async fn a_guest_of_0_3_reaches_what_the_list_says() {
     let closed = || Guest { egress: only(&[]), ..guest() };
-    let socket = UdpSocket::bind("127.77.0.6:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    let _neighbour = neighbour(address);
-    let echo = tokio::spawn(async move {
-        let mut bytes = [0; 100];
-        let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
-        socket.send_to(&bytes[..length], from).await.unwrap();
-    });
+    let (address, _neighbour, echo) = echo("127.77.0.6").await;
     let send = ["send", &address.to_string()];
     assert!(said(&send, closed()).await.contains("AccessDenied"));
     assert_eq!(said(&send, guest()).await, "a datagram");
