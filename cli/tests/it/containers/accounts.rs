@@ -1,6 +1,6 @@
 //! The service account of a pod, as its containers find it: token, authority, namespace, and where the API is.
 
-use std::{net::Ipv4Addr, process::Command};
+use std::{fs, net::Ipv4Addr, process::Command};
 
 use super::{
     node,
@@ -130,11 +130,12 @@ fn a_container_calls_the_api_from_its_own_network() {
     node::wait_for(&site, "caller", "phase", "Running");
     let pod_ip = site.ok(&["get", "pod", "caller", "-o", "jsonpath={.status.podIP}"], "");
     assert!(pod_ip.starts_with("10.42."), "{pod_ip}");
+    let libraries = format!("/host/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     // No configuration: it is told by the variables, and finds token, authority and namespace where they are mounted.
     let line = format!(
         "unset KUBECONFIG; HOME=/tmp; export HOME; echo $KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT; \
-         exec /host/usr/lib/*-linux-gnu/ld-linux-*.so.* --library-path $(echo /host/usr/lib/*-linux-gnu) /host{} get pods -o name",
-        kubectl.program().display()
+         exec {libraries}/ld-linux-*.so.* --library-path {libraries} /host{} get pods -o name",
+        fs::canonicalize(kubectl.program()).unwrap().display()
     );
     let call = || site.dunlin(&["exec", "caller", "--", "sh", "-c", &line], "");
     let refused = call();
