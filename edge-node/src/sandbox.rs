@@ -161,6 +161,7 @@ async fn serve(
                     Some(Event::RequestsFailed { id, owner, count, message }) => {
                         Told::RequestsFailed { id, owner, count, message }
                     }
+                    Some(Event::Denied { id, owner, message }) => Told::Denied { id, owner, message },
                     // A runner has no pods.
                     Some(
                         Event::PodOpened { .. }

@@ -87,6 +87,8 @@ pub const KILLING: &str = "Killing";
 pub const UNHEALTHY: &str = "Unhealthy";
 /// Event: requests to an HTTP handler failed.
 pub const REQUEST_FAILED: &str = "RequestFailed";
+/// Event: a guest was refused something of the network.
+pub const DENIED: &str = "Denied";
 /// Event: a probe went well, but for something that a person should know.
 pub const PROBE_WARNING: &str = "ProbeWarning";
 /// Event: the hook after the start failed.

@@ -19,7 +19,7 @@ use dunlin_link::{
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -122,6 +122,15 @@ pub enum Event {
         /// Which runner. News of one that has been replaced may come late.
         number: u64,
         /// Why, for a person.
+        message: String,
+    },
+    /// A container's guest was refused something of the network.
+    Denied {
+        /// Which container.
+        id: ContainerId,
+        /// Whose it is.
+        owner: Owner,
+        /// What, and why.
         message: String,
     },
 }

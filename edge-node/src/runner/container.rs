@@ -10,7 +10,7 @@ use std::{
 
 use dunlin_edge_node_core::sandbox::{ContainerSpec, ExitCause, GuestNetwork};
 use dunlin_link::UnixMillis;
-use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, Loopback, OnFailure, Stop};
+use dunlin_wasm_host::{Cause, Container, Ended, Guest, Host, Input, Loopback, OnDenied, OnFailure, Stop};
 use futures_util::FutureExt as _;
 
 use super::{
@@ -42,15 +42,21 @@ pub(crate) struct Live {
     pub(crate) output: Arc<Tee>,
 }
 
+/// Who hears of what happens while a container runs.
+pub(crate) struct Ears {
+    pub(crate) failed: OnFailure,
+    pub(crate) denied: OnDenied,
+}
+
 /// Runs a container to its end; `started` is called if it gets that far. A panic on the way is this container's end. The spec is
 /// boxed, since the future of every container holds it several times over.
 pub(crate) async fn run(
     parts: &Parts,
     spec: Box<ContainerSpec>,
     stop: Stop,
-    (started, failed): (impl FnOnce(Live) + Send + 'static, OnFailure),
+    (started, ears): (impl FnOnce(Live) + Send + 'static, Ears),
 ) -> (ExitCause, String) {
-    let ended = AssertUnwindSafe(run_unguarded(parts, spec, stop, (started, failed))).catch_unwind().await;
+    let ended = AssertUnwindSafe(run_unguarded(parts, spec, stop, (started, ears))).catch_unwind().await;
     let ended =
         ended.unwrap_or_else(|_panic| end(Cause::HostError, "the host failed while it ran the container"));
     (exit_cause(ended.cause), ended.message)
@@ -60,7 +66,7 @@ async fn run_unguarded(
     parts: &Parts,
     spec: Box<ContainerSpec>,
     stop: Stop,
-    (started, on_failure): (impl FnOnce(Live) + Send + 'static, OnFailure),
+    (started, ears): (impl FnOnce(Live) + Send + 'static, Ears),
 ) -> Ended {
     let log = match parts.logs.open(Path::new(&spec.log)) {
         Ok(log) => log,
@@ -94,7 +100,8 @@ async fn run_unguarded(
             guest.buckets = buckets;
             guest.preopens.clone_from(&folders.preopens);
             guest.core_dumps = Some(Arc::clone(&core) as _);
-            guest.on_failure = Some(on_failure);
+            guest.on_failure = Some(ears.failed);
+            guest.on_denied = Some(ears.denied);
             match parts.host.container(program, guest, stop) {
                 Ok(container) => {
                     let live = Live { container: container.clone(), input, output: Arc::clone(&output) };

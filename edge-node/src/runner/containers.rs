@@ -16,13 +16,13 @@ use dunlin_edge_node_core::sandbox::{
     ContainerSpec, Event, Exit, ExitCause, Owner, PROTOCOL, Request, State,
 };
 use dunlin_link::ContainerId;
-use dunlin_wasm_host::{OnFailure, Stop};
+use dunlin_wasm_host::Stop;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::claim::{Claim, Refusal};
 use super::{
-    container::{self, Live, Parts},
+    container::{self, Ears, Live, Parts},
     runtime_version,
 };
 use crate::local::keyvalue::KeyValues;
@@ -40,7 +40,7 @@ struct Table {
     containers: HashMap<ContainerId, Entry>,
     /// Number of the newest connection; an older one is at its end.
     newest: u64,
-    /// What the newest connection is still to be told. Each container is in it at most twice, which bounds it.
+    /// What the newest connection is still to be told. Each container is in it at most three times, which bounds it.
     untold: VecDeque<News>,
     /// Set by the newest connection's `Hello`; before that nothing is told.
     greeted: Greeted,
@@ -72,6 +72,8 @@ struct Entry {
     failures: (u64, String),
     /// Whether these wait in `untold`.
     failures_queued: bool,
+    /// What its guest was refused and the agent was not told yet; all of it is told with the first.
+    denials: VecDeque<String>,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ enum News {
     Welcome,
     Container(ContainerId),
     Failures(ContainerId),
+    Denial(ContainerId),
     Synced,
 }
 
@@ -200,6 +203,7 @@ impl Containers {
                 queued: false,
                 failures: (0, String::new()),
                 failures_queued: false,
+                denials: VecDeque::new(),
             };
             table.containers.insert(id.clone(), entry);
             let containers = Arc::clone(self);
@@ -213,8 +217,11 @@ impl Containers {
         let (containers, started) = (Arc::clone(&self), spec.id.clone());
         let running = move |live| containers.started(&started, live);
         let (containers, failing) = (Arc::clone(&self), spec.id.clone());
-        let failed: OnFailure = Arc::new(move |message: &str| containers.failed(&failing, message));
-        let (cause, message) = container::run(&self.parts, spec, stop, (running, failed)).await;
+        let failed = Arc::new(move |message: &str| containers.failed(&failing, message));
+        let (containers, refused) = (Arc::clone(&self), spec.id.clone());
+        let denied = Arc::new(move |what: &str| containers.denied(&refused, what));
+        let ears = Ears { failed, denied };
+        let (cause, message) = container::run(&self.parts, spec, stop, (running, ears)).await;
         self.exited(&id, cause, message);
     }
 
@@ -232,6 +239,18 @@ impl Containers {
             entry.failures = (entry.failures.0 + 1, message.to_owned());
         }
         table.tell_failures(id);
+    }
+
+    fn denied(&self, id: &ContainerId, what: &str) {
+        let mut table = self.table();
+        if let Some(entry) = table.containers.get_mut(id) {
+            // The host tells no more than a few a minute; without an agent for long, the oldest are forgotten.
+            if entry.denials.len() >= DENIALS_MAX {
+                entry.denials.pop_front();
+            }
+            entry.denials.push_back(what.to_owned());
+        }
+        table.tell_denials(id);
     }
 
     fn exited(&self, id: &ContainerId, cause: ExitCause, message: String) {
@@ -264,6 +283,17 @@ impl Containers {
                         entry.failures_queued = false;
                         let (owner, (count, message)) = (entry.owner.clone(), entry.failures.clone());
                         return Next::Event(Event::RequestsFailed { id, owner, count, message });
+                    }
+                }
+                Some(News::Denial(id)) => {
+                    if let Some(entry) = table.containers.get_mut(&id)
+                        && let Some(message) = entry.denials.pop_front()
+                    {
+                        let owner = entry.owner.clone();
+                        if !entry.denials.is_empty() {
+                            table.untold.push_front(News::Denial(id.clone()));
+                        }
+                        return Next::Event(Event::Denied { id, owner, message });
                     }
                 }
                 Some(News::Container(id)) => {
@@ -347,6 +377,17 @@ impl Table {
         }
     }
 
+    fn tell_denials(&mut self, id: &ContainerId) {
+        if self.greeted != Greeted::Yes {
+            return;
+        }
+        let waits = |news: &News| matches!(news, News::Denial(waiting) if waiting == id);
+        if !self.untold.iter().any(waits) {
+            self.untold.push_back(News::Denial(id.clone()));
+            self.wake.notify_one();
+        }
+    }
+
     fn clear_untold(&mut self) {
         self.untold.clear();
         for entry in self.containers.values_mut() {
@@ -354,6 +395,9 @@ impl Table {
         }
     }
 }
+
+/// What is kept of a guest's refusals until an agent hears of them.
+const DENIALS_MAX: usize = 16;
 
 /// How long the end of everything waits for containers to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);

@@ -206,7 +206,7 @@ impl Agent {
         loop {
             match self.event().await {
                 Event::Container { id, state, .. } => told.push((id.as_str().to_owned(), state)),
-                Event::RequestsFailed { .. } => {}
+                Event::RequestsFailed { .. } | Event::Denied { .. } => {}
                 Event::Synced => return told,
                 event => panic!("not of an account: {event:?}"),
             }

@@ -212,12 +212,13 @@ impl PodSandbox {
                     self.pass_on(Side::Runner, told).await;
                 }
             }
-            // Said at the beginning; a shim has no HTTP handlers.
+            // Said at the beginning; a shim has no guests.
             Event::Welcome { .. }
             | Event::Synced
             | Event::PodOpened { .. }
             | Event::PodFailed { .. }
-            | Event::RequestsFailed { .. } => {}
+            | Event::RequestsFailed { .. }
+            | Event::Denied { .. } => {}
         }
     }
 

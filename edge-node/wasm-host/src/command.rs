@@ -27,7 +27,6 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     let mut guest = run.schedule(turn, future);
     let returned = tokio::select! {
         returned = &mut guest => returned,
-        // A guest that has never looked at its input cannot learn that it should end: it ends as a process without a handler does.
         () = stopped_unheard(run, &input) => return Ended::new(Cause::Stopped, ""),
         () = run.stop.grace_over() => {
             return Ended::new(Cause::Killed, "still running at the end of its grace period");
@@ -39,9 +38,12 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     }
 }
 
+/// A guest that has never looked at its input cannot learn that it should end. If nobody can be waiting for what it does either, it
+/// ends as a process without a handler does; if somebody may, it has all of its grace to finish.
 async fn stopped_unheard(run: &Run, input: &GuestInput) {
     run.stop.requested().await;
-    if run.stop.has_grace_left() && !input.is_listened_to() {
+    let has_company = input.has_socket() || run.network().is_requesting();
+    if run.stop.has_grace_left() && !input.is_listened_to() && !has_company {
         return;
     }
     std::future::pending().await

@@ -44,6 +44,8 @@ pub struct Guest {
     pub buckets: Option<Arc<dyn Buckets>>,
     /// Told of each request whose instance trapped, with what is said of the trap.
     pub on_failure: Option<OnFailure>,
+    /// Told of what the guest was refused of the network, in words.
+    pub on_denied: Option<OnDenied>,
     /// Who keeps core dumps of its traps; `None` is nobody.
     pub core_dumps: Option<Arc<dyn CoreDumps>>,
     /// The only folders that the guest sees.
@@ -52,6 +54,9 @@ pub struct Guest {
 
 /// Hears what went wrong. It must not block.
 pub type OnFailure = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Hears what was refused. It must not block.
+pub type OnDenied = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Guest {
     /// A guest that writes to `output`, and has nothing else and no limits.
@@ -72,6 +77,7 @@ impl Guest {
             serving: Serving::default(),
             buckets: None,
             on_failure: None,
+            on_denied: None,
             core_dumps: None,
             preopens: Vec::new(),
         }

@@ -319,7 +319,10 @@ impl Run {
             Entry::CommandAndHandler => service::run(&self, started).await,
         };
         ports.close().await;
-        ended
+        match self.network.last_denial() {
+            Some(denial) => ended.after_denial(&denial),
+            None => ended,
+        }
     }
 
     /// Ports of the machine that lead to those on which the guest may listen by itself.
@@ -333,6 +336,11 @@ impl Run {
         let own = self.guest.listen.iter().filter(|listening| listens && !is_served(listening));
         let toward = |listening: &Listening| Toward::Guest(listening.transport, listening.address);
         own.filter_map(|listening| Some((listening.host?, toward(listening)))).collect()
+    }
+
+    /// The rules of its guests' network.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// What stores are made from.

@@ -154,11 +154,23 @@ pub(crate) struct GuestInput {
     stop: Stop,
     terminal: Terminal,
     listening: Arc<AtomicBool>,
+    /// See [`GuestInput::note_socket`].
+    has_socket: Arc<AtomicBool>,
 }
 
 impl GuestInput {
     pub(crate) fn new(input: Input, stop: Stop, terminal: Terminal) -> Self {
-        Self { input, stop, terminal, listening: Arc::new(AtomicBool::new(false)) }
+        Self { input, stop, terminal, listening: Arc::default(), has_socket: Arc::default() }
+    }
+
+    /// The guest whose input this is has used a socket: somebody may be talking to it.
+    pub(crate) fn note_socket(&self) {
+        self.has_socket.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the guest has ever used a socket.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.has_socket.load(Ordering::Relaxed)
     }
 
     /// Whether the guest has ever looked at its input. One that has not cannot learn that it should stop.

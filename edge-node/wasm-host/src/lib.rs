@@ -40,8 +40,8 @@ pub use coredump::{CORE_BYTES_MAX, CoreDumps};
 pub use engine::{CompileError, HAS_COMPILER, compile};
 pub use entry::{EntryError, ExecError};
 pub use guest::{
-    Access, Egress, EgressHosts, EgressTarget, EntryChoice, Exec, Guest, Listening, Loopback, OnFailure,
-    Preopen, Serving, Terminal, Transport,
+    Access, Egress, EgressHosts, EgressTarget, EntryChoice, Exec, Guest, Listening, Loopback, OnDenied,
+    OnFailure, Preopen, Serving, Terminal, Transport,
 };
 pub use host::{Command, Container, Host, StartHostError, Usage};
 pub use input::{Input, InputEnded};

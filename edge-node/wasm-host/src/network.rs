@@ -2,6 +2,7 @@
 //! are. It listens at the container's own address, on declared ports only.
 
 mod bind;
+mod denials;
 mod egress;
 mod host_port;
 mod known;
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
-use self::{egress::Ports, known::Known, neighbours::Declared};
+use self::{denials::Denials, egress::Ports, known::Known, neighbours::Declared};
 pub(crate) use self::{
     host_port::{HostPorts, Toward},
     neighbours::Neighbours,
@@ -51,6 +52,7 @@ pub(crate) struct Network {
     egress: Egress,
     declared: Declared,
     known: Mutex<Known>,
+    denials: Denials,
     /// One for each look-up that holds a thread.
     lookups: Arc<Semaphore>,
     /// One for each outgoing request's connection.
@@ -66,6 +68,7 @@ impl Network {
             loopback: guest.loopback,
             egress: guest.egress.clone(),
             known: Mutex::default(),
+            denials: Denials::told_to(guest.on_denied.clone()),
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
         }
@@ -73,6 +76,22 @@ impl Network {
 
     /// Decides on one use of an address by a guest's sockets.
     pub(crate) fn may_use(&self, address: SocketAddr, usage: SocketAddrUse) -> bool {
+        let allowed = self.allows(address, usage);
+        if !allowed {
+            match usage {
+                SocketAddrUse::TcpBind | SocketAddrUse::UdpBind | SocketAddrUse::TcpListen => {
+                    self.deny(self.refused_bind(address, usage));
+                }
+                SocketAddrUse::TcpConnect => self.deny(self.refused("connect to", address)),
+                SocketAddrUse::UdpSend => self.deny(self.refused("datagram to", address)),
+                // Somebody else's doing.
+                SocketAddrUse::TcpAccept | SocketAddrUse::UdpReceive => {}
+            }
+        }
+        allowed
+    }
+
+    fn allows(&self, address: SocketAddr, usage: SocketAddrUse) -> bool {
         match usage {
             // A bind to no port in particular is how clients begin; it becomes a listener only by a use of its own.
             SocketAddrUse::TcpBind => address.port() == 0 || self.is_declared(Transport::Tcp, address),
@@ -109,6 +128,48 @@ impl Network {
             self.known().heard(client);
         }
         is_server
+    }
+
+    /// Notes that a guest was refused something.
+    pub(super) fn deny(&self, what: String) {
+        self.denials.note(what, Instant::now());
+    }
+
+    /// What guests were refused last, if that is not long ago.
+    pub(crate) fn last_denial(&self) -> Option<String> {
+        self.denials.last(Instant::now())
+    }
+
+    fn refused_bind(&self, address: SocketAddr, usage: SocketAddrUse) -> String {
+        let (name, transport) = match usage {
+            SocketAddrUse::UdpBind => ("UDP", Transport::Udp),
+            _ => ("TCP", Transport::Tcp),
+        };
+        let port = address.port();
+        let is_declared = |declared: &Listening| declared.transport == transport && declared.port == port;
+        if port != 0 && self.listen.iter().any(is_declared) {
+            return format!("bind to {address}: not an address of the pod");
+        }
+        match port {
+            0 => "listen on no port in particular: only declared ports are listened on".to_owned(),
+            port => format!("bind to {name} port {port}: not declared in ports"),
+        }
+    }
+
+    /// What was tried, and why there is nothing for guests at an address.
+    pub(super) fn refused(&self, tried: &str, address: SocketAddr) -> String {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let why = match Whose::of(address.ip()) {
+            Whose::Machine => "the node's own addresses are not for guests",
+            Whose::Pods if !self.declared.is_neighbour(address) => "no container of this node has that port",
+            Whose::Pods | Whose::Others => NOT_LISTED,
+        };
+        format!("{tried} {address}: {why}")
+    }
+
+    /// Whether a request that a guest sent is under way.
+    pub(crate) fn is_requesting(&self) -> bool {
+        self.requests.available_permits() < REQUESTS_MAX
     }
 
     /// The ports of a name that guests may connect to, `None` if none and it may not be looked up either.
@@ -163,6 +224,9 @@ impl Whose {
         }
     }
 }
+
+/// Why most of what is refused is.
+pub(super) const NOT_LISTED: &str = "not in dunlin.dev/egress";
 
 /// What a guest may write of a body at once, and what the host then holds until it is sent.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
@@ -231,6 +295,34 @@ mod tests {
         }
         drop(other);
         check("127.42.0.6:80", SocketAddrUse::TcpConnect, false);
+    }
+
+    #[test]
+    fn what_is_refused_is_told() {
+        let network = network(Egress::Only(Vec::new()));
+        let check = |address: &str, usage, expected: &str| {
+            assert!(!network.may_use(address.parse().unwrap(), usage));
+            assert_eq!(network.last_denial().as_deref(), Some(expected));
+        };
+        check("0.0.0.0:9001", SocketAddrUse::TcpBind, "bind to TCP port 9001: not declared in ports");
+        check("0.0.0.0:9001", SocketAddrUse::UdpBind, "bind to UDP port 9001: not declared in ports");
+        check("192.0.2.1:80", SocketAddrUse::TcpBind, "bind to 192.0.2.1:80: not an address of the pod");
+        check(
+            "192.0.2.1:443",
+            SocketAddrUse::TcpConnect,
+            "connect to 192.0.2.1:443: not in dunlin.dev/egress",
+        );
+        check("192.0.2.1:53", SocketAddrUse::UdpSend, "datagram to 192.0.2.1:53: not in dunlin.dev/egress");
+        check(
+            "127.0.0.1:80",
+            SocketAddrUse::TcpConnect,
+            "connect to 127.0.0.1:80: the node's own addresses are not for guests",
+        );
+        check(
+            "127.42.0.9:80",
+            SocketAddrUse::TcpConnect,
+            "connect to 127.42.0.9:80: no container of this node has that port",
+        );
     }
 
     #[test]

@@ -22,6 +22,16 @@ impl Ended {
     pub(crate) fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self { cause, message: message.into() }
     }
+
+    /// The same with what the guest was refused before: a bad end is most likely its doing.
+    pub(crate) fn after_denial(mut self, denial: &str) -> Self {
+        if matches!(self.cause, Cause::Trap) || matches!(self.cause, Cause::Code(code) if code != 0) {
+            let separator = if self.message.is_empty() { "" } else { "; " };
+            self.message = format!("{}{separator}it was denied: {denial}", self.message);
+            truncate(&mut self.message);
+        }
+        self
+    }
 }
 
 /// Why a guest ended.

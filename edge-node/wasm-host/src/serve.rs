@@ -4,6 +4,7 @@
 //! its own instance; several within a short time end the container, so that whoever restarts it sees that something is wrong.
 
 mod answer;
+mod connection;
 mod inside;
 mod instance;
 mod limits;
@@ -13,21 +14,21 @@ mod pool;
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::uri::Authority;
 use tokio::{
-    net::TcpStream,
     sync::{Semaphore, mpsc},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{limits::Limits, listener::Listener, pool::Pool};
 use crate::{
+    guest::{Guest, Listening},
     host::{Run, Started},
     outcome::{self, Cause, Ended},
     pooling::PooledHandler,
@@ -39,7 +40,7 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     let Kind::Component(exported) = &run.program.kind else { unreachable!("a core module has no handler") };
     let Some(handler) = exported.handler.clone() else { unreachable!("this entry was found in the program") };
     let Some(listening) = run.guest.served() else {
-        return Ended::new(Cause::CannotRun, "an HTTP handler needs a declared port to be served on");
+        return Ended::new(Cause::CannotRun, "an HTTP handler needs a declared TCP port to be served on");
     };
     let mut listener = match Listener::bind(&run.guest, listening).await {
         Ok(listener) => listener,
@@ -51,6 +52,7 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
     let server = Arc::new(Server {
         run: Arc::clone(run),
         handler,
+        authority: authority(&run.guest, listening),
         pooled: exported.pooled.clone(),
         places: Arc::new(Semaphore::new(limits.requests_max())),
         pool: Pool::new(limits.instances),
@@ -81,6 +83,8 @@ pub(crate) async fn run(run: &Arc<Run>, started: Started) -> Ended {
 struct Server {
     run: Arc<Run>,
     handler: Handler,
+    /// Whom a request is for that names no host, as those of HTTP/1.0 may.
+    authority: Option<Authority>,
     pooled: Option<PooledHandler>,
     limits: Limits,
     /// One for each request that is being answered.
@@ -117,47 +121,6 @@ impl Server {
                 }
             }
         }
-    }
-
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
-        // Answers are small and waited for.
-        if stream.set_nodelay(true).is_err() {
-            return;
-        }
-        let server = Arc::clone(&self);
-        let (came, asked) = (Instant::now(), CancellationToken::new());
-        let has_asked = asked.clone();
-        let service = service_fn(move |request| {
-            let server = Arc::clone(&server);
-            has_asked.cancel();
-            async move { Ok::<_, std::convert::Infallible>(server.answer(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_MAX)
-            .max_buf_size(HEADERS_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = self.ending.cancelled() => {
-                // Whoever has just come is about to say what for.
-                tokio::select! {
-                    biased;
-                    () = asked.cancelled() => {}
-                    ended = &mut connection => return log(ended),
-                    () = sleep_until(came + FIRST_REQUEST_MAX) => {}
-                    () = self.killed.cancelled() => return,
-                }
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = self.killed.cancelled() => Ok(()),
-                }
-            }
-            () = self.killed.cancelled() => Ok(()),
-        };
-        log(ended);
     }
 
     /// Counts a trap, and ends the container when there were too many.
@@ -205,29 +168,19 @@ impl Server {
     }
 }
 
-fn log(ended: Result<(), hyper::Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection failed");
-    }
+fn authority(guest: &Guest, listening: &Listening) -> Option<Authority> {
+    let ip = guest.pod_ip.unwrap_or_else(|| listening.address.ip());
+    SocketAddr::new(ip, listening.port).to_string().parse().ok()
 }
 
 /// Connections of one container at once; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 1024;
-
-/// How long a connection may send nothing between requests, or take to send a request's head.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-
-/// Head of a request on the wire, and the read buffer of a connection.
-const HEADERS_BYTES_MAX: usize = 64 << 10;
 
 /// So many traps within the window end the container.
 const TRAPS_MAX: usize = 10;
 
 /// See [`TRAPS_MAX`].
 const TRAP_WINDOW: Duration = Duration::from_secs(60);
-
-/// How long after it has come a client may take until it says what for, where a handler ends meanwhile.
-const FIRST_REQUEST_MAX: Duration = Duration::from_secs(1);
 
 /// How long a handler that ends still takes in those who were sent here by others that did not know.
 const LATE_MAX: Duration = Duration::from_millis(50);

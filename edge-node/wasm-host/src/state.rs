@@ -128,7 +128,7 @@ impl StoreParts<'_> {
     fn wasi(&self, input: Option<&GuestInput>) -> wasmtime::Result<WasiCtxBuilder> {
         let terminal = self.terminal;
         let output = |stream| GuestOutput { output: Arc::clone(&self.guest.output), stream, terminal };
-        let network = Arc::clone(self.network);
+        let (network, socket_user) = (Arc::clone(self.network), input.cloned());
         let mut wasi = WasiCtxBuilder::new();
         wasi.args(&self.guest.args)
             .envs(&self.guest.env)
@@ -140,6 +140,9 @@ impl StoreParts<'_> {
             .allow_ip_name_lookup(true)
             .socket_addr_check(move |address, usage| {
                 let allowed = network.may_use(address, usage);
+                if let (true, Some(user)) = (allowed, &socket_user) {
+                    user.note_socket();
+                }
                 Box::pin(std::future::ready(allowed))
             });
         if let Some(input) = input {

@@ -31,6 +31,7 @@ mod network;
 mod service;
 mod targets;
 mod third;
+mod versions;
 
 /// One host for all tests, as a process has.
 fn host() -> &'static Host {

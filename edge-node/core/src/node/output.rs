@@ -299,6 +299,15 @@ pub enum Told {
         /// What is said of the last.
         message: String,
     },
+    /// A container's guest was refused something of the network.
+    Denied {
+        /// Which.
+        id: ContainerId,
+        /// Whose.
+        owner: Owner,
+        /// What.
+        message: String,
+    },
     /// All containers were told.
     Synced {
         /// What runs guests, for instance `wasmtime://48.0.8`.

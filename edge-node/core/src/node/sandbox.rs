@@ -42,6 +42,7 @@ impl NodeCore {
             Told::RequestsFailed { id, owner, count, message } => {
                 self.hear_of_requests(&id, &owner, (count, &message), now);
             }
+            Told::Denied { id, owner, message } => self.hear_of_denial(&id, &owner, message, now),
             Told::Synced { runtime } => {
                 let facts = &mut self.desk.node.facts;
                 if facts.runtime_version != runtime {
@@ -72,12 +73,15 @@ impl NodeCore {
     pub fn handle_told_by(&mut self, uid: &PodUid, told: Told, now: Now) {
         match told {
             // A sandbox speaks of its own pod only.
-            Told::Container { ref owner, .. } | Told::RequestsFailed { ref owner, .. }
+            Told::Container { ref owner, .. }
+            | Told::RequestsFailed { ref owner, .. }
+            | Told::Denied { ref owner, .. }
                 if owner.pod_uid != uid.as_str() => {}
             Told::Container { id, owner, state } => self.hear_container(id, owner, state, now),
             Told::RequestsFailed { id, owner, count, message } => {
                 self.hear_of_requests(&id, &owner, (count, &message), now);
             }
+            Told::Denied { id, owner, message } => self.hear_of_denial(&id, &owner, message, now),
             Told::Opened { given } => self.with_pod(uid, now, |pod, now| pod.handle_opened(given, now)),
             Told::NotOpened(why) => self.with_pod(uid, now, |pod, now| pod.handle_not_opened(&why, now)),
             Told::Synced { .. } => {
@@ -168,6 +172,11 @@ impl NodeCore {
         self.with_pod(&uid, now, |pod, now| {
             pod.handle_requests_failed(id, &owner.container, failed, now);
         });
+    }
+
+    fn hear_of_denial(&mut self, id: &ContainerId, owner: &Owner, message: String, now: Now) {
+        let uid = PodUid::new(&*owner.pod_uid);
+        self.with_pod(&uid, now, |pod, now| pod.handle_denied(id, &owner.container, message, now));
     }
 
     fn hear_container(&mut self, id: ContainerId, owner: Owner, state: State, now: Now) {

@@ -1,6 +1,6 @@
-//! Pods that the node ends before their time, for want of something or because the machine goes down.
+//! Pods that the node ends before their time, for want of something or because the machine goes down, and what goes wrong in runs that go on.
 
-use dunlin_link::ContainerId;
+use dunlin_link::{ContainerId, status::Terminated};
 
 use super::{Pod, Severity, Stage, worker::Run};
 use crate::{
@@ -39,6 +39,24 @@ impl Pod {
         let requests = if count == 1 { "request" } else { "requests" };
         let message = format!("{count} {requests} to container {container} failed; the last: {last}");
         self.push_event(now, index, (Severity::Warning, reasons::REQUEST_FAILED), message);
+    }
+
+    /// A run's guest was refused something of the network. The run may have ended meanwhile, for that very reason.
+    pub fn handle_denied(&mut self, id: &ContainerId, container: &str, message: String, now: Now) {
+        let Some(index) = self.indexes().find(|index| self.container(*index).name == container) else {
+            return;
+        };
+        let worker = self.worker(index);
+        let has_ended = |how: &Terminated| how.container_id.as_ref() == Some(id);
+        let ended = match &worker.run {
+            Run::Terminated { how, .. } => Some(how),
+            _ => worker.last.as_ref(),
+        };
+        let is_its = worker.live_id() == Some(id) || ended.is_some_and(has_ended);
+        if is_its {
+            let message = format!("container {container}: {message}");
+            self.push_event(now, index, (Severity::Warning, reasons::DENIED), message);
+        }
     }
 
     /// Why the node ended the pod, if it did.

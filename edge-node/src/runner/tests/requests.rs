@@ -48,6 +48,30 @@ async fn a_request_that_fails_is_told_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn what_a_guest_is_refused_is_told_and_in_its_end() {
+    let runner = Runner::start().await;
+    let mut agent = runner.greeted().await;
+    assert_eq!(agent.told().await, []);
+    let mut spec = runner.spec_of("server", &workload("interfaces"));
+    spec.args = ["interfaces", "serve", "9001"].map(str::to_owned).to_vec();
+    spec.memory_limit = Some(Bytes(64 << 20));
+    agent.start(spec.clone()).await;
+    let told = async {
+        loop {
+            if let Event::Denied { id, owner, message } = agent.event().await {
+                return (id, owner, message);
+            }
+        }
+    };
+    let told = timeout(PATIENCE, told).await.expect("it is told");
+    let what = "bind to TCP port 9001: not declared in ports";
+    assert_eq!(told, (spec.id, spec.owner, what.to_owned()));
+    let exit = agent.exit("server").await;
+    assert_eq!(exit.cause, ExitCause::Code(1));
+    assert!(exit.message.contains(&format!("it was denied: {what}")), "{}", exit.message);
+}
+
+#[tokio::test]
 async fn a_function_can_be_a_container_s_command() {
     let runner = Runner::start().await;
     let mut agent = runner.greeted().await;

@@ -175,6 +175,9 @@ impl Guests {
             News::Told(Some(Event::RequestsFailed { id, owner, count, message })) => {
                 vec![Told::RequestsFailed { id, owner, count, message }]
             }
+            News::Told(Some(Event::Denied { id, owner, message })) => {
+                vec![Told::Denied { id, owner, message }]
+            }
             News::Told(Some(Event::Synced)) => {
                 self.begin().await;
                 Vec::new()

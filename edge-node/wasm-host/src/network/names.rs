@@ -15,13 +15,17 @@ use wasmtime::{
 use wasmtime_wasi::{
     p2::{
         DynPollable, Pollable,
-        bindings::sockets::network::{ErrorCode, IpAddress, Network},
+        bindings::sockets::network::{ErrorCode, IpAddress, Network as Handle},
         subscribe,
     },
     p3::bindings::sockets::{ip_name_lookup as p3, types},
 };
 
-use super::lookup::{Lookup, LookupError};
+use super::{
+    NOT_LISTED, Network,
+    egress::Ports,
+    lookup::{Lookup, LookupError},
+};
 use crate::state::ComponentState;
 
 pub(super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
@@ -43,7 +47,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Re
     lookup.func_wrap_concurrent("resolve-addresses", |accessor, (name,): (String,)| {
         Box::pin(async move {
             let network = accessor.with(|mut access| access.get().network().clone());
-            let Some(ports) = network.ports_of(&name) else { return Ok((Err(p3::ErrorCode::AccessDenied),)) };
+            let Some(ports) = allowed(&network, &name) else {
+                return Ok((Err(p3::ErrorCode::AccessDenied),));
+            };
             let resolved = Lookup::begin(&network, name, ports).await;
             let resolved =
                 resolved.map(|ips| ips.into_iter().map(types::IpAddress::from).collect::<Vec<_>>());
@@ -54,6 +60,19 @@ pub(super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Re
         })
     })
 }
+
+/// The ports of a name that may be looked up.
+fn allowed(network: &Network, name: &str) -> Option<Ports> {
+    let ports = network.ports_of(name);
+    if ports.is_none() {
+        let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
+        network.deny(format!("look-up of {shown}: {NOT_LISTED}"));
+    }
+    ports
+}
+
+/// Characters of a name that are told, which is no shorter than names are.
+const NAME_SHOWN_MAX: usize = 253;
 
 type Caller<'a> = StoreContextMut<'a, ComponentState>;
 
@@ -85,11 +104,11 @@ impl Pollable for Stream {
 
 type Begun = (Result<Resource<Stream>, ErrorCode>,);
 
-fn begin(mut store: Caller<'_>, (network, name): (Resource<Network>, String)) -> wasmtime::Result<Begun> {
+fn begin(mut store: Caller<'_>, (network, name): (Resource<Handle>, String)) -> wasmtime::Result<Begun> {
     let state = store.data_mut();
     // Whoever has the network may look names up.
     state.table().get(&network)?;
-    let Some(ports) = state.network().ports_of(&name) else { return Ok((Err(ErrorCode::AccessDenied),)) };
+    let Some(ports) = allowed(state.network(), &name) else { return Ok((Err(ErrorCode::AccessDenied),)) };
     let lookup = Lookup::begin(state.network(), name, ports);
     Ok((Ok(state.table().push(Stream::Coming(lookup))?),))
 }

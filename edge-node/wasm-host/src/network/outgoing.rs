@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::{
-    BODY_CHUNK_BYTES, Network,
+    BODY_CHUNK_BYTES, NOT_LISTED, Network,
     lookup::{Lookup, LookupError},
 };
 
@@ -124,11 +124,15 @@ async fn connect(network: &Arc<Network>, uri: &Uri) -> Result<Box<dyn Stream>, E
 /// Refuses a host that may not be connected to, or whose name leads to an address that no guest may reach.
 async fn allowed_addresses(network: &Arc<Network>, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let ports = network.ports_of(host).filter(|ports| ports.contains(port));
-    let Some(ports) = ports else { return Err(Error::HttpRequestDenied) };
+    let Some(ports) = ports else {
+        network.deny(format!("request to {host}:{port}: {NOT_LISTED}"));
+        return Err(Error::HttpRequestDenied);
+    };
     let unresolved = |error: LookupError| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
     let ips = Lookup::begin(network, host.to_owned(), ports).await.map_err(unresolved)?;
     let addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-    if addresses.iter().any(|address| !network.may_reach(*address)) {
+    if let Some(refused) = addresses.iter().find(|address| !network.may_reach(**address)) {
+        network.deny(network.refused(&format!("request to {host}:{port}, which is"), *refused));
         return Err(Error::DestinationIpProhibited);
     }
     Ok(addresses)

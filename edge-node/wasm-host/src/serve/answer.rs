@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use http::{Request, Response, StatusCode, Uri, header, uri::Scheme};
+use http::{
+    Request, Response, StatusCode, Uri, Version, header,
+    uri::{Authority, Scheme},
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::{
@@ -71,7 +74,7 @@ impl Life {
 impl Server {
     /// Answers one request.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<WasiBody> {
-        let Some(request) = with_authority(request) else {
+        let Some(request) = with_authority(request, self.authority.as_ref()) else {
             return refusal(StatusCode::BAD_REQUEST, "the request names no host");
         };
         let Ok(place) = timeout(QUEUE_MAX, Arc::clone(&self.places).acquire_owned()).await else {
@@ -115,13 +118,18 @@ impl Server {
     }
 }
 
-/// The request with its whole address, as handlers are to see it. `None` without a host, which HTTP/1.1 requires.
-fn with_authority(mut request: Request<Incoming>) -> Option<Request<Incoming>> {
+/// The request with its whole address, as handlers are to see it. `None` without a host, which HTTP/1.1 requires; one of HTTP/1.0 is
+/// for `own` then.
+fn with_authority(mut request: Request<Incoming>, own: Option<&Authority>) -> Option<Request<Incoming>> {
     if request.uri().authority().is_none() {
-        let host = request.headers().get(header::HOST)?.as_bytes().to_vec();
+        let authority = match request.headers().get(header::HOST) {
+            Some(host) => Authority::from_maybe_shared(host.as_bytes().to_vec()).ok()?,
+            None if request.version() == Version::HTTP_10 => own?.clone(),
+            None => return None,
+        };
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(http::uri::Authority::from_maybe_shared(host).ok()?);
+        parts.authority = Some(authority);
         *request.uri_mut() = Uri::from_parts(parts).ok()?;
     }
     Some(request)

@@ -63,7 +63,9 @@ async fn every_end_has_its_cause() {
     };
     check(module(""), Cause::Code(0)).await;
     check(module("(call $exit (i32.const 0))"), Cause::Code(0)).await;
-    check(module("(call $exit (i32.const 3))"), Cause::Code(3)).await;
+    for (said, code) in [(3, 3), (125, 125), (126, 126), (200, 200), (255, 255), (-1, 255), (256, 0)] {
+        check(module(&format!("(call $exit (i32.const {said}))")), Cause::Code(code)).await;
+    }
     check(component("(i32.const 0)"), Cause::Code(0)).await;
     check(component("(i32.const 1)"), Cause::Code(1)).await;
     check(component("unreachable"), Cause::Trap).await;

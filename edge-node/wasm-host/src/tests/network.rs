@@ -100,6 +100,29 @@ async fn a_server_is_at_its_container_s_address() {
 }
 
 #[tokio::test]
+async fn who_uses_sockets_has_all_of_its_grace() {
+    let address = free_address();
+    let output = Arc::<Captured>::default();
+    let serving = Guest { listen: tcp(address), ..told(&["serve", &address.port().to_string()], &output) };
+    let running = start(&workload("interfaces"), serving);
+    let connected = async {
+        loop {
+            if let Ok(stream) = TcpStream::connect(address).await {
+                return stream;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let mut client = timeout(PATIENCE, connected).await.expect("it listens");
+    running.stop.request(Duration::from_millis(1500));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.write_all(b"late").await.unwrap();
+    let mut heard = [0; 4];
+    timeout(PATIENCE, client.read_exact(&mut heard)).await.unwrap().expect("the conversation goes on");
+    assert_eq!((&heard, running.end().await.cause), (b"late", Cause::Killed));
+}
+
+#[tokio::test]
 async fn ports_that_are_not_declared_are_closed() {
     for word in ["serve", "serve-udp"] {
         let (went_well, said) = tried(&[word, "8080"], Egress::Open).await;

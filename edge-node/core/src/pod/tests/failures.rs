@@ -55,6 +55,26 @@ fn an_agent_that_starts_in_between_goes_on_with_it() {
 }
 
 #[test]
+fn what_a_guest_was_refused_is_told_also_of_a_run_that_ended() {
+    let mut bench = Bench::new(pod(vec![container("web")]));
+    bench.running("web");
+    bench.events();
+    let id = bench.ids["web"].0.clone();
+    let tell = |bench: &mut Bench, id: &ContainerId| {
+        let what = "bind to TCP port 9001: not declared in ports".to_owned();
+        bench.pod.handle_denied(id, "web", what, bench.now());
+        bench.turn();
+        bench.events()
+    };
+    let expected = ["Warning Denied: container web: bind to TCP port 9001: not declared in ports"];
+    assert_eq!(tell(&mut bench, &id), expected);
+    assert!(tell(&mut bench, &ContainerId::new("older")).is_empty());
+    bench.exited("web", ExitCause::Code(1));
+    bench.events();
+    assert_eq!(tell(&mut bench, &id), expected);
+}
+
+#[test]
 fn failed_requests_are_told_of_the_run_that_they_were_for() {
     let mut bench = Bench::new(pod(vec![container("web")]));
     bench.running("web");
