@@ -26,7 +26,8 @@ pub struct Guest {
     pub input: Input,
     /// Where standard output and standard error go.
     pub output: Arc<dyn Output>,
-    /// Limit on all linear memories, tables, and what the host holds for instances, together; `None` is half of the machine's memory.
+    /// Limit on all linear memories, tables, and what the host holds for instances, together; `None` is half of the machine's memory,
+    /// or of what this process may have of it. Together guests have less, and those without a limit are refused first.
     pub memory_bytes_max: Option<u64>,
     /// CPU limit in thousandths of a core; `None` is none.
     pub cpu_milli_max: Option<u64>,
@@ -118,7 +119,7 @@ impl Listening {
 }
 
 /// What a port is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// Connections.
     Tcp,

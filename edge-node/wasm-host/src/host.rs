@@ -35,6 +35,7 @@ use crate::{
     stop::Stop,
     target::{Target, TargetError},
     ticker::Ticker,
+    total::TotalMemory,
 };
 
 /// Why a host does not start.
@@ -89,7 +90,7 @@ impl Host {
             linkers,
             turns,
             handle,
-            memory_default: memory_default(),
+            memory: Arc::new(TotalMemory::of_this_machine()),
             neighbours: Arc::default(),
             runtime: Some(runtime),
         };
@@ -227,7 +228,7 @@ struct Inner {
     turns: Arc<Turns>,
     handle: Handle,
     target: Target,
-    memory_default: u64,
+    memory: Arc<TotalMemory>,
     neighbours: Arc<Neighbours>,
     /// Taken on drop, since a runtime may not be dropped from within another.
     runtime: Option<Runtime>,
@@ -273,8 +274,7 @@ pub(crate) struct Run {
 
 impl Run {
     fn new(host: Host, program: Arc<Program>, entry: Entry, guest: Guest, stop: Stop) -> Arc<Self> {
-        let limit = guest.memory_bytes_max.unwrap_or(host.inner.memory_default);
-        let memory = Arc::new(MemoryAccount::new(limit));
+        let memory = Arc::new(MemoryAccount::new(guest.memory_bytes_max, Arc::clone(&host.inner.memory)));
         let cpu = Arc::new(CpuMeter::new(guest.cpu_milli_max, Instant::now()));
         let network = Arc::new(Network::of(&guest, &host.inner.neighbours));
         let settings = Settings::from(guest.env.as_slice());
@@ -368,12 +368,6 @@ impl Run {
     ) -> Scheduled<T> {
         Scheduled::new(turn, future)
     }
-}
-
-/// Half of the machine's memory: one guest without a limit must not take the node down with it.
-fn memory_default() -> u64 {
-    let info = rustix::system::sysinfo();
-    (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)) / 2
 }
 
 /// Two, so that a guest in its first slice does not hold up all others on a machine with one core.

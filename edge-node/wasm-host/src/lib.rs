@@ -32,6 +32,7 @@ mod stop;
 mod sys;
 mod target;
 mod ticker;
+mod total;
 
 #[cfg(test)]
 mod tests;

@@ -5,19 +5,27 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use wasmtime::ResourceLimiter;
 
-use crate::holdings::Holdings;
+use crate::{
+    holdings::Holdings,
+    total::{Claim, TotalMemory},
+};
 
 /// The sum and its limit, shared by the instances of one container.
 #[derive(Debug)]
 pub(crate) struct MemoryAccount {
     limit: u64,
+    /// That of all containers, and how this one takes of it.
+    total: Arc<TotalMemory>,
+    claim: Claim,
+    /// Whether it was the sum of all that refused last.
+    is_total_spent: AtomicBool,
     /// Shared by what runs in the same container.
     sums: Arc<Sums>,
     /// Milliseconds from `created` to the last denial, plus one; zero is never.
@@ -59,14 +67,26 @@ impl fmt::Display for For {
 }
 
 impl MemoryAccount {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, sums: Arc::default(), denied_at: AtomicU64::new(0), created: Instant::now() }
+    /// Of a container with this limit, or with that of those which have none.
+    pub(crate) fn new(limit: Option<u64>, total: Arc<TotalMemory>) -> Self {
+        Self {
+            limit: limit.unwrap_or_else(|| total.default_limit()),
+            claim: if limit.is_some() { Claim::Limited } else { Claim::Unlimited },
+            total,
+            is_total_spent: AtomicBool::new(false),
+            sums: Arc::default(),
+            denied_at: AtomicU64::new(0),
+            created: Instant::now(),
+        }
     }
 
     /// An account of the same memory for another guest, who is blamed for its own denials only.
     pub(crate) fn sibling(&self) -> Self {
         Self {
             limit: self.limit,
+            total: Arc::clone(&self.total),
+            claim: self.claim,
+            is_total_spent: AtomicBool::new(false),
             sums: Arc::clone(&self.sums),
             denied_at: AtomicU64::new(0),
             created: Instant::now(),
@@ -88,6 +108,9 @@ impl MemoryAccount {
 
     /// Says what the limit is, for a person.
     pub(crate) fn denial(&self) -> String {
+        if self.is_total_spent.load(Ordering::Relaxed) {
+            return format!("all guests of this node together reached {} MiB", self.total.max() >> 20);
+        }
         match self.limit {
             limit if limit.is_multiple_of(1 << 20) => {
                 format!("reached the memory limit of {} MiB", limit >> 20)
@@ -101,14 +124,20 @@ impl MemoryAccount {
         let charged = self.sums.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|sum| *sum <= self.limit)
         });
-        if charged.is_err() {
-            self.denied_at.store(self.age_millis(), Ordering::Relaxed);
+        if charged.is_ok() && self.total.charge(bytes, self.claim) {
+            return true;
         }
-        charged.is_ok()
+        if charged.is_ok() {
+            self.sums.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        self.is_total_spent.store(charged.is_ok(), Ordering::Relaxed);
+        self.denied_at.store(self.age_millis(), Ordering::Relaxed);
+        false
     }
 
     fn release(&self, bytes: u64) {
         self.sums.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.total.release(bytes);
     }
 
     fn age_millis(&self) -> u64 {
@@ -253,9 +282,13 @@ const MEMORIES_PER_STORE_MAX: usize = 32;
 mod tests {
     use super::*;
 
+    fn limited(limit: u64) -> MemoryAccount {
+        MemoryAccount::new(Some(limit), Arc::new(TotalMemory::of(1 << 40)))
+    }
+
     /// An account with room for so many bytes beside so many instances.
     fn account(room: u64, instances: u64) -> Arc<MemoryAccount> {
-        Arc::new(MemoryAccount::new(room + instances * INSTANCE_BYTES))
+        Arc::new(limited(room + instances * INSTANCE_BYTES))
     }
 
     fn store(account: &Arc<MemoryAccount>) -> StoreLimiter {
@@ -309,12 +342,27 @@ mod tests {
 
     #[test]
     fn siblings_share_memory_and_no_blame() {
-        let account = MemoryAccount::new(100);
+        let account = limited(100);
         let sibling = account.sibling();
         assert!(account.charge(60) && !sibling.charge(60));
         assert!(sibling.was_denied_lately() && !account.was_denied_lately());
         account.release(60);
         assert!(sibling.charge(60));
+    }
+
+    #[test]
+    fn all_containers_share_what_there_is() {
+        let total = Arc::new(TotalMemory::of(8 << 20));
+        let one = MemoryAccount::new(Some(6 << 20), Arc::clone(&total));
+        let other = MemoryAccount::new(None, Arc::clone(&total));
+        assert!(one.charge(5 << 20) && !other.charge(2 << 20));
+        assert!(other.was_denied_lately() && other.used() == 0);
+        assert_eq!(other.denial(), "all guests of this node together reached 7 MiB");
+        assert!(!one.charge(2 << 20));
+        assert_eq!(one.denial(), "reached the memory limit of 6 MiB");
+        one.release(5 << 20);
+        assert!(other.charge(4 << 20) && !other.charge(1));
+        assert_eq!(other.denial(), "reached the memory limit of 4 MiB");
     }
 
     #[test]

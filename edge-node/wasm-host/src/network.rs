@@ -63,7 +63,7 @@ impl Network {
     pub(crate) fn of(guest: &Guest, neighbours: &Arc<Neighbours>) -> Self {
         Self {
             listen: guest.listen.clone(),
-            declared: neighbours.declare(&guest.listen),
+            declared: neighbours.declare(&guest.listen, guest.pod_ip),
             pod_ip: guest.pod_ip,
             loopback: guest.loopback,
             egress: guest.egress.clone(),
@@ -115,9 +115,21 @@ impl Network {
             Whose::Pods => self.declared.is_neighbour(address),
             Whose::Others => true,
         };
+        // A list has a pod by the address that others know.
         is_there
-            && (self.egress.allows_address(address.ip(), address.port())
-                || self.known().allows(address, Instant::now()))
+            && (self.is_listed(address)
+                || self.declared.stands_for(address).is_some_and(|port| self.is_listed(port)))
+    }
+
+    fn is_listed(&self, address: SocketAddr) -> bool {
+        self.egress.allows_address(address.ip(), address.port())
+            || self.known().allows(address, Instant::now())
+    }
+
+    /// Where a connection leads: to a pod of the same host where that is on this machine.
+    pub(super) fn translated(&self, transport: Transport, asked: SocketAddr) -> SocketAddr {
+        let port = SocketAddr::new(asked.ip().to_canonical(), asked.port());
+        self.declared.stand_in(transport, port).unwrap_or(asked)
     }
 
     /// Whether a datagram of whoever may send one is the container's to read: if it has a port for these. Its sender may be answered, as
@@ -263,7 +275,7 @@ mod tests {
             ..crate::tests::guest()
         };
         let other = Network::of(&guest("127.42.0.6:80"), &neighbours);
-        let network = Network { declared: neighbours.declare(&[]), ..network(Egress::Open) };
+        let network = Network { declared: neighbours.declare(&[], None), ..network(Egress::Open) };
         let check = |address: &str, usage, expected| {
             assert_eq!(network.may_use(address.parse().unwrap(), usage), expected, "{address}");
         };
@@ -323,6 +335,29 @@ mod tests {
             SocketAddrUse::TcpConnect,
             "connect to 127.42.0.9:80: no container of this node has that port",
         );
+    }
+
+    #[test]
+    fn a_pod_of_the_same_host_is_where_it_stands_in() {
+        let neighbours = Arc::default();
+        let listen = vec![Listening {
+            port: 80,
+            transport: Transport::Tcp,
+            address: "127.42.0.9:10080".parse().unwrap(),
+            host: None,
+        }];
+        let pod_ip = "10.42.0.9".parse().ok();
+        let _pod = Network::of(&Guest { listen, pod_ip, ..crate::tests::guest() }, &neighbours);
+        let range = EgressHosts::Range { address: "10.42.0.0".parse().unwrap(), prefix: 16 };
+        let only = |port| Egress::Only(vec![EgressTarget { hosts: range.clone(), port: Some(port) }]);
+        for (egress, is_reached) in [(Egress::Open, true), (only(80), true), (only(81), false)] {
+            let client = Network::of(&Guest { egress, ..crate::tests::guest() }, &neighbours);
+            let there = client.translated(Transport::Tcp, "10.42.0.9:80".parse().unwrap());
+            assert_eq!(there, "127.42.0.9:10080".parse().unwrap());
+            assert_eq!(client.may_use(there, SocketAddrUse::TcpConnect), is_reached);
+            let other = "10.42.0.9:81".parse().unwrap();
+            assert_eq!(client.translated(Transport::Tcp, other), other);
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ use super::{
     BODY_CHUNK_BYTES, NOT_LISTED, Network,
     lookup::{Lookup, LookupError},
 };
+use crate::guest::Transport;
 
 /// A container's outgoing requests.
 #[derive(Debug)]
@@ -130,7 +131,8 @@ async fn allowed_addresses(network: &Arc<Network>, host: &str, port: u16) -> Res
     };
     let unresolved = |error: LookupError| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
     let ips = Lookup::begin(network, host.to_owned(), ports).await.map_err(unresolved)?;
-    let addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+    let there = |ip| network.translated(Transport::Tcp, SocketAddr::new(ip, port));
+    let addresses: Vec<_> = ips.into_iter().map(there).collect();
     if let Some(refused) = addresses.iter().find(|address| !network.may_reach(**address)) {
         network.deny(network.refused(&format!("request to {host}:{port}, which is"), *refused));
         return Err(Error::DestinationIpProhibited);

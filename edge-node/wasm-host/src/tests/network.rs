@@ -123,6 +123,23 @@ async fn who_uses_sockets_has_all_of_its_grace() {
 }
 
 #[tokio::test]
+async fn a_pod_of_the_same_host_is_reached_at_its_address() {
+    let address: SocketAddr = format!("127.77.0.3:{}", free_address().port()).parse().unwrap();
+    let listen = vec![Listening { port: 80, transport: Transport::Tcp, address, host: None }];
+    let pod_ip = "10.42.7.7".parse().ok();
+    let mut server = start(&workload("http-hello"), Guest { listen, pod_ip, ..guest() });
+    (&mut server.started).await.unwrap();
+    let connected = tried(&["connect", "10.42.7.7:80"], Egress::Open).await;
+    assert_eq!(connected, (true, "connected\n".to_owned()));
+    let (went_well, said) = tried(&["fetch", "http://10.42.7.7/"], Egress::Open).await;
+    assert!(went_well && said.starts_with("200 hello from pod"), "{said}");
+    let (went_well, said) = tried(&["connect", "10.42.7.7:80"], only(&[])).await;
+    assert!(!went_well && said.contains("PermissionDenied"), "{said}");
+    server.stop.request(Duration::ZERO);
+    server.end().await;
+}
+
+#[tokio::test]
 async fn ports_that_are_not_declared_are_closed() {
     for word in ["serve", "serve-udp"] {
         let (went_well, said) = tried(&[word, "8080"], Egress::Open).await;
