@@ -68,6 +68,7 @@ enum Placed {
 impl Volumes {
     /// Of the node with this state folder.
     pub(crate) fn new(state_dir: &Path) -> Self {
+        memory::sweep();
         let memory = memory::folder(state_dir);
         if memory.is_none() {
             tracing::debug!("this machine has no file system in memory for volumes; they are on its disk");
@@ -170,7 +171,7 @@ impl Volumes {
             }
         }
         // The last one leaves no trace in memory; while others are there this fails, as it should.
-        self.memory.iter().for_each(|memory| drop(fs::remove_dir(memory)));
+        self.memory.iter().for_each(|memory| memory::remove_if_empty(memory, parent(&self.disk)));
     }
 
     /// What the volumes of all pods take.
@@ -189,7 +190,7 @@ impl Volumes {
         if setup.volumes.iter().any(|volume| volume.source.medium() == Some(Medium::Memory))
             && let Some(memory) = &self.memory
         {
-            memory::make(memory).map_err(|error| failed(container, &error))?;
+            memory::make(memory, parent(&self.disk)).map_err(|error| failed(container, &error))?;
         }
         let placed = setup.volumes.iter().map(|volume| Ok((volume.name.as_str(), self.place(pod, volume)?)));
         placed.collect()

@@ -12,7 +12,7 @@ use dunlin_link::{PodUid, volumes::Medium};
 /// Of all pods whose volumes are below `dir`: their emptyDirs one by one, everything else of a pod as one without a name.
 pub(super) fn of(dir: &Path, medium: Medium) -> Vec<VolumeUsage> {
     let mut usages = Vec::new();
-    for (name, pod) in entries(dir) {
+    for (name, pod) in entries(dir).filter(|(name, _)| !name.starts_with('.')) {
         // A pod's folder ends in its uid.
         let Some(uid) = name.rsplit('_').next().map(PodUid::new) else { continue };
         let used = |volume: String, bytes| VolumeUsage { uid: uid.clone(), volume, medium, bytes };
