@@ -57,7 +57,7 @@ pub(crate) use self::{
 use self::{
     clerk::{Clerk, Filed, Heard},
     clock::Clock,
-    code::Waiting,
+    code::CodeStep,
     host::{Locate, Located},
     images::FetchStep,
     shared::Shared,
@@ -92,7 +92,7 @@ pub(crate) struct Agent {
     fetches: JoinSet<FetchStep>,
     codes: Codes,
     /// Code that is being fetched, for containers that wait for it or ahead.
-    code_waits: JoinSet<(Waiting, Result<(), String>)>,
+    code_waits: JoinSet<CodeStep>,
     images: Images,
     image_bounds: ImageBounds,
     pulls: JoinSet<PullEnded>,
@@ -173,7 +173,7 @@ impl Agent {
                     Err(error) => tracing::error!(%error, "a fetch ended without an answer"),
                 },
                 Some(seen) = self.code_waits.join_next(), if !self.code_waits.is_empty() => match seen {
-                    Ok((waiting, seen)) => self.handle_code(waiting, seen),
+                    Ok(step) => self.handle_code(step),
                     Err(error) => tracing::error!(%error, "a fetch of code ended without an answer"),
                 },
                 Some(ended) = self.pulls.join_next(), if !self.pulls.is_empty() => match ended {

@@ -144,7 +144,7 @@ impl ConfigError {
     }
 }
 
-/// The container's variables, in order, each name once.
+/// The container's variables, in order, each name once, without what the node adds itself: [`with_host_name`].
 ///
 /// # Errors
 /// When something that is not optional is missing; the message is for the container's status.
@@ -153,9 +153,7 @@ pub fn resolve(
     container: &Container,
     around: &Surroundings<'_>,
 ) -> Result<Vec<(String, String)>, ConfigError> {
-    let hostname =
-        if assignment.spec.host_network { around.host_name } else { assignment.spec.hostname.as_str() };
-    let mut variables = Variables { list: vec![("HOSTNAME".to_owned(), hostname.to_owned())] };
+    let mut variables = Variables { list: Vec::new() };
     if let Some(api) = around.api {
         // What clients inside a cluster look for.
         variables.set("KUBERNETES_SERVICE_HOST".to_owned(), api.host.clone());
@@ -187,6 +185,21 @@ pub fn resolve(
     Ok(variables.list)
 }
 
+/// What a process gets: the variables of [`resolve`], and `HOSTNAME` unless it is one of them. As in Kubernetes, that one is not known
+/// where `$(NAME)` is expanded.
+pub fn with_host_name(
+    assignment: &PodAssignment,
+    declared: Vec<(String, String)>,
+    around: &Surroundings<'_>,
+) -> Vec<(String, String)> {
+    if declared.iter().any(|(name, _)| name == HOST_NAME) {
+        return declared;
+    }
+    let name =
+        if assignment.spec.host_network { around.host_name } else { assignment.spec.hostname.as_str() };
+    std::iter::once((HOST_NAME.to_owned(), name.to_owned())).chain(declared).collect()
+}
+
 /// The value of a pod's field.
 pub(crate) fn field_value(
     assignment: &PodAssignment,
@@ -206,6 +219,9 @@ pub(crate) fn resource_value(
     let of = container_named(assignment, container)?;
     field::resource(&of.resources, resource, divisor_milli, around)
 }
+
+/// By which a process knows its host's name.
+const HOST_NAME: &str = "HOSTNAME";
 
 /// Variables in order of first mention.
 struct Variables {

@@ -88,7 +88,7 @@ pub fn container_spec(
         owner: owner(of, launch.attempt),
         module,
         args: arguments(container, &env),
-        env,
+        env: env::with_host_name(assignment, env, around),
         working_dir: container.working_dir.clone(),
         log: launch.log,
         memory_limit: container.resources.memory_limit,

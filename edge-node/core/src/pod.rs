@@ -284,6 +284,34 @@ impl Pod {
         self.settle(now);
     }
 
+    /// The container that a [`Command::Create`] asked for cannot run: its module is none. That is an end like that of a program that
+    /// cannot be started.
+    pub fn handle_cannot_run(&mut self, index: ContainerIndex, message: String, now: Now) {
+        self.push_event(now, index, (Severity::Warning, reasons::FAILED), format!("Error: {message}"));
+        let id = self.container_id(index, self.worker(index).attempt);
+        let (digest, at) = (self.module(index), now.wall);
+        let exit = sandbox::Exit {
+            cause: sandbox::ExitCause::CannotRun,
+            message,
+            started_at: None,
+            finished_at: at,
+        };
+        let how = termination::terminated(&id, exit);
+        let worker = self.worker_mut(index);
+        if worker.advance(Run::Terminated { how, next: Next::Undecided(Then::Policy) }) {
+            worker.digest = digest;
+        }
+        self.settle(now);
+    }
+
+    /// The code of the container's module is still being made elsewhere.
+    pub fn handle_compiling(&mut self, index: ContainerIndex, target: &str, now: Now) {
+        let image = &self.container(index).image.reference;
+        let message =
+            format!("Waiting for the coordinator to compile the module of image \"{image}\" for {target}");
+        self.push_event(now, index, (Severity::Normal, reasons::COMPILING), message);
+    }
+
     /// The sandbox told a container's state: during its first account, or when it changed.
     pub fn handle_container(
         &mut self,

@@ -75,6 +75,8 @@ pub const NODE_SHUTDOWN: &str = "NodeShutdown";
 pub const PULLING: &str = "Pulling";
 /// Event: the image is here.
 pub const PULLED: &str = "Pulled";
+/// Event: the coordinator compiles the image's module.
+pub const COMPILING: &str = "Compiling";
 /// Event: the container exists.
 pub const CREATED: &str = "Created";
 /// Event: the container runs.

@@ -3,15 +3,17 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use dunlin_edge_node_core::{
     launch::linux::{ImageDefaults, LinuxMaterial},
-    node::{Preparation, Prepared},
+    node::{Preparation, Prepared, RunKey},
     volumes::{MountError, PartSetup, Setup},
 };
 use dunlin_layers::Layers;
 use dunlin_link::Digest;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{Agent, clerk::Program};
 use crate::{
@@ -36,8 +38,27 @@ pub(crate) struct RunnerTarget {
     now: Arc<Mutex<Option<String>>>,
 }
 
-/// A container that waits for its code; none when the code is fetched ahead.
-pub(super) type Waiting = Option<(Preparation, PathBuf)>;
+/// How far a fetch of code has come.
+#[derive(Debug)]
+pub(super) enum CodeStep {
+    /// It has ended. With the container that waits for it; none when the code is fetched ahead.
+    Ended(Option<(Preparation, PathBuf)>, Seen),
+    /// A container has waited so long that a person wonders.
+    Late { run: RunKey, target: String },
+    /// One has not.
+    InTime,
+}
+
+/// Whether a container can start, for all that code has to do with it.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// The code is here, or the runner may make it.
+    Here,
+    /// The module is at fault, in words.
+    CannotRun(String),
+    /// There is none yet, in words.
+    Nowhere(String),
+}
 
 impl RunnerTarget {
     /// `own` is what a runner of this version runs.
@@ -75,16 +96,18 @@ impl Codes {
 
     /// Has the coordinator's code brought here, or finds that the runner may go on without; else says in words why the container
     /// cannot start.
-    async fn see_to(&self, digest: Digest, module: &Path) -> Result<(), String> {
-        let Some((target, files)) = self.missing(module) else { return Ok(()) };
+    async fn see_to(&self, digest: Digest, module: &Path) -> Seen {
+        let Some((target, files)) = self.missing(module) else { return Seen::Here };
         match self.session.fetch_compiled(digest, &target, (&files, self.mode)).await {
-            Ok(()) => Ok(()),
-            Err(NoCode::Module(reason)) => Err(format!("the module cannot be compiled: {reason}")),
+            Ok(()) => Seen::Here,
+            Err(NoCode::Module(reason)) => {
+                Seen::CannotRun(format!("the module cannot be compiled: {reason}"))
+            }
             Err(no_code) if self.mode == CompileMode::Auto => {
                 tracing::info!(%digest, reason = %no_code, "no compiled code from the coordinator; the runner compiles the module");
-                Ok(())
+                Seen::Here
             }
-            Err(no_code) => Err(format!(
+            Err(no_code) => Seen::Nowhere(format!(
                 "there is no compiled code of the module for {target}, and this node does not compile (--compile never): {no_code}"
             )),
         }
@@ -109,13 +132,21 @@ impl Agent {
             }
         };
         let module = self.modules.path(&digest);
-        if self.codes.missing(&module).is_none() {
+        let Some((target, _)) = self.codes.missing(&module) else {
             return self.clerk.prepare(preparation, Program::Module(module));
-        }
-        let codes = self.codes.clone();
+        };
+        let (codes, run) = (self.codes.clone(), preparation.run.clone());
+        let (waits, over) = oneshot::channel::<()>();
         self.code_waits.spawn(async move {
             let seen = codes.see_to(digest, &module).await;
-            (Some((preparation, module)), seen)
+            drop(waits);
+            CodeStep::Ended(Some((preparation, module)), seen)
+        });
+        self.code_waits.spawn(async move {
+            match timeout(COMPILING_TOLD_AFTER, over).await {
+                Ok(_ended) => CodeStep::InTime,
+                Err(_late) => CodeStep::Late { run, target },
+            }
         });
     }
 
@@ -137,19 +168,23 @@ impl Agent {
         let (codes, module) = (self.codes.clone(), self.modules.path(&digest));
         self.code_waits.spawn(async move {
             // Whoever starts a container asks again, and is told why there is none.
-            (None, codes.see_to(digest, &module).await)
+            CodeStep::Ended(None, codes.see_to(digest, &module).await)
         });
     }
 
-    pub(super) fn handle_code(&mut self, waiting: Waiting, seen: Result<(), String>) {
-        let Some((preparation, module)) = waiting else { return };
-        match seen {
-            Ok(()) => self.clerk.prepare(preparation, Program::Module(module)),
-            Err(reason) => {
-                let now = self.clock.now();
-                self.core.handle_prepared(preparation.run, Prepared::NoCode(reason), now);
-            }
-        }
+    pub(super) fn handle_code(&mut self, step: CodeStep) {
+        let now = self.clock.now();
+        let (preparation, module, seen) = match step {
+            CodeStep::Late { run, target } => return self.core.handle_compiling(&run, &target, now),
+            CodeStep::Ended(Some((preparation, module)), seen) => (preparation, module, seen),
+            CodeStep::Ended(None, _) | CodeStep::InTime => return,
+        };
+        let prepared = match seen {
+            Seen::Here => return self.clerk.prepare(preparation, Program::Module(module)),
+            Seen::CannotRun(reason) => Prepared::CannotRun(reason),
+            Seen::Nowhere(reason) => Prepared::NoCode(reason),
+        };
+        self.core.handle_prepared(preparation.run, prepared, now);
     }
 }
 
@@ -173,3 +208,6 @@ fn linux_material(image: &LinuxImage, layers: &Layers) -> LinuxMaterial {
         ..LinuxMaterial::default()
     }
 }
+
+/// How long a container waits for code until that is told: code that is there already is here sooner.
+const COMPILING_TOLD_AFTER: Duration = Duration::from_secs(2);

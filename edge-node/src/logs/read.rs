@@ -154,7 +154,8 @@ struct Source {
     streams: LogStreams,
     /// The next record begins a line of output.
     at_line_start: bool,
-    /// Lines to pass over to leave only the last ones.
+    /// Records to pass over to leave only the last ones. As for a kubelet, each part of a line too long for a record is one: a guest
+    /// that writes no newlines has no last line.
     skip: u64,
 }
 
@@ -183,7 +184,7 @@ impl Source {
             skip: 0,
         };
         if let Some(tail) = request.tail_lines {
-            source.skip = source.count_lines()?.saturating_sub(tail);
+            source.skip = source.count_records()?.saturating_sub(tail);
         }
         Ok(source)
     }
@@ -206,7 +207,7 @@ impl Source {
         }
         let ends = line.tag == Tag::Full;
         if self.skip > 0 {
-            self.skip -= u64::from(ends);
+            self.skip -= 1;
             return;
         }
         if self.at_line_start && self.request.timestamps {
@@ -272,18 +273,17 @@ impl Source {
         Ok(true)
     }
 
-    /// Lines there are now, from the requested time on; leaves all files at their start.
-    fn count_lines(&mut self) -> io::Result<u64> {
+    /// Records there are now, from the requested time on; leaves all files at their start.
+    fn count_records(&mut self) -> io::Result<u64> {
         let mut count = 0;
         for file in &mut self.files {
             let mut record = Vec::new();
             while file.read_until(b'\n', &mut record)? > 0 {
                 let text = String::from_utf8_lossy(&record);
                 let line = Line::parse(text.trim_end_matches('\n'));
-                let wanted =
-                    line.filter(|line| line.tag == Tag::Full && line.is_of(self.streams)).is_some_and(
-                        |line| self.request.since.is_none_or(|since| line.at().is_none_or(|at| at >= since)),
-                    );
+                let wanted = line.filter(|line| line.is_of(self.streams)).is_some_and(|line| {
+                    self.request.since.is_none_or(|since| line.at().is_none_or(|at| at >= since))
+                });
                 count += u64::from(wanted);
                 record.clear();
             }

@@ -52,8 +52,14 @@ impl RunnerProcess {
         loop {
             match sockets::connect(&self.socket).await {
                 Ok(stream) => {
-                    // Reaps it at its end; the connection's end is what the agent acts on.
-                    tokio::spawn(async move { child.wait().await });
+                    // Reaps it at its end, and says how that was; the connection's end is what the agent acts on.
+                    tokio::spawn(async move {
+                        match child.wait().await {
+                            Ok(status) if status.success() => tracing::debug!("the runner ended"),
+                            Ok(status) => tracing::error!(%status, "the runner ended"),
+                            Err(error) => tracing::error!(%error, "it is not known how the runner ended"),
+                        }
+                    });
                     return Ok(self.connect(stream));
                 }
                 Err(error) if Instant::now() > deadline => return Err(error),

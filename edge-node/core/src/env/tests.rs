@@ -23,7 +23,7 @@ fn config_map() -> ConfigObject {
     }
 }
 
-/// What `env` of a container resolves to, as `NAME=VALUE` lines without HOSTNAME, or the error.
+/// What `env` of a container resolves to, as `NAME=VALUE` lines, or the error.
 fn resolved(env: Vec<EnvVar>, env_from: Vec<EnvFrom>) -> String {
     let mut subject = container("c");
     (subject.env, subject.env_from) = (env, env_from);
@@ -52,7 +52,7 @@ fn resolved(env: Vec<EnvVar>, env_from: Vec<EnvFrom>) -> String {
     };
     match resolve(&assignment, &subject, &around) {
         Ok(list) => {
-            let lines: Vec<_> = list[1..].iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let lines: Vec<_> = list.iter().map(|(name, value)| format!("{name}={value}")).collect();
             lines.join(" ")
         }
         Err(error) => error.to_string(),
@@ -79,7 +79,7 @@ fn a_container_knows_its_host_and_where_the_api_is() {
             objects: &|_| Err(NoContent::Absent),
             tokens: &|_| None,
         };
-        let all = resolve(&assignment, &subject, &around).unwrap();
+        let all = with_host_name(&assignment, resolve(&assignment, &subject, &around).unwrap(), &around);
         let lines: Vec<_> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
         lines.join(" ")
     };
@@ -93,6 +93,13 @@ fn a_container_knows_its_host_and_where_the_api_is() {
 fn values_expand_earlier_ones_and_later_ones_win() {
     let env = vec![literal("A", "1"), literal("B", "$(A)$(C)$$(A)"), literal("A", "2"), literal("C", "$(A)")];
     assert_eq!(resolved(env, vec![]), "A=2 B=1$(C)$(A) C=2");
+}
+
+#[test]
+fn the_host_s_name_is_expanded_only_where_the_pod_says_it() {
+    assert_eq!(resolved(vec![literal("A", "$(HOSTNAME)")], vec![]), "A=$(HOSTNAME)");
+    let own = vec![literal("HOSTNAME", "h"), literal("A", "$(HOSTNAME)")];
+    assert_eq!(resolved(own, vec![]), "HOSTNAME=h A=h");
 }
 
 #[test]

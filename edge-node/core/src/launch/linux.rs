@@ -111,6 +111,7 @@ pub fn container_spec(
     let LinuxMaterial { layers, image, mut mounts, termination_message, machine } = material;
     let declared = env::resolve(assignment, container, around)?;
     let args = arguments(container, &image, &declared)?;
+    let declared = env::with_host_name(assignment, declared, around);
     for mount in &mut mounts {
         mount.propagation = propagation(says, &mount.path);
         mount.all_read_only = around.mounts_read_only_recursively && is_all_read_only(says, mount);

@@ -252,6 +252,8 @@ pub enum Prepared {
     },
     /// There is no compiled code of the module, in words why not; another attempt may find some.
     NoCode(String),
+    /// The module is none that could run anywhere, in words.
+    CannotRun(String),
     /// Not possible, in words.
     Failed(String),
 }

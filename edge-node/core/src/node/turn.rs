@@ -128,6 +128,7 @@ impl NodeCore {
                     desk.runs_recovered += 1;
                     entry.pod.handle_begun(run.container, attempt, now);
                 }
+                Prepared::CannotRun(message) => entry.pod.handle_cannot_run(run.container, message, now),
                 Prepared::NoCode(message) => entry.pod.handle_no_code(run.container, message, now),
                 Prepared::Failed(message) => {
                     entry.pod.handle_config_error(run.container, message, now);
@@ -138,6 +139,15 @@ impl NodeCore {
         if catch_unwind(turn).is_err() {
             self.desk.notice(Notice::Panicked(run.uid));
         }
+    }
+
+    /// What a run is made of is still being compiled elsewhere.
+    pub fn handle_compiling(&mut self, run: &RunKey, target: &str, now: Now) {
+        self.with_pod(&run.uid, now, |pod, now| {
+            if pod.awaits(run.container, &run.id, run.module) {
+                pod.handle_compiling(run.container, target, now);
+            }
+        });
     }
 
     /// A look at a container has ended.

@@ -28,8 +28,9 @@ impl Pod {
         self.worker_mut(index).run = Run::Pulling(Pull::Asked);
         let image = self.wanted(index);
         let Ok(reference) = image.reference.parse::<Reference>() else {
+            let hint = if image.reference.contains("://") { NO_URL } else { "" };
             let message = format!(
-                "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format",
+                "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format{hint}",
                 image.reference
             );
             self.push_event(now, index, (Severity::Warning, reasons::INSPECT_FAILED), message.clone());
@@ -273,6 +274,10 @@ impl Pod {
         ContainerId::new(Digest::of(format!("{uid}/{}/{attempt}/{incarnation}", index.0).as_bytes()).hex())
     }
 }
+
+/// Of an image that is named by a URL, of a file for instance.
+const NO_URL: &str = "; images are named as in a registry, and URLs (file://, https://) are not served: push the module, and name it \
+                      `dunlin.local/NAME`";
 
 /// Of a volume whose image is in the coordinator's own registry.
 const NOT_TOLD: &str = "the coordinator is of a release that tells nodes only of images that containers run, not of those that are volumes";

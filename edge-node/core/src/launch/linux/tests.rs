@@ -84,7 +84,7 @@ fn command_and_args_take_the_place_of_the_images() {
     check(&[], &[], &["/entry", "$(A)", "cmd"]);
     check(&[], &["x"], &["/entry", "$(A)", "x"]);
     check(&["/own"], &[], &["/own"]);
-    check(&["/own"], &["$(HOSTNAME)", "$$(HOSTNAME)"], &["/own", "p", "$(HOSTNAME)"]);
+    check(&["/own"], &["$(HOSTNAME)", "$$(HOSTNAME)"], &["/own", "$(HOSTNAME)", "$(HOSTNAME)"]);
     let mut refused = saying(ContainerLinux::default());
     let mut refuse = |fields: &[&str]| {
         refused.spec.containers[0].refused_fields = fields.iter().map(|&field| field.to_owned()).collect();

@@ -35,6 +35,8 @@ pub(super) struct Bench {
     pub(super) config_errors: BTreeMap<String, String>,
     /// By container, why there is no code.
     pub(super) no_code: BTreeMap<String, String>,
+    /// Containers whose modules are none, with what is said of them.
+    pub(super) cannot_run: BTreeMap<String, String>,
     /// Answers to `Pull`; present by default.
     pub(super) pulls: BTreeMap<String, Pulled>,
     /// Pulls from other registries that were asked for; answered by the test.
@@ -71,6 +73,7 @@ impl Bench {
             report: None,
             memory,
             no_code: Default::default(),
+            cannot_run: BTreeMap::new(),
             config_errors: BTreeMap::new(),
             pulls: BTreeMap::new(),
             images: Vec::new(),
@@ -115,6 +118,10 @@ impl Bench {
                 let name = self.pod.container(container).name.clone();
                 if let Some(message) = self.config_errors.get(&name) {
                     self.pod.handle_config_error(container, message.clone(), now);
+                    return;
+                }
+                if let Some(message) = self.cannot_run.get(&name) {
+                    self.pod.handle_cannot_run(container, message.clone(), now);
                     return;
                 }
                 if let Some(message) = self.no_code.get(&name) {

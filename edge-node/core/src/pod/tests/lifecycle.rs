@@ -284,6 +284,26 @@ fn pulls_back_off_and_say_why() {
 }
 
 #[test]
+fn a_module_that_cannot_be_compiled_is_one_that_cannot_run() {
+    for (policy, expected) in [
+        (RestartPolicy::Never, "Failed c-ContainerCannotRun(128)/0"),
+        (RestartPolicy::Always, "Running c-CrashLoopBackOff/1"),
+    ] {
+        let mut assignment = pod(vec![container("c")]);
+        assignment.spec.restart_policy = policy;
+        let mut bench = Bench::unsynced(assignment, Default::default(), 0);
+        bench.cannot_run.insert("c".to_owned(), "the module cannot be compiled: broken".to_owned());
+        bench.pod.handle_synced(bench.now());
+        bench.turn();
+        bench.pass(1_000);
+        assert_eq!(bench.status(), expected);
+        let told = "Warning Failed: Error: the module cannot be compiled: broken".to_owned();
+        assert!(bench.events().contains(&told));
+        assert!(bench.acts().is_empty());
+    }
+}
+
+#[test]
 fn a_module_without_code_is_asked_for_again() {
     let mut bench = Bench::unsynced(pod(vec![container("c")]), Default::default(), 0);
     bench.no_code.insert("c".to_owned(), "nobody compiles".to_owned());
@@ -311,7 +331,11 @@ fn pulls_that_cannot_help_are_named() {
 
     let mut invalid = pod(vec![container("c")]);
     invalid.spec.containers[0].image.reference = "Not An Image".to_owned();
-    assert_eq!(Bench::new(invalid).status(), "Pending c-InvalidImageName/0");
+    assert_eq!(Bench::new(invalid.clone()).status(), "Pending c-InvalidImageName/0");
+    invalid.spec.containers[0].image.reference = "file:///opt/a.wasm".to_owned();
+    let mut bench = Bench::new(invalid);
+    assert_eq!(bench.status(), "Pending c-InvalidImageName/0");
+    assert!(bench.events()[0].ends_with("push the module, and name it `dunlin.local/NAME`"));
 }
 
 #[test]
