@@ -263,7 +263,7 @@ async fn manifest(
         return Err(PullError::OtherDigest { what: "the manifest", expected, actual });
     }
     let manifest = Manifest::parse(&bytes, &media_type)
-        .map_err(|source| PullError::Manifest { image: image.to_string(), source })?;
+        .map_err(|why| PullError::Manifest { image: image.to_string(), why })?;
     Ok((actual, manifest))
 }
 

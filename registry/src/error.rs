@@ -28,7 +28,7 @@ pub enum PullError {
     },
     /// The other side speaks no TLS.
     #[error(
-        "registry `{registry}` answered without TLS; where that is meant, set `plainHttp: true` for it in the node's `registries`"
+        "registry `{registry}` answered without TLS; where that is meant, set `plainHttp: true` for it in `registries` of the config file's section for who pulls: `coordinator` or `edgeNode`"
     )]
     PlainHttp {
         /// Host of the endpoint.
@@ -123,12 +123,12 @@ pub enum PullError {
         bytes_max: u64,
     },
     /// The manifest cannot be used.
-    #[error("the manifest of `{image}` cannot be used: {source}")]
+    #[error("the manifest of `{image}` cannot be used: {why}")]
     Manifest {
         /// The reference.
         image: String,
         /// Why.
-        source: ManifestError,
+        why: ManifestError,
     },
     /// There is no variant for this machine.
     #[error("no match for platform in manifest: {image} is there for {offered}, and this node runs {wanted}")]
@@ -141,12 +141,12 @@ pub enum PullError {
         wanted: String,
     },
     /// The image is of no kind that runs.
-    #[error("`{image}` cannot run: {source}")]
+    #[error("`{image}` cannot run: {why}")]
     Image {
         /// The reference.
         image: String,
         /// Why.
-        source: ImageError,
+        why: ImageError,
     },
     /// The image's layers hold no module that runs.
     #[error("`{image}` cannot run: {why}")]

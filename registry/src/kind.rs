@@ -76,7 +76,7 @@ impl Resolved {
         Ok(bytes.into())
     }
 
-    fn cannot_run(&self, source: ImageError) -> PullError {
-        PullError::Image { image: self.image.to_string(), source }
+    fn cannot_run(&self, why: ImageError) -> PullError {
+        PullError::Image { image: self.image.to_string(), why }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dunlin_link::guest::ANNOTATIONS;
 use serde_json::Value;
 
 use super::CONTAINER_LISTS;
@@ -19,8 +20,31 @@ pub(super) fn all(pod: &Value) -> Vec<String> {
 pub(super) fn about(pod: &Value, field: &Path) -> Vec<String> {
     let mut warnings = kubernetes_warnings(&pod["spec"], &field.child("spec"));
     warnings.extend(unsupported(pod, field));
+    warnings.extend(unknown_annotations(&pod["metadata"]["annotations"], field));
     warnings
 }
+
+/// A warning for each annotation of Dunlin's that there is none of: a mistyped `dunlin.dev/egress` bounds nothing.
+fn unknown_annotations(annotations: &Value, field: &Path) -> Vec<String> {
+    let field = field.child("metadata").child("annotations");
+    let is_known = |name: &str| ANNOTATIONS.contains(&name) || OF_OTHERS.contains(&name);
+    let names = annotations.as_object().into_iter().flatten().map(|(name, _)| name);
+    let unknown = names.filter(|name| name.starts_with("dunlin.dev/") && !is_known(name));
+    unknown
+        .map(|name| {
+            format!("{}: unknown, and without effect; pods know {}", field.key(name), ANNOTATIONS.join(", "))
+        })
+        .collect()
+}
+
+/// Annotations that are for what owns a pod, and may be seen in its template, too.
+const OF_OTHERS: &[&str] = &[
+    "dunlin.dev/auto-rollback",
+    "dunlin.dev/offline-policy",
+    "dunlin.dev/progress-deadline-seconds",
+    "dunlin.dev/rolled-back",
+    "dunlin.dev/stable-revision",
+];
 
 /// A warning for each field of `pod` that is stored but that nodes do not act on yet.
 pub fn unsupported_warnings(pod: &Value) -> Vec<String> {
@@ -265,6 +289,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn annotations_of_dunlin_s_that_nobody_knows_are_warned_of() {
+        let of = |annotations: Value| {
+            about(&json!({"metadata": {"annotations": annotations}, "spec": {}}), &Path::default())
+        };
+        let good = json!({
+            "dunlin.dev/egress": "", "dunlin.dev/auto-rollback": "true", "other.dev/egres": "",
+        });
+        assert!(of(good).is_empty());
+        let [warning] = &of(json!({"dunlin.dev/egres": ""}))[..] else { panic!("one is warned of") };
+        let start = "metadata.annotations[dunlin.dev/egres]: unknown, and without effect; pods know ";
+        assert!(warning.starts_with(start) && warning.contains("dunlin.dev/egress"), "{warning}");
+    }
 
     #[test]
     fn what_is_odd_is_warned_of_as_kubernetes_does() {
