@@ -121,6 +121,22 @@ pub enum ConfigError {
     /// What is to be mounted of a volume is no path in it.
     #[error("{0}")]
     SubPath(String),
+    /// Nobody but root would run, which the pod rules out.
+    #[error("container has runAsNonRoot and image will run as root (pod: {pod:?}, container: {container})")]
+    ImageRunsAsRoot {
+        /// As the kubelet writes pods.
+        pod: String,
+        /// The container's name.
+        container: String,
+    },
+    /// Root is asked for, which the pod rules out.
+    #[error("container's runAsUser breaks non-root policy (pod: {pod:?}, container: {container})")]
+    RunsAsRoot {
+        /// As the kubelet writes pods.
+        pod: String,
+        /// The container's name.
+        container: String,
+    },
     /// Neither pod nor image say what to run.
     #[error("no command specified")]
     NoCommand,

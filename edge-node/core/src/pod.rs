@@ -5,6 +5,7 @@
 //! Within a run a container's states only move forward, and so do the pod's stages; neither depends on who called.
 
 mod asking;
+mod changed;
 mod command;
 mod conditions;
 mod decide;
@@ -60,6 +61,8 @@ pub struct Pod {
     deletion: Deletion,
     /// Whether the sandbox has told what it runs; until then nothing is started or given up.
     synced: bool,
+    /// Whether it has ever told anything since this agent began.
+    heard: bool,
     /// Init containers, then containers, each in the order of the spec.
     workers: Vec<Worker>,
     home: Home,
@@ -154,10 +157,11 @@ impl Pod {
                 known.map_or_else(Worker::default, |known| Worker::restored(known, now))
             })
             .collect();
-        Self {
+        let mut pod = Self {
             stage: memory.end.map_or(Stage::Active, Stage::Ended),
             deletion: if memory.end == Some(End::Deleted) { Deletion::Ordered } else { Deletion::No },
             synced: false,
+            heard: false,
             workers,
             home: Home::default(),
             homes_failed: 0,
@@ -173,7 +177,9 @@ impl Pod {
             remembered: RememberedAs { durable: memory.facts(), pending: None, ended: Vec::new() },
             assignment,
             place,
-        }
+        };
+        pod.recall_changed_sandbox();
+        pod
     }
 
     /// The machine of a pod that the node refuses; it reports that and does nothing else.
@@ -248,11 +254,10 @@ impl Pod {
     }
 
     /// The sandbox was told to start the container that a [`Command::Create`] asked for.
-    pub fn handle_created(&mut self, index: ContainerIndex, id: ContainerId, now: Now) {
+    pub fn handle_created(&mut self, index: ContainerIndex, id: ContainerId) {
         let digest = self.module(index);
         if self.worker_mut(index).advance(Run::Starting { id }) {
             self.worker_mut(index).digest = digest;
-            self.push_event(now, index, (Severity::Normal, reasons::CREATED), "Container created".to_owned());
         }
     }
 
@@ -273,8 +278,13 @@ impl Pod {
 
     /// The container that a [`Command::Create`] asked for cannot be configured.
     pub fn handle_config_error(&mut self, index: ContainerIndex, message: String, now: Now) {
-        self.push_event(now, index, (Severity::Warning, reasons::FAILED), format!("Error: {message}"));
-        self.worker_mut(index).handle_config_error(message);
+        self.create_failed(index, reasons::CREATE_CONTAINER_CONFIG_ERROR, message, now);
+        self.settle(now);
+    }
+
+    /// The container that a [`Command::Create`] asked for cannot be put together.
+    pub fn handle_create_error(&mut self, index: ContainerIndex, message: String, now: Now) {
+        self.create_failed(index, reasons::CREATE_CONTAINER_ERROR, message, now);
         self.settle(now);
     }
 
@@ -334,8 +344,13 @@ impl Pod {
     pub fn handle_synced(&mut self, now: Now) {
         // Synced already: the account is that of a new sandbox, which was started for what this pod has asked for since.
         if !self.synced {
-            self.become_synced();
+            let is_first = self.become_synced();
+            let is_gone = |worker: &Worker| worker.inherited && worker.live_id().is_some() && !worker.seen;
+            let is_another = is_first && !self.has_own_sandbox() && self.workers.iter().any(is_gone);
             self.lose(now, |worker| !worker.seen);
+            if is_another {
+                self.change_sandbox(now);
+            }
             self.begin_catching_up(now);
         }
         self.settle(now);
@@ -343,9 +358,13 @@ impl Pod {
 
     /// The sandbox process ended, and all its containers with it. The next one is empty.
     pub fn handle_sandbox_lost(&mut self, now: Now) {
+        let is_first = self.become_synced();
         self.lose_home();
-        self.become_synced();
         self.lose(now, |_| true);
+        // A runner that ends alone leaves the pod's volumes and address as they are.
+        if is_first || self.has_own_sandbox() {
+            self.change_sandbox(now);
+        }
         self.settle(now);
     }
 
@@ -408,7 +427,8 @@ impl Pod {
             return None;
         }
         let looks = self.asks_at().into_iter().chain(self.hooks_end_at()).chain(self.catching_up_until);
-        let waits = self.workers.iter().filter_map(Worker::wakes_at);
+        let waits = self.indexes().filter(|index| !self.waits_for_init(*index));
+        let waits = waits.filter_map(|index| self.worker(index).wakes_at());
         let waits = waits.chain(self.home_due()).chain(self.deadline).filter(|_| self.stage == Stage::Active);
         looks.chain(waits).min()
     }
@@ -510,11 +530,21 @@ impl Pod {
         (0..self.workers.len()).map(ContainerIndex)
     }
 
-    fn become_synced(&mut self) {
+    /// Answers whether this is the first that this agent hears of the sandbox.
+    fn become_synced(&mut self) -> bool {
         if !std::mem::replace(&mut self.synced, true) {
             // What was prepared meanwhile was not awaited: the sandbox might have had the run already.
             self.workers.iter_mut().for_each(Worker::handle_not_created);
         }
+        !std::mem::replace(&mut self.heard, true)
+    }
+
+    /// What another configuration can help alone is not tried again with the same one.
+    fn create_failed(&mut self, index: ContainerIndex, reason: &'static str, message: String, now: Now) {
+        self.push_event(now, index, (Severity::Warning, reasons::FAILED), format!("Error: {message}"));
+        let retries = reason == reasons::CREATE_CONTAINER_ERROR;
+        let retry_at = retries.then(|| now.mono.plus_millis(CREATE_RETRY_MS));
+        self.worker_mut(index).handle_create_failed(reason, message, retry_at);
     }
 
     fn init_count(&self) -> usize {
@@ -581,6 +611,9 @@ pub(crate) fn container_at(assignment: &PodAssignment, index: ContainerIndex) ->
     let init = spec.init_containers.len();
     if index.0 < init { &spec.init_containers[index.0] } else { &spec.containers[index.0 - init] }
 }
+
+/// How long a container waits that could not be put together: the time after which the kubelet comes round again.
+const CREATE_RETRY_MS: u64 = 10_000;
 
 #[cfg(test)]
 pub(crate) mod fixture;

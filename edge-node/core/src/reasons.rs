@@ -16,6 +16,8 @@ pub const ERR_IMAGE_NEVER_PULL: &str = "ErrImageNeverPull";
 pub const INVALID_IMAGE_NAME: &str = "InvalidImageName";
 /// Waiting: environment or arguments cannot be put together.
 pub const CREATE_CONTAINER_CONFIG_ERROR: &str = "CreateContainerConfigError";
+/// Waiting: the container cannot be put together on this machine.
+pub const CREATE_CONTAINER_ERROR: &str = "CreateContainerError";
 
 /// Terminated with exit code 0.
 pub const COMPLETED: &str = "Completed";
@@ -60,6 +62,8 @@ pub const OUT_OF_ADDRESSES: &str = "OutOfaddresses";
 pub const FAILED_CREATE_POD_SANDBOX: &str = "FailedCreatePodSandBox";
 /// Event: a Secret that images are to be pulled with is missing.
 pub const FAILED_TO_RETRIEVE_IMAGE_PULL_SECRET: &str = "FailedToRetrieveImagePullSecret";
+/// Event: a pod's sandbox is gone; what the pod does begins anew.
+pub const SANDBOX_CHANGED: &str = "SandboxChanged";
 /// Event: a volume of a pod cannot be put in place.
 pub const FAILED_MOUNT: &str = "FailedMount";
 /// Pod, and event: the machine was short of something.

@@ -194,6 +194,8 @@ pub enum ExitCause {
     CannotRun,
     /// The host failed: no memory for it, no port, an input/output error (`StartError`, 128).
     HostError,
+    /// It could not be put together: its run does not count, and is tried again (`CreateContainerError`).
+    NotCreated,
 }
 
 /// Everything a sandbox needs to run one container. `Debug` shows neither arguments nor values of variables, which may be secret.

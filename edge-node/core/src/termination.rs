@@ -58,7 +58,7 @@ fn code_and_reason(cause: ExitCause) -> (i32, &'static str) {
         ExitCause::Stopped => (143, reasons::ERROR),
         ExitCause::Killed => (EXIT_KILLED, reasons::ERROR),
         ExitCause::CannotRun => (128, reasons::CONTAINER_CANNOT_RUN),
-        ExitCause::HostError => (128, reasons::START_ERROR),
+        ExitCause::HostError | ExitCause::NotCreated => (128, reasons::START_ERROR),
     }
 }
 

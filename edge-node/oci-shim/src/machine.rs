@@ -25,7 +25,7 @@ pub(crate) struct Machine {
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Put a container together; answered by `handle_created`.
+    /// Put a container together; answered by `handle_created` or `handle_not_created`.
     Create(Box<LinuxSpec>),
     /// Let it run; answered by `handle_started`.
     Start(ContainerId),
@@ -128,7 +128,15 @@ impl Machine {
         ids.iter().for_each(|id| self.handle_stop(id, 0, now));
     }
 
-    /// A container is there and waits to be let run, or is not, and why.
+    /// A container could not be put together, and why: nothing of it has been given to the runtime.
+    pub(crate) fn handle_not_created(&mut self, id: &ContainerId, why: String, now: Now) {
+        let phase = self.containers.get(id).map(|container| &container.phase);
+        if matches!(phase, Some(Phase::Creating)) {
+            self.finish(id, exit(ExitCause::NotCreated, why, None, now.wall));
+        }
+    }
+
+    /// A container is there and waits to be let run, or the runtime could not make it, and why.
     pub(crate) fn handle_created(&mut self, id: &ContainerId, created: Result<(), String>, now: Now) {
         let Some(container) = self.containers.get_mut(id) else { return };
         if !matches!(container.phase, Phase::Creating) {

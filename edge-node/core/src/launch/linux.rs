@@ -109,6 +109,7 @@ pub fn container_spec(
         return Err(ConfigError::NotHonoured(vec!["volumeMounts.recursiveReadOnly: Enabled".to_owned()]));
     }
     let LinuxMaterial { layers, image, mut mounts, termination_message, machine } = material;
+    refuse_root(assignment, container, says, &image)?;
     let declared = env::resolve(assignment, container, around)?;
     let args = arguments(container, &image, &declared)?;
     let declared = env::with_host_name(assignment, declared, around);
@@ -146,6 +147,28 @@ pub fn container_spec(
         devices: Vec::new(),
         stop_signal: i32::from(stop_signal(says, &image.stop_signal)?.0),
     })
+}
+
+/// Refuses root where the pod rules it out. Of a user whose name the image says only its files tell who that is, which the shim looks at.
+fn refuse_root(
+    assignment: &PodAssignment,
+    container: &Container,
+    says: &ContainerLinux,
+    image: &ImageDefaults,
+) -> Result<(), ConfigError> {
+    if !says.refuse_root {
+        return Ok(());
+    }
+    let PodAssignment { name, namespace, uid, .. } = assignment;
+    let (pod, container) = (format!("{name}_{namespace}({uid})"), container.name.clone());
+    let of_image = image.user.split(':').next().unwrap_or_default();
+    match says.uid {
+        Some(0) => Err(ConfigError::RunsAsRoot { pod, container }),
+        None if of_image.is_empty() || of_image.parse() == Ok(0_u32) => {
+            Err(ConfigError::ImageRunsAsRoot { pod, container })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what would be missing in a container of either kind.

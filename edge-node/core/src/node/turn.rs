@@ -362,7 +362,10 @@ impl Desk {
         match request {
             Ok(request) => {
                 self.ask(pod.uid(), request);
-                pod.handle_created(run.container, run.id.clone(), now);
+                pod.handle_created(run.container, run.id.clone());
+            }
+            Err(error @ ConfigError::NoCommand) => {
+                pod.handle_create_error(run.container, error.to_string(), now);
             }
             Err(error) => pod.handle_config_error(run.container, error.to_string(), now),
         }

@@ -104,6 +104,7 @@ impl Pod {
             }
             worker.attempt = attempt;
             worker.run = Run::Starting { id: id.clone() };
+            worker.left_behind = false;
             worker.asking = Asking::default();
             worker.digest =
                 worker.digest.or_else(|| super::container_at(&self.assignment, index).image.digest);
@@ -154,7 +155,7 @@ impl Pod {
     }
 
     /// Whether nothing is left to run: all containers are done, or an init container failed for good.
-    fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         let done = |index: ContainerIndex| {
             matches!(self.worker(index).run, Run::Terminated { next: Next::Nothing, .. })
         };
@@ -167,12 +168,14 @@ impl Pod {
 
     /// Starts what may start: init containers in their order, sidecars among them, then all containers.
     fn run_containers(&mut self, now: Now) {
-        let initialized = self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun());
+        let initialized =
+            self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun_here());
         for index in self.indexes() {
             if self.is_sidecar(index) {
                 self.step(index, now);
                 // One that fails once the next has begun holds up nothing that has begun.
-                let is_passed = self.indexes().any(|later| later > index && self.worker(later).has_begun());
+                let is_passed =
+                    self.indexes().any(|later| later > index && self.worker(later).has_begun_here());
                 if !is_passed && !self.is_started(index) {
                     return;
                 }
@@ -216,6 +219,9 @@ impl Pod {
                 // Its images are here.
                 self.worker_mut(index).run = Run::Creating(Create::Homeless);
             }
+            Run::Creating(Create::Failed { retry_at: Some(retry_at), .. }) if retry_at <= now.mono => {
+                self.worker_mut(index).run = Run::Creating(Create::Homeless);
+            }
             Run::Terminated { next: Next::Retry { at, .. } | Next::BackOff { at, .. }, how }
                 if at <= now.mono =>
             {
@@ -234,7 +240,7 @@ impl Pod {
     }
 
     /// Decides what follows an end, once.
-    fn decide_next(&mut self, index: ContainerIndex, now: Now) {
+    pub(super) fn decide_next(&mut self, index: ContainerIndex, now: Now) {
         let Run::Terminated { how, next: Next::Undecided(then) } = &self.worker(index).run else { return };
         let (how, then) = (how.clone(), *then);
         let failed = now.mono_at(how.finished_at);
@@ -278,13 +284,26 @@ impl Pod {
     }
 
     fn announce_start(&mut self, index: ContainerIndex, now: Now) {
+        self.announce_created(index, now);
         self.push_event(now, index, (Severity::Normal, reasons::STARTED), "Container started".to_owned());
     }
 
+    fn announce_created(&mut self, index: ContainerIndex, now: Now) {
+        self.push_event(now, index, (Severity::Normal, reasons::CREATED), "Container created".to_owned());
+    }
+
     fn container_exited(&mut self, index: ContainerIndex, id: &ContainerId, exit: sandbox::Exit, now: Now) {
+        if exit.cause == sandbox::ExitCause::NotCreated
+            && matches!(self.worker(index).run, Run::Starting { .. })
+        {
+            self.commands.push_back(Command::Remove { id: id.clone() });
+            self.worker_mut(index).handle_uncreated();
+            return self.create_failed(index, reasons::CREATE_CONTAINER_ERROR, exit.message, now);
+        }
         let never_ran = exit.started_at.is_none();
         if matches!(self.worker(index).run, Run::Starting { .. }) && self.synced {
             if never_ran {
+                self.announce_created(index, now);
                 let message = format!("Error: {}", exit.message);
                 self.push_event(now, index, (Severity::Warning, reasons::FAILED), message);
             } else {

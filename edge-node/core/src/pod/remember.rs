@@ -52,6 +52,9 @@ impl Pod {
     fn memory(&self, now: Now) -> PodMemory {
         let containers = self.indexes().filter_map(|index| {
             let worker = self.worker(index);
+            if self.is_to_be_repeated(index) {
+                return None;
+            }
             let run = match (&worker.run, &worker.last) {
                 (Run::Starting { id }, _) => RunMemory::Live { id: id.clone(), started_at: None },
                 (Run::Running { id, started_at }, _) => {

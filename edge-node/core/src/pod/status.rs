@@ -140,11 +140,9 @@ impl Pod {
             Run::Pulling(Pull::BackOff { message, .. }) => {
                 (waiting(reasons::IMAGE_PULL_BACK_OFF, message.clone()), last)
             }
-            Run::Creating(Create::Failed(message)) => {
-                (waiting(reasons::CREATE_CONTAINER_CONFIG_ERROR, message.clone()), last)
-            }
+            Run::Creating(Create::Failed { reason, message, .. }) => (waiting(reason, message.clone()), last),
             // Between an end and the next run's start the end is more telling than "creating".
-            Run::Pulling(Pull::Asked) | Run::Creating(Create::Asked | Create::Homeless)
+            Run::Pending | Run::Pulling(Pull::Asked) | Run::Creating(Create::Asked | Create::Homeless)
                 if let Some(end) = last.clone() =>
             {
                 (ContainerState::Terminated(end), None)

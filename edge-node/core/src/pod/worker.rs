@@ -28,6 +28,8 @@ pub(super) struct Worker {
     pub(super) seen: bool,
     /// Whether the run is an earlier agent's, of which the sandbox has not told yet.
     pub(super) inherited: bool,
+    /// Whether its latest run was in a sandbox that is gone, and none has begun in the present one.
+    pub(super) left_behind: bool,
     /// What is known of the run by asking it.
     pub(super) asking: Asking,
     pub(super) crashes: Backoff,
@@ -76,8 +78,9 @@ pub(super) enum Create {
     Homeless,
     /// Asked for.
     Asked,
-    /// Impossible with this configuration; a changed assignment tries again.
-    Failed(String),
+    /// Impossible, and why in one word and in more. A changed assignment tries again, and so does `retry_at` where it is the machine that
+    /// may change.
+    Failed { reason: &'static str, message: String, retry_at: Option<Mono> },
     /// A volume is not in place.
     Unmounted { retry_at: Mono },
 }
@@ -157,7 +160,7 @@ impl Worker {
         let forward = to.rank() > self.run.rank();
         if forward {
             if to.has_begun() {
-                (self.mounts_failed, self.waited) = (0, false);
+                (self.mounts_failed, self.waited, self.left_behind) = (0, false, false);
             }
             self.run = to;
         }
@@ -185,7 +188,7 @@ impl Worker {
     pub(super) fn handle_changed_definition(&mut self) {
         match &self.run {
             Run::Pulling(Pull::Failed { .. } | Pull::BackOff { .. }) => self.run = Run::Pending,
-            Run::Creating(Create::Failed(_) | Create::Unmounted { .. }) => self.run = Run::Pending,
+            Run::Creating(Create::Failed { .. } | Create::Unmounted { .. }) => self.run = Run::Pending,
             _ => {}
         }
     }
@@ -205,9 +208,21 @@ impl Worker {
     }
 
     /// The creation failed.
-    pub(super) fn handle_config_error(&mut self, message: String) {
+    pub(super) fn handle_create_failed(
+        &mut self,
+        reason: &'static str,
+        message: String,
+        retry_at: Option<Mono>,
+    ) {
         if let Run::Creating(create) = &mut self.run {
-            *create = Create::Failed(message);
+            *create = Create::Failed { reason, message, retry_at };
+        }
+    }
+
+    /// The sandbox could not put the container together that it was told to start: the run has not begun after all.
+    pub(super) fn handle_uncreated(&mut self) {
+        if matches!(self.run, Run::Starting { .. }) {
+            self.run = Run::Creating(Create::Asked);
         }
     }
 
@@ -259,12 +274,18 @@ impl Worker {
         self.begun_attempt().is_some()
     }
 
+    /// Whether any run ever began in the sandbox that the pod has, or in no other that is known of.
+    pub(super) fn has_begun_here(&self) -> bool {
+        self.has_begun() && !self.left_behind
+    }
+
     /// When the run's state changes by itself.
     pub(super) fn wakes_at(&self) -> Option<Mono> {
         match &self.run {
             Run::Pulling(Pull::Failed { shown_until, retry_at: Some(_), .. }) => Some(*shown_until),
             Run::Pulling(Pull::BackOff { retry_at, .. }) => Some(*retry_at),
             Run::Creating(Create::Unmounted { retry_at }) => Some(*retry_at),
+            Run::Creating(Create::Failed { retry_at, .. }) => *retry_at,
             Run::Terminated { next: Next::Retry { shown_until, at, .. }, .. } => Some(*shown_until.min(at)),
             Run::Terminated { next: Next::BackOff { at, .. }, .. } => Some(*at),
             _ => None,

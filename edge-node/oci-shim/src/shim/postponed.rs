@@ -27,7 +27,7 @@ impl Shim {
         }
         if let Err(why) = self.create(&spec) {
             let now = self.now();
-            self.machine.handle_created(&spec.id, Err(why), now);
+            self.machine.handle_not_created(&spec.id, why, now);
         }
     }
 
@@ -43,7 +43,7 @@ impl Shim {
         let (moment, now) = (Instant::now(), self.now());
         for late in self.postponed.extract_if(.., |postponed| postponed.until <= moment) {
             let why = "the processes that the pod's containers share do not end".to_owned();
-            self.machine.handle_created(&late.spec.id, Err(why), now);
+            self.machine.handle_not_created(&late.spec.id, why, now);
         }
     }
 }

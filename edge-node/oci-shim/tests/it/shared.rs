@@ -22,7 +22,7 @@ fn a_pod_is_opened_before_its_containers() {
         let exit = pod.run(pod.spec("early", "exit 0"));
         assert_eq!(
             (exit.cause, exit.message.as_str()),
-            (ExitCause::HostError, "the pod has not been opened")
+            (ExitCause::NotCreated, "the pod has not been opened")
         );
         let netns = pod.open(pod.shared()).unwrap();
         assert_ne!(fs::metadata(&netns).unwrap().len(), 1, "others can open it");

@@ -267,3 +267,23 @@ fn mounts_are_read_only_with_all_below_them_where_that_can_be() {
     check(Kernel::Old, IfPossible, Access::ReadOnly, Some(false));
     check(Kernel::Old, Enabled, Access::ReadOnly, None);
 }
+
+#[test]
+fn root_is_refused_where_it_is_ruled_out() {
+    let check = |uid: Option<u32>, of_image: &str, expected: Option<&str>| {
+        let says = ContainerLinux { uid, refuse_root: true, ..ContainerLinux::default() };
+        let image = ImageDefaults { user: of_image.to_owned(), ..image() };
+        let error = spec_of(&saying(says), LinuxMaterial { image, ..LinuxMaterial::default() }).err();
+        let pod = fixture::pod(Vec::new());
+        let title = format!("p_{}({})", pod.namespace, pod.uid);
+        let expected = expected.map(|text| format!("{text} (pod: \"{title}\", container: c)"));
+        assert_eq!(error.map(|error| error.to_string()), expected);
+    };
+    let image = Some("container has runAsNonRoot and image will run as root");
+    check(None, "", image);
+    check(None, "0:5", image);
+    check(None, "1000:0", None);
+    check(None, "app", None);
+    check(Some(7), "", None);
+    check(Some(0), "1000", Some("container's runAsUser breaks non-root policy"));
+}

@@ -130,7 +130,7 @@ impl Bench {
                 }
                 self.log.push(format!("start {name}"));
                 self.ids.insert(name, (id.clone(), attempt));
-                self.pod.handle_created(container, id, now);
+                self.pod.handle_created(container, id);
             }
             Command::Stop { id, grace_ms } => {
                 let name = self.name_of(&id);

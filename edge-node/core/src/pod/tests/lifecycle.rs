@@ -242,6 +242,39 @@ fn missing_configuration_waits_for_a_changed_assignment() {
 }
 
 #[test]
+fn what_the_sandbox_cannot_put_together_has_not_run() {
+    let mut bench = Bench::new(pod(vec![container("c")]));
+    let exit = |bench: &mut Bench, message: &str| {
+        let at = bench.now().wall;
+        let exit = Exit {
+            cause: ExitCause::NotCreated,
+            message: message.to_owned(),
+            started_at: None,
+            finished_at: at,
+        };
+        bench.log.clear();
+        bench.tell("c", State::Exited(exit));
+    };
+    exit(&mut bench, "no user");
+    assert_eq!(bench.status(), "Pending c-CreateContainerError/0");
+    assert_eq!(bench.log, ["remove c", "Warning Failed: Error: no user"]);
+    bench.pass(9_999);
+    assert_eq!(bench.acts(), ["remove c"]);
+    bench.pass(1);
+    assert_eq!(bench.acts(), ["start c"]);
+    bench.running("c");
+    assert_eq!(bench.status(), "Running c+Running/0");
+    assert_eq!(bench.events(), ["Normal Created: Container created", "Normal Started: Container started"]);
+    // The next run of one that ran.
+    bench.exited("c", ExitCause::Code(1));
+    bench.pass(0);
+    exit(&mut bench, "no profile");
+    assert_eq!(bench.status(), "Running c-CreateContainerError/0", "as when another run is awaited");
+    bench.delete(0);
+    assert_eq!(bench.status(), "Failed c-Error(1)/0 stopped");
+}
+
+#[test]
 fn a_changed_image_replaces_the_container() {
     let mut bench = Bench::new(pod(vec![container("c")]));
     bench.running("c");

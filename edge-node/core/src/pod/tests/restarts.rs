@@ -8,8 +8,12 @@ use dunlin_link::{
 
 use super::bench::Bench;
 use crate::{
+    clock::Now,
     memory::PodMemory,
-    pod::fixture::{container, pod},
+    pod::{
+        Pod, Residence,
+        fixture::{container, pod},
+    },
     sandbox::{Exit, ExitCause, State},
 };
 
@@ -173,6 +177,127 @@ fn after_a_reboot_everything_starts_again_and_counts() {
     bench.pod.handle_sandbox_lost(bench.now());
     bench.turn();
     assert_eq!(bench.acts(), [""; 0]);
+}
+
+/// A pod that runs after its init container, in a sandbox of its own or in the runner.
+fn initialized(residence: Residence) -> Bench {
+    let mut assignment = pod(vec![container("c")]);
+    assignment.spec.init_containers = vec![container("i"), container("j")];
+    let mut bench = Bench::unsynced(assignment, PodMemory::default(), 0);
+    bench.residence = residence;
+    bench.pod.handle_synced(bench.now());
+    bench.turn();
+    if residence == Residence::Own {
+        bench.open();
+    }
+    for init in ["i", "j"] {
+        bench.running(init);
+        bench.exited(init, ExitCause::Code(0));
+    }
+    bench.running("c");
+    assert_eq!(bench.status(), "Running i+Completed(0)/0 j+Completed(0)/0 c+Running/0");
+    bench.log.clear();
+    bench
+}
+
+const CHANGED: &str = "Normal SandboxChanged: Pod sandbox changed, it will be killed and re-created.";
+
+impl Bench {
+    fn open(&mut self) {
+        self.pod.handle_opened(None, self.now());
+        self.turn();
+    }
+
+    fn lose(&mut self) {
+        self.pod.handle_sandbox_lost(self.now());
+        self.turn();
+    }
+}
+
+#[test]
+fn init_containers_run_again_in_a_new_sandbox() {
+    let mut bench = initialized(Residence::Own);
+    bench.lose();
+    assert!(bench.log.contains(&CHANGED.to_owned()), "{:?}", bench.log);
+    assert_eq!(bench.acts(), ["open"]);
+    bench.open();
+    assert_eq!(bench.acts(), ["start i"]);
+    bench.running("i");
+    assert_eq!(bench.status(), "Pending i-Running/1 j+Completed(0)/0 c-Error(137)/0");
+    // However long that takes, and whoever crashes meanwhile.
+    bench.pass(60_000);
+    let mut again = Bench::unsynced(bench.pod.assignment().as_ref().clone(), bench.memory.clone(), 70_000);
+    again.pod.handle_inherited_sandbox();
+    let (id, attempt) = bench.ids["i"].clone();
+    again.tell_as("i", id, attempt, State::Running { started_at: bench.now().wall });
+    again.open();
+    again.pod.handle_synced(again.now());
+    again.turn();
+    assert_eq!(again.acts(), [""; 0]);
+    for mut bench in [bench, again] {
+        bench.log.clear();
+        bench.exited("i", ExitCause::Code(0));
+        assert_eq!(bench.acts()[0], "start j");
+        bench.running("j");
+        bench.exited("j", ExitCause::Code(0));
+        assert_eq!(bench.acts()[0], "start c");
+        bench.running("c");
+        assert!(bench.status().ends_with("c+Running/1"), "{}", bench.status());
+    }
+}
+
+#[test]
+fn the_runner_is_no_pods_sandbox_unless_it_went_with_the_machine() {
+    let mut bench = initialized(Residence::Shared);
+    bench.lose();
+    assert!(!bench.log.contains(&CHANGED.to_owned()));
+    assert_eq!(bench.acts(), ["start c"]);
+    bench.running("c");
+    let pod = bench.pod.assignment().as_ref().clone();
+    let reboot = |how: fn(&mut Pod, Now)| {
+        let mut bench = Bench::unsynced(pod.clone(), bench.memory.clone(), 80_000);
+        let now = bench.now();
+        how(&mut bench.pod, now);
+        bench.turn();
+        assert_eq!(bench.log[0], CHANGED);
+        assert_eq!(bench.acts(), ["start i"]);
+    };
+    reboot(Pod::handle_sandbox_lost);
+    reboot(Pod::handle_synced);
+    // What waits for its next try is no exception.
+    bench.exited("c", ExitCause::Code(1));
+    bench.pass(0);
+    let mut bench = Bench::unsynced(pod, bench.memory.clone(), 90_000);
+    bench.lose();
+    assert_eq!(bench.acts(), ["start i"]);
+}
+
+#[test]
+fn a_pod_of_which_nothing_is_to_run_gets_no_other_sandbox() {
+    let check = |policy, ended: bool, expected: &str| {
+        let mut assignment = pod(vec![container("a"), container("b")]);
+        assignment.spec.restart_policy = policy;
+        assignment.spec.init_containers = vec![container("i")];
+        let mut bench = Bench::unsynced(assignment, PodMemory::default(), 0);
+        bench.residence = Residence::Own;
+        bench.pod.handle_synced(bench.now());
+        bench.turn();
+        bench.open();
+        bench.running("i");
+        bench.exited("i", ExitCause::Code(0));
+        bench.running("a");
+        bench.running("b");
+        bench.exited("a", ExitCause::Code(0));
+        if ended {
+            bench.exited("b", ExitCause::Code(0));
+        }
+        bench.log.clear();
+        bench.lose();
+        assert_eq!(bench.acts().join(" "), expected, "{policy:?}");
+    };
+    check(RestartPolicy::Never, false, "");
+    check(RestartPolicy::OnFailure, true, "");
+    check(RestartPolicy::OnFailure, false, "open");
 }
 
 #[test]

@@ -1,0 +1,65 @@
+//! Another sandbox than before: what init containers have done in the last one they do again.
+//!
+//! As for a kubelet, whose `computePodActions` begins with the first init container where a pod's sandbox is another one, unless nothing
+//! of the pod is to run any more. The node's runner is no pod's sandbox: where it ends alone, the pods in it keep their volumes and
+//! addresses, and what init containers did holds. Where it is gone when an agent comes up, the machine was switched off, or all of the
+//! node was.
+
+use super::{ContainerIndex, Pod, Severity, Stage, worker::Worker};
+use crate::{clock::Now, reasons};
+
+impl Pod {
+    /// The sandbox is gone with all that ran in it: the pod begins anew, if it goes on at all.
+    pub(super) fn change_sandbox(&mut self, now: Now) {
+        if self.stage != Stage::Active {
+            return;
+        }
+        for index in self.indexes() {
+            self.decide_next(index, now);
+        }
+        let has_run = self.workers.iter().any(Worker::has_begun_here);
+        if !has_run || self.is_finished() {
+            return;
+        }
+        let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
+        self.push(now, String::new(), Severity::Normal, (reasons::SANDBOX_CHANGED.to_owned(), message));
+        for index in self.indexes() {
+            let is_done =
+                self.is_plain_init(index) && self.worker(index).ended().is_some_and(|end| end.exit_code == 0);
+            let worker = self.worker_mut(index);
+            worker.left_behind = true;
+            if is_done {
+                worker.begin_next();
+            }
+        }
+    }
+
+    /// An earlier agent ended while init containers ran again, which it therefore did not remember as done.
+    pub(super) fn recall_changed_sandbox(&mut self) {
+        let is_open = |index| self.is_plain_init(index) && !self.worker(index).has_begun();
+        if self.indexes().any(is_open) {
+            self.workers.iter_mut().for_each(|worker| worker.left_behind = true);
+        }
+    }
+
+    /// Whether what is remembered of a container would have it counted as done, though it is to run again.
+    pub(super) fn is_to_be_repeated(&self, index: ContainerIndex) -> bool {
+        let worker = self.worker(index);
+        self.is_plain_init(index) && worker.left_behind && !worker.run.has_begun()
+    }
+
+    /// Whether a container that ran before waits for what comes before it in the new sandbox.
+    pub(super) fn waits_for_init(&self, index: ContainerIndex) -> bool {
+        let is_open = |earlier: ContainerIndex| {
+            if self.is_sidecar(earlier) {
+                return !self.is_started(earlier);
+            }
+            self.is_init(earlier) && self.worker(earlier).ended().is_none_or(|end| end.exit_code != 0)
+        };
+        self.worker(index).left_behind && self.indexes().take_while(|earlier| *earlier < index).any(is_open)
+    }
+
+    fn is_plain_init(&self, index: ContainerIndex) -> bool {
+        self.is_init(index) && !self.is_sidecar(index)
+    }
+}
