@@ -1,10 +1,11 @@
 //! Admission: what Kubernetes' built-in plugins set and refuse about a new object, as functions of the object and what surrounds it.
 //!
 //! Whoever creates an object asks what it [`needs`] of its surroundings, looks that up, and hands it to the pipeline with the
-//! [`Creation`]. The plugins run in Kubernetes' order: service account, priority, tolerations. What a node may not do is the
-//! authorizer's, and whether the namespace takes the object is asked where that can be held against changes.
+//! [`Creation`]. The plugins run in Kubernetes' order: service account, priority, tolerations, runtime class. What a node may not do
+//! is the authorizer's, and whether the namespace takes the object is asked where that can be held against changes.
 
 mod priority;
+mod runtime_class;
 mod service_account;
 mod toleration_seconds;
 
@@ -26,6 +27,8 @@ pub struct Surroundings {
     pub service_account: Option<Value>,
     /// The class that the pod names, or the default one when it names none.
     pub priority_class: Option<PriorityClass>,
+    /// The RuntimeClass that the pod names.
+    pub runtime_class: Option<Value>,
 }
 
 /// What is to be looked up for a new object.
@@ -35,6 +38,8 @@ pub struct Needs<'a> {
     pub service_account: Option<&'a str>,
     /// The pod's class; empty is the default one.
     pub priority_class: &'a str,
+    /// The pod's RuntimeClass, if it names one.
+    pub runtime_class: Option<&'a str>,
 }
 
 /// What is to be looked up before `object` is created; `None` when nothing is.
@@ -49,7 +54,8 @@ pub fn needs<'a>(kind: &Kind, object: &'a Value) -> Option<Needs<'a>> {
         ("", old) => Some(old),
         (name, _) => Some(name),
     };
-    Some(Needs { service_account, priority_class: text(spec, "priorityClassName") })
+    let runtime_class = Some(text(spec, "runtimeClassName")).filter(|name| !name.is_empty());
+    Some(Needs { service_account, priority_class: text(spec, "priorityClassName"), runtime_class })
 }
 
 /// Admits a new pod.
@@ -60,5 +66,6 @@ pub(crate) fn admit_pod(kind: &Kind, pod: &mut Value, creation: &Creation<'_>) -
     priority::admit(spec, creation.surroundings.priority_class.as_ref())
         .map_err(|why| Status::forbidden(kind, &name, &why))?;
     toleration_seconds::admit(spec);
-    Ok(())
+    runtime_class::admit(spec, creation.surroundings.runtime_class.as_ref())
+        .map_err(|why| Status::forbidden(kind, &name, &why))
 }

@@ -109,7 +109,7 @@ mod tests {
     };
 
     fn admitted(mut pod: Value, account: Value) -> Value {
-        let surroundings = Surroundings { service_account: Some(account), priority_class: None };
+        let surroundings = Surroundings { service_account: Some(account), ..Surroundings::default() };
         let (namespace, uid, now, ownership) = ("d", "u", Timestamp::UNIX_EPOCH, Ownership::AsGiven);
         let requester = &Requester::default();
         admit(

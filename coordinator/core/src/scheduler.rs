@@ -6,6 +6,7 @@
 //! ends when enough nodes fit, and the next one goes on from there. The order of pods and when to try one again is the [`Queue`]'s.
 
 mod affinity;
+mod bound;
 mod decision;
 mod eligibility;
 mod explain;
@@ -25,6 +26,7 @@ mod volumes;
 
 use dunlin_link::NodeName;
 
+pub use bound::{REASON_NODE_AFFINITY, is_to_be_checked, may_be_on, refused_status};
 pub use decision::{Decision, NodeDecision, Outcome, PluginScore, explain};
 pub use explain::{GATED_MESSAGE, Reason, Unschedulable};
 pub use own_images::PLATFORMS_PREFIX;

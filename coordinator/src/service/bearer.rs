@@ -106,7 +106,18 @@ impl ApiService {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Value>, Status> {
-        let kind = kind::by_kind("v1", kind).expect("the registry has the kinds of the core group");
+        self.find_of("v1", kind, (namespace, name)).await
+    }
+
+    /// The current state of an object of one of our kinds, or nothing. Whatever belongs to no namespace has an empty one.
+    pub(super) async fn find_of(
+        &self,
+        api_version: &str,
+        kind: &str,
+        (namespace, name): (&str, &str),
+    ) -> Result<Option<Value>, Status> {
+        let kind =
+            kind::by_kind(api_version, kind).expect("the registry has the kinds that are asked for here");
         let found = self.read_value(ObjectRef { kind, namespace, name }).await?;
         found.as_ref().map(decode).transpose()
     }

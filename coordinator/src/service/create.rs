@@ -5,10 +5,12 @@ use dunlin_api::{
     admission::Surroundings,
     kind::{
         self,
+        pod::mirror_of,
         service::{NoPool, Pool},
     },
     pipeline::{self, Accepted, Creation, Ownership, Requester, SUFFIX_ALPHABET},
 };
+use dunlin_coordinator_core::scheduler;
 use dunlin_link::NodeName;
 use rand::Rng as _;
 use serde_json::{Value, json};
@@ -63,7 +65,8 @@ impl ApiService {
             let surroundings = self.surroundings(request, &object).await?;
             let origin =
                 Origin { requester: &requester, ownership: options.ownership(), surroundings: &surroundings };
-            let created = self.prepare(request, object.clone(), origin, &mut numbers)?;
+            let mut created = self.prepare(request, object.clone(), origin, &mut numbers)?;
+            self.look_at_node(request, &mut created.object).await?;
             grant.check_new(user, request, &created.object)?;
             size::check_new(&created.object)?;
             self.check_references(user, request, grant, &created.object).await?;
@@ -83,6 +86,25 @@ impl ApiService {
         }
         let message = "what the object needs keeps changing";
         Err(Status::too_many_requests(message, 1))
+    }
+
+    /// A pod that names a node where it must not be has failed.
+    async fn look_at_node(&self, request: &ResourceRequest, pod: &mut Value) -> Result<(), Status> {
+        let is_pod = request.kind.group.is_empty() && request.kind.kind == "Pod";
+        let name = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
+        if !is_pod || name.is_empty() || !scheduler::is_to_be_checked(pod) || mirror_of(pod).is_some() {
+            return Ok(());
+        }
+        let Some(node) = self.find_core("Node", "", &name).await? else { return Ok(()) };
+        // What cannot be read is for the node to refuse.
+        if !scheduler::may_be_on(pod, (&NodeName::new(name), &node)).unwrap_or(true) {
+            let now = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
+            let refused = scheduler::refused_status(&now);
+            if let (Some(status), Value::Object(refused)) = (pod["status"].as_object_mut(), refused) {
+                status.extend(refused);
+            }
+        }
+        Ok(())
     }
 
     /// What a client without wishes would store.

@@ -1,4 +1,4 @@
-//! What admission has to know of the cluster: a pod's service account, and priority classes.
+//! What admission has to know of the cluster: a pod's service account and runtime class, and priority classes.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,15 @@ impl ApiService {
         };
         let classes = &self.inner.priority_classes;
         let priority_class = classes.look(self.store(), |classes| classes.find(needs.priority_class)).await;
-        Ok(Surroundings { service_account, priority_class: priority_class.map_err(store_failed)? })
+        let runtime_class = match needs.runtime_class {
+            Some(name) => self.find_of("node.k8s.io/v1", "RuntimeClass", ("", name)).await?,
+            None => None,
+        };
+        Ok(Surroundings {
+            service_account,
+            priority_class: priority_class.map_err(store_failed)?,
+            runtime_class,
+        })
     }
 
     async fn account_of(&self, request: &ResourceRequest, pod: &Value, name: &str) -> Result<Value, Status> {

@@ -73,8 +73,7 @@ pub fn container_spec(
     let (assignment, index) = of;
     let container = container_at(assignment, index);
     let fields = host_port::refused_of_guest(assignment, index);
-    // It has no users at all.
-    let fields = fields.filter(|field| binds(field, around) && *field != HOST_USERS);
+    let fields = fields.filter(|field| binds(field, around) && !OF_LINUX.contains(field));
     let fields: Vec<_> = fields.map(str::to_owned).collect();
     if !fields.is_empty() {
         return Err(ConfigError::Refused { fields });
@@ -206,8 +205,8 @@ fn number(port: &PortName) -> Option<u16> {
     }
 }
 
-/// The field by which a pod has users of its own.
-const HOST_USERS: &str = "spec.hostUsers";
+/// Fields that mean nothing to a guest, which has no users at all and a runtime of its own.
+const OF_LINUX: [&str; 2] = ["spec.hostUsers", "spec.runtimeClassName"];
 
 #[cfg(test)]
 mod tests {

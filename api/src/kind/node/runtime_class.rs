@@ -22,7 +22,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     namespaced: false,
     schema: "io.k8s.api.node.v1.RuntimeClass",
     columns: &[Column::NAME, Column::shown("Handler", "What runs its pods."), Column::AGE],
-    inert: Some("pods are not run by it yet"),
+    inert: Some("Linux containers of its pods wait, for no node acts on it yet"),
     validate,
     validate_update: |new, old, errors| check_same(&new["handler"], &old["handler"], "handler", errors),
     row: |object, now| {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::mirror::Mirror;
+use crate::{mirror::Mirror, scheduler::REASON_NODE_AFFINITY};
 
 /// Stands for everything of a pod that its assignment or tombstone is made of; statuses change much more often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,10 @@ struct MetaShape<'a> {
 #[serde(rename_all = "camelCase")]
 struct StatusShape {
     #[serde(default)]
+    phase: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
     init_container_statuses: Vec<ContainerShape>,
     #[serde(default)]
     container_statuses: Vec<ContainerShape>,
@@ -73,6 +77,14 @@ impl PodShape<'_> {
     pub(super) fn node(&self) -> Option<NodeName> {
         let spec: NodeNameShape = serde_json::from_str(self.spec.get()).ok()?;
         (!spec.node_name.is_empty()).then(|| NodeName::new(spec.node_name))
+    }
+
+    /// Whether the pod must not be on its node, which was known from the start.
+    pub(super) fn is_misplaced(&self) -> bool {
+        let status = &self.status;
+        status.phase == "Failed"
+            && status.reason == REASON_NODE_AFFINITY
+            && status.container_statuses.is_empty()
     }
 
     /// What the pod is as a mirror, if it is one.

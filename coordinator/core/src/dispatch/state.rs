@@ -127,7 +127,7 @@ impl State {
 
     fn apply_pod(&mut self, key: &ObjectKey, json: &[u8], revision: Revision) -> Result<(), ApplyError> {
         let shape: PodShape<'_> = serde_json::from_slice(json).map_err(lower::LowerError::from)?;
-        let Some(node) = shape.node() else {
+        let Some(node) = shape.node().filter(|_| !shape.is_misplaced()) else {
             self.drop_mirror(key);
             self.delete_pod(key);
             return Ok(());

@@ -225,3 +225,14 @@ fn a_mirror_is_in_no_set_and_leaves_no_order() {
     assert_eq!(sets.take_changed_mirrors(), [node.clone()].into());
     assert_eq!(sets.mirrors(&node), Some(Mirrors::new()));
 }
+
+#[test]
+fn no_node_hears_of_a_pod_that_must_not_be_there() {
+    let mut sets = empty();
+    let mut misplaced = pod();
+    misplaced["status"] = json!({ "phase": "Failed", "reason": "NodeAffinity" });
+    assert!(apply(&mut sets, pod_change(1, Some(&misplaced))).pods.is_empty());
+    // Another reason is the node's own.
+    misplaced["status"]["reason"] = "OutOfcpu".into();
+    assert_eq!(apply(&mut sets, pod_change(2, Some(&misplaced))).pods.len(), 1);
+}

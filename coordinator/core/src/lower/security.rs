@@ -1,7 +1,8 @@
 //! Which security settings keep a node from starting a container, because it must not ignore them.
 //!
-//! Users of a pod's own, and options of SELinux where the machine has it, no container gets yet; the rest is named for WASM containers,
-//! and Linux containers honour it (`linux.rs`). Options of Windows mean nothing on Linux, as for a kubelet there.
+//! Users of a pod's own, another runtime, and options of SELinux where the machine has it, no Linux container gets yet; the rest is
+//! named for WASM containers, and Linux containers honour it (`linux.rs`). Options of Windows mean nothing on Linux, as for a kubelet
+//! there.
 //!
 //! A WASM guest has no user, no system calls, no root file system and no capabilities, so most settings hold by themselves
 //! (`runAsNonRoot`, `readOnlyRootFilesystem`, dropped capabilities, the runtime's default seccomp profile), and those that would
@@ -14,6 +15,9 @@ use k8s_openapi::api::core::v1;
 /// Fields of the pod that apply to every container.
 pub(super) fn refused_fields(spec: &v1::PodSpec) -> Vec<String> {
     let host_users = (spec.host_users == Some(false)).then(|| "spec.hostUsers".to_owned());
+    // It is a wall around the container more often than not.
+    let class = spec.runtime_class_name.as_ref().filter(|name| !name.is_empty());
+    let class = class.map(|_| "spec.runtimeClassName".to_owned());
     let context = spec.security_context.as_ref().map(|context| {
         named(
             "spec.securityContext",
@@ -24,7 +28,7 @@ pub(super) fn refused_fields(spec: &v1::PodSpec) -> Vec<String> {
             },
         )
     });
-    host_users.into_iter().chain(context.into_iter().flatten()).collect()
+    host_users.into_iter().chain(class).chain(context.into_iter().flatten()).collect()
 }
 
 /// Fields that apply to one container: its own, and the pod's that it does not replace.

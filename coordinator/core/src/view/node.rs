@@ -73,7 +73,7 @@ pub struct Condition {
 }
 
 impl NodeInfo {
-    pub(super) fn decode(name: NodeName, json: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(name: NodeName, json: &[u8]) -> Result<Self, DecodeError> {
         let shape: NodeShape = serde_json::from_slice(json)?;
         let pods_max = shape.status.allocatable.get("pods").map_or(0, whole);
         Ok(Self {

@@ -96,7 +96,7 @@ pub enum Phase {
 }
 
 impl PodInfo {
-    pub(super) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(json: &[u8]) -> Result<Self, DecodeError> {
         let mut shape: PodShape = serde_json::from_slice(json)?;
         let job = JobPod::of(&shape);
         let affiliation = Arc::new(Affiliation::of(&mut shape.metadata));

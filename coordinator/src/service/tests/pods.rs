@@ -231,3 +231,39 @@ async fn ready_follows_a_readiness_gate_in_the_write_that_changes_it() {
     let message = "the status of pod readiness gate \"x.example/y\" is not \"True\", but False";
     assert_eq!((&ready["status"], &ready["message"]), (&json!("False"), &json!(message)));
 }
+
+#[tokio::test]
+async fn a_pod_that_names_a_node_which_it_rules_out_has_failed() {
+    let fixture = Fixture::start().await;
+    let node = json!({"metadata": {"name": "n1", "labels": {"disk": "ssd"}}});
+    fixture.create("/api/v1/nodes", &node).await;
+    let on = |name: &str, node: &str, disk: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["nodeName"] = json!(node);
+        pod["spec"]["nodeSelector"] = json!({"disk": disk});
+        pod
+    };
+    for (name, node, disk, phase) in
+        [("a", "n1", "ssd", "Pending"), ("b", "n1", "none", "Failed"), ("c", "other", "none", "Pending")]
+    {
+        let status = fixture.create(PODS, &on(name, node, disk)).await["status"].clone();
+        assert_eq!((&status["phase"], &status["qosClass"]), (&json!(phase), &json!("BestEffort")), "{name}");
+        assert_eq!(status["reason"] == "NodeAffinity", phase == "Failed", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_pods_runtime_class_is_there() {
+    let fixture = Fixture::start().await;
+    let mut named = pod("p");
+    named["spec"]["runtimeClassName"] = json!("r");
+    let create = || Request::new(Method::Post, PODS).with_body(&named);
+    let refused = fixture.expect(403, create()).await;
+    let expected = "pods \"p\" is forbidden: pod rejected: RuntimeClass \"r\" not found";
+    assert_eq!(refused["message"], expected);
+    let class =
+        json!({"metadata": {"name": "r"}, "handler": "h", "scheduling": {"nodeSelector": {"a": "b"}}});
+    fixture.create("/apis/node.k8s.io/v1/runtimeclasses", &class).await;
+    let made = fixture.expect(201, create()).await;
+    assert_eq!(made["spec"]["nodeSelector"], json!({"a": "b"}));
+}

@@ -66,8 +66,11 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
         }
         warnings.extend(found.into_iter().map(|path| format!("{path}: {outcome}")));
     }
-    if pod["spec"]["hostUsers"] == false {
-        let field = field.child("spec").child("hostUsers");
+    let spec = &pod["spec"];
+    let awaited =
+        [("hostUsers", spec["hostUsers"] == false), ("runtimeClassName", has(spec, "runtimeClassName"))];
+    for (name, _) in awaited.into_iter().filter(|(_, is_said)| *is_said) {
+        let field = field.child("spec").child(name);
         warnings.push(format!("{field}: accepted, but Linux containers wait, for no node {ACTS_NOT}"));
     }
     warnings
@@ -83,7 +86,7 @@ const UNSUPPORTED: &[&str] = &[
     "spec.ephemeralContainers[]",
     "spec.securityContext.seLinuxChangePolicy|windowsOptions",
     "spec.os.name",
-    "spec.resourceClaims|resources|runtimeClassName",
+    "spec.resourceClaims|resources",
     "spec.containers|initContainers[].resizePolicy",
     "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
     "spec.containers|initContainers[].securityContext.windowsOptions",
@@ -346,11 +349,11 @@ mod tests {
         }});
         let expected = [
             "spec.volumes[2].emptyDir.medium: accepted, but has no effect yet",
-            "spec.runtimeClassName: accepted, but has no effect yet",
             "spec.containers[0].resizePolicy: accepted, but has no effect yet",
             "spec.volumes[1].persistentVolumeClaim: accepted, but containers wait, for no node acts on it yet",
             "spec.volumes[3].projected.sources[1].podCertificate: accepted, but containers wait, for no node acts on it yet",
             "spec.hostUsers: accepted, but Linux containers wait, for no node acts on it yet",
+            "spec.runtimeClassName: accepted, but Linux containers wait, for no node acts on it yet",
         ];
         assert_eq!(unsupported_warnings(&pod), expected);
         let os = |name: &str| unsupported_warnings(&json!({"spec": {"os": {"name": name}}}));
