@@ -7,6 +7,7 @@ mod compilers;
 mod folder;
 mod foreign;
 mod jobs;
+mod own;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -24,14 +25,8 @@ use dunlin_link::{
     assignment::Desired,
     compiled::{CompileRefusal, SignedCompiled},
     limits::TARGET_BYTES_MAX,
-    reference::Reference,
 };
-use dunlin_registry::Client;
-use tokio::{
-    fs::File,
-    sync::{Semaphore, mpsc},
-    task::spawn_blocking,
-};
+use tokio::{fs::File, sync::Semaphore, task::spawn_blocking};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -40,7 +35,7 @@ use crate::{artifacts::Artifacts, pki::CodeSigner};
 use self::{
     compilers::Compilers,
     folder::Folder,
-    foreign::{Foreign, images},
+    foreign::{Foreign, Registries},
     jobs::Jobs,
     targets::Targets,
 };
@@ -54,8 +49,7 @@ pub struct Compiling {
 #[derive(Debug)]
 struct Inner {
     artifacts: Artifacts,
-    /// `None` where images of other registries are left to the nodes.
-    foreign: Option<Foreign>,
+    foreign: Foreign,
     folder: Folder,
     signer: CodeSigner,
     compilers: Compilers,
@@ -96,10 +90,10 @@ impl Compiling {
         data_folder: &Path,
         artifacts: Artifacts,
         signer: CodeSigner,
-        (compiler, registries): (Option<Compiler>, Option<(Client, mpsc::Sender<Reference>)>),
+        (compiler, registries): (Option<Compiler>, Option<Registries>),
     ) -> io::Result<Self> {
         let inner = Inner {
-            foreign: registries.map(|registries| Foreign::new(registries, artifacts.clone())),
+            foreign: Foreign::new(registries, artifacts.clone()),
             artifacts,
             folder: Folder::open(data_folder)?,
             signer,
@@ -125,16 +119,16 @@ impl Compiling {
 
     /// The same for the images of other registries in a node's set.
     pub(crate) fn want_foreign(&self, desired: &Desired, target: &str) {
-        if self.inner.foreign.is_none() {
+        let images = self.inner.foreign.images(desired);
+        if images.is_empty() {
             return;
         }
         let desired = Arc::new(desired.clone());
-        for image in images(&desired) {
+        for image in images {
             let (this, desired, target) = (self.clone(), Arc::clone(&desired), target.to_owned());
             self.spawn(async move {
-                let Some(foreign) = &this.inner.foreign else { return };
                 // Why there is none is told to whoever asks.
-                if let Ok(module) = foreign.module_of(&image, &desired).await {
+                if let Ok(module) = this.inner.foreign.module_of(&image, &desired).await {
                     this.want(module, &target);
                 }
             });
@@ -144,11 +138,11 @@ impl Compiling {
     /// The code of a module that an image of another registry in a node's set holds.
     pub(crate) async fn get_foreign(&self, desired: &Desired, module: Digest, target: &str) -> Outcome {
         let refused = |message: String| Refused { reason: CompileRefusal::NotHere, message };
-        let images = images(desired);
-        let Some(foreign) = self.inner.foreign.as_ref().filter(|_| !images.is_empty()) else {
+        let images = self.inner.foreign.images(desired);
+        if images.is_empty() {
             return Err(refused(format!("no pod of this node runs {module}")));
-        };
-        match foreign.holds(&images, desired, module).await {
+        }
+        match self.inner.foreign.holds(&images, desired, module).await {
             Ok(true) => self.get(module, target).await,
             Ok(false) => Err(refused(format!("no image that a pod of this node names holds {module}"))),
             Err(why) => Err(refused(format!("the coordinator cannot pull the image: {why}"))),

@@ -8,6 +8,7 @@ mod archive;
 mod bounds;
 mod collect;
 mod configs;
+mod guests;
 mod layers;
 mod meanings;
 mod own;
@@ -40,12 +41,14 @@ pub(crate) use self::{
     archive::{ImportError, Imported},
     collect::Goal,
     configs::LinuxImage,
+    guests::GuestImage,
     own::OwnPull,
     pins::{Pin, Pins},
 };
 use self::{
     collect::Uses,
     configs::Configs,
+    guests::{Guests, Parts, StageError, Staged, StagedGuest},
     layers::LayerStore,
     meanings::{Holds, Meaning, Meanings},
 };
@@ -79,6 +82,8 @@ pub(crate) enum ImageContent {
     Module(Digest),
     /// The root file system of a Linux container.
     Linux(Arc<LinuxImage>),
+    /// Modules with files.
+    Guest(Arc<GuestImage>),
 }
 
 /// Names, and what those of Linux images lead to.
@@ -86,6 +91,7 @@ pub(crate) enum ImageContent {
 struct Known {
     meanings: Meanings,
     configs: Configs,
+    guests: Guests,
     uses: Uses,
     /// Not removed to make room.
     protected: BTreeSet<Digest>,
@@ -110,6 +116,8 @@ enum BroughtContent {
     Module(Digest),
     /// The config of a Linux image whose layers are all here.
     Linux(Bytes),
+    /// Modules with files; `None` where they are here already.
+    Guest(Option<Arc<StagedGuest>>),
 }
 
 /// What is here now, for the agent to take note of.
@@ -165,7 +173,9 @@ impl Images {
         let store = LayerStore::open(&state_dir.join("layers"))?;
         let meanings = Meanings::open(state_dir.join("images"))?;
         let configs = Configs::open(state_dir.join("image-configs"))?;
-        let mut known = Known { meanings, configs, uses: Uses::default(), protected: BTreeSet::new() };
+        let guests = Guests::open(state_dir.join("guest-files"))?;
+        let mut known =
+            Known { meanings, configs, guests, uses: Uses::default(), protected: BTreeSet::new() };
         known.retain(&store, |_| true);
         known.recall_uses();
         let (known, pulls) = (Arc::new(Mutex::new(known)), Arc::new(Semaphore::new(PULLS_MAX)));
@@ -186,24 +196,33 @@ impl Images {
     pub(crate) fn of(&self, image: &Reference) -> Option<(Digest, ImageContent)> {
         let known = self.known();
         let Meaning { image, holds } = known.meanings.of(image)?;
-        let content = known.content(holds)?;
-        let runs = self.containers == Containers::Run || matches!(content, ImageContent::Module(_));
+        let content = known.content(&image, holds)?;
+        let runs = self.containers == Containers::Run || !matches!(content, ImageContent::Linux(_));
         runs.then_some((image, content))
     }
 
     /// What an image holds. What no image is known by is a module itself: the coordinator's are named by their own digests.
     pub(crate) fn content_of(&self, image: &Digest) -> ImageContent {
         let known = self.known();
-        let content = known.meanings.holds(image).and_then(|holds| known.content(holds));
+        let content = known.meanings.holds(image).and_then(|holds| known.content(image, holds));
         content.unwrap_or(ImageContent::Module(*image))
     }
 
-    /// The module of an image; of one for Linux it is none that is here.
-    pub(crate) fn module_of(&self, image: &Digest) -> Digest {
-        match self.known().meanings.holds(image) {
-            Some(Holds::Module(module)) => module,
-            Some(Holds::Linux { .. }) | None => *image,
+    /// The modules of an image; of one for Linux it is none that is here.
+    pub(crate) fn modules_of(&self, image: &Digest) -> Vec<Digest> {
+        let known = self.known();
+        match known.meanings.holds(image) {
+            Some(Holds::Module(module)) => vec![module],
+            Some(Holds::Guest { .. }) => {
+                known.guests.get(image).map(|guest| guest.modules().collect()).unwrap_or_default()
+            }
+            Some(Holds::Linux { .. }) | None => vec![*image],
         }
+    }
+
+    /// Whether an image is here that is modules with files.
+    pub(crate) fn has_guest(&self, image: &Digest) -> bool {
+        matches!(self.content_of(image), ImageContent::Guest(_))
     }
 
     /// Whether an image is here that Linux containers run on this node.
@@ -216,13 +235,13 @@ impl Images {
         &self.store.layers
     }
 
-    /// The images for Linux that are here, with what was sent of each.
-    pub(crate) fn linux_images(&self) -> Vec<(Digest, u64)> {
-        let linux = |(image, holds)| match holds {
-            Holds::Linux { bytes, .. } => Some((image, bytes)),
+    /// The images of files that are here, with what was sent of each.
+    pub(crate) fn file_images(&self) -> Vec<(Digest, u64)> {
+        let files = |(image, holds)| match holds {
+            Holds::Linux { bytes, .. } | Holds::Guest { bytes } => Some((image, bytes)),
             Holds::Module(_) => None,
         };
-        self.known().meanings.images().filter_map(linux).collect()
+        self.known().meanings.images().filter_map(files).collect()
     }
 
     /// What a module may be named by: the images that hold it, then itself.
@@ -243,9 +262,10 @@ impl Images {
     pub(crate) fn entries(&self) -> Vec<ImageEntry> {
         let known = self.known();
         let entry = |(image, (holds, names))| {
-            let content = known.content(holds)?;
+            let content = known.content(&image, holds)?;
             let (id, bytes) = match holds {
                 Holds::Module(module) => (module, None),
+                Holds::Guest { bytes } => (image, Some(bytes)),
                 Holds::Linux { config, bytes } => (config, Some(bytes)),
             };
             Some(ImageEntry { names, image, id, bytes, content })
@@ -288,7 +308,7 @@ impl Images {
         let known = self.known();
         let module = |image: &Digest| match known.meanings.holds(image)? {
             Holds::Module(module) => Some(module),
-            Holds::Linux { .. } => None,
+            Holds::Linux { .. } | Holds::Guest { .. } => None,
         };
         known.protected.iter().filter_map(module).collect()
     }
@@ -382,14 +402,17 @@ impl Images {
     async fn bring(&self, resolved: &Resolved, modules: &ModuleFiles) -> Result<Brought, PullError> {
         let digest = resolved.digest;
         match resolved.kind().await? {
-            Kind::Module(module) => self.bring_module(resolved, Some(module), modules).await,
-            Kind::Wasm => {
-                let known = self.known().meanings.holds(&digest);
-                let module = known.and_then(|holds| match holds {
-                    Holds::Module(module) => Some(module),
-                    Holds::Linux { .. } => None,
-                });
+            Kind::Module(module) if !resolved.has_data() => {
                 self.bring_module(resolved, module, modules).await
+            }
+            Kind::Module(_) | Kind::Wasm => {
+                let known = self.known().meanings.holds(&digest);
+                match known {
+                    Some(Holds::Module(module)) if file(&modules.folder, module).is_file() => {
+                        self.bring_module(resolved, module, modules).await
+                    }
+                    _ => self.bring_guest(resolved, modules).await,
+                }
             }
             Kind::Linux(found) => self.bring_layers(resolved, *found).await,
         }
@@ -398,7 +421,7 @@ impl Images {
     async fn bring_module(
         &self,
         resolved: &Resolved,
-        known: Option<Digest>,
+        module: Digest,
         ModuleFiles { folder, pins }: &ModuleFiles,
     ) -> Result<Brought, PullError> {
         let (image, digest) = (&resolved.image, resolved.digest);
@@ -406,20 +429,83 @@ impl Images {
             let content = BroughtContent::Module(module);
             Brought { image: digest, bytes, content, pins: vec![pin] }
         };
-        let turn = self.turns.of(known.unwrap_or(digest));
+        let turn = self.turns.of(module);
         let _turn = turn.lock().await;
-        let pin = pins.hold(known.unwrap_or(digest));
-        if let Some(module) = known
-            && let Ok(metadata) = fs::metadata(file(folder, module))
-        {
+        let pin = pins.hold(module);
+        if let Ok(metadata) = fs::metadata(file(folder, module)) {
             return Ok(brought(module, metadata.len(), pin));
         }
-        let staging = folder.join(format!("{}.{STAGING}", known.unwrap_or(digest).hex()));
-        let fetched = self.client.fetch_module(resolved, &staging, MODULE_BYTES_MAX).await?;
-        let held = pins.hold(fetched.digest);
+        let staging = folder.join(format!("{}.{STAGING}", module.hex()));
+        let fetched = resolved.fetch_module((&staging, None), MODULE_BYTES_MAX).await?;
         place(staging, file(folder, fetched.digest)).await.map_err(PullError::Disk)?;
         info!(%image, %digest, module = %fetched.digest, bytes = fetched.bytes, "pulled an image");
-        Ok(brought(fetched.digest, fetched.bytes, held))
+        Ok(brought(fetched.digest, fetched.bytes, pin))
+    }
+
+    /// Makes an image present that has its modules among files, or files beside its module.
+    async fn bring_guest(
+        &self,
+        resolved: &Resolved,
+        ModuleFiles { folder, pins }: &ModuleFiles,
+    ) -> Result<Brought, PullError> {
+        let image = resolved.digest;
+        let turn = self.turns.of(image);
+        let _turn = turn.lock().await;
+        // What comes lies under its name until it is put together.
+        let held = pins.hold(image);
+        let known = self.known().meanings.holds(&image);
+        if let Some(Holds::Guest { bytes }) = known
+            && self.has_guest(&image)
+        {
+            return Ok(Brought { image, bytes, content: BroughtContent::Guest(None), pins: vec![held] });
+        }
+        let staging = folder.join(format!("{}.{STAGING}", image.hex()));
+        let parts = resolved.fetch_guest(&staging, MODULE_BYTES_MAX).await?;
+        self.store.check_free(parts.bytes.saturating_mul(2)).map_err(PullError::Disk)?;
+        let bytes = parts.bytes;
+        let files: Vec<PathBuf> = parts.layers.iter().map(|layer| layer.file.clone()).collect();
+        let program = parts.execution.program().map(str::to_owned);
+        let parts = Parts { module: parts.module, layers: parts.layers, program };
+        let files =
+            files.into_iter().chain(parts.module.iter().map(|(file, _)| file.clone())).collect::<Vec<_>>();
+        let staged = self.stage(parts).await;
+        // They are fetched again should the image be, which is seldom.
+        files.iter().for_each(|file| drop(fs::remove_file(file)));
+        let name = resolved.image.to_string();
+        let staged = staged.map_err(|error| match error {
+            StageError::Layers(why) => PullError::Layers { image: name, why },
+            StageError::Disk(error) => PullError::Disk(error),
+        })?;
+        let placed = self.place_staged(staged, folder, pins).map_err(PullError::Disk)?;
+        let (content, module_bytes, pin) = placed;
+        info!(image = %resolved.image, digest = %image, bytes, "pulled an image for WASM");
+        let pins = pin.into_iter().chain([held]).collect();
+        Ok(Brought { image, bytes: module_bytes.unwrap_or(bytes), content, pins })
+    }
+
+    async fn stage(&self, parts: Parts) -> Result<Staged, StageError> {
+        let folder = self.known().guests.folder().to_owned();
+        let staged = spawn_blocking(move || guests::stage(&folder, &parts)).await;
+        staged.unwrap_or_else(|error| Err(StageError::Disk(io::Error::other(error))))
+    }
+
+    /// Gives what was put together the place of a module, with its length, where it is one.
+    fn place_staged(
+        &self,
+        staged: Staged,
+        folder: &Path,
+        pins: &Pins,
+    ) -> io::Result<(BroughtContent, Option<u64>, Option<Pin>)> {
+        match staged {
+            Staged::Module { file: from, digest, _folder } => {
+                let pin = pins.hold(digest);
+                let to = file(folder, digest);
+                fs::rename(from, &to)?;
+                folders::flush(folder)?;
+                Ok((BroughtContent::Module(digest), Some(fs::metadata(to)?.len()), Some(pin)))
+            }
+            Staged::Guest(staged) => Ok((BroughtContent::Guest(Some(Arc::new(staged))), None, None)),
+        }
     }
 
     async fn bring_layers(&self, resolved: &Resolved, found: Found) -> Result<Brought, PullError> {
@@ -459,6 +545,7 @@ impl Images {
                 let runs = self.containers == Containers::Run && self.store.has(&content.layers);
                 runs.then_some(Came { module: None, pins })
             }
+            ImageContent::Guest(_) => Some(Came { module: None, pins: Vec::new() }),
         }
     }
 
@@ -482,17 +569,18 @@ impl Brought {
     fn take_came(&mut self) -> Came {
         let module = match self.content {
             BroughtContent::Module(module) => Some((module, self.bytes)),
-            BroughtContent::Linux(_) => None,
+            BroughtContent::Linux(_) | BroughtContent::Guest(_) => None,
         };
         Came { module, pins: std::mem::take(&mut self.pins) }
     }
 }
 
 impl Known {
-    fn content(&self, holds: Holds) -> Option<ImageContent> {
+    fn content(&self, image: &Digest, holds: Holds) -> Option<ImageContent> {
         match holds {
             Holds::Module(module) => Some(ImageContent::Module(module)),
             Holds::Linux { config, .. } => self.configs.get(&config).map(ImageContent::Linux),
+            Holds::Guest { .. } => self.guests.get(image).map(ImageContent::Guest),
         }
     }
 
@@ -502,6 +590,10 @@ impl Known {
         let holds = match content {
             BroughtContent::Module(module) => Holds::Module(module),
             BroughtContent::Linux(config) => Holds::Linux { config: self.configs.insert(&config)?, bytes },
+            BroughtContent::Guest(staged) => {
+                staged.map_or(Ok(()), |staged| self.guests.insert(image, &staged))?;
+                Holds::Guest { bytes }
+            }
         };
         self.uses.touch(image);
         self.meanings.remember(name, Meaning { image, holds })?;
@@ -517,6 +609,7 @@ impl Known {
 
     /// The images that were used last are those of the configs that were.
     fn recall_uses(&mut self) {
+        self.guests.by_use().into_iter().for_each(|image| self.uses.touch(image));
         for config in self.configs.by_use() {
             let of_config =
                 |(image, holds): (Digest, Holds)| (holds.config() == Some(config)).then_some(image);
@@ -527,10 +620,11 @@ impl Known {
 
     /// Forgets names whose content is gone, then what no name leads to.
     fn retain(&mut self, store: &LayerStore, has_module: impl Fn(&Digest) -> bool) {
-        let configs = &self.configs;
-        self.meanings.retain_images(|_, holds| match holds {
+        let (configs, guests) = (&self.configs, &self.guests);
+        self.meanings.retain_images(|image, holds| match holds {
             Holds::Module(module) => has_module(module),
             Holds::Linux { config, .. } => configs.get(config).is_some_and(|image| store.has(&image.layers)),
+            Holds::Guest { .. } => guests.get(image).is_some(),
         });
         self.drop_unnamed();
     }
@@ -540,6 +634,7 @@ impl Known {
         let images: HashMap<Digest, Holds> = self.meanings.images().collect();
         let named: HashSet<Digest> = images.values().filter_map(|holds| holds.config()).collect();
         self.configs.retain(|config| named.contains(config));
+        self.guests.retain(|image| images.contains_key(image));
         self.uses.retain(|image| images.contains_key(image));
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    client::{Client, Resolved, no_platform},
+    client::{Resolved, no_platform},
     error::PullError,
     image::{Content, Execution},
     layer::{self, Layer},
@@ -36,32 +36,43 @@ pub struct Fetched {
     pub execution: Execution,
 }
 
-impl Client {
+/// All that an image for WASM consists of, in parts that nobody else removes.
+#[derive(Debug)]
+pub struct GuestParts {
+    /// The module of an artifact, and its digest.
+    pub module: Option<(PathBuf, Digest)>,
+    /// Archives with files, the lowest first; in those of an ordinary image are its modules, too.
+    pub layers: Vec<Layer>,
+    /// How an ordinary image says that it runs.
+    pub execution: Execution,
+    /// What was sent.
+    pub bytes: u64,
+}
+
+impl Resolved {
     /// Puts the module of an image into `file`, durably and whole or not at all. Parts lie beside it, under its name before the first
-    /// dot, until then; at most `bytes_max` are taken, of a layer and of the module.
+    /// dot, until then; at most `bytes_max` are taken, of a layer and of the module. Of an ordinary image it is the file `program`, else what
+    /// the image itself starts.
     ///
     /// # Errors
     /// When the image is none that runs as WASM, or cannot be had.
     pub async fn fetch_module(
         &self,
-        resolved: &Resolved,
-        file: &Path,
+        (file, program): (&Path, Option<&str>),
         bytes_max: u64,
     ) -> Result<Fetched, PullError> {
-        let (part, digest, execution) = match resolved.content()? {
+        let (part, digest, execution) = match self.content()? {
             Content::Module(module) => {
-                let part = resolved.download(module, file, bytes_max).await?;
+                let part = self.download(module, file, bytes_max).await?;
                 (part, module.digest, Execution::default())
             }
-            Content::Archives => resolved.unpack(file, bytes_max).await?,
+            Content::Archives => self.unpack(file, program, bytes_max).await?,
         };
         let bytes = fs::metadata(&part).await.map_err(PullError::Disk)?.len();
         place(&part, file).await.map_err(PullError::Disk)?;
         Ok(Fetched { digest, bytes, execution })
     }
-}
 
-impl Resolved {
     /// The part that holds the whole of a blob, verified and durable. It lies beside `file`, under its name before the first dot; what an
     /// earlier attempt left there is gone on with. One at a time may write it.
     ///
@@ -137,25 +148,60 @@ impl Resolved {
         Ok(())
     }
 
-    /// The module within an ordinary image, in a part of its own, its digest, and how it runs.
-    async fn unpack(&self, file: &Path, bytes_max: u64) -> Result<(PathBuf, Digest, Execution), PullError> {
-        let config = self.config().await?.1;
-        let cannot = |why: String| PullError::Layers { image: self.image.to_string(), why };
-        if !config.platform.is_wasm() {
-            return Err(no_platform(&self.image, &[&config.platform], &self.wanted));
-        }
+    /// Fetches all that an image for WASM consists of, into parts beside `file` as [`Self::download`] does; at most `bytes_max` of each.
+    ///
+    /// # Errors
+    /// When the image is none that runs as WASM, or cannot be had.
+    pub async fn fetch_guest(&self, file: &Path, bytes_max: u64) -> Result<GuestParts, PullError> {
+        let module = match self.content()? {
+            Content::Module(module) => Some(module),
+            Content::Archives => None,
+        };
+        let execution = match module {
+            Some(_) => Execution::default(),
+            None => {
+                let config = self.config().await?.1;
+                if !config.platform.is_wasm() {
+                    return Err(no_platform(&self.image, &[&config.platform], &self.wanted));
+                }
+                config.config
+            }
+        };
         let bytes = self.manifest.layers.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
         if bytes > LAYERS_BYTES_MAX {
             return Err(PullError::TooLarge { what: "the image", bytes, bytes_max: LAYERS_BYTES_MAX });
         }
         let mut layers = Vec::new();
         for blob in &self.manifest.layers {
-            let compression = media::compression(&blob.media_type)
-                .ok_or_else(|| cannot(format!("a layer is `{}`", blob.media_type)))?;
-            layers.push(Layer { file: self.download(blob, file, bytes_max).await?, compression });
+            // Beside a module there may be what only tools read.
+            if let Some(compression) = media::compression(&blob.media_type) {
+                layers.push(Layer { file: self.download(blob, file, bytes_max).await?, compression });
+            }
         }
+        let module = match module {
+            Some(module) => Some((self.download(module, file, bytes_max).await?, module.digest)),
+            None => None,
+        };
+        Ok(GuestParts { module, layers, execution, bytes })
+    }
+
+    /// Whether files come with the module of an artifact.
+    pub fn has_data(&self) -> bool {
+        let is_archive = |blob: &Descriptor| media::compression(&blob.media_type).is_some();
+        self.manifest.layers.iter().any(is_archive)
+    }
+
+    /// The module within an ordinary image, in a part of its own, its digest, and how it runs.
+    async fn unpack(
+        &self,
+        file: &Path,
+        program: Option<&str>,
+        bytes_max: u64,
+    ) -> Result<(PathBuf, Digest, Execution), PullError> {
+        let cannot = |why: String| PullError::Layers { image: self.image.to_string(), why };
+        let GuestParts { layers, execution, .. } = self.fetch_guest(file, bytes_max).await?;
         let unpacked = beside(file, "module.part");
-        let program = config.config.program().map(str::to_owned);
+        let program = program.or_else(|| execution.program()).map(str::to_owned);
         let (paths, output) =
             (layers.iter().map(|layer| layer.file.clone()).collect::<Vec<_>>(), unpacked.clone());
         let found = spawn_blocking(move || layer::extract(&layers, program.as_deref(), &output, bytes_max))
@@ -166,7 +212,7 @@ impl Resolved {
             let _ = fs::remove_file(path).await;
         }
         let digest = found.map_err(|error| cannot(error.to_string()))?;
-        Ok((unpacked, digest, config.config))
+        Ok((unpacked, digest, execution))
     }
 }
 

@@ -29,6 +29,6 @@ mod token;
 pub use client::{Client, Resolved};
 pub use config::RegistriesConfig;
 pub use credentials::Keyring;
-pub use download::Fetched;
+pub use download::{Fetched, GuestParts};
 pub use error::PullError;
 pub use kind::Kind;

@@ -282,7 +282,9 @@ impl Artifacts {
                 found.ok_or(PutError::UnknownBlob(layer.digest))?
             }
         };
-        Ok(Checked { module: Some(module), platforms: Vec::new() })
+        // Of one that has files beside its module nodes need those, too, so they follow its manifest.
+        let has_files = image.layers.iter().any(|layer| media::compression(&layer.media_type).is_some());
+        Ok(Checked { module: (!has_files).then_some(module), platforms: Vec::new() })
     }
 
     /// The modules that are named in a repository, by tag.

@@ -1,5 +1,5 @@
-//! Modules of images that nodes pull from other registries. They are pulled here, too, so that their code is made by the coordinator
-//! like that of all others.
+//! Modules of images that nodes pull from other registries, and of those in the coordinator's own that hold them among files. They are
+//! pulled here, too, so that their code is made by the coordinator like that of all others.
 //!
 //! What an image is, is asked with the credentials of the pod that names it, and what was found counts for whoever shows the same. A
 //! node learns nothing of a module but by an image that one of its own pods names.
@@ -17,7 +17,7 @@ use dunlin_link::{
     pod::ConfigKind,
     reference::Reference,
 };
-use dunlin_registry::{Client, Keyring, Kind, PullError, manifest::Platform};
+use dunlin_registry::{Client, Keyring, Kind, PullError, Resolved, manifest::Platform};
 use tokio::{
     fs::File,
     sync::{OnceCell, Semaphore, mpsc},
@@ -25,20 +25,23 @@ use tokio::{
 };
 use tracing::{debug, info};
 
+use super::own::Own;
 use crate::artifacts::{Artifacts, FREE_BYTES_MIN, UploadError, has_room};
 
 /// Pulls for the sake of compiling.
 #[derive(Debug)]
 pub(super) struct Foreign {
-    client: Client,
+    /// Without it only the coordinator's own registry is looked at.
+    registries: Option<Registries>,
     artifacts: Artifacts,
-    /// Told of images that hold no module but something else that runs.
-    linux: mpsc::Sender<Reference>,
     looks: Mutex<HashMap<Image, Looks>>,
     pulls: Semaphore,
     /// The turns of each registry that is being pulled from: none holds up the others.
-    registries: Mutex<HashMap<String, Weak<Semaphore>>>,
+    turns: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
+
+/// Other registries, and who is told of images there that hold no module but something else that runs.
+pub(crate) type Registries = (Client, mpsc::Sender<Reference>);
 
 /// An image as some pod names it, and what that pod has to show for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +49,8 @@ pub(crate) struct Image {
     reference: String,
     /// The pod's Secrets, by what they hold.
     secrets: Vec<Digest>,
+    /// The file that the pod has run of an image with several; none for what the image itself starts.
+    program: Option<String>,
 }
 
 /// What is known of one image.
@@ -74,13 +79,10 @@ enum FetchError {
     Disk(#[from] std::io::Error),
     #[error("the coordinator's disk would have less than {FREE_BYTES_MIN} bytes left")]
     NoRoom,
+    #[error("the coordinator pulls from no other registry")]
+    NotPulled,
     #[error("it was not here within {} s", PULL_TIME_MAX.as_secs())]
     Late,
-}
-
-/// The images of other registries that a node's pods name.
-pub(crate) fn images(desired: &Desired) -> BTreeSet<Image> {
-    desired.pods.values().flat_map(of_pod).collect()
 }
 
 fn of_pod(pod: &AssignedPod) -> impl Iterator<Item = Image> {
@@ -88,17 +90,42 @@ fn of_pod(pod: &AssignedPod) -> impl Iterator<Item = Image> {
     let secrets = assignment.config.iter().filter(|config| config.kind == ConfigKind::Secret);
     let secrets: Vec<_> = secrets.filter_map(|secret| secret.digest).collect();
     let containers = assignment.spec.init_containers.iter().chain(&assignment.spec.containers);
-    let foreign = containers.filter(|container| container.image.digest.is_none()).filter_map(|container| {
+    containers.filter_map(move |container| {
         let reference: Reference = container.image.reference.parse().ok()?;
-        (!reference.is_local()).then(|| reference.to_string())
-    });
-    foreign.map(move |reference| Image { reference, secrets: secrets.clone() })
+        let digest = container.image.digest;
+        // Of its own the coordinator has told what they are.
+        let reference = match (reference.is_local(), digest) {
+            (true, Some(_)) => Reference { tag: None, digest, ..reference },
+            (false, None) => reference,
+            _ => return None,
+        };
+        let program = container.command.first().filter(|program| is_program(program)).cloned();
+        Some(Image { reference: reference.to_string(), secrets: secrets.clone(), program })
+    })
+}
+
+/// Whether a command names a module of its image by path, as nodes take it.
+fn is_program(command: &str) -> bool {
+    command.starts_with('/') && command.ends_with(".wasm")
 }
 
 impl Foreign {
-    pub(super) fn new((client, linux): (Client, mpsc::Sender<Reference>), artifacts: Artifacts) -> Self {
-        let (looks, registries) = (Mutex::default(), Mutex::default());
-        Self { client, artifacts, linux, looks, pulls: Semaphore::new(PULLS_MAX), registries }
+    pub(super) fn new(registries: Option<Registries>, artifacts: Artifacts) -> Self {
+        let (looks, turns) = (Mutex::default(), Mutex::default());
+        Self { registries, artifacts, looks, pulls: Semaphore::new(PULLS_MAX), turns }
+    }
+
+    /// The images that a node's pods name and that may hold modules, but for those of which that is known already.
+    pub(super) fn images(&self, desired: &Desired) -> BTreeSet<Image> {
+        let images = desired.pods.values().flat_map(of_pod);
+        let is_looked_at = |image: &Image| {
+            let reference: Option<Reference> = image.reference.parse().ok();
+            match reference.filter(Reference::is_local) {
+                Some(own) => own.digest.is_some_and(|digest| !self.artifacts.has_module(digest)),
+                None => self.registries.is_some(),
+            }
+        };
+        images.filter(is_looked_at).collect()
     }
 
     /// The module of an image, fetched unless it is here; what was found lately is believed. `objects` holds what the image's Secrets
@@ -150,7 +177,11 @@ impl Foreign {
             looks.entry(image.clone()).or_insert_with(|| Looks { newest: new(), modules: BTreeSet::new() });
         let serves = match looks.newest.found.get() {
             None => true,
-            Some(Ok(module)) => looks.newest.begun.elapsed() < age && self.artifacts.has_module(*module),
+            Some(Ok(module)) => {
+                // What a digest names is the same for ever.
+                let is_fresh = looks.newest.begun.elapsed() < age || image.reference.contains('@');
+                is_fresh && self.artifacts.has_module(*module)
+            }
             Some(Err(_)) => looks.newest.begun.elapsed() < FAILURE_LASTS,
         };
         if !serves {
@@ -184,19 +215,22 @@ impl Foreign {
         let _permit = self.pulls.acquire().await.expect("never closed");
         let attempted = self.attempt(image, &reference, &keyring(image, desired)).await;
         if let Err(FetchError::Pull(PullError::Platform { .. })) = attempted {
-            info!(
-                image = image.reference,
-                "an image holds no module; its pods need a node that runs containers"
-            );
-            // Who has no time for it now is told at the next look.
-            let _ = self.linux.try_send(reference);
+            // Of the coordinator's own images it is known.
+            if let Some((_, linux)) = self.registries.as_ref().filter(|_| !reference.is_local()) {
+                info!(
+                    image = image.reference,
+                    "an image holds no module; its pods need a node that runs containers"
+                );
+                // Who has no time for it now is told at the next look.
+                let _ = linux.try_send(reference);
+            }
         }
         attempted
     }
 
     /// The turns of a registry, for as long as somebody holds them.
     fn registry(&self, name: &str) -> Arc<Semaphore> {
-        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registries = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         registries.retain(|_, turns| turns.strong_count() > 0);
         if let Some(turns) = registries.get(name).and_then(Weak::upgrade) {
             return turns;
@@ -214,9 +248,16 @@ impl Foreign {
     ) -> Result<Digest, FetchError> {
         let origin = format!("{}/{}", reference.registry, reference.repository);
         let platforms = ["wasi", "wasip2", "wasip1"].map(Platform::wasm);
-        let resolved = self.client.resolve(reference, keyring, &platforms).await?;
+        let resolved = match &self.registries {
+            _ if reference.is_local() => {
+                let own = Own::new(self.artifacts.clone(), &reference.repository);
+                Resolved::from(Arc::new(own), reference, &platforms).await?
+            }
+            Some((client, _)) => client.resolve(reference, keyring, &platforms).await?,
+            None => return Err(FetchError::NotPulled),
+        };
         if let Kind::Module(module) = resolved.kind().await?
-            && self.artifacts.is_from(module, &origin)
+            && (reference.is_local() || self.artifacts.is_from(module, &origin))
         {
             self.artifacts.touch_foreign(module);
             return Ok(module);
@@ -229,7 +270,8 @@ impl Foreign {
         }
         let staging = tempfile::tempdir_in(folder)?;
         let file = staging.path().join("module");
-        let fetched = self.client.fetch_module(&resolved, &file, MODULE_BYTES_MAX).await?;
+        let program = image.program.as_deref();
+        let fetched = resolved.fetch_module((&file, program), MODULE_BYTES_MAX).await?;
         let module = self.artifacts.keep_foreign(File::open(&file).await?, fetched.digest).await?;
         self.artifacts.note_origin(module.digest, &origin)?;
         info!(image = image.reference, module = %module.digest, bytes = module.bytes, "pulled an image to compile it");

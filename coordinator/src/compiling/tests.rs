@@ -1,6 +1,7 @@
 //! Compiling by scripts in place of compilers, over real folders.
 
 mod foreign;
+mod own;
 
 use std::{
     fs,

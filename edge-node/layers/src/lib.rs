@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod merge;
 mod recipe;
 mod remove;
 mod store;
 mod unpack;
 
 pub use self::{
+    merge::merge,
     recipe::LayerArchive,
     remove::{Left, remove_tree, remove_tree_in},
     store::{Layers, Retired, StoreError},

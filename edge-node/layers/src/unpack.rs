@@ -1,7 +1,7 @@
 //! Unpacks one layer into a folder of its own, as overlayfs wants it.
 
-mod entry;
-mod tree;
+pub(crate) mod entry;
+pub(crate) mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -112,11 +112,7 @@ pub fn unpack(
     let recipe_error = |source| UnpackError::Write { path: recipe.to_owned(), source };
     let recorder = fs::File::create_new(recipe).and_then(Recorder::new).map_err(recipe_error)?;
     let recorder = Rc::new(RefCell::new(recorder));
-    let content: Box<dyn Read + '_> = match compression {
-        Compression::None => Box::new(BufReader::with_capacity(CHUNK_BYTES, archive)),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, archive))),
-        Compression::Zstd => Box::new(Frames::new(BufReader::with_capacity(CHUNK_BYTES, archive))),
-    };
+    let content = plain(archive, compression);
     let mut archive = Archive::new(Watched {
         content,
         hash: Sha256::new(),
@@ -158,6 +154,16 @@ pub fn unpack(
     recorder.finish().map_err(recipe_error)?;
     tree.finish()?;
     Ok(Unpacked { bytes: watched.bytes, entries: count })
+}
+
+/// An archive out of what it is compressed with.
+pub(crate) fn plain<'a>(archive: impl Read + 'a, compression: Compression) -> Box<dyn Read + 'a> {
+    let archive = BufReader::with_capacity(CHUNK_BYTES, archive);
+    match compression {
+        Compression::None => Box::new(archive),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(archive)),
+        Compression::Zstd => Box::new(Frames::new(archive)),
+    }
 }
 
 /// An entry, or what it says about the layers below.

@@ -13,10 +13,10 @@ use std::{
 use dunlin_edge_node_core::{
     launch::{LinuxMaterial, Material},
     node::{LogPlace, Preparation, Prepared, Projecting, RunKey, Told},
-    sandbox::State,
+    sandbox::{Mount, State},
     volumes::{MountError, Setup},
 };
-use dunlin_link::{Digest, pod::PodAssignment};
+use dunlin_link::{Digest, pod::PodAssignment, volumes::Access};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
@@ -52,10 +52,19 @@ enum Work {
 /// What a container runs.
 #[derive(Debug)]
 pub(super) enum Program {
-    /// A module, by its file.
-    Module(PathBuf),
+    /// A module.
+    Module(Guest),
     /// A Linux image, but for what the clerk adds.
     Linux(Box<LinuxMaterial>),
+}
+
+/// What a guest is made of.
+#[derive(Debug, Default)]
+pub(super) struct Guest {
+    /// The file of its module.
+    pub(super) module: PathBuf,
+    /// The files of its image.
+    pub(super) root: Option<PathBuf>,
 }
 
 /// What was told, and by whom.
@@ -229,10 +238,14 @@ fn material(
     program: Program,
 ) -> Result<Material, MountError> {
     Ok(match program {
-        Program::Module(module) => Material::Module {
-            module: module.to_string_lossy().into_owned(),
-            files: volumes.prepare(pod, run, setup)?,
-        },
+        Program::Module(Guest { module, root }) => {
+            let mut files = volumes.prepare(pod, run, setup)?;
+            if let Some(root) = root.filter(|_| !files.mounts.iter().any(|mount| mount.path == "/")) {
+                let (dir, path) = (root.to_string_lossy().into_owned(), "/".to_owned());
+                files.mounts.push(Mount { dir, inside: String::new(), path, access: Access::ReadOnly });
+            }
+            Material::Module { module: module.to_string_lossy().into_owned(), files }
+        }
         Program::Linux(mut linux) => {
             (linux.mounts, linux.termination_message) = volumes.prepare_linux(pod, run, setup)?;
             Material::Linux(linux)

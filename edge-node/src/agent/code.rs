@@ -1,7 +1,7 @@
 //! Sees to it that the code of a module is here before a container of it starts.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,10 +15,13 @@ use dunlin_layers::Layers;
 use dunlin_link::Digest;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{Agent, clerk::Program};
+use super::{
+    Agent,
+    clerk::{Guest, Program},
+};
 use crate::{
     compiled::{CompileMode, CompiledFiles},
-    images::{ImageContent, LinuxImage},
+    images::{GuestImage, ImageContent, LinuxImage},
     session::{NoCode, SessionHandle},
 };
 
@@ -38,27 +41,8 @@ pub(crate) struct RunnerTarget {
     now: Arc<Mutex<Option<String>>>,
 }
 
-/// How far a fetch of code has come.
-#[derive(Debug)]
-pub(super) enum CodeStep {
-    /// It has ended. With the container that waits for it; none when the code is fetched ahead.
-    Ended(Option<(Preparation, PathBuf)>, Seen),
-    /// A container has waited so long that a person wonders.
-    Late { run: RunKey, target: String },
-    /// One has not.
-    InTime,
-}
-
-/// Whether a container can start, for all that code has to do with it.
-#[derive(Debug)]
-pub(super) enum Seen {
-    /// The code is here, or the runner may make it.
-    Here,
-    /// The module is at fault, in words.
-    CannotRun(String),
-    /// There is none yet, in words.
-    Nowhere(String),
-}
+/// A container that waits for its code; none when the code is fetched ahead.
+pub(super) type Waiting = Option<(Preparation, Guest)>;
 
 impl RunnerTarget {
     /// `own` is what a runner of this version runs.
@@ -122,43 +106,64 @@ impl Agent {
             return self.core.handle_prepared(preparation.run, Prepared::Unmounted(error), now);
         }
         let Some(digest) = preparation.run.module else {
-            return self.clerk.prepare(preparation, Program::Module(PathBuf::new()));
+            return self.clerk.prepare(preparation, Program::Module(Guest::default()));
         };
-        let digest = match self.images.content_of(&digest) {
-            ImageContent::Module(module) => module,
+        let (digest, root) = match self.images.content_of(&digest) {
+            ImageContent::Module(module) => (module, None),
+            ImageContent::Guest(image) => match self.program_of(&image, &preparation) {
+                Ok(module) => (module, Some(image.root())),
+                Err(why) => {
+                    let now = self.clock.now();
+                    return self.core.handle_prepared(preparation.run, Prepared::Failed(why), now);
+                }
+            },
             ImageContent::Linux(image) => {
                 let material = Box::new(linux_material(&image, self.images.layers()));
                 return self.clerk.prepare(preparation, Program::Linux(material));
             }
         };
-        let module = self.modules.path(&digest);
-        let Some((target, _)) = self.codes.missing(&module) else {
-            return self.clerk.prepare(preparation, Program::Module(module));
-        };
-        let (codes, run) = (self.codes.clone(), preparation.run.clone());
-        let (waits, over) = oneshot::channel::<()>();
+        let guest = Guest { module: self.modules.path(&digest), root };
+        if self.codes.missing(&guest.module).is_none() {
+            return self.clerk.prepare(preparation, Program::Module(guest));
+        }
+        let codes = self.codes.clone();
         self.code_waits.spawn(async move {
-            let seen = codes.see_to(digest, &module).await;
-            drop(waits);
-            CodeStep::Ended(Some((preparation, module)), seen)
+            let seen = codes.see_to(digest, &guest.module).await;
+            (Some((preparation, guest)), seen)
         });
-        self.code_waits.spawn(async move {
-            match timeout(COMPILING_TOLD_AFTER, over).await {
-                Ok(_ended) => CodeStep::InTime,
-                Err(_late) => CodeStep::Late { run, target },
-            }
-        });
+    }
+
+    /// The module that a container runs of an image with files, put among the others.
+    fn program_of(&mut self, image: &GuestImage, preparation: &Preparation) -> Result<Digest, String> {
+        let spec = &preparation.pod.spec;
+        let mut containers = spec.init_containers.iter().chain(&spec.containers);
+        let container = containers.find(|container| container.name == preparation.container);
+        let command = container.map(|container| container.command.as_slice()).unwrap_or_default();
+        let (module, file) = image.program(command)?;
+        let used = self.clock.now().wall.0.unsigned_abs();
+        if !self.modules.has(&module) {
+            let bytes = self.modules.take(&module, &file);
+            let bytes =
+                bytes.map_err(|error| format!("failed to take the module out of its image: {error}"))?;
+            self.modules.insert(module, bytes, used);
+        }
+        self.modules.touch(&module, used);
+        Ok(module)
     }
 
     /// Finds out where the layers of images are that are volumes.
     fn find_image_volumes(&self, setup: &mut Setup) -> Result<(), MountError> {
         for mount in &mut setup.mounts {
             let PartSetup::Image { name, digest, layers, .. } = &mut mount.part else { continue };
-            let ImageContent::Linux(image) = self.images.content_of(digest) else {
-                let why = format!("{digest} is a WASM module, or not here; an image of files can be mounted");
-                return Err(MountError { volume: name.clone(), why });
+            *layers = match self.images.content_of(digest) {
+                ImageContent::Linux(image) => layer_paths(&image, self.images.layers()),
+                ImageContent::Guest(image) => vec![image.root().to_string_lossy().into_owned()],
+                ImageContent::Module(_) => {
+                    let why =
+                        format!("{digest} is a WASM module, or not here; an image of files can be mounted");
+                    return Err(MountError { volume: name.clone(), why });
+                }
             };
-            *layers = layer_paths(&image, self.images.layers());
         }
         Ok(())
     }
@@ -172,19 +177,15 @@ impl Agent {
         });
     }
 
-    pub(super) fn handle_code(&mut self, step: CodeStep) {
-        let now = self.clock.now();
-        let (preparation, module, seen) = match step {
-            CodeStep::Late { run, target } => return self.core.handle_compiling(&run, &target, now),
-            CodeStep::Ended(Some((preparation, module)), seen) => (preparation, module, seen),
-            CodeStep::Ended(None, _) | CodeStep::InTime => return,
-        };
-        let prepared = match seen {
-            Seen::Here => return self.clerk.prepare(preparation, Program::Module(module)),
-            Seen::CannotRun(reason) => Prepared::CannotRun(reason),
-            Seen::Nowhere(reason) => Prepared::NoCode(reason),
-        };
-        self.core.handle_prepared(preparation.run, prepared, now);
+    pub(super) fn handle_code(&mut self, waiting: Waiting, seen: Result<(), String>) {
+        let Some((preparation, guest)) = waiting else { return };
+        match seen {
+            Ok(()) => self.clerk.prepare(preparation, Program::Module(guest)),
+            Err(reason) => {
+                let now = self.clock.now();
+                self.core.handle_prepared(preparation.run, Prepared::NoCode(reason), now);
+            }
+        }
     }
 }
 

@@ -81,6 +81,10 @@ impl Agent {
                     (ImageKind::Wasm, sizes.get(&module).copied())
                 }
                 ImageContent::Linux(_) => (ImageKind::Linux, bytes),
+                ImageContent::Guest(guest) => {
+                    named.extend(guest.modules());
+                    (ImageKind::Wasm, bytes)
+                }
             };
             let Some(bytes) = size else { continue };
             views.push(ImageView { names, image, id, bytes, kind, used_by: used_by(&image) });

@@ -31,12 +31,12 @@ impl Agent {
         let now = self.clock.now();
         let module = match self.images.content_of(&digest) {
             ImageContent::Module(module) => Some(module).filter(|module| self.modules.has(module)),
-            ImageContent::Linux(_) => None,
+            ImageContent::Linux(_) | ImageContent::Guest(_) => None,
         };
         let presence = if let Some(module) = module {
             self.modules.touch(&module, now.wall.0.unsigned_abs());
             Presence::Here
-        } else if self.images.has_linux(&digest) {
+        } else if self.images.has_linux(&digest) || self.images.has_guest(&digest) {
             self.images.touch(&digest);
             Presence::Here
         } else {
@@ -103,14 +103,14 @@ impl Agent {
         };
         let is_here = |content: &ImageContent| match content {
             ImageContent::Module(module) => self.modules.has(module),
-            ImageContent::Linux(_) => true,
+            ImageContent::Linux(_) | ImageContent::Guest(_) => true,
         };
         let here = self.images.of(&image).filter(|(_, content)| is_here(content));
         let answer = match (order.policy, here) {
             (PullPolicy::IfNotPresent | PullPolicy::Never, Some((digest, content))) => {
                 match content {
                     ImageContent::Module(module) => self.modules.touch(&module, now.wall.0.unsigned_abs()),
-                    ImageContent::Linux(_) => self.images.touch(&digest),
+                    ImageContent::Linux(_) | ImageContent::Guest(_) => self.images.touch(&digest),
                 }
                 PulledImage::Present(digest)
             }
@@ -179,7 +179,7 @@ impl Agent {
             }
             called.into_iter().map(move |name| (name, bytes))
         });
-        by_name.chain(self.images.linux_images()).collect()
+        by_name.chain(self.images.file_images()).collect()
     }
 
     /// What pods name and run, and what is mounted in their containers.
@@ -189,7 +189,7 @@ impl Agent {
 
     /// The modules that stay: those that pods name, and those that nobody could bring back.
     fn modules_of(&self, named: &BTreeSet<Digest>) -> BTreeSet<Digest> {
-        let named = named.iter().map(|digest| self.images.module_of(digest));
+        let named = named.iter().flat_map(|digest| self.images.modules_of(digest));
         named.chain(self.images.protected_modules()).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use dunlin_layers::{StoreError, UnpackError};
@@ -13,14 +13,16 @@ use dunlin_registry::{
     PullError,
     archive::{ArchiveError, Archived, ArchivedImage, Exported, ImageArchive, Span, write},
     image::ImageConfig,
-    layer::{self, Layer},
+    layer::Layer,
     linux::LinuxImage as Found,
     media::Compression,
 };
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, file, meanings::Holds,
+    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, chain, file,
+    guests::{self, Parts, StageError},
+    meanings::Holds,
     platforms,
 };
 use crate::folders;
@@ -108,7 +110,10 @@ impl Images {
                 let image = self.exported(&config).map_err(words)?;
                 write(out, name, &image, |layer| self.store.layers.archive(layer)).map_err(words)
             }
-            (ImageContent::Linux(_), Holds::Module(_)) => Err(format!("{name}: no such image")),
+            (ImageContent::Guest(_), _) => Err(format!(
+                "{name} cannot be exported: of an image for WASM with files the layers are not kept"
+            )),
+            (ImageContent::Linux(_), _) => Err(format!("{name}: no such image")),
         }
     }
 
@@ -134,8 +139,9 @@ impl Images {
                 (BroughtContent::Module(digest), span.bytes, vec![pin])
             }
             Archived::Wasm { config, layers } => {
-                let (module, bytes, pin) = self.extract(archive, &config, &layers, (digest, modules))?;
-                (BroughtContent::Module(module), bytes, vec![pin])
+                let (content, bytes, pin) =
+                    self.put_together(archive, &config, &layers, (digest, modules))?;
+                (content, bytes, pin.into_iter().collect())
             }
             Archived::Linux { image, layers } => {
                 let pins = self.store.hold(&image);
@@ -145,7 +151,7 @@ impl Images {
         };
         let module = match &content {
             BroughtContent::Module(module) => Some((*module, bytes)),
-            BroughtContent::Linux(_) => None,
+            BroughtContent::Linux(_) | BroughtContent::Guest(_) => None,
         };
         for name in &names {
             let brought = Brought { image: digest, bytes, content: content.clone(), pins: Vec::new() };
@@ -190,14 +196,14 @@ impl Images {
         fs::rename(staging, path).and_then(|()| folders::flush(&modules.folder)).map_err(not_written)
     }
 
-    /// Finds the module in layers; answers it with its length.
-    fn extract(
+    /// Lays layers over each other; answers what they hold, with its length.
+    fn put_together(
         &self,
         archive: &ImageArchive,
         config: &ImageConfig,
         layers: &[(Span, Compression)],
         (image, modules): (Digest, &ModuleFiles),
-    ) -> Result<(Digest, u64, Pin), ImportError> {
+    ) -> Result<(BroughtContent, u64, Option<Pin>), ImportError> {
         let turn = self.turns.of(image);
         let _turn = turn.blocking_lock();
         let _staged = modules.pins.hold(image);
@@ -212,17 +218,17 @@ impl Images {
             copied.push(Layer { file: copy.path().to_owned(), compression: *compression });
             copies.push(copy);
         }
-        let staging: PathBuf = modules.folder.join(format!("{}.{STAGING}", image.hex()));
-        let found = layer::extract(&copied, config.config.program(), &staging, MODULE_BYTES_MAX);
-        let module = found.map_err(|error| ImportError {
-            is_passing: matches!(error, layer::ExtractError::Write(_)),
-            why: format!("an image in it cannot run: {error}"),
+        let bytes = layers.iter().map(|(span, _)| span.bytes).sum();
+        let parts =
+            Parts { module: None, layers: copied, program: config.config.program().map(str::to_owned) };
+        let folder = self.known().guests.folder().to_owned();
+        let staged = guests::stage(&folder, &parts).map_err(|error| match error {
+            StageError::Layers(why) => ImportError::lasting(format!("an image in it cannot run: {why}")),
+            StageError::Disk(error) => not_written(error),
         })?;
-        let pin = modules.pins.hold(module);
-        let path = file(&modules.folder, module);
-        let placed = fs::rename(staging, &path).and_then(|()| folders::flush(&modules.folder));
-        let length = placed.and_then(|()| fs::metadata(path)).map_err(not_written)?.len();
-        Ok((module, length, pin))
+        let placed = self.place_staged(staged, &modules.folder, &modules.pins).map_err(not_written)?;
+        let (content, length, pin) = placed;
+        Ok((content, length.unwrap_or(bytes), pin))
     }
 
     fn copy(&self, archive: &ImageArchive, span: Span) -> io::Result<tempfile::NamedTempFile> {

@@ -1,4 +1,4 @@
-//! Removes images for Linux that no pod names: those that were not used for longest first, until there is room enough, or all.
+//! Removes images of files that no pod names: those that were not used for longest first, until there is room enough, or all.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,7 +11,7 @@ use dunlin_link::Digest;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
-use super::{Images, meanings::Holds};
+use super::{Images, guests::remove_gone, meanings::Holds};
 
 /// How much is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +40,12 @@ impl Images {
     /// Takes note that an image is used; those that are used later go later.
     pub(crate) fn touch(&self, image: &Digest) {
         let mut known = self.known();
-        if let Some(config) = known.meanings.holds(image).and_then(Holds::config) {
-            known.uses.touch(*image);
-            known.configs.touch(&config);
+        match known.meanings.holds(image) {
+            Some(Holds::Linux { config, .. }) => known.configs.touch(&config),
+            Some(Holds::Guest { .. }) => known.guests.touch(image),
+            Some(Holds::Module(_)) | None => return,
         }
+        known.uses.touch(*image);
     }
 
     pub(super) fn collect_now(&self, named: &BTreeSet<Digest>, goal: Goal, until: u64) -> io::Result<()> {
@@ -62,11 +64,11 @@ impl Images {
         Ok(())
     }
 
-    /// The images for Linux that are none of these, the longest unused first.
+    /// The images of files that are none of these, the longest unused first.
     pub(super) fn idle(&self, named: &BTreeSet<Digest>) -> Vec<Digest> {
         let known = self.known();
-        let linux = known.meanings.images().filter(|(_, holds)| holds.config().is_some());
-        let mut idle: Vec<_> = linux
+        let files = known.meanings.images().filter(|(_, holds)| !matches!(holds, Holds::Module(_)));
+        let mut idle: Vec<_> = files
             .map(|(image, _)| image)
             .filter(|image| !named.contains(image) && !known.protected.contains(image))
             .collect();
@@ -84,7 +86,7 @@ impl Images {
         true
     }
 
-    /// Removes the layers that no image has and no pull waits for.
+    /// Removes the layers that no image has and no pull waits for, and files that no image has any more.
     pub(super) fn sweep_layers(&self) -> io::Result<()> {
         for layer in self.store.layers.list()? {
             let is_named = || self.known().configs.layers().any(|named| *named == layer);
@@ -103,6 +105,8 @@ impl Images {
                 self.store.layers.remove_retired(&retired);
             }
         }
+        let guests = self.known().guests.folder().to_owned();
+        remove_gone(&guests)?;
         self.store.remove_parts(crate::modules::PART_AGE_MAX)
     }
 }

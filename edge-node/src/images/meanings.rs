@@ -1,7 +1,7 @@
 //! What names of images meant when they were pulled, kept on disk: a node without a network starts what it has.
 //!
 //! A name is a file of a few lines: the full reference, the digest of the image, and what the image holds: the digest of a module, or
-//! `linux`, the digest of the image's config and how many bytes it was sent as. Each pull also leaves the name with the digest, so that an
+//! `linux`, the digest of the image's config and how many bytes it was sent as, or `guest` and that number. Each pull also leaves the name with the digest, so that an
 //! image is known for as long as its content is here, wherever its tag moves. A name is written when everything else is there.
 
 use std::{
@@ -37,13 +37,18 @@ pub(crate) enum Holds {
         /// What was sent of it.
         bytes: u64,
     },
+    /// Modules with files, which lie under the digest of the image.
+    Guest {
+        /// What was sent of it.
+        bytes: u64,
+    },
 }
 
 impl Holds {
     /// Of a Linux image: the digest of its config.
     pub(super) const fn config(self) -> Option<Digest> {
         match self {
-            Self::Module(_) => None,
+            Self::Module(_) | Self::Guest { .. } => None,
             Self::Linux { config, .. } => Some(config),
         }
     }
@@ -152,6 +157,8 @@ fn parse(text: &str) -> Option<(String, Meaning)> {
     let (name, image, holds) = (lines.next()?.to_owned(), lines.next()?.parse().ok()?, lines.next()?);
     let holds = if holds == LINUX {
         Holds::Linux { config: lines.next()?.parse().ok()?, bytes: lines.next()?.parse().ok()? }
+    } else if holds == GUEST {
+        Holds::Guest { bytes: lines.next()?.parse().ok()? }
     } else {
         Holds::Module(holds.parse().ok()?)
     };
@@ -165,6 +172,7 @@ fn write(folder: &Path, name: &str, Meaning { image, holds }: Meaning) -> io::Re
     let holds = match holds {
         Holds::Module(module) => module.to_string(),
         Holds::Linux { config, bytes } => format!("{LINUX}\n{config}\n{bytes}"),
+        Holds::Guest { bytes } => format!("{GUEST}\n{bytes}"),
     };
     part.write_all(format!("{name}\n{image}\n{holds}\n").as_bytes())?;
     part.as_file().sync_all()?;
@@ -183,6 +191,9 @@ const NAMES_MAX: usize = 16_384;
 /// Stands where the digest of a module would, in front of what a Linux image is.
 const LINUX: &str = "linux";
 
+/// The same in front of how many bytes modules with files were sent as.
+const GUEST: &str = "guest";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,8 +206,9 @@ mod tests {
         let module = Meaning { image: Digest::of(b"1"), holds: Holds::Module(Digest::of(b"m")) };
         let linux = Holds::Linux { config: Digest::of(b"c"), bytes: 7 };
         let (one, two) = (module, Meaning { image: Digest::of(b"2"), holds: linux });
+        let guest = Meaning { image: Digest::of(b"3"), holds: Holds::Guest { bytes: 7 } };
         assert_eq!(open().of(&image), None);
-        for meaning in [one, two, two] {
+        for meaning in [one, guest, two, two] {
             let mut meanings = open();
             meanings.remember(&image, meaning).unwrap();
         }
@@ -205,7 +217,8 @@ mod tests {
         // Where the tag pointed before is known still: a pod may run it.
         assert_eq!(meanings.of(&format!("r.io/a@{}", one.image).parse().unwrap()), Some(one));
         assert_eq!(meanings.holds(&one.image), Some(one.holds));
-        assert_eq!(meanings.images().count(), 2);
+        assert_eq!(meanings.holds(&guest.image), Some(guest.holds));
+        assert_eq!(meanings.images().count(), 3);
         meanings.retain_images(|_, holds| *holds == two.holds);
         let mut meanings = open();
         assert_eq!((meanings.of(&image), meanings.holds(&one.image)), (Some(two), None));

@@ -28,11 +28,11 @@ impl Images {
         match &image.digest {
             Some(digest) => match self.known().meanings.holds(digest) {
                 Some(Holds::Linux { .. }) => Some(Kind::Linux),
-                Some(Holds::Module(_)) => Some(Kind::Module),
+                Some(Holds::Module(_) | Holds::Guest { .. }) => Some(Kind::Module),
                 None => has_module(digest).then_some(Kind::Module),
             },
             None => match self.of(&image.reference.parse().ok()?)?.1 {
-                ImageContent::Module(_) => Some(Kind::Module),
+                ImageContent::Module(_) | ImageContent::Guest(_) => Some(Kind::Module),
                 ImageContent::Linux(_) => Some(Kind::Linux),
             },
         }

@@ -82,6 +82,7 @@ impl Bench {
         match self.images.of(&self.name(name))?.1 {
             ImageContent::Linux(image) => Some(image),
             ImageContent::Module(module) => panic!("{module} is a module"),
+            ImageContent::Guest(guest) => panic!("{guest:?} is for WASM"),
         }
     }
 

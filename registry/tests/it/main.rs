@@ -42,7 +42,7 @@ async fn pull(
     let client = Client::new(config).unwrap();
     let wanted = [Platform::wasm("wasi"), Platform::wasm("wasip1")];
     let resolved = client.resolve(&image.parse().unwrap(), keyring, &wanted).await?;
-    let fetched = client.fetch_module(&resolved, file, BYTES_MAX).await?;
+    let fetched = resolved.fetch_module((file, None), BYTES_MAX).await?;
     assert_eq!(fetched.digest, Digest::of(&std::fs::read(file).unwrap()));
     assert!(resolved.module()?.is_none_or(|module| module == fetched.digest));
     Ok((resolved.digest.to_string(), fetched.bytes))

@@ -11,9 +11,11 @@ use dunlin_link::{
     PodUid, Revision,
     assignment::{AssignedPod, Desired},
     pod::{ConfigKind, ConfigObject},
+    reference::Reference,
 };
-use dunlin_registry::{RegistriesConfig, config::HostConfig};
+use dunlin_registry::{Client, RegistriesConfig, config::HostConfig};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::*;
 

@@ -13,20 +13,20 @@ use tar::{EntryType, PaxExtensions};
 
 /// What an entry says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) path: PathBuf,
-    pub(super) kind: Kind,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct Entry {
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds since 1970, and a part of one.
-    pub(super) modified: (i64, i64),
+    pub(crate) modified: (i64, i64),
     /// Attributes by name.
-    pub(super) attributes: Vec<(OsString, Vec<u8>)>,
+    pub(crate) attributes: Vec<(OsString, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Folder,
     Symlink(OsString),
@@ -38,7 +38,7 @@ pub(super) enum Kind {
 }
 
 /// The entries of an archive, in order.
-pub(super) struct Entries<'a, R: Read> {
+pub(crate) struct Entries<'a, R: Read> {
     raw: tar::Entries<'a, R>,
 }
 
@@ -55,12 +55,12 @@ struct Extension {
 }
 
 impl<'a, R: Read> Entries<'a, R> {
-    pub(super) fn new(entries: tar::Entries<'a, R>) -> Self {
+    pub(crate) fn new(entries: tar::Entries<'a, R>) -> Self {
         Self { raw: entries.raw(true) }
     }
 
     /// The next entry, and its content.
-    pub(super) fn next(&mut self) -> io::Result<Option<(Entry, tar::Entry<'a, R>)>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<(Entry, tar::Entry<'a, R>)>> {
         let mut extension = Extension::default();
         for _ in 0..=EXTENSIONS_MAX {
             let Some(raw) = self.raw.next() else { return Ok(None) };

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
+        AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
         chownat, fchmod, fsetxattr, linkat, makedev, mkdirat, mknodat, openat, openat2, statat, symlinkat,
         syncfs, unlinkat, utimensat,
     },
@@ -25,12 +25,22 @@ use crate::remove::remove_tree_in;
 
 /// A layer that is being unpacked.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: OwnedFd,
+    keeps: Keeps,
     /// Folders get their times when nothing more is put into them.
     times: Vec<(PathBuf, (i64, i64))>,
     /// How much memory they take.
     times_bytes: usize,
+}
+
+/// What of an entry is kept beside its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    /// Everything.
+    All,
+    /// Its time, and whether it is a program. It can be read by all.
+    Time,
 }
 
 /// Why an entry was not written.
@@ -58,20 +68,64 @@ impl Fault {
 }
 
 impl Tree {
-    pub(super) fn open(root: &Path) -> Result<Self, UnpackError> {
+    pub(crate) fn open(root: &Path) -> Result<Self, UnpackError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(CWD, root, flags, Mode::empty());
         let root = opened.map_err(|error| Fault::from(error).of(root))?;
-        Ok(Self { root, times: Vec::new(), times_bytes: 0 })
+        Ok(Self { root, keeps: Keeps::All, times: Vec::new(), times_bytes: 0 })
+    }
+
+    /// One whose files are only ever read, by whoever runs the node.
+    pub(crate) fn for_guests(root: &Path) -> Result<Self, UnpackError> {
+        Ok(Self { keeps: Keeps::Time, ..Self::open(root)? })
+    }
+
+    /// Removes what earlier layers have of this name.
+    pub(crate) fn take_away(&self, marker: &Path, hidden: &[u8]) -> Result<(), UnpackError> {
+        let hidden_path = marker.with_file_name(OsStr::from_bytes(hidden));
+        let take = || {
+            let Some((folder, name)) = split(&hidden_path)? else {
+                return Err(refused("it hides the whole image"));
+            };
+            match self.enter(&folder) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+                parent => remove(&parent?, name),
+            }
+        };
+        take().map_err(|fault: Fault| fault.of(marker))
+    }
+
+    /// Removes what earlier layers have in the marker's folder.
+    pub(crate) fn clear(&self, marker: &Path) -> Result<(), UnpackError> {
+        let clear = || {
+            let Some((folder, _)) = split(marker)? else { return Err(refused("it is in no folder")) };
+            let parent = match self.enter(&folder) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+                parent => readable(&parent?)?,
+            };
+            let mut names = Vec::new();
+            for entry in Dir::read_from(&parent)? {
+                let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+                if name != "." && name != ".." {
+                    names.push(name);
+                }
+            }
+            names.iter().try_for_each(|name| remove(&parent, name))
+        };
+        clear().map_err(|fault: Fault| fault.of(marker))
     }
 
     /// Puts an entry in place of whatever is there.
-    pub(super) fn write(&mut self, entry: &Entry, content: &mut impl Read) -> Result<(), UnpackError> {
+    pub(crate) fn write(
+        &mut self,
+        entry: &Entry,
+        content: &mut (impl Read + ?Sized),
+    ) -> Result<(), UnpackError> {
         self.put(entry, content).map_err(|fault| fault.of(&entry.path))
     }
 
     /// What the layers below have of this name is gone: a device of number 0, as overlayfs has it.
-    pub(super) fn hide(&self, marker: &Path, hidden: &[u8]) -> Result<(), UnpackError> {
+    pub(crate) fn hide(&self, marker: &Path, hidden: &[u8]) -> Result<(), UnpackError> {
         let hidden_path = marker.with_file_name(OsStr::from_bytes(hidden));
         let hide = || {
             let (parent, name) =
@@ -92,7 +146,7 @@ impl Tree {
     }
 
     /// What the layers below have in the marker's folder is gone.
-    pub(super) fn hide_all(&self, marker: &Path) -> Result<(), UnpackError> {
+    pub(crate) fn hide_all(&self, marker: &Path) -> Result<(), UnpackError> {
         let hide = || match self.place(marker)? {
             Some((parent, _)) => set_opaque(&readable(&parent)?),
             None => Err(refused("it is in no folder")),
@@ -101,7 +155,7 @@ impl Tree {
     }
 
     /// Gives folders their times and has everything reach the disk.
-    pub(super) fn finish(&self) -> Result<(), UnpackError> {
+    pub(crate) fn finish(&self) -> Result<(), UnpackError> {
         for (path, modified) in self.times.iter().rev() {
             let set = || match split(path)? {
                 Some((folder, name)) => set_time(&self.enter(&folder)?, name, *modified),
@@ -118,22 +172,22 @@ impl Tree {
         synced.map_err(|fault| fault.of(Path::new("/")))
     }
 
-    fn put(&mut self, entry: &Entry, content: &mut impl Read) -> Result<(), Fault> {
+    fn put(&mut self, entry: &Entry, content: &mut (impl Read + ?Sized)) -> Result<(), Fault> {
         let Some((parent, name)) = self.place(&entry.path)? else {
             if entry.kind != Kind::Folder {
                 return Err(refused("the root is a folder"));
             }
             self.remember_time(Path::new(""), entry.modified)?;
-            return set_folder(&readable(&self.root)?, entry);
+            return self.set_folder(&readable(&self.root)?, entry);
         };
         if entry.kind == Kind::Folder {
             self.remember_time(&entry.path, entry.modified)?;
-            return put_folder(&parent, &name, entry);
+            return self.put_folder(&parent, &name, entry);
         }
         remove(&parent, &name)?;
         let mode = Mode::from_raw_mode(entry.mode & 0o7777);
         match &entry.kind {
-            Kind::File => return put_file(&parent, &name, entry, content),
+            Kind::File => return self.put_file(&parent, &name, entry, content),
             Kind::Link(target) => {
                 let (target_parent, target_name) =
                     self.place(target)?.ok_or_else(|| refused("it is a link to the root"))?;
@@ -154,6 +208,9 @@ impl Tree {
                 mknodat(&parent, &name, FileType::BlockDevice, Mode::RWXU, makedev(*major, *minor))?;
             }
             Kind::Folder => {}
+        }
+        if self.keeps == Keeps::Time {
+            return set_time(&parent, &name, entry.modified);
         }
         let (uid, gid) = owner(entry);
         chownat(&parent, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -210,6 +267,64 @@ impl Tree {
         }
         Ok(parent)
     }
+
+    fn put_folder(&self, parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<(), Fault> {
+        match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {}
+            Ok(stat) => {
+                unlinkat(parent, name, AtFlags::empty())?;
+                mkdirat(parent, name, Mode::RWXU)?;
+                if FileType::from_raw_mode(stat.st_mode).is_char_device() {
+                    // What was hidden here stays so.
+                    set_opaque(&folder(parent, name)?)?;
+                }
+            }
+            Err(Errno::NOENT) => mkdirat(parent, name, Mode::RWXU)?,
+            Err(error) => return Err(error.into()),
+        }
+        self.set_folder(&folder(parent, name)?, entry)
+    }
+
+    fn set_folder(&self, folder: &OwnedFd, entry: &Entry) -> Result<(), Fault> {
+        if self.keeps == Keeps::Time {
+            return Ok(fchmod(folder, Mode::from_raw_mode(0o755))?);
+        }
+        let (uid, gid) = owner(entry);
+        rustix::fs::fchown(folder, uid, gid)?;
+        fchmod(folder, Mode::from_raw_mode(entry.mode & 0o7777))?;
+        set_attributes(folder, entry)
+    }
+
+    fn put_file(
+        &self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        entry: &Entry,
+        content: &mut (impl Read + ?Sized),
+    ) -> Result<(), Fault> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let mut chunk = vec![0; super::CHUNK_BYTES];
+        loop {
+            match content.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => file.write_all(&chunk[..length]).map_err(Fault::Write)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::Read(error)),
+            }
+        }
+        if self.keeps == Keeps::Time {
+            fchmod(&file, Mode::from_raw_mode(if entry.mode & 0o111 == 0 { 0o644 } else { 0o755 }))?;
+            return set_time(parent, name, entry.modified);
+        }
+        let (uid, gid) = owner(entry);
+        rustix::fs::fchown(&file, uid, gid)?;
+        // After the owner: a change of that takes the right to act as him away.
+        fchmod(&file, Mode::from_raw_mode(entry.mode & 0o7777))?;
+        let file = OwnedFd::from(file);
+        set_attributes(&file, entry)?;
+        set_time(parent, name, entry.modified)
+    }
 }
 
 /// The folder that something is in, from the root, and its name there; `None` for the root itself.
@@ -230,51 +345,6 @@ fn split(path: &Path) -> Result<Option<(PathBuf, &OsStr)>, Fault> {
     let Some((name, folders)) = parts.split_last() else { return Ok(None) };
     let folder = std::iter::once(OsStr::new(".")).chain(folders.iter().copied()).collect();
     Ok(Some((folder, name)))
-}
-
-fn put_folder(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<(), Fault> {
-    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {}
-        Ok(stat) => {
-            unlinkat(parent, name, AtFlags::empty())?;
-            mkdirat(parent, name, Mode::RWXU)?;
-            if FileType::from_raw_mode(stat.st_mode).is_char_device() {
-                // What was hidden here stays so.
-                set_opaque(&folder(parent, name)?)?;
-            }
-        }
-        Err(Errno::NOENT) => mkdirat(parent, name, Mode::RWXU)?,
-        Err(error) => return Err(error.into()),
-    }
-    set_folder(&folder(parent, name)?, entry)
-}
-
-fn set_folder(folder: &OwnedFd, entry: &Entry) -> Result<(), Fault> {
-    let (uid, gid) = owner(entry);
-    rustix::fs::fchown(folder, uid, gid)?;
-    fchmod(folder, Mode::from_raw_mode(entry.mode & 0o7777))?;
-    set_attributes(folder, entry)
-}
-
-fn put_file(parent: &OwnedFd, name: &OsStr, entry: &Entry, content: &mut impl Read) -> Result<(), Fault> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
-    let mut chunk = vec![0; super::CHUNK_BYTES];
-    loop {
-        match content.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(length) => file.write_all(&chunk[..length]).map_err(Fault::Write)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Fault::Read(error)),
-        }
-    }
-    let (uid, gid) = owner(entry);
-    rustix::fs::fchown(&file, uid, gid)?;
-    // After the owner: a change of that takes the right to act as him away.
-    fchmod(&file, Mode::from_raw_mode(entry.mode & 0o7777))?;
-    let file = OwnedFd::from(file);
-    set_attributes(&file, entry)?;
-    set_time(parent, name, entry.modified)
 }
 
 /// Only what means something to programs: others would tell overlayfs what to do, or this machine's own security modules.

@@ -20,7 +20,7 @@ async fn an_image_is_pulled_unpacked_and_known_after_a_restart() {
         assert_eq!(bench.read(&image, "etc/name").as_deref(), Some("app"));
         assert_eq!(bench.images.content_of(&digest), ImageContent::Linux(image));
         assert_eq!(bench.linux(&format!("it@{digest}")).unwrap().config.program(), Some("/bin/it"));
-        assert_eq!(bench.images.linux_images(), [(digest, sent as u64)]);
+        assert_eq!(bench.images.file_images(), [(digest, sent as u64)]);
         assert_eq!(bench.files("layers/archives"), [""; 0]);
         bench.reopen();
     }
