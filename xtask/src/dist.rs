@@ -77,7 +77,11 @@ enum Part<'a> {
 
 /// Cargo's release build for a machine, as a static binary that names no path of the machine that built it.
 fn build(machine: &Machine, part: &Part<'_>) -> Result<PathBuf> {
-    let mut cargo = machine.cargo()?;
+    let toolchain = machine.toolchain()?;
+    let linkers = toolchain
+        .linkers()
+        .context("this Rust comes without its linker `gcc-ld/ld.lld`: install Rust by rustup")?;
+    let mut cargo = machine.cargo(&toolchain)?;
     let (package, binary) = match part {
         Part::Shim => ("dunlin-oci-shim", "dunlin-shim"),
         Part::Dunlin { shim } => {
@@ -88,12 +92,21 @@ fn build(machine: &Machine, part: &Part<'_>) -> Result<PathBuf> {
     cargo.args(["build", "--release", "--package", package, "--bin", binary, "--locked"]);
     cargo.args(["--target", machine.triple]);
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    flags.extend(["-fuse-ld=lld".to_owned(), format!("-B{}", linkers.display())].map(link_argument));
+    flags.extend(SMALLER.map(|argument| link_argument(argument.to_owned())));
     let from = |path: &Path, name: &str| format!("--remap-path-prefix={}={name}", path.display());
     flags.push(from(step::root(), "dunlin"));
     flags.extend(cargo_home().map(|home| from(&home, "cargo")));
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     step::run(&mut cargo)?;
     Ok(step::target_dir().join(machine.triple).join("release").join(binary))
+}
+
+/// Equal functions are kept once, and what is moved at the start is noted by bits instead of records.
+const SMALLER: [&str; 2] = ["-Wl,--icf=all", "-Wl,-zpack-relative-relocs"];
+
+fn link_argument(argument: String) -> String {
+    format!("-Clink-arg={argument}")
 }
 
 fn cargo_home() -> Option<PathBuf> {

@@ -18,8 +18,8 @@ pub(crate) fn build() -> Result<()> {
         println!("no node is emulated: this machine is of the kind itself");
         return Ok(());
     }
-    let cargo =
-        packages::require("qemu-user-static", "/usr/bin/qemu-aarch64-static").and_then(|()| ARM64.cargo());
+    let cargo = packages::require("qemu-user-static", "/usr/bin/qemu-aarch64-static")
+        .and_then(|()| ARM64.cargo(&ARM64.toolchain()?));
     let mut cargo = match cargo {
         Ok(cargo) => cargo,
         Err(error) => {

@@ -5,7 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::{packages, step, toolchain};
+use crate::{
+    packages, step,
+    toolchain::{self, Toolchain},
+};
 
 /// A kind of machine.
 #[derive(Debug)]
@@ -48,12 +51,19 @@ impl Machine {
         self.triple.starts_with(std::env::consts::ARCH)
     }
 
+    /// The toolchain that builds for it.
+    ///
+    /// # Errors
+    /// When it has no standard library for it and none can be had.
+    pub(crate) fn toolchain(&self) -> Result<Toolchain> {
+        toolchain::for_targets(&[self.triple], &step::target_dir())
+    }
+
     /// A cargo that builds for it, after installing what that takes; the target is named by its arguments.
     ///
     /// # Errors
     /// When something is not there and cannot be installed.
-    pub(crate) fn cargo(&self) -> Result<Command> {
-        let toolchain = toolchain::for_targets(&[self.triple], &step::target_dir())?;
+    pub(crate) fn cargo(&self, toolchain: &Toolchain) -> Result<Command> {
         let mut cargo = toolchain.cargo();
         cargo.current_dir(step::root());
         if !self.is_here() {

@@ -31,6 +31,12 @@ impl Toolchain {
         command
     }
 
+    /// Where the compiler drivers of C find the linker that comes with Rust, if it does.
+    pub(crate) fn linkers(&self) -> Option<PathBuf> {
+        let host = format!("lib/rustlib/{}-unknown-linux-gnu/bin/gcc-ld", std::env::consts::ARCH);
+        Some(self.root.join(host)).filter(|folder| folder.join("ld.lld").exists())
+    }
+
     fn has(&self, target: &str) -> bool {
         let Ok(entries) = fs::read_dir(self.target_lib(target)) else { return false };
         entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))

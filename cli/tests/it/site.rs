@@ -169,8 +169,13 @@ impl Site {
         Machine { state, name: name.to_owned(), log, agent: None, address_blocks, clock: None }
     }
 
-    /// Waits until a node is Ready.
+    /// Waits until a machine's agent answers and its node is Ready, which may still be said of an agent before.
     pub(crate) fn wait_for_ready(&self, machine: &Machine) {
+        let state = machine.state.to_str().unwrap();
+        wait_until(&format!("agent of {}", machine.name), || {
+            let answer = self.dunlin(&["local", "--state", state, "pods"], "");
+            if answer.code == 0 { Ok(()) } else { Err(format!("{answer:?}\n{}", machine.log())) }
+        });
         wait_until(&format!("node {} Ready", machine.name), || {
             let row = self.dunlin(&["get", "node", &machine.name, "--no-headers"], "").stdout;
             let ready = row.split_whitespace().nth(1) == Some("Ready");
