@@ -1,6 +1,6 @@
 //! Unified diffs, as patch tools read them, with colours for a terminal.
 
-use similar::TextDiff;
+use diffy::DiffOptions;
 
 use crate::terminal::{self, Colour};
 
@@ -9,10 +9,11 @@ pub(super) fn diff(before: &str, after: &str, name: &str) -> String {
     if before == after {
         return String::new();
     }
-    let diff = TextDiff::from_lines(before, after);
-    diff.unified_diff()
-        .context_radius(CONTEXT_LINES)
-        .header(&format!("live/{name}"), &format!("applied/{name}"))
+    DiffOptions::new()
+        .set_context_len(CONTEXT_LINES)
+        .set_original_filename(format!("live/{name}"))
+        .set_modified_filename(format!("applied/{name}"))
+        .create_patch(before, after)
         .to_string()
 }
 
