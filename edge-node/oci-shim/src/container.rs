@@ -32,6 +32,7 @@ use crate::{
     spec::{self, Available, Place},
     user,
     volume::Mounts,
+    volume::of_image,
 };
 
 /// One container.
@@ -131,6 +132,8 @@ impl Container {
         let layers: Vec<PathBuf> = spec.layers.iter().map(PathBuf::from).collect();
         let rootfs = rootfs::mount(&layers, dir).map_err(failed("mount the image"))?;
         let user = user::find(&spec.user, &rootfs).map_err(|error| error.to_string())?;
+        let read_only = spec.security.read_only_root;
+        let image_volumes = of_image::bring(&spec.volumes, (&rootfs, dir), read_only)?;
         let sources = spec.mounts.iter().enumerate();
         let sources = sources.map(|(number, mount)| around.mounts.bring(mount, dir, number));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
@@ -145,6 +148,7 @@ impl Container {
             namespaces: around.namespaces.clone(),
             user,
             sources: &sources,
+            image_volumes: &image_volumes,
             available: around.available,
             devices,
             swap: around.swap,

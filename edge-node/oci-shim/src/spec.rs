@@ -44,6 +44,8 @@ pub(crate) struct Place<'a> {
     pub(crate) user: ResolvedUser,
     /// Where its mounts come from, in the order of the specification.
     pub(crate) sources: &'a [PathBuf],
+    /// What of the image is mounted over itself, to be written: the path inside, and where it comes from.
+    pub(crate) image_volumes: &'a [(String, PathBuf)],
     /// What this process itself may do: it cannot give more.
     pub(crate) available: Available,
     /// Devices of the machine that it has.

@@ -2,6 +2,8 @@
 //! descriptor. So it is there even if it was mounted after the shim began and the machine's mounts are not shared with anybody; and what
 //! a container puts into the place of a part that was found changes nothing any more.
 
+pub(crate) mod of_image;
+
 use std::{
     fs::{self, File},
     io,

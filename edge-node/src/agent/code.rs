@@ -204,6 +204,7 @@ fn linux_material(image: &LinuxImage, layers: &Layers) -> LinuxMaterial {
             env: config.env.unwrap_or_default(),
             working_dir: config.working_dir.unwrap_or_default(),
             user: config.user.unwrap_or_default(),
+            volumes: config.volumes,
             stop_signal: config.stop_signal.unwrap_or_default(),
         },
         ..LinuxMaterial::default()

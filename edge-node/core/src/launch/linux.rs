@@ -4,6 +4,8 @@
 mod files;
 mod resources;
 
+use std::path::Path;
+
 use dunlin_link::{
     linux::{
         AppArmorProfile, ContainerLinux, MountOptions, MountPropagation, ProcessNamespace, QosClass,
@@ -51,6 +53,8 @@ pub struct ImageDefaults {
     pub working_dir: String,
     /// `User`.
     pub user: String,
+    /// `Volumes`: paths inside.
+    pub volumes: Vec<String>,
     /// `StopSignal`: a name or a number, or empty.
     pub stop_signal: String,
 }
@@ -117,6 +121,11 @@ pub fn container_spec(
         mount.propagation = propagation(says, &mount.path);
         mount.all_read_only = around.mounts_read_only_recursively && is_all_read_only(says, mount);
     }
+    let is_mounted = |path: &String| {
+        let path = Path::new("/").join(path);
+        mounts.iter().any(|mount| Path::new(&mount.path) == path)
+    };
+    let volumes = image.volumes.iter().filter(|path| !is_mounted(path)).cloned().collect();
     Ok(LinuxSpec {
         id: launch.id,
         owner: owner(of, launch.attempt),
@@ -141,6 +150,7 @@ pub fn container_spec(
         resources: resources::of_container(assignment, (container, says), around),
         security: security(says, &machine)?,
         mounts,
+        volumes,
         hosts: files::hosts(assignment, &machine, around),
         resolv_conf: files::resolv_conf(&assignment.linux().dns, &machine),
         termination_message,

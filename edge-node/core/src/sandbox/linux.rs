@@ -37,6 +37,8 @@ pub struct LinuxSpec {
     pub security: Security,
     /// What it sees of the machine; no path twice. An outer one is mounted before those inside it, whatever the order here.
     pub mounts: Vec<LinuxMount>,
+    /// `VOLUME` of the image: folders that can be written to even where the rest of its files cannot; none of them is a mount's.
+    pub volumes: Vec<String>,
     /// Devices of the machine that it may use.
     pub devices: Vec<LinuxDevice>,
     /// Text of `/etc/hosts`. The file is the pod's: the latest container's text is there for all.

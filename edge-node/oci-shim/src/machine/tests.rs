@@ -28,6 +28,7 @@ fn spec(id: &str) -> Box<LinuxSpec> {
         resources: LinuxResources::default(),
         security: Security::default(),
         mounts: Vec::new(),
+        volumes: Vec::new(),
         devices: Vec::new(),
         hosts: String::new(),
         resolv_conf: String::new(),

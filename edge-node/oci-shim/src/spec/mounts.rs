@@ -46,6 +46,8 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
         let options = if declared.layers.is_empty() { &options[..3] } else { &options[..] };
         bind(&declared.path, source, options)
     }));
+    let image_volumes = place.image_volumes.iter();
+    inner.extend(image_volumes.map(|(path, source)| bind(path, source, &["rbind", "rprivate", "rw"])));
     // Kubernetes lets mounts come in any order. One over the folder of the pod's files comes before them.
     inner.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(inner);

@@ -202,6 +202,7 @@ impl Pod {
             resources: LinuxResources::default(),
             security: Security::default(),
             mounts: Vec::new(),
+            volumes: Vec::new(),
             devices: Vec::new(),
             hosts: "127.0.0.1 localhost\n".into(),
             resolv_conf: "nameserver 192.0.2.1\n".into(),

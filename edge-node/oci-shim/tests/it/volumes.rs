@@ -239,3 +239,26 @@ fn what_cannot_be_shared_is_refused() {
         pod.shut_down();
     }
 }
+
+#[test]
+fn folders_that_an_image_writes_to_are_there_and_can_be_written() {
+    for runtime in runtimes() {
+        let before = Machine::look();
+        let mut pod = Pod::start(&runtime);
+        let kept = pod.image().join("kept");
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("file"), "of image").unwrap();
+        let line = "cat /kept/file; echo; for at in /kept /new/deep /; do { echo > $at/x; } 2>/dev/null && echo $at; done";
+        for (id, read_only_root, root) in [("a", false, "stdout: /\n"), ("b", true, "")] {
+            let mut spec = pod.spec(id, line);
+            spec.volumes = vec!["/kept".into(), "new/deep".into()];
+            spec.security.read_only_root = read_only_root;
+            pod.run(spec);
+            let expected = format!("stdout: of image\nstdout: /kept\nstdout: /new/deep\n{root}");
+            assert_eq!(pod.output(id), expected, "{} {id}", runtime.display());
+        }
+        assert!(!kept.join("x").exists(), "the image is as it was");
+        pod.shut_down();
+        assert_eq!(Machine::look(), before);
+    }
+}

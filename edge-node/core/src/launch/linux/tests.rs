@@ -23,6 +23,7 @@ fn image() -> ImageDefaults {
         env: words(&["PATH=/bin", "A=of image", "B=kept", "EMPTY"]),
         working_dir: "/of-image".to_owned(),
         user: "app".to_owned(),
+        volumes: words(&["/data", "/var//lib/", "cache"]),
         stop_signal: "SIGQUIT".to_owned(),
     }
 }
@@ -70,6 +71,23 @@ fn saying(says: ContainerLinux) -> PodAssignment {
     let mut pod = fixture::pod(vec![fixture::container("c")]);
     pod.linux = Some(Box::new(PodLinux { containers: vec![says], ..PodLinux::default() }));
     pod
+}
+
+#[test]
+fn what_is_mounted_takes_the_place_of_the_images_volumes() {
+    let mount = |path: &str| LinuxMount {
+        source: "/machine".to_owned(),
+        layers: Vec::new(),
+        inside: String::new(),
+        path: path.to_owned(),
+        access: Access::ReadWrite,
+        propagation: Propagation::None,
+        all_read_only: false,
+    };
+    let mounts = vec![mount("/var/lib"), mount("/cache/"), mount("/data/below")];
+    let material = LinuxMaterial { image: image(), mounts, ..LinuxMaterial::default() };
+    let spec = spec_of(&saying(ContainerLinux::default()), material).unwrap();
+    assert_eq!(spec.volumes, ["/data"]);
 }
 
 #[test]
