@@ -22,6 +22,10 @@ pub(super) fn check(spec: &LinuxSpec) -> Result<(), String> {
                 "the AppArmor profile `{profile}` cannot be applied: this machine has no AppArmor"
             ));
         }
+        // Who may not read which ones there are leaves it to the runtime, whose words say less.
+        if fs::read_to_string(PROFILES).is_ok_and(|loaded| !is_loaded(&loaded, profile)) {
+            return Err(format!("the AppArmor profile `{profile}` is not loaded on this machine"));
+        }
     }
     let mut mounts = spec.mounts.iter();
     if !spec.security.privileged && mounts.any(|mount| mount.propagation == Propagation::Bidirectional) {
@@ -32,6 +36,11 @@ pub(super) fn check(spec: &LinuxSpec) -> Result<(), String> {
 
 fn has_apparmor(enabled: &str) -> bool {
     enabled.trim() == "Y"
+}
+
+/// Of profiles as the kernel lists them: `NAME (MODE)`.
+fn is_loaded(profiles: &str, wanted: &str) -> bool {
+    profiles.lines().any(|line| line.rsplit_once(" (").is_some_and(|(name, _)| name == wanted))
 }
 
 /// The profile of system calls that is a file of the machine.
@@ -49,12 +58,21 @@ pub(super) fn localhost_profile(seccomp: &Seccomp) -> Result<Option<LinuxSeccomp
 
 /// Where the kernel says whether it has AppArmor.
 const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+/// Where it lists the profiles that it was given.
+const PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
 /// Largest profile of system calls; the usual ones have 20 KB.
 const PROFILE_BYTES_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_is_loaded_by_its_whole_name() {
+        let profiles = "/usr/bin/man (enforce)\ntight (beta) (complain)\n";
+        assert!(is_loaded(profiles, "/usr/bin/man") && is_loaded(profiles, "tight (beta)"));
+        assert!(!is_loaded(profiles, "tight") && !is_loaded(profiles, "man") && !is_loaded("", "man"));
+    }
 
     #[test]
     fn only_a_kernel_that_says_so_has_apparmor() {

@@ -10,6 +10,7 @@
 mod chaos;
 mod ends;
 mod images;
+mod kernel;
 mod life;
 mod limits;
 mod machine;

@@ -328,7 +328,7 @@ impl Drop for Pod {
 
 /// Waits for something that takes a moment.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + WAIT_MAX;
+    let until = Instant::now() + wait_max();
     while !is_so() {
         assert!(Instant::now() < until, "{what}: not in time");
         std::thread::yield_now();
@@ -349,7 +349,7 @@ pub(crate) fn connect(socket: &Path) -> UnixStream {
         stream.is_some()
     });
     let stream = stream.unwrap();
-    stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
+    stream.set_read_timeout(Some(wait_max())).unwrap();
     stream
 }
 
@@ -388,5 +388,8 @@ pub(crate) fn make_image(image: &Path) {
 
 const BUSYBOX: &str = "/bin/busybox";
 
-/// For a machine that does other things meanwhile.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+/// For a machine that does other things meanwhile, and longer on one that is said to be slow.
+fn wait_max() -> Duration {
+    let patience = std::env::var("DUNLIN_TEST_PATIENCE").ok().and_then(|times| times.parse::<u32>().ok());
+    Duration::from_secs(30) * patience.unwrap_or(1)
+}
