@@ -25,6 +25,7 @@ mod test;
 mod tidy;
 mod toolchain;
 mod torture;
+mod vm;
 
 /// Chores of the Dunlin repository.
 #[derive(Debug, Parser)]
@@ -71,6 +72,10 @@ enum Chore {
     Demo(demo::Args),
     /// Run coordinator and node with a bad line between them: delay, loss, no UDP, another address, flaps. Takes root.
     Network(network::Args),
+    /// Run tests of containers in a machine under QEMU: cgroup v2, large pages, AppArmor, x86-64 or ARM64.
+    Vm(vm::Args),
+    #[command(hide = true)]
+    VmPods(vm::pods::Args),
     /// Release archives into target/dist, for x86-64 and ARM64, with sizes and checksums.
     Dist(dist::Args),
     /// Run worlds of the deterministic simulator, by seed.
@@ -96,6 +101,8 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Demo(args) => demo::run(&args),
         Chore::Network(args) => network::run(&args),
+        Chore::Vm(args) => vm::run(&args),
+        Chore::VmPods(args) => vm::pods::run(&args),
         Chore::Dist(args) => dist::run(&args),
         Chore::Sim(args) => sim::run(&args),
         Chore::Schema => schema::run(Path::new(schema::SOURCE), Path::new(schema::TABLE)),
