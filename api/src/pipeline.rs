@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use crate::{
     Status,
-    admission::Surroundings,
+    admission::{
+        Surroundings,
+        pod_security::{self, Around},
+    },
     conform::conform,
     decode::{self as parse, Document, Format},
     field::FieldError,
@@ -95,6 +98,8 @@ pub struct Change<'a> {
     pub now: Timestamp,
     /// Whose the fields are that it changes.
     pub ownership: Ownership<'a>,
+    /// What Pod Security holds the object against.
+    pub around: &'a Around,
 }
 
 /// What of an object an update writes.
@@ -247,7 +252,8 @@ pub fn create(
     (stored.validate)(&object, &mut errors);
     (kind.validate_create)(&object, &mut errors);
     let object = finish(stored, object, &errors)?;
-    let mut warnings = warnings(kind, &object);
+    let mut warnings = pod_security::admit(stored, None, &object, &creation.surroundings.around)?;
+    warnings.extend(self::warnings(kind, &object));
     warnings.extend(kind.inert.map(|why| format!("{}: {why}", kind.kind)));
     Ok(Accepted { object, warnings })
 }
@@ -308,13 +314,17 @@ pub fn update(
         }
     }
     let mut object = finish(stored, object, &errors)?;
+    let mut warnings = match change.target {
+        Target::Object => pod_security::admit(stored, Some(current), &object, change.around)?,
+        Target::Status | Target::Approval => Vec::new(),
+    };
     managed::keep_times(&mut object, current);
     let same_generation = object["metadata"]["generation"] == current["metadata"]["generation"];
-    let warnings = match (change.target, stored.warns) {
+    warnings.extend(match (change.target, stored.warns) {
         (Target::Status | Target::Approval, _) => kind.deprecation.map(str::to_owned).into_iter().collect(),
         (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
         (Target::Object, _) => new_warnings(kind, current, &object),
-    };
+    });
     Ok(Accepted { object, warnings })
 }
 

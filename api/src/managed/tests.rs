@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    admission::Surroundings,
+    admission::{Surroundings, pod_security::Around},
     kind::{self, service::NoPool},
     pipeline::{self, Applying, Change, Creation, FieldValidation, Ownership, Requester, Target},
 };
@@ -48,7 +48,8 @@ fn changed_at(
     let body = patch.to_string();
     let merge = crate::patch::PatchKind::Merge;
     let patched = pipeline::patch(kind, current, merge, body.as_bytes(), FieldValidation::Strict).unwrap();
-    let change = Change { target, now: at(minute), ownership: Ownership::Tracked(manager) };
+    let change =
+        Change { target, now: at(minute), ownership: Ownership::Tracked(manager), around: &Around::Nothing };
     pipeline::update(kind, current, patched.object, &change, &mut NoPool).unwrap().object
 }
 
@@ -63,7 +64,12 @@ fn applied_to(current: &Value, manager: &str, minute: u8, config: &Value) -> Res
         now: at(minute),
     };
     let object = pipeline::apply(kind, Some(current), config.to_string().as_bytes(), &applying)?.object;
-    let change = Change { target: Target::Object, now: at(minute), ownership: Ownership::AsGiven };
+    let change = Change {
+        target: Target::Object,
+        now: at(minute),
+        ownership: Ownership::AsGiven,
+        around: &Around::Nothing,
+    };
     pipeline::update(kind, current, object, &change, &mut NoPool).map(|updated| updated.object)
 }
 

@@ -1,6 +1,7 @@
 //! The project's own cases: small, and always there.
 
 use dunlin_api::{
+    admission::pod_security::Around,
     decode::Format,
     kind,
     patch::PatchKind,
@@ -93,7 +94,12 @@ pub(crate) fn check_update_without_a_change(case: &Case) {
     let kind = case.address().expect("a kind that is served").kind;
     let served = pipeline::served(kind, &created.object).expect("what is stored can be served").into_owned();
     for target in [Target::Object, Target::Status] {
-        let change = Change { target, now: Timestamp::MAX, ownership: Ownership::Tracked("another") };
+        let change = Change {
+            target,
+            now: Timestamp::MAX,
+            ownership: Ownership::Tracked("another"),
+            around: &Around::Nothing,
+        };
         let updated =
             pipeline::update(kind, &created.object, served.clone(), &change, &mut RecordedPool::new());
         assert_eq!(updated.expect("the object is good").object, created.object, "{}", case.name);

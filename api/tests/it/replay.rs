@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dunlin_api::{
     Status,
-    admission::Surroundings,
+    admission::{Surroundings, pod_security::Around},
     decode::Format,
     kind::SCALE,
     managed::Force,
@@ -112,7 +112,7 @@ pub(crate) fn perform(case: &Case, current: Option<&Value>) -> Result<Accepted, 
             None => Scaling::Replace(pipeline::decode(&SCALE, body.as_bytes(), format, validation)?.object),
         };
         let scaled = pipeline::scale(kind, current, &scaling, validation, manager, now)?;
-        let change = Change { target, now, ownership: Ownership::AsGiven };
+        let change = Change { target, now, ownership: Ownership::AsGiven, around: &Around::Nothing };
         let object =
             pipeline::update(kind, current, scaled.object, &change, &mut RecordedPool::new())?.object;
         return Ok(Accepted { object, warnings: scaled.warnings });
@@ -135,9 +135,13 @@ pub(crate) fn perform(case: &Case, current: Option<&Value>) -> Result<Accepted, 
     let requester =
         Requester { name: "bench".to_owned(), uid: "bench".to_owned(), groups, extra: Value::Null };
     let checked = match current {
-        Some(current) => {
-            pipeline::update(kind, current, decoded.object, &Change { target, now, ownership }, &mut pool)
-        }
+        Some(current) => pipeline::update(
+            kind,
+            current,
+            decoded.object,
+            &Change { target, now, ownership, around: &Around::Nothing },
+            &mut pool,
+        ),
         None => {
             let namespace = address.namespace;
             // Every namespace of the recorded server had its account.

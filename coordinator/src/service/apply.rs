@@ -57,6 +57,7 @@ impl ApiService {
         let target = target(request)?;
         let mut warnings = Vec::new();
         let mut numbers = self.numbers(request.kind).await?;
+        let around = self.around(request, target).await?;
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             let now = self.clock().now();
@@ -64,7 +65,7 @@ impl ApiService {
                 pipeline::apply(request.kind, Some(current), body, &applying(request, target, options, now))?;
             warnings = applied.warnings;
             check_version(request, current, &applied.object)?;
-            let change = Change { target, now, ownership: options.write.ownership() };
+            let change = Change { target, now, ownership: options.write.ownership(), around: &around };
             let updated = updated(request, &grant, &change, (current, applied.object), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             warnings.extend(updated.warnings);

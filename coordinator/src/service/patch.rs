@@ -69,13 +69,14 @@ impl ApiService {
         let target = target(request)?;
         let mut warnings = Vec::new();
         let mut numbers = self.numbers(request.kind).await?;
+        let around = self.around(request, target).await?;
         let now = self.clock().now();
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             let patched = pipeline::patch(request.kind, current, kind, body, options.validation)?;
             warnings = patched.warnings;
             check_version(request, current, &patched.object)?;
-            let change = Change { target, now, ownership: options.ownership() };
+            let change = Change { target, now, ownership: options.ownership(), around: &around };
             let updated = updated(request, &grant, &change, (current, patched.object), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             warnings.extend(updated.warnings);

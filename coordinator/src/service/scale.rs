@@ -2,6 +2,7 @@
 
 use dunlin_api::{
     Status,
+    admission::pod_security::Around,
     kind::SCALE,
     pipeline::{self, Accepted, Change, FieldValidation, Ownership, Scaling, Target},
     status::OptionsKind,
@@ -88,7 +89,12 @@ impl ApiService {
             let scaled = pipeline::scale(request.kind, current, scaling, *validation, manager, now)?;
             warnings = scaled.warnings;
             check_version(request, current, &scaled.object)?;
-            let change = Change { target: Target::Object, now, ownership: Ownership::AsGiven };
+            let change = Change {
+                target: Target::Object,
+                now,
+                ownership: Ownership::AsGiven,
+                around: &Around::Nothing,
+            };
             let updated = updated(request, &grant, &change, (current, scaled.object), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             Ok(settle(request.object(), updated.object, now))

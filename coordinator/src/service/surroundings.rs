@@ -1,15 +1,27 @@
-//! What admission has to know of the cluster: a pod's service account and runtime class, and priority classes.
+//! What admission has to know of the cluster: a pod's service account, priority classes, and what Pod Security asks for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_api::{
     Status,
-    admission::{self, PriorityClass, Surroundings},
+    admission::{
+        self, PriorityClass, Surroundings,
+        pod_security::{self, Around, Concern, Policy},
+    },
+    pipeline::Target,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ApiService, followed::Projection, path::ResourceRequest, store_failed, stored::StoredKey};
+use super::{
+    ApiService,
+    change::decode,
+    followed::Projection,
+    get::pod_kind,
+    path::{ResourceRequest, Verb},
+    store_failed,
+    stored::{self, StoredKey},
+};
 
 /// All priority classes, by name.
 #[derive(Debug, Default)]
@@ -31,22 +43,38 @@ impl ApiService {
         request: &ResourceRequest,
         object: &Value,
     ) -> Result<Surroundings, Status> {
-        let Some(needs) = admission::needs(request.kind, object) else { return Ok(Surroundings::default()) };
+        let around = self.around(request, Target::Object).await?;
+        let Some(needs) = admission::needs(request.kind, object) else {
+            return Ok(Surroundings { around, ..Surroundings::default() });
+        };
         let service_account = match needs.service_account {
             Some(name) => Some(self.account_of(request, object, name).await?),
             None => None,
         };
         let classes = &self.inner.priority_classes;
         let priority_class = classes.look(self.store(), |classes| classes.find(needs.priority_class)).await;
-        let runtime_class = match needs.runtime_class {
-            Some(name) => self.find_of("node.k8s.io/v1", "RuntimeClass", ("", name)).await?,
-            None => None,
-        };
-        Ok(Surroundings {
-            service_account,
-            priority_class: priority_class.map_err(store_failed)?,
-            runtime_class,
-        })
+        Ok(Surroundings { service_account, priority_class: priority_class.map_err(store_failed)?, around })
+    }
+
+    /// What Pod Security holds an object against that is written.
+    pub(super) async fn around(&self, request: &ResourceRequest, target: Target) -> Result<Around, Status> {
+        match pod_security::concern(request.kind) {
+            Some(Concern::Policy) if target == Target::Object => {
+                let namespace = self.find_core("Namespace", "", &request.namespace).await?;
+                let labels = namespace.map(|namespace| namespace["metadata"]["labels"].clone());
+                let policy = Policy::of_labels(&labels.unwrap_or_default()).0;
+                Ok(if policy.asks_for_something() { Around::Policy(policy) } else { Around::Nothing })
+            }
+            Some(Concern::Pods) if target == Target::Object && request.verb != Verb::Create => {
+                Ok(Around::Pods(self.pods_of(&request.name).await?))
+            }
+            _ => Ok(Around::Nothing),
+        }
+    }
+
+    async fn pods_of(&self, namespace: &str) -> Result<Arc<[Value]>, Status> {
+        let pods = self.all_below(&stored::prefix(pod_kind(), namespace)).await?;
+        pods.iter().map(decode).collect()
     }
 
     async fn account_of(&self, request: &ResourceRequest, pod: &Value, name: &str) -> Result<Value, Status> {

@@ -2,6 +2,7 @@
 
 use dunlin_api::{
     Status,
+    admission::pod_security::Around,
     kind::service::Pool,
     pipeline::{self, Accepted, Change, Ownership, Target},
 };
@@ -76,7 +77,8 @@ impl ApiService {
                 return Ok(Decision::Keep(current.clone()));
             }
             let ownership = Ownership::Tracked(user.component());
-            let change = Change { target, now: self.clock().now(), ownership };
+            let around = &Around::Nothing;
+            let change = Change { target, now: self.clock().now(), ownership, around };
             let updated = updated(&request, &grant, &change, (current, new), &mut numbers)?;
             Ok(settle(object, updated.object, change.now))
         };
@@ -95,11 +97,12 @@ impl ApiService {
         let target = target(request)?;
         let mut warnings = Vec::new();
         let mut numbers = self.numbers(request.kind).await?;
+        let around = self.around(request, target).await?;
         let now = self.clock().now();
         let decide = |current: &Value| -> Result<Decision, Status> {
             grant.check_current(user, request, current)?;
             check_version(request, current, &new)?;
-            let change = Change { target, now, ownership: options.ownership() };
+            let change = Change { target, now, ownership: options.ownership(), around: &around };
             let updated = updated(request, &grant, &change, (current, new.clone()), &mut numbers)?;
             size::check_change(current, &updated.object)?;
             warnings = updated.warnings;

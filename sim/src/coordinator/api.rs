@@ -2,7 +2,7 @@
 
 use dunlin_api::{
     Kind, Status,
-    admission::{self, PriorityClass, Surroundings},
+    admission::{self, PriorityClass, Surroundings, pod_security::Around},
     kind::service::NoPool,
     pipeline::{self, Change, Creation, Ownership, Requester, SUFFIX_ALPHABET, Target},
 };
@@ -48,7 +48,7 @@ pub(crate) fn update(
     target: Target,
     now: Timestamp,
 ) -> Result<Value, Status> {
-    let change = Change { target, now, ownership: Ownership::AsGiven };
+    let change = Change { target, now, ownership: Ownership::AsGiven, around: &Around::Nothing };
     pipeline::update(kind, current, object, &change, &mut NoPool).map(|accepted| accepted.object)
 }
 

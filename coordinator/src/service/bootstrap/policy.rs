@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dunlin_api::{
     Kind, Status,
+    admission::pod_security::Around,
     kind::{self, service::NoPool},
     pipeline::{self, Change, Ownership, Target},
     time::format_time,
@@ -153,7 +154,8 @@ fn aggregate(planned: &mut Planned, now: Timestamp) -> Result<(), Status> {
 }
 
 fn updated(plan: &Plan, new: Value, now: Timestamp) -> Result<Value, Status> {
-    let change = Change { target: Target::Object, now, ownership: Ownership::AsGiven };
+    let change =
+        Change { target: Target::Object, now, ownership: Ownership::AsGiven, around: &Around::Nothing };
     pipeline::update(plan.kind, &plan.object, new, &change, &mut NoPool).map(|updated| updated.object)
 }
 

@@ -60,3 +60,44 @@ async fn a_scale_is_shown_as_a_scale() {
     let cells = table["rows"][0]["cells"].as_array().unwrap();
     assert_eq!(cells[..3], [json!("web"), json!(1), json!(0)]);
 }
+
+#[tokio::test]
+async fn labels_of_a_namespace_say_which_pods_it_takes() {
+    const SAFE: &str = "/api/v1/namespaces/safe";
+    let fixture = Fixture::start().await;
+    let enforce =
+        |level: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+    let namespace =
+        json!({"metadata": {"name": "safe", "labels": {"pod-security.kubernetes.io/warn": "baseline"}}});
+    fixture.create("/api/v1/namespaces", &namespace).await;
+    let pods = format!("{SAFE}/pods");
+    let privileged = |name: &str| {
+        let mut pod = super::pod(name);
+        pod["metadata"]["namespace"] = json!("safe");
+        pod["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+        Request::new(Method::Post, &pods).with_body(&pod)
+    };
+    let account = json!({"metadata": {"name": "default"}});
+    fixture.create(&format!("{SAFE}/serviceaccounts"), &account).await;
+    let made = fixture.send(privileged("p")).await;
+    assert_eq!(made.head.status, 201);
+    let expected = "would violate PodSecurity \"baseline:latest\": privileged";
+    assert!(
+        made.head.warnings.iter().any(|warning| warning.starts_with(expected)),
+        "{:?}",
+        made.head.warnings
+    );
+    let patch = |level: &str| {
+        Request::new(Method::Patch, SAFE).of_type("application/merge-patch+json").with_body(&enforce(level))
+    };
+    let changed = fixture.send(patch("baseline")).await;
+    assert_eq!(changed.head.status, 200);
+    assert_eq!(changed.head.warnings[1..], ["p: privileged"]);
+    let refused = fixture.expect(403, privileged("q")).await;
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("pods \"q\" is forbidden: violates PodSecurity \"baseline:latest\""),
+        "{message}"
+    );
+    fixture.expect(422, patch("strict")).await;
+}

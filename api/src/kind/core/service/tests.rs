@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Status,
-    admission::Surroundings,
+    admission::{Surroundings, pod_security::Around},
     pipeline::{self, Change, Creation, Ownership, Requester, Target},
 };
 
@@ -62,7 +62,12 @@ fn change(current: &Value, patch: &Value) -> Result<Value, Status> {
     }
     let mut pool = CountingPool::new();
     pool.given = 100;
-    let change = Change { target: Target::Object, now: Timestamp::UNIX_EPOCH, ownership: Ownership::AsGiven };
+    let change = Change {
+        target: Target::Object,
+        now: Timestamp::UNIX_EPOCH,
+        ownership: Ownership::AsGiven,
+        around: &Around::Nothing,
+    };
     pipeline::update(&KIND, current, new, &change, &mut pool).map(|updated| updated.object)
 }
 
