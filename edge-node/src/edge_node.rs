@@ -139,7 +139,7 @@ impl EdgeNode {
         let mut folder = static_folder(&config, modules_dir, &name, manifests);
         // Static pods of an earlier start, when there was a folder, are wanted no more when there is none.
         let statics = folder.as_mut().map_or_else(|| Some(Scan::default()), Folder::look);
-        let api = api::address(identity.as_ref(), &config.coordinators);
+        let api = api::for_pods(identity.as_ref(), &config.coordinators, containers.as_ref().ok());
         let session = identity
             .map(|identity| session(identity, &config, (&facts, &seal, server_time)).joining_again(again));
         let handle = handle_of(session.as_ref(), &facts);

@@ -43,6 +43,6 @@ pub use self::{
         MalformedRecord, OpenError,
         reset::{self, ResetError},
     },
-    pod_network::BlockClaim,
+    pod_network::{BlockClaim, gateway},
     statics::{ManifestParser, ParsedManifest, RejectedManifest, ResolveImage},
 };

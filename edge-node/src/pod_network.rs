@@ -2,16 +2,18 @@
 
 mod blocks;
 mod care;
+mod relay;
 
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex as BlockingMutex, PoisonError},
+    sync::{Arc, Mutex as BlockingMutex, OnceLock, PoisonError},
 };
 
 use dunlin_edge_node_core::{
     address::{BlockRange, POD_RANGE},
+    env::ApiAddress,
     host_port::ports_of,
     node::SandboxOrder,
     pod::ContainerIndex,
@@ -22,10 +24,14 @@ use tokio::{
     sync::{Mutex, OnceCell, watch},
     task::spawn_blocking,
 };
+use tokio_util::sync::CancellationToken;
 
-pub use self::blocks::BlockClaim;
-use self::blocks::{bridge_name, first_block};
+pub use self::blocks::{BlockClaim, gateway};
 pub(crate) use self::care::Afterwards;
+use self::{
+    blocks::{bridge_name, first_block},
+    relay::Relay,
+};
 use crate::config::PluginFolders;
 
 /// See the module. Clones are the same.
@@ -41,6 +47,10 @@ struct Inner {
     blocks: Option<BlockRange>,
     claim: BlockingMutex<Option<BlockClaim>>,
     network: OnceCell<Arc<Network>>,
+    /// Cancelled when it is made.
+    made: CancellationToken,
+    /// Where the API is carried to the bridge's pods, if it has to be.
+    relay: OnceLock<Relay>,
     /// Pods that could not be taken out yet. Held while that is tried again, so that none is taken out that has come again.
     left: Mutex<BTreeSet<PodUid>>,
     /// How it fares; `None` where nothing is known.
@@ -77,10 +87,20 @@ impl PodNetwork {
             blocks,
             claim: BlockingMutex::new(claim),
             network: OnceCell::new(),
+            made: CancellationToken::new(),
+            relay: OnceLock::new(),
             left: Mutex::default(),
             state: watch::Sender::new(None),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Leads to the API, which is on the machine's loopback, at the same port of an address that pods of the bridge reach: this one.
+    pub(crate) fn lead_to(&self, api: &ApiAddress) -> Option<Ipv4Addr> {
+        let Config::Bridge(config) = &self.inner.config else { return None };
+        let gateway = config.blocks.first()?.network();
+        self.inner.relay.get_or_init(|| Relay::new(gateway, api.clone()));
+        Some(gateway)
     }
 
     /// Whether an earlier agent has made it, so that something of pods may be left in it.
@@ -147,8 +167,9 @@ impl PodNetwork {
             opened.await.unwrap_or_else(|error| Err(error.to_string())).map(Arc::new)
         };
         let opened = self.inner.network.get_or_try_init(open).await.cloned();
-        if let Err(message) = &opened {
-            self.fares(NodeNetwork::Lacks { message: message.clone() });
+        match &opened {
+            Ok(_) => self.inner.made.cancel(),
+            Err(message) => self.fares(NodeNetwork::Lacks { message: message.clone() }),
         }
         opened
     }

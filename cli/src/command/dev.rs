@@ -37,7 +37,13 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u16).range(1..=64))]
     nodes: u16,
     /// Folder for all state; a cluster that is in it already is resumed.
-    #[arg(long, env = "DUNLIN_DEV_STATE_DIR", value_name = "DIR", default_value = "./.dunlin")]
+    #[arg(
+        long,
+        alias = "state",
+        env = "DUNLIN_DEV_STATE_DIR",
+        value_name = "DIR",
+        default_value = "./.dunlin"
+    )]
     state_dir: PathBuf,
     /// Port on loopback, UDP and TCP; another free one is taken when it is in use.
     #[arg(long, env = "DUNLIN_DEV_PORT", value_name = "PORT", default_value_t = dunlin_coordinator::config::DEFAULT_PORT)]
@@ -82,11 +88,17 @@ async fn serve(args: &Args, client_config: Option<&Path>) -> Result<()> {
     let state_dir = fs::canonicalize(&args.state_dir)?;
     let _lock = lock(&state_dir)?;
 
-    let mut coordinator = start_coordinator(&state_dir, args.port).await?;
+    let blocks = blocks::of_nodes(&state_dir, args.nodes)?;
+    let mut coordinator = start_coordinator(&state_dir, args.port, &blocks).await?;
     let config_file = contexts::select(&coordinator, client_config, &args.context_name)?;
     terminal::print(&format!("coordinator ready on {}\n", coordinator.address()))?;
     let for_kubectl = contexts::add_for_kubectl(&coordinator, args, &config_file);
-    let nodes = start_nodes(&state_dir, args, &coordinator).await?;
+    let nodes = start_nodes(&state_dir, (args, blocks), &coordinator).await?;
+    if !rustix::process::geteuid().is_root() {
+        terminal::remark(
+            "not started by root: pods with Linux containers do not run here, those of WebAssembly do",
+        );
+    }
     terminal::print(&welcome(args, &config_file, for_kubectl.as_ref()))?;
     daemon::notify_ready();
 
@@ -133,21 +145,24 @@ fn lock(state_dir: &Path) -> Result<File> {
     }
 }
 
-async fn start_coordinator(state_dir: &Path, port: u16) -> Result<Coordinator> {
-    let usual = coordinator_config(state_dir, port)?;
+async fn start_coordinator(state_dir: &Path, port: u16, blocks: &[Blocks]) -> Result<Coordinator> {
+    let usual = coordinator_config(state_dir, port, blocks)?;
     match Coordinator::start(usual).await {
         Err(error) if is_in_use(&error) => {
             terminal::remark(&format!("port {port} is taken; using a free one"));
-            Coordinator::start(coordinator_config(state_dir, 0)?).await
+            Coordinator::start(coordinator_config(state_dir, 0, blocks)?).await
         }
         started => started,
     }
     .context("the coordinator cannot start")
 }
 
-fn coordinator_config(state_dir: &Path, port: u16) -> Result<CoordinatorConfig> {
+/// Pods with a network of their own call it by the address that the machine has there.
+fn coordinator_config(state_dir: &Path, port: u16, blocks: &[Blocks]) -> Result<CoordinatorConfig> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
-    let args = CoordinatorArgs { listen: Some(listen), ..CoordinatorArgs::default() };
+    let tls_san = blocks.iter().filter_map(|blocks| blocks.gateway).map(|gateway| gateway.to_string());
+    let args =
+        CoordinatorArgs { listen: Some(listen), tls_san: tls_san.collect(), ..CoordinatorArgs::default() };
     let config = args.validate(state_dir.join("coordinator")).map_err(|error| daemon::usage(error.into()))?;
     Ok(CoordinatorConfig { compiler: runner::own_compiler(), ..config })
 }
@@ -163,12 +178,16 @@ fn is_in_use(error: &StartError) -> bool {
     false
 }
 
-async fn start_nodes(state_dir: &Path, args: &Args, coordinator: &Coordinator) -> Result<Vec<EdgeNode>> {
+async fn start_nodes(
+    state_dir: &Path,
+    (args, blocks): (&Args, Vec<Blocks>),
+    coordinator: &Coordinator,
+) -> Result<Vec<EdgeNode>> {
     let host = SharedHost::start(OwnCode::of_this_program(), state_dir, None);
     let host = host.context("cannot start the WebAssembly host")?;
     let mut nodes = Vec::new();
-    for number in 1..=args.nodes {
-        let name = format!("node-{number}");
+    for (number, blocks) in (1..).zip(blocks) {
+        let name = blocks::name(number);
         let node_dir = state_dir.join(&name);
         let join = match Identity::load(&node_dir).with_context(|| format!("{name} cannot start"))? {
             Some(_) => None,
@@ -177,7 +196,6 @@ async fn start_nodes(state_dir: &Path, args: &Args, coordinator: &Coordinator) -
                 Some(token.context("cannot make a join token")?.reveal())
             }
         };
-        let blocks = blocks::of_node(&node_dir, number)?;
         let own = EdgeNodeArgs { join, runtime: args.runtime.clone(), ..EdgeNodeArgs::default() };
         let config = node_config(&name, node_dir, blocks, own, coordinator.address())?;
         let runner = InProcess::new(host.clone(), LogBounds::DEFAULT).context("cannot start the runner")?;

@@ -15,7 +15,7 @@ use dunlin_link::{
     tokens::TokenClaim,
 };
 
-use crate::content::NoContent;
+use crate::{address::PodAddress, content::NoContent};
 
 /// What a pod can ask about the place where it runs.
 #[derive(Clone, Copy)]
@@ -49,8 +49,24 @@ pub struct Surroundings<'a> {
 pub struct ApiAddress {
     /// A name or an address, without brackets.
     pub host: String,
+    /// The same for pods with a network of their own, where that is another one.
+    pub host_from_networks: Option<String>,
     /// Of HTTPS.
     pub port: u16,
+}
+
+impl ApiAddress {
+    /// One that is the same from everywhere.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), host_from_networks: None, port }
+    }
+
+    /// As a pod at this address sees it.
+    pub(crate) fn seen_from(&self, address: &PodAddress) -> Self {
+        let has_network = address.own.is_some() && address.ip().is_some();
+        let other = self.host_from_networks.as_ref().filter(|_| has_network);
+        Self::new(other.unwrap_or(&self.host), self.port)
+    }
 }
 
 impl std::fmt::Debug for Surroundings<'_> {

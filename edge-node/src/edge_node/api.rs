@@ -2,10 +2,24 @@
 
 use dunlin_edge_node_core::env::ApiAddress;
 
-use crate::session::Identity;
+use crate::{sandbox::ContainerKit, session::Identity};
+
+/// The address that pods get. Where it is one of the machine's loopback, those on a bridge of the node get another, which leads there.
+pub(super) fn for_pods(
+    identity: Option<&Identity>,
+    coordinators: &[String],
+    containers: Option<&ContainerKit>,
+) -> Option<ApiAddress> {
+    let usual = address(identity, coordinators)?;
+    let host_from_networks = containers
+        .filter(|_| is_loopback(&usual.host))
+        .and_then(|kit| kit.network.lead_to(&usual))
+        .map(|gateway| gateway.to_string());
+    Some(ApiAddress { host_from_networks, ..usual })
+}
 
 /// The address of those at which the node calls the coordinator that its pods get. HTTPS is served on the same port number.
-pub(super) fn address(identity: Option<&Identity>, coordinators: &[String]) -> Option<ApiAddress> {
+fn address(identity: Option<&Identity>, coordinators: &[String]) -> Option<ApiAddress> {
     match identity {
         Some(identity) if coordinators.is_empty() => best(identity.addresses()),
         _ => best(coordinators),
@@ -21,7 +35,7 @@ fn best(coordinators: &[String]) -> Option<ApiAddress> {
 fn parse(text: &str) -> Option<ApiAddress> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some(ApiAddress { host, port: port.parse().ok()? })
+    Some(ApiAddress::new(host, port.parse().ok()?))
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Whose blocks of pod addresses are, of the nodes of one machine.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use dunlin_edge_node_core::address::{BLOCKS, BlockRange};
 use dunlin_link::with_causes;
@@ -42,6 +42,11 @@ impl BlockClaim {
     fn of(claim: Claim) -> Self {
         Self { _claim: Arc::new(claim) }
     }
+}
+
+/// The machine's address for pods of the node whose first block it is.
+pub fn gateway(first: u16) -> Option<Ipv4Addr> {
+    BlockRange::new(first, 1)?.subnets().map(|(network, _)| network).next()
 }
 
 /// Of the node whose first block it is: nodes of one machine have different ones.

@@ -28,6 +28,7 @@ impl PodNetwork {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.watch_over() => {}
+            () = self.carry() => {}
             () = tell => {}
         }
     }
@@ -44,6 +45,15 @@ impl PodNetwork {
             if self.inner.network.initialized() || self.lacks() {
                 self.look().await;
             }
+        }
+    }
+
+    /// Carries the API to the pods, if it has to be, once there are any.
+    async fn carry(&self) {
+        self.inner.made.cancelled().await;
+        match self.inner.relay.get() {
+            Some(relay) => relay.serve().await,
+            None => std::future::pending().await,
         }
     }
 

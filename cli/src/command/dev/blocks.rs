@@ -1,23 +1,35 @@
 //! Which part of the pod range a node has: chosen once, for its pods have addresses of it, and no other node's of this machine.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, net::Ipv4Addr, path::Path};
 
 use anyhow::{Context as _, Result, anyhow};
-use dunlin_edge_node::BlockClaim;
+use dunlin_edge_node::{BlockClaim, gateway};
 
 use crate::terminal;
+
+/// Those of all nodes, in their order.
+pub(super) fn of_nodes(state_dir: &Path, count: u16) -> Result<Vec<Blocks>> {
+    (1..=count).map(|number| of_node(&state_dir.join(name(number)), number)).collect()
+}
+
+/// The name of a node, and of its folder.
+pub(super) fn name(number: u16) -> String {
+    format!("node-{number}")
+}
 
 /// What a node begins with.
 #[derive(Debug)]
 pub(super) struct Blocks {
     /// As `--address-blocks` has them.
     pub(super) text: String,
+    /// The machine's address for its pods.
+    pub(super) gateway: Option<Ipv4Addr>,
     /// None where somebody else has them now: pods that need a network have to wait.
     pub(super) claim: Option<BlockClaim>,
 }
 
 /// The blocks of a node whose folder this is.
-pub(super) fn of_node(dir: &Path, number: u16) -> Result<Blocks> {
+fn of_node(dir: &Path, number: u16) -> Result<Blocks> {
     let path = dir.join(FILE);
     let kept = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -27,17 +39,18 @@ pub(super) fn of_node(dir: &Path, number: u16) -> Result<Blocks> {
         let claim = BlockClaim::take(first, BLOCKS_PER_NODE);
         if let Err(error) = &claim {
             terminal::remark(&format!(
-                "node-{number} cannot run pods with Linux containers: {error}; stop that one, or use another --state-dir"
+                "{} cannot run pods with Linux containers: {error}; stop that one, or use another --state-dir",
+                name(number)
             ));
         }
-        return Ok(Blocks { text: text(first), claim: claim.ok() });
+        return Ok(Blocks { text: text(first), gateway: gateway(first), claim: claim.ok() });
     }
     let (first, claim) = choose(number).ok_or_else(|| {
         anyhow!("other clusters of this machine use all pod addresses; stop one, or start fewer nodes")
     })?;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     fs::write(&path, text(first)).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Blocks { text: text(first), claim: Some(claim) })
+    Ok(Blocks { text: text(first), gateway: gateway(first), claim: Some(claim) })
 }
 
 /// The usual ones of a node where they are free, else the next that are.

@@ -6,7 +6,10 @@ use dunlin_link::{
 };
 
 use super::*;
-use crate::pod::fixture::{container, pod};
+use crate::{
+    address::{Loopback, OwnNetwork, PodSlot},
+    pod::fixture::{container, pod},
+};
 
 fn literal(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: EnvValue::Literal(value.to_owned()) }
@@ -60,8 +63,27 @@ fn resolved(env: Vec<EnvVar>, env_from: Vec<EnvFrom>) -> String {
 }
 
 #[test]
+fn a_pod_is_told_the_address_that_it_reaches() {
+    let loopback = Loopback { octet: 42, first_port: 1024 };
+    let everywhere = ApiAddress::new("hub.example", 6443);
+    let api =
+        ApiAddress { host_from_networks: Some("10.42.1.0".to_owned()), ..ApiAddress::new("127.0.0.1", 7) };
+    let own = Some(OwnNetwork::default());
+    for (slot, own, expected) in [
+        (Some(PodSlot(257)), own, "10.42.1.0"),
+        (Some(PodSlot(257)), None, "127.0.0.1"),
+        (None, own, "127.0.0.1"),
+        (None, None, "127.0.0.1"),
+    ] {
+        let address = PodAddress { slot, loopback, own };
+        assert_eq!(api.seen_from(&address), ApiAddress::new(expected, 7));
+        assert_eq!(everywhere.seen_from(&address), everywhere);
+    }
+}
+
+#[test]
 fn a_container_knows_its_host_and_where_the_api_is() {
-    let api = ApiAddress { host: "hub.example".to_owned(), port: 6443 };
+    let api = ApiAddress::new("hub.example", 6443);
     let seen = |host_network| {
         let subject = container("c");
         let mut assignment = pod(vec![subject.clone()]);

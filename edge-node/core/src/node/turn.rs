@@ -389,6 +389,7 @@ impl Desk {
         let objects =
             |id: &Digest| opened.borrow_mut().entry(*id).or_insert_with(|| self.objects.open(id)).clone();
         let tokens = |claim: &TokenClaim| self.tokens.get(pod.uid(), claim);
+        let api = self.node.api.as_ref().map(|api| api.seen_from(&pod.place().address));
         let around = Surroundings {
             node_name: &self.node.name,
             host_name: &self.node.facts.hostname,
@@ -398,7 +399,7 @@ impl Desk {
             capacity: self.node.facts.capacity,
             mounts_read_only_recursively: self.node.mounts_read_only_recursively(),
             se_linux: self.node.se_linux,
-            api: self.node.api.as_ref(),
+            api: api.as_ref(),
             objects: &objects,
             tokens: &tokens,
         };
