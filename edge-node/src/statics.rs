@@ -222,7 +222,7 @@ impl Folder {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !image.bytes().all(plain) {
             return Err(format!(
-                "image `{image}`: a static pod names its module by digest (NAME@sha256:HEX), in a registry (HOST/NAME:TAG), or as NAME with NAME.wasm beside the manifest"
+                "image `{image}`: a static pod names its module by digest (NAME@sha256:HEX), in a registry (HOST/NAME:TAG, or NAME:TAG), or as NAME with NAME.wasm beside the manifest"
             ));
         }
         let failed = |error: io::Error| format!("image `{image}`: {file} beside the manifest: {error}");
@@ -239,10 +239,12 @@ impl Folder {
     }
 }
 
-/// Whether an image names a registry other than the coordinator, from which the node pulls by itself.
+/// Whether an image is of a registry other than the coordinator, from which the node pulls by itself: of one that it names, or of the
+/// usual one where it has a tag or a folder, which modules of the folder have not.
 fn is_elsewhere(image: &str) -> bool {
     let names_one = image.split_once('/').is_some_and(|(first, _)| is_registry(first));
-    names_one && image.parse::<Reference>().is_ok_and(|reference| !reference.is_local())
+    let is_short = image.contains([':', '/']) && !image.contains('@');
+    (names_one || is_short) && image.parse::<Reference>().is_ok_and(|reference| !reference.is_local())
 }
 
 /// Files by name, with what tells that one changed. Hidden ones are left out, as editors make them.
@@ -298,6 +300,23 @@ mod tests {
         pod.spec.hostname.clone_from(&name);
         (pod.uid, pod.namespace, pod.name) = (PodUid::new(""), "default".to_owned(), name);
         Ok(ParsedManifest { pod, object: bytes.to_vec() })
+    }
+
+    #[test]
+    fn images_of_registries_are_pulled_from_there() {
+        for (image, expected) in [
+            ("busybox:1.36", true),
+            ("library/busybox", true),
+            ("registry.example/a", true),
+            ("localhost:5000/a:v1", true),
+            ("web", false),
+            ("dunlin.local/web:v1", false),
+            ("no name:1", false),
+        ] {
+            assert_eq!(is_elsewhere(image), expected, "{image}");
+        }
+        let by_digest = format!("web@{}", Digest::of(b"module"));
+        assert!(!is_elsewhere(&by_digest));
     }
 
     #[test]

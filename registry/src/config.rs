@@ -32,8 +32,9 @@ pub struct HostConfig {
     pub auth: Option<HostAuth>,
     /// Which certificates are trusted and shown.
     pub tls: HostTls,
-    /// Without TLS: what is fetched is verified by digest, names and credentials are open to whoever listens.
-    pub plain_http: bool,
+    /// Without TLS: what is fetched is verified by digest, names and credentials are open to whoever listens. Where nothing is said, hosts
+    /// of the machine's loopback are reached so, unless something is said of TLS with them.
+    pub plain_http: Option<bool>,
 }
 
 /// Credentials for a host; `Debug` shows none.

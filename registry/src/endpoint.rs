@@ -1,6 +1,6 @@
 //! Where a registry is: its mirrors and itself, each with how it is reached and what is shown to it.
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{collections::BTreeMap, fs, net::IpAddr, sync::Arc};
 
 use dunlin_link::reference::{DEFAULT_REGISTRY, Reference};
 use http::Uri;
@@ -103,7 +103,7 @@ impl Endpoints {
         });
         endpoints.push(own.cloned().unwrap_or_else(|| {
             Arc::new(Endpoint {
-                scheme: Scheme::Https,
+                scheme: scheme_of(registry, &HostConfig::default()),
                 authority: host_of(registry).to_owned(),
                 prefix: String::new(),
                 tls: Arc::clone(&self.tls),
@@ -145,7 +145,7 @@ impl Endpoint {
             return Err("not HOST[:PORT]".to_owned());
         }
         Ok(Self {
-            scheme: if host.plain_http { Scheme::Http } else { Scheme::Https },
+            scheme: scheme_of(name, host),
             authority: host_of(name).to_owned(),
             prefix: String::new(),
             tls: Arc::clone(tls),
@@ -153,6 +153,19 @@ impl Endpoint {
             is_mirror: false,
         })
     }
+}
+
+/// How a host is spoken to. One of the machine's loopback of which nothing is said goes without TLS, as with containerd and Docker.
+fn scheme_of(name: &str, host: &HostConfig) -> Scheme {
+    let is_silent = host.tls == HostTls::default();
+    let is_plain = host.plain_http.unwrap_or_else(|| is_silent && is_loopback(name));
+    if is_plain { Scheme::Http } else { Scheme::Https }
+}
+
+fn is_loopback(name: &str) -> bool {
+    let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl Tls {
@@ -220,7 +233,7 @@ mod tests {
             ]),
             configs: BTreeMap::from([
                 ("one.local:5000".into(), HostConfig { auth: Some(auth), ..HostConfig::default() }),
-                ("plain.local".into(), HostConfig { plain_http: true, ..HostConfig::default() }),
+                ("plain.local".into(), HostConfig { plain_http: Some(true), ..HostConfig::default() }),
             ]),
         };
         let endpoints = Endpoints::new(&config).unwrap();
@@ -240,6 +253,23 @@ mod tests {
             ]
         );
         assert_eq!(places("plain.local/a"), ["Https three.local None", "Http plain.local None"]);
+    }
+
+    #[test]
+    fn hosts_of_the_machine_go_without_tls_unless_something_is_said() {
+        let silent = HostConfig::default();
+        let check = |name: &str, host: &HostConfig, expected: &str| {
+            assert_eq!(format!("{:?}", scheme_of(name, host)), expected, "{name}");
+        };
+        for name in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000"] {
+            check(name, &silent, "Http");
+            check(name, &HostConfig { plain_http: Some(false), ..HostConfig::default() }, "Https");
+            let tls = HostTls { insecure_skip_verify: true, ..HostTls::default() };
+            check(name, &HostConfig { tls, ..HostConfig::default() }, "Https");
+        }
+        for name in ["docker.io", "localhost.example:5000", "192.0.2.1:5000", "128.0.0.1"] {
+            check(name, &silent, "Https");
+        }
     }
 
     #[test]

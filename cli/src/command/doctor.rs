@@ -18,7 +18,7 @@ use crate::{
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Folder of the node's state [default: that of `dunlin edge-node`]
-    #[arg(long, env = "DUNLIN_STATE_DIR", value_name = "DIR")]
+    #[arg(long, alias = "state", env = "DUNLIN_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
     /// How to print

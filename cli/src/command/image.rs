@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     command: ImageCommand,
     /// The node's state folder (default: that of this machine's node, else that of the only node of ./.dunlin).
-    #[arg(long, global = true, env = "DUNLIN_STATE_DIR", value_name = "DIR")]
+    #[arg(long, global = true, alias = "state-dir", env = "DUNLIN_STATE_DIR", value_name = "DIR")]
     state: Option<PathBuf>,
 }
 

@@ -19,7 +19,7 @@ pub struct EdgeNodeArgs {
 
     /// Folder for the node's state, modules and logs
     /// [default: /var/lib/dunlin/node for root, else $XDG_STATE_HOME/dunlin/node]
-    #[arg(long, env = "DUNLIN_STATE_DIR", value_name = "DIR")]
+    #[arg(long, alias = "state", env = "DUNLIN_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
     /// Token to join a cluster with; needed once, ignored by a node that has joined

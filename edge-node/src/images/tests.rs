@@ -110,7 +110,7 @@ impl Bench {
 }
 
 fn open(state: &Path, registry: &str, containers: Containers) -> Images {
-    let host = HostConfig { plain_http: true, ..HostConfig::default() };
+    let host = HostConfig { plain_http: Some(true), ..HostConfig::default() };
     let config =
         RegistriesConfig { configs: [(registry.to_owned(), host)].into(), ..RegistriesConfig::default() };
     Images::open(Client::new(&config).unwrap(), state, containers).unwrap()

@@ -24,7 +24,7 @@ fn config<const N: usize>(hosts: [(&str, HostConfig); N]) -> RegistriesConfig {
 }
 
 fn plain() -> HostConfig {
-    HostConfig { plain_http: true, ..HostConfig::default() }
+    HostConfig { plain_http: Some(true), ..HostConfig::default() }
 }
 
 fn mirrored(registry: &str, urls: &[String]) -> RegistriesConfig {

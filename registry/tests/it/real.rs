@@ -158,7 +158,9 @@ async fn every_failure_has_its_cause() {
     check(&registry.plain(), &registry.image("app:2"), "app:2: not found").await;
     check(&registry.plain(), &registry.image("other:1"), "other:1: not found").await;
     check(&registry.plain(), "127.0.0.1:1/app:1", "dial tcp 127.0.0.1:1: Connection refused").await;
-    check(&RegistriesConfig::default(), &registry.image("app:1"), "answered without TLS").await;
+    let strict = HostConfig { plain_http: Some(false), ..HostConfig::default() };
+    check(&config([(&*registry.address, strict)]), &registry.image("app:1"), "answered without TLS").await;
+    check(&RegistriesConfig::default(), &registry.image("app:1"), "failed to write the image").await;
     check(&registry.plain(), &registry.image("app:1"), "failed to write the image").await;
 }
 
@@ -200,7 +202,9 @@ async fn certificates_of_a_private_authority_are_trusted_where_configured() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image.wasm");
     let image = registry.image("app:1");
-    let unknown = pull(&RegistriesConfig::default(), &Keyring::default(), &image, &file).await.unwrap_err();
+    let silent =
+        config([(&registry.address, HostConfig { plain_http: Some(false), ..HostConfig::default() })]);
+    let unknown = pull(&silent, &Keyring::default(), &image, &file).await.unwrap_err();
     assert!(matches!(unknown, PullError::Certificate { .. }), "{unknown}");
     let with = |tls: HostTls| config([(&registry.address, HostConfig { tls, ..HostConfig::default() })]);
     let ca = HostTls { ca: Some(registry.folder.path().join("ca.pem")), ..HostTls::default() };

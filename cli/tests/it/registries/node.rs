@@ -149,7 +149,9 @@ fn the_coordinator_compiles_what_a_node_pulls() {
 
     // One that cannot reach the registry says why there is no code.
     site.kill_coordinator();
-    site.start_coordinator();
+    let strict = fs::read_to_string(&file).unwrap().replace("plainHttp: true", "plainHttp: false");
+    fs::write(&file, strict).unwrap();
+    site.start_coordinator_with(&["--config-file", &file]);
     site.ok(&["apply", "-f", "-"], &with_secret(&pod("greets", "Never", &image("hello"))));
     let why = waits(&site, "greets", "ImagePullBackOff");
     let causes =

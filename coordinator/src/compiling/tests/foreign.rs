@@ -62,7 +62,7 @@ impl Registry {
     }
 
     fn client(&self) -> Client {
-        let host = HostConfig { plain_http: true, ..HostConfig::default() };
+        let host = HostConfig { plain_http: Some(true), ..HostConfig::default() };
         let configs = BTreeMap::from([(self.address.clone(), host)]);
         Client::new(&RegistriesConfig { mirrors: BTreeMap::new(), configs }).unwrap()
     }
