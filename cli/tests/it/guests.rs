@@ -209,7 +209,7 @@ fn a_guest_reaches_what_its_list_says_and_keeps_what_it_writes() {
     // Another container of the namespace on the same node finds what this one wrote, after it was deleted, too.
     said("closed", &["kv", "readings", "set", "last", "17"]);
     let node = namespace.ok(&["get", "pod", "closed", "-o", "jsonpath={.spec.nodeName}"]);
-    namespace.ok(&["delete", "pod", "closed"]);
+    namespace.ok(&["delete", "pod", "closed", "--grace-period=1"]);
     namespace.apply(
         &listening("later", "", container).replace("spec:\n", &format!("spec:\n  nodeName: {node}\n")),
     );

@@ -2,6 +2,7 @@
 //!
 //! The end of the connection is the end of the caller: a command ends with it, a container goes on.
 
+mod archive;
 mod buckets;
 
 use std::{io, sync::Arc, time::Duration};
@@ -68,27 +69,33 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Served<'_, R, W>
         let tap =
             Arc::new(Tap::new(Wanted { stdout: request.stdout, stderr: request.stderr, tty: request.tty }));
         let input = if request.stdin { Input::new() } else { Input::empty() };
+        let packed = archive::asked(&request.command).map(str::to_owned);
         let exec = Exec {
             command: request.command,
             input: input.clone(),
             output: Arc::clone(&tap) as _,
             terminal: if request.tty { Terminal::Yes } else { Terminal::No },
         };
-        let begun = self.containers.claim(&start.id).and_then(|claim| command(claim, exec));
-        let (_claim, command) = match begun {
+        let begun = self.containers.claim(&start.id).and_then(|claim| match packed {
+            Some(path) => Ok((claim, Work::Pack(path))),
+            None => command(claim, exec).map(|(claim, command)| (claim, Work::Run(command))),
+        });
+        let (claim, work) = match begun {
             Ok(begun) => begun,
             Err(refusal) => return self.refuse(refusal).await,
         };
         self.writer.write_all(&encode(&StreamAnswer::Opened)).await?;
-        let running = AbortOnDropHandle::new(self.containers.runtime().spawn(command.run()));
+        let (runtime, out) = (self.containers.runtime(), Arc::clone(&tap));
+        let running = AbortOnDropHandle::new(match work {
+            Work::Run(command) => runtime.spawn(async move { exec_end(command.run().await, &out) }),
+            Work::Pack(path) => {
+                runtime.spawn(archive::pack(claim.live.container.preopens().to_vec(), path, out))
+            }
+        });
         let Self { mut reader, mut writer, .. } = self;
         let tell = async {
             let end = async {
-                let ended = running.await;
-                let end = ended.map_or_else(
-                    |_panic| ExecEnd::Failed(PANICKED.to_owned()),
-                    |ended| exec_end(ended, &tap),
-                );
+                let end = running.await.unwrap_or_else(|_panic| ExecEnd::Failed(PANICKED.to_owned()));
                 tap.close();
                 Ok(end)
             };
@@ -149,6 +156,14 @@ fn command(claim: Claim, exec: Exec) -> Result<(Claim, Command), Refusal> {
         message: error.to_string(),
     };
     command.map_err(impossible).map(|command| (claim, command))
+}
+
+/// What a caller asked for.
+enum Work {
+    /// A guest of the container's program.
+    Run(Command),
+    /// What its volumes have at a path.
+    Pack(String),
 }
 
 /// What the end of a caller's input means.

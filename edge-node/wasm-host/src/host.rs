@@ -23,7 +23,7 @@ use crate::{
     cpu::CpuMeter,
     engine,
     entry::{Entry, EntryError, ExecError},
-    guest::{Exec, Guest, Listening, Terminal},
+    guest::{Exec, Guest, Listening, Preopen, Terminal},
     memory::MemoryAccount,
     network::{HostPorts, Neighbours, Network, Toward},
     outcome::{Cause, Ended},
@@ -177,6 +177,11 @@ impl Container {
     pub fn usage(&self) -> Usage {
         let (cpu, throttled) = (self.run.cpu.used(), self.run.cpu.throttled());
         Usage { cpu, throttled, memory_bytes: self.run.memory.used() }
+    }
+
+    /// The folders that its guests see.
+    pub fn preopens(&self) -> &[Preopen] {
+        &self.run.guest.preopens
     }
 
     /// Looks at a command that is to run beside the program, in the same environment and within the same limits.

@@ -1,6 +1,9 @@
 //! Commands and attachments over a stream, as an agent opens them.
 
-use dunlin_edge_node_core::sandbox::stream::{AttachStart, ExecStart};
+use dunlin_edge_node_core::sandbox::{
+    Mount,
+    stream::{AttachStart, ExecStart},
+};
 use dunlin_link::{
     PodUid,
     exec::{self, AttachRequest, AttachStdin, ExecEnd, ExecRequest},
@@ -8,6 +11,7 @@ use dunlin_link::{
     limits::EXEC_FRAME_BYTES_MAX,
     message::Unsupported,
     stream::{StreamAnswer, StreamRefusal},
+    volumes::Access,
 };
 use tokio::io::{DuplexStream, duplex};
 
@@ -137,6 +141,30 @@ async fn a_command_copies_its_input_and_tells_its_code() {
     let (stdout, stderr, end) = Caller::open(&runner, &on_terminal).opened().await.rest().await;
     assert_eq!((stderr.as_str(), end), ("", ExecEnd::Exited(134)));
     assert!(stdout.contains("unreachable"), "{stdout}");
+}
+
+#[tokio::test]
+async fn files_of_a_volume_are_packed_as_tar_does() {
+    let runner = Runner::start().await;
+    let mut agent = runner.greeted().await;
+    let volume = runner.folder.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    fs::write(volume.join("f"), "in the volume").unwrap();
+    let mut spec = runner.spec("a", COPIES);
+    let dir = volume.to_string_lossy().into_owned();
+    spec.mounts =
+        vec![Mount { dir, inside: String::new(), path: "/data".to_owned(), access: Access::ReadOnly }];
+    agent.start(spec).await;
+    agent.running("a").await;
+    let mut start = exec_start("a", &["tar", "cf", "-", "/data/f"]);
+    start.request.stdin = false;
+    let (stdout, stderr, end) = Caller::open(&runner, &start).opened().await.rest().await;
+    assert_eq!((stderr.as_str(), end), ("", ExecEnd::Exited(0)));
+    assert!(stdout.starts_with("data/f") && stdout.contains("in the volume"), "{stdout:?}");
+    let missing = exec_start("a", &["tar", "cf", "-", "/data/none"]);
+    let (_, stderr, end) = Caller::open(&runner, &missing).opened().await.rest().await;
+    assert_eq!(end, ExecEnd::Exited(2));
+    assert!(stderr.starts_with("tar: /data/none: "), "{stderr}");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ impl Server {
 fn with_authority(mut request: Request<Incoming>, own: Option<&Authority>) -> Option<Request<Incoming>> {
     if request.uri().authority().is_none() {
         let authority = match request.headers().get(header::HOST) {
-            Some(host) => Authority::from_maybe_shared(host.as_bytes().to_vec()).ok()?,
+            Some(host) => Authority::try_from(host.as_bytes()).ok()?,
             None if request.version() == Version::HTTP_10 => own?.clone(),
             None => return None,
         };
