@@ -1,8 +1,9 @@
 //! Admission: what Kubernetes' built-in plugins set and refuse about a new object, as functions of the object and what surrounds it.
 //!
 //! Whoever creates an object asks what it [`needs`] of its surroundings, looks that up, and hands it to the pipeline with the
-//! [`Creation`]. The plugins run in Kubernetes' order: service account, priority, tolerations; and when the object is known to be
-//! valid, [`pod_security`]. What a node may not do is the authorizer's, and whether the namespace takes the object is asked where that can be held against changes.
+//! [`Creation`]. The plugins run in Kubernetes' order: service account, priority, tolerations, runtime class; and when the object is
+//! known to be valid, [`pod_security`]. What a node may not do is the authorizer's, and whether the namespace takes the object is asked
+//! where that can be held against changes.
 
 pub mod pod_security;
 mod priority;
@@ -28,6 +29,8 @@ pub struct Surroundings {
     pub service_account: Option<Value>,
     /// The class that the pod names, or the default one when it names none.
     pub priority_class: Option<PriorityClass>,
+    /// The RuntimeClass that the pod names.
+    pub runtime_class: Option<Value>,
     /// What Pod Security holds the object against.
     pub around: pod_security::Around,
 }

@@ -51,6 +51,14 @@ impl Machine {
         self.triple.starts_with(std::env::consts::ARCH)
     }
 
+    /// The toolchain that builds for it.
+    ///
+    /// # Errors
+    /// When it has no standard library for it and none can be had.
+    pub(crate) fn toolchain(&self) -> Result<Toolchain> {
+        toolchain::for_targets(&[self.triple], &step::target_dir())
+    }
+
     /// The program that takes from binaries for it what they do not need to run.
     pub(crate) fn strip(&self) -> String {
         if self.is_here() { "strip".to_owned() } else { self.compiler.replace("-gcc", "-strip") }

@@ -1,4 +1,4 @@
-//! What admission has to know of the cluster: a pod's service account, priority classes, and what Pod Security asks for.
+//! What admission has to know of the cluster: a pod's service account and runtime class, priority classes, and what Pod Security asks for.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -53,7 +53,16 @@ impl ApiService {
         };
         let classes = &self.inner.priority_classes;
         let priority_class = classes.look(self.store(), |classes| classes.find(needs.priority_class)).await;
-        Ok(Surroundings { service_account, priority_class: priority_class.map_err(store_failed)?, around })
+        let runtime_class = match needs.runtime_class {
+            Some(name) => self.find_of("node.k8s.io/v1", "RuntimeClass", ("", name)).await?,
+            None => None,
+        };
+        Ok(Surroundings {
+            service_account,
+            priority_class: priority_class.map_err(store_failed)?,
+            runtime_class,
+            around,
+        })
     }
 
     /// What Pod Security holds an object against that is written.

@@ -132,8 +132,7 @@ impl Container {
         let layers: Vec<PathBuf> = spec.layers.iter().map(PathBuf::from).collect();
         let rootfs = rootfs::mount(&layers, dir).map_err(failed("mount the image"))?;
         let user = user::find(&spec.user, &rootfs).map_err(|error| error.to_string())?;
-        let read_only = spec.security.read_only_root;
-        let image_volumes = of_image::bring(&spec.volumes, (&rootfs, dir), read_only)?;
+        let image_volumes = of_image::bring(spec, (&rootfs, dir))?;
         let sources = spec.mounts.iter().enumerate();
         let sources = sources.map(|(number, mount)| around.mounts.bring(mount, dir, number));
         let sources = sources.collect::<Result<Vec<_>, _>>()?;

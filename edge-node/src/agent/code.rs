@@ -42,7 +42,29 @@ pub(crate) struct RunnerTarget {
 }
 
 /// A container that waits for its code; none when the code is fetched ahead.
-pub(super) type Waiting = Option<(Preparation, Guest)>;
+type Waiting = Option<(Preparation, Guest)>;
+
+/// How far a fetch of code has come.
+#[derive(Debug)]
+pub(super) enum CodeStep {
+    /// It has ended.
+    Ended(Waiting, Seen),
+    /// A container has waited so long that a person wonders.
+    Late { run: RunKey, target: String },
+    /// One has not.
+    InTime,
+}
+
+/// Whether a container can start, for all that code has to do with it.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// The code is here, or the runner may make it.
+    Here,
+    /// The module is at fault, in words.
+    CannotRun(String),
+    /// There is none yet, in words.
+    Nowhere(String),
+}
 
 impl RunnerTarget {
     /// `own` is what a runner of this version runs.
@@ -123,13 +145,21 @@ impl Agent {
             }
         };
         let guest = Guest { module: self.modules.path(&digest), root };
-        if self.codes.missing(&guest.module).is_none() {
+        let Some((target, _)) = self.codes.missing(&guest.module) else {
             return self.clerk.prepare(preparation, Program::Module(guest));
-        }
-        let codes = self.codes.clone();
+        };
+        let (codes, run) = (self.codes.clone(), preparation.run.clone());
+        let (waits, over) = oneshot::channel::<()>();
         self.code_waits.spawn(async move {
             let seen = codes.see_to(digest, &guest.module).await;
-            (Some((preparation, guest)), seen)
+            drop(waits);
+            CodeStep::Ended(Some((preparation, guest)), seen)
+        });
+        self.code_waits.spawn(async move {
+            match timeout(COMPILING_TOLD_AFTER, over).await {
+                Ok(_ended) => CodeStep::InTime,
+                Err(_late) => CodeStep::Late { run, target },
+            }
         });
     }
 
@@ -177,15 +207,19 @@ impl Agent {
         });
     }
 
-    pub(super) fn handle_code(&mut self, waiting: Waiting, seen: Result<(), String>) {
-        let Some((preparation, guest)) = waiting else { return };
-        match seen {
-            Ok(()) => self.clerk.prepare(preparation, Program::Module(guest)),
-            Err(reason) => {
-                let now = self.clock.now();
-                self.core.handle_prepared(preparation.run, Prepared::NoCode(reason), now);
-            }
-        }
+    pub(super) fn handle_code(&mut self, step: CodeStep) {
+        let now = self.clock.now();
+        let (preparation, guest, seen) = match step {
+            CodeStep::Late { run, target } => return self.core.handle_compiling(&run, &target, now),
+            CodeStep::Ended(Some((preparation, guest)), seen) => (preparation, guest, seen),
+            CodeStep::Ended(None, _) | CodeStep::InTime => return,
+        };
+        let prepared = match seen {
+            Seen::Here => return self.clerk.prepare(preparation, Program::Module(guest)),
+            Seen::CannotRun(reason) => Prepared::CannotRun(reason),
+            Seen::Nowhere(reason) => Prepared::NoCode(reason),
+        };
+        self.core.handle_prepared(preparation.run, prepared, now);
     }
 }
 

@@ -20,7 +20,7 @@ use dunlin_registry::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, chain, file,
+    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, file,
     guests::{self, Parts, StageError},
     meanings::Holds,
     platforms,

@@ -106,7 +106,8 @@ fn pods(name: &'static str, machine: &Machine, base: &Path, folder: &Path) -> Re
 }
 
 fn cargo(machine: &Machine, verb: &str) -> Result<Command> {
-    let mut cargo = if machine.is_here() { step::cargo([verb]) } else { machine.cargo()? };
+    let mut cargo =
+        if machine.is_here() { step::cargo([verb]) } else { machine.cargo(&machine.toolchain()?)? };
     if !machine.is_here() {
         cargo.args([verb, "--target", machine.triple]);
     }

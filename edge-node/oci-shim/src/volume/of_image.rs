@@ -9,6 +9,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use dunlin_edge_node_core::sandbox::linux::LinuxSpec;
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2},
     io::Errno,
@@ -23,15 +24,14 @@ use crate::sys;
 /// # Errors
 /// In words for the container's status.
 pub(crate) fn bring(
-    paths: &[String],
+    spec: &LinuxSpec,
     (rootfs, dir): (&Path, &Path),
-    is_read_only: bool,
 ) -> Result<Vec<(String, PathBuf)>, String> {
     let mut mounts = Vec::new();
-    for (number, path) in paths.iter().enumerate() {
+    for (number, path) in spec.volumes.iter().enumerate() {
         let failed = |error: io::Error| format!("failed to make the image's volume `{path}`: {error}");
         let folder = make(rootfs, Path::new(path)).map_err(failed)?;
-        if is_read_only {
+        if spec.security.read_only_root {
             let target = dir.join(PARTS).join(format!("image-{number}"));
             let tree = sys::copy_mounts(folder.as_fd()).map_err(failed)?;
             attach(&tree, &target).map_err(failed)?;
