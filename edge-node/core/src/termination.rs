@@ -32,6 +32,11 @@ pub fn lost(id: &ContainerId, started_at: Option<UnixMillis>, now: UnixMillis) -
     }
 }
 
+/// The end of a run whose work went with its sandbox, so that it is to be done again.
+pub fn undone(end: &Terminated) -> Terminated {
+    Terminated { exit_code: EXIT_KILLED, reason: reasons::ERROR.to_owned(), ..end.clone() }
+}
+
 /// The `terminated` state of a container that never ran in a pod that is over. Its times are 0, which stands for none.
 pub fn never_ran() -> Terminated {
     Terminated {

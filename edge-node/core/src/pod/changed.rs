@@ -17,15 +17,14 @@ impl Pod {
         for index in self.indexes() {
             self.decide_next(index, now);
         }
-        let has_run = self.workers.iter().any(Worker::has_begun_here);
+        let has_run = self.workers.iter().any(Worker::has_begun);
         if !has_run || self.is_finished() {
             return;
         }
         let message = "Pod sandbox changed, it will be killed and re-created.".to_owned();
         self.push(now, String::new(), Severity::Normal, (reasons::SANDBOX_CHANGED.to_owned(), message));
         for index in self.indexes() {
-            let is_done =
-                self.is_plain_init(index) && self.worker(index).ended().is_some_and(|end| end.exit_code == 0);
+            let is_done = self.is_plain_init(index) && self.is_done(index);
             let worker = self.worker_mut(index);
             worker.left_behind = true;
             if is_done {
@@ -34,10 +33,12 @@ impl Pod {
         }
     }
 
-    /// An earlier agent ended while init containers ran again, which it therefore did not remember as done.
+    /// An earlier agent ended while init containers ran again, which it therefore did not remember as done: containers ran before, and
+    /// some init container is not done.
     pub(super) fn recall_changed_sandbox(&mut self) {
-        let is_open = |index| self.is_plain_init(index) && !self.worker(index).has_begun();
-        if self.indexes().any(is_open) {
+        let has_run = self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun());
+        let is_open = self.indexes().any(|index| self.is_plain_init(index) && !self.is_done(index));
+        if has_run && is_open {
             self.workers.iter_mut().for_each(|worker| worker.left_behind = true);
         }
     }
@@ -45,18 +46,38 @@ impl Pod {
     /// Whether what is remembered of a container would have it counted as done, though it is to run again.
     pub(super) fn is_to_be_repeated(&self, index: ContainerIndex) -> bool {
         let worker = self.worker(index);
-        self.is_plain_init(index) && worker.left_behind && !worker.run.has_begun()
+        self.is_plain_init(index)
+            && worker.left_behind
+            && !worker.run.has_begun()
+            && self.restarts_at_all(index)
     }
 
-    /// Whether a container that ran before waits for what comes before it in the new sandbox.
+    /// Whether init containers have nothing more to do in this sandbox, because a container has begun in it.
+    pub(super) fn is_initialized(&self) -> bool {
+        self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun_here())
+    }
+
+    /// Whether something after a sidecar has begun, which it therefore does not hold up any more.
+    pub(super) fn is_passed(&self, sidecar: ContainerIndex) -> bool {
+        self.indexes().any(|later| later > sidecar && self.worker(later).has_begun_here())
+    }
+
+    /// Whether it is not a container's turn, so that its time moves nothing: what comes before it does.
     pub(super) fn waits_for_init(&self, index: ContainerIndex) -> bool {
+        let initialized = self.is_initialized();
         let is_open = |earlier: ContainerIndex| {
             if self.is_sidecar(earlier) {
-                return !self.is_started(earlier);
+                return !self.is_passed(earlier) && !self.is_started(earlier);
             }
-            self.is_init(earlier) && self.worker(earlier).ended().is_none_or(|end| end.exit_code != 0)
+            self.is_init(earlier) && !initialized && !self.is_done(earlier)
         };
-        self.worker(index).left_behind && self.indexes().take_while(|earlier| *earlier < index).any(is_open)
+        initialized && self.is_plain_init(index)
+            || self.indexes().take_while(|earlier| *earlier < index).any(is_open)
+    }
+
+    /// Whether an init container came to its good end.
+    fn is_done(&self, index: ContainerIndex) -> bool {
+        self.worker(index).ended().is_some_and(|end| end.exit_code == 0)
     }
 
     fn is_plain_init(&self, index: ContainerIndex) -> bool {

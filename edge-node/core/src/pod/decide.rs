@@ -168,15 +168,12 @@ impl Pod {
 
     /// Starts what may start: init containers in their order, sidecars among them, then all containers.
     fn run_containers(&mut self, now: Now) {
-        let initialized =
-            self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun_here());
+        let initialized = self.is_initialized();
         for index in self.indexes() {
             if self.is_sidecar(index) {
                 self.step(index, now);
                 // One that fails once the next has begun holds up nothing that has begun.
-                let is_passed =
-                    self.indexes().any(|later| later > index && self.worker(later).has_begun_here());
-                if !is_passed && !self.is_started(index) {
+                if !self.is_passed(index) && !self.is_started(index) {
                     return;
                 }
             } else if self.is_init(index) {

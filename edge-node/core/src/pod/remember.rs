@@ -4,6 +4,7 @@ use super::{Deletion, InPending, Pod, Recording, Stage, worker::Run};
 use crate::{
     clock::Now,
     memory::{ContainerMemory, End, PodMemory, RunMemory},
+    termination,
 };
 
 impl Pod {
@@ -52,9 +53,6 @@ impl Pod {
     fn memory(&self, now: Now) -> PodMemory {
         let containers = self.indexes().filter_map(|index| {
             let worker = self.worker(index);
-            if self.is_to_be_repeated(index) {
-                return None;
-            }
             let run = match (&worker.run, &worker.last) {
                 (Run::Starting { id }, _) => RunMemory::Live { id: id.clone(), started_at: None },
                 (Run::Running { id, started_at }, _) => {
@@ -66,7 +64,8 @@ impl Pod {
                 (Run::Terminated { how, .. }, _) => RunMemory::Ended(how.clone()),
                 // The next run has not begun: what there is to remember is the end before it.
                 (Run::Pending | Run::Pulling(_) | Run::Creating(_), Some(last)) => {
-                    RunMemory::Ended(last.clone())
+                    let is_undone = self.is_to_be_repeated(index);
+                    RunMemory::Ended(if is_undone { termination::undone(last) } else { last.clone() })
                 }
                 (Run::Pending | Run::Pulling(_) | Run::Creating(_), None) => return None,
             };
