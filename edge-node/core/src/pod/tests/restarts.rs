@@ -230,6 +230,7 @@ fn init_containers_run_again_in_a_new_sandbox() {
     again.pod.handle_inherited_sandbox();
     let (id, attempt) = bench.ids["i"].clone();
     again.tell_as("i", id, attempt, State::Running { started_at: bench.now().wall });
+    again.ids = bench.ids.clone();
     again.open();
     again.pod.handle_synced(again.now());
     again.turn();
