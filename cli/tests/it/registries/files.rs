@@ -28,19 +28,7 @@ fn guests_see_the_files_of_their_image_and_run_the_module_that_is_named() {
 
     let (image, artifact) = (image(), artifact());
     for (layout, name) in [(&image, "team/files"), (&artifact, "team/artifact")] {
-        let to = format!("docker://{}/{name}:1", registry.address);
-        let from = format!("oci:{}:it", layout.path().display());
-        let pushed = skopeo(&[
-            "copy",
-            "--quiet",
-            "--dest-tls-verify=false",
-            "--dest-creds",
-            "gull:tideline",
-            &from,
-            &to,
-        ]);
-        assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
-        site.ok(&["push", layout.path().to_str().unwrap(), &format!("{name}:1")], "");
+        push(&site, &registry, layout.path(), name);
     }
     for (kind, host) in [("own", "dunlin.local"), ("foreign", registry.address.as_str())] {
         let run = |name: &str, image: &str, rest: &str| {
@@ -92,6 +80,16 @@ fn guests_see_the_files_of_their_image_and_run_the_module_that_is_named() {
         let name = entry.file_name().to_string_lossy().into_owned();
         assert!(!name.ends_with(".own"), "{name} was compiled here");
     }
+}
+
+/// Into the registry and into the coordinator's own.
+fn push(site: &Site, registry: &Registry, layout: &Path, name: &str) {
+    let to = format!("docker://{}/{name}:1", registry.address);
+    let from = format!("oci:{}:it", layout.display());
+    let options = ["--quiet", "--dest-tls-verify=false", "--dest-creds", "gull:tideline"];
+    let pushed = skopeo(&[&["copy"], &options[..], &[&from, &to]].concat());
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    site.ok(&["push", layout.to_str().unwrap(), &format!("{name}:1")], "");
 }
 
 /// An ordinary image of two modules and some files, in two layers.
