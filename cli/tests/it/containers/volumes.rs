@@ -23,7 +23,7 @@ containers:
         assert!(log.starts_with("dunlin\nunchanged\nbin\n"), "{log}");
         for (name, image, why) in [
             ("lost", "127.0.0.1:1/model:1", "dial tcp 127.0.0.1:1"),
-            ("local", "dunlin.local/model:1", "cannot be volumes yet"),
+            ("local", "dunlin.local/model:1", "nothing was pushed as"),
         ] {
             berth.pod(name, &spec(image));
             berth.wait_for(name, "containerStatuses[0].state.waiting.reason", "ImagePullBackOff");
