@@ -1,3 +1,5 @@
+//! Each check finds what it is for, in Kubernetes' words.
+
 use serde_json::json;
 
 use super::*;

@@ -6,7 +6,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{handlers::serve, *};
+use super::*;
+use crate::tests::handlers::serve;
 
 async fn http2(stream: TcpStream) -> SendRequest<Full<Bytes>> {
     let (sender, connection) =
