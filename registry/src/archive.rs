@@ -125,7 +125,7 @@ pub enum Archived {
 #[non_exhaustive]
 pub enum ArchiveError {
     /// It cannot be read.
-    #[error("it cannot be read: {0}")]
+    #[error("it cannot be read as an archive (tar, also compressed): {}", shown(.0))]
     Read(#[from] io::Error),
     /// The disk has no room for what it unpacks to, or failed.
     #[error("it cannot be unpacked: {0}")]
@@ -335,6 +335,11 @@ fn content(
     Ok(Archived::Linux { image: Box::new(image), layers: spans })
 }
 
+/// What went wrong, on one line: it may hold a part of what was read.
+fn shown(error: &io::Error) -> String {
+    error.to_string().chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
+}
+
 fn no_platform<'a>(offered: impl IntoIterator<Item = &'a Platform>, wanted: &[Platform]) -> ArchiveError {
     let offered: Vec<_> = offered.into_iter().take(NAMED_MAX).map(ToString::to_string).collect();
     let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
@@ -426,6 +431,8 @@ impl Read for SpanReader<'_> {
     }
 }
 
+/// Of an error's text.
+const SHOWN_CHARS_MAX: usize = 120;
 /// Entries of an archive: several files for each layer of many images.
 const ENTRIES_MAX: usize = 100_000;
 /// All names within an archive: they are kept while it is read.

@@ -197,6 +197,13 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn what_is_no_archive_is_refused_in_one_line() {
+    let error = images("root:x:0:0:\nbin:x:1:1:\u{7}".repeat(400).as_bytes()).unwrap_err().to_string();
+    assert!(error.starts_with("it cannot be read as an archive (tar, also compressed): "), "{error}");
+    assert!(error.len() < 400 && !error.contains(['\n', '\u{7}']), "{error}");
+}
+
+#[test]
 fn archives_that_lie_are_refused() {
     check_refused(&tar([("a", b"b".to_vec())]), "neither `index.json` nor `manifest.json`");
     check_refused(
