@@ -66,6 +66,8 @@ fn may_evict(view: &View, info: &NodeInfo, now: Timestamp, plan: &mut Plan) -> b
         return false;
     };
     if OF_HEALTH.iter().any(|key| info.tainted(key, Effect::NoExecute)) {
+        // Nor that others of the zone follow, and that the taint is to be taken back; there may be no pod here whose time would come.
+        plan.wake_at(now + RECHECK);
         return true;
     }
     let next_at = zone.last_tainted().and_then(|last| last.checked_add(interval).ok());
