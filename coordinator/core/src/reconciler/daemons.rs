@@ -3,12 +3,12 @@
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
-use super::{Key, Reconciler};
+use super::{Key, Reconciler, workloads::has_just_failed};
 use crate::{
     ObjectKey,
     scheduler::Eligibility,
     view::{
-        NodeInfo, Phase, PodInfo,
+        NodeInfo, PodInfo,
         workload::{DAEMON_SETS, Placing, Workload},
     },
 };
@@ -45,8 +45,7 @@ impl Reconciler {
         after: &PodInfo,
         now: Timestamp,
     ) {
-        let is_known = before.is_some_and(|before| before.uid == after.uid && before.phase == Phase::Failed);
-        if is_known || after.phase != Phase::Failed {
+        if !has_just_failed(before, after) {
             return;
         }
         let (Some(node), Some(owner)) = (&after.node, &after.affiliation.controller) else { return };

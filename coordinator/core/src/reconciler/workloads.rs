@@ -77,8 +77,7 @@ impl Reconciler {
         after: &PodInfo,
         now: Timestamp,
     ) {
-        let is_known = before.is_some_and(|before| before.uid == after.uid && before.phase == Phase::Failed);
-        if is_known || after.phase != Phase::Failed {
+        if !has_just_failed(before, after) {
             return;
         }
         let Some(owner) = &after.affiliation.controller else { return };
@@ -199,4 +198,10 @@ impl Reconciler {
             .collect();
         adopters.into_iter().for_each(|id| self.keys.touch(Key::Workload(id)));
     }
+}
+
+/// Whether a pod has failed of which that was not known.
+pub(super) fn has_just_failed(before: Option<&PodInfo>, after: &PodInfo) -> bool {
+    let is_known = before.is_some_and(|before| before.uid == after.uid && before.phase == Phase::Failed);
+    after.phase == Phase::Failed && !is_known
 }

@@ -56,6 +56,7 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
     let lists = [
         (UNSUPPORTED, format!("accepted, but {NO_EFFECT}")),
         (AWAITED, format!("accepted, but containers wait, for no node {ACTS_NOT}")),
+        (COUNTED, format!("counts for the scheduler, but on nodes it {NO_EFFECT}")),
         (SE_LINUX, format!("accepted, but containers wait on nodes with SELinux; on others it {NO_EFFECT}")),
     ];
     for (paths, outcome) in lists {
@@ -86,7 +87,7 @@ const UNSUPPORTED: &[&str] = &[
     "spec.ephemeralContainers[]",
     "spec.securityContext.seLinuxChangePolicy|windowsOptions",
     "spec.os.name",
-    "spec.resourceClaims|resources",
+    "spec.resourceClaims",
     "spec.containers|initContainers[].resizePolicy",
     "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
     "spec.containers|initContainers[].securityContext.windowsOptions",
@@ -102,6 +103,9 @@ const AWAITED: &[&str] = &[
     "spec.containers|initContainers[].volumeDevices",
     "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
 ];
+
+/// Fields that decide where a pod goes, and no more.
+const COUNTED: &[&str] = &["spec.resources"];
 
 /// Fields that mean nothing where there is no SELinux.
 const SE_LINUX: &[&str] = &[
@@ -356,6 +360,9 @@ mod tests {
             "spec.runtimeClassName: accepted, but Linux containers wait, for no node acts on it yet",
         ];
         assert_eq!(unsupported_warnings(&pod), expected);
+        let limits = json!({"spec": {"resources": {"limits": {"cpu": "1"}}}});
+        let counted = "spec.resources: counts for the scheduler, but on nodes it has no effect yet";
+        assert_eq!(unsupported_warnings(&limits), [counted]);
         let os = |name: &str| unsupported_warnings(&json!({"spec": {"os": {"name": name}}}));
         assert_eq!(os("linux"), [""; 0]);
         assert_eq!(os("windows"), ["spec.os.name: accepted, but has no effect yet"]);
