@@ -169,11 +169,11 @@ impl Container {
             init: None,
             last_words: spec.termination_message.as_ref().map(PathBuf::from),
         };
-        let child = container.spawn_create(spec.stdio, around.runtime);
+        let child = container.spawn_run(spec.stdio, around.runtime);
         Ok((container, child.map_err(failed("start the runtime"))?))
     }
 
-    fn spawn_create(&mut self, streams: Streams, runtime: &Runtime) -> io::Result<Child> {
+    fn spawn_run(&mut self, streams: Streams, runtime: &Runtime) -> io::Result<Child> {
         let pid_file = self.pid_file();
         let is_terminal = streams == Streams::Terminal;
         if is_terminal {
@@ -181,7 +181,7 @@ impl Container {
             self.input = Input::of_terminal();
         }
         let console = self.console.as_ref().map(Console::path);
-        let operation = Operation::Create { bundle: &self.dir, pid_file: &pid_file, console };
+        let operation = Operation::Run { bundle: &self.dir, pid_file: &pid_file, console };
         let mut command = runtime.command(&self.id, operation, &self.runtime_log());
         command.current_dir(&self.dir).stdin(Stdio::null());
         if is_terminal {
@@ -199,7 +199,7 @@ impl Container {
         command.spawn()
     }
 
-    /// The runtime has put it together: its first process is a child of this one.
+    /// The runtime has let it run: its first process is a child of this one, and may have ended.
     pub(crate) fn hold_init(&mut self) -> io::Result<()> {
         self.init = Some(Held::new(read_pid(&self.pid_file())?)?);
         Ok(())

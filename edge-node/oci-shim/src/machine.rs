@@ -1,7 +1,7 @@
 //! What a shim knows of its containers and does next: a function of what it hears, without processes or clocks.
 //!
 //! Feed it with `handle_*`, then carry out what `poll_action` gives until it gives nothing, and call `handle_timeout` at
-//! `poll_timeout`. Every container goes one way: it is created, started, runs, is cleaned up after, and has exited; it is told as
+//! `poll_timeout`. Every container goes one way: it is started, runs, is cleaned up after, and has exited; it is told as
 //! exited only when nothing of it is left, so that its next run finds the place free.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,10 +25,8 @@ pub(crate) struct Machine {
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Put a container together; answered by `handle_created` or `handle_not_created`.
-    Create(Box<LinuxSpec>),
-    /// Let it run; answered by `handle_started`.
-    Start(ContainerId),
+    /// Put a container together and let it run; answered by `handle_started` or `handle_not_created`.
+    Run(Box<LinuxSpec>),
     /// Send its first process a signal; `handle_ended` follows when that ends it.
     Signal {
         /// Which.
@@ -65,9 +63,7 @@ struct Container {
 
 #[derive(Clone, Debug)]
 enum Phase {
-    Creating,
-    /// A short one may have ended before it is known that it was started.
-    Starting(Option<(Ended, UnixMillis)>),
+    Starting,
     Running(UnixMillis),
     Cleaning(Exit),
     Exited(Exit),
@@ -90,9 +86,9 @@ impl Machine {
             }
             let owner = spec.owner.clone();
             let container =
-                Container { owner, stop_signal: spec.stop_signal, phase: Phase::Creating, stop: None };
+                Container { owner, stop_signal: spec.stop_signal, phase: Phase::Starting, stop: None };
             self.containers.insert(id.clone(), container);
-            self.actions.push_back(Action::Create(spec));
+            self.actions.push_back(Action::Run(spec));
         }
         self.changed.push_back(id);
     }
@@ -131,60 +127,34 @@ impl Machine {
     /// A container could not be put together, and why: nothing of it has been given to the runtime.
     pub(crate) fn handle_not_created(&mut self, id: &ContainerId, why: String, now: Now) {
         let phase = self.containers.get(id).map(|container| &container.phase);
-        if matches!(phase, Some(Phase::Creating)) {
+        if matches!(phase, Some(Phase::Starting)) {
             self.finish(id, exit(ExitCause::NotCreated, why, None, now.wall));
         }
     }
 
-    /// A container is there and waits to be let run, or the runtime could not make it, and why.
-    pub(crate) fn handle_created(&mut self, id: &ContainerId, created: Result<(), String>, now: Now) {
-        let Some(container) = self.containers.get_mut(id) else { return };
-        if !matches!(container.phase, Phase::Creating) {
-            return;
-        }
-        match (created, container.stop) {
-            (Err(why), _) => self.finish(id, exit(ExitCause::HostError, why, None, now.wall)),
-            // Asked to stop before it did anything: it need not begin.
-            (Ok(()), Some(_)) => self.finish(id, exit(ExitCause::Killed, String::new(), None, now.wall)),
-            (Ok(()), None) => {
-                container.phase = Phase::Starting(None);
-                self.actions.push_back(Action::Start(id.clone()));
-            }
-        }
-    }
-
-    /// A container runs, or does not, and why.
+    /// A container runs, or the runtime could not let it run, and why.
     pub(crate) fn handle_started(&mut self, id: &ContainerId, started: Result<(), String>, now: Now) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        let Phase::Starting(ended) = container.phase else { return };
-        match (started, ended) {
-            (Err(why), _) => self.finish(id, exit(ExitCause::HostError, why, None, now.wall)),
-            (Ok(()), Some((ended, at))) => {
-                let cause = cause(ended, container.stop);
-                self.finish(id, exit(cause, String::new(), Some(at), at));
-            }
-            (Ok(()), None) => {
-                container.phase = Phase::Running(now.wall);
-                self.changed.push_back(id.clone());
-                if container.stop.is_some() {
-                    self.actions.push_back(Action::Signal { id: id.clone(), signal: container.stop_signal });
-                }
-                self.handle_timeout(now);
-            }
+        if !matches!(container.phase, Phase::Starting) {
+            return;
         }
+        if let Err(why) = started {
+            return self.finish(id, exit(ExitCause::HostError, why, None, now.wall));
+        }
+        container.phase = Phase::Running(now.wall);
+        self.changed.push_back(id.clone());
+        if container.stop.is_some() {
+            self.actions.push_back(Action::Signal { id: id.clone(), signal: container.stop_signal });
+        }
+        self.handle_timeout(now);
     }
 
     /// A container's first process ended.
     pub(crate) fn handle_ended(&mut self, id: &ContainerId, ended: Ended, now: Now) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        match &mut container.phase {
-            Phase::Starting(early) => *early = Some((ended, now.wall)),
-            Phase::Running(started_at) => {
-                let started_at = *started_at;
-                let cause = cause(ended, container.stop);
-                self.finish(id, exit(cause, String::new(), Some(started_at), now.wall));
-            }
-            Phase::Creating | Phase::Cleaning(_) | Phase::Exited(_) => {}
+        if let Phase::Running(started_at) = container.phase {
+            let cause = cause(ended, container.stop);
+            self.finish(id, exit(cause, String::new(), Some(started_at), now.wall));
         }
     }
 
@@ -275,7 +245,7 @@ impl Machine {
 impl Container {
     fn state(&self) -> State {
         match &self.phase {
-            Phase::Creating | Phase::Starting(_) => State::Starting,
+            Phase::Starting => State::Starting,
             Phase::Running(started_at) => State::Running { started_at: *started_at },
             // States only move forward, and what is being cleaned up after has not exited.
             Phase::Cleaning(Exit { started_at: Some(started_at), .. }) => {

@@ -23,15 +23,14 @@ pub(crate) struct Runtime {
 /// What a runtime can do with a container.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation<'a> {
-    /// Put it together, up to its program's start.
-    Create {
+    /// Put it together and let it run.
+    Run {
         bundle: &'a Path,
         /// Where the number of its first process goes.
         pid_file: &'a Path,
         /// Where its terminal goes, if it has one.
         console: Option<&'a Path>,
     },
-    Start,
     /// Take it away, running or not.
     Delete,
     /// Another process in it.
@@ -62,11 +61,10 @@ impl Runtime {
             add(&[&"--cgroup-manager", &"cgroupfs"]);
         }
         match operation {
-            Operation::Create { bundle, pid_file, console } => {
-                add(&[&"create", &"--bundle", &bundle, &"--pid-file", &pid_file]);
+            Operation::Run { bundle, pid_file, console } => {
+                add(&[&"run", &"--detach", &"--bundle", &bundle, &"--pid-file", &pid_file]);
                 console.iter().for_each(|socket| add(&[&"--console-socket", socket]));
             }
-            Operation::Start => add(&[&"start"]),
             Operation::Delete => add(&[&"delete", &"--force"]),
             Operation::Exec { process, pid_file, console } => {
                 add(&[&"exec", &"--detach", &"--process", &process, &"--pid-file", &pid_file]);
@@ -129,13 +127,12 @@ mod tests {
     #[test]
     fn runtimes_are_told_the_same_in_the_same_words() {
         let pid_file = Path::new("/p");
-        let create = Operation::Create { bundle: Path::new("/b"), pid_file, console: None };
+        let run = Operation::Run { bundle: Path::new("/b"), pid_file, console: None };
         check(
             "/usr/sbin/runc",
-            create,
-            "--root /r --log /l --log-format json create --bundle /b --pid-file /p i",
+            run,
+            "--root /r --log /l --log-format json run --detach --bundle /b --pid-file /p i",
         );
-        check("runc", Operation::Start, "--root /r --log /l --log-format json start i");
         check(
             "/usr/bin/crun",
             Operation::Delete,

@@ -42,7 +42,6 @@ fn spec(id: &str) -> Box<LinuxSpec> {
 enum Step {
     Start,
     Stop(u64),
-    Created,
     NotCreated,
     Started,
     NotStarted,
@@ -63,8 +62,7 @@ fn play(steps: &[Step]) -> String {
         match *step {
             Step::Start => machine.handle_start(spec("i")),
             Step::Stop(grace_ms) => machine.handle_stop(&id, grace_ms, now),
-            Step::Created => machine.handle_created(&id, Ok(()), now),
-            Step::NotCreated => machine.handle_created(&id, Err("no user".into()), now),
+            Step::NotCreated => machine.handle_not_created(&id, "no user".into(), now),
             Step::Started => machine.handle_started(&id, Ok(()), now),
             Step::NotStarted => machine.handle_started(&id, Err("no program".into()), now),
             Step::Ended(how) => machine.handle_ended(&id, Ended { how, out_of_memory: false }, now),
@@ -76,8 +74,7 @@ fn play(steps: &[Step]) -> String {
         }
         while let Some(action) = machine.poll_action() {
             written.push(match action {
-                Action::Create(_) => "create".to_owned(),
-                Action::Start(_) => "start".to_owned(),
+                Action::Run(_) => "run".to_owned(),
                 Action::Signal { signal, .. } => format!("signal {signal}"),
                 Action::Clean(_) => "clean".to_owned(),
             });
@@ -98,10 +95,10 @@ fn play(steps: &[Step]) -> String {
 
 #[test]
 fn a_container_goes_one_way() {
-    use Step::{Cleaned, Created, Ended, NotCreated, NotStarted, OutOfMemory, Remove, Start, Started};
+    use Step::{Cleaned, Ended, NotCreated, NotStarted, OutOfMemory, Remove, Start, Started};
     let check = |steps: &[Step], expected: &str| assert_eq!(play(steps), expected);
-    let run = [Start, Created, Started];
-    let begun = "create, Starting, start, Running";
+    let run = [Start, Started];
+    let begun = "run, Starting, Running";
     let ends = |end: Step| [&run[..], &[end, Cleaned]].concat();
     check(&ends(Ended(How::Code(0))), &format!("{begun}, clean, Code(0) \"bye\""));
     check(&ends(Ended(How::Code(7))), &format!("{begun}, clean, Code(7) \"bye\""));
@@ -111,28 +108,23 @@ fn a_container_goes_one_way() {
     check(&ends(OutOfMemory(How::Code(137))), &format!("{begun}, clean, OutOfMemory \"bye\""));
     // A child was killed, and the container did something about it.
     check(&ends(OutOfMemory(How::Code(1))), &format!("{begun}, clean, Code(1) \"bye\""));
-    check(&[Start, NotCreated, Cleaned], "create, Starting, clean, HostError \"no user\"");
-    check(&[Start, Created, NotStarted, Cleaned], "create, Starting, start, clean, HostError \"no program\"");
-    // It ended before it was known to have begun.
-    check(
-        &[Start, Created, Ended(How::Code(3)), Started, Cleaned],
-        "create, Starting, start, clean, Code(3) \"bye\"",
-    );
+    check(&[Start, NotCreated, Cleaned], "run, Starting, clean, NotCreated \"no user\"");
+    check(&[Start, NotStarted, Cleaned], "run, Starting, clean, HostError \"no program\"");
     // One that is there is not made again; one that runs is not forgotten, one that exited is.
-    check(&[Start, Start], "create, Starting, Starting");
-    check(&[Start, Created, Started, Remove, Start], &format!("{begun}, Running"));
+    check(&[Start, Start], "run, Starting, Starting");
+    check(&[Start, Started, Remove, Start], &format!("{begun}, Running"));
     check(
         &[Start, NotCreated, Cleaned, Remove, Start],
-        "create, Starting, clean, HostError \"no user\", create, Starting",
+        "run, Starting, clean, NotCreated \"no user\", run, Starting",
     );
 }
 
 #[test]
 fn it_is_asked_before_it_is_killed() {
-    use Step::{Cleaned, Created, Ended, Shutdown, Start, Started, Stop, Time};
+    use Step::{Cleaned, Ended, Shutdown, Start, Started, Stop, Time};
     let check = |steps: &[Step], expected: &str| assert_eq!(play(steps), expected);
-    let run = |more: &[Step]| [&[Start, Created, Started], more].concat();
-    let begun = "create, Starting, start, Running";
+    let run = |more: &[Step]| [&[Start, Started], more].concat();
+    let begun = "run, Starting, Running";
     let (term, kill) = (Ended(How::Signal(15)), Ended(How::Signal(9)));
     check(&run(&[Stop(100), term, Cleaned]), &format!("{begun}, signal 15, clean, Stopped \"bye\""));
     let own_code = [Stop(100), Ended(How::Code(0)), Cleaned];
@@ -144,8 +136,8 @@ fn it_is_asked_before_it_is_killed() {
     check(&run(&[Stop(900), Stop(0)]), &format!("{begun}, signal 15, signal 9"));
     check(&run(&[Stop(0), kill, Cleaned]), &format!("{begun}, signal 15, signal 9, clean, Killed \"bye\""));
     // Before it runs there is nobody to ask.
-    check(&[Start, Stop(900), Created, Cleaned], "create, Starting, clean, Killed \"bye\"");
-    check(&[Start, Created, Stop(900), Started], "create, Starting, start, signal 15, Running");
+    check(&[Start, Stop(900), Started], "run, Starting, signal 15, Running");
+    check(&[Start, Stop(5), Started], "run, Starting, signal 15, signal 9, Running");
     check(
         &run(&[Shutdown, kill, Cleaned, Start]),
         &format!("{begun}, signal 15, signal 9, clean, Killed \"bye\", Killed \"bye\", finished"),
@@ -159,7 +151,6 @@ fn it_wakes_for_whoever_has_the_least_time_left() {
     for (id, grace_ms) in [("a", 500), ("b", 200)] {
         let id = ContainerId::new(id);
         machine.handle_start(spec(id.as_str()));
-        machine.handle_created(&id, Ok(()), now(0));
         machine.handle_started(&id, Ok(()), now(0));
         machine.handle_stop(&id, grace_ms, now(0));
     }

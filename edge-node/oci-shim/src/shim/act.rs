@@ -24,13 +24,7 @@ impl Shim {
     pub(super) fn act(&mut self) {
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Create(spec) => self.begin_container(spec),
-                Action::Start(id) => {
-                    if let Err(error) = self.begin(&id, Operation::Start, Command::Start(id.clone())) {
-                        let (why, now) = (format!("failed to start the runtime: {error}"), self.now());
-                        self.machine.handle_started(&id, Err(why), now);
-                    }
-                }
+                Action::Run(spec) => self.begin_container(spec),
                 Action::Signal { id, signal } => self.signal(&id, signal),
                 Action::Clean(id) => {
                     if let Err(error) = self.begin(&id, Operation::Delete, Command::Delete(id.clone())) {
@@ -96,7 +90,7 @@ impl Shim {
         let (container, child) = Container::create(spec, &around)?;
         let log = container.runtime_log();
         self.containers.insert(spec.id.clone(), container);
-        let held = self.hold(Command::Create(spec.id.clone()), &child, log);
+        let held = self.hold(Command::Run(spec.id.clone()), &child, log);
         held.map_err(|error| format!("failed to wait for the runtime: {error}"))
     }
 
@@ -138,16 +132,15 @@ impl Shim {
         }
         let now = self.now();
         match what {
-            Command::Create(id) => {
-                let created = result.and_then(|()| {
+            Command::Run(id) => {
+                let started = result.and_then(|()| {
                     let container = self.containers.get_mut(&id).ok_or("it is gone")?;
                     container
                         .hold_init()
                         .map_err(|error| format!("failed to find its first process: {error}"))
                 });
-                self.machine.handle_created(&id, created, now);
+                self.machine.handle_started(&id, started, now);
             }
-            Command::Start(id) => self.machine.handle_started(&id, result, now),
             Command::Delete(id) => {
                 if let Err(why) = result {
                     say(&format!("{id}: {why}"));

@@ -26,8 +26,7 @@ pub(super) struct Running {
 /// What it does.
 #[derive(Clone, Debug)]
 pub(super) enum Command {
-    Create(ContainerId),
-    Start(ContainerId),
+    Run(ContainerId),
     Delete(ContainerId),
     /// Of the stream with this number.
     Exec(u64),
@@ -56,8 +55,7 @@ impl Running {
     /// Whether it did what it should, or why not.
     pub(super) fn result(self) -> Result<(), String> {
         let name = match self.what {
-            Command::Create(_) => "create",
-            Command::Start(_) => "start",
+            Command::Run(_) => "run",
             Command::Delete(_) => "delete",
             Command::Exec(_) => "exec",
         };

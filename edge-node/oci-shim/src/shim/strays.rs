@@ -34,7 +34,7 @@ impl Shim {
         self.strays_until = self.strays_until.filter(|until| *until > Instant::now());
         // One of these may be what a runtime is about to tell.
         let is_telling =
-            |running: &super::Running| matches!(running.what, Command::Create(_) | Command::Exec(_));
+            |running: &super::Running| matches!(running.what, Command::Run(_) | Command::Exec(_));
         if self.operations.iter().any(is_telling) {
             return;
         }

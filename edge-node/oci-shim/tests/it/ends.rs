@@ -133,7 +133,7 @@ fn a_killed_runtime_is_why() {
         fs::write(
             &program,
             format!(
-                "#!/bin/sh\ncase \"$*\" in *create*) kill -9 $$;; esac\nexec {} \"$@\"\n",
+                "#!/bin/sh\ncase \"$*\" in *\" run --detach \"*) kill -9 $$;; esac\nexec {} \"$@\"\n",
                 runtime.display()
             ),
         )
@@ -143,7 +143,7 @@ fn a_killed_runtime_is_why() {
         let mut pod = Pod::start(&program);
         let exit = pod.run(pod.spec("a", "exit 0"));
         assert_eq!(exit.cause, ExitCause::HostError);
-        assert_eq!(exit.message, "OCI runtime create failed: it was ended by signal 9");
+        assert_eq!(exit.message, "OCI runtime run failed: it was ended by signal 9");
         let dir = pod.args.dir.join("containers");
         eventually("its folder is gone", || fs::read_dir(&dir).unwrap().count() == 0);
         pod.shut_down();
