@@ -3,8 +3,11 @@
 //!
 //! An archive is read in place: only where its parts are is remembered. One that is compressed as a whole is unpacked into a file first.
 
+mod content;
 mod docker;
+mod error;
 mod oci;
+mod plain;
 mod whole;
 mod write;
 
@@ -14,26 +17,30 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _},
+    io::{self, BufReader, Read},
     os::unix::fs::FileExt as _,
     path::{Component, Path},
 };
 
 use bytes::Bytes;
 use dunlin_link::{Digest, reference::Reference};
-use dunlin_zstd::Frames;
-use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
 pub use self::{
+    content::Archived,
+    error::ArchiveError,
+    plain::Scratch,
     whole::{WholeBlob, WholeImage, WholeManifest},
     write::{Exported, write},
 };
+use self::{
+    content::{Platforms, content},
+    error::no_platform,
+    plain::{MAGIC_BYTES, compression, plain},
+};
 use crate::{
-    image::{Content, ImageConfig, ImageError},
-    layer::walk::{self, Then, WalkError},
-    linux::LinuxImage,
-    manifest::{Descriptor, ImageManifest, ManifestError, Platform},
+    layer::walk::{self, Then},
+    manifest::{Descriptor, Platform},
     media::Compression,
 };
 
@@ -52,21 +59,6 @@ pub struct Span {
     offset: u64,
     /// Its length.
     pub bytes: u64,
-}
-
-/// Where an archive is unpacked that is compressed as a whole.
-pub trait Scratch {
-    /// A file for so many bytes, as far as they can be told.
-    ///
-    /// # Errors
-    /// When there is no room for them, or the disk fails.
-    fn file(&self, expected_bytes: u64) -> io::Result<File>;
-
-    /// Whether there is room for more.
-    ///
-    /// # Errors
-    /// When there is not.
-    fn check(&self) -> io::Result<()>;
 }
 
 /// An image as an archive lists it.
@@ -92,83 +84,6 @@ pub struct ArchivedImage {
     pub digest: Digest,
     /// What it holds.
     pub content: Archived,
-}
-
-/// What an image in an archive holds.
-#[derive(Clone, Debug)]
-pub enum Archived {
-    /// A module by itself.
-    Module {
-        /// Of the module.
-        digest: Digest,
-        /// Where it is.
-        span: Span,
-    },
-    /// Layers with a module in them, the lowest first.
-    Wasm {
-        /// Says which file is the module.
-        config: Box<ImageConfig>,
-        /// Where they are.
-        layers: Vec<(Span, Compression)>,
-    },
-    /// Layers of a root file system.
-    Linux {
-        /// The image.
-        image: Box<LinuxImage>,
-        /// Where its layers are.
-        layers: Vec<Span>,
-    },
-}
-
-/// Why an archive has no image that could be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ArchiveError {
-    /// It cannot be read.
-    #[error("it cannot be read as an archive (tar, also compressed): {}", shown(.0))]
-    Read(#[from] io::Error),
-    /// The disk has no room for what it unpacks to, or failed.
-    #[error("it cannot be unpacked: {0}")]
-    Disk(#[source] io::Error),
-    /// It has more than any archive of images.
-    #[error("it has more than {0}")]
-    TooLarge(String),
-    /// It is another archive.
-    #[error("it is no archive of images: it has neither `index.json` nor `manifest.json`")]
-    NoImages,
-    /// One of its own lists makes no sense.
-    #[error("its `{file}` cannot be used: {why}")]
-    List {
-        /// Which.
-        file: &'static str,
-        /// Why.
-        why: String,
-    },
-    /// It names something that is not in it.
-    #[error("it names `{0}`, which is not in it")]
-    Missing(String),
-    /// It has content under a wrong digest.
-    #[error("what it has as {expected} has digest {actual}")]
-    OtherDigest {
-        /// As named.
-        expected: Digest,
-        /// As it is.
-        actual: Digest,
-    },
-    /// A manifest cannot be used.
-    #[error("a manifest in it cannot be used: {0}")]
-    Manifest(#[from] ManifestError),
-    /// An image cannot be used.
-    #[error("an image in it cannot run: {0}")]
-    Image(#[from] ImageError),
-    /// There is nothing for this machine.
-    #[error("no match for platform in manifest: it is there for {offered}, and this node runs {wanted}")]
-    Platform {
-        /// What there is.
-        offered: String,
-        /// What runs here.
-        wanted: String,
-    },
 }
 
 impl ImageArchive {
@@ -293,101 +208,6 @@ impl ImageArchive {
     }
 }
 
-/// For which machines an image may be.
-#[derive(Clone, Copy)]
-enum Platforms<'a> {
-    /// Whoever takes it does not run it.
-    All,
-    /// One of these.
-    OneOf(&'a [Platform]),
-}
-
-/// What a manifest and its config describe; `find` says where a layer is by its place in the manifest.
-fn content(
-    archive: &ImageArchive,
-    manifest: &ImageManifest,
-    config: impl FnOnce() -> Result<Bytes, ArchiveError>,
-    wanted: Platforms<'_>,
-    find: impl Fn(usize) -> Result<Span, ArchiveError>,
-) -> Result<Archived, ArchiveError> {
-    if let Content::Module(module) = Content::of(manifest)? {
-        let at = manifest.layers.iter().position(|layer| layer == module).unwrap_or_default();
-        return Ok(Archived::Module { digest: module.digest, span: find(at)? });
-    }
-    let text = config()?;
-    let config = ImageConfig::parse(&text)?;
-    let spans = (0..manifest.layers.len()).map(&find).collect::<Result<Vec<_>, _>>()?;
-    let compressions = spans.iter().map(|span| archive.compression(*span)).collect::<Result<Vec<_>, _>>()?;
-    if config.platform.is_wasm() {
-        let layers = spans.into_iter().zip(compressions).collect();
-        return Ok(Archived::Wasm { config: Box::new(config), layers });
-    }
-    if let Platforms::OneOf(wanted) = wanted
-        && !wanted.iter().any(|wanted| wanted.runs(&config.platform))
-    {
-        return Err(no_platform([&config.platform], wanted));
-    }
-    let mut image = LinuxImage::of(manifest, text)?;
-    // Whatever the manifest says: many tools unpack layers on the way into an archive.
-    for (layer, compression) in image.layers.iter_mut().zip(compressions) {
-        layer.compression = compression;
-    }
-    Ok(Archived::Linux { image: Box::new(image), layers: spans })
-}
-
-/// What went wrong, on one line: it may hold a part of what was read.
-fn shown(error: &io::Error) -> String {
-    error.to_string().chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
-}
-
-fn no_platform<'a>(offered: impl IntoIterator<Item = &'a Platform>, wanted: &[Platform]) -> ArchiveError {
-    let offered: Vec<_> = offered.into_iter().take(NAMED_MAX).map(ToString::to_string).collect();
-    let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-    ArchiveError::Platform { offered: offered.join(", "), wanted: wanted.join(", ") }
-}
-
-/// The archive itself, out of what it is compressed with.
-fn plain(mut file: File, scratch: &impl Scratch, bytes_max: u64) -> Result<File, ArchiveError> {
-    let mut magic = [0; MAGIC_BYTES];
-    let length = file.read_at(&mut magic, 0)?;
-    file.seek(SeekFrom::Start(0))?;
-    let expected_bytes = file.metadata()?.len().saturating_mul(EXPECTED_TIMES).min(bytes_max);
-    let content = BufReader::with_capacity(CHUNK_BYTES, file);
-    let content: Box<dyn Read> = match compression(&magic[..length]) {
-        Compression::None => return Ok(content.into_inner()),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(content)),
-        Compression::Zstd => Box::new(Frames::new(content)),
-    };
-    let mut unpacked = scratch.file(expected_bytes).map_err(ArchiveError::Disk)?;
-    let mut content = content.take(bytes_max + 1);
-    let (mut chunk, mut bytes, mut checked) = (vec![0; CHUNK_BYTES], 0, 0);
-    loop {
-        let length = content.read(&mut chunk)?;
-        if length == 0 {
-            break;
-        }
-        bytes += length as u64;
-        if bytes > bytes_max {
-            return Err(ArchiveError::TooLarge(format!("{bytes_max} bytes when it is unpacked")));
-        }
-        if bytes - checked >= CHECK_BYTES {
-            scratch.check().map_err(ArchiveError::Disk)?;
-            checked = bytes;
-        }
-        unpacked.write_all(&chunk[..length]).map_err(ArchiveError::Disk)?;
-    }
-    unpacked.seek(SeekFrom::Start(0))?;
-    Ok(unpacked)
-}
-
-fn compression(magic: &[u8]) -> Compression {
-    match magic {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        _ => Compression::None,
-    }
-}
-
 /// A name within the archive, from its root; `None` for one that leads out of it or is longer than any tool writes.
 fn name(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
@@ -401,15 +221,6 @@ fn name(path: &Path) -> Option<String> {
     }
     let name = parts.join("/");
     (!name.is_empty() && name.len() <= NAME_BYTES_MAX).then_some(name)
-}
-
-impl From<WalkError> for ArchiveError {
-    fn from(error: WalkError) -> Self {
-        match error {
-            WalkError::Archive(error) => Self::Read(error),
-            WalkError::TooMany => Self::TooLarge(format!("{ENTRIES_MAX} entries")),
-        }
-    }
 }
 
 /// Reads a part without moving anybody else's place in the file.
@@ -431,25 +242,15 @@ impl Read for SpanReader<'_> {
     }
 }
 
-/// Of an error's text.
-const SHOWN_CHARS_MAX: usize = 120;
 /// Entries of an archive: several files for each layer of many images.
 const ENTRIES_MAX: usize = 100_000;
 /// All names within an archive: they are kept while it is read.
 const NAMES_BYTES_MAX: usize = 16 << 20;
-/// What an archive usually comes to that is compressed as a whole, in its own length.
-const EXPECTED_TIMES: u64 = 2;
-/// How much is unpacked until the disk is looked at again.
-const CHECK_BYTES: u64 = 16 << 20;
 /// A name within an archive.
 const NAME_BYTES_MAX: usize = 1024;
 /// Links to links.
 const LINKS_MAX: usize = 4;
 /// Images of one archive.
 const IMAGES_MAX: usize = 1024;
-/// Platforms that a message names.
-const NAMED_MAX: usize = 12;
-/// Tells how something is compressed.
-const MAGIC_BYTES: usize = 4;
 /// Read at a time.
 const CHUNK_BYTES: usize = 64 << 10;

@@ -20,10 +20,11 @@ use dunlin_registry::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Brought, BroughtContent, ImageContent, Images, ModuleFiles, Pin, STAGING, file,
+    ImageContent, Images, ModuleFiles, Pin, STAGING,
+    bring::{Brought, BroughtContent, file},
     guests::{self, Parts, StageError},
     meanings::Holds,
-    platforms,
+    pull::platforms,
 };
 use crate::folders;
 

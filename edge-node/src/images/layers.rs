@@ -22,7 +22,7 @@ use dunlin_registry::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{Pin, Pins, Turns, collect::free_bytes};
+use super::{Pin, Pins, bring::Turns, collect::free_bytes};
 use crate::{
     folders,
     modules::{PART_AGE_MAX, remove_parts},

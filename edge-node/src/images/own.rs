@@ -21,7 +21,7 @@ use dunlin_registry::{
     origin::{Blob, Chunks, ManifestText, Origin},
 };
 
-use super::{Came, Images, ModuleFiles, platforms};
+use super::{Came, Images, ModuleFiles, pull::platforms};
 use crate::session::{Content, Incoming, NoContent, Role, SessionHandle};
 
 /// What became of asking the coordinator for an image.

@@ -6,7 +6,12 @@ use dunlin_edge_node_core::node::{PullSecret, SurveyedImage};
 use dunlin_link::{Digest, reference::Reference};
 use dunlin_registry::Kind as Found;
 
-use super::{ImageContent, Images, keyring, meanings::Holds, own::Looked, platforms};
+use super::{
+    ImageContent, Images,
+    meanings::Holds,
+    own::Looked,
+    pull::{keyring, platforms},
+};
 use crate::session::SessionHandle;
 
 /// What an image holds.

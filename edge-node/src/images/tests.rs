@@ -140,7 +140,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 /// A config for this machine whose layers unpack to these archives.
 fn config(tars: &[&[u8]]) -> Value {
     let diff_ids: Vec<_> = tars.iter().map(|tar| Digest::of(tar).to_string()).collect();
-    let platform = &super::platforms(&Containers::Run)[3];
+    let platform = &super::pull::platforms(&Containers::Run)[3];
     json!({
         "os": "linux", "architecture": platform.architecture, "variant": platform.variant,
         "config": { "Cmd": ["/bin/it"], "User": "7" }, "rootfs": { "type": "layers", "diff_ids": diff_ids },
