@@ -303,10 +303,10 @@ fn names_module(desired: &Desired, digest: Digest) -> bool {
 
 /// The modules that pods run, some of them several times.
 fn modules(desired: &Desired) -> impl Iterator<Item = Digest> {
-    desired.pods.values().flat_map(|pod| {
-        let spec = &pod.assignment.spec;
-        spec.init_containers.iter().chain(&spec.containers).filter_map(|container| container.image.digest)
-    })
+    desired
+        .pods
+        .values()
+        .flat_map(|pod| pod.assignment.containers().filter_map(|container| container.image.digest))
 }
 
 /// The machine's clock. A clock before 1970 reads as 1970.

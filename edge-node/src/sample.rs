@@ -3,10 +3,12 @@
 use dunlin_link::{
     Digest, PodUid,
     care::PodCare,
-    pod::{PodAssignment, PodSpec, RestartPolicy},
+    ephemeral::{EphemeralContainer, PodEphemeral},
+    linux::ContainerLinux,
+    pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
     tokens::{PodTokens, TokenClaim, TokenProjection},
     volume_images::{PodVolumeImages, VolumeImage},
-    volumes::PodVolumes,
+    volumes::{ContainerFiles, PodVolumes},
 };
 
 /// The pod `u`, `ns/p`.
@@ -34,6 +36,7 @@ pub(crate) fn pod() -> PodAssignment {
         linux: None,
         tokens: Default::default(),
         volume_images: Default::default(),
+        ephemeral: Default::default(),
     }
 }
 
@@ -50,4 +53,30 @@ pub(crate) fn volume_images() -> PodVolumeImages {
     let image =
         VolumeImage { volume: "v".to_owned(), digest: Some(Digest::of(b"i")), unresolved: String::new() };
     PodVolumeImages { volumes: vec![image] }
+}
+
+/// A container that was added.
+pub(crate) fn ephemeral() -> PodEphemeral {
+    let image = Image {
+        reference: "i".to_owned(),
+        pull_policy: PullPolicy::IfNotPresent,
+        digest: None,
+        unresolved: String::new(),
+    };
+    let container = Container {
+        name: "e".to_owned(),
+        image,
+        command: Vec::new(),
+        args: Vec::new(),
+        working_dir: None,
+        env_from: Vec::new(),
+        env: Vec::new(),
+        ports: Vec::new(),
+        resources: Resources::default(),
+        sidecar: false,
+        termination_message_from_logs: false,
+        refused_fields: Vec::new(),
+    };
+    let (files, linux) = (ContainerFiles::default(), ContainerLinux::default());
+    PodEphemeral { containers: vec![EphemeralContainer { container, target: "c".to_owned(), files, linux }] }
 }

@@ -15,6 +15,7 @@ pub mod compiled;
 pub mod container_support;
 pub mod digest;
 pub mod egress;
+pub mod ephemeral;
 pub mod exec;
 pub mod frame;
 pub mod guest;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The protocol versions that this build speaks, lowest and highest.
-pub const PROTOCOL_VERSIONS: (u16, u16) = (1, 7);
+pub const PROTOCOL_VERSIONS: (u16, u16) = (1, 8);
 
 /// Orders the sessions of a node: `term` rises with each start of the coordinator, `counter` with each session in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

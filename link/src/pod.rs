@@ -7,8 +7,13 @@ use std::{fmt, sync::LazyLock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, Digest, MilliCpu, PodUid, care::PodCare, linux::PodLinux, tokens::PodTokens,
-    volume_images::PodVolumeImages, volumes::PodVolumes,
+    Bytes, Digest, MilliCpu, PodUid,
+    care::PodCare,
+    ephemeral::PodEphemeral,
+    linux::{ContainerLinux, PodLinux},
+    tokens::PodTokens,
+    volume_images::PodVolumeImages,
+    volumes::{ContainerFiles, PodVolumes},
 };
 
 /// One pod that a node must run.
@@ -41,18 +46,52 @@ pub struct PodAssignment {
     /// What its volumes hold of the coordinator's own registry. It travels, and is stored, beside it, too.
     #[serde(skip)]
     pub volume_images: PodVolumeImages,
+    /// What was added to it since. It travels, and is stored, beside it, too.
+    #[serde(skip)]
+    pub ephemeral: PodEphemeral,
 }
 
 impl PodAssignment {
     /// The images that its containers run, then those that are its volumes, as far as the coordinator knows of these: names as written, and
     /// digests.
     pub fn images(&self) -> impl Iterator<Item = (&str, Option<Digest>)> {
-        let containers = self.spec.init_containers.iter().chain(&self.spec.containers);
-        let run = containers.map(|container| (container.image.reference.as_str(), container.image.digest));
+        let run =
+            self.containers().map(|container| (container.image.reference.as_str(), container.image.digest));
         let mounted = self.linux().images.iter().filter_map(|volume| {
             Some((volume.reference.as_str(), self.volume_images.of(&volume.name)?.digest))
         });
         run.chain(mounted)
+    }
+
+    /// Init containers, then containers, then those that were added, each in the order of the spec. Their places in this row are the indexes
+    /// by which the rest is asked for.
+    pub fn containers(&self) -> impl Iterator<Item = &Container> {
+        let added = self.ephemeral.containers.iter().map(|added| &added.container);
+        self.spec.init_containers.iter().chain(&self.spec.containers).chain(added)
+    }
+
+    /// The container at a place.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn container(&self, index: usize) -> &Container {
+        self.containers().nth(index).expect("indexes come from this pod")
+    }
+
+    /// What files the container at a place sees; `None` when nothing is said.
+    pub fn files_of(&self, index: usize) -> Option<&ContainerFiles> {
+        match index.checked_sub(self.spec.container_count()) {
+            None => self.volumes.of(index),
+            Some(added) => self.ephemeral.containers.get(added).map(|added| &added.files),
+        }
+    }
+
+    /// What only a Linux container at a place can honour; `None` when nothing is said.
+    pub fn linux_of(&self, index: usize) -> Option<&ContainerLinux> {
+        match index.checked_sub(self.spec.container_count()) {
+            None => self.linux().of(index),
+            Some(added) => self.ephemeral.containers.get(added).map(|added| &added.linux),
+        }
     }
 
     /// What only Linux containers can honour, with all defaults applied.
@@ -87,6 +126,13 @@ pub struct PodSpec {
     pub hostname: String,
     /// `spec.serviceAccountName`.
     pub service_account_name: String,
+}
+
+impl PodSpec {
+    /// How many containers it was made with, init containers among them.
+    pub const fn container_count(&self) -> usize {
+        self.init_containers.len() + self.containers.len()
+    }
 }
 
 /// When a container that ended is started again.

@@ -33,7 +33,7 @@ pub struct PodStatusReport {
     pub start_time: Option<UnixMillis>,
     /// In the order of the spec.
     pub init_containers: Vec<ContainerStatus>,
-    /// In the order of the spec.
+    /// In the order of the spec, and behind them those of [`crate::ephemeral::PodEphemeral`].
     pub containers: Vec<ContainerStatus>,
     /// True once the pod's deletion is complete on the node: nothing of it runs or will run again.
     pub stopped: bool,

@@ -6,6 +6,7 @@
 
 mod care;
 mod config;
+mod ephemeral;
 mod linux;
 mod security;
 mod tokens;
@@ -46,21 +47,25 @@ pub fn lower(
     let metadata = pod.metadata;
     let name = metadata.name.unwrap_or_default();
     let mut spec = pod.spec.unwrap_or_default();
-    let refused = (security::refused_fields(&spec), volumes::unserved(&spec));
+    let lowering =
+        Lowering { refused: security::refused_fields(&spec), unserved: volumes::unserved(&spec), resolve };
     let lower_all = |containers: Vec<v1::Container>| -> Vec<Container> {
-        containers.into_iter().map(|container| lower_container(container, &refused, resolve)).collect()
+        containers.into_iter().map(|container| lower_container(container, &lowering)).collect()
     };
     let care = care::pod_care(&spec);
-    let volumes = volumes::pod_volumes(&spec);
+    let ephemeral = ephemeral::pod_ephemeral(&spec, &lowering);
+    let volumes = volumes::pod_volumes(&spec, &ephemeral);
     let tokens = tokens::pod_tokens(&spec, &volumes);
     let qos = pod.status.and_then(|status| status.qos_class);
-    let linux = linux::pod_linux(&spec, qos.as_deref());
+    let linux = linux::pod_linux(&spec, qos.as_deref(), &ephemeral);
     let volume_images = linux::volume_images(&linux, resolve);
     let linux = (!linux.is_default()).then(|| Box::new(linux));
     let pull_secrets = spec.image_pull_secrets.take().unwrap_or_default();
     let init_containers = lower_all(spec.init_containers.unwrap_or_default());
     let containers = lower_all(spec.containers);
-    let config = config_refs(init_containers.iter().chain(&containers), &volumes, pull_secrets);
+    let added = ephemeral.containers.iter().map(|added| &added.container);
+    let all = init_containers.iter().chain(&containers).chain(added);
+    let config = config_refs(all, &volumes, pull_secrets);
     Ok(PodAssignment {
         uid: PodUid::new(metadata.uid.unwrap_or_default()),
         namespace: metadata.namespace.unwrap_or_default(),
@@ -88,15 +93,21 @@ pub fn lower(
         linux,
         tokens,
         volume_images,
+        ephemeral,
     })
 }
 
-fn lower_container(
-    container: v1::Container,
-    (pod_refused, unserved): &(Vec<String>, volumes::Unserved),
-    resolve: &dyn Fn(&str) -> Result<Digest, String>,
-) -> Container {
-    let mut refused_fields = security::refused_in_container(container.security_context.as_ref(), pod_refused);
+/// What all containers of a pod are lowered by.
+struct Lowering<'a> {
+    /// Fields of the pod that keep its containers from starting.
+    refused: Vec<String>,
+    unserved: volumes::Unserved,
+    resolve: &'a dyn Fn(&str) -> Result<Digest, String>,
+}
+
+fn lower_container(container: v1::Container, lowering: &Lowering<'_>) -> Container {
+    let Lowering { refused, unserved, resolve } = lowering;
+    let mut refused_fields = security::refused_in_container(container.security_context.as_ref(), refused);
     refused_fields.extend(security::refused_in_env(container.env.as_deref().unwrap_or_default()));
     refused_fields.extend(volumes::refused(&container, unserved));
     let ports = container.ports.as_deref().unwrap_or_default();

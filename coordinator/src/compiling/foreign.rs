@@ -89,7 +89,7 @@ fn of_pod(pod: &AssignedPod) -> impl Iterator<Item = Image> {
     let assignment = &pod.assignment;
     let secrets = assignment.config.iter().filter(|config| config.kind == ConfigKind::Secret);
     let secrets: Vec<_> = secrets.filter_map(|secret| secret.digest).collect();
-    let containers = assignment.spec.init_containers.iter().chain(&assignment.spec.containers);
+    let containers = assignment.containers();
     containers.filter_map(move |container| {
         let reference: Reference = container.image.reference.parse().ok()?;
         let digest = container.image.digest;

@@ -333,10 +333,8 @@ pub(crate) fn config_object(
 }
 
 fn container_named<'a>(assignment: &'a PodAssignment, name: &str) -> Result<&'a Container, ConfigError> {
-    let spec = &assignment.spec;
-    spec.containers
-        .iter()
-        .chain(&spec.init_containers)
+    assignment
+        .containers()
         .find(|container| container.name == name)
         .ok_or_else(|| ConfigError::ContainerMissing(name.to_owned()))
 }

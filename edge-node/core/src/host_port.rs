@@ -32,7 +32,7 @@ pub fn ports_of(
     index: ContainerIndex,
 ) -> impl Iterator<Item = (&ContainerPort, Option<HostPort>)> {
     let ports = &container_at(assignment, index).ports;
-    let addresses = assignment.linux().of(index.0).map_or(&[][..], |says| &says.host_addresses);
+    let addresses = assignment.linux_of(index.0).map_or(&[][..], |says| &says.host_addresses);
     ports.iter().enumerate().map(move |(place, port)| {
         let is_same =
             |other: &ContainerPort| (other.host_port, other.protocol) == (port.host_port, port.protocol);
@@ -55,7 +55,7 @@ pub(crate) fn refused_of_guest(
     index: ContainerIndex,
 ) -> impl Iterator<Item = &str> {
     // A coordinator that does not tell the address leaves nothing to go by.
-    let tells_address = assignment.linux().of(index.0).is_some_and(|says| !says.host_addresses.is_empty());
+    let tells_address = assignment.linux_of(index.0).is_some_and(|says| !says.host_addresses.is_empty());
     let fields = container_at(assignment, index).refused_fields.iter().map(String::as_str);
     fields.filter(move |field| !(tells_address && field.ends_with(".hostIP")))
 }

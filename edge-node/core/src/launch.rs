@@ -78,7 +78,7 @@ pub fn container_spec(
     if !fields.is_empty() {
         return Err(ConfigError::Refused { fields });
     }
-    if let Some(says) = assignment.linux().of(index.0) {
+    if let Some(says) = assignment.linux_of(index.0) {
         linux::refuse_unhonoured(says)?;
     }
     let env = env::resolve(assignment, container, around)?;

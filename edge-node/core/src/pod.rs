@@ -607,9 +607,7 @@ impl Pod {
 }
 
 pub(crate) fn container_at(assignment: &PodAssignment, index: ContainerIndex) -> &Container {
-    let spec = &assignment.spec;
-    let init = spec.init_containers.len();
-    if index.0 < init { &spec.init_containers[index.0] } else { &spec.containers[index.0 - init] }
+    assignment.container(index.0)
 }
 
 /// How long a container waits that could not be put together: the time after which the kubelet comes round again.

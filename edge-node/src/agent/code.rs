@@ -165,9 +165,8 @@ impl Agent {
 
     /// The module that a container runs of an image with files, put among the others.
     fn program_of(&mut self, image: &GuestImage, preparation: &Preparation) -> Result<Digest, String> {
-        let spec = &preparation.pod.spec;
-        let mut containers = spec.init_containers.iter().chain(&spec.containers);
-        let container = containers.find(|container| container.name == preparation.container);
+        let container =
+            preparation.pod.containers().find(|container| container.name == preparation.container);
         let command = container.map(|container| container.command.as_slice()).unwrap_or_default();
         let (module, file) = image.program(command)?;
         let used = self.clock.now().wall.0.unsigned_abs();

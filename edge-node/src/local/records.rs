@@ -9,6 +9,7 @@ use dunlin_link::{
     Digest,
     care::PodCare,
     codec,
+    ephemeral::PodEphemeral,
     linux::PodLinux,
     pod::{ConfigKind, ConfigObject, PodAssignment},
     sealed::{Content, Sealed},
@@ -61,8 +62,10 @@ pub(super) fn decode_content(
 
 /// The value of a pod. It is of the first kind that has room for what there is to say, so that earlier versions can read it.
 pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
-    let PodAssignment { care, volumes, linux, tokens, volume_images, .. } = &record.assignment;
-    if !volume_images.is_default() {
+    let PodAssignment { care, volumes, linux, tokens, volume_images, ephemeral, .. } = &record.assignment;
+    if !ephemeral.is_default() {
+        encode_as(KIND_WITH_EPHEMERAL, &(record, care, volumes, linux, tokens, volume_images, ephemeral))
+    } else if !volume_images.is_default() {
         encode_as(KIND_WITH_VOLUME_IMAGES, &(record, care, volumes, linux, tokens, volume_images))
     } else if !tokens.is_default() {
         encode_as(KIND_WITH_TOKENS, &(record, care, volumes, linux, tokens))
@@ -81,7 +84,21 @@ pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
 pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result<PodRecord, MalformedRecord> {
     let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: value.first().copied() };
     let (mut linux, mut tokens, mut volume_images) = (None, PodTokens::default(), PodVolumeImages::default());
+    let mut ephemeral = PodEphemeral::default();
     let (mut record, care, volumes): (PodRecord, PodCare, PodVolumes) = match value.split_first() {
+        Some((&KIND_WITH_EPHEMERAL, body)) => {
+            let (record, care, volumes, told, wanted, images, added): (
+                _,
+                _,
+                _,
+                Option<Box<PodLinux>>,
+                _,
+                _,
+                _,
+            ) = codec::decode(body).map_err(malformed)?;
+            (linux, tokens, volume_images, ephemeral) = (told, wanted, images, added);
+            (record, care, volumes)
+        }
         Some((&KIND_WITH_VOLUME_IMAGES, body)) => {
             let (record, care, volumes, told, wanted, images): (_, _, _, Option<Box<PodLinux>>, _, _) =
                 codec::decode(body).map_err(malformed)?;
@@ -112,6 +129,7 @@ pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result
     record.assignment.linux = linux;
     record.assignment.tokens = tokens;
     record.assignment.volume_images = volume_images;
+    record.assignment.ephemeral = ephemeral;
     Ok(record)
 }
 
@@ -172,6 +190,9 @@ const KIND_WITH_TOKENS: u8 = 5;
 /// The same, and what its volumes hold of the coordinator's images.
 const KIND_WITH_VOLUME_IMAGES: u8 = 6;
 
+/// The same, and what was added to it.
+const KIND_WITH_EPHEMERAL: u8 = 7;
+
 /// Sealed content; Secrets were of the first kind once.
 const KIND_SEALED: u8 = 2;
 
@@ -224,6 +245,10 @@ mod tests {
             record.assignment.volume_images = sample::volume_images();
             let value = encode_pod(&record);
             assert_eq!(value[0], KIND_WITH_VOLUME_IMAGES);
+            assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
+            record.assignment.ephemeral = sample::ephemeral();
+            let value = encode_pod(&record);
+            assert_eq!(value[0], KIND_WITH_EPHEMERAL);
             assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
         }
         let failure = Failure { reason: "Evicted".to_owned(), message: "m".to_owned() };

@@ -9,6 +9,7 @@ use crate::{
     assignment::AssignmentChange,
     care::PodCare,
     codec,
+    ephemeral::{AssignmentEphemeral, PodEphemeral},
     frame::{self, Frame, HEADER_BYTES, Kind, Message},
     limits::{ASSIGNMENT_BYTES_MAX, BATCH_BYTES_SOFT, CONTROL_FRAME_BYTES_MAX},
     linux::PodLinux,
@@ -75,6 +76,11 @@ pub(super) fn split(
         let images = holding.map(|(_, pod)| (pod.uid.clone(), pod.volume_images.clone())).collect();
         frames.extend(batches(images).map(|images| frame::encode(&AssignmentVolumeImages { images })));
     }
+    if protocol.sends(AssignmentEphemeral::KIND) {
+        let grown = upserts.iter().filter(|(_, pod)| !pod.ephemeral.is_default());
+        let ephemeral = grown.map(|(_, pod)| (pod.uid.clone(), pod.ephemeral.clone())).collect();
+        frames.extend(batches(ephemeral).map(|ephemeral| frame::encode(&AssignmentEphemeral { ephemeral })));
+    }
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
     frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
@@ -118,6 +124,8 @@ pub(super) struct Assembler {
     tokens: BTreeMap<PodUid, PodTokens>,
     /// Likewise.
     volume_images: BTreeMap<PodUid, PodVolumeImages>,
+    /// Likewise.
+    ephemeral: BTreeMap<PodUid, PodEphemeral>,
     bytes: usize,
 }
 
@@ -131,6 +139,7 @@ impl Assembler {
             || kind.0 == AssignmentLinux::KIND.0
             || kind.0 == AssignmentTokens::KIND.0
             || kind.0 == AssignmentVolumeImages::KIND.0
+            || kind.0 == AssignmentEphemeral::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -152,6 +161,7 @@ impl Assembler {
                     pod.linux = self.linux.remove(&pod.uid).map(Box::new);
                     pod.tokens = self.tokens.remove(&pod.uid).unwrap_or_default();
                     pod.volume_images = self.volume_images.remove(&pod.uid).unwrap_or_default();
+                    pod.ephemeral = self.ephemeral.remove(&pod.uid).unwrap_or_default();
                     (revision, pod)
                 }));
             }
@@ -161,6 +171,9 @@ impl Assembler {
             AssignmentTokens::KIND => self.tokens.extend(frame.decode::<AssignmentTokens>()?.tokens),
             AssignmentVolumeImages::KIND => {
                 self.volume_images.extend(frame.decode::<AssignmentVolumeImages>()?.images);
+            }
+            AssignmentEphemeral::KIND => {
+                self.ephemeral.extend(frame.decode::<AssignmentEphemeral>()?.ephemeral);
             }
             AssignmentTombstones::KIND => {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
@@ -196,6 +209,7 @@ impl Assembler {
         self.linux.clear();
         self.tokens.clear();
         self.volume_images.clear();
+        self.ephemeral.clear();
         self.change = Some(AssignmentChange {
             restore_generation: 0,
             protocol: 0,

@@ -2,6 +2,7 @@
 
 use crate::{
     compiled::CompiledOpen,
+    ephemeral::AssignmentEphemeral,
     frame::{Kind, Message},
     health::Health,
     message::{
@@ -62,6 +63,7 @@ fn added_in(kind: Kind) -> u16 {
         kind if ADDED_IN_5.contains(&kind) => 5,
         kind if ADDED_IN_6.contains(&kind) => 6,
         kind if ADDED_IN_7.contains(&kind) => 7,
+        kind if ADDED_IN_8.contains(&kind) => 8,
         _ => 1,
     }
 }
@@ -98,6 +100,9 @@ const ADDED_IN_7: [u16; 6] = [
     NodeNetwork::KIND.0,
 ];
 
+/// What version 7 knows nothing of.
+const ADDED_IN_8: [u16; 1] = [AssignmentEphemeral::KIND.0];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,10 +114,10 @@ mod tests {
         };
         check((1, 1), Some(1));
         check((1, 2), Some(2));
-        check((2, 9), Some(7));
+        check((2, 9), Some(8));
         check((2, 4), Some(4));
-        check((7, 9), Some(7));
-        check((8, 9), None);
+        check((8, 9), Some(8));
+        check((9, 9), None);
         check((0, 0), None);
         check((2, 1), None);
         check((u16::MAX, 0), None);
@@ -120,7 +125,7 @@ mod tests {
 
     #[test]
     fn older_versions_are_sent_nothing_newer() {
-        let [one, two, three, four, five, six, seven] = [1, 2, 3, 4, 5, 6, 7].map(Protocol);
+        let [one, two, three, four, five, six, seven, eight] = [1, 2, 3, 4, 5, 6, 7, 8].map(Protocol);
         for kind in [0x0101, 0x0114, 0x0131] {
             assert!(one.sends(Kind(kind)) && two.sends(Kind(kind)), "{kind:#x}");
         }
@@ -141,6 +146,9 @@ mod tests {
         }
         for kind in ADDED_IN_7 {
             assert!(!six.sends(Kind(kind)) && seven.sends(Kind(kind)), "{kind:#x}");
+        }
+        for kind in ADDED_IN_8 {
+            assert!(!seven.sends(Kind(kind)) && eight.sends(Kind(kind)), "{kind:#x}");
         }
         let extensions = vec![Extension { tag: 1, bytes: Vec::new() }];
         assert_eq!(one.extensions(extensions.clone()), []);

@@ -1,4 +1,4 @@
-//! How pods are looked after, what files they see, and what their Linux containers are told, which tokens they want and which images are their volumes, travels beside them, and a node that was told of them by an older version is told again.
+//! How pods are looked after, what files they see, and what their Linux containers are told, which tokens they want, which images are their volumes, and what was added to them, travels beside them, and a node that was told of them by an older version is told again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,6 +7,7 @@ use dunlin_link::{
     assignment::{AssignedPod, AssignmentChange, Desired},
     care::PodCare,
     container_support::ContainerSupport,
+    ephemeral::AssignmentEphemeral,
     frame::{Decoder, Message, encode},
     held::HeldSet,
     limits::NODE_IMAGES_MAX,
@@ -36,12 +37,14 @@ fn desired() -> Desired {
     let linux = full::linux().linux.remove(0).1;
     let tokens = full::tokens().tokens.remove(0).1;
     let volume_images = full::volume_images().images.remove(0).1;
+    let ephemeral = full::ephemeral().ephemeral.remove(0).1;
     let pods = [(1, care), (2, PodCare::default())].map(|(number, care)| {
         let mut pod = samples::pod(&samples::uid(number), 1, None);
         if pod.uid == samples::uid(1) {
             (pod.volumes, pod.linux) = (volumes.clone(), Some(Box::new(linux.clone())));
             pod.tokens = tokens.clone();
             pod.volume_images = volume_images.clone();
+            pod.ephemeral = ephemeral.clone();
         }
         pod.care = care;
         (samples::uid(number), AssignedPod { revision: Revision(5), assignment: Arc::new(pod) })
@@ -66,7 +69,7 @@ fn open(
     held: &HeldSet,
     told_by: u16,
     spoken: u16,
-) -> (CoordinatorSession, Option<AssignmentChange>, [bool; 5]) {
+) -> (CoordinatorSession, Option<AssignmentChange>, [bool; 6]) {
     let config = CoordinatorConfig {
         node: NodeName::new("n1"),
         cluster_id: "c".into(),
@@ -99,6 +102,7 @@ fn open(
         AssignmentLinux::KIND,
         AssignmentTokens::KIND,
         AssignmentVolumeImages::KIND,
+        AssignmentEphemeral::KIND,
     ]
     .map(|kind| kinds.contains(&kind));
     (session, change, was_sent)
@@ -106,27 +110,30 @@ fn open(
 
 #[test]
 fn every_part_comes_with_their_pod_and_with_no_other() {
-    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 7);
+    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 8);
     let change = change.unwrap();
-    assert_eq!((was_sent, change.protocol), ([true, true, true, true, true], 7));
+    assert_eq!((was_sent, change.protocol), ([true, true, true, true, true, true], 8));
     let expected = desired();
     for (_, pod) in &change.upserts {
         assert_eq!(*pod, *expected.pods[&pod.uid].assignment);
     }
     // An older peer is told nothing of it.
+    let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 7);
+    assert_eq!(was_sent, [true, true, true, true, true, false]);
+    assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.ephemeral.is_default()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 6);
-    assert_eq!(was_sent, [true, true, true, false, false]);
+    assert_eq!(was_sent, [true, true, true, false, false, false]);
     let is_silent = |pod: &PodAssignment| pod.tokens.is_default() && pod.volume_images.is_default();
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| is_silent(pod)));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 5);
-    assert_eq!(was_sent, [true, true, false, false, false]);
+    assert_eq!(was_sent, [true, true, false, false, false, false]);
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.linux.is_none()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 4);
-    assert_eq!(was_sent, [true, false, false, false, false]);
+    assert_eq!(was_sent, [true, false, false, false, false, false]);
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.volumes.is_default()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 3);
     let change = change.unwrap();
-    assert_eq!((was_sent, change.protocol), ([false, false, false, false, false], 3));
+    assert_eq!((was_sent, change.protocol), ([false, false, false, false, false, false], 3));
     assert!(change.upserts.iter().all(|(_, pod)| pod.care.is_default()));
 }
 
@@ -149,6 +156,8 @@ fn what_an_older_version_told_is_told_again() {
     check(6, 6, false);
     check(6, 7, true);
     check(7, 7, false);
+    check(7, 8, true);
+    check(8, 8, false);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     compiled::{CompiledAnswer, CompiledOpen, Compiling},
+    ephemeral::AssignmentEphemeral,
     exec::{ExecEnd, Resize, StderrData, StdinData, StdinEnd, StdoutData},
     frame::{Frame, FrameError, Message},
     health::Health,
@@ -59,6 +60,7 @@ fn of_sessions(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         AssignmentLinux,
         AssignmentTokens,
         AssignmentVolumeImages,
+        AssignmentEphemeral,
         AssignmentEnd,
         AssignmentAck,
         Resync,

@@ -1,6 +1,7 @@
 //! Messages with every field filled, which together hold every variant of every enum.
 
 mod care;
+mod ephemeral;
 mod linux;
 mod pod;
 mod status;
@@ -25,6 +26,7 @@ use dunlin_link::{
 };
 
 pub(crate) use care::care;
+pub(crate) use ephemeral::ephemeral;
 pub(crate) use linux::linux;
 pub(crate) use pod::pods;
 pub(crate) use status::reports;

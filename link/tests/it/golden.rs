@@ -57,6 +57,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     frames.version_five();
     frames.version_six();
     frames.version_seven();
+    frames.version_eight();
     frames.0
 }
 
@@ -246,6 +247,11 @@ impl Frames {
         for end in [ExecEnd::Exited(-1), ExecEnd::Detached, ExecEnd::Failed("no".into())] {
             self.add(&end);
         }
+    }
+
+    /// Kinds that version 8 added.
+    fn version_eight(&mut self) {
+        self.add(&full::ephemeral());
     }
 
     /// Kinds that version 7 added.

@@ -71,7 +71,7 @@ impl Node {
         Applied {
             revision: self.held.revision,
             restore_generation: self.generation,
-            protocol: 7,
+            protocol: 8,
             state_digest: self.held.digest(),
         }
     }

@@ -39,6 +39,7 @@ pub(crate) fn pod(uid: &PodUid, generation: i64, config: Option<Digest>) -> PodA
         linux: None,
         tokens: Default::default(),
         volume_images: Default::default(),
+        ephemeral: Default::default(),
         config: config
             .map(|digest| ConfigRef { kind: ConfigKind::ConfigMap, name: "c".into(), digest: Some(digest) })
             .into_iter()

@@ -58,7 +58,7 @@ fn node(sealing_key: Option<SealingPublicKey>) -> NodeSession {
 
 fn connect(node: &mut NodeSession, held: &HeldSet) -> Vec<u8> {
     let applied =
-        Applied { revision: held.revision, restore_generation: 0, protocol: 7, state_digest: held.digest() };
+        Applied { revision: held.revision, restore_generation: 0, protocol: 8, state_digest: held.digest() };
     node.handle_connected(NOW, UnixMillis(0), applied, Vec::new());
     node.poll_transmit(UnixMillis(0)).unwrap()
 }
@@ -182,7 +182,7 @@ fn a_node_that_lost_its_key_is_sent_everything_again_and_keeps_its_pods() {
             let applied = Applied {
                 revision: held.revision,
                 restore_generation: 0,
-                protocol: 7,
+                protocol: 8,
                 state_digest: held.digest(),
             };
             node.committed(applied, Vec::new());
@@ -217,7 +217,7 @@ fn a_node_that_cannot_write_lets_its_coordinator_wait_for_longer_each_time() {
     let mut held = HeldSet::default();
     held.apply(&change);
     let applied =
-        Applied { revision: held.revision, restore_generation: 0, protocol: 7, state_digest: held.digest() };
+        Applied { revision: held.revision, restore_generation: 0, protocol: 8, state_digest: held.digest() };
     node.committed(applied, Vec::new());
     assert!(wait(&mut node) <= 1, "a change that is durable ends that");
     let mut session = welcomed(&connect(&mut node, &HeldSet::default()), 10);

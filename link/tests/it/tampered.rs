@@ -39,7 +39,7 @@ impl Holder {
         Applied {
             revision: self.held.revision,
             restore_generation: 0,
-            protocol: 7,
+            protocol: 8,
             state_digest: self.held.digest(),
         }
     }

@@ -290,6 +290,7 @@ pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
         linux: None,
         tokens: Default::default(),
         volume_images: Default::default(),
+        ephemeral: Default::default(),
     }
 }
 

@@ -86,7 +86,8 @@ impl Images {
             (image.digest, image.unresolved) = self.resolved(&volume.reference, pinned);
         }
         let spec = &mut assignment.spec;
-        for container in spec.init_containers.iter_mut().chain(&mut spec.containers) {
+        let added = assignment.ephemeral.containers.iter_mut().map(|added| &mut added.container);
+        for container in spec.init_containers.iter_mut().chain(&mut spec.containers).chain(added) {
             let image = &mut container.image;
             (image.digest, image.unresolved) = self.resolved(&image.reference, pinned);
         }

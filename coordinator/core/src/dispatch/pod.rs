@@ -55,6 +55,8 @@ struct StatusShape {
     init_container_statuses: Vec<ContainerShape>,
     #[serde(default)]
     container_statuses: Vec<ContainerShape>,
+    #[serde(default)]
+    ephemeral_container_statuses: Vec<ContainerShape>,
 }
 
 #[derive(Deserialize)]
@@ -125,8 +127,10 @@ impl PodShape<'_> {
 
     /// Digests that containers run or ran, by image as written.
     pub(super) fn pinned(&self) -> BTreeMap<String, Digest> {
-        let containers = self.status.init_container_statuses.iter().chain(&self.status.container_statuses);
+        let status = &self.status;
+        let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
         containers
+            .chain(&status.ephemeral_container_statuses)
             .filter_map(|container| {
                 let (_, digest) = container.image_id.rsplit_once('@')?;
                 Some((container.image.clone(), digest.parse().ok()?))

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use dunlin_api::Quantity;
 use dunlin_link::{
     Bytes, Digest,
+    ephemeral::PodEphemeral,
     linux::{
         AppArmorProfile, ContainerLinux, DnsPolicy, FsGroup, FsGroupPolicy, GroupsPolicy, HostAddress,
         HostAlias, ImageMount, ImageVolume, MountOptions, MountPropagation, PodDns, PodLinux,
@@ -19,16 +20,16 @@ use super::{container_port, pull_policy, volumes::volume_part};
 use crate::amounts;
 
 /// Of a pod in this class; the default where there is nothing to say.
-pub(super) fn pod_linux(spec: &v1::PodSpec, qos: Option<&str>) -> PodLinux {
+pub(super) fn pod_linux(spec: &v1::PodSpec, qos: Option<&str>, ephemeral: &PodEphemeral) -> PodLinux {
     let none = v1::PodSecurityContext::default();
     let context = spec.security_context.as_ref().unwrap_or(&none);
     let all = || spec.init_containers.iter().flatten().chain(&spec.containers);
     let mut images = image_volumes(spec);
     let mut containers: Vec<_> =
         all().map(|container| container_linux(container, context, &images)).collect();
-    images.retain(|image| {
-        containers.iter().any(|container| container.images.iter().any(|mount| mount.volume == image.name))
-    });
+    let added = ephemeral.containers.iter().map(|added| &added.linux);
+    let mounts: Vec<_> = containers.iter().chain(added).flat_map(|container| &container.images).collect();
+    images.retain(|image| mounts.iter().any(|mount| mount.volume == image.name));
     if containers.iter().all(|container| *container == ContainerLinux::default()) {
         containers.clear();
     }
@@ -102,7 +103,8 @@ fn dns(spec: &v1::PodSpec) -> PodDns {
     }
 }
 
-fn image_volumes(spec: &v1::PodSpec) -> Vec<ImageVolume> {
+/// Volumes that are images, mounted or not.
+pub(super) fn image_volumes(spec: &v1::PodSpec) -> Vec<ImageVolume> {
     let volumes = spec.volumes.iter().flatten();
     let images = volumes.filter_map(|volume| {
         let image = volume.image.as_ref()?;
@@ -135,7 +137,8 @@ fn is_own(reference: &str) -> bool {
     reference.parse().is_ok_and(|reference: Reference| reference.is_local())
 }
 
-fn container_linux(
+/// Of one container, which may mount these images.
+pub(super) fn container_linux(
     container: &v1::Container,
     pod: &v1::PodSecurityContext,
     images: &[ImageVolume],

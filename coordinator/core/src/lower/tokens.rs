@@ -44,6 +44,7 @@ const EXPIRATION_SECONDS_DEFAULT: u64 = 3600;
 
 #[cfg(test)]
 mod tests {
+    use dunlin_link::ephemeral::PodEphemeral;
     use serde_json::json;
 
     use super::*;
@@ -72,7 +73,7 @@ mod tests {
             claim: TokenClaim { audience: audience.to_owned(), expiration_seconds },
         };
         assert_eq!(
-            pod_tokens(&spec, &pod_volumes(&spec)).projections,
+            pod_tokens(&spec, &pod_volumes(&spec, &PodEphemeral::default())).projections,
             [told("token", 0, "", 3607), told("vault", 1, "vault", 3600)]
         );
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_link::{
+    ephemeral::PodEphemeral,
     pod::{ConfigKind, ConfigRef},
     volumes::{
         Access, ConfigItem, ContainerFiles, DownwardItem, DownwardValue, HostPathKind, Medium, PodVolumes,
@@ -18,11 +19,12 @@ use super::divisor_milli;
 use crate::amounts;
 
 /// Of a pod; the default where there is nothing to say.
-pub(super) fn pod_volumes(spec: &v1::PodSpec) -> PodVolumes {
+pub(super) fn pod_volumes(spec: &v1::PodSpec, ephemeral: &PodEphemeral) -> PodVolumes {
     let all = || spec.init_containers.iter().flatten().chain(&spec.containers);
     let mounted: BTreeSet<&str> = all()
         .flat_map(|container| container.volume_mounts.iter().flatten())
         .map(|mount| &*mount.name)
+        .chain(ephemeral.containers.iter().flat_map(|added| &added.files.mounts).map(|mount| &*mount.volume))
         .collect();
     let volumes: Vec<Volume> = spec
         .volumes
@@ -31,14 +33,18 @@ pub(super) fn pod_volumes(spec: &v1::PodSpec) -> PodVolumes {
         .filter(|volume| mounted.contains(&*volume.name))
         .filter_map(|volume| Some(Volume { name: volume.name.clone(), source: source(volume)? }))
         .collect();
-    // Those are mounted beside the others.
-    let images = spec.volumes.iter().flatten().filter(|volume| volume.image.is_some());
-    let images: BTreeSet<&str> = images.map(|volume| &*volume.name).collect();
+    let images = images(spec);
     let mut containers: Vec<_> = all().map(|container| files(container, &images)).collect();
     if containers.iter().all(|files| *files == ContainerFiles::default()) {
         containers.clear();
     }
     PodVolumes { volumes, containers }
+}
+
+/// Volumes that are images: they are mounted beside the others.
+pub(super) fn images(spec: &v1::PodSpec) -> BTreeSet<&str> {
+    let images = spec.volumes.iter().flatten().filter(|volume| volume.image.is_some());
+    images.map(|volume| &*volume.name).collect()
 }
 
 /// Volumes that no node can serve, or not all of, with the fields that say so.
@@ -102,7 +108,8 @@ pub(super) fn config_refs(volumes: &PodVolumes) -> impl Iterator<Item = ConfigRe
     })
 }
 
-fn files(container: &v1::Container, images: &BTreeSet<&str>) -> ContainerFiles {
+/// What a container sees but for the volumes that are images.
+pub(super) fn files(container: &v1::Container, images: &BTreeSet<&str>) -> ContainerFiles {
     let mounts = container.volume_mounts.iter().flatten().filter(|mount| !images.contains(&*mount.name));
     let path = container.termination_message_path.clone();
     ContainerFiles {
@@ -222,7 +229,7 @@ mod tests {
     use super::*;
 
     fn lowered(spec: Value) -> PodVolumes {
-        pod_volumes(&serde_json::from_value(spec).unwrap())
+        pod_volumes(&serde_json::from_value(spec).unwrap(), &PodEphemeral::default())
     }
 
     #[test]
@@ -305,8 +312,11 @@ mod tests {
         let of = |index: usize| refused(&spec.containers[index], &unserved);
         assert_eq!(of(0), ["volumes[n].nfs", "volumes[p].projected.sources[1].podCertificate"]);
         assert_eq!(of(1), [""; 0]);
-        let mounts: Vec<usize> =
-            pod_volumes(&spec).containers.iter().map(|files| files.mounts.len()).collect();
+        let mounts: Vec<usize> = pod_volumes(&spec, &PodEphemeral::default())
+            .containers
+            .iter()
+            .map(|files| files.mounts.len())
+            .collect();
         assert_eq!(mounts, [3, 1]);
     }
 

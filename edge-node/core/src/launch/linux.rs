@@ -101,7 +101,7 @@ pub fn container_spec(
     let (assignment, index) = of;
     let container = container_at(assignment, index);
     let nothing = ContainerLinux::default();
-    let says = assignment.linux().of(index.0).unwrap_or(&nothing);
+    let says = assignment.linux_of(index.0).unwrap_or(&nothing);
     refuse_unhonoured(says)?;
     let refused = container.refused_always().filter(|field| binds(field, around));
     let refused: Vec<_> = refused.map(str::to_owned).collect();

@@ -73,12 +73,8 @@ impl NodeCore {
             return None;
         }
         let pod = self.pods.get(&PodUid::new(&**pod_uid))?.pod.assignment();
-        let mut all = pod.spec.containers.iter().chain(&pod.spec.init_containers);
-        all.any(|known| known.name == *container && known.termination_message_from_logs).then(|| LogPlace {
-            pod: Arc::clone(pod),
-            container: container.clone(),
-            attempt: *attempt,
-            live: None,
-        })
+        pod.containers().any(|known| known.name == *container && known.termination_message_from_logs).then(
+            || LogPlace { pod: Arc::clone(pod), container: container.clone(), attempt: *attempt, live: None },
+        )
     }
 }

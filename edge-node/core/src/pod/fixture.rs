@@ -55,5 +55,6 @@ pub(crate) fn pod(containers: Vec<Container>) -> PodAssignment {
         linux: None,
         tokens: Default::default(),
         volume_images: Default::default(),
+        ephemeral: Default::default(),
     }
 }

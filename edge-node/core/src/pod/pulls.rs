@@ -58,8 +58,7 @@ impl Pod {
 
     /// Secrets that there are not, and that nothing else than pulls asks for.
     fn missing_pull_secrets(&self) -> Vec<&str> {
-        let spec = &self.assignment.spec;
-        let containers = || spec.init_containers.iter().chain(&spec.containers);
+        let containers = || self.assignment.containers();
         let whole = containers()
             .flat_map(|container| &container.env_from)
             .filter(|source| source.kind == ConfigKind::Secret)
@@ -166,7 +165,7 @@ impl Pod {
     /// The volume whose image a container needs next.
     fn wanted_volume(&self, index: ContainerIndex) -> Option<&ImageVolume> {
         let linux = self.assignment.linux();
-        let mounts = &linux.of(index.0)?.images;
+        let mounts = &self.assignment.linux_of(index.0)?.images;
         let is_mounted = |volume: &&ImageVolume| mounts.iter().any(|mount| mount.volume == volume.name);
         linux.images.iter().filter(is_mounted).nth(self.worker(index).images_here)
     }

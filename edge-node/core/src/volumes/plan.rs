@@ -39,7 +39,7 @@ pub fn setup(
         .map(|volume| volume_setup(assignment, volume, around))
         .collect::<Result<_, _>>()?;
     let none = ContainerFiles::default();
-    let files = declared.of(index.0).unwrap_or(&none);
+    let files = assignment.files_of(index.0).unwrap_or(&none);
     let mounts = files.mounts.iter().map(|mount| {
         let failed = |why: String| MountError { volume: mount.volume.clone(), why };
         if let Some(field) = unserved(container, &mount.volume) {
@@ -72,7 +72,7 @@ pub fn image_mounts(
     images: &BTreeMap<String, Digest>,
     around: &Surroundings<'_>,
 ) -> Result<Vec<MountSetup>, SetupError> {
-    let mounts = assignment.linux().of(index.0).map(|says| &says.images);
+    let mounts = assignment.linux_of(index.0).map(|says| &says.images);
     let mount = |mount: &ImageMount| {
         let failed = |why: String| MountError { volume: mount.volume.clone(), why };
         let inside = inside(assignment, container, &mount.part, around)?;

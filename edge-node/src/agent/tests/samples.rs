@@ -49,6 +49,7 @@ pub(super) fn assignment(name: &str, restart_policy: RestartPolicy, digest: Dige
         linux: None,
         tokens: Default::default(),
         volume_images: Default::default(),
+        ephemeral: Default::default(),
     }
 }
 

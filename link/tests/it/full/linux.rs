@@ -57,7 +57,7 @@ pub(crate) fn linux() -> AssignmentLinux {
     }
 }
 
-fn containers() -> Vec<ContainerLinux> {
+pub(super) fn containers() -> Vec<ContainerLinux> {
     let mount = |path: &str, propagation, recursive_read_only| MountOptions {
         path: path.into(),
         propagation,

@@ -40,6 +40,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
         linux: None,
         tokens: Default::default(),
         volume_images: Default::default(),
+        ephemeral: Default::default(),
         config: vec![
             config(ConfigKind::ConfigMap, "m", Some(Digest::from_bytes([6; 32]))),
             config(ConfigKind::Secret, "s", None),
@@ -47,7 +48,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
     }
 }
 
-fn container() -> Container {
+pub(super) fn container() -> Container {
     let port = |name: &str, container_port, host_port, protocol| ContainerPort {
         name: name.into(),
         container_port,
@@ -85,7 +86,7 @@ fn container() -> Container {
 }
 
 /// A container that nobody could find the image of.
-fn sidecar() -> Container {
+pub(super) fn sidecar() -> Container {
     Container {
         name: "side".into(),
         image: Image {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn lowered(spec: Value) -> PodLinux {
-    pod_linux(&serde_json::from_value(spec).unwrap(), None)
+    pod_linux(&serde_json::from_value(spec).unwrap(), None, &PodEphemeral::default())
 }
 
 /// What one container is told that says this, in a pod with this security context.
@@ -53,7 +53,7 @@ fn what_containers_share_is_carried() {
         },
         "containers": [{ "name": "c" }],
     });
-    let pod = pod_linux(&serde_json::from_value(spec).unwrap(), Some("Burstable"));
+    let pod = pod_linux(&serde_json::from_value(spec).unwrap(), Some("Burstable"), &PodEphemeral::default());
     assert_eq!((pod.qos, pod.processes, pod.host_ipc), (QosClass::Burstable, ProcessNamespace::Pod, true));
     assert_eq!((&*pod.subdomain, pod.hostname_is_fqdn), ("sub", true));
     assert_eq!(pod.fs_group, Some(FsGroup { gid: 2000, policy: FsGroupPolicy::OnRootMismatch }));
