@@ -64,6 +64,8 @@ pub struct EdgeNodeConfig {
     pub sysctls: AllowedSysctls,
     /// Folder of archives with images that are loaded; `None` for the usual one.
     pub images_dir: Option<PathBuf>,
+    /// Folders of whose files pods may run modules.
+    pub module_dirs: Vec<PathBuf>,
     /// How full the disk may get of images that no pod needs.
     pub image_bounds: ImageBounds,
     /// Where pod addresses come from. Two nodes on one machine need ranges that do not overlap.
@@ -153,6 +155,9 @@ impl EdgeNodeArgs {
         let runtime = problems.runtime(self.runtime.as_deref());
         let thresholds = problems.thresholds(self.eviction_texts());
         let sysctls = problems.sysctls(&self.allowed_unsafe_sysctls);
+        for dir in self.module_dirs.iter().filter(|dir| !dir.is_absolute()) {
+            problems.list.push(format!("module dir `{}`: a path from the root", dir.display()));
+        }
         let image_bounds = problems.image_bounds((self.image_gc_high_threshold, self.image_gc_low_threshold));
         let join = match (self.join, self.join_file) {
             (Some(token), _) => Some(JoinSource::Token(token)),
@@ -185,6 +190,7 @@ impl EdgeNodeArgs {
             thresholds,
             sysctls,
             images_dir: self.images_dir,
+            module_dirs: self.module_dirs,
             image_bounds,
             blocks,
             registries: self.registries.unwrap_or_default(),

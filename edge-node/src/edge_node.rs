@@ -345,7 +345,9 @@ fn images(config: &EdgeNodeConfig, kit: &Result<ContainerKit, String>) -> Result
         Ok(_) => Containers::Run,
         Err(why) => Containers::Refused(why.as_str().into()),
     };
-    Images::open(client, &path, containers).map_err(|source| StartError::StateDir { path, source })
+    let images = Images::open(client, &path, containers);
+    let images = images.map_err(|source| StartError::StateDir { path, source })?;
+    Ok(images.with_module_dirs(config.module_dirs.clone()))
 }
 
 /// What the node is and has, and with what it runs Linux containers, or in words why it runs none. Those that an earlier agent ran end then.

@@ -9,6 +9,7 @@ mod bounds;
 mod bring;
 mod collect;
 mod configs;
+mod disk;
 mod guests;
 mod known;
 mod layers;
@@ -21,12 +22,15 @@ pub(crate) mod survey;
 use std::{
     collections::BTreeSet,
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
 use dunlin_layers::Layers;
-use dunlin_link::{Digest, reference::Reference};
+use dunlin_link::{
+    Digest,
+    reference::{Reference, Source},
+};
 use dunlin_registry::Client;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tracing::warn;
@@ -63,6 +67,8 @@ pub(crate) struct Images {
     store: LayerStore,
     containers: Containers,
     is_collecting: Arc<AtomicBool>,
+    /// Where files may be that are modules.
+    module_dirs: Arc<[PathBuf]>,
 }
 
 /// Whether Linux containers run on this node, so that their images are of use.
@@ -121,6 +127,7 @@ impl Images {
             store,
             containers,
             is_collecting: Arc::default(),
+            module_dirs: Arc::default(),
         };
         images.sweep_layers()?;
         Ok(images)
@@ -129,7 +136,14 @@ impl Images {
     /// What a reference means here: the image, and what it holds. Layers of a Linux image are here; a module is, or was once.
     pub(crate) fn of(&self, image: &Reference) -> Option<(Digest, ImageContent)> {
         let known = self.known();
-        let Meaning { image, holds } = known.meanings.of(image)?;
+        let Meaning { image: digest, holds } = known.meanings.of(image)?;
+        // What a file is has to be looked at, and what a URL names is a module, whatever else has the digest.
+        let fits = match image.source {
+            Source::Registry => true,
+            Source::Web => holds == Holds::Module(digest),
+            Source::Disk => false,
+        };
+        let image = Some(digest).filter(|_| fits)?;
         let content = known.content(&image, holds)?;
         let runs = self.containers == Containers::Run || !matches!(content, ImageContent::Linux(_));
         runs.then_some((image, content))

@@ -242,6 +242,9 @@ impl Folder {
 /// Whether an image is of a registry other than the coordinator, from which the node pulls by itself: of one that it names, or of the
 /// usual one where it has a tag or a folder, which modules of the folder have not.
 fn is_elsewhere(image: &str) -> bool {
+    if image.contains("://") {
+        return image.parse::<Reference>().is_ok();
+    }
     let names_one = image.split_once('/').is_some_and(|(first, _)| is_registry(first));
     let is_short = image.contains([':', '/']) && !image.contains('@');
     (names_one || is_short) && image.parse::<Reference>().is_ok_and(|reference| !reference.is_local())

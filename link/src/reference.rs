@@ -1,4 +1,7 @@
-//! Image references, by the grammar of the OCI distribution specification: `[REGISTRY/]NAME[:TAG][@DIGEST]`.
+//! Image references, by the grammar of the OCI distribution specification: `[REGISTRY/]NAME[:TAG][@DIGEST]`. Beside it, a module by its URL:
+//! `https://HOST/PATH@DIGEST`, or `file:///PATH` of the machine that runs it.
+
+mod url;
 
 use std::{fmt, str::FromStr};
 
@@ -7,14 +10,29 @@ use crate::Digest;
 /// An image reference with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// Host and port; `docker.io` when the reference names none.
+    /// Who has it.
+    pub source: Source,
+    /// Host and port; `docker.io` when the reference names none, and nothing for a file.
     pub registry: String,
-    /// Repository within the registry; `library/` is prefixed to a single word on docker.io.
+    /// Repository within the registry; `library/` is prefixed to a single word on docker.io. Of a URL its path: from the root for a file,
+    /// else without the first slash.
     pub repository: String,
     /// The tag as given.
     pub tag: Option<String>,
     /// The digest as given.
     pub digest: Option<Digest>,
+}
+
+/// Who has an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// A registry.
+    #[default]
+    Registry,
+    /// A server of files, by `https://`: a module and nothing else.
+    Web,
+    /// The disk of the machine that runs it, by `file://`: a module and nothing else.
+    Disk,
 }
 
 /// What is wrong with a reference.
@@ -35,6 +53,14 @@ pub enum ParseReferenceError {
     /// The digest is not one.
     #[error("a digest is `sha256:` followed by 64 lower-case hexadecimal digits")]
     Digest,
+    /// A URL without digest.
+    #[error("a module by https:// is named with its digest: https://HOST/PATH@sha256:HEX")]
+    NoDigest,
+    /// A URL breaks the grammar.
+    #[error(
+        "a module's URL is https://HOST[:PORT]/PATH@sha256:HEX, or file:///PATH without `.`, `..` and empty parts"
+    )]
+    Url,
 }
 
 impl Reference {
@@ -45,12 +71,17 @@ impl Reference {
 
     /// Whether the coordinator itself is the registry.
     pub fn is_local(&self) -> bool {
-        self.registry == LOCAL_REGISTRY
+        self.source == Source::Registry && self.registry == LOCAL_REGISTRY
     }
 
-    /// Registry and repository, without tag and digest.
+    /// Registry and repository, or the URL, without tag and digest.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.registry, self.repository)
+        let Self { source, registry, repository, .. } = self;
+        match source {
+            Source::Registry => format!("{registry}/{repository}"),
+            Source::Web => format!("{}{registry}/{repository}", url::WEB),
+            Source::Disk => format!("{}{repository}", url::DISK),
+        }
     }
 }
 
@@ -58,6 +89,9 @@ impl FromStr for Reference {
     type Err = ParseReferenceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(url) = url::parse(text) {
+            return url;
+        }
         let (text, digest) = match text.split_once('@') {
             None => (text, None),
             Some((name, digest)) => (name, Some(digest.parse().map_err(|_| ParseReferenceError::Digest)?)),
@@ -83,6 +117,7 @@ impl FromStr for Reference {
             registry.is_none_or(|registry| registry == DEFAULT_REGISTRY) && !repository.contains('/');
         let prefix = if is_official { "library/" } else { "" };
         Ok(Self {
+            source: Source::Registry,
             registry: registry.unwrap_or(DEFAULT_REGISTRY).to_owned(),
             repository: format!("{prefix}{repository}"),
             tag: tag.map(str::to_owned),
@@ -94,8 +129,9 @@ impl FromStr for Reference {
 impl fmt::Display for Reference {
     /// The whole reference; the tag that is meant where neither tag nor digest is given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry, self.repository)?;
+        f.write_str(&self.name())?;
         match (&self.tag, &self.digest) {
+            (None, None) if self.source == Source::Disk => Ok(()),
             (None, None) => write!(f, ":{DEFAULT_TAG}"),
             (tag, digest) => {
                 tag.iter().try_for_each(|tag| write!(f, ":{tag}"))?;
@@ -163,7 +199,7 @@ mod tests {
     /// The reference's parts as `registry repository tag`, and whether it has a digest.
     fn check(text: &str, expected: Result<(&str, bool), ParseReferenceError>) {
         let parsed = text.parse::<Reference>();
-        let parts = parsed.map(|Reference { registry, repository, tag, digest }| {
+        let parts = parsed.map(|Reference { registry, repository, tag, digest, .. }| {
             let tag = tag.unwrap_or_else(|| "-".to_owned());
             (format!("{registry} {repository} {tag}"), digest.is_some())
         });

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, net::IpAddr, sync::Arc};
 
-use dunlin_link::reference::{DEFAULT_REGISTRY, Reference};
+use dunlin_link::reference::{DEFAULT_REGISTRY, Reference, Source};
 use http::Uri;
 use rustls::ClientConfig;
 
@@ -95,6 +95,9 @@ impl Endpoints {
     /// Where an image may be, in the order in which they are asked.
     pub(crate) fn of(&self, image: &Reference) -> Vec<Arc<Endpoint>> {
         let registry = image.registry.as_str();
+        if image.source != Source::Registry {
+            return self.of_url(registry);
+        }
         let mirrors = self.mirrors.get(registry).or_else(|| self.mirrors.get("*"));
         let mut endpoints = mirrors.cloned().unwrap_or_default();
         let own = self.hosts.get(registry).or_else(|| {
@@ -112,6 +115,20 @@ impl Endpoints {
             })
         }));
         endpoints
+    }
+
+    /// Where a file of `host` may be: mirrors of this very host, then itself, by TLS whatever else is said of it.
+    fn of_url(&self, host: &str) -> Vec<Arc<Endpoint>> {
+        let own = Endpoint {
+            scheme: Scheme::Https,
+            authority: host.to_owned(),
+            prefix: String::new(),
+            tls: Arc::clone(&self.tls),
+            credential: self.hosts.get(host).and_then(|host| host.credential.clone()),
+            is_mirror: false,
+        };
+        let mirrors = self.mirrors.get(host).cloned().unwrap_or_default();
+        mirrors.into_iter().chain([Arc::new(own)]).collect()
     }
 
     fn mirror(&self, url: &str) -> Option<Endpoint> {

@@ -24,7 +24,9 @@ mod download;
 mod endpoint;
 mod exchange;
 mod kind;
+mod session;
 mod token;
+mod web;
 
 pub use client::{Client, Resolved};
 pub use config::RegistriesConfig;

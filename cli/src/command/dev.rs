@@ -59,6 +59,10 @@ pub(crate) struct Args {
     /// Whether kubectl's configuration ($KUBECONFIG, else ~/.kube/config) gets the context, too.
     #[arg(long, env = "DUNLIN_DEV_KUBE_CONTEXT", value_enum, value_name = "WHAT", default_value = "add")]
     kube_context: KubeContext,
+    /// Folder of whose files pods may run modules as `image: file:///PATH`; may be given several times [default: none]
+    #[arg(long = "module-dir", env = "DUNLIN_MODULE_DIRS", value_name = "DIR", value_delimiter = ',')]
+    module_dirs: Vec<PathBuf>,
+
     /// What the nodes run ordinary images with, as `dunlin edge-node --runtime` has it [default: auto]
     #[arg(long, env = "DUNLIN_RUNTIME", value_name = "NAME|PATH")]
     runtime: Option<String>,
@@ -196,7 +200,8 @@ async fn start_nodes(
                 Some(token.context("cannot make a join token")?.reveal())
             }
         };
-        let own = EdgeNodeArgs { join, runtime: args.runtime.clone(), ..EdgeNodeArgs::default() };
+        let (runtime, module_dirs) = (args.runtime.clone(), args.module_dirs.clone());
+        let own = EdgeNodeArgs { join, runtime, module_dirs, ..EdgeNodeArgs::default() };
         let config = node_config(&name, node_dir, blocks, own, coordinator.address())?;
         let runner = InProcess::new(host.clone(), LogBounds::DEFAULT).context("cannot start the runner")?;
         let node = EdgeNode::start(config, Guests::InProcess(runner), static_pods::parser()).await;

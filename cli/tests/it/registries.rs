@@ -4,3 +4,4 @@ mod files;
 pub(crate) mod node;
 pub(crate) mod programs;
 pub(crate) mod tools;
+mod urls;

@@ -15,7 +15,7 @@ use dunlin_link::{
     assignment::{AssignedPod, Desired},
     limits::MODULE_BYTES_MAX,
     pod::ConfigKind,
-    reference::Reference,
+    reference::{Reference, Source},
 };
 use dunlin_registry::{Client, Keyring, Kind, PullError, Resolved, manifest::Platform};
 use tokio::{
@@ -96,7 +96,8 @@ fn of_pod(pod: &AssignedPod) -> impl Iterator<Item = Image> {
         // Of its own the coordinator has told what they are.
         let reference = match (reference.is_local(), digest) {
             (true, Some(_)) => Reference { tag: None, digest, ..reference },
-            (false, None) => reference,
+            // A file of the node is nobody else's.
+            (false, None) if reference.source != Source::Disk => reference,
             _ => return None,
         };
         let program = container.command.first().filter(|program| is_program(program)).cloned();
@@ -246,7 +247,7 @@ impl Foreign {
         reference: &Reference,
         keyring: &Keyring,
     ) -> Result<Digest, FetchError> {
-        let origin = format!("{}/{}", reference.registry, reference.repository);
+        let origin = reference.name();
         let platforms = ["wasi", "wasip2", "wasip1"].map(Platform::wasm);
         let resolved = match &self.registries {
             _ if reference.is_local() => {

@@ -7,7 +7,11 @@ use dunlin_edge_node_core::{
     pod::PulledImage,
     pressure::Level,
 };
-use dunlin_link::{Digest, pod::PullPolicy, reference::Reference};
+use dunlin_link::{
+    Digest,
+    pod::PullPolicy,
+    reference::{Reference, Source},
+};
 use futures_util::FutureExt as _;
 
 use super::Agent;
@@ -114,8 +118,9 @@ impl Agent {
                 }
                 PulledImage::Present(digest)
             }
-            (PullPolicy::Never, None) => PulledImage::Absent,
-            (PullPolicy::Always | PullPolicy::IfNotPresent, _) => PulledImage::Fetching,
+            (PullPolicy::Never, None) if image.source != Source::Disk => PulledImage::Absent,
+            // A file is here, and what is in it now is what runs.
+            (PullPolicy::Always | PullPolicy::IfNotPresent | PullPolicy::Never, _) => PulledImage::Fetching,
         };
         let asks = answer == PulledImage::Fetching;
         self.core.handle_image(&order.key, answer, now);

@@ -147,6 +147,11 @@ pub struct EdgeNodeArgs {
     #[arg(long, env = "DUNLIN_IMAGES_DIR", value_name = "DIR")]
     pub images_dir: Option<PathBuf>,
 
+    /// Folder of whose files pods may run modules as `image: file:///PATH`, with no link in it followed; may be given several times
+    /// [default: none]
+    #[arg(long = "module-dir", env = "DUNLIN_MODULE_DIRS", value_name = "DIR", value_delimiter = ',')]
+    pub module_dirs: Vec<PathBuf>,
+
     /// How full the disk may get, in percent, before images for Linux that no pod needs are removed, those that were not used for longest
     /// first [default: 85]
     #[arg(long, env = "DUNLIN_IMAGE_GC_HIGH_THRESHOLD", value_name = "PERCENT")]
@@ -211,6 +216,7 @@ impl EdgeNodeArgs {
                 .or(file.eviction_pressure_transition_period),
             allowed_unsafe_sysctls: list(self.allowed_unsafe_sysctls, file.allowed_unsafe_sysctls),
             images_dir: self.images_dir.or(file.images_dir),
+            module_dirs: if self.module_dirs.is_empty() { file.module_dirs } else { self.module_dirs },
             image_gc_high_threshold: self.image_gc_high_threshold.or(file.image_gc_high_threshold),
             image_gc_low_threshold: self.image_gc_low_threshold.or(file.image_gc_low_threshold),
             address_blocks: self.address_blocks.or(file.address_blocks),

@@ -6,7 +6,11 @@ use dunlin_edge_node_core::{
     node::{PullKey, PullOrder, PullSecret},
     pod::PulledImage,
 };
-use dunlin_link::{Digest, reference::Reference, with_causes};
+use dunlin_link::{
+    Digest,
+    reference::{Reference, Source},
+    with_causes,
+};
 use dunlin_registry::{Keyring, PullError, manifest::Platform};
 use tokio::task::spawn_blocking;
 use tracing::warn;
@@ -114,6 +118,9 @@ impl Images {
         keyring: &Keyring,
         modules: &ModuleFiles,
     ) -> Result<Brought, PullError> {
+        if image.source == Source::Disk {
+            return self.take_file(image, modules).await;
+        }
         let resolved = self.client.resolve(image, keyring, &platforms(&self.containers)).await?;
         self.bring(&resolved, modules).await
     }

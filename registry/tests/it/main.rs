@@ -1,5 +1,5 @@
 //! Pulls from a real registry (Debian's `docker-registry`, filled by `skopeo`), and from a scripted one that does what real ones do
-//! seldom.
+//! seldom; and modules by URL from a server of files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,6 +7,7 @@ mod layout;
 mod real;
 mod scripted;
 mod server;
+mod web;
 
 use std::{collections::BTreeMap, path::Path};
 

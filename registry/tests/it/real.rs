@@ -215,7 +215,7 @@ async fn certificates_of_a_private_authority_are_trusted_where_configured() {
 }
 
 /// An authority, and a certificate of it for `localhost` with its key.
-fn certificates() -> (String, String, String) {
+pub(crate) fn certificates() -> (String, String, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -2,6 +2,7 @@
 
 use dunlin_link::{
     ContainerId, Digest, UnixMillis,
+    reference::{Reference, Source},
     status::{ContainerState, ContainerStatus, PodStatusReport, Terminated},
 };
 use jiff::Timestamp;
@@ -78,6 +79,9 @@ fn container_id(id: &ContainerId) -> String {
 
 /// `imageID`: the image's name without its tag, and the digest.
 pub(super) fn image_id(reference: &str, digest: Digest) -> String {
+    if let Some(url) = reference.parse().ok().filter(|parsed: &Reference| parsed.source != Source::Registry) {
+        return format!("{}@{digest}", url.name());
+    }
     let name = reference.split('@').next().unwrap_or(reference);
     let path_start = name.rfind('/').map_or(0, |slash| slash + 1);
     let end = name[path_start..].find(':').map_or(name.len(), |colon| path_start + colon);

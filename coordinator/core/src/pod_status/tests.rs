@@ -198,6 +198,8 @@ fn an_image_id_has_no_tag() {
         assert_eq!(image_id(reference, digest), format!("{name}@{digest}"));
     };
     check("hello", "hello");
+    check("file:///opt/a:1@b.wasm", "file:///opt/a:1@b.wasm");
+    check(&format!("https://a.b:8443/c@1.wasm@{digest}"), "https://a.b:8443/c@1.wasm");
     check("dunlin.local:5000/hello", "dunlin.local:5000/hello");
     check("dunlin.local:5000/hello:v1", "dunlin.local:5000/hello");
     check(&format!("hello@{digest}"), "hello");

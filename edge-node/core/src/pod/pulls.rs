@@ -27,8 +27,11 @@ impl Pod {
     fn pull_next(&mut self, index: ContainerIndex, now: Now) {
         self.worker_mut(index).run = Run::Pulling(Pull::Asked);
         let image = self.wanted(index);
-        let Ok(reference) = image.reference.parse::<Reference>() else {
-            let hint = if image.reference.contains("://") { NO_URL } else { "" };
+        let parsed = image.reference.parse::<Reference>();
+        let Ok(reference) = parsed else {
+            // Who wrote a URL meant a module.
+            let hint = parsed.err().filter(|_| image.reference.contains("://"));
+            let hint = hint.map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!(
                 "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format{hint}",
                 image.reference
@@ -273,10 +276,6 @@ impl Pod {
         ContainerId::new(Digest::of(format!("{uid}/{}/{attempt}/{incarnation}", index.0).as_bytes()).hex())
     }
 }
-
-/// Of an image that is named by a URL, of a file for instance.
-const NO_URL: &str = "; images are named as in a registry, and URLs (file://, https://) are not served: push the module, and name it \
-                      `dunlin.local/NAME`";
 
 /// Of a volume whose image is in the coordinator's own registry.
 const NOT_TOLD: &str = "the coordinator is of a release that tells nodes only of images that containers run, not of those that are volumes";

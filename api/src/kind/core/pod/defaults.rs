@@ -103,9 +103,9 @@ fn container_defaults(container: &mut Value) {
     }
 }
 
-/// A reference without digest whose tag is absent or `latest`.
+/// A reference without digest whose tag is absent or `latest`. What is no reference to a registry has no tag.
 fn has_latest_tag(image: &str) -> bool {
-    if image.contains('@') {
+    if image.contains('@') || image.contains("://") {
         return false;
     }
     let name = image.rsplit('/').next().unwrap_or_default();

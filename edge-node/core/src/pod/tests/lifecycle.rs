@@ -365,10 +365,10 @@ fn pulls_that_cannot_help_are_named() {
     let mut invalid = pod(vec![container("c")]);
     invalid.spec.containers[0].image.reference = "Not An Image".to_owned();
     assert_eq!(Bench::new(invalid.clone()).status(), "Pending c-InvalidImageName/0");
-    invalid.spec.containers[0].image.reference = "file:///opt/a.wasm".to_owned();
+    invalid.spec.containers[0].image.reference = "https://site.test/a.wasm".to_owned();
     let mut bench = Bench::new(invalid);
     assert_eq!(bench.status(), "Pending c-InvalidImageName/0");
-    assert!(bench.events()[0].ends_with("push the module, and name it `dunlin.local/NAME`"));
+    assert!(bench.events()[0].ends_with("is named with its digest: https://HOST/PATH@sha256:HEX"));
 }
 
 #[test]
