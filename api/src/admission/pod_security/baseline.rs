@@ -29,7 +29,7 @@ const CHECKS: [(Check, Option<u32>); 12] = [
     (host_ports, None),
     (host_probes_and_lifecycle, None),
     (privileged, None),
-    (proc_mount, None),
+    (proc_mount, Some(35)),
     (se_linux_options, None),
     (seccomp_profile, Some(19)),
     (sysctls, None),
@@ -153,9 +153,11 @@ fn privileged(subject: &Subject<'_>) -> Option<Violation> {
 }
 
 fn proc_mount(subject: &Subject<'_>) -> Option<Violation> {
-    if subject.has_own_users() {
-        return None;
-    }
+    if subject.has_own_users() { None } else { changed_proc_mount(subject) }
+}
+
+/// Whoever root is.
+pub(super) fn changed_proc_mount(subject: &Subject<'_>) -> Option<Violation> {
     let mut kinds = BTreeSet::new();
     let containers = subject.bad_containers(|container| {
         let kind = container["securityContext"]["procMount"].as_str().filter(|kind| *kind != "Default");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    baseline::{bad_seccomp, bad_seccomp_words},
+    baseline::{bad_seccomp, bad_seccomp_words, changed_proc_mount},
     subject::{Check, Subject, Violation, named, plural, quoted, take_others, violation},
 };
 use crate::value::{has, list, text};
@@ -17,9 +17,10 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Violation> {
 }
 
 /// By the version since which they are there.
-const CHECKS: [(u32, Check); 6] = [
+const CHECKS: [(u32, Check); 7] = [
     (8, privilege_escalation),
     (22, capabilities),
+    (35, changed_proc_mount),
     (0, volumes),
     (0, run_as_non_root),
     (23, run_as_user),

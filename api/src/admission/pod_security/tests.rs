@@ -213,6 +213,11 @@ fn a_version_asks_for_what_it_asked_for() {
     let mapped = pod(with("runAsUser", json!(0)), json!({"hostUsers": false}));
     assert_eq!(told("restricted:v1.35", &mapped), "");
     assert_ne!(told("restricted:v1.34", &mapped), "");
+    let unmasked = pod(with("procMount", json!("Unmasked")), json!({"hostUsers": false}));
+    let expected = "procMount (container \"c\" must not set securityContext.procMount to \"Unmasked\")";
+    assert_eq!(told("baseline:v1.34", &unmasked), expected);
+    assert_eq!(told("baseline:v1.35", &unmasked), "");
+    assert_eq!(told("restricted:v1.35", &unmasked), expected);
 }
 
 #[test]
