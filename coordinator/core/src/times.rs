@@ -19,6 +19,14 @@ pub fn before(time: Timestamp, span: Duration) -> Timestamp {
     time.checked_sub(span).unwrap_or(Timestamp::MIN)
 }
 
+/// Whether a time was written by a clock that was put back since: it is further ahead than any node's clock may be, and nobody waits for it.
+pub fn is_of_another_clock(time: Timestamp, now: Timestamp) -> bool {
+    time > after(now, CLOCK_SKEW_MAX)
+}
+
+/// How far times that nodes report may be ahead of the coordinator's clock, which they are told of.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+
 #[cfg(test)]
 mod tests {
     use super::*;

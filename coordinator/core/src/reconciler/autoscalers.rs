@@ -64,9 +64,11 @@ impl Reconciler {
     pub(super) fn plan_autoscaler(&mut self, key: &ObjectKey, now: Timestamp) -> Plan {
         let Some(autoscaler) = self.view.autoscaler(key) else { return Plan::nothing() };
         let memory = self.memories.0.entry(key.clone()).or_default();
+        // Nothing further ahead than a period was noted by the clock that there is now.
+        let is_due = memory.next.is_none_or(|next| next <= now || next > now + PERIOD);
         let mut plan = if let Some(measured) = memory.measured.take() {
             autoscaler::reconcile(&self.view, (key, autoscaler), memory, measured, now)
-        } else if memory.next.is_none_or(|next| next <= now) {
+        } else if is_due {
             memory.next = Some(now + PERIOD);
             let target = &autoscaler.spec.scale_target_ref;
             let measure = Action::Measure {

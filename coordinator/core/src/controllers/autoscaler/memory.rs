@@ -61,12 +61,13 @@ pub(super) fn within(
     now: Timestamp,
 ) -> impl Iterator<Item = i64> + '_ {
     let cutoff = now - window;
-    list.iter().filter(move |(at, _)| *at > cutoff).map(|(_, count)| *count)
+    // What is ahead was noted before the clock was put back.
+    list.iter().filter(move |(at, _)| *at > cutoff && *at <= now).map(|(_, count)| *count)
 }
 
 fn forget(list: &mut Vec<(Timestamp, i64)>, now: Timestamp, window: Duration) {
     let cutoff = now - window;
-    list.retain(|(at, _)| *at >= cutoff);
+    list.retain(|(at, _)| (cutoff..=now).contains(at));
     let excess = list.len().saturating_sub(KEPT_MAX);
     list.drain(..excess);
 }

@@ -283,6 +283,18 @@ fn pods_that_begin_or_are_not_known_count_for_little() {
 }
 
 #[test]
+fn nobody_waits_until_a_clock_that_was_put_back_comes_to_the_time_again() {
+    let mut scene = Scene::new(half(), 2);
+    assert_eq!(scene.look(500), Some(4));
+    scene.now -= Duration::from_secs(86_400);
+    // Its pods have been ready since tomorrow.
+    assert_eq!(scene.look(500), Some(8));
+    // What was recommended tomorrow does not count longer than what was recommended a moment ago.
+    let sizes: Vec<i64> = (0..21).filter_map(|_| scene.look(62)).collect();
+    assert_eq!(sizes, [2]);
+}
+
+#[test]
 fn values_and_containers_are_measured_too() {
     let each = json!({ "type": "AverageValue", "averageValue": "25M" });
     let mut spec = half();

@@ -179,7 +179,9 @@ impl<'a> Calculation<'a> {
     fn begins(&self, pod: &PodInfo, sample: &Sample) -> bool {
         let (Some((is_ready, _)), Some(started)) = (&pod.ready, pod.started) else { return true };
         let changed = pod.ready_changed_at.unwrap_or_default();
-        if times::after(started, INITIALIZATION) > self.now {
+        let is_young = times::after(started, INITIALIZATION) > self.now
+            && !times::is_of_another_clock(started, self.now);
+        if is_young {
             !is_ready || sample.at < times::after(changed, sample.window)
         } else {
             !is_ready && times::after(started, READINESS_DELAY) > changed

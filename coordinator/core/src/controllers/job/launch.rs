@@ -177,13 +177,13 @@ fn failures_of(job: &Job, pods: &[Pod], wanted: u32) -> Option<(i64, Timestamp)>
         .max()
 }
 
-/// How long to wait after so many failures in a row.
 /// Whether that is still to come. What is further away than any backoff was reckoned from a clock that was put back since, and is not
 /// waited for.
 fn is_ahead(at: Timestamp, now: Timestamp) -> bool {
-    at > now && at <= now + BACKOFF_MAX + CLOCK_SKEW_MAX
+    at > now && at <= now + BACKOFF_MAX + times::CLOCK_SKEW_MAX
 }
 
+/// How long to wait after so many failures in a row.
 fn backoff(failures: usize) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(DOUBLINGS_MAX);
     (BACKOFF_FIRST * 2_u32.pow(doublings)).min(BACKOFF_MAX)
@@ -197,6 +197,3 @@ const BACKOFF_MAX: Duration = Duration::from_secs(600);
 
 /// Doublings after which that is reached for certain.
 const DOUBLINGS_MAX: u32 = 6;
-
-/// How far times that nodes report may be ahead of the coordinator's clock, which they are told of.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
