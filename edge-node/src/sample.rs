@@ -1,11 +1,12 @@
 //! A pod for the tests of this crate, with nothing in it.
 
 use dunlin_link::{
-    Digest, PodUid,
+    Bytes, Digest, PodUid,
     care::PodCare,
     ephemeral::{EphemeralContainer, PodEphemeral},
     linux::ContainerLinux,
     pod::{Container, Image, PodAssignment, PodSpec, PullPolicy, Resources, RestartPolicy},
+    resources::{HugeVolume, PodResources},
     tokens::{PodTokens, TokenClaim, TokenProjection},
     volume_images::{PodVolumeImages, VolumeImage},
     volumes::{ContainerFiles, PodVolumes},
@@ -37,6 +38,7 @@ pub(crate) fn pod() -> PodAssignment {
         tokens: Default::default(),
         volume_images: Default::default(),
         ephemeral: Default::default(),
+        resources: Default::default(),
     }
 }
 
@@ -79,4 +81,10 @@ pub(crate) fn ephemeral() -> PodEphemeral {
     };
     let (files, linux) = (ContainerFiles::default(), ContainerLinux::default());
     PodEphemeral { containers: vec![EphemeralContainer { container, target: "c".to_owned(), files, linux }] }
+}
+
+/// What a pod may say of resources.
+pub(crate) fn resources() -> PodResources {
+    let volume = HugeVolume { volume: "v".to_owned(), page: Some(Bytes(2 << 20)) };
+    PodResources { huge_volumes: vec![volume], ..PodResources::default() }
 }

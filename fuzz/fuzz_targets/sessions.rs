@@ -95,5 +95,6 @@ fn facts() -> NodeFacts {
         labels: Vec::new(),
         taints: Vec::new(),
         containers: None,
+        huge_pages: Vec::new(),
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     care::PodCare,
     ephemeral::PodEphemeral,
     linux::{ContainerLinux, PodLinux},
+    resources::PodResources,
     tokens::PodTokens,
     volume_images::PodVolumeImages,
     volumes::{ContainerFiles, PodVolumes},
@@ -49,6 +50,10 @@ pub struct PodAssignment {
     /// What was added to it since. It travels, and is stored, beside it, too.
     #[serde(skip)]
     pub ephemeral: PodEphemeral,
+    /// What it says of resources beside the CPU and memory of its containers; `None` when it says nothing of that. It travels, and is
+    /// stored, beside it, too.
+    #[serde(skip)]
+    pub resources: Option<Box<PodResources>>,
 }
 
 impl PodAssignment {
@@ -98,10 +103,18 @@ impl PodAssignment {
     pub fn linux(&self) -> &PodLinux {
         self.linux.as_deref().unwrap_or(&SILENT)
     }
+
+    /// What it says of resources beside the CPU and memory of its containers.
+    pub fn resources(&self) -> &PodResources {
+        self.resources.as_deref().unwrap_or(&ASKS_NOTHING)
+    }
 }
 
 /// A pod that says nothing.
 static SILENT: LazyLock<PodLinux> = LazyLock::new(PodLinux::default);
+
+/// What a pod says of resources that says nothing of them.
+static ASKS_NOTHING: LazyLock<PodResources> = LazyLock::new(PodResources::default);
 
 /// The parts of `spec` and `metadata` that a node acts on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -187,6 +187,9 @@ pub struct NodeFacts {
     /// extension of `Hello`, and does not change while a session lasts.
     #[serde(skip)]
     pub containers: Option<Box<ContainerSupport>>,
+    /// Large pages that the machine keeps: bytes of a page, bytes of all. Likewise.
+    #[serde(skip)]
+    pub huge_pages: Vec<(Bytes, Bytes)>,
 }
 
 /// Amounts a node has.

@@ -281,6 +281,7 @@ fn facts(name: &NodeName) -> NodeFacts {
         labels: Vec::new(),
         taints: Vec::new(),
         containers: None,
+        huge_pages: Vec::new(),
     }
 }
 

@@ -295,6 +295,7 @@ fn facts(number: usize) -> NodeFacts {
         labels: Vec::new(),
         taints: Vec::new(),
         containers: None,
+        huge_pages: Vec::new(),
     }
 }
 

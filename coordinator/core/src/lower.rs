@@ -8,6 +8,7 @@ mod care;
 mod config;
 mod ephemeral;
 mod linux;
+mod resources;
 mod security;
 mod tokens;
 mod volumes;
@@ -56,6 +57,7 @@ pub fn lower(
     let ephemeral = ephemeral::pod_ephemeral(&spec, &lowering);
     let volumes = volumes::pod_volumes(&spec, &ephemeral);
     let tokens = tokens::pod_tokens(&spec, &volumes);
+    let own = resources::pod_resources(&spec, &volumes);
     let qos = pod.status.and_then(|status| status.qos_class);
     let linux = linux::pod_linux(&spec, qos.as_deref(), &ephemeral);
     let volume_images = linux::volume_images(&linux, resolve);
@@ -94,6 +96,7 @@ pub fn lower(
         tokens,
         volume_images,
         ephemeral,
+        resources: own,
     })
 }
 

@@ -203,6 +203,7 @@ fn facts(pods: u32) -> NodeFacts {
         labels: vec![],
         taints: vec![],
         containers: None,
+        huge_pages: Vec::new(),
     }
 }
 

@@ -62,8 +62,12 @@ pub(super) fn decode_content(
 
 /// The value of a pod. It is of the first kind that has room for what there is to say, so that earlier versions can read it.
 pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
-    let PodAssignment { care, volumes, linux, tokens, volume_images, ephemeral, .. } = &record.assignment;
-    if !ephemeral.is_default() {
+    let PodAssignment { care, volumes, linux, tokens, volume_images, ephemeral, resources, .. } =
+        &record.assignment;
+    if let Some(resources) = resources {
+        let all = (record, care, volumes, linux, tokens, volume_images, ephemeral, resources);
+        encode_as(KIND_WITH_RESOURCES, &all)
+    } else if !ephemeral.is_default() {
         encode_as(KIND_WITH_EPHEMERAL, &(record, care, volumes, linux, tokens, volume_images, ephemeral))
     } else if !volume_images.is_default() {
         encode_as(KIND_WITH_VOLUME_IMAGES, &(record, care, volumes, linux, tokens, volume_images))
@@ -84,8 +88,15 @@ pub(super) fn encode_pod(record: &PodRecord) -> Vec<u8> {
 pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result<PodRecord, MalformedRecord> {
     let malformed = |_| MalformedRecord { table, key: key.to_owned(), kind: value.first().copied() };
     let (mut linux, mut tokens, mut volume_images) = (None, PodTokens::default(), PodVolumeImages::default());
-    let mut ephemeral = PodEphemeral::default();
+    let (mut ephemeral, mut resources) = (PodEphemeral::default(), None);
     let (mut record, care, volumes): (PodRecord, PodCare, PodVolumes) = match value.split_first() {
+        Some((&KIND_WITH_RESOURCES, body)) => {
+            let (record, care, volumes, said);
+            (record, care, volumes, linux, tokens, volume_images, ephemeral, said) =
+                codec::decode(body).map_err(malformed)?;
+            resources = Some(said);
+            (record, care, volumes)
+        }
         Some((&KIND_WITH_EPHEMERAL, body)) => {
             let (record, care, volumes, told, wanted, images, added): (
                 _,
@@ -130,6 +141,7 @@ pub(super) fn decode_pod(table: &'static str, key: &str, value: &[u8]) -> Result
     record.assignment.tokens = tokens;
     record.assignment.volume_images = volume_images;
     record.assignment.ephemeral = ephemeral;
+    record.assignment.resources = resources;
     Ok(record)
 }
 
@@ -192,6 +204,8 @@ const KIND_WITH_VOLUME_IMAGES: u8 = 6;
 
 /// The same, and what was added to it.
 const KIND_WITH_EPHEMERAL: u8 = 7;
+/// The same, and what it says of resources.
+const KIND_WITH_RESOURCES: u8 = 8;
 
 /// Sealed content; Secrets were of the first kind once.
 const KIND_SEALED: u8 = 2;
@@ -249,6 +263,10 @@ mod tests {
             record.assignment.ephemeral = sample::ephemeral();
             let value = encode_pod(&record);
             assert_eq!(value[0], KIND_WITH_EPHEMERAL);
+            assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
+            record.assignment.resources = Some(Box::new(sample::resources()));
+            let value = encode_pod(&record);
+            assert_eq!(value[0], KIND_WITH_RESOURCES);
             assert_eq!(decode_pod("pods", "u", &value).unwrap(), record);
         }
         let failure = Failure { reason: "Evicted".to_owned(), message: "m".to_owned() };

@@ -17,6 +17,7 @@ use crate::{
         AssignmentBegin, AssignmentCare, AssignmentEnd, AssignmentForget, AssignmentLinux, AssignmentObjects,
         AssignmentPods, AssignmentSealed, AssignmentTombstones, AssignmentVolumes,
     },
+    resources::{AssignmentResources, PodResources},
     sealed::Content,
     session::{
         SessionError,
@@ -81,6 +82,13 @@ pub(super) fn split(
         let ephemeral = grown.map(|(_, pod)| (pod.uid.clone(), pod.ephemeral.clone())).collect();
         frames.extend(batches(ephemeral).map(|ephemeral| frame::encode(&AssignmentEphemeral { ephemeral })));
     }
+    if protocol.sends(AssignmentResources::KIND) {
+        let asking = upserts
+            .iter()
+            .filter_map(|(_, pod)| Some((pod.uid.clone(), (**pod.resources.as_ref()?).clone())));
+        let resources = asking.collect();
+        frames.extend(batches(resources).map(|resources| frame::encode(&AssignmentResources { resources })));
+    }
     frames.extend(batches(upserts).map(|upserts| frame::encode(&AssignmentPods { upserts })));
     frames.extend(batches(tombstones).map(|tombstones| frame::encode(&AssignmentTombstones { tombstones })));
     frames.extend(batches(forget).map(|uids| frame::encode(&AssignmentForget { uids })));
@@ -126,6 +134,8 @@ pub(super) struct Assembler {
     volume_images: BTreeMap<PodUid, PodVolumeImages>,
     /// Likewise.
     ephemeral: BTreeMap<PodUid, PodEphemeral>,
+    /// Likewise.
+    resources: BTreeMap<PodUid, PodResources>,
     bytes: usize,
 }
 
@@ -140,6 +150,7 @@ impl Assembler {
             || kind.0 == AssignmentTokens::KIND.0
             || kind.0 == AssignmentVolumeImages::KIND.0
             || kind.0 == AssignmentEphemeral::KIND.0
+            || kind.0 == AssignmentResources::KIND.0
     }
 
     /// Takes one part; answers the change that it completes.
@@ -162,6 +173,7 @@ impl Assembler {
                     pod.tokens = self.tokens.remove(&pod.uid).unwrap_or_default();
                     pod.volume_images = self.volume_images.remove(&pod.uid).unwrap_or_default();
                     pod.ephemeral = self.ephemeral.remove(&pod.uid).unwrap_or_default();
+                    pod.resources = self.resources.remove(&pod.uid).map(Box::new);
                     (revision, pod)
                 }));
             }
@@ -174,6 +186,9 @@ impl Assembler {
             }
             AssignmentEphemeral::KIND => {
                 self.ephemeral.extend(frame.decode::<AssignmentEphemeral>()?.ephemeral);
+            }
+            AssignmentResources::KIND => {
+                self.resources.extend(frame.decode::<AssignmentResources>()?.resources);
             }
             AssignmentTombstones::KIND => {
                 change.tombstones.extend(frame.decode::<AssignmentTombstones>()?.tombstones);
@@ -210,6 +225,7 @@ impl Assembler {
         self.tokens.clear();
         self.volume_images.clear();
         self.ephemeral.clear();
+        self.resources.clear();
         self.change = Some(AssignmentChange {
             restore_generation: 0,
             protocol: 0,

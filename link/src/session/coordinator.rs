@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    BootId, Digest, NodeName, PodUid, Revision, UnixMillis,
+    BootId, Bytes, Digest, NodeName, PodUid, Revision, UnixMillis,
     assignment::{Desired, Refusal},
     bandwidth::BytesPerSecond,
     codec,
@@ -17,6 +17,7 @@ use crate::{
     frame::{self, Decoder, Frame, FrameError, Message},
     health::Health,
     held::HeldSet,
+    huge_pages,
     limits::{
         EXTENSIONS_MAX, NODE_IMAGE_NAME_BYTES_MAX, NODE_IMAGE_NAMES_MAX, NODE_IMAGES_MAX,
         REPORT_FRAME_BYTES_MAX, SESSION_QUEUE_MAX, STATIC_NAME_BYTES_MAX, STATIC_POD_BYTES_MAX,
@@ -117,6 +118,8 @@ pub struct CoordinatorSession {
     protocol: Protocol,
     /// What the node said of containers in its `Hello`.
     containers: Option<Box<ContainerSupport>>,
+    /// And of large pages.
+    huge_pages: Vec<(Bytes, Bytes)>,
     sealer: Sealer,
     transmit: VecDeque<Vec<u8>>,
     /// What is left to send of the change in flight. A node cannot have more than one change wait by acknowledging what it never got.
@@ -198,6 +201,7 @@ impl CoordinatorSession {
             phase: Phase::Greeting { deadline: now + GREETING_TIMEOUT, admits },
             protocol: Protocol::BEFORE_AGREEMENT,
             containers: None,
+            huge_pages: Vec::new(),
             transmit: VecDeque::new(),
             change: VecDeque::new(),
             replies: VecDeque::new(),
@@ -471,6 +475,8 @@ impl CoordinatorSession {
             hello;
         facts.containers = ContainerSupport::find(&extensions).map(Box::new);
         self.containers.clone_from(&facts.containers);
+        facts.huge_pages = huge_pages::find(&extensions);
+        self.huge_pages.clone_from(&facts.huge_pages);
         // What the node holds is of before a restore: whatever it is, it needs all of the set, but not before that is read.
         let (revision, state_digest) = if seen < offered {
             (self.restore.as_ref().map_or_else(Revision::default, |restore| restore.record.revision), None)
@@ -496,8 +502,8 @@ impl CoordinatorSession {
                 self.outputs.push_back(CoordinatorOutput::Events { events, dropped });
             }
             Facts::KIND => {
-                let containers = self.containers.clone();
-                let facts = NodeFacts { containers, ..frame.decode::<Facts>()?.facts };
+                let (containers, huge_pages) = (self.containers.clone(), self.huge_pages.clone());
+                let facts = NodeFacts { containers, huge_pages, ..frame.decode::<Facts>()?.facts };
                 self.outputs.push_back(CoordinatorOutput::Facts(facts));
             }
             Health::KIND => self.outputs.push_back(CoordinatorOutput::Health(frame.decode()?)),

@@ -17,6 +17,7 @@ use crate::{
     codec,
     frame::{self, Decoder, Frame, FrameError, Message},
     health::{Health, OutboxState},
+    huge_pages,
     limits::{CONTROL_FRAME_BYTES_MAX, EXTENSIONS_MAX, SESSION_QUEUE_MAX},
     message::{
         AssignmentAck, Attempt, Busy, Epoch, Extension, Facts, Hello, PROTOCOL_VERSIONS, Refused, Renew,
@@ -237,6 +238,8 @@ impl NodeSession {
         let told_by = (claimed.protocol >= TOLD_BY_FIRST)
             .then(|| Extension { tag: TOLD_BY_TAG, bytes: codec::encode(&claimed.protocol) });
         let containers = self.facts.containers.as_ref().map(|support| support.to_extension());
+        let pages = &self.facts.huge_pages;
+        let pages = (!pages.is_empty()).then(|| huge_pages::to_extension(pages));
         let hello = Hello {
             node: self.config.node.clone(),
             boot_id: self.config.boot_id,
@@ -247,7 +250,7 @@ impl NodeSession {
             state_digest: claimed.state_digest,
             sent_at: wall,
             facts: self.facts.clone(),
-            extensions: key.into_iter().chain(told_by).chain(containers).collect(),
+            extensions: key.into_iter().chain(told_by).chain(containers).chain(pages).collect(),
         };
         let stage = Stage::Greeting { deadline: now + GREETING_TIMEOUT };
         self.phase = Phase::Connected(Connection::beginning(&hello, applied, stage));

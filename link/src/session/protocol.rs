@@ -11,6 +11,7 @@ use crate::{
     namespaces::NamespacesOpen,
     node_network::NodeNetwork,
     node_state::NodeState,
+    resources::AssignmentResources,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{AttachOpen, ConnectOpen, ContentOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
     tokens::{AssignmentTokens, TokenOpen},
@@ -101,7 +102,7 @@ const ADDED_IN_7: [u16; 6] = [
 ];
 
 /// What version 7 knows nothing of.
-const ADDED_IN_8: [u16; 1] = [AssignmentEphemeral::KIND.0];
+const ADDED_IN_8: [u16; 2] = [AssignmentEphemeral::KIND.0, AssignmentResources::KIND.0];
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use dunlin_link::{
     node_network::NodeNetwork,
     node_state::{NodeImage, NodeState},
     pod::PodAssignment,
+    resources::AssignmentResources,
     session::{
         coordinator::{CoordinatorConfig, CoordinatorOutput, CoordinatorSession},
         node::{Applied, NodeConfig, NodeOutput, NodeSession},
@@ -38,6 +39,7 @@ fn desired() -> Desired {
     let tokens = full::tokens().tokens.remove(0).1;
     let volume_images = full::volume_images().images.remove(0).1;
     let ephemeral = full::ephemeral().ephemeral.remove(0).1;
+    let resources = full::resources().resources.remove(0).1;
     let pods = [(1, care), (2, PodCare::default())].map(|(number, care)| {
         let mut pod = samples::pod(&samples::uid(number), 1, None);
         if pod.uid == samples::uid(1) {
@@ -45,6 +47,7 @@ fn desired() -> Desired {
             pod.tokens = tokens.clone();
             pod.volume_images = volume_images.clone();
             pod.ephemeral = ephemeral.clone();
+            pod.resources = Some(Box::new(resources.clone()));
         }
         pod.care = care;
         (samples::uid(number), AssignedPod { revision: Revision(5), assignment: Arc::new(pod) })
@@ -69,7 +72,7 @@ fn open(
     held: &HeldSet,
     told_by: u16,
     spoken: u16,
-) -> (CoordinatorSession, Option<AssignmentChange>, [bool; 6]) {
+) -> (CoordinatorSession, Option<AssignmentChange>, [bool; 7]) {
     let config = CoordinatorConfig {
         node: NodeName::new("n1"),
         cluster_id: "c".into(),
@@ -103,6 +106,7 @@ fn open(
         AssignmentTokens::KIND,
         AssignmentVolumeImages::KIND,
         AssignmentEphemeral::KIND,
+        AssignmentResources::KIND,
     ]
     .map(|kind| kinds.contains(&kind));
     (session, change, was_sent)
@@ -112,28 +116,30 @@ fn open(
 fn every_part_comes_with_their_pod_and_with_no_other() {
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 8);
     let change = change.unwrap();
-    assert_eq!((was_sent, change.protocol), ([true, true, true, true, true, true], 8));
+    assert_eq!((was_sent, change.protocol), ([true; 7], 8));
     let expected = desired();
     for (_, pod) in &change.upserts {
         assert_eq!(*pod, *expected.pods[&pod.uid].assignment);
     }
     // An older peer is told nothing of it.
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 7);
-    assert_eq!(was_sent, [true, true, true, true, true, false]);
-    assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.ephemeral.is_default()));
+    assert_eq!(was_sent, [true, true, true, true, true, false, false]);
+    assert!(
+        change.unwrap().upserts.iter().all(|(_, pod)| pod.ephemeral.is_default() && pod.resources.is_none())
+    );
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 6);
-    assert_eq!(was_sent, [true, true, true, false, false, false]);
+    assert_eq!(was_sent, [true, true, true, false, false, false, false]);
     let is_silent = |pod: &PodAssignment| pod.tokens.is_default() && pod.volume_images.is_default();
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| is_silent(pod)));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 5);
-    assert_eq!(was_sent, [true, true, false, false, false, false]);
+    assert_eq!(was_sent, [true, true, false, false, false, false, false]);
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.linux.is_none()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 4);
-    assert_eq!(was_sent, [true, false, false, false, false, false]);
+    assert_eq!(was_sent, [true, false, false, false, false, false, false]);
     assert!(change.unwrap().upserts.iter().all(|(_, pod)| pod.volumes.is_default()));
     let (_, change, was_sent) = open(&mut node(), &HeldSet::default(), 0, 3);
     let change = change.unwrap();
-    assert_eq!((was_sent, change.protocol), ([false, false, false, false, false, false], 3));
+    assert_eq!((was_sent, change.protocol), ([false, false, false, false, false, false, false], 3));
     assert!(change.upserts.iter().all(|(_, pod)| pod.care.is_default()));
 }
 

@@ -16,6 +16,7 @@ use dunlin_link::{
     namespaces::{NamespacesAnswer, NamespacesOpen},
     node_network::NodeNetwork,
     node_state::NodeState,
+    resources::AssignmentResources,
     rpc::{Impersonation, RequestHead, ResponseHead},
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{
@@ -61,6 +62,7 @@ fn of_sessions(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         AssignmentTokens,
         AssignmentVolumeImages,
         AssignmentEphemeral,
+        AssignmentResources,
         AssignmentEnd,
         AssignmentAck,
         Resync,

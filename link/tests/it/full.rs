@@ -4,6 +4,7 @@ mod care;
 mod ephemeral;
 mod linux;
 mod pod;
+mod resources;
 mod status;
 mod tokens;
 mod volume_images;
@@ -15,6 +16,7 @@ use dunlin_link::{
     codec,
     container_support::ContainerSupport,
     health::{DiskWrites, Health, HeldPods, OutboxState, Sealing},
+    huge_pages,
     logs::LogRequest,
     message::{Attempt, Epoch, Events, Extension, Hello, TOLD_BY_TAG, Tunables, Welcome},
     node_network::NodeNetwork,
@@ -29,6 +31,7 @@ pub(crate) use care::care;
 pub(crate) use ephemeral::ephemeral;
 pub(crate) use linux::linux;
 pub(crate) use pod::pods;
+pub(crate) use resources::resources;
 pub(crate) use status::reports;
 pub(crate) use tokens::{claim, tokens};
 pub(crate) use volume_images::volume_images;
@@ -89,6 +92,7 @@ pub(crate) fn facts() -> NodeFacts {
         labels: vec![("zone".into(), "z".into())],
         taints: vec![("key".into(), "value".into(), "NoSchedule".into())],
         containers: None,
+        huge_pages: Vec::new(),
     }
 }
 
@@ -119,6 +123,12 @@ pub(crate) fn hellos_of_version_six() -> [Hello; 2] {
         extensions: vec![support.to_extension()],
         ..hello()
     })
+}
+
+/// With the large pages of its machine.
+pub(crate) fn hello_of_version_eight() -> Hello {
+    let pages = [(Bytes(2 << 20), Bytes(64 << 20)), (Bytes(1 << 30), Bytes(0))];
+    Hello { protocol: (1, 8), extensions: vec![huge_pages::to_extension(&pages)], ..hello() }
 }
 
 /// With the version by which its set was told.

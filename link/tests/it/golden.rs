@@ -252,6 +252,8 @@ impl Frames {
     /// Kinds that version 8 added.
     fn version_eight(&mut self) {
         self.add(&full::ephemeral());
+        self.add(&full::resources());
+        self.add(&full::hello_of_version_eight());
     }
 
     /// Kinds that version 7 added.

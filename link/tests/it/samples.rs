@@ -40,6 +40,7 @@ pub(crate) fn pod(uid: &PodUid, generation: i64, config: Option<Digest>) -> PodA
         tokens: Default::default(),
         volume_images: Default::default(),
         ephemeral: Default::default(),
+        resources: Default::default(),
         config: config
             .map(|digest| ConfigRef { kind: ConfigKind::ConfigMap, name: "c".into(), digest: Some(digest) })
             .into_iter()
@@ -130,5 +131,6 @@ pub(crate) fn facts() -> NodeFacts {
         labels: Vec::new(),
         taints: Vec::new(),
         containers: None,
+        huge_pages: Vec::new(),
     }
 }

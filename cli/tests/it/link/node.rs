@@ -291,6 +291,7 @@ pub(crate) fn pod(uid: &str, digest: Digest) -> PodAssignment {
         tokens: Default::default(),
         volume_images: Default::default(),
         ephemeral: Default::default(),
+        resources: Default::default(),
     }
 }
 
@@ -338,5 +339,6 @@ pub(crate) fn facts() -> NodeFacts {
         labels: Vec::new(),
         taints: Vec::new(),
         containers: None,
+        huge_pages: Vec::new(),
     }
 }

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use dunlin_api::Quantity;
 use dunlin_link::{
-    Bytes, Digest,
+    Digest,
     ephemeral::PodEphemeral,
     linux::{
         AppArmorProfile, ContainerLinux, DnsPolicy, FsGroup, FsGroupPolicy, GroupsPolicy, HostAddress,
@@ -16,8 +15,7 @@ use dunlin_link::{
 };
 use k8s_openapi::api::core::v1;
 
-use super::{container_port, pull_policy, volumes::volume_part};
-use crate::amounts;
+use super::{container_port, pull_policy, resources::huge_pages, volumes::volume_part};
 
 /// Of a pod in this class; the default where there is nothing to say.
 pub(super) fn pod_linux(spec: &v1::PodSpec, qos: Option<&str>, ephemeral: &PodEphemeral) -> PodLinux {
@@ -170,7 +168,7 @@ pub(super) fn container_linux(
         },
         tty: container.tty == Some(true),
         stop_signal: lifecycle.and_then(|lifecycle| lifecycle.stop_signal.as_deref()?.parse().ok()),
-        huge_pages: huge_pages(container),
+        huge_pages: huge_pages(container.resources.as_ref()),
         mounts: mounts().filter(|mount| !is_image(mount)).filter_map(mount_options).collect(),
         images: mounts().filter(is_image).map(image_mount).collect(),
         devices: pairs(container.volume_devices.as_ref(), |device| VolumeDevice {
@@ -222,16 +220,6 @@ fn app_armor(own: &v1::SecurityContext, pod: &v1::PodSecurityContext) -> AppArmo
         (Some(_), _) => AppArmorProfile::RuntimeDefault,
         (None, _) => AppArmorProfile::Unset,
     }
-}
-
-fn huge_pages(container: &v1::Container) -> Vec<(Bytes, Bytes)> {
-    let limits = container.resources.iter().flat_map(|resources| resources.limits.iter().flatten());
-    let pages = limits.filter_map(|(name, limit)| {
-        let page: Quantity = name.strip_prefix("hugepages-")?.parse().ok()?;
-        let page = u64::try_from(page.value()).ok().filter(|bytes| *bytes > 0)?;
-        Some((Bytes(page), amounts::bytes(limit)))
-    });
-    pages.collect()
 }
 
 /// `None` for a mount that says nothing of this.

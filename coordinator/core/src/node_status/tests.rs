@@ -38,6 +38,7 @@ fn facts() -> NodeFacts {
         labels: vec![("zone".into(), "a".into()), ("kubernetes.io/arch".into(), "forged".into())],
         taints: vec![("edge".into(), "".into(), "NoSchedule".into())],
         containers: None,
+        huge_pages: Vec::new(),
     }
 }
 
@@ -64,6 +65,18 @@ fn a_new_node_is_what_clients_expect() {
             "lastHeartbeatTime": "1970-01-01T00:00:00Z", "lastTransitionTime": "1970-01-01T00:00:00Z",
         })
     );
+}
+
+#[test]
+fn large_pages_are_resources_of_a_node() {
+    let huge_pages = vec![(Bytes(64 << 10), Bytes(0)), (Bytes(2 << 20), Bytes(64 << 20))];
+    let facts = NodeFacts { huge_pages, ..facts() };
+    let mut node = new_node(&NodeName::new("n1"), &facts, Timestamp::UNIX_EPOCH);
+    for list in ["capacity", "allocatable"] {
+        assert_eq!(node["status"][list]["hugepages-2Mi"], "64Mi");
+        assert_eq!(node["status"][list]["hugepages-64Ki"], "0");
+    }
+    assert!(!merge_status(&mut node, &facts, Timestamp::UNIX_EPOCH));
 }
 
 #[test]

@@ -56,5 +56,6 @@ pub(crate) fn pod(containers: Vec<Container>) -> PodAssignment {
         tokens: Default::default(),
         volume_images: Default::default(),
         ephemeral: Default::default(),
+        resources: Default::default(),
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn assignment(name: &str, restart_policy: RestartPolicy, digest: Dige
         tokens: Default::default(),
         volume_images: Default::default(),
         ephemeral: Default::default(),
+        resources: Default::default(),
     }
 }
 

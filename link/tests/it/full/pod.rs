@@ -41,6 +41,7 @@ fn pod(restart_policy: RestartPolicy) -> PodAssignment {
         tokens: Default::default(),
         volume_images: Default::default(),
         ephemeral: Default::default(),
+        resources: Default::default(),
         config: vec![
             config(ConfigKind::ConfigMap, "m", Some(Digest::from_bytes([6; 32]))),
             config(ConfigKind::Secret, "s", None),

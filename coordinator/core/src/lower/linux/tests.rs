@@ -1,6 +1,6 @@
 //! What reaches Linux containers of what a manifest says.
 
-use dunlin_link::{linux::Signal, volumes::VolumePart};
+use dunlin_link::{Bytes, linux::Signal, volumes::VolumePart};
 use serde_json::{Value, json};
 
 use super::*;
