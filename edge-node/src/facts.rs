@@ -33,6 +33,8 @@ pub(crate) fn read(state_dir: &Path, declared: &Declared, address_capacity: u32)
         pods: declared.pods_max.unwrap_or_else(pods_allowed).min(address_capacity),
     };
     let reserved = declared.reserved;
+    let huge_pages = huge_pages(Path::new(HUGE_PAGES));
+    let in_huge_pages = huge_pages.iter().map(|(_, bytes)| bytes.0).sum::<u64>();
     let uname = rustix::system::uname();
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let addresses =
@@ -51,7 +53,8 @@ pub(crate) fn read(state_dir: &Path, declared: &Declared, address_capacity: u32)
         capacity,
         allocatable: NodeResources {
             cpu: MilliCpu(capacity.cpu.0.saturating_sub(reserved.cpu.0)),
-            memory: Bytes(capacity.memory.0.saturating_sub(reserved.memory.0)),
+            // What is in large pages nobody has otherwise.
+            memory: Bytes(capacity.memory.0.saturating_sub(reserved.memory.0).saturating_sub(in_huge_pages)),
             ephemeral_storage: Bytes(
                 capacity.ephemeral_storage.0.saturating_sub(reserved.ephemeral_storage.0),
             ),
@@ -60,6 +63,7 @@ pub(crate) fn read(state_dir: &Path, declared: &Declared, address_capacity: u32)
         labels: declared.labels.clone(),
         taints: declared.taints.clone(),
         containers: None,
+        huge_pages,
     })
 }
 
@@ -92,6 +96,21 @@ fn memory() -> io::Result<Bytes> {
     Ok(Bytes(limit.map_or(machine, |limit| limit.min(machine))))
 }
 
+/// The large pages that the machine keeps, by size: a folder each, named by kibibytes.
+fn huge_pages(dir: &Path) -> Vec<(Bytes, Bytes)> {
+    let sizes = fs::read_dir(dir).into_iter().flatten().flatten();
+    let pages = sizes.filter_map(|size| {
+        let name = size.file_name();
+        let kibibytes = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?;
+        let page = kibibytes.parse::<u64>().ok()?.checked_mul(1024)?;
+        let count = fs::read_to_string(size.path().join("nr_hugepages")).ok()?;
+        Some((Bytes(page), Bytes(page.checked_mul(count.trim().parse().ok()?)?)))
+    });
+    let mut pages: Vec<_> = pages.collect();
+    pages.sort();
+    pages
+}
+
 fn disk(state_dir: &Path) -> io::Result<Bytes> {
     let stat = rustix::fs::statvfs(state_dir)?;
     Ok(Bytes(stat.f_blocks.saturating_mul(stat.f_frsize)))
@@ -122,6 +141,9 @@ fn detected_address() -> Vec<String> {
     vec![address.filter(|address| address != "0.0.0.0").unwrap_or_else(|| "127.0.0.1".to_owned())]
 }
 
+/// Where the kernel tells of large pages.
+const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages";
+
 /// Mappings of one running guest: memory with its guards, table, stack and image, with room.
 const MAPS_PER_POD: u64 = 8;
 /// Mappings of the runner itself and of modules.
@@ -134,6 +156,20 @@ const FILES_OWN: u64 = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_pages_are_told_by_size() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, count) in
+            [("hugepages-2048kB", "8\n"), ("hugepages-1048576kB", "0\n"), ("hugepages-64kB", "x")]
+        {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("nr_hugepages"), count).unwrap();
+        }
+        let expected = [(Bytes(2 << 20), Bytes(16 << 20)), (Bytes(1 << 30), Bytes(0))];
+        assert_eq!(huge_pages(dir.path()), expected);
+        assert_eq!(huge_pages(&dir.path().join("none")), []);
+    }
 
     #[test]
     fn this_machine_has_facts() {

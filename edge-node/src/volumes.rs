@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! volumes/NAMESPACE_POD_UID/empty/NAME            an emptyDir
+//! volumes/NAMESPACE_POD_UID/huge/NAME             an emptyDir of large pages: a file system of its own
 //! volumes/NAMESPACE_POD_UID/files/NAME            a projected volume, written by the node alone
 //! volumes/NAMESPACE_POD_UID/run/CONTAINER/RUN/N   folders of one run, for what is no folder by itself
 //! volumes/NAMESPACE_POD_UID/images/HEX            an image that is a volume, by its digest; empty
@@ -38,6 +39,7 @@ use dunlin_link::{
     pod::PodAssignment,
     volumes::{Access, Medium},
 };
+use dunlin_oci_shim::huge_pages;
 
 pub(crate) use self::beneath::{Found, find};
 use self::{
@@ -162,6 +164,12 @@ impl Volumes {
 
     /// Removes everything of a pod.
     pub(crate) fn remove(&self, pod: &PodAssignment) {
+        for volume in fs::read_dir(self.huge_dir(pod)).into_iter().flatten().flatten() {
+            if let Err(error) = huge_pages::unmount(&volume.path()) {
+                let dir = volume.path();
+                tracing::warn!(%error, dir = %dir.display(), "a volume of large pages could not be given back");
+            }
+        }
         for medium in [Medium::Disk, Medium::Memory] {
             let dir = self.pod_dir(pod, medium);
             // What a container mounted below its volumes is somebody else's, and stays.
@@ -202,6 +210,13 @@ impl Volumes {
                 let dir = self.pod_dir(pod, *medium).join("empty").join(&volume.name);
                 make_empty(pod, &dir).map(|()| Placed::Folder(dir))
             }
+            SourceSetup::Huge(page) => {
+                let dir = self.huge_dir(pod).join(&volume.name);
+                let gid = pod.linux().fs_group.map(|group| group.gid);
+                make_private(&dir)
+                    .and_then(|()| huge_pages::mount(&dir, *page, gid))
+                    .map(|()| Placed::Folder(dir))
+            }
             SourceSetup::Host { path, kind } => host_path::place(Path::new(path), *kind),
             SourceSetup::Files { files, medium } => {
                 let dir = self.files_dir(pod, &volume.name, *medium);
@@ -216,6 +231,10 @@ impl Volumes {
 
     fn run_dir(&self, pod: &PodAssignment, container: &str, medium: Medium) -> PathBuf {
         self.pod_dir(pod, medium).join("run").join(container)
+    }
+
+    fn huge_dir(&self, pod: &PodAssignment) -> PathBuf {
+        self.pod_dir(pod, Medium::Disk).join(HUGE)
     }
 
     fn files_dir(&self, pod: &PodAssignment, volume: &str, medium: Medium) -> PathBuf {
@@ -280,6 +299,9 @@ fn make_readable(dir: &Path) -> io::Result<()> {
 fn make_private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
+
+/// Where volumes of large pages are.
+const HUGE: &str = "huge";
 
 /// Where it is noted which images are volumes of a pod.
 const IMAGES: &str = "images";

@@ -15,6 +15,7 @@ mod network;
 mod node;
 mod own;
 mod pushing;
+mod resources;
 mod run;
 mod security;
 mod shore;

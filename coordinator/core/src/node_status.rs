@@ -7,7 +7,7 @@ mod network;
 
 use dunlin_api::{Quantity, time::format_time};
 use dunlin_link::{
-    NodeName,
+    Bytes, NodeName,
     node_state::{NodeImage, NodeState},
     status::{NodeFacts, NodeResources},
 };
@@ -64,8 +64,8 @@ pub fn merge_status(node: &mut Value, facts: &NodeFacts, now: Timestamp) -> bool
     let support = facts.containers.as_deref();
     let conditions = merged_conditions(status.get("conditions"), now);
     let fresh = [
-        ("capacity", resources(&facts.capacity)),
-        ("allocatable", resources(&facts.allocatable)),
+        ("capacity", resources(&facts.capacity, &facts.huge_pages)),
+        ("allocatable", resources(&facts.allocatable, &facts.huge_pages)),
         ("nodeInfo", node_info(facts)),
         ("addresses", addresses(facts)),
         ("conditions", containers::merge_condition(conditions, support, now)),
@@ -184,14 +184,19 @@ fn labels(name: &NodeName, facts: &NodeFacts) -> Map<String, Value> {
     configured.chain(own.map(|(key, value)| (key.to_owned(), json!(value)))).collect()
 }
 
-fn resources(amounts: &NodeResources) -> Value {
+/// Large pages are all for pods: what is reserved for the machine is memory of the usual kind.
+fn resources(amounts: &NodeResources, huge_pages: &[(Bytes, Bytes)]) -> Value {
     let bytes = |bytes: u64| Quantity::from_bytes(i64::try_from(bytes).unwrap_or(i64::MAX)).to_string();
-    json!({
+    let mut resources = json!({
         "cpu": Quantity::from_milli(i64::try_from(amounts.cpu.0).unwrap_or(i64::MAX)).to_string(),
         "memory": bytes(amounts.memory.0),
         "ephemeral-storage": bytes(amounts.ephemeral_storage.0),
         "pods": amounts.pods.to_string(),
-    })
+    });
+    for (page, all) in huge_pages {
+        resources[format!("hugepages-{}", bytes(page.0))] = json!(bytes(all.0));
+    }
+    resources
 }
 
 fn node_info(facts: &NodeFacts) -> Value {

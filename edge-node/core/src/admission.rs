@@ -4,12 +4,13 @@
 
 mod sysctls;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_link::{
+    Bytes,
     assignment::Refusal,
-    pod::{Container, PodAssignment},
-    status::NodeResources,
+    pod::{Container, PodAssignment, Resources},
+    status::NodeFacts,
 };
 
 pub use self::sysctls::AllowedSysctls;
@@ -17,6 +18,7 @@ use self::sysctls::Shared;
 use crate::{
     host_port::{HostPort, ports_of},
     pod::ContainerIndex,
+    pressure::binary,
     reasons,
 };
 
@@ -26,6 +28,8 @@ pub struct Usage {
     pods: u64,
     cpu_milli: u64,
     memory_bytes: u64,
+    /// By the size of a page.
+    huge_pages: BTreeMap<Bytes, u64>,
     host_ports: BTreeSet<HostPort>,
 }
 
@@ -36,6 +40,9 @@ impl Usage {
         self.pods += 1;
         self.cpu_milli += need.cpu_milli;
         self.memory_bytes += need.memory_bytes;
+        for (page, bytes) in need.huge_pages {
+            *self.huge_pages.entry(page).or_default() += bytes;
+        }
         self.host_ports.extend(host_ports(assignment));
     }
 
@@ -46,7 +53,7 @@ impl Usage {
     pub fn admit(
         &self,
         assignment: &PodAssignment,
-        allocatable: &NodeResources,
+        node: &NodeFacts,
         sysctls: &AllowedSysctls,
     ) -> Result<(), Refusal> {
         let refuse = |reason: &str, message: String| {
@@ -58,15 +65,21 @@ impl Usage {
             return refuse(reasons::SYSCTL_FORBIDDEN, format!("forbidden sysctl: {why}"));
         }
         let need = Need::of(assignment);
+        let allocatable = &node.allocatable;
         let resources = [
-            (reasons::OUT_OF_PODS, "pods", 1, self.pods, u64::from(allocatable.pods)),
-            (reasons::OUT_OF_CPU, "cpu", need.cpu_milli, self.cpu_milli, allocatable.cpu.0),
-            (reasons::OUT_OF_MEMORY, "memory", need.memory_bytes, self.memory_bytes, allocatable.memory.0),
+            ("pods".to_owned(), 1, self.pods, u64::from(allocatable.pods)),
+            ("cpu".to_owned(), need.cpu_milli, self.cpu_milli, allocatable.cpu.0),
+            ("memory".to_owned(), need.memory_bytes, self.memory_bytes, allocatable.memory.0),
         ];
-        for (reason, name, requested, used, capacity) in resources {
+        let pages = need.huge_pages.iter().map(|(page, bytes)| {
+            let used = self.huge_pages.get(page).copied().unwrap_or(0);
+            let kept = node.huge_pages.iter().find(|(kept, _)| kept == page).map_or(0, |(_, kept)| kept.0);
+            (format!("hugepages-{}", binary(page.0)), *bytes, used, kept)
+        });
+        for (name, requested, used, capacity) in resources.into_iter().chain(pages) {
             if requested > 0 && used.saturating_add(requested) > capacity {
                 return refuse(
-                    reason,
+                    &format!("{}{name}", reasons::OUT_OF),
                     format!(
                         "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, \
                          capacity: {capacity}"
@@ -90,34 +103,54 @@ impl Usage {
 struct Need {
     cpu_milli: u64,
     memory_bytes: u64,
+    /// By the size of a page.
+    huge_pages: BTreeMap<Bytes, u64>,
 }
 
 impl Need {
+    /// What the pod says of all its containers together comes before what these say.
     fn of(assignment: &PodAssignment) -> Self {
-        Self {
-            cpu_milli: pod_request(assignment, |container| {
-                container.resources.cpu_request.map_or(0, |cpu| cpu.0)
-            }),
-            memory_bytes: pod_request(assignment, |container| {
-                container.resources.memory_request.map_or(0, |memory| memory.0)
-            }),
-        }
+        let own = assignment.resources();
+        let linux = assignment.linux();
+        let of_pages = |pages: &[(Bytes, Bytes)], page: Bytes| {
+            pages.iter().find(|(size, _)| *size == page).map(|(_, bytes)| bytes.0)
+        };
+        let in_containers = linux.containers.iter().flat_map(|says| &says.huge_pages);
+        let sizes = own.huge_pages.iter().chain(in_containers).map(|(page, _)| *page);
+        let huge_pages = sizes.map(|page| {
+            let of_containers = || {
+                pod_request(assignment, |index, _| {
+                    linux.of(index.0).and_then(|says| of_pages(&says.huge_pages, page)).unwrap_or(0)
+                })
+            };
+            (page, of_pages(&own.huge_pages, page).unwrap_or_else(of_containers))
+        });
+        let cpu = |resources: &Resources| resources.cpu_request.map(|cpu| cpu.0);
+        let memory = |resources: &Resources| resources.memory_request.map(|memory| memory.0);
+        let either = |of: fn(&Resources) -> Option<u64>| {
+            let of_containers =
+                || pod_request(assignment, |_, container| of(&container.resources).unwrap_or(0));
+            of(&own.pod).unwrap_or_else(of_containers)
+        };
+        Self { cpu_milli: either(cpu), memory_bytes: either(memory), huge_pages: huge_pages.collect() }
     }
 }
 
 /// A pod's request: the larger of what its containers and sidecars need together, and what it needs while initializing.
-fn pod_request(assignment: &PodAssignment, of: impl Fn(&Container) -> u64) -> u64 {
-    let mut sidecars = 0_u64;
+fn pod_request(assignment: &PodAssignment, of: impl Fn(ContainerIndex, &Container) -> u64) -> u64 {
+    let init = assignment.spec.init_containers.len();
+    let mut running = 0_u64;
     let mut initializing = 0_u64;
-    for container in &assignment.spec.init_containers {
-        if container.sidecar {
-            sidecars = sidecars.saturating_add(of(container));
-            initializing = initializing.max(sidecars);
-        } else {
-            initializing = initializing.max(sidecars.saturating_add(of(container)));
+    for (index, container) in containers(assignment) {
+        let amount = of(index, container);
+        if index.0 >= init || container.sidecar {
+            running = running.saturating_add(amount);
+        }
+        if index.0 < init {
+            let beside = if container.sidecar { running } else { running.saturating_add(amount) };
+            initializing = initializing.max(beside);
         }
     }
-    let running = assignment.spec.containers.iter().map(of).fold(sidecars, u64::saturating_add);
     running.max(initializing)
 }
 

@@ -15,7 +15,7 @@ use dunlin_link::{
     tokens::TokenClaim,
 };
 
-use crate::{address::PodAddress, content::NoContent};
+use crate::{address::PodAddress, content::NoContent, pod::ContainerIndex};
 
 /// What a pod can ask about the place where it runs.
 #[derive(Clone, Copy)]
@@ -249,7 +249,7 @@ pub(crate) fn resource_value(
     around: &Surroundings<'_>,
 ) -> Result<String, ConfigError> {
     let of = container_named(assignment, container)?;
-    field::resource(&of.resources, resource, divisor_milli, around)
+    field::resource((assignment, of), (resource, divisor_milli), around)
 }
 
 /// By which a process knows its host's name.
@@ -332,11 +332,9 @@ pub(crate) fn config_object(
         })
 }
 
-fn container_named<'a>(assignment: &'a PodAssignment, name: &str) -> Result<&'a Container, ConfigError> {
-    assignment
-        .containers()
-        .find(|container| container.name == name)
-        .ok_or_else(|| ConfigError::ContainerMissing(name.to_owned()))
+fn container_named(assignment: &PodAssignment, name: &str) -> Result<ContainerIndex, ConfigError> {
+    let index = assignment.containers().position(|container| container.name == name);
+    index.map(ContainerIndex).ok_or_else(|| ConfigError::ContainerMissing(name.to_owned()))
 }
 
 fn kind_word(kind: ConfigKind) -> &'static str {

@@ -82,6 +82,7 @@ pub fn container_spec(
         linux::refuse_unhonoured(says)?;
     }
     let env = env::resolve(assignment, container, around)?;
+    let limits = linux::resources::with_pod_limits(container.resources, assignment);
     Ok(ContainerSpec {
         id: launch.id,
         owner: owner(of, launch.attempt),
@@ -90,8 +91,8 @@ pub fn container_spec(
         env: env::with_host_name(assignment, env, around),
         working_dir: container.working_dir.clone(),
         log: launch.log,
-        memory_limit: container.resources.memory_limit,
-        cpu_limit: container.resources.cpu_limit,
+        memory_limit: limits.memory_limit,
+        cpu_limit: limits.cpu_limit,
         listen: listeners(of, address),
         pod_ip: address.ip(),
         network: match (address.own, address.slot) {

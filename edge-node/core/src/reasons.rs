@@ -45,12 +45,8 @@ pub const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";
 
 /// Pod: its `activeDeadlineSeconds` have passed.
 pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
-/// Pod: too many pods.
-pub const OUT_OF_PODS: &str = "OutOfpods";
-/// Pod: too little CPU.
-pub const OUT_OF_CPU: &str = "OutOfcpu";
-/// Pod: too little memory.
-pub const OUT_OF_MEMORY: &str = "OutOfmemory";
+/// Pod: too little of something, whose name follows: `OutOfcpu`.
+pub const OUT_OF: &str = "OutOf";
 /// Pod: a host port is taken.
 pub const NODE_PORTS: &str = "NodePorts";
 /// Pod: a sysctl that not every pod may set.

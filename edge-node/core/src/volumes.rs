@@ -2,13 +2,14 @@
 //!
 //! Nothing here touches a disk; the shell that does finds every path checked. Words of failure are the kubelet's.
 
+mod huge;
 mod plan;
 mod project;
 
 use std::{fmt, sync::Arc};
 
 use dunlin_link::{
-    Digest,
+    Bytes, Digest,
     volumes::{Access, HostPathKind, Medium},
 };
 
@@ -40,6 +41,8 @@ pub struct VolumeSetup {
 pub enum SourceSetup {
     /// A folder of the pod's own.
     Empty(Medium),
+    /// The same of large pages, each of this size.
+    Huge(Bytes),
     /// What the machine has at an absolute path.
     Host {
         /// Where.
@@ -61,7 +64,8 @@ impl SourceSetup {
     pub const fn medium(&self) -> Option<Medium> {
         match self {
             Self::Empty(medium) | Self::Files { medium, .. } => Some(*medium),
-            Self::Host { .. } => None,
+            // Nothing of it is ever copied: pages that a container does not ask for it cannot have.
+            Self::Huge(_) | Self::Host { .. } => None,
         }
     }
 }

@@ -13,6 +13,7 @@ mod console;
 mod container;
 mod devices;
 mod exec;
+pub mod huge_pages;
 mod init;
 mod input;
 mod machine;

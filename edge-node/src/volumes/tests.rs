@@ -6,7 +6,10 @@ use dunlin_edge_node_core::{
     sandbox::Mount,
     volumes::{File, MountSetup},
 };
-use dunlin_link::volumes::{Access, HostPathKind};
+use dunlin_link::{
+    Bytes,
+    volumes::{Access, HostPathKind},
+};
 
 use super::*;
 use crate::sample;
@@ -94,6 +97,37 @@ fn what_a_pod_keeps_outlives_its_runs_and_goes_with_the_pod() {
     assert!(Path::new(&mounts["/e"].dir).join("kept").exists());
     bench.volumes.remove(&sample::pod());
     assert!(mounts.values().all(|mount| !Path::new(&mount.dir).exists()));
+}
+
+#[test]
+fn a_volume_of_large_pages_is_a_file_system_of_the_pod_s() {
+    if !rustix::process::geteuid().is_root()
+        || !Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists()
+    {
+        eprintln!("skipped: nothing is mounted here, or the processor has no pages of 2 MiB");
+        return;
+    }
+    let bench = Bench::new();
+    let large = |page| VolumeSetup { name: "h".to_owned(), source: SourceSetup::Huge(Bytes(page)) };
+    let wanted = |page| setup(vec![large(page)], vec![mount("/h", "h", "", Access::ReadWrite)]);
+    let kind = |dir: &str| {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let line = mounts.lines().rfind(|line| line.split(' ').nth(1) == Some(dir));
+        line.map(|line| line.split(' ').skip(2).take(2).collect::<Vec<_>>().join(" "))
+    };
+    let failed = bench.prepare(0, &wanted(4096)).unwrap_err().to_string();
+    assert!(failed.ends_with("this machine has no pages of 4096 bytes"), "{failed}");
+    let (mounts, _) = bench.volumes.prepare_linux(&sample::pod(), ("c", 0), &wanted(2 << 20)).unwrap();
+    let dir = mounts[0].source.clone();
+    let mounted = kind(&dir).unwrap();
+    assert!(mounted.starts_with("hugetlbfs ") && mounted.contains("mode=777"), "{mounted}");
+    fs::write(Path::new(&dir).join("kept"), "").unwrap();
+    // The next run finds what the one before has left.
+    bench.volumes.prepare_linux(&sample::pod(), ("c", 1), &wanted(2 << 20)).unwrap();
+    assert!(Path::new(&dir).join("kept").exists());
+    assert!(bench.volumes.usage().iter().any(|used| used.volume == "h" && used.medium == Medium::Memory));
+    bench.volumes.remove(&sample::pod());
+    assert!(kind(&dir).is_none() && !Path::new(&dir).exists());
 }
 
 #[test]

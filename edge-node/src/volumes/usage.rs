@@ -17,6 +17,10 @@ pub(super) fn of(dir: &Path, medium: Medium) -> Vec<VolumeUsage> {
         let Some(uid) = name.rsplit('_').next().map(PodUid::new) else { continue };
         let used = |volume: String, bytes| VolumeUsage { uid: uid.clone(), volume, medium, bytes };
         usages.extend(entries(&pod.join("empty")).map(|(volume, path)| used(volume, bytes(&path))));
+        // It takes nothing of what others could have: the pages are the pod's.
+        for (volume, path) in entries(&pod.join(super::HUGE)) {
+            usages.push(VolumeUsage { medium: Medium::Memory, ..used(volume, bytes(&path)) });
+        }
         let rest = bytes(&pod.join("files")).saturating_add(bytes(&pod.join("run")));
         usages.push(used(String::new(), rest));
     }

@@ -352,6 +352,7 @@ fn requests(spec: &PodSpecShape, adjust: impl Fn(Amounts) -> Amounts) -> Amounts
     if spec.resources.requests.contains_key("memory") {
         total.memory = pod.memory;
     }
+    total.extended.extend(pod.extended);
     total.add(&Amounts::of(&spec.overhead));
     total
 }

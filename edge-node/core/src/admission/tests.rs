@@ -2,8 +2,10 @@
 
 use dunlin_link::{
     Bytes, MilliCpu,
-    linux::PodLinux,
+    linux::{ContainerLinux, PodLinux},
     pod::{ContainerPort, Protocol},
+    resources::PodResources,
+    status::NodeResources,
 };
 
 use super::*;
@@ -16,9 +18,53 @@ fn sized(cpu: u64, memory: u64) -> PodAssignment {
     pod(vec![subject])
 }
 
+fn node(allocatable: NodeResources) -> NodeFacts {
+    let huge_pages = vec![(Bytes(2 << 20), Bytes(8 << 20))];
+    NodeFacts { allocatable, huge_pages, ..NodeFacts::default() }
+}
+
+#[test]
+fn counts_large_pages_and_what_the_pod_says_for_all() {
+    let node = node(NodeResources { cpu: MilliCpu(1000), pods: 9, ..NodeResources::default() });
+    let of_containers = |megabytes: u64| {
+        let mut subject = sized(0, 0);
+        let huge_pages = vec![(Bytes(2 << 20), Bytes(megabytes << 20))];
+        let containers = vec![ContainerLinux { huge_pages, ..ContainerLinux::default() }];
+        subject.linux = Some(Box::new(PodLinux { containers, ..PodLinux::default() }));
+        subject
+    };
+    let admit = |usage: &Usage, subject: &PodAssignment| {
+        usage.admit(subject, &node, &AllowedSysctls::default()).map_err(|refusal| refusal.message)
+    };
+    let mut usage = Usage::default();
+    usage.add(&of_containers(4));
+    assert_eq!(admit(&usage, &of_containers(4)), Ok(()));
+    let words = "Node didn't have enough resource: hugepages-2Mi, requested: 6291456, used: 4194304, capacity: 8388608";
+    assert_eq!(admit(&usage, &of_containers(6)), Err(words.to_owned()));
+    let mut own = of_containers(2);
+    let mut resources =
+        PodResources { huge_pages: vec![(Bytes(2 << 20), Bytes(6 << 20))], ..PodResources::default() };
+    own.resources = Some(Box::new(resources.clone()));
+    assert_eq!(admit(&usage, &own), Err(words.to_owned()));
+    // Of a size that the machine does not keep there is none.
+    resources.huge_pages = vec![(Bytes(1 << 30), Bytes(1 << 30))];
+    own.resources = Some(Box::new(resources));
+    assert!(
+        admit(&usage, &own)
+            .unwrap_err()
+            .contains("hugepages-1Gi, requested: 1073741824, used: 0, capacity: 0")
+    );
+
+    let mut own = sized(100, 0);
+    let pod = Resources { cpu_request: Some(MilliCpu(1001)), ..Resources::default() };
+    own.resources = Some(Box::new(PodResources { pod, ..PodResources::default() }));
+    assert!(admit(&usage, &own).unwrap_err().contains("cpu, requested: 1001"));
+}
+
 #[test]
 fn refuses_what_does_not_fit() {
-    let node = NodeResources { cpu: MilliCpu(1000), memory: Bytes(100), pods: 2, ..NodeResources::default() };
+    let node =
+        node(NodeResources { cpu: MilliCpu(1000), memory: Bytes(100), pods: 2, ..NodeResources::default() });
     let mut usage = Usage::default();
     usage.add(&sized(600, 60));
     let check = |usage: &Usage, assignment: &PodAssignment, expected: &str| {
@@ -56,7 +102,7 @@ fn counts_init_containers_and_sidecars_as_the_scheduler_does() {
 
 #[test]
 fn refuses_taken_host_ports() {
-    let node = NodeResources { pods: 10, ..NodeResources::default() };
+    let node = node(NodeResources { pods: 10, ..NodeResources::default() });
     let mut subject = container("c");
     subject.ports = vec![ContainerPort {
         name: String::new(),
@@ -73,7 +119,7 @@ fn refuses_taken_host_ports() {
 
 #[test]
 fn refuses_sysctls_that_not_every_pod_may_set() {
-    let node = NodeResources { pods: 10, ..NodeResources::default() };
+    let node = node(NodeResources { pods: 10, ..NodeResources::default() });
     let admit = |name: &str| {
         let mut subject = pod(vec![container("c")]);
         let sysctls = vec![(name.to_owned(), "1".to_owned())];

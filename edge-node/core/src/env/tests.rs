@@ -2,7 +2,9 @@
 
 use dunlin_link::{
     Bytes, MilliCpu,
-    pod::{ConfigRef, EnvVar},
+    linux::{ContainerLinux, PodLinux},
+    pod::{ConfigRef, EnvVar, Resources},
+    resources::{DiskResources, PodResources},
 };
 
 use super::*;
@@ -125,6 +127,46 @@ fn the_host_s_name_is_expanded_only_where_the_pod_says_it() {
 }
 
 #[test]
+fn what_a_container_may_use_is_what_its_pod_may_where_it_does_not_say() {
+    let mut assignment = pod(vec![container("c")]);
+    let value = |assignment: &PodAssignment, resource: &str| {
+        let around = Surroundings {
+            node_name: "n1",
+            host_name: "machine",
+            host_ip: "192.0.2.1",
+            pod_ip: "10.42.0.1",
+            allocatable: NodeResources { ephemeral_storage: Bytes(9), ..NodeResources::default() },
+            capacity: NodeResources::default(),
+            mounts_read_only_recursively: false,
+            se_linux: false,
+            api: None,
+            objects: &|_| Err(NoContent::Absent),
+            tokens: &|_| None,
+        };
+        resource_value(assignment, "c", (resource, 1000), &around).unwrap()
+    };
+    assert_eq!(value(&assignment, "limits.ephemeral-storage"), "9");
+    let own =
+        Resources { cpu_limit: Some(MilliCpu(3000)), memory_limit: Some(Bytes(7)), ..Resources::default() };
+    let disk = vec![DiskResources { request: Some(Bytes(4)), limit: Some(Bytes(5)) }];
+    assignment.resources = Some(Box::new(PodResources { pod: own, disk, ..PodResources::default() }));
+    let says =
+        ContainerLinux { huge_pages: vec![(Bytes(2 << 20), Bytes(4 << 20))], ..ContainerLinux::default() };
+    assignment.linux = Some(Box::new(PodLinux { containers: vec![says], ..PodLinux::default() }));
+    let asked = [
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "requests.ephemeral-storage",
+        "requests.hugepages-2Mi",
+        "limits.hugepages-1Gi",
+    ];
+    assert_eq!(asked.map(|asked| value(&assignment, asked)), ["3", "7", "5", "4", "4194304", "0"]);
+    assignment.spec.containers[0].resources.memory_limit = Some(Bytes(6));
+    assert_eq!(value(&assignment, "limits.memory"), "6");
+}
+
+#[test]
 fn references_resolve_or_fail_in_the_kubelets_words() {
     let check = |value: EnvValue, expected: &str| {
         assert_eq!(resolved(vec![EnvVar { name: "X".into(), value }], vec![]), expected);
@@ -146,6 +188,8 @@ fn references_resolve_or_fail_in_the_kubelets_words() {
     check(resource("requests.cpu", 1), "X=250");
     check(resource("requests.cpu", 1000), "X=1");
     check(resource("limits.cpu", 1000), "X=2");
+    check(resource("limits.hugepages-2Mi", 1 << 20 << 10), "X=0");
+    check(resource("limits.gpus", 1), "unsupported container resource : limits.gpus");
     check(key(ConfigKind::ConfigMap, "cm", "b"), "X=2");
     check(key(ConfigKind::ConfigMap, "cm", "zz"), "couldn't find key zz in ConfigMap ns/cm");
     check(key(ConfigKind::ConfigMap, "cm", "bin"), "couldn't find key bin in ConfigMap ns/cm");

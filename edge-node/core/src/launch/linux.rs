@@ -2,7 +2,7 @@
 //! what the pod says, as the kubelet and container runtimes have it.
 
 mod files;
-mod resources;
+pub(crate) mod resources;
 
 use std::path::Path;
 

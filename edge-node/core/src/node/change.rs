@@ -249,7 +249,7 @@ impl NodeCore {
         now: Now,
     ) -> PodRecord {
         let node = &self.desk.node;
-        let verdict = usage.admit(&assignment, &node.facts.allocatable, &node.sysctls);
+        let verdict = usage.admit(&assignment, &node.facts, &node.sysctls);
         let machine = if revision.is_some() { self.refused_by_machine(&assignment, now) } else { None };
         let mut refusal = verdict.err().or(machine).map(|refusal| (refusal.reason, refusal.message));
         let mut slot = None;

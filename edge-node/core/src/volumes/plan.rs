@@ -15,7 +15,7 @@ use dunlin_link::{
 };
 
 use super::{
-    File, Medium, MountError, MountSetup, PartSetup, Setup, SetupError, SourceSetup, VolumeSetup,
+    File, Medium, MountError, MountSetup, PartSetup, Setup, SetupError, SourceSetup, VolumeSetup, huge,
     is_safe_relative, project,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub fn setup(
         let access = match volume.source {
             // What the node writes nobody else changes.
             SourceSetup::Files { .. } => Access::ReadOnly,
-            SourceSetup::Empty(_) | SourceSetup::Host { .. } => mount.access,
+            SourceSetup::Empty(_) | SourceSetup::Huge(_) | SourceSetup::Host { .. } => mount.access,
         };
         let medium = volume.source.medium().unwrap_or(Medium::Disk);
         let part = part(volume, inside).map_err(failed)?;
@@ -102,7 +102,10 @@ fn volume_setup(
 ) -> Result<VolumeSetup, MountError> {
     let failed = |why| MountError { volume: volume.name.clone(), why };
     let source = match &volume.source {
-        VolumeSource::EmptyDir { medium, .. } => SourceSetup::Empty(*medium),
+        VolumeSource::EmptyDir { medium, .. } => match huge::page(assignment, &volume.name) {
+            Some(page) => SourceSetup::Huge(page.map_err(failed)?),
+            None => SourceSetup::Empty(*medium),
+        },
         VolumeSource::HostPath { path, kind } => {
             if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
                 return Err(failed(format!("hostPath {path} is not an absolute path without `..`")));

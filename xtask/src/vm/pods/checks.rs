@@ -26,6 +26,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a_pod_answers_on_its_address_and_on_a_port_of_the_machine", network),
     ("commands_run_and_a_restart_is_counted", restart),
     ("a_profile_of_apparmor_is_applied", apparmor),
+    ("large_pages_are_a_volume", large_pages),
     ("the_next_agent_adopts", adopted),
     ("a_killed_shim_is_replaced", shim),
     ("nothing_is_left", leftovers),
@@ -143,6 +144,21 @@ fn apparmor(cluster: &mut Cluster) -> Result<()> {
     cluster.pod("confined", "  restartPolicy: Never\n", security, line)?;
     let said = cluster.ended("confined")?;
     ensure!(said == "dunlin-pods (enforce)\nrefused", "{said}");
+    Ok(())
+}
+
+fn large_pages(cluster: &mut Cluster) -> Result<()> {
+    let kept =
+        cluster.say(&["get", "node", "machine", "-o", "jsonpath={.status.allocatable.hugepages-2Mi}"])?;
+    ensure!(!["", "0"].contains(&&*kept), "the machine keeps no large pages");
+    let volume = "  restartPolicy: Never\n  volumes: [{name: large, emptyDir: {medium: HugePages-2Mi}}]\n";
+    let fields = "    volumeMounts: [{name: large, mountPath: /large}]\n    \
+                  resources: {limits: {memory: 16Mi, hugepages-2Mi: 4Mi}}\n";
+    let line = "for size in 2 4 6; do fallocate -l ${size}M /large/$size && echo $size; rm -f /large/$size; done; true";
+    cluster.pod("large", volume, fields, line)?;
+    let said = cluster.ended("large")?;
+    let granted: String = said.lines().filter(|line| line.len() == 1).collect();
+    ensure!(granted == "24", "{said}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::CONTAINER_LISTS;
+use super::{CONTAINER_LISTS, resources::pod_defaults};
 use crate::value::{default, default_text, entries, has, is_true, list, list_mut, object_mut, set, text};
 
 pub(super) fn apply(pod: &mut Value) {
@@ -26,9 +26,7 @@ pub(super) fn apply(pod: &mut Value) {
             }
         }
     }
-    if has(spec, "resources") {
-        requests_from_limits(&mut spec["resources"]);
-    }
+    pod_defaults(spec);
     if has(pod, "status") {
         for (one, all) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
             address_alias(&mut pod["status"], one, all);

@@ -80,7 +80,7 @@ pub(super) fn template(spec: &Value, field: &Path, errors: &mut Vec<FieldError>)
     tolerations::check(list(spec, "tolerations"), &field.child("tolerations"), errors);
     check_host_aliases(spec, &field.child("hostAliases"), errors);
     if has(spec, "resources") {
-        resources::check(&spec["resources"], &field.child("resources"), errors);
+        resources::check_pod(spec, &field.child("resources"), errors);
     }
     check_choice(spec, "preemptionPolicy", field, &["Never", "PreemptLowerPriority"], errors);
 }

@@ -56,7 +56,6 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
     let lists = [
         (UNSUPPORTED, format!("accepted, but {NO_EFFECT}")),
         (AWAITED, format!("accepted, but containers wait, for no node {ACTS_NOT}")),
-        (COUNTED, format!("counts for the scheduler, but on nodes it {NO_EFFECT}")),
         (SE_LINUX, format!("accepted, but containers wait on nodes with SELinux; on others it {NO_EFFECT}")),
     ];
     for (paths, outcome) in lists {
@@ -68,6 +67,14 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
         warnings.extend(found.into_iter().map(|path| format!("{path}: {outcome}")));
     }
     let spec = &pod["spec"];
+    let limits = spec["resources"]["limits"].as_object();
+    let bounded =
+        ["cpu", "memory"].into_iter().any(|name| limits.is_some_and(|list| list.contains_key(name)));
+    if bounded && list(spec, "containers").len() + list(spec, "initContainers").len() > 1 {
+        let field = field.child("spec").child("resources").child("limits");
+        warnings
+            .push(format!("{field}: bounds Linux containers together, but each WASM container by itself"));
+    }
     let awaited =
         [("hostUsers", spec["hostUsers"] == false), ("runtimeClassName", has(spec, "runtimeClassName"))];
     for (name, _) in awaited.into_iter().filter(|(_, is_said)| *is_said) {
@@ -104,9 +111,6 @@ const AWAITED: &[&str] = &[
     "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
 ];
 
-/// Fields that decide where a pod goes, and no more.
-const COUNTED: &[&str] = &["spec.resources"];
-
 /// Fields that mean nothing where there is no SELinux.
 const SE_LINUX: &[&str] = &[
     "spec.securityContext.seLinuxOptions",
@@ -128,7 +132,8 @@ fn find(value: &Value, parts: &[&str], path: &Path, found: &mut Vec<Path>) {
     };
     for name in names.split('|') {
         let (child, path) = (&value[name], path.child(name));
-        let harmless = HARMLESS.iter().any(|(field, text)| *field == name && child == *text);
+        let harmless = HARMLESS.iter().any(|(field, text)| *field == name && child == *text)
+            || name == "medium" && child.as_str().is_some_and(|medium| medium.starts_with("HugePages"));
         if is_empty(child) || harmless {
             continue;
         }
@@ -348,11 +353,12 @@ mod tests {
                 {"name": "c", "persistentVolumeClaim": {"claimName": "c"}},
                 {"name": "h", "emptyDir": {"medium": "HugePages"}},
                 {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}, {"podCertificate": {"keyType": "t"}}]}},
+                {"name": "u", "emptyDir": {"medium": "Tape"}},
             ],
             "affinity": {"nodeAffinity": {"x": 1}, "podAffinity": {"y": 1}}, "topologySpreadConstraints": [{}],
         }});
         let expected = [
-            "spec.volumes[2].emptyDir.medium: accepted, but has no effect yet",
+            "spec.volumes[4].emptyDir.medium: accepted, but has no effect yet",
             "spec.containers[0].resizePolicy: accepted, but has no effect yet",
             "spec.volumes[1].persistentVolumeClaim: accepted, but containers wait, for no node acts on it yet",
             "spec.volumes[3].projected.sources[1].podCertificate: accepted, but containers wait, for no node acts on it yet",
@@ -360,9 +366,15 @@ mod tests {
             "spec.runtimeClassName: accepted, but Linux containers wait, for no node acts on it yet",
         ];
         assert_eq!(unsupported_warnings(&pod), expected);
-        let limits = json!({"spec": {"resources": {"limits": {"cpu": "1"}}}});
-        let counted = "spec.resources: counts for the scheduler, but on nodes it has no effect yet";
-        assert_eq!(unsupported_warnings(&limits), [counted]);
+        let limits = |containers: usize| {
+            let spec =
+                json!({"resources": {"limits": {"cpu": "1"}}, "containers": vec![json!({}); containers]});
+            unsupported_warnings(&json!({"spec": spec}))
+        };
+        let together =
+            "spec.resources.limits: bounds Linux containers together, but each WASM container by itself";
+        assert_eq!(limits(1), [""; 0]);
+        assert_eq!(limits(2), [together]);
         let os = |name: &str| unsupported_warnings(&json!({"spec": {"os": {"name": name}}}));
         assert_eq!(os("linux"), [""; 0]);
         assert_eq!(os("windows"), ["spec.os.name: accepted, but has no effect yet"]);

@@ -8,13 +8,13 @@ use dunlin_link::{
 
 use crate::{env::Surroundings, sandbox::linux::LinuxResources};
 
-/// Of one container.
+/// Of one container. Without a limit of its own it has the pod's.
 pub(super) fn of_container(
     assignment: &PodAssignment,
     (container, says): (&Container, &ContainerLinux),
     around: &Surroundings<'_>,
 ) -> LinuxResources {
-    let declared = container.resources;
+    let declared = with_pod_limits(container.resources, assignment);
     LinuxResources {
         cpu_request: declared.cpu_request,
         cpu_limit: declared.cpu_limit.filter(|limit| limit.0 > 0),
@@ -25,16 +25,31 @@ pub(super) fn of_container(
     }
 }
 
-/// Of all containers of a pod together. There is a limit only where each of them has one.
+/// What a container may use, where the pod's limits are its own if it has none.
+pub(crate) fn with_pod_limits(container: Resources, assignment: &PodAssignment) -> Resources {
+    let pod = assignment.resources().pod;
+    Resources {
+        cpu_limit: container.cpu_limit.filter(|limit| limit.0 > 0).or(pod.cpu_limit),
+        memory_limit: container.memory_limit.or(pod.memory_limit),
+        ..container
+    }
+}
+
+/// Of all containers of a pod together: what the pod says of them, or what they say. There is a limit only where the pod or each of them
+/// has one.
 pub(super) fn of_pod(assignment: &PodAssignment) -> LinuxResources {
+    let own = assignment.resources();
     let cpu = |of: fn(&Resources) -> Option<MilliCpu>| {
         total(assignment, &|resources| of(resources).map(|cpu| cpu.0))
     };
-    let memory = total(assignment, &|resources| resources.memory_limit.map(|limit| limit.0)).all.map(Bytes);
+    let cpu_request = || MilliCpu(cpu(|resources| resources.cpu_request).known);
+    let cpu_limit = || cpu(|resources| resources.cpu_limit.filter(|limit| limit.0 > 0)).all.map(MilliCpu);
+    let memory =
+        || total(assignment, &|resources| resources.memory_limit.map(|limit| limit.0)).all.map(Bytes);
     LinuxResources {
-        cpu_request: Some(MilliCpu(cpu(|resources| resources.cpu_request).known)),
-        cpu_limit: cpu(|resources| resources.cpu_limit.filter(|limit| limit.0 > 0)).all.map(MilliCpu),
-        memory_limit: memory,
+        cpu_request: Some(own.pod.cpu_request.unwrap_or_else(cpu_request)),
+        cpu_limit: own.pod.cpu_limit.filter(|limit| limit.0 > 0).or_else(cpu_limit),
+        memory_limit: own.pod.memory_limit.or_else(memory),
         pids_limit: None,
         hugepages: huge_pages(assignment),
         oom_score_adj: 0,
@@ -71,7 +86,9 @@ fn total(assignment: &PodAssignment, of: &dyn Fn(&Resources) -> Option<u64>) -> 
     Total { known, all: is_whole.then_some(known) }
 }
 
+/// Of each size what the pod says, or its containers together.
 fn huge_pages(assignment: &PodAssignment) -> Vec<(Bytes, Bytes)> {
+    let own = &assignment.resources().huge_pages;
     let mut sums: Vec<(Bytes, Bytes)> = Vec::new();
     for (size, amount) in assignment.linux().containers.iter().flat_map(|says| &says.huge_pages) {
         match sums.iter_mut().find(|(known, _)| known == size) {
@@ -79,7 +96,8 @@ fn huge_pages(assignment: &PodAssignment) -> Vec<(Bytes, Bytes)> {
             None => sums.push((*size, *amount)),
         }
     }
-    sums
+    sums.retain(|(size, _)| own.iter().all(|(said, _)| said != size));
+    own.iter().copied().chain(sums).collect()
 }
 
 /// Who is killed first when memory is short: whoever asked for less of the machine's.
@@ -95,12 +113,20 @@ fn oom_score_adj(assignment: &PodAssignment, container: &Container, around: &Sur
                 |container: &Container| container.resources.memory_request.map_or(0, |bytes| bytes.0);
             // A sidecar does not go before those that it is for.
             let least = assignment.spec.containers.iter().map(request).min().filter(|_| container.sidecar);
-            let asked = request(container).max(least.unwrap_or(0));
+            let asked = request(container).max(least.unwrap_or(0)).saturating_add(left_over(assignment));
             let share = u128::from(asked) * 1000 / u128::from(around.capacity.memory.0.max(1));
             let share = i32::try_from(share).unwrap_or(1000);
             (1000 - share).clamp(1000 + OOM_GUARANTEED, OOM_BEST_EFFORT - 1)
         }
     }
+}
+
+/// What a pod asks for beyond what its containers do, in equal parts.
+fn left_over(assignment: &PodAssignment) -> u64 {
+    let Some(pod) = assignment.resources().pod.memory_request else { return 0 };
+    let asked = total(assignment, &|resources| resources.memory_request.map(|bytes| bytes.0)).known;
+    let containers = assignment.spec.containers.len() + assignment.spec.init_containers.len();
+    pod.0.saturating_sub(asked) / u64::try_from(containers.max(1)).unwrap_or(u64::MAX)
 }
 
 /// `system-node-critical`: what a node cannot do without.
@@ -112,6 +138,8 @@ const OOM_BEST_EFFORT: i32 = 1000;
 
 #[cfg(test)]
 mod tests {
+    use dunlin_link::{linux::PodLinux, resources::PodResources};
+
     use super::*;
     use crate::pod::fixture;
 
@@ -134,5 +162,35 @@ mod tests {
         assert_eq!(found.memory_limit, None);
         pod.spec.containers[1].resources.memory_limit = Some(Bytes(5));
         assert_eq!(of_pod(&pod).memory_limit, Some(Bytes(16)));
+    }
+
+    #[test]
+    fn what_a_pod_says_of_itself_comes_before_its_containers() {
+        let (small, large) = (Bytes(2 << 20), Bytes(1 << 30));
+        let mut pod = fixture::pod(vec![fixture::container("a"), fixture::container("b")]);
+        pod.spec.containers[0].resources.memory_limit = Some(Bytes(5));
+        pod.spec.containers[0].resources.cpu_request = Some(MilliCpu(100));
+        let huge_pages = vec![(small, Bytes(4 << 20)), (large, large)];
+        let says = ContainerLinux { huge_pages, ..ContainerLinux::default() };
+        let containers = vec![says.clone(), ContainerLinux::default()];
+        pod.linux = Some(Box::new(PodLinux { containers, ..PodLinux::default() }));
+        let own = Resources {
+            cpu_request: Some(MilliCpu(700)),
+            memory_request: Some(Bytes(100)),
+            cpu_limit: Some(MilliCpu(900)),
+            memory_limit: Some(Bytes(200)),
+        };
+        let huge_pages = vec![(small, Bytes(8 << 20))];
+        pod.resources = Some(Box::new(PodResources { pod: own, huge_pages, ..PodResources::default() }));
+        let found = of_pod(&pod);
+        assert_eq!((found.cpu_request, found.cpu_limit), (Some(MilliCpu(700)), Some(MilliCpu(900))));
+        assert_eq!(found.memory_limit, Some(Bytes(200)));
+        assert_eq!(found.hugepages, [(small, Bytes(8 << 20)), (large, large)]);
+        // One without limits has the pod's, and its share of what only the pod asks for.
+        let limits = |index: usize| with_pod_limits(pod.spec.containers[index].resources, &pod);
+        assert_eq!((limits(0).cpu_limit, limits(0).memory_limit), (Some(MilliCpu(900)), Some(Bytes(5))));
+        assert_eq!((limits(1).cpu_limit, limits(1).memory_limit), (Some(MilliCpu(900)), Some(Bytes(200))));
+        assert_eq!(limits(1).cpu_request, None);
+        assert_eq!(left_over(&pod), 50);
     }
 }
