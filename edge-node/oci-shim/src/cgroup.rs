@@ -8,6 +8,7 @@ mod path;
 use std::{fs, path::PathBuf};
 
 pub(crate) use self::path::CgroupPath;
+use crate::runtime::Runtime;
 
 /// The hierarchies of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,14 @@ pub(crate) enum ShortOfMemory {
     EndsAll,
 }
 
+/// Whether containers see their cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// At `/sys/fs/cgroup`, read-only unless they are privileged.
+    Shown,
+    Hidden,
+}
+
 impl Cgroups {
     /// As they are mounted.
     pub(crate) fn of_this_machine() -> Self {
@@ -85,6 +94,13 @@ impl Cgroups {
     pub(crate) fn swap(&self, cgroup: &CgroupPath) -> Swap {
         let limit = self.read(cgroup, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
         if limit.is_some() { Swap::Counted } else { Swap::NotCounted }
+    }
+
+    /// What of them containers that this runtime makes may see.
+    pub(crate) fn view(&self, runtime: &Runtime) -> View {
+        let has_one = self.hierarchies.iter().any(|hierarchy| hierarchy.version == Version::One);
+        // youki 0.7 mounts version 1 writable whatever it is told: containers could take their limits away.
+        if has_one && runtime.is_called("youki") { View::Hidden } else { View::Shown }
     }
 
     /// Who can be made to end when memory is short in a cgroup like this one.

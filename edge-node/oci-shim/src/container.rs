@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use crate::{
-    cgroup::{CgroupPath, ShortOfMemory, Swap},
+    cgroup::{CgroupPath, ShortOfMemory, Swap, View},
     console::Console,
     devices,
     input::Input,
@@ -77,6 +77,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) cgroup: &'a CgroupPath,
     pub(crate) namespaces: Vec<(LinuxNamespaceType, PathBuf)>,
     pub(crate) available: Available,
+    pub(crate) cgroup_view: View,
     pub(crate) swap: Swap,
     pub(crate) short_of_memory: ShortOfMemory,
     /// Sizes of large pages that are counted.
@@ -150,6 +151,7 @@ impl Container {
             image_volumes: &image_volumes,
             available: around.available,
             devices,
+            cgroup_view: around.cgroup_view,
             swap: around.swap,
             short_of_memory: around.short_of_memory,
             page_sizes: &around.page_sizes,

@@ -50,6 +50,11 @@ impl Runtime {
         command
     }
 
+    /// Whether its file has this name.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.program.file_name().is_some_and(|own| own == name)
+    }
+
     fn arguments(&self, id: &ContainerId, operation: Operation<'_>, log: &Path) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&dyn AsRef<std::ffi::OsStr>]| {
@@ -57,7 +62,7 @@ impl Runtime {
         };
         add(&[&"--root", &self.root, &"--log", &log, &"--log-format", &"json"]);
         // The others use cgroupfs unless they are told otherwise.
-        if self.program.file_name().is_some_and(|name| name == "crun") {
+        if self.is_called("crun") {
             add(&[&"--cgroup-manager", &"cgroupfs"]);
         }
         match operation {
@@ -89,9 +94,11 @@ pub(crate) fn complaint(log: &Path) -> String {
 fn last_complaint(log: &str) -> String {
     let mut messages = log.lines().filter_map(|line| {
         let entry: Value = serde_json::from_str(line).ok()?;
-        // Warnings come, too.
+        // Warnings come, too. youki has `ERROR` and `message`.
         let level = entry.get("level").and_then(Value::as_str).unwrap_or("error");
-        (level == "error" || level == "fatal").then(|| entry["msg"].as_str().map(str::to_owned))?
+        let is_bad = ["error", "fatal"].iter().any(|bad| level.eq_ignore_ascii_case(bad));
+        let words = entry.get("msg").or_else(|| entry.get("message"));
+        words.filter(|_| is_bad)?.as_str().map(str::to_owned)
     });
     let mut message = messages.next_back().unwrap_or_default();
     message.truncate(message.floor_char_boundary(COMPLAINT_BYTES_MAX));
@@ -152,6 +159,7 @@ mod tests {
         check("", "");
         check("no json", "");
         check(r#"{"msg":"first","level":"error"}"#, "first");
+        check(r#"{"timestamp":"t","level":"ERROR","message":"last","target":"youki"}"#, "last");
         check(
             "{\"msg\":\"first\",\"level\":\"error\"}\n{\"msg\":\"last\",\"level\":\"error\"}\n{\"msg\":\"odd\",\"level\":\"warning\"}",
             "last",

@@ -23,7 +23,7 @@ use oci_spec::runtime::{
 
 pub(crate) use self::{capabilities::Available, resources::limits, seccomp::parse_profile};
 use crate::{
-    cgroup::{CgroupPath, ShortOfMemory, Swap},
+    cgroup::{CgroupPath, ShortOfMemory, Swap, View},
     devices::Device,
 };
 
@@ -50,6 +50,8 @@ pub(crate) struct Place<'a> {
     pub(crate) available: Available,
     /// Devices of the machine that it has.
     pub(crate) devices: Vec<Device>,
+    /// Whether it sees its cgroups.
+    pub(crate) cgroup_view: View,
     /// Whether a limit of memory can be one of swap, too.
     pub(crate) swap: Swap,
     /// Who can be made to end when its memory is short.
@@ -113,7 +115,8 @@ fn process(container: &LinuxSpec, place: &Place<'_>) -> Process {
         .set_cwd(PathBuf::from(cwd))
         .set_capabilities(Some(capabilities::build(security, place.available)))
         .set_rlimits(None)
-        .set_no_new_privileges(Some(security.no_new_privileges))
+        // Where it says `false`, youki loads the filter of system calls too late to be allowed to.
+        .set_no_new_privileges(security.no_new_privileges.then_some(true))
         .set_apparmor_profile(security.apparmor.clone())
         .set_oom_score_adj(Some(place.available.oom_score_adj(container.resources.oom_score_adj)));
     process
@@ -157,9 +160,9 @@ fn linux(container: &LinuxSpec, place: &Place<'_>) -> Linux {
         .set_readonly_paths(is_masked.then(get_default_readonly_paths));
     let propagations = || container.mounts.iter().map(|mount| mount.propagation);
     if propagations().any(|propagation| propagation == Propagation::Bidirectional) {
-        linux.set_rootfs_propagation(Some("rshared".to_owned()));
+        linux.set_rootfs_propagation(Some("shared".to_owned()));
     } else if propagations().any(|propagation| propagation == Propagation::HostToContainer) {
-        linux.set_rootfs_propagation(Some("rslave".to_owned()));
+        linux.set_rootfs_propagation(Some("slave".to_owned()));
     }
     linux
 }

@@ -83,6 +83,7 @@ impl Shim {
             cgroup: &pod.cgroup,
             namespaces: pod.namespaces.paths(),
             available: self.available,
+            cgroup_view: self.cgroups.view(&self.runtime),
             swap: self.cgroups.swap(&pod.cgroup),
             short_of_memory: self.cgroups.short_of_memory(&pod.cgroup),
             page_sizes: self.cgroups.page_sizes(&pod.cgroup),

@@ -7,7 +7,11 @@ use dunlin_link::volumes::Access;
 use oci_spec::runtime::Mount;
 
 use super::Place;
-use crate::shim::{HOSTNAME, HOSTS, RESOLV_CONF};
+
+use crate::{
+    cgroup::View,
+    shim::{HOSTNAME, HOSTS, RESOLV_CONF},
+};
 
 /// The kernel's file systems, the files of the pod, and the mounts that are declared; an outer one before what is mounted inside it.
 pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
@@ -21,7 +25,7 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
         mount("/sys", ("sysfs", "sysfs"), &["nosuid", "noexec", "nodev", writable]),
-        mount("/sys/fs/cgroup", ("cgroup", "cgroup"), &["nosuid", "noexec", "nodev", "relatime", writable]),
+        mount(CGROUPS, ("cgroup", "cgroup"), &["nosuid", "noexec", "nodev", "relatime", writable]),
     ];
     // Queues are those of the IPC namespace, whoever mounts them.
     mounts.push(mount("/dev/mqueue", ("mqueue", "mqueue"), &["nosuid", "noexec", "nodev"]));
@@ -29,6 +33,9 @@ pub(super) fn build(container: &LinuxSpec, place: &Place<'_>) -> Vec<Mount> {
         mounts.push(mount("/dev/shm", ("bind", "/dev/shm"), &["rbind", "nosuid", "noexec", "nodev"]));
     } else {
         mounts.push(bind("/dev/shm", &place.shared.join("shm"), &["rbind", "nosuid", "noexec", "nodev"]));
+    }
+    if place.cgroup_view == View::Hidden {
+        mounts.retain(|mount| mount.destination() != Path::new(CGROUPS));
     }
     // What is declared takes the place of what every container has.
     mounts.retain(|mount| {
@@ -88,6 +95,8 @@ const fn access(access: Access) -> &'static str {
         Access::ReadOnly => "ro",
     }
 }
+
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Files that the pod has for its containers, in `/etc`.
 const SHARED_FILES: [&str; 3] = [HOSTS, HOSTNAME, RESOLV_CONF];

@@ -74,6 +74,7 @@ fn check_in(pod: &LinuxPod, container: &LinuxSpec, pointer: &str, expected: &Val
         image_volumes: &[],
         available: Available { capabilities: u64::MAX >> 23, own_oom_score_adj: 0 },
         devices: Vec::new(),
+        cgroup_view: View::Shown,
         swap: Swap::Counted,
         short_of_memory: ShortOfMemory::EndsAll,
         page_sizes: &[],
@@ -165,7 +166,7 @@ fn outer_mounts_come_before_inner_ones() {
     check(&c, "/mounts/10", &bind("/etc/hosts", "/names", &["rbind", "rprivate", "ro"]));
     check(&c, "/mounts/11", &bind("/data/deep/er", "/inner", &["rbind", "rprivate", "ro"]));
     check(&c, "/mounts/12", &Value::Null);
-    check(&c, "/linux/rootfsPropagation", &json!("rslave"));
+    check(&c, "/linux/rootfsPropagation", &json!("slave"));
     // One over all of the pod's files hides none of them, and one in place of what all have takes that place.
     c.mounts = vec![
         mount("/all", "/etc/", Access::ReadWrite, Propagation::None),
@@ -193,6 +194,7 @@ fn another_process_is_like_the_first() {
         image_volumes: &[],
         available: Available { capabilities: 0, own_oom_score_adj: 0 },
         devices: Vec::new(),
+        cgroup_view: View::Shown,
         swap: Swap::Counted,
         short_of_memory: ShortOfMemory::EndsOne,
         page_sizes: &[],

@@ -1,7 +1,7 @@
 //! A pod's shim as an agent has it.
 
 use std::{
-    fs,
+    env, fs,
     io::{Read as _, Write as _},
     net::Shutdown,
     os::unix::{fs::symlink, net::UnixStream},
@@ -29,6 +29,10 @@ pub(crate) fn runtimes() -> Vec<PathBuf> {
     if !Path::new(BUSYBOX).exists() {
         eprintln!("skipped: there is no {BUSYBOX}, of the package busybox-static");
         return Vec::new();
+    }
+    // For instance `/opt/youki`, to see what another one makes of it.
+    if let Some(asked) = env::var_os("DUNLIN_OCI_RUNTIMES") {
+        return env::split_paths(&asked).collect();
     }
     let found = ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc", "/usr/bin/youki"];
     let found: Vec<PathBuf> = found.into_iter().map(PathBuf::from).filter(|path| path.exists()).collect();
@@ -364,7 +368,7 @@ fn program() -> &'static Program {
 
 /// A stand-in for `dunlin runner`: an example of this crate, which is built with the tests.
 pub(crate) fn runner_program() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
+    let deps = env::current_exe().unwrap();
     deps.parent().unwrap().parent().unwrap().join("examples/runner")
 }
 
@@ -390,6 +394,6 @@ const BUSYBOX: &str = "/bin/busybox";
 
 /// For a machine that does other things meanwhile, and longer on one that is said to be slow.
 fn wait_max() -> Duration {
-    let patience = std::env::var("DUNLIN_TEST_PATIENCE").ok().and_then(|times| times.parse::<u32>().ok());
+    let patience = env::var("DUNLIN_TEST_PATIENCE").ok().and_then(|times| times.parse::<u32>().ok());
     Duration::from_secs(30) * patience.unwrap_or(1)
 }
