@@ -16,5 +16,9 @@ pub use self::{
     recipe::LayerArchive,
     remove::{Left, remove_tree, remove_tree_in},
     store::{Layers, Retired, StoreError},
-    unpack::{Bounds, Compression, UnpackError, Unpacked, unpack},
+    unpack::{
+        Bounds, Compression, UnpackError, Unpacked,
+        entry::{Entries, Entry, Kind},
+        unpack,
+    },
 };

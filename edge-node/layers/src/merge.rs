@@ -74,7 +74,7 @@ impl Left {
         let mut entries = Entries::new(archive.entries().map_err(UnpackError::Archive)?);
         let mut failed = None;
         loop {
-            match entries.next() {
+            match entries.next_entry() {
                 Ok(Some((entry, mut content))) => {
                     let Some(entries) = self.entries.checked_sub(1) else {
                         return Err(too_large(format!("{} entries", self.bounds.entries_max)));

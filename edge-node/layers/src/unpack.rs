@@ -127,7 +127,7 @@ pub fn unpack(
     let mut tree = Tree::open(into)?;
     let mut entries = Entries::new(archive.entries().map_err(UnpackError::Archive)?);
     let mut count = 0;
-    while let Some((entry, mut content)) = entries.next().map_err(|error| read_error(error, bounds))? {
+    while let Some((entry, mut content)) = entries.next_entry().map_err(|error| read_error(error, bounds))? {
         count += 1;
         if count > bounds.entries_max {
             return Err(UnpackError::TooLarge(format!("{} entries", bounds.entries_max)));

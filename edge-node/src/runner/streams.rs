@@ -69,15 +69,15 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Served<'_, R, W>
         let tap =
             Arc::new(Tap::new(Wanted { stdout: request.stdout, stderr: request.stderr, tty: request.tty }));
         let input = if request.stdin { Input::new() } else { Input::empty() };
-        let packed = archive::asked(&request.command).map(str::to_owned);
+        let files = archive::asked(&request.command);
         let exec = Exec {
             command: request.command,
             input: input.clone(),
             output: Arc::clone(&tap) as _,
             terminal: if request.tty { Terminal::Yes } else { Terminal::No },
         };
-        let begun = self.containers.claim(&start.id).and_then(|claim| match packed {
-            Some(path) => Ok((claim, Work::Pack(path))),
+        let begun = self.containers.claim(&start.id).and_then(|claim| match files {
+            Some(ask) => Ok((claim, Work::Files(ask))),
             None => command(claim, exec).map(|(claim, command)| (claim, Work::Run(command))),
         });
         let (claim, work) = match begun {
@@ -88,8 +88,9 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Served<'_, R, W>
         let (runtime, out) = (self.containers.runtime(), Arc::clone(&tap));
         let running = AbortOnDropHandle::new(match work {
             Work::Run(command) => runtime.spawn(async move { exec_end(command.run().await, &out) }),
-            Work::Pack(path) => {
-                runtime.spawn(archive::pack(claim.live.container.preopens().to_vec(), path, out))
+            Work::Files(ask) => {
+                let mounts = claim.live.container.preopens().to_vec();
+                runtime.spawn(archive::answer(ask, mounts, input.clone(), out))
             }
         });
         let Self { mut reader, mut writer, .. } = self;
@@ -162,8 +163,8 @@ fn command(claim: Claim, exec: Exec) -> Result<(Claim, Command), Refusal> {
 enum Work {
     /// A guest of the container's program.
     Run(Command),
-    /// What its volumes have at a path.
-    Pack(String),
+    /// Files of its volumes.
+    Files(archive::Ask),
 }
 
 /// What the end of a caller's input means.

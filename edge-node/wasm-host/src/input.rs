@@ -71,6 +71,12 @@ impl Input {
         Ok(())
     }
 
+    /// Reads in a guest's place: what is there, at most `size` bytes; `None` at the end.
+    pub async fn read(&self, size: usize) -> Option<Vec<u8>> {
+        poll_fn(|cx| self.poll_readable(cx)).await;
+        self.take(size)
+    }
+
     /// Ends the input: the guest reads what is there, and then its end.
     pub fn end(&self) {
         let mut pipe = self.pipe();

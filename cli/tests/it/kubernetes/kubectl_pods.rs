@@ -1,4 +1,6 @@
-//! kubectl in pods that run: commands in them, their streams and logs, and waiting for them.
+//! kubectl in pods that run: commands in them, their streams, files and logs, and waiting for them.
+
+use std::{fs, process::Command};
 
 use super::kubectl::tour;
 use crate::cluster::wait_until;
@@ -23,6 +25,38 @@ fn commands_run_in_a_container() {
     let failed = kubectl.run(&["exec", "box", "--", "toolbox", "exit", "42"], "");
     assert_eq!((failed.code, failed.stderr.as_str()), (42, "command terminated with exit code 42\n"));
     assert!(kubectl.fails(&["exec", "box", "-c", "z", "--", "x"]).contains("container z"));
+    kubectl.ok(&["delete", "pod", "box"]);
+}
+
+#[test]
+fn files_are_copied_to_volumes_and_back() {
+    let Some((_namespace, kubectl)) = tour() else { return };
+    let mounts = ", args: [listen], stdin: true, volumeMounts: [{name: v, mountPath: /data}, {name: v, mountPath: /fixed, readOnly: true}]";
+    let pod = toolbox("box", mounts)
+        .replace("  containers:", "  volumes: [{name: v, emptyDir: {}}]\n  containers:");
+    kubectl.ok_with(&["apply", "-f", "-"], &pod);
+    kubectl.ok(&["wait", "--for=condition=Ready", "pod/box", "--timeout=60s"]);
+    let tree = kubectl.dir().join("tree");
+    fs::create_dir_all(tree.join("deep/er")).unwrap();
+    fs::create_dir(tree.join("empty")).unwrap();
+    fs::write(tree.join("a file"), "with a blank in its name\n").unwrap();
+    fs::write(tree.join("deep/er/bytes"), "0123456789abcdef".repeat(200_000)).unwrap();
+    // To a place that is not there, then into a folder that is, then over a file.
+    kubectl.ok(&["cp", "tree", "box:/data/copy"]);
+    kubectl.ok(&["cp", "tree", "box:/data"]);
+    for copy in ["copy", "tree"] {
+        kubectl.ok(&["cp", &format!("box:/fixed/{copy}"), &format!("back-{copy}")]);
+        let back = kubectl.dir().join(format!("back-{copy}"));
+        let compared = Command::new("diff").arg("--recursive").args([&tree, &back]).output().unwrap();
+        assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stdout));
+    }
+    kubectl.ok(&["cp", "tree/a file", "box:/data/copy/deep/er/bytes"]);
+    kubectl.ok(&["cp", "box:/data/copy/deep/er/bytes", "bytes"]);
+    assert_eq!(fs::read_to_string(kubectl.dir().join("bytes")).unwrap(), "with a blank in its name\n");
+    for read_only in ["box:/fixed/x", "box:/x"] {
+        let why = kubectl.fails(&["cp", "tree/a file", read_only]);
+        assert!(why.contains("the container cannot write there"), "{why}");
+    }
     kubectl.ok(&["delete", "pod", "box"]);
 }
 

@@ -4,6 +4,7 @@
 
 use std::{
     ffi::OsString,
+    fmt,
     io::{self, Read},
     os::unix::ffi::OsStringExt as _,
     path::PathBuf,
@@ -13,32 +14,44 @@ use tar::{EntryType, PaxExtensions};
 
 /// What an entry says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) path: PathBuf,
-    pub(crate) kind: Kind,
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct Entry {
+    /// Its name, as it is written.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Rights, and what else a mode says.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
     /// Seconds since 1970, and a part of one.
-    pub(crate) modified: (i64, i64),
+    pub modified: (i64, i64),
     /// Attributes by name.
-    pub(crate) attributes: Vec<(OsString, Vec<u8>)>,
+    pub attributes: Vec<(OsString, Vec<u8>)>,
 }
 
+/// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A file.
     File,
+    /// A folder.
     Folder,
+    /// A link to this target.
     Symlink(OsString),
     /// Another name of an entry of the same layer.
     Link(PathBuf),
+    /// A device, by its numbers.
     Character(u32, u32),
+    /// A device of blocks, by its numbers.
     Block(u32, u32),
+    /// A pipe.
     Fifo,
 }
 
 /// The entries of an archive, in order.
-pub(crate) struct Entries<'a, R: Read> {
+pub struct Entries<'a, R: Read> {
     raw: tar::Entries<'a, R>,
 }
 
@@ -54,13 +67,23 @@ struct Extension {
     attributes: Vec<(OsString, Vec<u8>)>,
 }
 
+impl<R: Read> fmt::Debug for Entries<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").finish_non_exhaustive()
+    }
+}
+
 impl<'a, R: Read> Entries<'a, R> {
-    pub(crate) fn new(entries: tar::Entries<'a, R>) -> Self {
+    /// Those of an archive that is read from its beginning.
+    pub fn new(entries: tar::Entries<'a, R>) -> Self {
         Self { raw: entries.raw(true) }
     }
 
     /// The next entry, and its content.
-    pub(crate) fn next(&mut self) -> io::Result<Option<(Entry, tar::Entry<'a, R>)>> {
+    ///
+    /// # Errors
+    /// When the archive is damaged, or something in it has no bound.
+    pub fn next_entry(&mut self) -> io::Result<Option<(Entry, tar::Entry<'a, R>)>> {
         let mut extension = Extension::default();
         for _ in 0..=EXTENSIONS_MAX {
             let Some(raw) = self.raw.next() else { return Ok(None) };

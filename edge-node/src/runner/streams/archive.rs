@@ -1,259 +1,133 @@
-//! Answers `tar cf - PATH`, by which `kubectl cp` fetches files. No guest has that program: the host packs what the container's volumes
-//! have there.
+//! Answers the commands by which `kubectl cp` moves files: `tar cf - PATH`, `test -d PATH` and `tar xmf - -C FOLDER`. No guest has these
+//! programs: the host packs and unpacks what the container's volumes have there.
 //!
-//! What is in volumes may be anybody's. The kernel resolves the path below the volume that it is in, links are packed as links, and
-//! nothing leads out of the volume.
+//! What is in volumes, and in archives, may be anybody's. The kernel resolves each path below the volume that it is in, and nothing leads
+//! out of that.
 
-use std::{
-    ffi::OsStr,
-    fs::File,
-    future::poll_fn,
-    io::{self, BufWriter, Read as _, Write},
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
-    },
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod pack;
+mod place;
+mod unpack;
+
+use std::{future::poll_fn, sync::Arc};
 
 use dunlin_link::exec::ExecEnd;
-use dunlin_wasm_host::{Output as _, Preopen, Stream};
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat, statat,
-};
-use tar::{Builder, EntryType, Header};
+use dunlin_wasm_host::{Input, Output as _, Preopen, Stream};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
+use self::{pack::Pieces, unpack::Received};
 use crate::runner::tap::Tap;
 
-/// The path that is asked for, if a command is this one.
-pub(super) fn asked(command: &[String]) -> Option<&str> {
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// An archive of what is at a path.
+    Pack(String),
+    /// Whether a path is a folder.
+    IsFolder(String),
+    /// To unpack what comes into a folder.
+    Unpack(String),
+}
+
+/// What a command asks for, if it is one of these.
+pub(super) fn asked(command: &[String]) -> Option<Ask> {
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
-    match words[..] {
-        ["tar", "cf" | "-cf", "-", path] => Some(path),
+    let (folder, words) = match &words[..] {
+        [words @ .., "-C", folder] => (*folder, words),
+        words => ("/", words),
+    };
+    match words {
+        ["tar", "cf" | "-cf", "-", path] if folder == "/" => Some(Ask::Pack((*path).to_owned())),
+        ["test", "-d", path] if folder == "/" => Some(Ask::IsFolder((*path).to_owned())),
+        ["tar", "xmf" | "-xmf" | "xf" | "-xf", "-"]
+        | ["tar", "--no-same-permissions", "--no-same-owner", "-xmf", "-"] => {
+            Some(Ask::Unpack(folder.to_owned()))
+        }
         _ => None,
     }
 }
 
-/// Packs what is at a path, as the program would, and says how that ended.
-pub(super) async fn pack(mounts: Vec<Preopen>, path: String, tap: Arc<Tap>) -> ExecEnd {
+/// Does what is asked as the program would, and says how that ended.
+pub(super) async fn answer(ask: Ask, mounts: Vec<Preopen>, input: Input, tap: Arc<Tap>) -> ExecEnd {
+    match ask {
+        Ask::Pack(path) => pack(mounts, path, tap).await,
+        Ask::IsFolder(path) => {
+            let is_folder = spawn_blocking(move || unpack::is_folder(&mounts, &path)).await;
+            ExecEnd::Exited(i32::from(!is_folder.unwrap_or(false)))
+        }
+        Ask::Unpack(folder) => take(mounts, folder, input, tap).await,
+    }
+}
+
+async fn pack(mounts: Vec<Preopen>, path: String, tap: Arc<Tap>) -> ExecEnd {
     let (pieces, mut packed) = mpsc::channel(PIECES_MAX);
-    let packing = spawn_blocking(move || write(&mounts, &path, Pieces(pieces)));
+    let packing = spawn_blocking(move || pack::write(&mounts, &path, Pieces(pieces)));
     while let Some(piece) = packed.recv().await {
         poll_fn(|cx| tap.poll_room(cx)).await;
         tap.push(Stream::Stdout, &piece);
     }
     match packing.await {
         Ok(Ok(())) => ExecEnd::Exited(0),
-        Ok(Err(error)) => {
-            tap.push(Stream::Stderr, format!("tar: {error}\n").as_bytes());
-            ExecEnd::Exited(FAILED)
-        }
+        Ok(Err(error)) => failed(&tap, &[error.to_string()]),
         Err(_panic) => ExecEnd::Failed("the host failed while it packed files".to_owned()),
     }
 }
 
-/// Hands on what is packed. A caller who has left is the end of it.
-struct Pieces(mpsc::Sender<Vec<u8>>);
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
-        self.0.blocking_send(piece.to_vec()).map_err(|_left| io::ErrorKind::BrokenPipe)?;
-        Ok(piece.len())
+async fn take(mounts: Vec<Preopen>, folder: String, input: Input, tap: Arc<Tap>) -> ExecEnd {
+    let (pieces, received) = mpsc::channel(PIECES_MAX);
+    let unpacking = spawn_blocking(move || unpack::unpack(&mounts, &folder, Received::new(received)));
+    while let Some(piece) = input.read(PIECE_BYTES).await {
+        // What comes after the end of the archive, or of the room, is taken and left: the caller goes on sending.
+        let _ended = pieces.send(piece).await;
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn write(mounts: &[Preopen], path: &str, out: impl Write) -> io::Result<()> {
-    let said = |why: &dyn std::fmt::Display| io::Error::other(format!("{path}: {why}"));
-    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.contains(&"..") {
-        return Err(said(&"`..` is not followed"));
-    }
-    let asked = parts.join("/");
-    let inside = |mount: &Preopen| {
-        let rest = asked.strip_prefix(mount.path.trim_matches('/'))?;
-        (rest.is_empty() || mount.path == "/" || rest.starts_with('/'))
-            .then(|| rest.trim_start_matches('/').to_owned())
-    };
-    let found = mounts.iter().filter_map(|mount| Some((mount, inside(mount)?)));
-    let (mount, inside) = found
-        .max_by_key(|(mount, _)| mount.path.len())
-        .ok_or_else(|| said(&"no volume of the container is there"))?;
-    let root = OwnedFd::from(File::open(&mount.dir).map_err(|error| said(&error))?);
-    let start = open_beneath(&root, if inside.is_empty() { "." } else { &inside });
-    let start = start.map_err(|error| said(&error))?;
-    let mut packer =
-        Packer { archive: Builder::new(BufWriter::with_capacity(PIECE_BYTES, out)), left: ENTRIES_MAX };
-    let name = if asked.is_empty() { "." } else { &asked };
-    packer.add(start, Path::new(name), 0)?;
-    packer.archive.into_inner()?.flush()
-}
-
-/// A file or folder at a path on which links may be, as long as they stay below the root. Nothing else is opened.
-fn open_beneath(root: &OwnedFd, inside: &str) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let open = |flags| openat2(root, inside, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
-    match FileType::from_raw_mode(fstat(open(OFlags::PATH)?)?.st_mode) {
-        FileType::Directory | FileType::RegularFile => Ok(open(OFlags::RDONLY | OFlags::NONBLOCK)?),
-        _ => Err(io::Error::other("is no file and no folder")),
+    drop(pieces);
+    match unpacking.await {
+        Ok(complaints) if complaints.is_empty() => ExecEnd::Exited(0),
+        Ok(complaints) => failed(&tap, &complaints),
+        Err(_panic) => ExecEnd::Failed("the host failed while it unpacked files".to_owned()),
     }
 }
 
-struct Packer<W: Write> {
-    archive: Builder<BufWriter<W>>,
-    /// Files and folders that may still come.
-    left: usize,
-}
-
-impl<W: Write> Packer<W> {
-    /// Packs a file, or a folder with all below it, as `name`.
-    fn add(&mut self, found: OwnedFd, name: &Path, depth: usize) -> io::Result<()> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| io::Error::other(TOO_MANY))?;
-        let stat = fstat(&found)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            let size = u64::try_from(stat.st_size).unwrap_or(0);
-            let mut header = header(&stat, EntryType::Regular, size);
-            // Whatever becomes of the file meanwhile, so much is announced.
-            let content = File::from(found).take(size).chain(io::repeat(0)).take(size);
-            return self.archive.append_data(&mut header, name, content);
-        }
-        self.archive.append_data(&mut header(&stat, EntryType::Directory, 0), name, io::empty())?;
-        if depth >= DEPTH_MAX {
-            return Err(io::Error::other(TOO_DEEP));
-        }
-        for entry in Dir::read_from(&found)? {
-            let entry = entry?;
-            let within = entry.file_name();
-            if [&b"."[..], b".."].contains(&within.to_bytes()) {
-                continue;
-            }
-            let below: PathBuf = name.join(OsStr::from_bytes(within.to_bytes()));
-            // What goes meanwhile was not there.
-            let Ok(stat) = statat(&found, within, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory | FileType::RegularFile => {
-                    if let Ok(found) = openat(found.as_fd(), within, flags, Mode::empty()) {
-                        self.add(found, &below, depth + 1)?;
-                    }
-                }
-                FileType::Symlink => {
-                    let Ok(target) = readlinkat(&found, within, Vec::new()) else { continue };
-                    let target = Path::new(OsStr::from_bytes(target.to_bytes())).to_owned();
-                    self.archive.append_link(&mut header(&stat, EntryType::Symlink, 0), below, target)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+fn failed(tap: &Tap, complaints: &[String]) -> ExecEnd {
+    for complaint in complaints {
+        tap.push(Stream::Stderr, format!("tar: {complaint}\n").as_bytes());
     }
+    ExecEnd::Exited(FAILED)
 }
 
-fn header(stat: &Stat, kind: EntryType, size: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(stat.st_mode & 0o777);
-    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
-    header.set_size(size);
-    header.set_uid(0);
-    header.set_gid(0);
-    header
-}
-
-/// As of `tar`, when anything could not be packed.
+/// As of `tar`, when anything could not be packed or unpacked.
 const FAILED: i32 = 2;
 
-/// Handed on at a time.
+/// Read of the caller at a time.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// Pieces between disk and caller.
 const PIECES_MAX: usize = 4;
 
-/// Files and folders of an archive.
-const ENTRIES_MAX: usize = 100_000;
-
-const TOO_MANY: &str = "more than 100000 files and folders";
-
-/// Folders in each other, each of which is open meanwhile.
-const DEPTH_MAX: usize = 64;
-
-const TOO_DEEP: &str = "more than 64 folders in each other";
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
-
-    use dunlin_wasm_host::Access;
-
     use super::*;
-
-    fn words(text: &str) -> Vec<String> {
-        text.split(' ').map(str::to_owned).collect()
-    }
 
     #[test]
     fn only_what_kubectl_asks_is_taken_for_it() {
-        assert_eq!(asked(&words("tar cf - /data/a")), Some("/data/a"));
-        for other in ["tar xmf - -C /data", "tar cf - a b", "tar cf out a", "busybox cf - a", "tar"] {
-            assert_eq!(asked(&words(other)), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_volume_is_packed_and_nothing_outside_of_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("volume");
-        fs::create_dir_all(root.join("sub/empty")).unwrap();
-        fs::write(dir.path().join("secret"), "outside").unwrap();
-        fs::write(root.join("sub/a"), "x".repeat(70_000)).unwrap();
-        symlink("../../secret", root.join("sub/out")).unwrap();
-        symlink("sub/a", root.join("in")).unwrap();
-        symlink(dir.path(), root.join("up")).unwrap();
-        let mount = |dir: &Path, path: &str| Preopen {
-            dir: dir.to_owned(),
-            path: path.to_owned(),
-            access: Access::ReadOnly,
-        };
-        let mounts = [mount(&root.join("sub/empty"), "/"), mount(&root, "/data")];
-        let packed = |path: &str| {
-            let mut bytes = Vec::new();
-            write(&mounts, path, &mut bytes).map_err(|error| error.to_string())?;
-            let mut archive = tar::Archive::new(&bytes[..]);
-            let mut names: Vec<_> = archive
-                .entries()
-                .unwrap()
-                .map(|entry| {
-                    let mut entry = entry.unwrap();
-                    let mut content = Vec::new();
-                    entry.read_to_end(&mut content).unwrap();
-                    format!(
-                        "{} {:?} {}",
-                        entry.path().unwrap().display(),
-                        entry.header().entry_type(),
-                        content.len()
-                    )
-                })
-                .collect();
-            names.sort();
-            Ok::<_, String>(names)
-        };
-        let expected = [
-            "data/sub Directory 0",
-            "data/sub/a Regular 70000",
-            "data/sub/empty Directory 0",
-            "data/sub/out Symlink 0",
-        ];
-        assert_eq!(packed("/data/sub").unwrap(), expected);
-        assert_eq!(packed("data/./in").unwrap(), ["data/in Regular 70000"]);
-        assert_eq!(packed("/").unwrap().len(), 1);
-        for outside in ["/data/../secret", "/data/sub/out", "/data/up/secret", "/data/none", "/etc/passwd"] {
-            assert!(packed(outside).is_err(), "{outside}");
+        let asked = |text: &str| asked(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let path = || "/data/a".to_owned();
+        assert_eq!(asked("tar cf - /data/a"), Some(Ask::Pack(path())));
+        assert_eq!(asked("test -d /data/a"), Some(Ask::IsFolder(path())));
+        assert_eq!(asked("tar -xmf - -C /data/a"), Some(Ask::Unpack(path())));
+        let without_rights = "tar --no-same-permissions --no-same-owner -xmf - -C /data/a";
+        assert_eq!(asked(without_rights), Some(Ask::Unpack(path())));
+        assert_eq!(asked("tar xf -"), Some(Ask::Unpack("/".to_owned())));
+        for other in [
+            "tar cf - a b",
+            "tar cf out a",
+            "busybox cf - a",
+            "tar",
+            "tar cf - a -C /b",
+            "test -f a",
+            "tar xf a",
+            "tar xmf - -C",
+        ] {
+            assert_eq!(asked(other), None, "{other}");
         }
     }
 }
