@@ -128,7 +128,9 @@ pub struct Kind {
     pub(crate) validate_update: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Rules for a change of status (old second); `validate` does not run.
     pub(crate) validate_status: fn(&Value, &Value, &mut Vec<FieldError>),
-    /// The same for its subresource `approval`, if it has one.
+    /// Rules for a change of its subresource `ephemeralcontainers` (old second), if it has one, on top of `validate`.
+    pub(crate) validate_ephemeral: fn(&Value, &Value, &mut Vec<FieldError>),
+    /// The same as for a status for its subresource `approval`, if it has one.
     pub(crate) validate_approval: fn(&Value, &Value, &mut Vec<FieldError>),
     /// Warnings about an object, in Kubernetes' words or naming fields that are not acted on.
     pub(crate) warnings: fn(&Value) -> Vec<String>,
@@ -208,6 +210,7 @@ impl Kind {
         validate_create: |_, _| {},
         validate_update: |_, _, _| {},
         validate_status: |_, _, _| {},
+        validate_ephemeral: |_, _, _| {},
         validate_approval: |_, _, _| {},
         warnings: |_| Vec::new(),
         warns: Warns::OnEveryUpdate,

@@ -111,6 +111,8 @@ pub enum Target {
     Status,
     /// The same, of its status only the conditions: whether what it asks for is approved.
     Approval,
+    /// Of a pod what is added to it, labels, annotations and finalizers.
+    Ephemeral,
 }
 
 impl Target {
@@ -120,6 +122,7 @@ impl Target {
             Self::Object => "",
             Self::Status => "status",
             Self::Approval => "approval",
+            Self::Ephemeral => "ephemeralcontainers",
         }
     }
 }
@@ -285,6 +288,7 @@ pub fn update(
             keep_all_but_status(&mut object, &before);
             keep_all_but_conditions(&mut object, &before);
         }
+        Target::Ephemeral => keep_all_but_ephemeral(&mut object, &before),
     }
     (kind.default)(&mut object);
     own_change(kind, change, &before, &mut object);
@@ -312,10 +316,20 @@ pub fn update(
             meta::validate_change(stored, &object, current, &mut errors);
             (stored.validate_approval)(&object, current, &mut errors);
         }
+        Target::Ephemeral => {
+            if is_new_generation(stored, &object, current) {
+                bump_generation(&mut object);
+            }
+            meta::validate_change(stored, &object, current, &mut errors);
+            (stored.validate)(&object, &mut errors);
+            (stored.validate_ephemeral)(&object, current, &mut errors);
+        }
     }
     let mut object = finish(stored, object, &errors)?;
     let mut warnings = match change.target {
-        Target::Object => pod_security::admit(stored, Some(current), &object, change.around)?,
+        Target::Object | Target::Ephemeral => {
+            pod_security::admit(stored, Some(current), &object, change.around)?
+        }
         Target::Status | Target::Approval => Vec::new(),
     };
     managed::keep_times(&mut object, current);
@@ -324,6 +338,10 @@ pub fn update(
         (Target::Status | Target::Approval, _) => kind.deprecation.map(str::to_owned).into_iter().collect(),
         (Target::Object, Warns::OnNewGenerations) if same_generation => Vec::new(),
         (Target::Object, _) => new_warnings(kind, current, &object),
+        // Kubernetes has none.
+        (Target::Ephemeral, _) => {
+            new_warnings(kind, current, &object).into_iter().filter(|warning| is_lasting(warning)).collect()
+        }
     });
     Ok(Accepted { object, warnings })
 }
@@ -495,9 +513,13 @@ fn warnings(kind: &'static Kind, object: &Value) -> Vec<String> {
 fn new_warnings(kind: &'static Kind, current: &Value, object: &Value) -> Vec<String> {
     let known = warnings(kind, current);
     let mut found = warnings(kind, object);
-    let is_lasting = |warning: &str| warning.ends_with(NO_EFFECT) || warning.ends_with(ACTS_NOT);
     found.retain(|warning| !(is_lasting(warning) && known.contains(warning)));
     found
+}
+
+/// Whether a warning is about something that has no effect yet.
+fn is_lasting(warning: &str) -> bool {
+    warning.ends_with(NO_EFFECT) || warning.ends_with(ACTS_NOT)
 }
 
 /// Counts a change of what is wanted, on objects that count them.
@@ -526,6 +548,14 @@ fn keep_all_but_status(object: &mut Value, current: &Value) {
         }
     }
     put(object_mut(object, "metadata"), "ownerReferences", current["metadata"]["ownerReferences"].clone());
+}
+
+/// As for a status, but that what is changed is what was added to a pod.
+fn keep_all_but_ephemeral(object: &mut Value, current: &Value) {
+    let added = object["spec"]["ephemeralContainers"].clone();
+    keep_all_but_status(object, current);
+    put(object, "status", current["status"].clone());
+    put(object_mut(object, "spec"), "ephemeralContainers", added);
 }
 
 fn keep_all_but_conditions(object: &mut Value, current: &Value) {

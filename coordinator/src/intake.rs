@@ -190,8 +190,17 @@ impl Intake {
     /// Records events that a node saw.
     #[expect(clippy::unused_async, reason = "sessions await every intake; this one only hands over")]
     pub async fn events(&self, node: &NodeName, events: Vec<NodeEvent>, clock_offset_ms: i64) {
+        let desired = self.inner.dispatch.desired(node);
         for event in events {
-            self.inner.recorder.record(occurrence(node, event, clock_offset_ms));
+            let list = event.pod.as_ref().and_then(|pod| {
+                let assignment = &desired.pods.get(&pod.uid)?.assignment;
+                Some((assignment.list_of(&pod.container)?, pod.container.clone()))
+            });
+            let mut occurrence = occurrence(node, event, clock_offset_ms);
+            if let Some((list, container)) = list {
+                occurrence.regarding.field_path = format!("spec.{list}{{{container}}}");
+            }
+            self.inner.recorder.record(occurrence);
         }
     }
 

@@ -83,6 +83,18 @@ impl PodAssignment {
         self.containers().nth(index).expect("indexes come from this pod")
     }
 
+    /// Which list of the pod's spec has a container.
+    pub fn list_of(&self, container: &str) -> Option<&'static str> {
+        let index = self.containers().position(|known| known.name == container)?;
+        Some(if index < self.spec.init_containers.len() {
+            "initContainers"
+        } else if index < self.spec.container_count() {
+            "containers"
+        } else {
+            "ephemeralContainers"
+        })
+    }
+
     /// What files the container at a place sees; `None` when nothing is said.
     pub fn files_of(&self, index: usize) -> Option<&ContainerFiles> {
         match index.checked_sub(self.spec.container_count()) {

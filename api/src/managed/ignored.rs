@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use super::{element::Element, set::FieldSet};
-use crate::kind::Kind;
+use crate::{kind::Kind, schema::Definition};
 
 /// Takes what nobody ever owns out of a set.
 pub(super) fn strip(set: &FieldSet) -> FieldSet {
@@ -19,6 +19,7 @@ pub(super) fn ignored(kind: &'static Kind, subresource: &str) -> Cow<'static, Fi
         "status" => but_status(kind),
         // Who approves does not sign.
         "approval" => Cow::Borrowed(&BUT_CONDITIONS),
+        "ephemeralcontainers" => Cow::Owned(but_ephemeral(kind)),
         _ if kind.has_subresource("status") => Cow::Borrowed(&SYSTEM_AND_STATUS),
         _ => Cow::Borrowed(&SYSTEM),
     }
@@ -35,6 +36,16 @@ fn but_status(kind: &'static Kind) -> Cow<'static, FieldSet> {
     let mut set = BUT_STATUS.clone();
     others.into_iter().for_each(|name| set.insert(&path(&[name])));
     Cow::Owned(set)
+}
+
+/// All but what is added to a pod.
+fn but_ephemeral(kind: &'static Kind) -> FieldSet {
+    let mut set = set(&[&["apiVersion"], &["kind"], &["metadata"], &["status"]]);
+    let spec = kind.definition().field("spec").and_then(|spec| spec.ty.definition());
+    let fields = spec.map(Definition::fields).unwrap_or_default();
+    let others = fields.iter().filter(|field| field.name != "ephemeralContainers");
+    others.for_each(|field| set.insert(&path(&["spec", field.name])));
+    set
 }
 
 fn path(fields: &[&str]) -> Vec<Element> {

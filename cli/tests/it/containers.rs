@@ -4,6 +4,7 @@ mod absent;
 mod accounts;
 mod alone;
 mod chaos;
+mod debugging;
 mod disk;
 mod ends;
 mod fields;

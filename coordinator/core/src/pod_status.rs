@@ -8,7 +8,7 @@ mod gates;
 
 use std::borrow::Cow;
 
-use dunlin_link::status::{PodCondition, PodConditionKind, PodPhase, PodStatusReport};
+use dunlin_link::status::{ContainerStatus, PodCondition, PodConditionKind, PodPhase, PodStatusReport};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -38,17 +38,38 @@ pub fn merge(pod: &mut Value, report: &PodStatusReport, clock_offset_ms: i64) ->
     if !status.contains_key("startTime") {
         set(&mut status, "startTime", report.start_time.map(|time| clock.time(time)));
     }
+    let (containers, added) = apart(pod, &report.containers);
+    let init = report.init_containers.iter().collect();
     for (field, containers) in
-        [("initContainerStatuses", &report.init_containers), ("containerStatuses", &report.containers)]
+        [("initContainerStatuses", init), ("containerStatuses", containers), (ADDED, added)]
     {
         let known = stored.get(field).and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
-        let list: Vec<Value> =
-            containers.iter().map(|container| container_status(container, known, clock)).collect();
+        let mut list: Vec<Value> =
+            containers.into_iter().map(|container| container_status(container, known, clock)).collect();
+        if field == ADDED {
+            // A kubelet does not say of them whether they started.
+            list.iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(|status| drop(status.remove("started")));
+        }
         set(&mut status, field, (!list.is_empty()).then_some(Value::Array(list)));
     }
     let merged = store(pod, stored, status);
     // In the order of the conditions that others set: after the node's own.
     merged | mark_disrupted(pod, report, clock)
+}
+
+/// Those of `spec.containers`, and those that were added to the pod, which nodes tell in one list.
+fn apart<'a>(
+    pod: &Value,
+    told: &'a [ContainerStatus],
+) -> (Vec<&'a ContainerStatus>, Vec<&'a ContainerStatus>) {
+    let added = pod["spec"]["ephemeralContainers"].as_array();
+    let is_added = |status: &&ContainerStatus| {
+        added.into_iter().flatten().any(|container| container["name"] == status.name.as_str())
+    };
+    let (added, containers) = told.iter().partition(is_added);
+    (containers, added)
 }
 
 /// A pod that its node ended before its time says so, for whoever counts failures.
@@ -269,6 +290,9 @@ const OWNED: [(PodConditionKind, &str); 5] = [
     (PodConditionKind::ContainersReady, "ContainersReady"),
     (PodConditionKind::FieldsIgnored, "dunlin.dev/FieldsIgnored"),
 ];
+
+/// Where the statuses of containers are that were added to a pod.
+const ADDED: &str = "ephemeralContainerStatuses";
 
 /// Reasons of pods that failed because their node ended them.
 const ENDED_BY_NODE: [&str; 2] = ["Evicted", "Terminated"];

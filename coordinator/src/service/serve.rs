@@ -194,7 +194,9 @@ impl ApiService {
 fn check_readable(request: &ResourceRequest) -> Result<(), Status> {
     match request.subresource.as_str() {
         "" => Ok(()),
-        part @ ("status" | "approval") if request.kind.has_subresource(part) => Ok(()),
+        part @ ("status" | "approval" | "ephemeralcontainers") if request.kind.has_subresource(part) => {
+            Ok(())
+        }
         known if request.kind.has_subresource(known) => Err(Status::method_not_allowed()),
         _ => Err(Status::no_such_resource()),
     }

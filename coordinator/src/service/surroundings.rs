@@ -68,7 +68,7 @@ impl ApiService {
     /// What Pod Security holds an object against that is written.
     pub(super) async fn around(&self, request: &ResourceRequest, target: Target) -> Result<Around, Status> {
         match pod_security::concern(request.kind) {
-            Some(Concern::Policy) if target == Target::Object => {
+            Some(Concern::Policy) if matches!(target, Target::Object | Target::Ephemeral) => {
                 let namespace = self.find_core("Namespace", "", &request.namespace).await?;
                 let labels = namespace.map(|namespace| namespace["metadata"]["labels"].clone());
                 let policy = Policy::of_labels(&labels.unwrap_or_default()).0;

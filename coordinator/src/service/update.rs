@@ -119,6 +119,7 @@ pub(super) fn target(request: &ResourceRequest) -> Result<Target, Status> {
         "" => Ok(Target::Object),
         "status" if request.kind.has_subresource("status") => Ok(Target::Status),
         "approval" if request.kind.has_subresource("approval") => Ok(Target::Approval),
+        "ephemeralcontainers" if request.kind.has_subresource("ephemeralcontainers") => Ok(Target::Ephemeral),
         _ => Err(Status::no_such_resource()),
     }
 }

@@ -29,6 +29,8 @@ pub struct Launch {
     pub attempt: u32,
     /// Where its log goes.
     pub log: String,
+    /// Whose processes it sees, if it is a Linux container that names one.
+    pub target: Option<ContainerId>,
 }
 
 /// What a run is made of, as it is on the machine.

@@ -9,6 +9,7 @@ mod changed;
 mod command;
 mod conditions;
 mod decide;
+mod ephemeral;
 mod failure;
 mod home;
 mod hooks;
@@ -63,7 +64,7 @@ pub struct Pod {
     synced: bool,
     /// Whether it has ever told anything since this agent began.
     heard: bool,
-    /// Init containers, then containers, each in the order of the spec.
+    /// Init containers, then containers, each in the order of the spec, then those that were added, in the order in which they came.
     workers: Vec<Worker>,
     home: Home,
     /// How often in a row its own sandbox could not be made.
@@ -149,9 +150,8 @@ impl Pod {
         let seconds = assignment.spec.active_deadline_seconds;
         let deadline =
             seconds.map(|seconds| now.mono_at(place.start_time).plus_millis(u64::from(seconds) * 1000));
-        let spec = &assignment.spec;
-        let workers = spec.init_containers.iter().chain(&spec.containers);
-        let workers = workers
+        let workers = assignment
+            .containers()
             .map(|container| {
                 let known = memory.containers.iter().find(|known| known.name == container.name);
                 known.map_or_else(Worker::default, |known| Worker::restored(known, now))
@@ -198,16 +198,14 @@ impl Pod {
         pod
     }
 
-    /// The assignment changed: configuration, image or metadata.
+    /// The assignment changed: configuration, image or metadata, or containers were added.
     pub fn handle_assignment(&mut self, assignment: Arc<PodAssignment>, now: Now) {
-        let before = std::mem::replace(&mut self.assignment, assignment);
-        if self.workers.len()
-            != self.assignment.spec.init_containers.len() + self.assignment.spec.containers.len()
-        {
-            // Kubernetes lets no one add or remove containers; a set that does so anyway is not acted on.
-            self.assignment = before;
+        if self.assignment.spec.container_count() != assignment.spec.container_count() {
+            // Kubernetes lets no one add or remove others; a set that does so anyway is not acted on.
             return;
         }
+        let assignment = ephemeral::keep_places(assignment, &self.assignment);
+        let before = std::mem::replace(&mut self.assignment, assignment);
         let is_volume_moved = before.volume_images != self.assignment.volume_images;
         for index in self.indexes() {
             let (old, new) = (&container_at(&before, index).image, &self.container(index).image);
@@ -217,10 +215,11 @@ impl Pod {
                 // What is being made present or put together is the old image: the run begins with the new one.
                 self.worker_mut(index).handle_changed_image();
             }
-            if changed && self.stage == Stage::Active {
+            if changed && self.stage == Stage::Active && !self.is_ephemeral(index) {
                 self.replace(index, now);
             }
         }
+        self.employ();
         self.settle(now);
     }
 

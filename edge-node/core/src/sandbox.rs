@@ -19,7 +19,7 @@ use dunlin_link::{
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages; a sandbox of another version is drained and replaced, never spoken to by guesswork.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;
 
 /// Largest encoded message: a container spec with the largest environment Kubernetes accepts, with room.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

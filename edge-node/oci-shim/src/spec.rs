@@ -176,7 +176,8 @@ fn masked_paths() -> Vec<String> {
 /// New ones for what is a container's alone, the pod's for the rest; none where it shares the machine's.
 fn namespaces(place: &Place<'_>) -> Vec<LinuxNamespace> {
     let mut kinds = vec![LinuxNamespaceType::Mount, LinuxNamespaceType::Cgroup];
-    if place.pod.processes == ProcessSharing::Container {
+    let has_others = place.namespaces.iter().any(|(kind, _)| *kind == LinuxNamespaceType::Pid);
+    if place.pod.processes == ProcessSharing::Container && !has_others {
         kinds.push(LinuxNamespaceType::Pid);
     }
     let namespace = |kind: LinuxNamespaceType, path: Option<PathBuf>| {

@@ -32,6 +32,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
     subresources: &[
         Subresource::stream("attach", "PodAttachOptions"),
         Subresource::created("binding", "", "Binding"),
+        Subresource::part("ephemeralcontainers"),
         Subresource::created("eviction", "policy", "Eviction"),
         Subresource::stream("exec", "PodExecOptions"),
         Subresource { verbs: &["get"], ..Subresource::part("log") },
@@ -75,7 +76,9 @@ pub(in crate::kind) static KIND: Kind = Kind {
     },
     admit: admission::admit_pod,
     validate: validate::object,
+    validate_create: validate::create,
     validate_update: validate::update,
+    validate_ephemeral: validate::update_ephemeral,
     validate_status: validate::status,
     warnings: warnings::all,
     row: columns::row,

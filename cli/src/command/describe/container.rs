@@ -12,6 +12,8 @@ pub(super) enum Containers {
     Init,
     /// Those that the pod is for.
     Main,
+    /// Those that were added to it.
+    Ephemeral,
 }
 
 /// Whose containers or volumes they are, which decides how far they are indented.
@@ -46,6 +48,9 @@ pub(super) fn describe(sheet: &mut Sheet, pod: &Value, which: Containers, place:
     let (title, field, statuses) = match which {
         Containers::Init => ("Init Containers", "initContainers", "initContainerStatuses"),
         Containers::Main => ("Containers", "containers", "containerStatuses"),
+        Containers::Ephemeral => {
+            ("Ephemeral Containers", "ephemeralContainers", "ephemeralContainerStatuses")
+        }
     };
     let containers = items(pod, &["spec", field]);
     if containers.is_empty() {

@@ -24,6 +24,7 @@ pub(super) fn describe(sheet: &mut Sheet, pod: &Value, facts: &Facts) {
     sheet.field_if_any(0, "NominatedNodeName", text(pod, &["status", "nominatedNodeName"]));
     container::describe(sheet, pod, Containers::Init, Place::Pod);
     container::describe(sheet, pod, Containers::Main, Place::Pod);
+    container::describe(sheet, pod, Containers::Ephemeral, Place::Pod);
     conditions(sheet, pod);
     volume::describe(sheet, pod, Place::Pod);
     sheet.field_if_any(0, "QoS Class", text(pod, &["status", "qosClass"]));

@@ -28,6 +28,8 @@ pub(super) fn pod_of(pod: &PodView) -> Value {
             "serviceAccountName": spec.service_account_name,
             "initContainers": spec.init_containers.iter().map(container).collect::<Vec<_>>(),
             "containers": spec.containers.iter().map(container).collect::<Vec<_>>(),
+            "ephemeralContainers":
+                assignment.ephemeral.containers.iter().map(|added| container(&added.container)).collect::<Vec<_>>(),
         },
         "status": {
             "phase": format!("{:?}", report.phase), "reason": report.reason, "message": report.message,
@@ -45,7 +47,12 @@ pub(super) fn pod_of(pod: &PodView) -> Value {
     if pod.synced {
         let statuses = |statuses: &[ContainerStatus]| statuses.iter().map(status).collect::<Vec<_>>();
         object["status"]["initContainerStatuses"] = statuses(&report.init_containers).into();
-        object["status"]["containerStatuses"] = statuses(&report.containers).into();
+        let (containers, added) =
+            report.containers.split_at(spec.containers.len().min(report.containers.len()));
+        object["status"]["containerStatuses"] = statuses(containers).into();
+        if !added.is_empty() {
+            object["status"]["ephemeralContainerStatuses"] = statuses(added).into();
+        }
     } else {
         // What is remembered is no statement of what runs.
         object["status"]["reason"] = "Unknown".into();

@@ -46,6 +46,27 @@ fn report() -> PodStatusReport {
     }
 }
 
+#[test]
+fn what_was_added_to_a_pod_has_statuses_of_its_own() {
+    let mut report = report();
+    let added = ContainerStatus { name: "e".into(), ready: false, started: false, ..running("r2", 6_000) };
+    report.containers.push(added);
+    let mut pod = json!({
+        "spec": {"containers": [{"name": "c"}], "ephemeralContainers": [{"name": "e"}]}, "status": {},
+    });
+    assert!(merge(&mut pod, &report, 0));
+    let names = |list: &str| -> Vec<String> {
+        let statuses = pod["status"][list].as_array().into_iter().flatten();
+        statuses.map(|status| status["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("containerStatuses"), ["c"]);
+    assert_eq!(names("ephemeralContainerStatuses"), ["e"]);
+    assert_eq!(pod["status"]["containerStatuses"][0]["started"], true);
+    let status = &pod["status"]["ephemeralContainerStatuses"][0];
+    assert_eq!((&status["started"], &status["ready"]), (&Value::Null, &json!(false)));
+    assert!(!merge(&mut pod, &report, 0));
+}
+
 fn running(id: &str, started_at: i64) -> ContainerStatus {
     ContainerStatus {
         name: "c".into(),

@@ -147,6 +147,7 @@ pub fn container_spec(
             (false, Stdin::Open | Stdin::Once) => Stdio::Input,
         },
         log: launch.log,
+        processes_of: launch.target,
         resources: resources::of_container(assignment, (container, says), around),
         security: security(says, &machine)?,
         mounts,

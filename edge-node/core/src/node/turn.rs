@@ -342,11 +342,18 @@ impl Desk {
         let wants_own = pod.has_own_sandbox() || matches!(material, Material::Linux(_));
         if wants_own && !pod.is_sandbox_open() {
             if !pod.handle_homeless(run.container, now) {
-                pod.handle_config_error(run.container, MOVES_NOT.to_owned(), now);
+                let why = if pod.is_ephemeral(run.container) { NO_NAMESPACES } else { MOVES_NOT };
+                pod.handle_config_error(run.container, why.to_owned(), now);
             }
             return;
         }
-        let launch = Launch { id: run.id.clone(), attempt: run.attempt, log };
+        let target = match (&material, pod.process_target(run.container)) {
+            (Material::Linux(_), Ok(target)) => target,
+            (Material::Linux(_), Err(why)) => return pod.handle_create_error(run.container, why, now),
+            // A guest sees no processes, whoever it is added to.
+            (Material::Module { .. }, _) => None,
+        };
+        let launch = Launch { id: run.id.clone(), attempt: run.attempt, log, target };
         let request: Result<Request, ConfigError> = self.with_surroundings(pod, |around| {
             let place = &pod.place().address;
             let of = (pod.assignment().as_ref(), run.container);
@@ -429,10 +436,10 @@ fn sandbox_order(pod: &Pod) -> SandboxOrder {
     }
 }
 
-/// The images of a pod, once each.
+/// The images of a pod, once each. What was added to it moves it nowhere.
 fn surveyed(pod: &Pod) -> Vec<SurveyedImage> {
     let mut images: Vec<SurveyedImage> = Vec::new();
-    for index in pod.indexes() {
+    for index in pod.indexes().filter(|index| !pod.is_ephemeral(*index)) {
         let reference = &pod.container(index).image.reference;
         if !images.iter().any(|known| known.reference == *reference) {
             images.push(SurveyedImage { reference: reference.clone(), digest: pod.module(index) });
@@ -444,6 +451,10 @@ fn surveyed(pod: &Pod) -> Vec<SurveyedImage> {
 /// A container of a pod that runs turns out to be what the others are not.
 const MOVES_NOT: &str = "the image is a Linux image, and the pod's other containers run in the node's runner for WASM; delete the pod and create \
                          it anew";
+
+/// A Linux container was added to a pod that has no place for one.
+const NO_NAMESPACES: &str = "the image is a Linux image, and the pod has WASM containers alone, which run in the node's runner and have no namespaces to share: \
+                             add a WASM image, or debug a copy of the pod (kubectl debug --copy-to)";
 
 /// Keys of Secrets of the types `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg`.
 const PULL_SECRET_KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];

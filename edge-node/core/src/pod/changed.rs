@@ -36,7 +36,7 @@ impl Pod {
     /// An earlier agent ended while init containers ran again, which it therefore did not remember as done: containers ran before, and
     /// some init container is not done.
     pub(super) fn recall_changed_sandbox(&mut self) {
-        let has_run = self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun());
+        let has_run = self.mains().any(|index| self.worker(index).has_begun());
         let is_open = self.indexes().any(|index| self.is_plain_init(index) && !self.is_done(index));
         if has_run && is_open {
             self.workers.iter_mut().for_each(|worker| worker.left_behind = true);
@@ -54,16 +54,20 @@ impl Pod {
 
     /// Whether init containers have nothing more to do in this sandbox, because a container has begun in it.
     pub(super) fn is_initialized(&self) -> bool {
-        self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun_here())
+        self.mains().any(|index| self.worker(index).has_begun_here())
     }
 
     /// Whether something after a sidecar has begun, which it therefore does not hold up any more.
     pub(super) fn is_passed(&self, sidecar: ContainerIndex) -> bool {
-        self.indexes().any(|later| later > sidecar && self.worker(later).has_begun_here())
+        let later = |index: &ContainerIndex| *index > sidecar && !self.is_ephemeral(*index);
+        self.indexes().filter(later).any(|later| self.worker(later).has_begun_here())
     }
 
     /// Whether it is not a container's turn, so that its time moves nothing: what comes before it does.
     pub(super) fn waits_for_init(&self, index: ContainerIndex) -> bool {
+        if self.is_ephemeral(index) {
+            return false;
+        }
         let initialized = self.is_initialized();
         let is_open = |earlier: ContainerIndex| {
             if self.is_sidecar(earlier) {

@@ -163,13 +163,15 @@ impl Pod {
             done(index) && self.worker(index).ended().is_some_and(|end| end.exit_code != 0)
         };
         self.indexes().any(|index| self.is_init(index) && !self.is_sidecar(index) && failed(index))
-            || self.indexes().filter(|index| !self.is_init(*index)).all(done)
+            || self.mains().all(done)
     }
 
-    /// Starts what may start: init containers in their order, sidecars among them, then all containers.
+    /// Starts what may start: what was added, as for a kubelet before all others; init containers in their order, sidecars among them, then
+    /// all containers.
     fn run_containers(&mut self, now: Now) {
+        self.run_ephemeral(now);
         let initialized = self.is_initialized();
-        for index in self.indexes() {
+        for index in (0..self.assignment.spec.container_count()).map(ContainerIndex) {
             if self.is_sidecar(index) {
                 self.step(index, now);
                 // One that fails once the next has begun holds up nothing that has begun.
@@ -194,7 +196,7 @@ impl Pod {
     }
 
     /// Moves one container on, as far as time allows.
-    fn step(&mut self, index: ContainerIndex, now: Now) {
+    pub(super) fn step(&mut self, index: ContainerIndex, now: Now) {
         match self.worker(index).run.clone() {
             Run::Pending => self.pull(index, now),
             Run::Pulling(Pull::Failed { message, shown_until, retry_at: Some(retry_at), .. })
@@ -256,6 +258,9 @@ impl Pod {
 
     /// Whether another run follows an end: by the first rule of the container that fits, by its own policy, or by the pod's.
     fn restarts(&self, index: ContainerIndex, how: &Terminated, then: Then) -> bool {
+        if self.is_ephemeral(index) {
+            return false;
+        }
         let fits = |care: &ContainerCare| care.restart_rules.iter().any(|rule| rule.fits(how.exit_code));
         if self.is_sidecar(index) || self.care(index).is_some_and(fits) {
             return true;

@@ -100,7 +100,7 @@ impl Pod {
             && self.remembered.pending.is_none();
         let moves = match self.home {
             Home::Own(_) => true,
-            Home::Unknown | Home::Asked | Home::Shared => is_free,
+            Home::Unknown | Home::Asked | Home::Shared => is_free && !self.is_ephemeral(index),
         };
         if moves {
             if !matches!(self.home, Home::Own(_)) {

@@ -31,6 +31,9 @@ pub enum RestartError {
     /// An init container that has done its work.
     #[error("init container {0} runs only while the pod is initialized")]
     Initialized(String),
+    /// One that was added to the pod.
+    #[error("ephemeral container {0} runs once")]
+    Ephemeral(String),
 }
 
 impl Pod {
@@ -48,7 +51,7 @@ impl Pod {
             return Err(RestartError::Unknown(name));
         }
         let indexes: Vec<ContainerIndex> = match container {
-            None => self.indexes().filter(|index| !self.is_init(*index) || self.is_sidecar(*index)).collect(),
+            None => self.indexes().filter(|index| self.is_main(*index) || self.is_sidecar(*index)).collect(),
             Some(wanted) => vec![self.restartable(wanted)?],
         };
         for index in &indexes {
@@ -79,6 +82,9 @@ impl Pod {
                 known: known.join(", "),
             });
         };
+        if self.is_ephemeral(index) {
+            return Err(RestartError::Ephemeral(wanted.to_owned()));
+        }
         let is_done = self.worker(index).ended().is_some_and(|end| end.exit_code == 0);
         if self.is_init(index) && !self.is_sidecar(index) && is_done {
             return Err(RestartError::Initialized(wanted.to_owned()));

@@ -13,14 +13,16 @@ use crate::{backoff::go_seconds, clock::Now, memory::End, reasons, termination};
 impl Pod {
     /// The status now, with sequence 0.
     pub(super) fn report(&mut self, now: Now) -> PodStatusReport {
-        let (init, containers): (Vec<_>, Vec<_>) = if matches!(self.stage, Stage::Refused { .. }) {
-            // The kubelet gives a pod that it rejected neither container statuses nor conditions.
-            Default::default()
-        } else {
-            let mut statuses: Vec<_> = self.indexes().map(|index| self.container_status(index)).collect();
-            let containers = statuses.split_off(self.init_count());
-            (statuses, containers)
-        };
+        let (init, mut containers, ephemeral): (Vec<_>, Vec<_>, Vec<_>) =
+            if matches!(self.stage, Stage::Refused { .. }) {
+                // The kubelet gives a pod that it rejected neither container statuses nor conditions.
+                Default::default()
+            } else {
+                let mut statuses: Vec<_> = self.indexes().map(|index| self.container_status(index)).collect();
+                let ephemeral = statuses.split_off(self.assignment.spec.container_count());
+                let containers = statuses.split_off(self.init_count());
+                (statuses, containers, ephemeral)
+            };
         let phase = match self.stage {
             Stage::Refused { .. } | Stage::Ended(End::Deadline) => PodPhase::Failed,
             Stage::Ended(_) if self.failure.is_some() => PodPhase::Failed,
@@ -33,6 +35,7 @@ impl Pod {
         } else {
             self.conditions(&Seen { phase, init: &init, containers: &containers }, now)
         };
+        containers.extend(ephemeral);
         let (reason, message) = self.reason_and_message();
         let host_ip = self.place.host_ip.to_string();
         PodStatusReport {
@@ -91,6 +94,8 @@ impl Pod {
         let running = matches!(state, ContainerState::Running { .. });
         let completed = matches!(&state, ContainerState::Terminated(end) if end.exit_code == 0);
         let is_plain_init = self.is_init(index) && !self.is_sidecar(index);
+        // As the kubelet has it, one that was added is neither ready nor started.
+        let is_counted = running && !self.is_ephemeral(index);
         let id = worker.live_id().cloned();
         let id = id.or_else(|| worker.ended().and_then(|end| end.container_id.clone()));
         ContainerStatus {
@@ -98,8 +103,8 @@ impl Pod {
             image: container.image.reference.clone(),
             image_digest: worker.digest,
             container_id: id.or_else(|| worker.last.as_ref().and_then(|end| end.container_id.clone())),
-            ready: if is_plain_init { completed } else { running && self.is_ready(index) },
-            started: if is_plain_init { running } else { running && self.is_started(index) },
+            ready: if is_plain_init { completed } else { is_counted && self.is_ready(index) },
+            started: if is_plain_init { running } else { is_counted && self.is_started(index) },
             // A run counts once it exists, as a container does for the kubelet.
             restart_count: worker.begun_attempt().unwrap_or(0),
             state,
@@ -155,7 +160,7 @@ impl Pod {
     fn was_initialized(&self) -> bool {
         let Some(last) = self.init_count().checked_sub(1).map(ContainerIndex) else { return true };
         let worker = self.worker(last);
-        self.indexes().any(|index| !self.is_init(index) && self.worker(index).has_begun())
+        self.mains().any(|index| self.worker(index).has_begun())
             || self.is_sidecar(last) && worker.has_begun()
             || worker.ended().is_some_and(|end| end.exit_code == 0)
     }

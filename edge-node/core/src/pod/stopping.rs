@@ -23,8 +23,8 @@ impl Pod {
         for index in self.indexes().filter(|index| !self.is_sidecar(*index)).collect::<Vec<_>>() {
             self.stop_live(index, until.millis_after(now.mono), now);
         }
-        let main_alive =
-            self.indexes().any(|index| !self.is_sidecar(index) && self.worker(index).live_id().is_some());
+        let holds_up = |index: &ContainerIndex| !self.is_sidecar(*index) && !self.is_ephemeral(*index);
+        let main_alive = self.indexes().filter(holds_up).any(|index| self.worker(index).live_id().is_some());
         if main_alive {
             return;
         }

@@ -1,6 +1,7 @@
 //! The lifecycles of pods, as tables, and what must never happen, as properties.
 
 mod bench;
+mod ephemeral;
 mod failures;
 mod hooks;
 mod images;

@@ -31,6 +31,8 @@ pub struct LinuxSpec {
     pub stdio: Stdio,
     /// Log file (CRI format) that the shim appends to and rotates.
     pub log: String,
+    /// A container of the pod that runs, whose processes it sees, instead of those that the pod says.
+    pub processes_of: Option<ContainerId>,
     /// What it may use.
     pub resources: LinuxResources,
     /// What it may do.

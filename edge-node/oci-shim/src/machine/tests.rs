@@ -33,6 +33,7 @@ fn spec(id: &str) -> Box<LinuxSpec> {
         hosts: String::new(),
         resolv_conf: String::new(),
         termination_message: None,
+        processes_of: None,
         stop_signal: libc::SIGTERM,
     })
 }

@@ -3,8 +3,9 @@
 use std::{io, os::fd::AsFd as _, path::PathBuf, process::Child, time::Instant};
 
 use dunlin_container_log::Stream;
-use dunlin_edge_node_core::sandbox::linux::LinuxSpec;
+use dunlin_edge_node_core::sandbox::linux::{LinuxSpec, ProcessSharing};
 use dunlin_link::ContainerId;
+use oci_spec::runtime::LinuxNamespaceType;
 
 use super::{
     Shim,
@@ -71,6 +72,12 @@ impl Shim {
 
     pub(super) fn create(&mut self, spec: &LinuxSpec) -> Result<(), String> {
         let pod = self.pod.as_ref().ok_or("the pod has not been opened")?;
+        let mut namespaces = pod.namespaces.paths();
+        if let Some(target) = &spec.processes_of
+            && pod.spec.processes == ProcessSharing::Container
+        {
+            namespaces.push((LinuxNamespaceType::Pid, self.processes_of(target)?));
+        }
         self.write_shared_files(spec)?;
         let containers = self.containers_dir();
         let around = Surroundings {
@@ -81,7 +88,7 @@ impl Shim {
             mounts: &self.mounts,
             pod: &pod.spec,
             cgroup: &pod.cgroup,
-            namespaces: pod.namespaces.paths(),
+            namespaces,
             available: self.available,
             cgroup_view: self.cgroups.view(&self.runtime),
             swap: self.cgroups.swap(&pod.cgroup),
@@ -93,6 +100,14 @@ impl Shim {
         self.containers.insert(spec.id.clone(), container);
         let held = self.hold(Command::Run(spec.id.clone()), &child, log);
         held.map_err(|error| format!("failed to wait for the runtime: {error}"))
+    }
+
+    /// A name for the namespace of a container's processes, which holds until this process has buried the first of them.
+    fn processes_of(&self, target: &ContainerId) -> Result<PathBuf, String> {
+        let container = self.containers.get(target).ok_or(NO_PROCESSES)?;
+        let init =
+            container.init.as_ref().filter(|init| !init.is_exiting()).ok_or("the target container ends")?;
+        Ok(PathBuf::from(format!("/proc/{}/ns/pid", init.pid.as_raw_nonzero())))
     }
 
     /// Has the runtime begin something with a container that is there.
@@ -174,3 +189,6 @@ impl Shim {
         }
     }
 }
+
+/// A shim has Linux containers alone, and the agent names only such as run.
+const NO_PROCESSES: &str = "the target container has no processes: it is a WASM container, or has just ended";

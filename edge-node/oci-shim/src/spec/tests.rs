@@ -35,6 +35,7 @@ fn container() -> LinuxSpec {
         hosts: String::new(),
         resolv_conf: String::new(),
         termination_message: None,
+        processes_of: None,
         stop_signal: 15,
     }
 }

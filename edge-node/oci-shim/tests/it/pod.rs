@@ -211,6 +211,7 @@ impl Pod {
             hosts: "127.0.0.1 localhost\n".into(),
             resolv_conf: "nameserver 192.0.2.1\n".into(),
             termination_message: None,
+            processes_of: None,
             stop_signal: 15,
         }
     }

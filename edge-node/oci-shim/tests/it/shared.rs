@@ -140,6 +140,43 @@ fn containers_can_share_their_processes() {
 }
 
 #[test]
+fn a_container_can_be_among_the_processes_of_another() {
+    for runtime in runtimes() {
+        let before = Machine::look();
+        let mut pod = Pod::start_closed(&runtime);
+        pod.open(pod.shared());
+        let tracer = || Security { add_capabilities: vec!["SYS_PTRACE".into()], ..Security::default() };
+        let among = |pod: &Pod, id: &str, line: &str| LinuxSpec {
+            processes_of: Some(ContainerId::new("a")),
+            security: tracer(),
+            ..pod.spec(id, line)
+        };
+        let late = among(&pod, "late", "exit 0");
+        let exit = pod.run(late);
+        assert_eq!(exit.cause, ExitCause::NotCreated);
+        assert!(exit.message.contains("the target container has no processes"), "{}", exit.message);
+        pod.start_container(pod.spec("a", "echo here > /mark; sleep 45680"));
+        pod.running("a");
+        pod.start_container(pod.spec("other", "sleep 45681"));
+        pod.running("other");
+        let line = "until ps | grep -q 'sleep 4568[0]'; do sleep 0.02; done; ps | grep -c 'sleep 4568[1]'; \
+                    until cat /proc/1/root/mark; do sleep 0.02; done; [ -e /mark ] || echo own files";
+        let exit = pod.run(among(&pod, "b", line));
+        assert_eq!(exit.cause, ExitCause::Code(0), "{exit:?} {}", pod.output("b"));
+        assert_eq!(pod.output("b").replace("stdout: ", ""), "0\nhere\nown files\n", "{}", runtime.display());
+        // It goes with the processes that it is among.
+        pod.start_container(among(&pod, "c", "sleep 45682"));
+        pod.running("c");
+        pod.ask(&Request::Stop { id: ContainerId::new("a"), grace_ms: 0 });
+        let mut ended = [pod.exit_of_any(), pod.exit_of_any()];
+        ended.sort();
+        assert_eq!(ended, ["a", "c"]);
+        pod.shut_down();
+        assert_eq!(Machine::look(), before);
+    }
+}
+
+#[test]
 fn the_first_process_is_replaced_when_it_ends() {
     for runtime in runtimes() {
         let mut pod = Pod::start_closed(&runtime);

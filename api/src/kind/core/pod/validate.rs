@@ -15,6 +15,7 @@ use crate::{
 mod affinity;
 mod container;
 mod env;
+mod ephemeral;
 mod guest;
 mod probes;
 mod resources;
@@ -24,6 +25,7 @@ mod update;
 mod volumes;
 
 pub(in crate::kind) use affinity::check_node_terms;
+pub(super) use ephemeral::{create, update as update_ephemeral};
 pub(in crate::kind) use tolerations::check as check_tolerations;
 pub(super) use update::{status, update};
 

@@ -91,13 +91,12 @@ fn unsupported(pod: &Value, field: &Path) -> Vec<String> {
 /// system calls, capabilities or root file system, most of a security context holds by itself or gives nothing.
 const UNSUPPORTED: &[&str] = &[
     "spec.volumes[].emptyDir.medium",
-    "spec.ephemeralContainers[]",
     "spec.securityContext.seLinuxChangePolicy|windowsOptions",
     "spec.os.name",
     "spec.resourceClaims",
     "spec.containers|initContainers[].resizePolicy",
     "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
-    "spec.containers|initContainers[].securityContext.windowsOptions",
+    "spec.containers|initContainers|ephemeralContainers[].securityContext.windowsOptions",
     "spec.containers|initContainers[].resources.limits.ephemeral-storage",
 ];
 
@@ -107,14 +106,14 @@ const AWAITED: &[&str] = &[
      gitRepo|glusterfs|iscsi|nfs|persistentVolumeClaim|photonPersistentDisk|portworxVolume|quobyte|rbd|scaleIO|storageos|\
      vsphereVolume",
     "spec.volumes[].projected.sources[].clusterTrustBundle|podCertificate",
-    "spec.containers|initContainers[].volumeDevices",
-    "spec.containers|initContainers[].env[].valueFrom.fileKeyRef",
+    "spec.containers|initContainers|ephemeralContainers[].volumeDevices",
+    "spec.containers|initContainers|ephemeralContainers[].env[].valueFrom.fileKeyRef",
 ];
 
 /// Fields that mean nothing where there is no SELinux.
 const SE_LINUX: &[&str] = &[
     "spec.securityContext.seLinuxOptions",
-    "spec.containers|initContainers[].securityContext.seLinuxOptions",
+    "spec.containers|initContainers|ephemeralContainers[].securityContext.seLinuxOptions",
 ];
 
 /// Values that ask for what happens anyway.

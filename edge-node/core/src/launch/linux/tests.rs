@@ -54,7 +54,7 @@ fn spec_on(pod: &PodAssignment, material: LinuxMaterial, kernel: Kernel) -> Resu
         objects: &objects,
         tokens: &|_| None,
     };
-    let launch = Launch { id: ContainerId::new("i"), attempt: 0, log: "l".to_owned() };
+    let launch = Launch { id: ContainerId::new("i"), attempt: 0, log: "l".to_owned(), target: None };
     container_spec((pod, ContainerIndex(0)), launch, material, &around)
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{check_choice, check_required, env, probes, resources, security, volumes};
+use super::{check_choice, check_required, env, ephemeral, probes, resources, security, volumes};
 use crate::{
     field::{FieldError, Path},
     kind::{pod::is_sidecar, report},
     names,
-    value::{entries, has, is_true, list, text},
+    value::{has, is_true, list, text},
 };
 
 /// Checks containers, which may mount these volumes.
@@ -45,16 +45,12 @@ pub(super) fn check(spec: &Value, field: &Path, volumes: &BTreeSet<&str>, errors
             check_plain_init(container, &field, errors);
         }
     }
+    let others = names.clone();
     for (position, container) in list(spec, "ephemeralContainers").iter().enumerate() {
         let field = field.child("ephemeralContainers").index(position);
         check_common(container, &field, volumes, errors);
         check_unique_name(container, &field, &mut names, errors);
-        for (key, _) in entries(container, "resources") {
-            if ["limits", "requests"].contains(&key.as_str()) {
-                let detail = "cannot be set for an Ephemeral Container";
-                errors.push(FieldError::forbidden(field.child("resources"), detail));
-            }
-        }
+        ephemeral::check(container, &field, &others, errors);
     }
 }
 
