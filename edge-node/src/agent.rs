@@ -9,6 +9,7 @@ mod carry;
 mod clerk;
 mod clock;
 mod code;
+mod forward;
 mod homes;
 mod host;
 mod image_asks;
@@ -26,6 +27,7 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
+    address::ForwardPlace,
     check::Outcome,
     node::{ChangeTicket, CheckKey, Look, NodeCore, TokenOrder, Told, WriteTicket},
     pod::Residence,
@@ -132,6 +134,7 @@ enum Input {
     Locate { locate: Locate, reply: oneshot::Sender<Result<Located, String>> },
     LiveContainer { uid: PodUid, container: String, reply: oneshot::Sender<Result<ContainerId, String>> },
     Endpoint { uid: PodUid, port: u16, reply: oneshot::Sender<Result<SocketAddr, String>> },
+    ForwardPlace { uid: PodUid, port: u16, reply: oneshot::Sender<Result<ForwardPlace, String>> },
     Inspect(inspect::Inspect),
     IsShort { signals: Signals, reply: oneshot::Sender<bool> },
     Looked(Box<Look>),
@@ -277,6 +280,9 @@ impl Agent {
             }
             Input::Endpoint { uid, port, reply } => {
                 let _ = reply.send(self.core.endpoint(&uid, port));
+            }
+            Input::ForwardPlace { uid, port, reply } => {
+                let _ = reply.send(self.core.forward_place(&uid, port));
             }
             Input::Inspect(inspect) => self.handle_inspect(inspect),
             Input::IsShort { signals, reply } => {

@@ -139,8 +139,17 @@ pub trait SessionHost: Send + Sync + 'static {
         async { Err(opens_none()) }
     }
 
-    /// Connects to a port of a pod.
+    /// Connects to a port of a pod, at its address.
     fn connect(
+        &self,
+        _uid: PodUid,
+        _port: u16,
+    ) -> impl Future<Output = Result<ByteStream, StreamRefused>> + Send {
+        async { Err(opens_none()) }
+    }
+
+    /// Connects to a port of a pod, on its localhost.
+    fn forward(
         &self,
         _uid: PodUid,
         _port: u16,

@@ -1,9 +1,9 @@
-//! Heads of the streams beside the control stream: logs, core dumps, commands, attachments and connections, opened by the
+//! Heads of the streams beside the control stream: logs, core dumps, commands, attachments, connections and forwards, opened by the
 //! coordinator; artifacts and content of images, opened by the node.
 //!
 //! Whoever opens a stream sends one head frame; the answer is one head frame. For logs, artifacts and content the opener's side
 //! ends there, and raw bytes follow the answer until the stream ends; so they do for core dumps, whose opener says nothing more. On the others both sides go on: with frames (see [`crate::exec`]) or, for a
-//! connection, with its bytes. A stream reset by its sender is incomplete.
+//! connection or a forward, with its bytes. A stream reset by its sender is incomplete.
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,15 @@ pub struct ConnectOpen {
     pub port: u16,
 }
 
+/// Asks a node for a connection to a port of a pod as its containers see it: on its localhost. Since version 8.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardOpen {
+    /// The pod.
+    pub uid: PodUid,
+    /// Its port.
+    pub port: u16,
+}
+
 /// Asks a node for the core dump that a container left when it trapped. Since version 6.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoreDumpOpen {
@@ -119,7 +128,7 @@ pub struct CoreDumpOpen {
     pub container: String,
 }
 
-/// What a node answers to [`ExecOpen`], [`AttachOpen`], [`ConnectOpen`] and [`CoreDumpOpen`].
+/// What a node answers to [`ExecOpen`], [`AttachOpen`], [`ConnectOpen`], [`ForwardOpen`] and [`CoreDumpOpen`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StreamAnswer {
     /// The stream is what was asked for.
@@ -192,4 +201,8 @@ impl Message for StreamAnswer {
 
 impl Message for ConnectOpen {
     const KIND: Kind = Kind(0x0320);
+}
+
+impl Message for ForwardOpen {
+    const KIND: Kind = Kind(0x0321);
 }

@@ -8,6 +8,7 @@ mod debugging;
 mod disk;
 mod ends;
 mod fields;
+mod forward;
 mod image;
 mod kubectl;
 mod manifests;

@@ -13,6 +13,7 @@ mod kubectl_endpoints;
 mod kubectl_golden;
 mod kubectl_nodes;
 mod kubectl_pods;
+mod kubectl_ports;
 mod kubectl_rollback;
 mod kubectl_sets;
 mod kubectl_tour;

@@ -14,6 +14,7 @@ mod draining;
 mod emulated;
 mod exec;
 mod foreign;
+mod forwarding;
 mod guests;
 mod host_ports;
 mod https;

@@ -22,7 +22,7 @@ use super::{
     media::{self, Answer},
     options::WatchRequest,
     path::{self, ResourceRequest, Target, Verb},
-    proxy,
+    port_forward, proxy,
     query::Query,
     response::{Body, Response},
     routes::{self, Call},
@@ -106,6 +106,11 @@ impl ApiService {
                 let lasting = self.inner.figures.lasting(*asked);
                 let served = self.serve_proxy(&request, (&head, &query), offer, body).await;
                 served.map(|response| response.holding((seat, lasting)))
+            }
+            Target::Resource(request) if port_forward::is_meant(&request) => {
+                let lasting = self.inner.figures.lasting(*asked);
+                let served = in_time(self.serve_port_forward(user, &grant, &request, &query, offer));
+                served.await.map(|response| response.holding((seat, lasting)))
             }
             Target::Resource(request) if exec::is_stream(&request) => {
                 let lasting = self.inner.figures.lasting(*asked);
@@ -205,8 +210,10 @@ impl ApiService {
 fn work_of(target: &Result<Target, Status>, head: &RequestHead, query: &Query) -> Option<Work> {
     match target {
         Ok(Target::Resource(request)) => {
-            let lasts =
-                is_long(request, query) || request.subresource == proxy::NAME || exec::is_stream(request);
+            let lasts = is_long(request, query)
+                || request.subresource == proxy::NAME
+                || port_forward::is_meant(request)
+                || exec::is_stream(request);
             Some(match request.verb.is_mutating() {
                 _ if lasts => Work::Long,
                 true => Work::Mutating,

@@ -20,6 +20,7 @@ mod nodes;
 mod openapi;
 mod pages;
 mod pods;
+mod port_forward;
 mod proxy;
 mod refusals;
 mod reviews;

@@ -1,14 +1,22 @@
 //! WebSocket (RFC 6455) on a connection that left HTTP: the handshake, and messages within bounds.
 
+use std::{future::ready, io};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use dunlin_api::Status;
-use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{
+    SinkExt as _, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
 use http::{HeaderMap, HeaderValue};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
 };
+
+use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 use super::{response::Response, upgrade::Duplex};
 
@@ -80,6 +88,26 @@ pub(super) async fn server(stream: Box<dyn Duplex>) -> WebSocketStream<Box<dyn D
         .write_buffer_size(0)
         .max_write_buffer_size(MESSAGE_BYTES_MAX);
     WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
+}
+
+/// The server's side of a connection that carries another protocol's bytes, whose messages have no meaning of their own. What is written at
+/// once is a message; shutting down closes the WebSocket.
+pub(super) async fn tunnel(stream: Box<dyn Duplex>) -> Box<dyn Duplex> {
+    let (sink, stream) = server(stream).await.split();
+    let bytes = stream.filter_map(|message| async {
+        match message {
+            Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
+            Ok(_) => None,
+            Err(Error::ConnectionClosed) => None,
+            Err(error) => Some(Err(io::Error::other(error))),
+        }
+    });
+    let messages = sink
+        .sink_map_err(io::Error::other)
+        .with(|bytes: Bytes| ready(io::Result::Ok(Message::Binary(bytes))));
+    let from = StreamReader::new(Box::pin(bytes));
+    let to = SinkWriter::new(CopyToBytes::new(messages));
+    Box::new(tokio::io::join(from, to))
 }
 
 /// The close frame of a conversation that is over.

@@ -1,4 +1,4 @@
-//! Streams that the coordinator opens on a node: logs, core dumps, commands, attachments, connections, questions of use.
+//! Streams that the coordinator opens on a node: logs, core dumps, commands, attachments, connections, forwards, questions of use.
 //!
 //! A wish is handed to the connection of its node, which opens the stream and answers with it. The stream is then the asker's: dropping
 //! it is the end for the node.
@@ -15,7 +15,7 @@ use dunlin_link::{
     frame::{Kind, Message, encode},
     logs::{LogRequest, LogStreams},
     session::protocol::Protocol,
-    stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, StreamRefusal},
+    stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, ForwardOpen, StreamRefusal},
     usage::UsageOpen,
 };
 use tokio::{
@@ -77,8 +77,15 @@ pub enum StreamOpen {
     Exec(ExecRequest),
     /// A container's streams, in the same frames.
     Attach(AttachRequest),
-    /// A connection; its bytes travel on the stream.
+    /// A connection to the pod's address; its bytes travel on the stream.
     Connect {
+        /// To which pod.
+        uid: PodUid,
+        /// To which of its ports.
+        port: u16,
+    },
+    /// A connection to the pod's localhost; its bytes travel on the stream.
+    Forward {
         /// To which pod.
         uid: PodUid,
         /// To which of its ports.
@@ -180,6 +187,7 @@ impl StreamOpen {
             Self::Exec(_) => ExecOpen::KIND,
             Self::Attach(_) => AttachOpen::KIND,
             Self::Connect { .. } => ConnectOpen::KIND,
+            Self::Forward { .. } => ForwardOpen::KIND,
             Self::Usage => UsageOpen::KIND,
             Self::CoreDump { .. } => CoreDumpOpen::KIND,
         }
@@ -191,6 +199,7 @@ impl StreamOpen {
             Self::Exec(request) => encode(&ExecOpen { request }),
             Self::Attach(request) => encode(&AttachOpen { request }),
             Self::Connect { uid, port } => encode(&ConnectOpen { uid, port }),
+            Self::Forward { uid, port } => encode(&ForwardOpen { uid, port }),
             Self::Usage => encode(&UsageOpen),
             Self::CoreDump { uid, container } => encode(&CoreDumpOpen { uid, container }),
         }

@@ -128,6 +128,17 @@ pub struct OwnNetwork {
     pub given: Option<Ipv4Addr>,
 }
 
+/// Where a forward to a port of a pod leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardPlace {
+    /// To the localhost of the pod's own network.
+    PodLocalhost,
+    /// To the machine's, whose network the pod uses.
+    MachineLocalhost,
+    /// To what stands in for the pod on the machine.
+    StandIn(SocketAddr),
+}
+
 impl PodAddress {
     /// Its address as others know it; `None` for a pod that uses the node's own.
     pub fn ip(&self) -> Option<Ipv4Addr> {
@@ -170,6 +181,16 @@ impl PodAddress {
         (is_declared || self.own.is_some()).then(|| self.way_to(assignment, container_port))
     }
 
+    /// Where a forward to a TCP port leads. `None` for one that the pod does not declare, if its containers can listen on no other.
+    pub fn forward_place(&self, assignment: &PodAssignment, container_port: u16) -> Option<ForwardPlace> {
+        match (self.own, self.slot) {
+            (Some(_), Some(_)) => Some(ForwardPlace::PodLocalhost),
+            (Some(_), None) => Some(ForwardPlace::MachineLocalhost),
+            (None, Some(_)) => self.endpoint(assignment, container_port).map(ForwardPlace::StandIn),
+            (None, None) => self.endpoint(assignment, container_port).map(|_| ForwardPlace::MachineLocalhost),
+        }
+    }
+
     /// A port the node may not open is moved up by 10,000, and further where the pod declares that one too.
     fn local_port(&self, assignment: &PodAssignment, container_port: u16) -> u16 {
         if container_port >= self.loopback.first_port {
@@ -203,7 +224,10 @@ const PODS_PER_BLOCK: u32 = BLOCK_SIZE - 2;
 
 #[cfg(test)]
 mod tests {
+    use dunlin_link::pod::ContainerPort;
+
     use super::*;
+    use crate::pod::fixture;
 
     #[test]
     fn addresses_stay_in_their_blocks_and_are_reused_last() {
@@ -220,6 +244,30 @@ mod tests {
 
         let mut reopened = AddressPool::new(range, [all[0], all[3]]);
         assert_eq!(reopened.take(), Some(all[4]));
+    }
+
+    #[test]
+    fn forwards_lead_to_localhosts_and_declared_ports() {
+        let mut container = fixture::container("c");
+        let declared = ContainerPort {
+            name: String::new(),
+            container_port: 80,
+            host_port: None,
+            protocol: dunlin_link::pod::Protocol::Tcp,
+        };
+        container.ports = vec![declared];
+        let pod = fixture::pod(vec![container]);
+        let place = |slot, own, port| {
+            let loopback = Loopback { octet: 42, first_port: 1024 };
+            PodAddress { slot, loopback, own }.forward_place(&pod, port)
+        };
+        let (slot, own) = (Some(PodSlot(5)), Some(OwnNetwork::default()));
+        assert_eq!(place(slot, own, 9), Some(ForwardPlace::PodLocalhost));
+        assert_eq!(place(None, own, 9), Some(ForwardPlace::MachineLocalhost));
+        let stand_in = SocketAddr::from(([127, 42, 0, 5], 10_080));
+        assert_eq!(place(slot, None, 80), Some(ForwardPlace::StandIn(stand_in)));
+        assert_eq!(place(None, None, 80), Some(ForwardPlace::MachineLocalhost));
+        assert_eq!((place(slot, None, 9), place(None, None, 9)), (None, None));
     }
 
     #[test]

@@ -47,7 +47,7 @@ use self::{
     worker::{Create, Next, Run, Then, Worker},
 };
 use crate::{
-    address::PodAddress,
+    address::{ForwardPlace, PodAddress},
     clock::{Mono, Now},
     memory::{End, Facts, Failure, PodMemory},
     reasons, sandbox, termination,
@@ -482,6 +482,11 @@ impl Pod {
     /// Where on the node's machine a declared TCP port of the pod is.
     pub fn endpoint(&self, port: u16) -> Option<SocketAddr> {
         self.place.address.endpoint(&self.assignment, port)
+    }
+
+    /// Where a forward to a port leads; `None` for one that cannot be there.
+    pub fn forward_place(&self, port: u16) -> Option<ForwardPlace> {
+        self.place.address.forward_place(&self.assignment, port)
     }
 
     /// What is known of a container's latest run; `None` for a container that the pod does not have.

@@ -13,6 +13,7 @@ mod claim;
 mod cni;
 mod error;
 mod filter;
+mod inside;
 mod namespace;
 mod network;
 mod owner;
@@ -33,6 +34,7 @@ pub use self::{
     claim::{Claim, ClaimError},
     cni::{Failure, PluginConfig, PluginError},
     error::{AttachError, DetachError, FilterProblem, KeepError, OpenError},
+    inside::tcp_socket,
     network::{Config, Network},
     status::{Problem, Status},
     step::StepError,

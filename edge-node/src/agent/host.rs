@@ -23,7 +23,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use super::{Agent, Input, Shared};
+use super::{Agent, Input, Shared, forward::Forwards};
 use crate::{
     health::Held,
     logs,
@@ -39,6 +39,7 @@ pub(crate) struct AgentHost {
     pub(super) inputs: mpsc::Sender<Input>,
     shared: Arc<Shared>,
     pub(super) doors: Doors,
+    pub(super) forwards: Forwards,
 }
 
 /// Whose log is wanted.
@@ -58,7 +59,7 @@ pub(super) struct Located {
 
 impl AgentHost {
     pub(super) fn new(inputs: mpsc::Sender<Input>, shared: Arc<Shared>, doors: Doors) -> Self {
-        Self { inputs, shared, doors }
+        Self { inputs, shared, doors, forwards: Forwards::default() }
     }
 
     /// `NAMESPACE/NAME` of pods whose latest report nobody has acknowledged.
@@ -182,6 +183,10 @@ impl SessionHost for AgentHost {
 
     async fn connect(&self, uid: PodUid, port: u16) -> Result<ByteStream, StreamRefused> {
         self.connect_to(uid, port).await.map(ByteStream::new)
+    }
+
+    async fn forward(&self, uid: PodUid, port: u16) -> Result<ByteStream, StreamRefused> {
+        self.forward_to(uid, port).await
     }
 
     async fn open_usage(&self) -> Result<(MachineUsage, Vec<ByteStream>), StreamRefused> {

@@ -1,4 +1,4 @@
-//! Streams into a pod: commands and attachments through its sandbox, connections to its ports.
+//! Streams into a pod: commands and attachments through its sandbox, connections to its ports at its address.
 
 use std::{io, path::Path, time::Duration};
 
@@ -77,7 +77,10 @@ impl AgentHost {
     }
 
     /// Asks the agent's loop.
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, StreamRefused> {
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Input,
+    ) -> Result<T, StreamRefused> {
         let gone = || failed("the node is shutting down".to_owned());
         let (reply, answer) = oneshot::channel();
         self.inputs.send(question(reply)).await.map_err(|_| gone())?;
@@ -122,4 +125,4 @@ const OLD_RUNNER: &str = "the runner of this node opens no streams into containe
 const SANDBOX_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long a pod on the same machine may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use dunlin_link::ContainerId;
+use dunlin_link::{ContainerId, PodUid};
 
 use crate::{runner::InProcess, session::ByteStream, sockets};
 
@@ -34,6 +34,8 @@ struct OwnDoors {
     containers: HashMap<ContainerId, PathBuf>,
     /// All that are open.
     sockets: BTreeSet<PathBuf>,
+    /// Where the network namespaces of pods are that have one.
+    networks: HashMap<PodUid, PathBuf>,
 }
 
 impl Door {
@@ -68,6 +70,21 @@ impl Doors {
         let own = self.own();
         let own = own.sockets.iter().cloned().map(Door::Process);
         std::iter::once(self.runner.clone()).chain(own).collect()
+    }
+
+    /// Where a pod's own network namespace is; `None` where it has none, or does not run.
+    pub(crate) fn network(&self, pod: &PodUid) -> Option<PathBuf> {
+        self.own().networks.get(pod).cloned()
+    }
+
+    /// A pod's network namespace is there.
+    pub(super) fn put_network(&self, pod: PodUid, namespace: PathBuf) {
+        self.own().networks.insert(pod, namespace);
+    }
+
+    /// A pod's network namespace is gone.
+    pub(super) fn remove_network(&self, pod: &PodUid) {
+        self.own().networks.remove(pod);
     }
 
     /// A container is behind a pod's own door.

@@ -1,4 +1,4 @@
-//! Streams that the coordinator opens: logs, core dumps, commands, attachments, connections and questions of use, each in a task of its own.
+//! Streams that the coordinator opens: logs, core dumps, commands, attachments, connections, forwards and questions of use, each in a task of its own.
 
 mod connection;
 mod exec;
@@ -15,7 +15,9 @@ use dunlin_link::{
     frame::{Kind, Message},
     logs::LogStreams,
     message::Unsupported,
-    stream::{AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, LogOpen, LogStreamsOpen, StreamAnswer},
+    stream::{
+        AttachOpen, ConnectOpen, CoreDumpOpen, ExecOpen, ForwardOpen, LogOpen, LogStreamsOpen, StreamAnswer,
+    },
     usage::UsageOpen,
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
@@ -108,6 +110,13 @@ impl Stream<'_> {
                     None => Ok(()),
                 }
             }
+            ForwardOpen::KIND => {
+                let ForwardOpen { uid, port } = head.decode().map_err(io::Error::other)?;
+                match self.opened(host.forward(uid, port).await).await? {
+                    Some(pod) => self.relay_bytes(pod).await,
+                    None => Ok(()),
+                }
+            }
             CoreDumpOpen::KIND => {
                 let CoreDumpOpen { uid, container } = head.decode().map_err(io::Error::other)?;
                 match self.opened(host.open_core_dump(uid, container).await).await? {
@@ -144,5 +153,5 @@ impl Stream<'_> {
     }
 }
 
-/// Of commands, attachments and connections.
+/// Of commands, attachments, connections and forwards.
 const STREAM_PRIORITY: i32 = 5;

@@ -13,7 +13,7 @@ use crate::{
     node_state::NodeState,
     resources::AssignmentResources,
     statics::{StaticPod, StaticPods, StaticPodsWanted},
-    stream::{AttachOpen, ConnectOpen, ContentOpen, CoreDumpOpen, ExecOpen, LogStreamsOpen},
+    stream::{AttachOpen, ConnectOpen, ContentOpen, CoreDumpOpen, ExecOpen, ForwardOpen, LogStreamsOpen},
     tokens::{AssignmentTokens, TokenOpen},
     usage::UsageOpen,
     volume_images::AssignmentVolumeImages,
@@ -102,7 +102,7 @@ const ADDED_IN_7: [u16; 6] = [
 ];
 
 /// What version 7 knows nothing of.
-const ADDED_IN_8: [u16; 2] = [AssignmentEphemeral::KIND.0, AssignmentResources::KIND.0];
+const ADDED_IN_8: [u16; 3] = [AssignmentEphemeral::KIND.0, AssignmentResources::KIND.0, ForwardOpen::KIND.0];
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ use dunlin_link::{
     statics::{StaticPod, StaticPods, StaticPodsWanted},
     stream::{
         ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ContentAnswer, ContentOpen, CoreDumpOpen,
-        ExecOpen, LogAnswer, LogOpen, LogStreamsOpen, StreamAnswer,
+        ExecOpen, ForwardOpen, LogAnswer, LogOpen, LogStreamsOpen, StreamAnswer,
     },
     tokens::{AssignmentTokens, TokenAnswer, TokenOpen},
     usage::{ContainerThrottles, ContainerUsages, MachineUsage, UsageOpen},
@@ -98,6 +98,7 @@ fn of_streams(frame: &Frame) -> Option<Result<Vec<u8>, FrameError>> {
         ExecOpen,
         AttachOpen,
         ConnectOpen,
+        ForwardOpen,
         UsageOpen,
         MachineUsage,
         ContainerUsages,

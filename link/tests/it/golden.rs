@@ -26,7 +26,7 @@ use dunlin_link::{
     status::NodeEvent,
     stream::{
         ArtifactAnswer, ArtifactOpen, AttachOpen, ConnectOpen, ContentAnswer, ContentOpen, CoreDumpOpen,
-        ExecOpen, LogAnswer, LogOpen, LogStreamsOpen, StreamAnswer, StreamRefusal,
+        ExecOpen, ForwardOpen, LogAnswer, LogOpen, LogStreamsOpen, StreamAnswer, StreamRefusal,
     },
     tokens::{IssuedToken, TokenAnswer, TokenOpen},
     usage::{
@@ -211,6 +211,7 @@ impl Frames {
             self.add(&AttachOpen { request });
         }
         self.add(&ConnectOpen { uid: uid(1), port: 8080 });
+        self.add(&ForwardOpen { uid: uid(1), port: 8080 });
         for streams in [LogStreams::All, LogStreams::Stdout, LogStreams::Stderr] {
             self.add(&LogStreamsOpen { request: full::log_request(), streams });
         }

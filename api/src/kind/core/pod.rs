@@ -36,6 +36,7 @@ pub(in crate::kind) static KIND: Kind = Kind {
         Subresource::created("eviction", "policy", "Eviction"),
         Subresource::stream("exec", "PodExecOptions"),
         Subresource { verbs: &["get"], ..Subresource::part("log") },
+        Subresource::stream("portforward", "PodPortForwardOptions"),
         Subresource::proxy("PodProxyOptions"),
         Subresource::STATUS,
     ],

@@ -1,10 +1,11 @@
-//! Where a command, an attachment or a connection goes; the words of failure are the kubelet's.
+//! Where a command, an attachment, a connection or a forward goes; the words of failure are the kubelet's.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use dunlin_link::{ContainerId, PodUid};
 
 use super::NodeCore;
+use crate::address::ForwardPlace;
 
 impl NodeCore {
     /// The run of a container that goes on now.
@@ -35,6 +36,20 @@ impl NodeCore {
             (Ipv4Addr::LOCALHOST, endpoint.port()).into()
         } else {
             endpoint
+        })
+    }
+
+    /// Where a forward to a pod's port leads.
+    ///
+    /// # Errors
+    /// When it can lead nowhere, in words.
+    pub fn forward_place(&self, uid: &PodUid, port: u16) -> Result<ForwardPlace, String> {
+        let entry = self.pods.get(uid).ok_or("the pod is not on this node")?;
+        entry.pod.forward_place(port).ok_or_else(|| {
+            format!(
+                "no container of the pod declares the TCP port {port}, and a pod with WebAssembly alone is reached at declared \
+                 ports only"
+            )
         })
     }
 }

@@ -79,10 +79,10 @@ impl PodSandbox {
 
     /// Puts the pod's network namespace onto the node's network; one that uses the machine's has none.
     async fn attach(&self, order: &SandboxOrder, live: &Live) -> Result<Option<Ipv4Addr>, String> {
-        match &live.netns {
-            Some(netns) => self.kit.network.attach(order, netns).await,
-            None => Ok(None),
-        }
+        let Some(netns) = &live.netns else { return Ok(None) };
+        let given = self.kit.network.attach(order, netns).await?;
+        self.doors.put_network(self.uid.clone(), netns.into());
+        Ok(given)
     }
 
     /// Removes all that is left of the pod's sandbox. What cannot be removed now is tried again by the next agent.
@@ -90,6 +90,7 @@ impl PodSandbox {
         for side in [Side::Shim, Side::Runner] {
             self.doors.close(&self.door(side));
         }
+        self.doors.remove_network(&self.uid);
         self.kit.network.detach(&self.uid).await;
         if !self.dir.exists() {
             return;

@@ -1,4 +1,4 @@
-//! Connections to a pod's port: bytes both ways, and their ends.
+//! Connections and forwards to a pod's port: bytes both ways, and their ends.
 
 use std::io;
 
@@ -14,10 +14,18 @@ impl Stream<'_> {
         let stopped = self.output.stopped();
         let relayed = tokio::select! {
             relayed = async {
-                tokio::try_join!(
-                    pass(&mut self.input, &mut to_pod, None, &idle),
-                    pass(&mut from_pod, &mut self.output, Some(self.shared), &idle),
-                )
+                let towards_pod = async {
+                    match pass(&mut self.input, &mut to_pod, None, &idle).await {
+                        // A pod that takes no more may still have something to say.
+                        Ok(()) | Err(Broken::Sink(_)) => Ok(()),
+                        Err(Broken::Source(error)) => Err(error),
+                    }
+                };
+                let from_pod = async {
+                    let passed = pass(&mut from_pod, &mut self.output, Some(self.shared), &idle).await;
+                    passed.map_err(|(Broken::Source(error) | Broken::Sink(error))| error)
+                };
+                tokio::try_join!(towards_pod, from_pod)
             } => relayed.map(drop),
             _ = stopped => Ok(()),
             () = idle.over() => Err(io::ErrorKind::TimedOut.into()),
@@ -29,25 +37,31 @@ impl Stream<'_> {
     }
 }
 
+/// Which side of a direction broke.
+enum Broken {
+    Source(io::Error),
+    Sink(io::Error),
+}
+
 /// Passes bytes on in one direction, and their end; with `shared`, no faster than the link's cap lets it.
 async fn pass(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     shared: Option<&Shared>,
     idle: &Idle,
-) -> io::Result<()> {
+) -> Result<(), Broken> {
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let piece = shared.map_or(CHUNK_BYTES, |shared| shared.piece_bytes(CHUNK_BYTES));
-        let count = from.read(&mut buffer[..piece]).await?;
+        let count = from.read(&mut buffer[..piece]).await.map_err(Broken::Source)?;
         if count == 0 {
-            return to.shutdown().await;
+            return to.shutdown().await.map_err(Broken::Sink);
         }
         idle.used();
         if let Some(shared) = shared {
             shared.pass(count).await;
         }
-        to.write_all(&buffer[..count]).await?;
+        to.write_all(&buffer[..count]).await.map_err(Broken::Sink)?;
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     harness::{Node, assignment, uid},
 };
 use crate::{
+    address::ForwardPlace,
     pod::fixture,
     sandbox::{Exit, ExitCause, State},
 };
@@ -52,6 +53,7 @@ fn a_sandbox_is_made_first_and_goes_last() {
     assert_eq!(node.state_of("linux"), "Running/0");
     // Its address is really there.
     assert_eq!(node.core.endpoint(&uid("linux"), 80).unwrap().to_string(), "10.42.0.1:80");
+    assert_eq!(node.core.forward_place(&uid("linux"), 80), Ok(ForwardPlace::PodLocalhost));
     node.make(|change| change.bury("linux"));
     assert_eq!(node.asked(), ["stop c 0"]);
     assert_eq!(node.unmounted, ["linux"]);
