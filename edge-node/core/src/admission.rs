@@ -7,10 +7,10 @@ mod sysctls;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_link::{
-    Bytes,
+    Bytes, MilliCpu,
     assignment::Refusal,
     pod::{Container, PodAssignment, Resources},
-    status::NodeFacts,
+    status::{NodeFacts, NodeResources},
 };
 
 pub use self::sysctls::AllowedSysctls;
@@ -44,6 +44,17 @@ impl Usage {
             *self.huge_pages.entry(page).or_default() += bytes;
         }
         self.host_ports.extend(host_ports(assignment));
+    }
+
+    /// What is left of what a node has for pods. Large pages are not told anew while a session lasts.
+    pub fn beside(&self, all: NodeResources) -> NodeResources {
+        let pods = u32::try_from(self.pods).unwrap_or(u32::MAX);
+        NodeResources {
+            cpu: MilliCpu(all.cpu.0.saturating_sub(self.cpu_milli)),
+            memory: Bytes(all.memory.0.saturating_sub(self.memory_bytes)),
+            pods: all.pods.saturating_sub(pods),
+            ..all
+        }
     }
 
     /// Whether the pod may run beside the counted ones.

@@ -24,6 +24,7 @@ mod output;
 mod pressure;
 mod records;
 mod remember;
+mod room;
 mod sandbox;
 mod set;
 mod shutdown;
@@ -147,6 +148,8 @@ struct NodeSelf {
     name: String,
     host_ip: Arc<str>,
     facts: NodeFacts,
+    /// As the coordinator has them.
+    told: NodeFacts,
     loopback: Loopback,
     /// Where pods reach the API.
     api: Option<ApiAddress>,
@@ -208,6 +211,7 @@ impl NodeCore {
                 node: NodeSelf {
                     name: options.name,
                     host_ip,
+                    told: options.facts.clone(),
                     facts: options.facts,
                     loopback: options.loopback,
                     api: options.api,
@@ -243,6 +247,7 @@ impl NodeCore {
         }
         core.stop_buried(now);
         core.count_pods();
+        core.tell_room();
         core.state_statics();
         if core.desk.objects.lacks_any() {
             core.desk.outputs.push_back(Output::StartOver);

@@ -44,11 +44,8 @@ impl NodeCore {
             }
             Told::Denied { id, owner, message } => self.hear_of_denial(&id, &owner, message, now),
             Told::Synced { runtime } => {
-                let facts = &mut self.desk.node.facts;
-                if facts.runtime_version != runtime {
-                    facts.runtime_version = runtime;
-                    self.desk.outputs.push_back(Output::Facts(Box::new(facts.clone())));
-                }
+                self.desk.node.facts.runtime_version = runtime;
+                self.tell_room();
                 self.sandbox.knowledge = Knowledge::Synced;
                 self.with_shared(now, Pod::handle_synced);
             }

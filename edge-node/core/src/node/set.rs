@@ -64,6 +64,7 @@ impl NodeCore {
         }
         self.raise_unburied(now);
         self.count_pods();
+        self.tell_room();
         if !plan.forget.is_empty() {
             self.sweep();
         }
@@ -128,7 +129,7 @@ impl NodeCore {
         let count = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
         let buried = self.pods.keys().filter(|uid| self.tombstones.contains_key(*uid)).count();
         let fixed = self.pods.values().filter(|entry| entry.is_static()).count();
-        let held = self.pods.values().filter(|entry| entry.revision.is_none()).count() - fixed;
+        let held = self.pods.values().filter(|entry| entry.is_held()).count();
         self.desk.outputs.push_back(Output::Pods(HeldPods {
             assigned: count(self.pods.len() - held - fixed),
             fixed: count(fixed),

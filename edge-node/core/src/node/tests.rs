@@ -7,9 +7,9 @@ mod pulls;
 mod tokens;
 mod volumes;
 
-use dunlin_link::{Digest, Revision, status::PodPhase};
+use dunlin_link::{Digest, MilliCpu, Revision, pod::RestartPolicy, status::PodPhase};
 
-use self::harness::{Node, guest, uid};
+use self::harness::{Node, assignment, guest, uid};
 use super::{ChangeError, Output, Prepared};
 use crate::sandbox::ExitCause;
 
@@ -110,6 +110,27 @@ fn a_restored_cluster_may_go_back_and_nothing_else() {
     restored.revision = Revision(9);
     node.offer(restored);
     assert!(matches!(node.committed(), Some(Err(ChangeError::Older { .. }))));
+}
+
+#[test]
+fn what_a_held_pod_takes_is_not_offered() {
+    let mut node = Node::new();
+    let mut pod = assignment("b");
+    pod.spec.restart_policy = RestartPolicy::Never;
+    pod.spec.containers[0].resources.cpu_request = Some(MilliCpu(1500));
+    node.make(|change| change.assign("a").assign_pod(pod));
+    let offered = |node: &Node| node.facts.as_ref().map(|facts| facts.allocatable);
+    let left = |node: &Node| offered(node).map(|allocatable| (allocatable.cpu.0, allocatable.pods));
+    assert_eq!(left(&node), None);
+    node.make(|change| change.assign("a").snapshot());
+    assert_eq!(left(&node), Some((2500, 9)));
+    // So it is for the next agent, and until the pod is over.
+    node.facts = None;
+    node.crash();
+    assert_eq!(left(&node), Some((2500, 9)));
+    node.exit("b", ExitCause::Code(0));
+    node.settle_for(5000);
+    assert_eq!(left(&node), Some((4000, 10)));
 }
 
 #[test]

@@ -158,13 +158,18 @@ impl NodeCore {
     /// Lets a pod hear something and take its steps. A panic on the way is this pod's failure: it keeps what it got to.
     pub(super) fn with_pod(&mut self, uid: &PodUid, now: Now, hear: impl FnOnce(&mut Pod, Now)) {
         let Some(entry) = self.pods.get_mut(uid) else { return };
-        let desk = &mut self.desk;
+        let (desk, was_over) = (&mut self.desk, entry.pod.is_over());
         let turn = AssertUnwindSafe(|| {
             hear(&mut entry.pod, now);
             desk.turn(entry, now);
         });
-        if catch_unwind(turn).is_err() {
+        let is_panicked = catch_unwind(turn).is_err();
+        let gives_room = entry.is_held() && entry.pod.is_over() && !was_over;
+        if is_panicked {
             self.desk.notice(Notice::Panicked(uid.clone()));
+        }
+        if gives_room {
+            self.tell_room();
         }
     }
 

@@ -52,7 +52,10 @@ impl Scene {
 
     /// A pod that requests half a processor and 100 MB, started so many seconds ago.
     fn pod(&mut self, number: i64, ready: &str, age: u64) {
-        let started = format_time(self.now - Duration::from_secs(age));
+        self.pod_since(number, ready, json!(format_time(self.now - Duration::from_secs(age))));
+    }
+
+    fn pod_since(&mut self, number: i64, ready: &str, started: Value) {
         let pod = json!({
             "metadata": { "name": format!("p{number}"), "uid": format!("u{number}"), "labels": { "app": "web" } },
             "spec": {
@@ -292,6 +295,13 @@ fn nobody_waits_until_a_clock_that_was_put_back_comes_to_the_time_again() {
     // What was recommended tomorrow does not count longer than what was recommended a moment ago.
     let sizes: Vec<i64> = (0..21).filter_map(|_| scene.look(62)).collect();
     assert_eq!(sizes, [2]);
+}
+
+#[test]
+fn a_pod_whose_node_did_not_know_the_time_counts() {
+    let mut scene = Scene::new(half(), 1);
+    scene.pod_since(0, "True", Value::Null);
+    assert_eq!(scene.look(500), Some(2));
 }
 
 #[test]

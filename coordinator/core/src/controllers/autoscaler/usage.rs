@@ -177,7 +177,9 @@ impl<'a> Calculation<'a> {
 
     /// Whether what a pod computes is still that of its beginning.
     fn begins(&self, pod: &PodInfo, sample: &Sample) -> bool {
-        let (Some((is_ready, _)), Some(started)) = (&pod.ready, pod.started) else { return true };
+        let Some((is_ready, _)) = &pod.ready else { return true };
+        // Of a node that did not know the time there is none.
+        let started = pod.started.unwrap_or(pod.created);
         let changed = pod.ready_changed_at.unwrap_or_default();
         let is_young = times::after(started, INITIALIZATION) > self.now
             && !times::is_of_another_clock(started, self.now);

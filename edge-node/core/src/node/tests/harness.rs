@@ -57,6 +57,8 @@ pub(super) struct Node {
     pub(super) held_preparations: Vec<Preparation>,
     pub(super) trace: Vec<String>,
     pub(super) state: Option<NodeState>,
+    /// As told last, unless as at the start.
+    pub(super) facts: Option<NodeFacts>,
     pub(super) events: Vec<NodeEvent>,
     /// Tokens that are asked for; the test answers.
     pub(super) asked_tokens: Vec<TokenOrder>,
@@ -100,6 +102,7 @@ impl Node {
             held_preparations: Vec::new(),
             trace: Vec::new(),
             state: None,
+            facts: None,
             events: Vec::new(),
             asked_tokens: Vec::new(),
             projected: Vec::new(),
@@ -344,12 +347,12 @@ impl Node {
             Output::Project(projecting) => self.projected.push(projecting),
             Output::DropLogs(pod) => self.dropped_logs.push(pod.name.clone()),
             Output::State(state) => self.state = Some(*state),
+            Output::Facts(facts) => self.facts = Some(*facts),
             Output::Event(event) => self.events.push(event),
             Output::StartOver
             | Output::Check(_)
             | Output::Sweep(_)
             | Output::Reclaim(_)
-            | Output::Facts(_)
             | Output::Pods(_)
             | Output::Notice(_) => {}
         }
