@@ -27,6 +27,7 @@ mod coordinator;
 mod cordon;
 mod core_dump;
 mod create;
+mod debug;
 mod delete;
 mod describe;
 mod dev;
@@ -58,6 +59,7 @@ mod run;
 mod runner;
 mod scale;
 mod set;
+mod stay;
 mod taint;
 mod target;
 mod top;
@@ -183,6 +185,8 @@ pub(crate) enum ClientCommand {
     Exec(exec::Args),
     /// See what a container writes from now on, and write to its stdin.
     Attach(attach::Args),
+    /// Look into a pod or a node with a container that is made for it.
+    Debug(debug::Args),
     /// List events, the newest last.
     Events(events::Args),
     /// Show what nodes and pods use of processors and memory.
@@ -260,6 +264,7 @@ impl ClientCommand {
             Self::Logs(args) => session::run(connection, |session| logs::run(args, session)),
             Self::Exec(args) => session::run(connection, |session| exec::run(args, session)),
             Self::Attach(args) => session::run(connection, |session| attach::run(args, session)),
+            Self::Debug(args) => session::run(connection, |session| debug::run(args, session)),
             Self::Events(args) => session::run(connection, |session| events::run(args, session)),
             Self::Top(args) => session::run(connection, |session| top::run(args, session)),
             Self::Wait(args) => session::run(connection, |session| wait::run(args, session)),

@@ -118,7 +118,11 @@ impl Pod<'_> {
     }
 }
 
-fn variable(word: &str) -> Result<Value, UsageError> {
+/// The variable that `NAME=VALUE` is.
+///
+/// # Errors
+/// When it is not of that form.
+pub(crate) fn variable(word: &str) -> Result<Value, UsageError> {
     match word.split_once('=') {
         Some((name, "")) if !name.is_empty() => Ok(json!({"name": name})),
         Some((name, value)) if !name.is_empty() => Ok(json!({"name": name, "value": value})),

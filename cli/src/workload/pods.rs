@@ -61,7 +61,8 @@ pub(crate) fn troubles(pods: &[Value]) -> Vec<String> {
     lines
 }
 
-fn container_trouble(status: &Value) -> Option<String> {
+/// The same of one container, by its status.
+pub(crate) fn container_trouble(status: &Value) -> Option<String> {
     let name = text(status, &["name"]);
     let (waiting, terminated) = (&status["state"]["waiting"], &status["state"]["terminated"]);
     if waiting.is_object() {

@@ -1,20 +1,20 @@
 //! Staying with a pod that was just created: until it runs, then in its streams, then until it has ended.
 
-use std::time::Duration;
-
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 
 use super::{Args, Restart};
 use crate::{
     api,
-    command::container::{self, NO_TERMINAL, StreamArgs, Wanted},
-    conversation::{self, Parts},
+    command::{
+        container::{self, Wanted},
+        stay::{Manner, logs, until},
+    },
     document::{items, text},
-    failure::{self, Ended, GuestExit},
+    failure::Ended,
     resource,
     session::Session,
-    terminal::{self, progress::Line, raw},
+    terminal,
     workload::pods,
 };
 
@@ -33,19 +33,20 @@ pub(super) async fn stay(args: &Args, created: &Value, session: &Session) -> Res
             text(created, &["metadata", "name"])
         ))
     };
-    let pod = tokio::time::timeout(args.pod_running_timeout, until(&path, started, session))
+    let pod = tokio::time::timeout(args.pod_running_timeout, until(&path, started, pods::trouble, session))
         .await
         .unwrap_or_else(late)?;
     let container = container::choose(&pod, &Wanted { asked: None, quiet: args.quiet })?;
     if has_ended(&pod) {
         logs(&path, &container, session).await?;
     } else {
-        attach(args, &path, &container, session).await?;
+        let manner = Manner { stdin: args.stdin, tty: args.tty, quiet: args.quiet };
+        manner.talk(&path, &container, session).await?;
     }
     if args.restart == Restart::Always || (args.restart == Restart::OnFailure && args.leave_stdin_open) {
         return Ok(());
     }
-    let pod = until(&path, has_ended, session).await?;
+    let pod = until(&path, has_ended, pods::trouble, session).await?;
     match exit_code(&pod) {
         0 => Ok(()),
         code => {
@@ -54,59 +55,6 @@ pub(super) async fn stay(args: &Args, created: &Value, session: &Session) -> Res
             terminal::remark(&format!("pod {namespace}/{name} terminated ({})", reason(&pod)));
             Err(Ended(u8::try_from(code & 0xff).ok().filter(|code| *code != 0).unwrap_or(1)).into())
         }
-    }
-}
-
-/// Talks with the container; one that is gone already has its log printed.
-async fn attach(args: &Args, path: &str, container: &str, session: &Session) -> Result<()> {
-    let tty = args.tty && raw::is_terminal();
-    if args.tty && !tty && !args.quiet {
-        terminal::remark(&format!("Unable to use a TTY - {NO_TERMINAL}"));
-    }
-    let parts = Parts { stdin: args.stdin, tty };
-    let query = StreamArgs::query(container, &parts);
-    let conversation = match session.api.converse(&format!("{path}/attach"), &query).await {
-        Ok(conversation) => conversation,
-        Err(error) => {
-            if !args.quiet {
-                terminal::warn(&format!("couldn't attach, falling back to streaming logs: {error:#}"));
-            }
-            return logs(path, container, session).await;
-        }
-    };
-    if args.stdin && !args.quiet {
-        terminal::remark("If you don't see a command prompt, try pressing enter.");
-    }
-    match conversation::run(conversation, parts).await {
-        // The pod's status tells it, too, and more.
-        Err(error) if error.is::<GuestExit>() => Ok(()),
-        other => other,
-    }
-}
-
-async fn logs(path: &str, container: &str, session: &Session) -> Result<()> {
-    let query = [("container", container), ("follow", "true")];
-    let mut response = session.api.stream(&format!("{path}/log"), &query).await?;
-    while let Some(chunk) = response.chunk().await? {
-        terminal::write_stdout(&chunk)?;
-    }
-    Ok(())
-}
-
-/// Waits until a pod is as wanted, and tells meanwhile what it waits for.
-async fn until(path: &str, wanted: fn(&Value) -> bool, session: &Session) -> Result<Value> {
-    let line = Line::start();
-    loop {
-        let pod = session.api.get(path, &[]).await.map_err(|error| {
-            if failure::is_reason(&error, "NotFound") { anyhow!("object has been deleted") } else { error }
-        })?;
-        if wanted(&pod) {
-            return Ok(pod);
-        }
-        if let Some(trouble) = pods::trouble(&pod) {
-            line.say(&format!("waiting for pod/{}", text(&pod, &["metadata", "name"])), &[trouble]);
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -140,9 +88,6 @@ fn reason(pod: &Value) -> &str {
         .find(|reason| !reason.is_empty())
         .unwrap_or("Error")
 }
-
-/// Answers come from the coordinator's memory, so that asking often is cheap.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

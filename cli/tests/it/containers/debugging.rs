@@ -1,10 +1,15 @@
 //! `kubectl debug`: containers that are added to pods that run, copies of pods, and a pod that sees its node.
 
+use std::process::Command;
+
 use super::{
     shore::{Berth, on_each_runtime},
     terminal::Terminal,
 };
-use crate::{cluster::wait_until, kubernetes::kubectl::Kubectl};
+use crate::{
+    cluster::{BINARY, wait_until},
+    kubernetes::kubectl::Kubectl,
+};
 
 const TARGET: &str = "containers:\n- name: app\n  image: BUSYBOX\n  \
                       command: [sh, -c, 'echo mark > /mark; trap exit TERM; while :; do sleep 0.1; done']\n  volumeMounts: [{name: v, mountPath: /v}]\n\
@@ -181,6 +186,54 @@ fn copies_of_pods_and_nodes_are_debugged() {
         berth.wait_for(pod, "phase", "Succeeded");
         assert_eq!(kubectl.ok(&["logs", pod]), "1\nits files\nits processes\n");
         assert_eq!(berth.status(pod, "podIP"), berth.status(pod, "hostIP"));
+    });
+}
+
+#[test]
+fn our_own_command_line_debugs_in_the_same_words() {
+    on_each_runtime("words", |berth| {
+        let image = &berth.shore.image;
+        berth.pod("box", TARGET);
+        berth.ok(&["wait", "--for=condition=Ready", "pod/box", "--timeout=60s"]);
+        let line = "cat /proc/1/root/mark; read -r line; echo heard $line";
+        let ear = ["debug", "-i", "-q", "box", "--target=app", "--image", image, "--", "sh", "-c", line];
+        let heard = berth.dunlin(&ear, "a word\n");
+        assert!(heard.code == 0 && heard.stdout.ends_with("heard a word\n"), "{heard:?}");
+        let mut command = Command::new(BINARY);
+        command.args([
+            "-n",
+            &berth.namespace,
+            "debug",
+            "-it",
+            "box",
+            "-c",
+            "shell",
+            "--image",
+            image,
+            "--",
+            "sh",
+        ]);
+        command.env("DUNLIN_CONFIG", berth.shore.site.config());
+        let mut terminal = Terminal::start(&command);
+        terminal.shows("# ");
+        terminal.types("echo size $(stty size); exit 3\n");
+        terminal.shows("size 30 100");
+        assert_eq!(terminal.ends(), Some(0));
+        berth.wait_for("box", &state_of("shell", ".terminated.exitCode"), "3");
+        let copied =
+            berth.dunlin(&["debug", "box", "--copy-to=copy", "--image", image, "--", "sleep", "1000"], "");
+        assert!(copied.stderr.contains("Defaulting debug container name to debugger-"), "{copied:?}");
+        berth.ok(&["wait", "--for=condition=Ready", "pod/copy", "--timeout=60s"]);
+        let node = format!("node/{}", berth.runtime);
+        let made = berth.dunlin(&["debug", &node, "--image", image, "--", "ls", "/host"], "");
+        let pod = made.stderr.split(' ').find(|word| word.starts_with("node-debugger-"));
+        let pod = pod.unwrap_or_else(|| panic!("{made:?}"));
+        berth.wait_for(pod, "phase", "Succeeded");
+        assert!(berth.ok(&["logs", pod]).contains("etc\n"));
+        let refused = berth.dunlin(&["debug", "box", "--replace", "--image", image], "");
+        assert!(refused.stderr.contains("--replace may only be used with --copy-to."), "{refused:?}");
+        let missing = berth.dunlin(&["debug", "box", "--target=none", "--image", image], "");
+        assert!(missing.stderr.contains("targetContainerName: Not found: \"none\""), "{missing:?}");
     });
 }
 
