@@ -111,7 +111,7 @@ pub enum Target {
     Status,
     /// The same, of its status only the conditions: whether what it asks for is approved.
     Approval,
-    /// Of a pod what is added to it, labels, annotations and finalizers.
+    /// Of a pod what is added to it, and nothing else.
     Ephemeral,
 }
 
@@ -550,12 +550,15 @@ fn keep_all_but_status(object: &mut Value, current: &Value) {
     put(object_mut(object, "metadata"), "ownerReferences", current["metadata"]["ownerReferences"].clone());
 }
 
-/// As for a status, but that what is changed is what was added to a pod.
+/// Nothing changes but what was added to a pod; who owns it is seen to elsewhere.
 fn keep_all_but_ephemeral(object: &mut Value, current: &Value) {
     let added = object["spec"]["ephemeralContainers"].clone();
     keep_all_but_status(object, current);
     put(object, "status", current["status"].clone());
     put(object_mut(object, "spec"), "ephemeralContainers", added);
+    for key in ["labels", "annotations", "finalizers"] {
+        put(object_mut(object, "metadata"), key, current["metadata"][key].clone());
+    }
 }
 
 fn keep_all_but_conditions(object: &mut Value, current: &Value) {

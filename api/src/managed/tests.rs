@@ -108,6 +108,35 @@ fn a_time_changes_with_the_set_only() {
 }
 
 #[test]
+fn who_adds_to_a_pod_owns_that_and_writes_nothing_else() {
+    let kind = kind_of("Pod");
+    let pod = json!({
+        "metadata": {"name": "p", "labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let pod = created(kind, pod, "m");
+    let patch = json!({
+        "metadata": {"labels": {"a": "other"}, "annotations": {"x": "y"}},
+        "spec": {
+            "containers": [{"name": "other", "image": "other"}],
+            "ephemeralContainers": [{"name": "e", "image": "i:1", "targetContainerName": "c"}],
+        },
+        "status": {"phase": "Running"},
+    });
+    let grown = changed_at(kind, Target::Ephemeral, &pod, "debugger", 1, &patch);
+    assert_eq!(grown["metadata"]["generation"], 2);
+    assert_eq!(grown["spec"]["ephemeralContainers"][0]["imagePullPolicy"], "IfNotPresent");
+    let mut shrunk = grown.clone();
+    shrunk["spec"].as_object_mut().unwrap().remove("ephemeralContainers");
+    shrunk["metadata"]["generation"] = 1.into();
+    shrunk["metadata"]["managedFields"] = pod["metadata"]["managedFields"].clone();
+    assert_eq!(shrunk, pod);
+    let [_, debugger] = &*managers(&grown) else { panic!("there are two: {:?}", managers(&grown)) };
+    let expected = r#"debugger Update/ephemeralcontainers 01 {"f:spec":{"f:ephemeralContainers":"#;
+    assert!(debugger.starts_with(expected) && !debugger.contains("f:containers"), "{debugger}");
+}
+
+#[test]
 fn the_status_has_its_own_managers() {
     let kind = kind_of("Pod");
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});

@@ -1,9 +1,14 @@
 //! Each check finds what it is for, in Kubernetes' words.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::{kind, value::set};
+use crate::{
+    kind::{self, service::NoPool},
+    pipeline::{self, Change, Ownership, Target},
+    value::set,
+};
 
 fn standard(text: &str) -> Standard {
     let (level, version) = text.split_once(':').unwrap_or((text, "latest"));
@@ -274,6 +279,29 @@ fn a_stricter_namespace_warns_of_its_pods() {
     );
     let relaxed = admit(kind, Some(&namespace("restricted")), &namespace("baseline"), &around).unwrap();
     assert_eq!(relaxed, [""; 0]);
+}
+
+#[test]
+fn what_is_added_to_a_pod_is_looked_at() {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "baseline"});
+    let around = Around::Policy(Policy::of_labels(&labels).0);
+    let pods = kind::by_kind("v1", "Pod").unwrap();
+    let current = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "uid": "u"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let add = |context: Value| {
+        let mut pod = current.clone();
+        let added = json!({"name": "e", "image": "i", "securityContext": context});
+        set(&mut pod["spec"], "ephemeralContainers", json!([added]));
+        let (target, ownership) = (Target::Ephemeral, Ownership::AsGiven);
+        let change = Change { target, now: Timestamp::UNIX_EPOCH, ownership, around: &around };
+        pipeline::update(pods, &current, pod, &change, &mut NoPool)
+    };
+    let refused = add(json!({"privileged": true})).unwrap_err();
+    let why = "privileged (container \"e\" must not set securityContext.privileged=true)";
+    assert!(refused.message().ends_with(why), "{}", refused.message());
+    assert!(add(good()).is_ok());
 }
 
 #[test]

@@ -358,9 +358,10 @@ impl Node {
         }
     }
 
-    /// Pods whose names begin with `linux` are of Linux images, but for containers that are called `wasm`.
+    /// Pods whose names begin with `linux` are of Linux images, but for containers that are called `wasm`; so are containers of such names.
     fn material(preparation: &Preparation) -> Material {
-        if preparation.pod.name.starts_with("linux") && preparation.container != "wasm" {
+        let mut names = [preparation.pod.name.as_str(), preparation.container.as_str()].into_iter();
+        if names.any(|name| name.starts_with("linux")) && preparation.container != "wasm" {
             let image = ImageDefaults { entrypoint: vec!["/run".to_owned()], ..ImageDefaults::default() };
             return Material::Linux(Box::new(LinuxMaterial { image, ..LinuxMaterial::default() }));
         }
@@ -388,7 +389,10 @@ impl Node {
 
     fn ask_pod(&mut self, uid: PodUid, request: Request) {
         let (word, id, owner) = match request {
-            Request::StartLinux(spec) => ("start", spec.id, Some(spec.owner)),
+            Request::StartLinux(spec) => {
+                let word = if spec.processes_of.is_some() { "start among others" } else { "start" };
+                (word, spec.id, Some(spec.owner))
+            }
             Request::Start(spec) => ("guest", spec.id, Some(spec.owner)),
             Request::Stop { id, .. } => ("stop", id, None),
             Request::Remove { id } => ("remove", id, None),

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dunlin_link::status::{ContainerState, PodPhase};
+use dunlin_link::{
+    ephemeral::EphemeralContainer,
+    pod::PodAssignment,
+    status::{ContainerState, PodPhase},
+};
 
 use super::{
     super::Told,
@@ -61,6 +65,50 @@ fn a_sandbox_is_made_first_and_goes_last() {
     assert_eq!(node.asked(), ["remove c 0", "close u-linux"], "after its end was remembered");
     node.make(|change| change.forget("linux"));
     assert_eq!(node.asked(), Vec::<String>::new());
+}
+
+fn with_added(pod: &str, added: &str, target: &str) -> PodAssignment {
+    let mut pod = assignment(pod);
+    pod.ephemeral.containers.push(EphemeralContainer {
+        container: fixture::container(added),
+        target: target.to_owned(),
+        files: Default::default(),
+        linux: Default::default(),
+    });
+    pod
+}
+
+#[test]
+fn what_is_added_starts_in_the_sandbox_once_its_target_runs_and_is_taken_over() {
+    let mut node = Node::new();
+    node.make(|change| change.assign_pod(with_added("linux", "e", "c")));
+    node.open_sandbox();
+    // It comes first, and there is nothing to see yet.
+    assert_eq!(node.asked(), ["start c 0"]);
+    assert_eq!(node.state_of("linux"), "Running/0 CreateContainerError");
+    node.settle_for(11_000);
+    assert_eq!(node.asked(), ["start among others e 0"]);
+    assert_eq!(node.state_of("linux"), "Running/0 Running/0");
+    node.crash();
+    node.settle_for(10_000);
+    assert_eq!(node.state_of("linux"), "Running/0 Running/0");
+    assert_eq!(node.asked(), Vec::<String>::new(), "the next agent takes over what runs");
+}
+
+#[test]
+fn a_linux_container_that_is_added_to_modules_says_why_it_waits() {
+    let mut node = Node::new();
+    node.make(|change| change.assign("wasm"));
+    node.settle_for(1_000);
+    let mut pod = with_added("wasm", "linux", "");
+    pod.generation = 2;
+    node.make(|change| change.assign_pod(pod));
+    node.settle_for(20_000);
+    assert_eq!(node.state_of("wasm"), "Running/0 CreateContainerConfigError");
+    assert!(node.opening.is_empty(), "the pod stays where it is");
+    let report = node.report("wasm").unwrap();
+    let ContainerState::Waiting { message, .. } = &report.containers[1].state else { panic!("it waits") };
+    assert!(message.contains("has WASM containers alone"), "{message}");
 }
 
 #[test]
