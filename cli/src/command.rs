@@ -50,6 +50,7 @@ mod logs;
 mod metadata;
 mod node;
 mod patch;
+mod port_forward;
 mod push;
 mod reasons;
 mod replace;
@@ -187,6 +188,8 @@ pub(crate) enum ClientCommand {
     Attach(attach::Args),
     /// Look into a pod or a node with a container that is made for it.
     Debug(debug::Args),
+    /// Let ports of this machine lead to a pod's.
+    PortForward(port_forward::Args),
     /// List events, the newest last.
     Events(events::Args),
     /// Show what nodes and pods use of processors and memory.
@@ -265,6 +268,7 @@ impl ClientCommand {
             Self::Exec(args) => session::run(connection, |session| exec::run(args, session)),
             Self::Attach(args) => session::run(connection, |session| attach::run(args, session)),
             Self::Debug(args) => session::run(connection, |session| debug::run(args, session)),
+            Self::PortForward(args) => session::run(connection, |session| port_forward::run(args, session)),
             Self::Events(args) => session::run(connection, |session| events::run(args, session)),
             Self::Top(args) => session::run(connection, |session| top::run(args, session)),
             Self::Wait(args) => session::run(connection, |session| wait::run(args, session)),

@@ -75,10 +75,29 @@ async function pods(config, core) {
   await core.deleteNamespacedPod({ namespace, name: 'js', gracePeriodSeconds: 0 });
 }
 
+/** Speaks with a web server in a pod. */
+async function forwards(config, core) {
+  const containers = [{ name: 'c', image: 'dunlin.local/http-hello', ports: [{ containerPort: 80 }] }];
+  await core.createNamespacedPod({ namespace, body: { metadata: { name: 'js-web' }, spec: { containers } } });
+  await until('ready pod', async () => {
+    const { status } = await core.readNamespacedPod({ namespace, name: 'js-web' });
+    return status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
+  });
+  const [output, err, input, said] = [new PassThrough(), new PassThrough(), new PassThrough(), []];
+  output.on('data', (part) => said.push(part));
+  err.resume();
+  const socket = await new k8s.PortForward(config).portForward(namespace, 'js-web', [80], output, err, input);
+  input.write('GET /at HTTP/1.1\r\nHost: js\r\nConnection: close\r\n\r\n');
+  await until('page', () => /^HTTP\/1.1 200[^]*GET \/at/.test(Buffer.concat(said).toString()));
+  await until('end of the connection', () => socket.readyState === socket.CLOSED);
+  await core.deleteNamespacedPod({ namespace, name: 'js-web', gracePeriodSeconds: 0 });
+}
+
 const config = new k8s.KubeConfig();
 config.loadFromDefault();
 const core = config.makeApiClient(k8s.CoreV1Api);
 assert.equal((await config.makeApiClient(k8s.VersionApi).getCode()).minor, '36');
 await configMaps(config, core);
 await pods(config, core);
+await forwards(config, core);
 console.log('done');

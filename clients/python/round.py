@@ -6,7 +6,7 @@ import time
 
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import stream
+from kubernetes.stream import portforward, stream
 
 NAMESPACE = os.environ["NAMESPACE"]
 DEADLINE_SECONDS = 60
@@ -101,12 +101,39 @@ def pods(core):
     core.delete_namespaced_pod("py", NAMESPACE, grace_period_seconds=0)
 
 
+def forwards(core):
+    """Speaks with a web server in a pod, and hears why another port leads nowhere."""
+    ports = [client.V1ContainerPort(container_port=80)]
+    container = client.V1Container(name="c", image="dunlin.local/http-hello", ports=ports)
+    pod = client.V1Pod(metadata=client.V1ObjectMeta(name="py-web"), spec=client.V1PodSpec(containers=[container]))
+    core.create_namespaced_pod(NAMESPACE, pod)
+
+    def ready():
+        conditions = core.read_namespaced_pod("py-web", NAMESPACE).status.conditions or []
+        return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
+
+    until("ready pod", ready)
+    forward = portforward(core.connect_get_namespaced_pod_portforward, "py-web", NAMESPACE, ports="80,81")
+    server = forward.socket(80)
+    server.settimeout(DEADLINE_SECONDS)
+    server.sendall(b"GET /at HTTP/1.1\r\nHost: py\r\nConnection: close\r\n\r\n")
+    answer = b""
+    while part := server.recv(4096):
+        answer += part
+    assert answer.startswith(b"HTTP/1.1 200") and b"GET /at" in answer, answer
+    why = until("refusal", lambda: forward.error(81))
+    assert why.startswith("error forwarding port 81 to pod py-web, uid "), why
+    forward.close()
+    core.delete_namespaced_pod("py-web", NAMESPACE, grace_period_seconds=0)
+
+
 def main():
     config.load_kube_config()
     assert client.VersionApi().get_code().minor == "36"
     config_maps(client.CoreV1Api())
     deployments(client.AppsV1Api())
     pods(client.CoreV1Api())
+    forwards(client.CoreV1Api())
     print("done")
 
 

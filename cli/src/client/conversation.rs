@@ -1,5 +1,6 @@
 //! A request whose answer goes on as a conversation.
 
+use anyhow::{Context as _, Result};
 use dunlin_link::rpc::ResponseHead;
 use quinn::SendStream;
 
@@ -38,6 +39,14 @@ impl Conversation {
 }
 
 impl Sender {
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// When the server takes no more.
+    pub(crate) async fn pass(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.write_all(bytes).await.context("the server takes no more")
+    }
+
     /// Sends bytes. A server that takes no more has told the end, or is found gone by whoever reads.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).await;

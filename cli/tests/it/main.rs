@@ -28,6 +28,7 @@ mod link;
 mod objects;
 mod offline;
 mod pods;
+mod port_forward;
 mod pressure;
 mod probes;
 mod reboot;

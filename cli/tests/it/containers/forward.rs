@@ -1,4 +1,4 @@
-//! Ports of containers are forwarded: what listens on their localhost is reached, and nothing is lost on the way.
+//! Ports of containers are forwarded, by kubectl and by `dunlin`: what listens on their localhost is reached, and nothing is lost on the way.
 
 use std::{io::Read as _, process::Command, thread};
 
@@ -20,7 +20,7 @@ containers:
 ";
 
 #[test]
-fn what_listens_on_localhost_is_reached_by_kubectl() {
+fn what_listens_on_localhost_is_reached() {
     on_each_runtime("forward", |berth| {
         let Some(kubectl) = berth.kubectl() else { return };
         berth.pod("servers", SERVERS);
@@ -35,6 +35,9 @@ fn what_listens_on_localhost_is_reached_by_kubectl() {
             servers_answer(berth, &Forward::start(forward(&["pod/servers", ":8081", ":9000", ":9001"]), 3));
             nobody_listens(Forward::start(forward(&["servers", ":9"]), 1));
         }
+        let own = |words: &[&str]| berth.command(&[&["port-forward"], words].concat());
+        servers_answer(berth, &Forward::start(own(&["pod/servers", ":8081", ":9000", ":9001"]), 3));
+        on_the_machine(berth, &|pod, port| own(&[pod, &format!(":{port}")]));
         on_the_machine(berth, &|pod, port| kubectl.command(&["port-forward", pod, &format!(":{port}")]));
         a_pod_goes(berth, Forward::start(kubectl.command(&["port-forward", "servers", ":8081"]), 1));
     });
@@ -80,7 +83,7 @@ fn on_the_machine(berth: &Berth, forward: &dyn Fn(&str, u16) -> Command) {
     );
     berth.wait_for("machine", "phase", "Running");
     assert_eq!(Forward::start(forward("machine", port), 1).page(port, "/index.html"), "dunlin\n");
-    berth.ok(&["delete", "pod", "machine", "--wait=false"]);
+    berth.ok(&["delete", "pod", "machine"]);
 }
 
 /// A connection ends with its pod, and the forward with the next one.

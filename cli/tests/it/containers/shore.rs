@@ -117,10 +117,16 @@ impl Berth {
         self.apply_with(words, "")
     }
 
-    /// A command whose streams the test holds itself.
-    pub(super) fn spawn(&self, words: &[&str]) -> Child {
+    /// A command that has not been started.
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(["-n", &self.namespace]).args(words).env("DUNLIN_CONFIG", self.shore.site.config());
+        command
+    }
+
+    /// A command whose streams the test holds itself.
+    pub(super) fn spawn(&self, words: &[&str]) -> Child {
+        let mut command = self.command(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 
