@@ -10,7 +10,8 @@ use dunlin_link::container_support::ContainerSupport;
 use dunlin_oci_shim::LogBounds;
 
 use crate::{
-    config::EdgeNodeConfig, edge_node::Guests, pod_network::PodNetwork, sandbox::ContainerKit, shim,
+    app_armor, config::EdgeNodeConfig, edge_node::Guests, pod_network::PodNetwork, sandbox::ContainerKit,
+    shim,
 };
 
 /// What a node needs to run Linux containers, or why it runs none.
@@ -60,6 +61,7 @@ pub(crate) fn machine_files(state_dir: &Path) -> MachineFiles {
         hosts: read("/etc/hosts"),
         resolv_conf,
         seccomp_folder: state_dir.join("seccomp").to_string_lossy().into_owned(),
+        app_armor: app_armor::of_this_machine().clone(),
     }
 }
 

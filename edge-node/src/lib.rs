@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod app_armor;
 mod buckets;
 mod compiled;
 pub mod config;

@@ -188,6 +188,7 @@ impl Node {
             api: None,
             sysctls: Default::default(),
             se_linux: false,
+            app_armor: Default::default(),
         };
         let core = NodeCore::boot(options, self.disk.clone(), self.now(context.now));
         self.agent = Some(Agent::new(session, core));

@@ -224,6 +224,7 @@ impl Hollow {
             api: None,
             sysctls: Default::default(),
             se_linux: false,
+            app_armor: Default::default(),
         }));
         let session = Session::new(identity, options).over(machine.socket.clone());
         let handle = session.handle();

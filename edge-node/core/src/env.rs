@@ -161,9 +161,9 @@ pub enum ConfigError {
         "seccomp profile {0:?} must be a relative path below the node's folder of profiles, without `..`"
     )]
     ProfilePath(String),
-    /// The usual AppArmor profile is asked for.
-    #[error("appArmorProfile RuntimeDefault is not offered by this node; use Localhost, or Unconfined")]
-    NoAppArmorDefault,
+    /// The usual AppArmor profile is asked for where there is none.
+    #[error("cannot enforce AppArmor: {0}")]
+    NoAppArmor(String),
     /// The image is to be stopped by a signal that does not exist.
     #[error("the image's stop signal {0:?} is no signal")]
     ImageSignal(String),

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod admission;
+pub mod app_armor;
 pub mod backoff;
 pub mod check;
 pub mod clock;

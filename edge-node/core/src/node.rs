@@ -71,6 +71,7 @@ pub use self::{
 use crate::{
     address::{AddressPool, BlockRange, Loopback, PodSlot},
     admission::AllowedSysctls,
+    app_armor::AppArmor,
     clock::{Mono, Now},
     content::{Contents, Seal},
     env::ApiAddress,
@@ -102,6 +103,8 @@ pub struct NodeOptions {
     pub sysctls: AllowedSysctls,
     /// Whether the machine has SELinux.
     pub se_linux: bool,
+    /// What the machine has of AppArmor; of no use where there are no Linux containers.
+    pub app_armor: AppArmor,
 }
 
 /// The owner of all pods of a node; see the module.
@@ -155,6 +158,7 @@ struct NodeSelf {
     api: Option<ApiAddress>,
     sysctls: AllowedSysctls,
     se_linux: bool,
+    app_armor: AppArmor,
     /// How often this node's agent was started.
     starts: u64,
 }
@@ -217,6 +221,7 @@ impl NodeCore {
                     api: options.api,
                     sysctls: options.sysctls,
                     se_linux: options.se_linux,
+                    app_armor: options.app_armor,
                     starts: loaded.starts,
                 },
                 tokens: Tokens::restored(loaded.tokens, &options.seal),

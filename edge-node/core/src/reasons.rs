@@ -49,6 +49,8 @@ pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 pub const OUT_OF: &str = "OutOf";
 /// Pod: a host port is taken.
 pub const NODE_PORTS: &str = "NodePorts";
+/// Pod and event: it asks for a profile of AppArmor, which the machine does not have.
+pub const APP_ARMOR: &str = "AppArmor";
 /// Pod: a sysctl that not every pod may set.
 pub const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 /// Pod: no address is left in the node's blocks.

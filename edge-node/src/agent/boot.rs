@@ -10,6 +10,7 @@ use std::{
 use dunlin_edge_node_core::{
     address::{BlockRange, Loopback},
     admission::AllowedSysctls,
+    app_armor::AppArmor,
     content::Seal,
     env::ApiAddress,
     node::{Loaded, NodeCore, NodeOptions},
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Agent, AgentHost, Clerk, Clock, Codes, Ears, Requests, RunnerTarget, Shared};
 use crate::{
+    app_armor,
     images::{ImageBounds, Images},
     local::Local,
     modules::Modules,
@@ -103,7 +105,6 @@ impl AgentParts {
         let (tell_by, told_by) = mpsc::channel(SANDBOX_QUEUE_MAX);
         let network = containers.as_ref().ok().map(|kit| kit.network.clone());
         let mut sandboxes = PodSandboxes::open(containers, doors.clone(), tell_by);
-        let own_sandboxes = sandboxes.inherited().clone();
         let node = NodeOptions {
             name: node_name.to_owned(),
             facts,
@@ -111,10 +112,11 @@ impl AgentParts {
             loopback,
             seal,
             thresholds,
-            own_sandboxes,
+            own_sandboxes: sandboxes.inherited().clone(),
             api,
             sysctls,
             se_linux: Path::new(SE_LINUX).exists(),
+            app_armor: app_armor_for(network.as_ref()),
         };
         let core = NodeCore::boot(node, loaded, clock.now());
         sandboxes.take_over(|uid| core.sandbox_order(uid));
@@ -185,6 +187,11 @@ impl AgentParts {
             tracing::error!("what sees to the network of pods panicked");
         }
     }
+}
+
+/// What the machine has of AppArmor, which is of no use where no Linux container has a network to be in.
+fn app_armor_for(network: Option<&PodNetwork>) -> AppArmor {
+    network.map_or(AppArmor::Absent, |_| app_armor::of_this_machine().clone())
 }
 
 /// Orders of the session that may wait: it sends one change at a time, and questions about logs.

@@ -15,6 +15,7 @@ use dunlin_edge_node_core::doctor::{Containers, NfTables, OciRuntime, Wanted};
 use rustix::net;
 
 use super::Files;
+use crate::app_armor;
 
 impl Files<'_> {
     pub(super) fn containers(&self, wanted: Wanted) -> Containers {
@@ -29,6 +30,8 @@ impl Files<'_> {
             seccomp: self.is_there("proc/sys/kernel/seccomp/actions_avail"),
             nf_tables: self.nf_tables(),
             ip_forward: self.number("proc/sys/net/ipv4/ip_forward").map(|number| number != 0),
+            app_armor: app_armor::is_enabled(&self.text(app_armor::ENABLED.trim_start_matches('/'))),
+            app_armor_parser: app_armor::PARSERS.iter().any(|path| self.is_program(Path::new(path))),
             recursive_read_only: has_mount_setattr(&self.text("proc/sys/kernel/osrelease")),
         }
     }

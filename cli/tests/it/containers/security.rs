@@ -233,3 +233,27 @@ fn build(folder: &Path) -> Option<PathBuf> {
         }
     }
 }
+
+#[test]
+fn a_pod_that_asks_for_apparmor_is_refused_where_there_is_none() {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if enabled.is_ok_and(|text| text.trim() == "Y") {
+        // `cargo xtask vm` looks at profiles that are applied.
+        return;
+    }
+    on_each_runtime("apparmor", |berth| {
+        let context =
+            "securityContext: {appArmorProfile: {type: RuntimeDefault}}\nrestartPolicy: Never\ncontainers:\n";
+        berth.pod("refused", &format!("{context}- {{name: c, image: BUSYBOX, command: ['true']}}\n"));
+        berth.wait_for("refused", "phase", "Failed");
+        assert_eq!(berth.status("refused", "reason"), "AppArmor");
+        let message = "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host";
+        assert_eq!(berth.status("refused", "message"), message);
+        // A guest has nothing that a profile could keep it from.
+        berth.pod("guest", &format!("{context}- {{name: c, image: dunlin.local/ticker}}\n"));
+        berth.wait_for("guest", "phase", "Running");
+        let own = "  securityContext: {appArmorProfile: {type: Unconfined}}\n";
+        berth.pod("unconfined", &format!("{context}- name: c\n  image: BUSYBOX\n  command: ['true']\n{own}"));
+        berth.wait_for("unconfined", "phase", "Succeeded");
+    });
+}

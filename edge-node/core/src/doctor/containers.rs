@@ -23,6 +23,10 @@ pub struct Containers {
     pub ip_forward: Option<bool>,
     /// Whether the kernel makes mounts read-only with all below them.
     pub recursive_read_only: bool,
+    /// Whether the kernel applies profiles of AppArmor.
+    pub app_armor: bool,
+    /// Whether the program is here that loads them.
+    pub app_armor_parser: bool,
 }
 
 impl Containers {
@@ -118,6 +122,7 @@ pub(super) fn containers(machine: &Machine) -> Vec<Finding> {
         seccomp,
         nf_tables(containers.nf_tables),
         forwarding(containers.ip_forward),
+        app_armor(containers),
     ]
 }
 
@@ -221,12 +226,27 @@ fn forwarding(forwards: Option<bool>) -> Finding {
     Finding::good(FORWARDING, message)
 }
 
+fn app_armor(containers: &Containers) -> Finding {
+    match (containers.app_armor, containers.app_armor_parser) {
+        (true, true) => Finding::good(APP_ARMOR, "containers are confined by the profile dunlin-default"),
+        (true, false) => Finding::warning(
+            APP_ARMOR,
+            "the kernel has it, but nothing here loads profiles: containers run without one, and pods that ask for the usual one are refused",
+            "run `apt install apparmor` and restart the node",
+        ),
+        (false, _) => {
+            Finding::good(APP_ARMOR, "this kernel has none; pods that ask for a profile are refused")
+        }
+    }
+}
+
 const RUNTIME: &str = "container runtime";
 const PRIVILEGES: &str = "privileges";
 const NAMESPACE: &str = "namespaces";
 const SECCOMP: &str = "seccomp";
 const NETFILTER: &str = "nf_tables";
 const FORWARDING: &str = "forwarding";
+const APP_ARMOR: &str = "AppArmor";
 
 const NO_CGROUPS: &str = "NoCgroups";
 const NO_MEMORY_CGROUP: &str = "NoMemoryCgroup";

@@ -58,7 +58,20 @@ fn check(change: impl FnOnce(&mut Machine), name: &str, severity: Severity, reme
 fn a_healthy_board_has_only_good_findings() {
     let findings = examine(&healthy());
     assert!(findings.iter().all(|finding| finding.severity == Severity::Good), "{findings:?}");
-    assert_eq!(findings.len(), 20);
+    assert_eq!(findings.len(), 21);
+}
+
+#[test]
+fn a_kernel_with_apparmor_and_nothing_to_load_profiles_is_told_of() {
+    check(
+        |machine| machine.containers.app_armor_parser = false,
+        "AppArmor",
+        Severity::Warning,
+        "apt install apparmor",
+    );
+    let mut machine = healthy();
+    (machine.containers.app_armor, machine.containers.app_armor_parser) = (false, false);
+    assert!(examine(&machine).iter().all(|finding| finding.severity == Severity::Good));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use dunlin_link::{
     linux::{
-        AppArmorProfile, ContainerLinux, MountOptions, MountPropagation, ProcessNamespace, QosClass,
-        RecursiveReadOnly, SeccompProfile, Signal, Stdin,
+        ContainerLinux, MountOptions, MountPropagation, ProcessNamespace, QosClass, RecursiveReadOnly,
+        SeccompProfile, Signal, Stdin,
     },
     pod::{Container, PodAssignment},
     volumes::Access,
@@ -17,6 +17,7 @@ use dunlin_link::{
 
 use super::{Launch, Of, binds, owner};
 use crate::{
+    app_armor::AppArmor,
     env::{self, ConfigError, Surroundings, expand::expand},
     pod::container_at,
     sandbox::linux::{
@@ -68,6 +69,8 @@ pub struct MachineFiles {
     pub resolv_conf: String,
     /// The folder that `Localhost` profiles of seccomp are in.
     pub seccomp_folder: String,
+    /// What it has of AppArmor.
+    pub app_armor: AppArmor,
 }
 
 /// What the containers of a pod share.
@@ -249,11 +252,7 @@ fn security(says: &ContainerLinux, machine: &MachineFiles) -> Result<Security, C
             }
             SeccompProfile::Localhost(path) => return Err(ConfigError::ProfilePath(path.clone())),
         },
-        apparmor: match &says.app_armor {
-            AppArmorProfile::Unset | AppArmorProfile::Unconfined => None,
-            AppArmorProfile::Localhost(name) => Some(name.clone()),
-            AppArmorProfile::RuntimeDefault => return Err(ConfigError::NoAppArmorDefault),
-        },
+        apparmor: machine.app_armor.profile(&says.app_armor)?,
         unmasked_proc: says.unmasked_proc,
     })
 }

@@ -213,18 +213,28 @@ impl NodeCore {
     }
 
     fn evict(&mut self, uid: &PodUid, message: String, grace_ms: u64, now: Now) {
+        self.tell_of_end(uid, (reasons::EVICTED, &message), now);
+        let failure = Failure { reason: reasons::EVICTED.to_owned(), message };
+        self.with_pod(uid, now, |pod, now| pod.handle_failure(failure, grace_ms, now));
+    }
+
+    /// Ends a pod that turns out to be none for this machine.
+    pub(super) fn reject(&mut self, uid: &PodUid, reason: &str, message: String, now: Now) {
+        self.tell_of_end(uid, (reason, &message), now);
+        let failure = Failure { reason: reason.to_owned(), message: format!("Pod was rejected: {message}") };
+        self.with_pod(uid, now, |pod, now| pod.handle_failure(failure, 0, now));
+    }
+
+    fn tell_of_end(&mut self, uid: &PodUid, (reason, message): (&str, &str), now: Now) {
         let Some(entry) = self.pods.get(uid) else { return };
-        let pod = event_pod(entry.pod.assignment());
         let event = NodeEvent {
-            pod: Some(pod),
+            pod: Some(event_pod(entry.pod.assignment())),
             warning: true,
-            reason: reasons::EVICTED.to_owned(),
-            message: message.clone(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
             at: now.wall,
         };
         self.desk.outputs.push_back(Output::Event(event));
-        let failure = Failure { reason: reasons::EVICTED.to_owned(), message };
-        self.with_pod(uid, now, |pod, now| pod.handle_failure(failure, grace_ms, now));
     }
 
     /// The logs of pods that were evicted for want of disk go when the pods have stopped.

@@ -20,6 +20,7 @@ use crate::{
     env::{ConfigError, Surroundings},
     launch::{self, Launch, Material, container_spec},
     pod::{Command, ContainerIndex, Fetch, ImagePull, Pod, Pulled, PulledImage, Residence},
+    reasons,
     sandbox::Request,
     volumes::{self, SetupError},
 };
@@ -107,7 +108,11 @@ impl NodeCore {
 
     /// It was found out what the images of a pod are.
     pub fn handle_surveyed(&mut self, uid: &PodUid, residence: Residence, now: Now) {
-        self.with_pod(uid, now, |pod, now| pod.handle_surveyed(residence, now));
+        let entry = self.pods.get(uid).filter(|entry| entry.pod.is_active() && residence == Residence::Own);
+        match entry.and_then(|entry| self.desk.node.app_armor.refusal(entry.pod.assignment())) {
+            Some(message) => self.reject(uid, reasons::APP_ARMOR, message, now),
+            None => self.with_pod(uid, now, |pod, now| pod.handle_surveyed(residence, now)),
+        }
     }
 
     /// Room was made for a run's log, or not.

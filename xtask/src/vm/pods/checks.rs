@@ -26,6 +26,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a_pod_answers_on_its_address_and_on_a_port_of_the_machine", network),
     ("commands_run_and_a_restart_is_counted", restart),
     ("a_profile_of_apparmor_is_applied", apparmor),
+    ("the_usual_profile_confines_by_default", apparmor_by_default),
     ("large_pages_are_a_volume", large_pages),
     ("the_next_agent_adopts", adopted),
     ("a_killed_shim_is_replaced", shim),
@@ -34,9 +35,16 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
 
 fn doctor(cluster: &mut Cluster) -> Result<()> {
     let said = cluster.say(&["doctor", "--state-dir", &cluster.state().display().to_string()])?;
-    for good in
-        ["memory cgroup", "cpu cgroup", "pids cgroup", "overlayfs", "namespaces", "seccomp", "nf_tables"]
-    {
+    for good in [
+        "memory cgroup",
+        "cpu cgroup",
+        "pids cgroup",
+        "overlayfs",
+        "namespaces",
+        "seccomp",
+        "nf_tables",
+        "AppArmor",
+    ] {
         let line = said.lines().find(|line| line.contains(good)).unwrap_or_default();
         ensure!(line.contains("ok"), "{good}: {said}");
     }
@@ -144,6 +152,36 @@ fn apparmor(cluster: &mut Cluster) -> Result<()> {
     cluster.pod("confined", "  restartPolicy: Never\n", security, line)?;
     let said = cluster.ended("confined")?;
     ensure!(said == "dunlin-pods (enforce)\nrefused", "{said}");
+    Ok(())
+}
+
+/// Of the usual profile: by default, by name, and not where it is not wanted.
+fn apparmor_by_default(cluster: &mut Cluster) -> Result<()> {
+    let line = "cat /proc/self/attr/current; mount -t tmpfs x /mnt 2>/dev/null || echo no mount; \
+                (echo 1 > /proc/sys/net/ipv4/ip_forward) 2>/dev/null || echo no setting; \
+                (echo x > /proc/self/comm) && echo own; echo y > /tmp/f && cat /tmp/f; kill -0 1 && echo signals";
+    let strong = "    securityContext: {capabilities: {add: [SYS_ADMIN]}, procMount: Default}\n";
+    cluster.pod("usual", "  restartPolicy: Never\n", strong, line)?;
+    let said = cluster.ended("usual")?;
+    ensure!(said == "dunlin-default (enforce)\nno mount\nno setting\nown\ny\nsignals", "{said}");
+    let named =
+        "    securityContext: {appArmorProfile: {type: RuntimeDefault}, allowPrivilegeEscalation: false}\n";
+    let open = "    securityContext: {appArmorProfile: {type: Unconfined}}\n";
+    for (name, fields, expected) in [
+        ("named", named, "dunlin-default (enforce)"),
+        ("open", open, "unconfined"),
+        ("mighty", "    securityContext: {privileged: true}\n", "unconfined"),
+    ] {
+        cluster.pod(name, "  restartPolicy: Never\n", fields, "cat /proc/self/attr/current")?;
+        let said = cluster.ended(name)?;
+        ensure!(said == expected, "{name}: {said}");
+    }
+    // A command is confined as its container is.
+    cluster.pod("long", "", "", "exec sleep 1000000")?;
+    cluster.becomes("long", "phase", "Running")?;
+    cluster.until("a command", || {
+        cluster.says(&["exec", "long", "--", "cat", "/proc/self/attr/current"], "dunlin-default (enforce)")
+    })?;
     Ok(())
 }
 

@@ -15,6 +15,8 @@ pub(in crate::doctor) fn able() -> Containers {
         nf_tables: NfTables::Ready,
         ip_forward: Some(true),
         recursive_read_only: true,
+        app_armor: true,
+        app_armor_parser: true,
     }
 }
 

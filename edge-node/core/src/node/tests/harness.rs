@@ -550,5 +550,6 @@ fn options() -> NodeOptions {
         api: None,
         sysctls: Default::default(),
         se_linux: false,
+        app_armor: Default::default(),
     }
 }
