@@ -160,7 +160,9 @@ impl ImageArchive {
                     take(ArchivedImage { names, digest, content })?;
                     taken += 1;
                 }
-                Err(error @ ArchiveError::Platform { .. }) => unfit = Some(error),
+                Err(error @ (ArchiveError::Platform { .. } | ArchiveError::NotIncluded(_))) => {
+                    unfit = Some(error)
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use dunlin_link::Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -43,7 +44,9 @@ pub struct GuestParts {
     pub module: Option<(PathBuf, Digest)>,
     /// Archives with files, the lowest first; in those of an ordinary image are its modules, too.
     pub layers: Vec<Layer>,
-    /// How an ordinary image says that it runs.
+    /// The config of an ordinary image, as it is written.
+    pub config: Option<Bytes>,
+    /// How that says that it runs.
     pub execution: Execution,
     /// What was sent.
     pub bytes: u64,
@@ -157,14 +160,14 @@ impl Resolved {
             Content::Module(module) => Some(module),
             Content::Archives => None,
         };
-        let execution = match module {
-            Some(_) => Execution::default(),
+        let (config, execution) = match module {
+            Some(_) => (None, Execution::default()),
             None => {
-                let config = self.config().await?.1;
+                let (text, config) = self.config().await?;
                 if !config.platform.is_wasm() {
                     return Err(no_platform(&self.image, &[&config.platform], &self.wanted));
                 }
-                config.config
+                (Some(text), config.config)
             }
         };
         let bytes = self.manifest.layers.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
@@ -182,7 +185,7 @@ impl Resolved {
             Some(module) => Some((self.download(module, file, bytes_max).await?, module.digest)),
             None => None,
         };
-        Ok(GuestParts { module, layers, execution, bytes })
+        Ok(GuestParts { module, layers, config, execution, bytes })
     }
 
     /// Whether files come with the module of an artifact.

@@ -1,5 +1,6 @@
 //! From a container as declared to a container as its sandbox starts it: arguments, environment, limits, listeners.
 
+mod image;
 pub mod linux;
 
 use std::net::Ipv4Addr;
@@ -11,7 +12,7 @@ use dunlin_link::{
     pod::{Container, PodAssignment, Protocol},
 };
 
-pub use self::linux::LinuxMaterial;
+pub use self::{image::ImageDefaults, linux::LinuxMaterial};
 use crate::{
     address::PodAddress,
     env::{self, ConfigError, Surroundings, expand::expand},
@@ -56,6 +57,8 @@ pub struct GuestFiles {
     pub termination_message: Option<String>,
     /// The file of the node's key-value store.
     pub keyvalue: Option<String>,
+    /// How its image runs where the pod says nothing else; nothing for a module by itself.
+    pub image: Box<ImageDefaults>,
 }
 
 /// A container of a pod.
@@ -84,14 +87,16 @@ pub fn container_spec(
         linux::refuse_unhonoured(says)?;
     }
     let env = env::resolve(assignment, container, around)?;
+    let image = files.image;
+    let working_dir = Some(image.working_dir.clone()).filter(|folder| !folder.is_empty());
     let limits = linux::resources::with_pod_limits(container.resources, assignment);
     Ok(ContainerSpec {
         id: launch.id,
         owner: owner(of, launch.attempt),
         module,
-        args: arguments(container, &env),
-        env: env::with_host_name(assignment, env, around),
-        working_dir: container.working_dir.clone(),
+        args: arguments(container, &image, &env),
+        env: image.env_under(Vec::new(), env::with_host_name(assignment, env, around)),
+        working_dir: container.working_dir.clone().or(working_dir),
         log: launch.log,
         memory_limit: limits.memory_limit,
         cpu_limit: limits.cpu_limit,
@@ -123,12 +128,19 @@ fn owner((assignment, index): Of<'_>, attempt: u32) -> Owner {
     }
 }
 
-/// `argv`: command and args expanded; without a command the program is called by its image's name.
-fn arguments(container: &Container, env: &[(String, String)]) -> Vec<String> {
+/// `argv`: command and args expanded, in the place of the image's own words as with Linux containers; a program that neither names is
+/// called by its image's name.
+fn arguments(container: &Container, image: &ImageDefaults, env: &[(String, String)]) -> Vec<String> {
     let value = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    let program = container.command.is_empty().then(|| program_name(&container.image.reference).to_owned());
-    let written = container.command.iter().chain(&container.args);
-    program.into_iter().chain(written.map(|text| expand(text, value))).collect()
+    let expanded = |words: &[String]| words.iter().map(|word| expand(word, value)).collect::<Vec<_>>();
+    let args = expanded(&container.args);
+    if !container.command.is_empty() {
+        return [expanded(&container.command), args].concat();
+    }
+    let args = if args.is_empty() { &image.cmd } else { &args };
+    let names_program = !image.entrypoint.is_empty() || container.args.is_empty() && !image.cmd.is_empty();
+    let program = (!names_program).then(|| program_name(&container.image.reference).to_owned());
+    program.iter().chain(&image.entrypoint).chain(args).cloned().collect()
 }
 
 /// The last part of an image's name, without tag and digest.
@@ -232,6 +244,26 @@ mod tests {
         check("dunlin.local/hello:v1", "hello");
         check("registry:5000/team/hello@sha256:00", "hello");
         check("registry:5000/team/hello:1.2@sha256:00", "hello");
+    }
+
+    #[test]
+    fn an_image_s_words_are_used_where_the_pod_has_none() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let check = |(entrypoint, cmd): (&str, &str), (command, args): (&str, &str), expected: &str| {
+            let image =
+                ImageDefaults { entrypoint: words(entrypoint), cmd: words(cmd), ..ImageDefaults::default() };
+            let mut container = Container { command: words(command), args: words(args), ..container("c") };
+            container.image.reference = "r.io/app:1".to_owned();
+            assert_eq!(arguments(&container, &image, &[]), words(expected), "{image:?}");
+        };
+        check(("", ""), ("", ""), "app");
+        check(("", ""), ("", "a"), "app a");
+        check(("/e.wasm -f", "c d"), ("", ""), "/e.wasm -f c d");
+        check(("/e.wasm -f", "c d"), ("", "a"), "/e.wasm -f a");
+        check(("/e.wasm -f", "c d"), ("/x.wasm", ""), "/x.wasm");
+        check(("/e.wasm -f", "c d"), ("/x.wasm", "a"), "/x.wasm a");
+        check(("", "/c.wasm d"), ("", ""), "/c.wasm d");
+        check(("", "/c.wasm d"), ("", "a"), "app a");
     }
 
     #[test]

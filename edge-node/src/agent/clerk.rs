@@ -11,7 +11,7 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
-    launch::{LinuxMaterial, Material},
+    launch::{GuestFiles, ImageDefaults, LinuxMaterial, Material},
     node::{LogPlace, Preparation, Prepared, Projecting, RunKey, Told},
     sandbox::{Mount, State},
     volumes::{MountError, Setup},
@@ -65,6 +65,8 @@ pub(super) struct Guest {
     pub(super) module: PathBuf,
     /// The files of its image.
     pub(super) root: Option<PathBuf>,
+    /// How its image runs where the pod says nothing else.
+    pub(super) image: Box<ImageDefaults>,
 }
 
 /// What was told, and by whom.
@@ -238,8 +240,8 @@ fn material(
     program: Program,
 ) -> Result<Material, MountError> {
     Ok(match program {
-        Program::Module(Guest { module, root }) => {
-            let mut files = volumes.prepare(pod, run, setup)?;
+        Program::Module(Guest { module, root, image }) => {
+            let mut files = GuestFiles { image, ..volumes.prepare(pod, run, setup)? };
             if let Some(root) = root.filter(|_| !files.mounts.iter().any(|mount| mount.path == "/")) {
                 let (dir, path) = (root.to_string_lossy().into_owned(), "/".to_owned());
                 files.mounts.push(Mount { dir, inside: String::new(), path, access: Access::ReadOnly });

@@ -7,12 +7,13 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
-    launch::linux::{ImageDefaults, LinuxMaterial},
+    launch::{ImageDefaults, LinuxMaterial},
     node::{Preparation, Prepared, RunKey},
     volumes::{MountError, PartSetup, Setup},
 };
 use dunlin_layers::Layers;
 use dunlin_link::Digest;
+use dunlin_registry::image::Execution;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -130,10 +131,10 @@ impl Agent {
         let Some(digest) = preparation.run.module else {
             return self.clerk.prepare(preparation, Program::Module(Guest::default()));
         };
-        let (digest, root) = match self.images.content_of(&digest) {
-            ImageContent::Module(module) => (module, None),
+        let (digest, root, defaults) = match self.images.content_of(&digest) {
+            ImageContent::Module(module) => (module, None, ImageDefaults::default()),
             ImageContent::Guest(image) => match self.program_of(&image, &preparation) {
-                Ok(module) => (module, Some(image.root())),
+                Ok(module) => (module, Some(image.root()), image_defaults(image.execution().clone())),
                 Err(why) => {
                     let now = self.clock.now();
                     return self.core.handle_prepared(preparation.run, Prepared::Failed(why), now);
@@ -144,7 +145,7 @@ impl Agent {
                 return self.clerk.prepare(preparation, Program::Linux(material));
             }
         };
-        let guest = Guest { module: self.modules.path(&digest), root };
+        let guest = Guest { module: self.modules.path(&digest), root, image: Box::new(defaults) };
         let Some((target, _)) = self.codes.missing(&guest.module) else {
             return self.clerk.prepare(preparation, Program::Module(guest));
         };
@@ -228,19 +229,20 @@ fn layer_paths(image: &LinuxImage, layers: &Layers) -> Vec<String> {
 
 /// What a Linux image gives to a run of it.
 fn linux_material(image: &LinuxImage, layers: &Layers) -> LinuxMaterial {
-    let config = image.config.clone();
-    LinuxMaterial {
-        layers: layer_paths(image, layers),
-        image: ImageDefaults {
-            entrypoint: config.entrypoint.unwrap_or_default(),
-            cmd: config.cmd.unwrap_or_default(),
-            env: config.env.unwrap_or_default(),
-            working_dir: config.working_dir.unwrap_or_default(),
-            user: config.user.unwrap_or_default(),
-            volumes: config.volumes,
-            stop_signal: config.stop_signal.unwrap_or_default(),
-        },
-        ..LinuxMaterial::default()
+    let (layers, image) = (layer_paths(image, layers), image_defaults(image.config.clone()));
+    LinuxMaterial { layers, image, ..LinuxMaterial::default() }
+}
+
+/// How an image runs where a pod says nothing else.
+fn image_defaults(config: Execution) -> ImageDefaults {
+    ImageDefaults {
+        entrypoint: config.entrypoint.unwrap_or_default(),
+        cmd: config.cmd.unwrap_or_default(),
+        env: config.env.unwrap_or_default(),
+        working_dir: config.working_dir.unwrap_or_default(),
+        user: config.user.unwrap_or_default(),
+        volumes: config.volumes,
+        stop_signal: config.stop_signal.unwrap_or_default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use dunlin_layers::{StoreError, UnpackError};
 use dunlin_link::{Digest, limits::MODULE_BYTES_MAX, reference::Reference, with_causes};
 use dunlin_registry::{
@@ -111,9 +112,10 @@ impl Images {
                 let image = self.exported(&config).map_err(words)?;
                 write(out, name, &image, |layer| self.store.layers.archive(layer)).map_err(words)
             }
-            (ImageContent::Guest(_), _) => Err(format!(
-                "{name} cannot be exported: of an image for WASM with files the layers are not kept"
-            )),
+            (ImageContent::Guest(guest), _) => {
+                let scratch = self.scratch().map_err(words)?;
+                guest.export(name, &scratch, out).map_err(words)
+            }
             (ImageContent::Linux(_), _) => Err(format!("{name}: no such image")),
         }
     }
@@ -139,9 +141,9 @@ impl Images {
                 self.take_module(archive, (digest, span), modules)?;
                 (BroughtContent::Module(digest), span.bytes, vec![pin])
             }
-            Archived::Wasm { config, layers } => {
-                let (content, bytes, pin) =
-                    self.put_together(archive, &config, &layers, (digest, modules))?;
+            Archived::Wasm { module, config, layers } => {
+                let parts = GuestSpans { module, config, layers };
+                let (content, bytes, pin) = self.put_together(archive, parts, (digest, modules))?;
                 (content, bytes, pin.into_iter().collect())
             }
             Archived::Linux { image, layers } => {
@@ -201,8 +203,7 @@ impl Images {
     fn put_together(
         &self,
         archive: &ImageArchive,
-        config: &ImageConfig,
-        layers: &[(Span, Compression)],
+        GuestSpans { module, config, layers }: GuestSpans,
         (image, modules): (Digest, &ModuleFiles),
     ) -> Result<(BroughtContent, u64, Option<Pin>), ImportError> {
         let turn = self.turns.of(image);
@@ -210,7 +211,7 @@ impl Images {
         let _staged = modules.pins.hold(image);
         let mut copies = Vec::new();
         let mut copied = Vec::new();
-        for (span, compression) in layers {
+        for (span, compression) in &layers {
             if span.bytes > MODULE_BYTES_MAX {
                 return Err(too_large("layer", *span));
             }
@@ -219,9 +220,17 @@ impl Images {
             copied.push(Layer { file: copy.path().to_owned(), compression: *compression });
             copies.push(copy);
         }
+        let module = match module {
+            Some((digest, span)) => {
+                let copy = self.checked_module(archive, (digest, span))?;
+                let module = (copy.path().to_owned(), digest);
+                copies.push(copy);
+                Some(module)
+            }
+            None => None,
+        };
         let bytes = layers.iter().map(|(span, _)| span.bytes).sum();
-        let parts =
-            Parts { module: None, layers: copied, program: config.config.program().map(str::to_owned) };
+        let parts = Parts { module, layers: copied, config };
         let folder = self.known().guests.folder().to_owned();
         let staged = guests::stage(&folder, &parts).map_err(|error| match error {
             StageError::Layers(why) => ImportError::lasting(format!("an image in it cannot run: {why}")),
@@ -232,15 +241,43 @@ impl Images {
         Ok((content, length.unwrap_or(bytes), pin))
     }
 
+    /// A copy of an artifact's module.
+    fn checked_module(
+        &self,
+        archive: &ImageArchive,
+        (digest, span): (Digest, Span),
+    ) -> Result<tempfile::NamedTempFile, ImportError> {
+        if span.bytes > MODULE_BYTES_MAX {
+            return Err(too_large("module", span));
+        }
+        self.store.check_free(span.bytes).map_err(not_written)?;
+        let copy = self.temporary().map_err(not_written)?;
+        let actual = copy_hashed(archive, span, copy.path()).map_err(not_written)?;
+        if actual == digest {
+            Ok(copy)
+        } else {
+            Err(ImportError::lasting(format!("a module has digest {actual} instead of {digest}")))
+        }
+    }
+
+    fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("copy-").suffix(&format!(".{STAGING}")).tempfile_in(self.store.folder())
+    }
+
     fn copy(&self, archive: &ImageArchive, span: Span) -> io::Result<tempfile::NamedTempFile> {
-        let mut copy = tempfile::Builder::new()
-            .prefix("copy-")
-            .suffix(&format!(".{STAGING}"))
-            .tempfile_in(self.store.folder())?;
+        let mut copy = self.temporary()?;
         io::copy(&mut archive.reader(span), &mut copy)?;
         copy.flush()?;
         Ok(copy)
     }
+}
+
+/// Where the parts of an image for WASM are in an archive.
+struct GuestSpans {
+    module: Option<(Digest, Span)>,
+    config: Option<Bytes>,
+    layers: Vec<(Span, Compression)>,
 }
 
 struct Hashing {

@@ -114,8 +114,7 @@ impl Images {
         self.store.check_free(parts.bytes.saturating_mul(2)).map_err(PullError::Disk)?;
         let bytes = parts.bytes;
         let files: Vec<PathBuf> = parts.layers.iter().map(|layer| layer.file.clone()).collect();
-        let program = parts.execution.program().map(str::to_owned);
-        let parts = Parts { module: parts.module, layers: parts.layers, program };
+        let parts = Parts { module: parts.module, layers: parts.layers, config: parts.config };
         let files =
             files.into_iter().chain(parts.module.iter().map(|(file, _)| file.clone())).collect::<Vec<_>>();
         let staged = self.stage(parts).await;

@@ -3,24 +3,27 @@
 //! ```text
 //! guest-files/HEX/root         the files, by the digest of the image
 //! guest-files/HEX/module.wasm  the module of an artifact, which is none of its files
+//! guest-files/HEX/config       the config of an ordinary image, as it was written
 //! guest-files/HEX/programs     what the image starts, or `-`; then digest and path of each module among the files
 //! guest-files/part-N, gone-N   what is put together or removed; goes when the folder is opened
 //! ```
 
+mod export;
+mod stage;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
-    io::{self, Read as _, Write as _},
-    path::{Component, Path, PathBuf},
+    fs, io,
+    path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
-use dunlin_layers::{Bounds, Compression, UnpackError, merge, remove_tree};
-use dunlin_link::{Digest, limits::MODULE_BYTES_MAX};
-use dunlin_registry::{layer::Layer, media};
-use sha2::{Digest as _, Sha256};
+use dunlin_layers::remove_tree;
+use dunlin_link::Digest;
+use dunlin_registry::image::Execution;
 
+pub(super) use self::stage::{Parts, StageError, Staged, StagedGuest, stage};
 use crate::folders;
 
 /// An image whose files are here.
@@ -28,6 +31,7 @@ use crate::folders;
 pub(crate) struct GuestImage {
     folder: PathBuf,
     programs: Programs,
+    execution: Execution,
 }
 
 /// The modules of an image.
@@ -46,48 +50,15 @@ pub(super) struct Guests {
     known: HashMap<Digest, Arc<GuestImage>>,
 }
 
-/// What an image for WASM consists of, in files.
-#[derive(Debug)]
-pub(super) struct Parts {
-    /// The module of an artifact.
-    pub(super) module: Option<(PathBuf, Digest)>,
-    /// Archives with files, the lowest first.
-    pub(super) layers: Vec<Layer>,
-    /// What the image says that it starts.
-    pub(super) program: Option<String>,
-}
-
-/// An image that was put together.
-#[derive(Debug)]
-pub(super) enum Staged {
-    /// It is a module and nothing else; where that lies, for as long as this is kept.
-    Module { file: PathBuf, digest: Digest, _folder: tempfile::TempDir },
-    /// It has files.
-    Guest(StagedGuest),
-}
-
-/// Files that have no name yet; they go with it.
-#[derive(Debug)]
-pub(super) struct StagedGuest {
-    folder: tempfile::TempDir,
-    programs: Programs,
-}
-
-/// Why an image was not put together.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StageError {
-    /// A layer is none, too large, or there to do harm; or no module is in it.
-    #[error("{0}")]
-    Layers(String),
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(#[from] io::Error),
-}
-
 impl GuestImage {
     /// What a container sees at `/`.
     pub(crate) fn root(&self) -> PathBuf {
         self.folder.join(ROOT)
+    }
+
+    /// How it runs where a pod says nothing else.
+    pub(crate) const fn execution(&self) -> &Execution {
+        &self.execution
     }
 
     /// The modules among its files.
@@ -139,7 +110,9 @@ impl Guests {
             let programs = fs::read_to_string(path.join(PROGRAMS)).ok().as_deref().and_then(Programs::parse);
             match (format!("sha256:{name}").parse(), programs) {
                 (Ok(image), Some(programs)) => {
-                    known.insert(image, Arc::new(GuestImage { folder: path, programs }));
+                    let config = fs::read(path.join(CONFIG)).ok();
+                    let execution = stage::execution(config.as_deref());
+                    known.insert(image, Arc::new(GuestImage { folder: path, programs, execution }));
                 }
                 // What cannot be removed costs room and nothing else.
                 _ => drop(remove_tree(&path)),
@@ -165,7 +138,8 @@ impl Guests {
         let folder = self.folder.join(image.hex());
         fs::rename(staged.folder.path(), &folder)?;
         folders::flush(&self.folder)?;
-        self.known.insert(image, Arc::new(GuestImage { folder, programs: staged.programs.clone() }));
+        let (programs, execution) = (staged.programs.clone(), staged.execution.clone());
+        self.known.insert(image, Arc::new(GuestImage { folder, programs, execution }));
         Ok(())
     }
 
@@ -214,121 +188,6 @@ pub(super) fn remove_gone(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts an image together in `folder`. It takes its time.
-///
-/// # Errors
-/// When its layers cannot be laid over each other, there is no module in it, or the disk fails.
-pub(super) fn stage(folder: &Path, parts: &Parts) -> Result<Staged, StageError> {
-    let staged = tempfile::Builder::new().prefix(PART).tempdir_in(folder)?;
-    let root = staged.path().join(ROOT);
-    let mut layers = Vec::new();
-    for layer in &parts.layers {
-        layers.push((fs::File::open(&layer.file)?, compression(layer.compression)));
-    }
-    merge(&mut layers, &root, BOUNDS).map_err(stage_error)?;
-    let Files { mut programs, others } = look_at(&root, parts.program.as_deref())?;
-    let wanted = parts.program.as_deref().and_then(|program| normal(Path::new(program)));
-    programs.start = match (&parts.module, &wanted, programs.by_path.len()) {
-        (Some((_, digest)), ..) => Some(*digest),
-        (None, Some(path), _) => programs.by_path.get(path).copied(),
-        (None, None, 1) => programs.by_path.values().next().copied(),
-        (None, None, _) => None,
-    };
-    if parts.module.is_none() && programs.by_path.is_empty() {
-        return Err(StageError::Layers("there is no WASM module in it".to_owned()));
-    }
-    if let (None, Some(digest), [path]) =
-        (&parts.module, programs.start, &programs.by_path.keys().collect::<Vec<_>>()[..])
-        && others == 0
-    {
-        let file = root.join(path.trim_start_matches('/'));
-        return Ok(Staged::Module { file, digest, _folder: staged });
-    }
-    if let Some((module, _)) = &parts.module {
-        fs::copy(module, staged.path().join(MODULE))?;
-        fs::File::open(staged.path().join(MODULE))?.sync_all()?;
-    }
-    let mut file = fs::File::create_new(staged.path().join(PROGRAMS))?;
-    file.write_all(programs.text().as_bytes())?;
-    file.sync_all()?;
-    folders::flush(staged.path())?;
-    Ok(Staged::Guest(StagedGuest { folder: staged, programs }))
-}
-
-/// What is in a folder.
-#[derive(Default)]
-struct Files {
-    programs: Programs,
-    /// Whatever else has a name, but for folders.
-    others: usize,
-}
-
-/// Finds the modules: by their names, and the one that the image starts, whatever it is called.
-fn look_at(root: &Path, program: Option<&str>) -> Result<Files, StageError> {
-    let program = program.and_then(|program| normal(Path::new(program)));
-    let mut found = Files::default();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
-            if kind.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(root).ok().and_then(normal);
-            let is_one = |name: &String| name.ends_with(SUFFIX) || program.as_ref() == Some(name);
-            let module = match name.filter(is_one) {
-                Some(name) if kind.is_file() => digest_of(&path)?.map(|digest| (name, digest)),
-                _ => None,
-            };
-            match module {
-                Some((name, digest)) if found.programs.by_path.len() < PROGRAMS_MAX => {
-                    found.programs.by_path.insert(name, digest);
-                }
-                Some(_) => {
-                    return Err(StageError::Layers(format!("it has more than {PROGRAMS_MAX} WASM modules")));
-                }
-                None => found.others += 1,
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Of a module; `None` for something else, or one that is larger than a module may be.
-fn digest_of(path: &Path) -> io::Result<Option<Digest>> {
-    let mut file = fs::File::open(path)?;
-    let mut magic = [0; 4];
-    if file.metadata()?.len() > MODULE_BYTES_MAX || file.read_exact(&mut magic).is_err() || magic != *b"\0asm"
-    {
-        return Ok(None);
-    }
-    let (mut hash, mut chunk) = (Sha256::new_with_prefix(magic), vec![0; CHUNK_BYTES]);
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(Some(Digest::from_bytes(hash.finalize().into()))),
-            count => hash.update(&chunk[..count]),
-        }
-    }
-}
-
-/// A path from the root of the image; `None` for one that leads out of it, or is no text.
-fn normal(path: &Path) -> Option<String> {
-    let mut normal = String::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(part) => {
-                normal.push('/');
-                normal.push_str(part.to_str().filter(|part| !part.contains('\n'))?);
-            }
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return None,
-        }
-    }
-    (!normal.is_empty()).then_some(normal)
-}
-
 impl Programs {
     fn text(&self) -> String {
         let start = self.start.map_or_else(|| "-".to_owned(), |start| start.to_string());
@@ -350,36 +209,15 @@ impl Programs {
     }
 }
 
-fn stage_error(error: UnpackError) -> StageError {
-    match error {
-        UnpackError::Write { source, .. } => StageError::Disk(source),
-        other => StageError::Layers(other.to_string()),
-    }
-}
-
-const fn compression(compression: media::Compression) -> Compression {
-    match compression {
-        media::Compression::None => Compression::None,
-        media::Compression::Gzip => Compression::Gzip,
-        media::Compression::Zstd => Compression::Zstd,
-    }
-}
-
 const ROOT: &str = "root";
 const MODULE: &str = "module.wasm";
+const CONFIG: &str = "config";
 const PROGRAMS: &str = "programs";
 const PART: &str = "part-";
 const GONE: &str = "gone-";
 /// What modules end in.
 const SUFFIX: &str = ".wasm";
-/// What an image for WASM may unpack to: a language with its whole library, and then some.
-const BOUNDS: Bounds = Bounds { bytes_max: 4 << 30, entries_max: 200_000 };
-/// Modules of one image.
-const PROGRAMS_MAX: usize = 256;
 /// Modules that a message names.
 const NAMED_MAX: usize = 5;
-/// Read at a time.
-const CHUNK_BYTES: usize = 64 << 10;
-
 #[cfg(test)]
 mod tests;

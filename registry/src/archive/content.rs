@@ -8,7 +8,7 @@ use crate::{
     image::{Content, ImageConfig},
     linux::LinuxImage,
     manifest::{ImageManifest, Platform},
-    media::Compression,
+    media::{self, Compression},
 };
 
 /// What an image in an archive holds.
@@ -21,10 +21,12 @@ pub enum Archived {
         /// Where it is.
         span: Span,
     },
-    /// Layers with a module in them, the lowest first.
+    /// Layers with a module in them or beside them, the lowest first.
     Wasm {
-        /// Says which file is the module.
-        config: Box<ImageConfig>,
+        /// The module of an artifact, and where it is.
+        module: Option<(Digest, Span)>,
+        /// The config of an ordinary image, as it is written: says which file is the module.
+        config: Option<Bytes>,
         /// Where they are.
         layers: Vec<(Span, Compression)>,
     },
@@ -56,7 +58,20 @@ pub(super) fn content(
 ) -> Result<Archived, ArchiveError> {
     if let Content::Module(module) = Content::of(manifest)? {
         let at = manifest.layers.iter().position(|layer| layer == module).unwrap_or_default();
-        return Ok(Archived::Module { digest: module.digest, span: find(at)? });
+        let (digest, span) = (module.digest, find(at)?);
+        let mut layers = Vec::new();
+        for (at, layer) in manifest.layers.iter().enumerate() {
+            // Beside a module there may be what only tools read.
+            if media::compression(&layer.media_type).is_some() {
+                let span = find(at)?;
+                layers.push((span, archive.compression(span)?));
+            }
+        }
+        return Ok(if layers.is_empty() {
+            Archived::Module { digest, span }
+        } else {
+            Archived::Wasm { module: Some((digest, span)), config: None, layers }
+        });
     }
     let text = config()?;
     let config = ImageConfig::parse(&text)?;
@@ -64,7 +79,7 @@ pub(super) fn content(
     let compressions = spans.iter().map(|span| archive.compression(*span)).collect::<Result<Vec<_>, _>>()?;
     if config.platform.is_wasm() {
         let layers = spans.into_iter().zip(compressions).collect();
-        return Ok(Archived::Wasm { config: Box::new(config), layers });
+        return Ok(Archived::Wasm { module: None, config: Some(text), layers });
     }
     if let Platforms::OneOf(wanted) = wanted
         && !wanted.iter().any(|wanted| wanted.runs(&config.platform))

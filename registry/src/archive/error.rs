@@ -38,6 +38,11 @@ pub enum ArchiveError {
     /// It names something that is not in it.
     #[error("it names `{0}`, which is not in it")]
     Missing(String),
+    /// It was written for other platforms than its index has.
+    #[error(
+        "its index has an image for {0}, whose manifest is not in the archive; write it with that platform, or with all of them"
+    )]
+    NotIncluded(String),
     /// It has content under a wrong digest.
     #[error("what it has as {expected} has digest {actual}")]
     OtherDigest {

@@ -62,9 +62,16 @@ pub(super) fn image(
     let manifest = match manifest(archive, entry)? {
         Manifest::Image(manifest) => manifest,
         Manifest::Index(manifests) => {
-            let Some(chosen) = choose(&manifests, wanted) else {
-                let offered = manifests.iter().filter_map(|entry| entry.platform.as_ref());
-                return Err(no_platform(offered, wanted));
+            // Tools that copy one platform leave the index as it was.
+            let is_there = |entry: &&Descriptor| blob(archive, entry).is_ok();
+            let (there, missing): (Vec<_>, Vec<_>) = manifests.iter().partition(is_there);
+            let there: Vec<_> = there.into_iter().cloned().collect();
+            let Some(chosen) = choose(&there, wanted) else {
+                let missing: Vec<_> = missing.into_iter().cloned().collect();
+                return Err(match choose(&missing, wanted).and_then(|entry| entry.platform.as_ref()) {
+                    Some(platform) => ArchiveError::NotIncluded(platform.to_string()),
+                    None => no_platform(manifests.iter().filter_map(|entry| entry.platform.as_ref()), wanted),
+                });
             };
             match manifest(archive, chosen)? {
                 Manifest::Image(manifest) => manifest,

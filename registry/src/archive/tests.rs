@@ -189,6 +189,20 @@ fn what_is_written_is_read_again() {
     write(&mut archive, &name, &exported, |_| Ok(&module[..])).unwrap();
     let found = images(&archive).unwrap();
     assert!(matches!(found[0].content, Archived::Module { digest, .. } if digest == Digest::of(module)));
+    // Files beside a module come back with it.
+    let data = tar([("data", b"d".to_vec())]);
+    let of = |bytes: &[u8]| (Digest::of(bytes), bytes.len() as u64);
+    let exported_files = Exported::Wasm { config: None, module: Some(of(module)), layer: of(&data) };
+    let mut archive = Vec::new();
+    write(&mut archive, &name, &exported_files, |part| {
+        Ok(if *part == Digest::of(module) { &module[..] } else { &data[..] })
+    })
+    .unwrap();
+    let found = images(&archive).unwrap();
+    let Archived::Wasm { module: Some((beside, _)), config: None, layers } = &found[0].content else {
+        panic!("{found:?}")
+    };
+    assert_eq!((*beside, layers.len()), (Digest::of(module), 1));
     // Content that changed since is not passed on as if it had not.
     let other = write(std::io::sink(), &name, &exported, |_| Ok(&b"\0asm\x01\0\0\x01"[..])).unwrap_err();
     assert!(other.to_string().contains("has digest"), "{other}");
@@ -230,3 +244,33 @@ fn archives_that_lie_are_refused() {
     let archive = tar_of(&layout(("linux", "riscv64"), &json!({})));
     assert!(images(&archive[..archive.len() / 2]).is_err(), "it is cut off");
 }
+
+/// An archive of one platform whose index still has two.
+fn of_index(of: (&str, &str), other: (&str, &str)) -> Vec<u8> {
+    let mut files = layout(of, &json!({}));
+    let platform = |(os, architecture): (&str, &str)| json!({ "os": os, "architecture": architecture });
+    let mut here = descriptor(MANIFEST, &files[2].1);
+    here["platform"] = platform(of);
+    let mut missing = descriptor(MANIFEST, b"what was not copied");
+    missing["platform"] = platform(other);
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [missing, here] })
+        .to_string()
+        .into_bytes();
+    let top =
+        json!({ "schemaVersion": 2, "manifests": [descriptor(INDEX, &index)] }).to_string().into_bytes();
+    files[0].1 = top;
+    files.push(blob(&index));
+    tar_of(&files)
+}
+
+#[test]
+fn an_index_may_name_more_than_the_archive_has() {
+    let found = images(&of_index(("linux", "riscv64"), ("wasi", "wasm"))).unwrap();
+    assert!(matches!(found[0].content, Archived::Linux { .. }), "{found:?}");
+    check_refused(
+        &of_index(("linux", "s390x"), ("linux", "riscv64")),
+        "has an image for linux/riscv64, whose manifest is not in the archive",
+    );
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";

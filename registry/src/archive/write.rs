@@ -26,6 +26,15 @@ pub enum Exported {
         /// Its length.
         bytes: u64,
     },
+    /// Files with a module among them, or beside it.
+    Wasm {
+        /// Config of an ordinary image, as it was written; none for an artifact.
+        config: Option<Bytes>,
+        /// The module of an artifact, and its length.
+        module: Option<(Digest, u64)>,
+        /// The digest of the archive of all files, and its length.
+        layer: (Digest, u64),
+    },
     /// An image for Linux.
     Linux {
         /// Its config, as it was written.
@@ -49,6 +58,14 @@ pub fn write<R: Read>(
         Exported::Module { digest, bytes } => {
             let config = Bytes::from_static(MODULE_CONFIG.as_bytes());
             (config, vec![descriptor(media::WASM, *digest, *bytes)], media::WASM_CONFIG)
+        }
+        Exported::Wasm { config, module, layer: (layer, bytes) } => {
+            let module = module.map(|(digest, bytes)| descriptor(media::WASM, digest, bytes));
+            let layers = module.into_iter().chain([descriptor(LAYER, *layer, *bytes)]).collect();
+            match config {
+                Some(config) => (of_one_layer(config, layer)?, layers, CONFIG),
+                None => (Bytes::from_static(MODULE_CONFIG.as_bytes()), layers, media::WASM_CONFIG),
+            }
         }
         Exported::Linux { config, layers } => {
             let layers = layers.iter().map(|(digest, bytes)| descriptor(LAYER, *digest, *bytes));
@@ -82,6 +99,17 @@ pub fn write<R: Read>(
         }
     }
     tar.into_inner()?.flush()
+}
+
+/// The config of an image whose layers are one now.
+fn of_one_layer(config: &[u8], layer: &Digest) -> io::Result<Bytes> {
+    let mut config: Value = serde_json::from_slice(config)?;
+    config["rootfs"] = json!({ "type": "layers", "diff_ids": [layer.to_string()] });
+    if let Some(config) = config.as_object_mut() {
+        // Of layers that are no more.
+        config.remove("history");
+    }
+    Ok(config.to_string().into())
 }
 
 fn index(top: &Descriptor, name: &Reference) -> Value {

@@ -46,11 +46,14 @@ fn guests_see_the_files_of_their_image_and_run_the_module_that_is_named() {
         let other = run("other", "team/files", "command: [/bin/hello.wasm]");
         let writes = run("writes", "team/files", "args: [write, /data/greeting, x]");
         let data = run("data", "team/artifact", "args: [read, /data/greeting]");
+        // What the image says of how it runs is used where the pod says nothing.
+        let own = run("own-words", "team/files", "env: []");
         let missing = run("missing", "team/files", "command: [/none.wasm]");
         assert_eq!(log(&reads, "Succeeded"), "new\nkept\n", "{kind}");
         assert_eq!(log(&lists, "Succeeded"), "bin data files.wasm\n", "{kind}");
         assert!(log(&other, "Succeeded").contains("hello"), "{kind}");
         log(&writes, "Failed");
+        assert_eq!(log(&own, "Succeeded"), "kept\n", "{kind}");
         assert_eq!(log(&data, "Succeeded"), "new\n", "{kind}");
         let why = waits(&site, &missing, "CreateContainerConfigError");
         assert!(
@@ -105,7 +108,7 @@ fn image() -> tempfile::TempDir {
     ]);
     let upper = tar(&[("data/greeting", b"new\n")]);
     let diff_ids: Vec<_> = [&lower, &upper].map(|layer| Digest::of(layer).to_string()).to_vec();
-    let config = json!({ "os": "wasi", "architecture": "wasm", "config": { "Entrypoint": ["/files.wasm"] },
+    let config = json!({ "os": "wasi", "architecture": "wasm", "config": { "Entrypoint": ["/files.wasm"], "Cmd": ["read", "/data/kept"] },
         "rootfs": { "type": "layers", "diff_ids": diff_ids } });
     let config =
         blob(folder.path(), "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());

@@ -15,7 +15,7 @@ use dunlin_link::{
     volumes::Access,
 };
 
-use super::{Launch, Of, binds, owner};
+use super::{ImageDefaults, Launch, Of, binds, owner};
 use crate::{
     app_armor::AppArmor,
     env::{self, ConfigError, Surroundings, expand::expand},
@@ -39,25 +39,6 @@ pub struct LinuxMaterial {
     pub termination_message: Option<String>,
     /// What the machine itself has.
     pub machine: MachineFiles,
-}
-
-/// How an image runs where a pod says nothing else: `config` of the OCI image specification.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImageDefaults {
-    /// `Entrypoint`.
-    pub entrypoint: Vec<String>,
-    /// `Cmd`.
-    pub cmd: Vec<String>,
-    /// `Env`, each `NAME=VALUE`.
-    pub env: Vec<String>,
-    /// `WorkingDir`.
-    pub working_dir: String,
-    /// `User`.
-    pub user: String,
-    /// `Volumes`: paths inside.
-    pub volumes: Vec<String>,
-    /// `StopSignal`: a name or a number, or empty.
-    pub stop_signal: String,
 }
 
 /// Files of the machine that a pod may get to see.
@@ -222,17 +203,7 @@ fn environment(
     if says.tty {
         all.push(("TERM".to_owned(), "xterm".to_owned()));
     }
-    let of_image = image.env.iter().map(|text| {
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        (name.to_owned(), value.to_owned())
-    });
-    for (name, value) in of_image.chain(declared) {
-        match all.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => all.push((name, value)),
-        }
-    }
-    all
+    image.env_under(all, declared)
 }
 
 fn security(says: &ContainerLinux, machine: &MachineFiles) -> Result<Security, ConfigError> {

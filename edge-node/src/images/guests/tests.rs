@@ -2,6 +2,14 @@
 
 use std::io::Write as _;
 
+use dunlin_registry::{
+    archive::{Archived, ImageArchive, Scratch},
+    layer::Layer,
+    manifest::Platform,
+    media,
+};
+use serde_json::{Value, json};
+
 use super::*;
 
 const X: &[u8] = b"\0asm\x01\0\0\0x";
@@ -42,7 +50,13 @@ impl Bench {
 
     fn stage(&self, program: Option<&str>, layers: &[&[(&str, &[u8])]]) -> Result<Staged, StageError> {
         let layers = layers.iter().map(|files| self.layer(files)).collect();
-        let parts = Parts { module: None, layers, program: program.map(str::to_owned) };
+        self.stage_as(&json!({ "Entrypoint": program.map(|program| [program]) }), layers)
+    }
+
+    /// An image with this `config` in its config.
+    fn stage_as(&self, execution: &Value, layers: Vec<Layer>) -> Result<Staged, StageError> {
+        let config = json!({ "os": "wasi", "architecture": "wasm", "config": execution });
+        let parts = Parts { module: None, layers, config: Some(config.to_string().into()) };
         stage(&self.path(), &parts)
     }
 }
@@ -100,7 +114,7 @@ fn an_artifact_brings_files_that_its_module_is_none_of() {
     let module = bench.folder.path().join("module");
     fs::write(&module, X).unwrap();
     let layers = vec![bench.layer(&[("data", b"d")])];
-    let parts = Parts { module: Some((module, Digest::of(X))), layers, program: None };
+    let parts = Parts { module: Some((module, Digest::of(X))), layers, config: None };
     let mut guests = bench.open();
     let Staged::Guest(staged) = stage(&bench.path(), &parts).unwrap() else { panic!() };
     guests.insert(image(), &staged).unwrap();
@@ -130,7 +144,7 @@ fn what_starts_nothing_says_what_it_has() {
         .sum();
     bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     fs::write(&hostile.file, bytes).unwrap();
-    let parts = Parts { module: None, layers: vec![hostile], program: None };
+    let parts = Parts { module: None, layers: vec![hostile], config: None };
     let refused = stage(&bench.path(), &parts).unwrap_err();
     assert!(refused.to_string().contains("leads out of a folder"), "{refused}");
 }
@@ -144,4 +158,85 @@ fn what_was_cut_off_goes_at_the_next_start() {
     fs::create_dir_all(folder.join(image().hex()).join("root")).unwrap();
     assert!(bench.open().get(&image()).is_none());
     assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+}
+
+#[test]
+fn a_module_alone_is_more_where_its_image_says_how_it_runs() {
+    let bench = Bench::new();
+    let mut guests = bench.open();
+    let check = |execution: Value, is_module: bool| {
+        let staged = bench.stage_as(&execution, vec![bench.layer(&[("x.wasm", X)])]).unwrap();
+        assert_eq!(matches!(staged, Staged::Module { .. }), is_module, "{execution}");
+        staged
+    };
+    drop(check(json!({ "Entrypoint": ["/x.wasm"], "Env": ["PATH=/bin"], "WorkingDir": "/" }), true));
+    drop(check(json!({ "Cmd": ["/x.wasm"] }), true));
+    drop(check(json!({ "Entrypoint": ["/x.wasm"], "Cmd": ["a"] }), false));
+    drop(check(json!({ "Entrypoint": ["/x.wasm"], "WorkingDir": "/data" }), false));
+    let staged = check(json!({ "Entrypoint": ["/x.wasm"], "Env": ["COLOUR=red"] }), false);
+    let Staged::Guest(staged) = staged else { panic!() };
+    guests.insert(image(), &staged).unwrap();
+    for guests in [guests, bench.open()] {
+        let execution = guests.get(&image()).unwrap().execution().clone();
+        assert_eq!(execution.env, Some(vec!["COLOUR=red".to_owned()]));
+    }
+}
+
+struct NoScratch;
+
+impl Scratch for NoScratch {
+    fn file(&self, _expected_bytes: u64) -> io::Result<fs::File> {
+        unreachable!("it is not compressed")
+    }
+
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_exported_has_the_same_files_and_runs_alike() {
+    let bench = Bench::new();
+    let mut guests = bench.open();
+    let ordinary = bench.layer(&[("bin/x.wasm", X), ("data/kept", b"kept")]);
+    let execution = json!({ "Entrypoint": ["/bin/x.wasm"], "Env": ["COLOUR=red"] });
+    let Staged::Guest(ordinary) = bench.stage_as(&execution, vec![ordinary]).unwrap() else { panic!() };
+    let module = bench.folder.path().join("module");
+    fs::write(&module, Y).unwrap();
+    let layers = vec![bench.layer(&[("data/kept", b"kept")])];
+    let artifact = Parts { module: Some((module, Digest::of(Y))), layers, config: None };
+    let Staged::Guest(artifact) = stage(&bench.path(), &artifact).unwrap() else { panic!() };
+    for (number, staged) in [ordinary, artifact].iter().enumerate() {
+        let own = Digest::of(&[u8::try_from(number).unwrap()]);
+        guests.insert(own, staged).unwrap();
+        let guest = guests.get(&own).unwrap();
+        let export = || {
+            let mut out = tempfile::tempfile().unwrap();
+            guest.export(&"r.io/a:1".parse().unwrap(), &tempfile::tempfile().unwrap(), &mut out).unwrap();
+            out
+        };
+        let read = |file: fs::File| ImageArchive::open(file, &NoScratch, 1 << 20).unwrap();
+        let archive = read(export());
+        let mut found = Vec::new();
+        let mut take = |image: dunlin_registry::archive::ArchivedImage| {
+            found.push(image);
+            Ok::<_, dunlin_registry::archive::ArchiveError>(())
+        };
+        archive.each(archive.list().unwrap(), &[Platform::wasm("wasi")], &mut take).unwrap();
+        let Archived::Wasm { module, config, layers } = &found[0].content else { panic!("{found:?}") };
+        assert_eq!(module.map(|(digest, _)| digest), (number == 1).then(|| Digest::of(Y)));
+        let execution = stage::execution(config.as_deref());
+        assert_eq!(execution, *guest.execution());
+        let mut names = Vec::new();
+        let mut tar = tar::Archive::new(archive.reader(layers[0].0));
+        for entry in tar.entries().unwrap() {
+            names.push(entry.unwrap().path().unwrap().display().to_string());
+        }
+        let expected: &[&str] =
+            if number == 0 { &["bin/", "bin/x.wasm", "data/", "data/kept"] } else { &["data/", "data/kept"] };
+        assert_eq!(
+            names.iter().map(|name| name.trim_end_matches('/')).collect::<Vec<_>>(),
+            expected.iter().map(|name| name.trim_end_matches('/')).collect::<Vec<_>>()
+        );
+    }
 }

@@ -28,7 +28,7 @@ use crate::{
     address::{BlockRange, Loopback},
     clock::{Mono, Now},
     content::Seal,
-    launch::{GuestFiles, LinuxMaterial, Material, linux::ImageDefaults},
+    launch::{GuestFiles, ImageDefaults, LinuxMaterial, Material},
     pod::{Residence, fixture},
     pressure::Thresholds,
     sandbox::{Exit, ExitCause, Owner, Request, State},
