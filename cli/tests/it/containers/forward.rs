@@ -39,6 +39,9 @@ fn what_listens_on_localhost_is_reached() {
         servers_answer(berth, &Forward::start(own(&["pod/servers", ":8081", ":9000", ":9001"]), 3));
         on_the_machine(berth, &|pod, port| own(&[pod, &format!(":{port}")]));
         on_the_machine(berth, &|pod, port| kubectl.command(&["port-forward", pod, &format!(":{port}")]));
+        guests_beside_containers(berth, |pod, port| {
+            kubectl.command(&["port-forward", pod, &format!(":{port}")])
+        });
         a_pod_goes(berth, Forward::start(kubectl.command(&["port-forward", "servers", ":8081"]), 1));
     });
 }
@@ -84,6 +87,18 @@ fn on_the_machine(berth: &Berth, forward: &dyn Fn(&str, u16) -> Command) {
     berth.wait_for("machine", "phase", "Running");
     assert_eq!(Forward::start(forward("machine", port), 1).page(port, "/index.html"), "dunlin\n");
     berth.ok(&["delete", "pod", "machine"]);
+}
+
+/// A pod with both kinds has one localhost.
+fn guests_beside_containers(berth: &Berth, forward: impl Fn(&str, u16) -> Command) {
+    berth.pod(
+        "both",
+        "containers:\n- {name: c, image: BUSYBOX, command: [httpd, -f, -p, '127.0.0.1:8081', -h, /www]}\n\
+         - {name: w, image: dunlin.local/http-hello, ports: [{containerPort: 8080}]}\n",
+    );
+    berth.ok(&["wait", "--for=condition=Ready", "pod/both", "--timeout=60s"]);
+    assert!(Forward::start(forward("both", 8080), 1).page(8080, "/at").contains("GET /at"));
+    assert_eq!(Forward::start(forward("both", 8081), 1).page(8081, "/index.html"), "dunlin\n");
 }
 
 /// A connection ends with its pod, and the forward with the next one.
