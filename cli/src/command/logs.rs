@@ -186,7 +186,7 @@ fn containers(args: &Args, pod: &Value) -> Result<Vec<String>> {
     };
     let (init, main) = (names("initContainers"), names("containers"));
     let name = text(pod, &["metadata", "name"]);
-    let all = || [init.clone(), main.clone()].concat();
+    let all = || [init.clone(), main.clone(), names("ephemeralContainers")].concat();
     if args.all_containers {
         return Ok(all());
     }

@@ -220,6 +220,8 @@ fn our_own_command_line_debugs_in_the_same_words() {
         terminal.shows("size 30 100");
         assert_eq!(terminal.ends(), Some(0));
         berth.wait_for("box", &state_of("shell", ".terminated.exitCode"), "3");
+        assert!(berth.ok(&["logs", "box", "-c", "shell"]).contains("size 30 100"));
+        assert!(berth.ok(&["logs", "box", "--all-containers"]).contains("size 30 100"));
         let copied =
             berth.dunlin(&["debug", "box", "--copy-to=copy", "--image", image, "--", "sleep", "1000"], "");
         assert!(copied.stderr.contains("Defaulting debug container name to debugger-"), "{copied:?}");
