@@ -189,6 +189,7 @@ async fn start_nodes(
 ) -> Result<Vec<EdgeNode>> {
     let host = SharedHost::start(OwnCode::of_this_program(), state_dir, None);
     let host = host.context("cannot start the WebAssembly host")?;
+    host.lead_to_api(coordinator.address());
     let mut nodes = Vec::new();
     for (number, blocks) in (1..).zip(blocks) {
         let name = blocks::name(number);

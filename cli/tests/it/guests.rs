@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     cluster::{Answer, BINARY, Cluster, Namespace, wait_until},
+    pods::pod,
     site::Site,
 };
 
@@ -45,6 +46,26 @@ fn status(address: &str, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn guests_reach_the_api_on_the_machine_s_loopback_and_nothing_beside_it() {
+    let namespace = Namespace::new();
+    let guest = |name: &str, port: &str| {
+        let address = format!("'$(KUBERNETES_SERVICE_HOST):{port}'");
+        namespace.apply(&pod(
+            name,
+            "Never",
+            &format!("image: dunlin.local/interfaces, args: [connect, {address}]"),
+        ));
+    };
+    guest("api", "$(KUBERNETES_SERVICE_PORT)");
+    guest("other", "22");
+    namespace.wait_for_status("api", "Completed");
+    assert_eq!(namespace.ok(&["logs", "api"]), "connected\n");
+    namespace.wait_for_status("other", "Error");
+    let described = namespace.ok(&["describe", "pod", "other"]);
+    assert!(described.contains("the node's own addresses are not for guests"), "{described}");
 }
 
 #[test]

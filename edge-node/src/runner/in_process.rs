@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -56,6 +57,11 @@ impl SharedHost {
         // Where there is no place for it, guests see nothing at `/`.
         let empty = empty_folder(dir).ok().map(Arc::from);
         Ok(Self { host, modules, keyvalues: Arc::new(KeyValues::new(keyvalue_bytes)), empty })
+    }
+
+    /// Lets guests connect to the coordinator at an address of this machine.
+    pub fn lead_to_api(&self, address: SocketAddr) {
+        self.host.lead_to_api(address);
     }
 
     pub(crate) fn containers(&self, bounds: LogBounds) -> Result<Arc<Containers>, StartError> {

@@ -102,6 +102,11 @@ impl Host {
         &self.inner.handle
     }
 
+    /// Lets guests connect to the API where it listens on this machine, as far as their egress allows that.
+    pub fn lead_to_api(&self, address: SocketAddr) {
+        self.inner.neighbours.lead_to_api(address);
+    }
+
     /// What artifacts that this host runs are compiled for.
     pub fn target(&self) -> Target {
         self.inner.target

@@ -98,13 +98,19 @@ impl Network {
             SocketAddrUse::UdpBind => address.port() == 0 || self.is_declared(Transport::Udp, address),
             SocketAddrUse::TcpListen => self.is_declared(Transport::Tcp, address),
             SocketAddrUse::TcpAccept => true,
-            SocketAddrUse::TcpConnect => self.may_reach(address),
+            SocketAddrUse::TcpConnect => self.may_connect(address),
             SocketAddrUse::UdpSend => self.known().has_heard(address) || self.may_reach(address),
             SocketAddrUse::UdpReceive => self.may_reach(address) || self.serves(address),
         }
     }
 
-    /// Whether guests may connect there: in a pod's own network to all that is in the pod, whatever its egress says.
+    /// Whether guests may connect there by TCP: the API of their cluster is for them wherever it listens.
+    pub(super) fn may_connect(&self, address: SocketAddr) -> bool {
+        let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
+        self.may_reach(address) || self.declared.is_api(canonical) && self.is_listed(canonical)
+    }
+
+    /// Whether guests may reach what is there: in a pod's own network to all that is in the pod, whatever its egress says.
     pub(super) fn may_reach(&self, address: SocketAddr) -> bool {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         if self.loopback == Loopback::Pod && address.ip().is_loopback() {
@@ -172,6 +178,7 @@ impl Network {
     pub(super) fn refused(&self, tried: &str, address: SocketAddr) -> String {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let why = match Whose::of(address.ip()) {
+            Whose::Machine if self.declared.is_api(address) => NOT_LISTED,
             Whose::Machine => "the node's own addresses are not for guests",
             Whose::Pods if !self.declared.is_neighbour(address) => "no container of this node has that port",
             Whose::Pods | Whose::Others => NOT_LISTED,
@@ -307,6 +314,22 @@ mod tests {
         }
         drop(other);
         check("127.42.0.6:80", SocketAddrUse::TcpConnect, false);
+    }
+
+    #[test]
+    fn the_api_is_reached_where_it_listens_and_nothing_beside_it() {
+        let check = |egress: Egress, address: &str, usage, expected| {
+            let neighbours: Arc<Neighbours> = Arc::default();
+            neighbours.lead_to_api("127.0.0.1:6443".parse().unwrap());
+            let network = Network { declared: neighbours.declare(&[], None), ..network(egress) };
+            assert_eq!(network.may_use(address.parse().unwrap(), usage), expected, "{address}");
+        };
+        let connect = SocketAddrUse::TcpConnect;
+        check(Egress::Open, "127.0.0.1:6443", connect, true);
+        check(Egress::Open, "[::ffff:127.0.0.1]:6443", connect, true);
+        check(Egress::Open, "127.0.0.1:6444", connect, false);
+        check(Egress::Open, "127.0.0.1:6443", SocketAddrUse::UdpSend, false);
+        check(Egress::Only(Vec::new()), "127.0.0.1:6443", connect, false);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use crate::guest::{Listening, Transport};
@@ -13,6 +13,8 @@ use crate::guest::{Listening, Transport};
 #[derive(Debug, Default)]
 pub(crate) struct Neighbours {
     places: Mutex<Places>,
+    /// Where the API is, if that is an address of the machine itself.
+    api: OnceLock<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +34,11 @@ pub(super) struct Declared {
 }
 
 impl Neighbours {
+    /// From here on guests reach the API at `address`, whoever else listens on the machine. The first address stays.
+    pub(crate) fn lead_to_api(&self, address: SocketAddr) {
+        let _first = self.api.get_or_init(|| address);
+    }
+
     pub(super) fn declare(self: &Arc<Self>, listen: &[Listening], pod_ip: Option<IpAddr>) -> Declared {
         let places: Vec<_> = listen.iter().map(|listening| listening.address).collect();
         let mut known = self.places();
@@ -63,6 +70,11 @@ impl Declared {
     /// Whether some container of the same host declared a port to be there.
     pub(super) fn is_neighbour(&self, place: SocketAddr) -> bool {
         self.neighbours.has(place)
+    }
+
+    /// Whether the API is there.
+    pub(super) fn is_api(&self, place: SocketAddr) -> bool {
+        self.neighbours.api.get() == Some(&place)
     }
 
     /// Where the port of a pod is on this machine, if a container of the same host declared it.

@@ -133,7 +133,7 @@ async fn allowed_addresses(network: &Arc<Network>, host: &str, port: u16) -> Res
     let ips = Lookup::begin(network, host.to_owned(), ports).await.map_err(unresolved)?;
     let there = |ip| network.translated(Transport::Tcp, SocketAddr::new(ip, port));
     let addresses: Vec<_> = ips.into_iter().map(there).collect();
-    if let Some(refused) = addresses.iter().find(|address| !network.may_reach(**address)) {
+    if let Some(refused) = addresses.iter().find(|address| !network.may_connect(**address)) {
         network.deny(network.refused(&format!("request to {host}:{port}, which is"), *refused));
         return Err(Error::DestinationIpProhibited);
     }
