@@ -236,7 +236,7 @@ fn build(folder: &Path) -> Option<PathBuf> {
 
 #[test]
 fn a_pod_that_asks_for_apparmor_is_refused_where_there_is_none() {
-    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
     if enabled.is_ok_and(|text| text.trim() == "Y") {
         // `cargo xtask vm` looks at profiles that are applied.
         return;
