@@ -1,7 +1,7 @@
 //! Looks at what the machine has left, and tells the agent; the core decides what that means.
 //!
 //! A look reads a few small files of the kernel and writes nothing. What pods use is asked only when something is short, or a
-//! volume has a bound.
+//! volume or a container has a bound. Where that takes long, because there are many files, the next look comes later.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use dunlin_edge_node_core::{
-    node::Look,
+    node::{DiskUsage, Look},
     pressure::{DiskAccess, Level, Signals},
 };
 use dunlin_link::{
@@ -19,10 +19,18 @@ use dunlin_link::{
     limits::HEAD_FRAME_BYTES_MAX,
     usage::{ContainerUsage, ContainerUsages},
 };
-use tokio::{task::spawn_blocking, time::MissedTickBehavior};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{agent::AgentHost, doctor, frames::read_frame, volumes::Volumes};
+use crate::{
+    agent::AgentHost,
+    doctor,
+    frames::read_frame,
+    volumes::{Volumes, usage},
+};
 
 /// Who looks.
 #[derive(Debug)]
@@ -34,6 +42,16 @@ pub(crate) struct Lookout {
 }
 
 impl Lookout {
+    /// Adds what pods use.
+    async fn look_at_pods(&self, host: &AgentHost, look: &mut Look) {
+        look.memory = memory_of_containers(host).await;
+        let (logs, pods) = (self.state_dir.join("logs"), self.state_dir.join("pods"));
+        let volumes = self.volumes.clone();
+        let looked =
+            spawn_blocking(move || (bytes_of_logs(&logs), bytes_of_layers(&pods), volumes.usage())).await;
+        (look.logs, look.layers, look.volumes) = looked.unwrap_or_default();
+    }
+
     /// Looks once in [`LOOK_INTERVAL`] until `shutdown`.
     pub(crate) async fn run(self, host: AgentHost, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
@@ -47,16 +65,23 @@ impl Lookout {
             let mut look = Look { signals, ..Look::default() };
             // An agent that is shutting down needs no looks.
             let Ok(is_short) = host.is_short(signals).await else { continue };
+            let begun = Instant::now();
             if is_short {
-                look.memory = memory_of_containers(&host).await;
-                let logs = self.state_dir.join("logs");
-                look.logs = spawn_blocking(move || bytes_of_logs(&logs)).await.unwrap_or_default();
-                let volumes = self.volumes.clone();
-                look.volumes = spawn_blocking(move || volumes.usage()).await.unwrap_or_default();
+                self.look_at_pods(&host, &mut look).await;
             }
+            let pause = pause_after(begun.elapsed());
             host.looked(look).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => return,
+            }
         }
     }
+}
+
+/// How long nobody looks after pods were looked at for so long, beside the usual interval.
+fn pause_after(took: Duration) -> Duration {
+    took.saturating_mul(PAUSE_FACTOR).saturating_sub(LOOK_INTERVAL).min(PAUSE_MAX)
 }
 
 /// What there is now.
@@ -135,22 +160,45 @@ async fn memory_of_containers(host: &AgentHost) -> Vec<ContainerUsage> {
     containers
 }
 
-/// The bytes of each pod's folder of logs, whose name ends in the pod's uid.
-fn bytes_of_logs(dir: &Path) -> Vec<(PodUid, u64)> {
-    let pods = fs::read_dir(dir).into_iter().flatten().flatten();
-    pods.filter_map(|pod| {
-        let name = pod.file_name();
-        let uid = PodUid::new(name.to_string_lossy().rsplit('_').next()?);
-        let containers = fs::read_dir(pod.path()).into_iter().flatten().flatten();
-        let files =
-            containers.flat_map(|container| fs::read_dir(container.path()).into_iter().flatten().flatten());
-        Some((uid, files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()))
-    })
-    .collect()
+/// The bytes of the logs of each container; the name of a pod's folder ends in the pod's uid.
+fn bytes_of_logs(dir: &Path) -> Vec<DiskUsage> {
+    let of_pod = |(name, pod): (String, PathBuf)| {
+        let uid = PodUid::new(name.rsplit('_').next().unwrap_or_default());
+        entries(&pod).map(move |(container, path)| {
+            let files = fs::read_dir(path).into_iter().flatten().flatten();
+            let bytes = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+            DiskUsage { uid: uid.clone(), container, bytes }
+        })
+    };
+    entries(dir).flat_map(of_pod).collect()
+}
+
+/// What Linux containers have written into their own files: the uppermost layer of each, by its id. A container whose layers are copied,
+/// for want of overlayfs, has none.
+fn bytes_of_layers(dir: &Path) -> Vec<DiskUsage> {
+    let of_pod = |(uid, pod): (String, PathBuf)| {
+        entries(&pod.join("containers")).map(move |(container, path)| DiskUsage {
+            uid: PodUid::new(uid.clone()),
+            container,
+            bytes: usage::bytes(&path.join("upper")),
+        })
+    };
+    entries(dir).flat_map(of_pod).collect()
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
 }
 
 /// As often as a kubelet looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Looking at what pods take of the disk is a twentieth of the time at most,
+const PAUSE_FACTOR: u32 = 19;
+
+/// unless one look takes longer than this lets it wait: what runs short has to be seen.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// More containers than a machine can run are not listened to.
 const CONTAINERS_MAX: usize = 16_384;
@@ -181,8 +229,36 @@ mod tests {
         fs::create_dir_all(&container).unwrap();
         fs::write(container.join("0.log"), [0; 7]).unwrap();
         fs::write(container.join("1.log"), [0; 5]).unwrap();
-        assert_eq!(bytes_of_logs(dir.path()), [(PodUid::new("u-1"), 12)]);
+        let used = |container: &str, bytes| DiskUsage {
+            uid: PodUid::new("u-1"),
+            container: container.into(),
+            bytes,
+        };
+        assert_eq!(bytes_of_logs(dir.path()), [used("c", 12)]);
         assert_eq!(bytes_of_logs(&dir.path().join("none")), []);
+    }
+
+    #[test]
+    fn what_a_container_writes_is_counted_by_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let container = dir.path().join("u-1/containers/run-7");
+        for folder in ["upper/deep", "rootfs"] {
+            fs::create_dir_all(container.join(folder)).unwrap();
+            fs::write(container.join(folder).join("file"), vec![1; 300_000]).unwrap();
+        }
+        let [used] = &bytes_of_layers(dir.path())[..] else { panic!("one container") };
+        assert_eq!((used.uid.as_str(), &*used.container), ("u-1", "run-7"));
+        assert!((300_000..400_000).contains(&used.bytes), "{used:?}");
+    }
+
+    #[test]
+    fn looks_that_take_long_come_less_often() {
+        let check = |took_ms, expected_ms| {
+            assert_eq!(pause_after(Duration::from_millis(took_ms)), Duration::from_millis(expected_ms));
+        };
+        check(500, 0);
+        check(1_000, 9_000);
+        check(100_000, 60_000);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod host_path;
 mod linux;
 mod memory;
 mod run;
-mod usage;
+pub(crate) mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

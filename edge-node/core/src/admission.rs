@@ -28,6 +28,7 @@ pub struct Usage {
     pods: u64,
     cpu_milli: u64,
     memory_bytes: u64,
+    disk_bytes: u64,
     /// By the size of a page.
     huge_pages: BTreeMap<Bytes, u64>,
     host_ports: BTreeSet<HostPort>,
@@ -40,6 +41,7 @@ impl Usage {
         self.pods += 1;
         self.cpu_milli += need.cpu_milli;
         self.memory_bytes += need.memory_bytes;
+        self.disk_bytes = self.disk_bytes.saturating_add(need.disk_bytes);
         for (page, bytes) in need.huge_pages {
             *self.huge_pages.entry(page).or_default() += bytes;
         }
@@ -81,6 +83,12 @@ impl Usage {
             ("pods".to_owned(), 1, self.pods, u64::from(allocatable.pods)),
             ("cpu".to_owned(), need.cpu_milli, self.cpu_milli, allocatable.cpu.0),
             ("memory".to_owned(), need.memory_bytes, self.memory_bytes, allocatable.memory.0),
+            (
+                "ephemeral-storage".to_owned(),
+                need.disk_bytes,
+                self.disk_bytes,
+                allocatable.ephemeral_storage.0,
+            ),
         ];
         let pages = need.huge_pages.iter().map(|(page, bytes)| {
             let used = self.huge_pages.get(page).copied().unwrap_or(0);
@@ -114,6 +122,7 @@ impl Usage {
 struct Need {
     cpu_milli: u64,
     memory_bytes: u64,
+    disk_bytes: u64,
     /// By the size of a page.
     huge_pages: BTreeMap<Bytes, u64>,
 }
@@ -143,12 +152,19 @@ impl Need {
                 || pod_request(assignment, |_, container| of(&container.resources).unwrap_or(0));
             of(&own.pod).unwrap_or_else(of_containers)
         };
-        Self { cpu_milli: either(cpu), memory_bytes: either(memory), huge_pages: huge_pages.collect() }
+        let disk =
+            |index: ContainerIndex, _: &Container| own.disk_of(index.0).request.map_or(0, |disk| disk.0);
+        Self {
+            cpu_milli: either(cpu),
+            memory_bytes: either(memory),
+            disk_bytes: pod_request(assignment, disk),
+            huge_pages: huge_pages.collect(),
+        }
     }
 }
 
 /// A pod's request: the larger of what its containers and sidecars need together, and what it needs while initializing.
-fn pod_request(assignment: &PodAssignment, of: impl Fn(ContainerIndex, &Container) -> u64) -> u64 {
+pub(crate) fn pod_request(assignment: &PodAssignment, of: impl Fn(ContainerIndex, &Container) -> u64) -> u64 {
     let init = assignment.spec.init_containers.len();
     let mut running = 0_u64;
     let mut initializing = 0_u64;

@@ -61,7 +61,7 @@ pub use self::{
         Presence, Projecting, PullKey, PullOrder, PullSecret, RunKey, SandboxOrder, SurveyOrder,
         SurveyedImage, Told, WriteTicket,
     },
-    pressure::{Look, VolumeUsage},
+    pressure::{DiskUsage, Look, VolumeUsage},
     records::{AppliedRecord, Batch, Change, Loaded, PodRecord},
     set::ImageUser,
     statics::{Origin, static_pod},

@@ -458,6 +458,11 @@ impl Pod {
         live.chain(self.remembered.ended.iter().map(|(id, _)| Sandboxed::Ended(id.clone()))).collect()
     }
 
+    /// The container that the sandbox has at a place, if it has one that did not end.
+    pub fn live_container(&self, index: ContainerIndex) -> Option<&ContainerId> {
+        self.workers.get(index.0).and_then(Worker::live_id)
+    }
+
     /// The container at a place.
     pub fn container(&self, index: ContainerIndex) -> &Container {
         container_at(&self.assignment, index)

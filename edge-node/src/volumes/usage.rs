@@ -32,12 +32,16 @@ fn entries(dir: &Path) -> impl Iterator<Item = (String, PathBuf)> {
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
 }
 
-/// Blocks of a folder and all below it. A file that goes meanwhile takes nothing, and folders that are too deep are left out: their
-/// paths are longer than the system takes, too.
-fn bytes(dir: &Path) -> u64 {
+/// Blocks of a folder and all below it, up to [`ENTRIES_MAX`] of them. A file that goes meanwhile takes nothing, and folders that are too
+/// deep are left out: their paths are longer than the system takes, too.
+pub(crate) fn bytes(dir: &Path) -> u64 {
     let mut open = vec![(dir.to_owned(), 0)];
-    let mut sum = 0_u64;
+    let (mut sum, mut seen) = (0_u64, 0_u32);
     while let Some((path, depth)) = open.pop() {
+        seen += 1;
+        if seen > ENTRIES_MAX {
+            break;
+        }
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         sum = sum.saturating_add(metadata.blocks().saturating_mul(BLOCK_BYTES));
         if metadata.is_dir() && depth < DEPTH_MAX {
@@ -49,6 +53,9 @@ fn bytes(dir: &Path) -> u64 {
 
 /// The unit of `st_blocks`.
 const BLOCK_BYTES: u64 = 512;
+
+/// More files than an honest container writes; where there are more, the rest takes nothing.
+const ENTRIES_MAX: u32 = 1_000_000;
 
 /// With names of one letter, a path of so many parts is at the system's bound.
 const DEPTH_MAX: usize = 2048;

@@ -102,3 +102,39 @@ fn large_pages_are_a_volume_where_the_machine_keeps_some() {
         assert_eq!(left.count(), 0, "{mounts}");
     });
 }
+
+#[test]
+fn what_writes_more_than_it_may_is_evicted() {
+    on_each_runtime("writes", |berth| {
+        let pod = |name: &str, line: &str, limits: [&str; 2]| {
+            let container = |container: &str, line: &str, limit: &str| {
+                format!(
+                    "- name: {container}\n  image: BUSYBOX\n  command: [sh, -c, '{line}; sleep 77777']\n  \
+                     volumeMounts: [{{name: v, mountPath: /v}}]\n  resources: {{limits: {{ephemeral-storage: {limit}}}}}\n"
+                )
+            };
+            let beside = container("d", "true", limits[1]);
+            let containers = container("c", line, limits[0]) + &beside;
+            berth.pod(
+                name,
+                &format!(
+                    "restartPolicy: Never\nvolumes: [{{name: v, emptyDir: {{}}}}]\ncontainers:\n{containers}"
+                ),
+            );
+        };
+        let write = |file: &str| format!("dd if=/dev/zero of={file} bs=1M count=3 2>/dev/null");
+        pod("layer", &write("/tmp/x"), ["2Mi", "9Mi"]);
+        pod("volume", &write("/v/x"), ["1Mi", "1Mi"]);
+        pod("logs", "yes all the same | head -c 3000000", ["2Mi", "9Mi"]);
+        pod("within", &write("/tmp/x"), ["9Mi", "1Mi"]);
+        let of_container = "Container c exceeded its local ephemeral storage limit \"2Mi\". ";
+        let of_pod = "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ";
+        for (name, message) in [("layer", of_container), ("volume", of_pod), ("logs", of_container)] {
+            wait_until("an eviction", || {
+                let said = ["phase", "reason", "message"].map(|field| berth.status(name, field));
+                if said == ["Failed", "Evicted", message] { Ok(()) } else { Err(format!("{name}: {said:?}")) }
+            });
+        }
+        assert_eq!(berth.status("within", "phase"), "Running");
+    });
+}

@@ -4,7 +4,7 @@ use dunlin_link::{
     Bytes, MilliCpu,
     linux::{ContainerLinux, PodLinux},
     pod::{ContainerPort, Protocol},
-    resources::PodResources,
+    resources::{DiskResources, PodResources},
     status::NodeResources,
 };
 
@@ -53,6 +53,13 @@ fn counts_large_pages_and_what_the_pod_says_for_all() {
         admit(&usage, &own)
             .unwrap_err()
             .contains("hugepages-1Gi, requested: 1073741824, used: 0, capacity: 0")
+    );
+
+    let mut writes = sized(0, 0);
+    let disk = vec![DiskResources { request: Some(Bytes(7)), limit: None }];
+    writes.resources = Some(Box::new(PodResources { disk, ..PodResources::default() }));
+    assert!(
+        admit(&usage, &writes).unwrap_err().contains("ephemeral-storage, requested: 7, used: 0, capacity: 0")
     );
 
     let mut own = sized(100, 0);

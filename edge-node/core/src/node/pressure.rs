@@ -1,5 +1,6 @@
 //! What the node does when its machine runs short: it says so, takes fewer pods, and ends one after the other, in the kubelet's order.
 
+mod disk;
 mod events;
 mod victim;
 
@@ -62,12 +63,25 @@ pub struct Look {
     pub signals: Signals,
     /// Memory of containers, where it was asked.
     pub memory: Vec<ContainerUsage>,
-    /// Bytes of disk that each pod's logs take, where it was asked.
-    pub logs: Vec<(PodUid, u64)>,
+    /// Disk that each container's logs take, where it was asked: containers by their names.
+    pub logs: Vec<DiskUsage>,
+    /// Disk that the files of Linux containers take which they have written themselves, where it was asked: containers by their ids.
+    pub layers: Vec<DiskUsage>,
     /// Bytes that each pod's own volumes take, where it was asked.
     pub volumes: Vec<VolumeUsage>,
     /// The modules that are here, with their sizes.
     pub modules: Vec<(Digest, u64)>,
+}
+
+/// What a container takes of the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Whose.
+    pub uid: PodUid,
+    /// Its name or its id.
+    pub container: String,
+    /// How much.
+    pub bytes: u64,
 }
 
 /// What a volume takes.
@@ -84,10 +98,12 @@ pub struct VolumeUsage {
 }
 
 impl NodeCore {
-    /// Whether a look should tell what pods use: something is short, or a volume has a bound.
+    /// Whether a look should tell what pods use: something is short, or a volume or a container has a bound.
     pub fn wants_usages(&mut self, signals: &Signals, now: Now) -> bool {
         !self.machine.pressures.observe(signals, now.mono).is_empty()
-            || self.pods.values().any(|entry| entry.pod.is_active() && bounds(entry).next().is_some())
+            || self.pods.values().any(|entry| {
+                entry.pod.is_active() && (bounds(entry).next().is_some() || disk::is_limited(entry))
+            })
     }
 
     /// Takes note of a look at the machine, and acts on what it shows.
@@ -107,6 +123,7 @@ impl NodeCore {
         }
         self.drop_owed_logs();
         self.hold_volumes_to_their_bounds(&look, now);
+        self.hold_pods_to_their_disk(&look, now);
         self.machine.relieving.retain(|signal| short.iter().any(|shortage| shortage.signal == *signal));
         if let Some(shortage) = short.first() {
             self.relieve(shortage, &look, now);
@@ -209,6 +226,16 @@ impl NodeCore {
                 let message = format!("Usage of EmptyDir volume \"{name}\" exceeds the limit \"{bound}\". ");
                 self.evict(&used.uid, message, BOUND_GRACE_MS, now);
             }
+        }
+    }
+
+    /// Ends pods that take more of the disk than they, or a container of theirs, may.
+    fn hold_pods_to_their_disk(&mut self, look: &Look, now: Now) {
+        let active = self.pods.iter().filter(|(_, entry)| entry.pod.is_active());
+        let over: Vec<_> =
+            active.filter_map(|(uid, entry)| Some((uid.clone(), disk::excess(entry, look)?))).collect();
+        for (uid, message) in over {
+            self.evict(&uid, message, BOUND_GRACE_MS, now);
         }
     }
 

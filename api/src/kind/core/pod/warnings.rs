@@ -97,7 +97,6 @@ const UNSUPPORTED: &[&str] = &[
     "spec.containers|initContainers[].resizePolicy",
     "spec.containers|initContainers[].lifecycle.postStart|preStop.tcpSocket",
     "spec.containers|initContainers|ephemeralContainers[].securityContext.windowsOptions",
-    "spec.containers|initContainers[].resources.limits.ephemeral-storage",
 ];
 
 /// Fields that no node acts on, and without which containers are not started: they would miss something.
@@ -422,7 +421,6 @@ mod tests {
             "automountServiceAccountToken": true,
         }});
         let expected = [
-            "spec.containers[0].resources.limits.ephemeral-storage: accepted, but has no effect yet",
             "spec.containers[0].env[1].valueFrom.fileKeyRef: accepted, but containers wait, for no node acts on it yet",
         ];
         assert_eq!(unsupported_warnings(&pod), expected);

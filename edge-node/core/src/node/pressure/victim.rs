@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 
-use dunlin_link::{PodUid, volumes::Medium};
+use dunlin_link::PodUid;
 
-use super::{CRITICAL_PRIORITY, Entry, Look};
+use super::{
+    CRITICAL_PRIORITY, Entry, Look,
+    disk::{self, PodDisk},
+};
 use crate::pressure::{Signal, binary};
 
 /// A pod that has to go.
@@ -40,10 +43,8 @@ fn candidate(entry: &Entry, signal: Signal, look: &Look) -> Option<Victim> {
     }
     let uid = pod.uid().clone();
     if signal != Signal::Memory {
-        let logs = look.logs.iter().find(|(of, _)| *of == uid).map_or(0, |(_, bytes)| *bytes);
-        let volumes = look.volumes.iter().filter(|used| used.uid == uid && used.medium == Medium::Disk);
-        let usage = volumes.map(|used| used.bytes).sum::<u64>().saturating_add(logs);
-        return Some(Victim { uid, priority, usage, request: 0, containers: String::new() });
+        let (usage, request) = (PodDisk::of(entry, look).total(), disk::request(entry));
+        return Some(Victim { uid, priority, usage, request, containers: String::new() });
     }
     let (mut usage, mut request, mut containers) = (0_u64, 0_u64, String::new());
     for container in assignment.spec.init_containers.iter().chain(&assignment.spec.containers) {

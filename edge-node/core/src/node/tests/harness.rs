@@ -261,6 +261,13 @@ impl Node {
         names
     }
 
+    /// The id of a container that runs.
+    pub(super) fn container_id(&self, pod: &str, container: &str) -> String {
+        let mut all = self.sandbox.iter();
+        let found = all.find(|(_, (owner, _))| owner.pod == pod && owner.container == container);
+        found.map(|(id, _)| id.as_str().to_owned()).expect("it runs")
+    }
+
     pub(super) fn report(&self, pod: &str) -> Option<&PodStatusReport> {
         self.reports.get(&uid(pod))
     }

@@ -1,9 +1,16 @@
 //! A machine that runs short of something, and one that goes down.
 
-use dunlin_link::{Bytes, Digest, pod::Resources, status::PodPhase, usage::ContainerUsage};
+use dunlin_link::{
+    Bytes, Digest,
+    pod::Resources,
+    resources::{DiskResources, PodResources},
+    status::PodPhase,
+    usage::ContainerUsage,
+    volumes::Medium,
+};
 
 use super::{
-    super::Look,
+    super::{DiskUsage, Look, VolumeUsage},
     harness::{Node, assignment, uid},
 };
 use crate::{
@@ -23,6 +30,10 @@ fn well() -> Signals {
 
 fn used(pod: &str, bytes: u64) -> ContainerUsage {
     ContainerUsage { uid: uid(pod), container: "c".to_owned(), attempt: 0, cpu_us: 0, memory: Bytes(bytes) }
+}
+
+fn on_disk(pod: &str, container: &str, bytes: u64) -> DiskUsage {
+    DiskUsage { uid: uid(pod), container: container.to_owned(), bytes }
 }
 
 impl Node {
@@ -127,7 +138,7 @@ fn a_full_disk_takes_back_what_nobody_needs_and_the_logs_of_what_it_ended() {
     let mut node = Node::new();
     node.make(|change| change.assign("a").assign("b"));
     let signals = Signals { disk: Level { available: 1 << 20, total: 4 * GIB }, ..Signals::default() };
-    let logs = vec![(uid("a"), 5), (uid("b"), 50)];
+    let logs = vec![on_disk("a", "c", 5), on_disk("b", "c", 50)];
     node.core.handle_look(Look { signals, logs: logs.clone(), ..Look::default() }, node.now);
     node.carry();
     node.settle_for(1_500);
@@ -144,7 +155,7 @@ fn a_disk_that_modules_fill_gets_rid_of_them_before_a_pod_has_to_go() {
     node.make(|change| change.assign("a"));
     let signals = Signals { disk: Level { available: 1 << 20, total: 4 * GIB }, ..Signals::default() };
     let modules = vec![(Digest::of(b"nobody's"), GIB)];
-    let full = Look { signals, logs: vec![(uid("a"), 5)], modules, ..Look::default() };
+    let full = Look { signals, logs: vec![on_disk("a", "c", 5)], modules, ..Look::default() };
     node.core.handle_look(full.clone(), node.now);
     node.carry();
     assert_eq!(node.running(), ["a"]);
@@ -203,4 +214,57 @@ fn a_machine_that_goes_down_ends_its_pods_in_order_and_takes_no_more() {
     node.crash();
     node.make(|change| change.assign("new"));
     assert_eq!((node.running(), node.reason("a")), (vec!["new"], "Terminated".to_owned()));
+}
+
+#[test]
+fn a_pod_that_takes_more_of_the_disk_than_it_may_is_ended() {
+    let limited = |name: &str, limit: u64| {
+        let mut pod = assignment(name);
+        let mut beside = pod.spec.containers[0].clone();
+        beside.name = "d".to_owned();
+        pod.spec.containers.push(beside);
+        let one = |limit| DiskResources { request: None, limit };
+        let disk = vec![one(Some(Bytes(limit))), one(Some(Bytes(1 << 20)))];
+        pod.resources = Some(Box::new(PodResources { disk, ..PodResources::default() }));
+        pod
+    };
+    let mut node = Node::new();
+    assert!(!node.core.wants_usages(&well(), node.now));
+    let pods = [
+        limited("logs", 1 << 20),
+        limited("layer", 1 << 20),
+        limited("volume", 2 << 20),
+        limited("within", 1 << 20),
+    ];
+    node.make(|change| pods.iter().fold(change, |change, pod| change.assign_pod(pod.clone())));
+    assert!(node.core.wants_usages(&well(), node.now));
+    let id = node.container_id("layer", "d");
+    let volume =
+        |pod: &str, medium, bytes| VolumeUsage { uid: uid(pod), volume: "v".to_owned(), medium, bytes };
+    let look = Look {
+        signals: well(),
+        logs: vec![
+            on_disk("logs", "c", (1 << 20) + 1),
+            on_disk("layer", "d", 1 << 19),
+            on_disk("within", "c", 1 << 20),
+        ],
+        layers: vec![on_disk("layer", &id, (1 << 19) + 1), on_disk("within", "of an earlier run", 9 << 20)],
+        volumes: vec![
+            volume("volume", Medium::Disk, (3 << 20) + 1),
+            volume("within", Medium::Memory, 9 << 20),
+        ],
+        ..Look::default()
+    };
+    node.core.handle_look(look, node.now);
+    node.carry();
+    node.settle_for(1_500);
+    let message = |node: &Node, pod: &str| node.report(pod).unwrap().message.clone();
+    for (pod, expected) in [
+        ("logs", "Container c exceeded its local ephemeral storage limit \"1Mi\". "),
+        ("layer", "Container d exceeded its local ephemeral storage limit \"1Mi\". "),
+        ("volume", "Pod ephemeral local storage usage exceeds the total limit of containers 3Mi. "),
+    ] {
+        assert_eq!((node.reason(pod), message(&node, pod)), ("Evicted".to_owned(), expected.to_owned()));
+    }
+    assert_eq!(node.reason("within"), "");
 }
