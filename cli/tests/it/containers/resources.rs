@@ -125,7 +125,7 @@ fn what_writes_more_than_it_may_is_evicted() {
         let write = |file: &str| format!("dd if=/dev/zero of={file} bs=1M count=3 2>/dev/null");
         pod("layer", &write("/tmp/x"), ["2Mi", "9Mi"]);
         pod("volume", &write("/v/x"), ["1Mi", "1Mi"]);
-        pod("logs", "yes all the same | head -c 3000000", ["2Mi", "9Mi"]);
+        pod("logs", "yes all the same | head -c 3000000", ["2Mi", "90Mi"]);
         pod("within", &write("/tmp/x"), ["9Mi", "1Mi"]);
         let of_container = "Container c exceeded its local ephemeral storage limit \"2Mi\". ";
         let of_pod = "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ";
