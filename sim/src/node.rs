@@ -19,6 +19,7 @@ use dunlin_edge_node_core::{
 use dunlin_link::{
     BootId, Bytes, Digest, MilliCpu, NodeName, PodUid, UnixMillis,
     moment::Moment,
+    pod::PodAssignment,
     sealed::{SealingKey, SealingPlace},
     session::node::{NodeConfig, NodeSession},
     status::{NodeFacts, NodeResources, PodStatusReport},
@@ -121,6 +122,14 @@ impl Node {
     /// Revision and generation that the disk holds.
     pub(crate) fn holds(&self) -> (u64, dunlin_link::Revision) {
         (self.disk.applied.restore_generation, self.disk.applied.revision)
+    }
+
+    /// Pods that no snapshot names.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &PodAssignment> {
+        let pods = self.disk.pods.iter();
+        let held =
+            pods.filter(|(uid, pod)| pod.revision.is_none() && !self.disk.tombstones.contains_key(*uid));
+        held.map(|(_, pod)| &pod.assignment)
     }
 
     /// Digest of what the agent holds.

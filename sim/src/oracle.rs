@@ -226,6 +226,13 @@ impl Oracle {
         }
     }
 
+    /// A client ordered the end of a pod that a node holds.
+    pub(crate) fn buried(&mut self, uid: &PodUid, now: Moment) {
+        let facts = self.pods.entry(uid.clone()).or_default();
+        facts.over_at = Some(facts.over_at.map_or(now, |known| known.min(now)));
+        facts.was_deleted = true;
+    }
+
     /// The coordinator's record says that this node has been told to forget this pod, and has done so.
     pub(crate) fn forgotten(&mut self, node: &NodeName, uid: &PodUid) {
         if self.cloned.contains(node) {

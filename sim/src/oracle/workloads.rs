@@ -255,7 +255,9 @@ pub(crate) fn controller_of(object: &Value, namespace: &str) -> Option<ObjectId>
 
 /// Whether a pod counts as available.
 pub(super) fn serves(pod: &Value) -> bool {
-    pod["metadata"]["deletionTimestamp"].is_null() && is_ready(pod)
+    // One that its node refused after all, as the other copy of a cloned node does, keeps the conditions that it had.
+    let has_ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    pod["metadata"]["deletionTimestamp"].is_null() && !has_ended && is_ready(pod)
 }
 
 pub(crate) fn is_ready(pod: &Value) -> bool {

@@ -1,11 +1,11 @@
 //! Whether all is as it should be: what the store says, what the nodes hold, and what runs agree.
 
-use dunlin_coordinator_core::dispatch::TOMBSTONES_PREFIX;
-use dunlin_link::{ContainerId, NodeName};
+use dunlin_coordinator_core::dispatch::{TOMBSTONES_PREFIX, tombstone_key};
+use dunlin_link::{ContainerId, NodeName, PodUid, UnixMillis, assignment::Tombstone};
 use serde_json::Value;
 
 use super::World;
-use crate::{coordinator::Request, keys, node::Node, oracle::Running};
+use crate::{coordinator::Request, keys, node::Node, oracle::Running, shape::Room};
 
 impl World {
     /// What is not as it should be yet, in words.
@@ -37,6 +37,29 @@ impl World {
             self.ask(Request::Cordon(name, false));
         }
         self.apply_again();
+        if self.shape.room == Room::Scarce {
+            self.bury_held();
+        }
+    }
+
+    /// Orders the end of what restored stores do not know, as `dunlin node bury` does: its room is needed.
+    fn bury_held(&mut self) {
+        let requested_at = UnixMillis(self.context.wall().as_millisecond());
+        let mut orders = Vec::new();
+        for node in &self.nodes[..self.shape.nodes] {
+            let is_known =
+                |uid: &PodUid| self.coordinator.store.get(&tombstone_key(&node.name, uid)).is_some();
+            let held = node.held().filter(|pod| !is_known(&pod.uid));
+            orders.extend(held.map(|pod| {
+                let (uid, namespace, name) = (pod.uid.clone(), pod.namespace.clone(), pod.name.clone());
+                (node.name.clone(), Tombstone { uid, namespace, name, grace_seconds: 1, requested_at })
+            }));
+        }
+        for (node, tombstone) in orders {
+            self.context.oracle.buried(&tombstone.uid, self.context.now);
+            let record = serde_json::to_value(&tombstone).expect("strings and numbers are JSON");
+            self.ask(Request::Put(tombstone_key(&node, &tombstone.uid), record));
+        }
     }
 
     fn unsettled_node(&self, node: &Node) -> Option<String> {

@@ -63,8 +63,7 @@ impl World {
             if is_broken(spec) || is_large {
                 set_version(spec, "mended");
             }
-            // What restored stores do not know stays on its nodes, and takes the room.
-            if is_large || id.resource == REPLICA_SETS {
+            if is_large {
                 spec["template"]["spec"]["containers"][0]["resources"] = json!({});
             }
             if id.resource == keys::DAEMON_SETS {
