@@ -207,11 +207,16 @@ fn node_info(facts: &NodeFacts) -> Value {
         "kernelVersion": facts.kernel_version,
         "osImage": facts.os_image,
         "containerRuntimeVersion": containers::runtime_version(facts),
-        "kubeletVersion": facts.version,
+        "kubeletVersion": kubelet_version(&facts.version),
         "kubeProxyVersion": "",
         "operatingSystem": facts.operating_system,
         "architecture": facts.architecture,
     })
+}
+
+/// Kubernetes' version, whose node clients take it for, with the node's own behind it.
+fn kubelet_version(release: &str) -> String {
+    format!("{KUBERNETES}+dunlin-{}", release.strip_prefix('v').unwrap_or(release))
 }
 
 fn images(images: &[NodeImage]) -> Value {
@@ -322,6 +327,9 @@ const SHORT: [Condition; 3] = [
 /// `Ready` of one that goes down.
 const SHUTTING_DOWN: Condition =
     Condition::new("Ready", ["False", "KubeletNotReady", "node is shutting down"]);
+
+/// The version of Kubernetes that nodes behave as.
+const KUBERNETES: &str = "v1.36.2";
 
 /// The place of `Ready` among the conditions.
 const READY: usize = 3;

@@ -52,6 +52,7 @@ fn a_new_node_is_what_clients_expect() {
     });
     assert_eq!(node["metadata"]["labels"], labels);
     assert_eq!(node["spec"]["taints"], json!([{ "key": "edge", "effect": "NoSchedule" }]));
+    assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "v1.36.2+dunlin-0.1.0");
     let amounts = json!({ "cpu": "3500m", "memory": "2Gi", "ephemeral-storage": "10Gi", "pods": "250" });
     assert_eq!(node["status"]["allocatable"], amounts);
     let addresses =
