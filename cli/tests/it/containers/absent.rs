@@ -5,10 +5,9 @@ use crate::{
     cluster::wait_until,
     pods::pod,
     registries::{
-        node::{config, make_secret, waits, with_secret},
+        node::{site_of, waits, with_secret},
         programs::Registry,
     },
-    site::Site,
 };
 
 #[test]
@@ -16,14 +15,7 @@ fn a_node_without_a_runtime_says_what_it_lacks_and_gets_no_containers() {
     let Some(registry) = Registry::start() else { return };
     let Some(image) = push_busybox(&registry, "team/busybox:1") else { return };
     registry.push("ticker", "team/ticker:1");
-    let mut site = Site::start();
-    let file = config(&site, &registry);
-    site.kill_coordinator();
-    site.start_coordinator_with(&["--config-file", &file]);
-    make_secret(&site, &registry);
-    let mut machine = site.machine("n1", "n1");
-    machine.start_agent(&["--join", &site.token(&[]), "--runtime", "none", "--config-file", &file]);
-    site.wait_for_ready(&machine);
+    let (site, _machine, _file) = site_of(&registry, &["--runtime", "none"]);
 
     let of_node = |path: &str| site.ok(&["get", "node", "n1", "-o", &format!("jsonpath={path}")], "");
     assert_eq!(of_node(r"{.metadata.labels.dunlin\.dev/containers}"), "false");

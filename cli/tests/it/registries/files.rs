@@ -7,7 +7,7 @@ use dunlin_link::Digest;
 use serde_json::{Value, json};
 
 use super::{
-    node::{config, make_secret, waits, with_secret},
+    node::{site_of, waits, with_secret},
     programs::{Registry, skopeo},
 };
 use crate::{cluster::workloads, pods::pod, site::Site};
@@ -17,14 +17,7 @@ const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 #[test]
 fn guests_see_the_files_of_their_image_and_run_the_module_that_is_named() {
     let Some(registry) = Registry::start() else { return };
-    let mut site = Site::start();
-    let file = config(&site, &registry);
-    site.kill_coordinator();
-    site.start_coordinator_with(&["--config-file", &file]);
-    make_secret(&site, &registry);
-    let mut machine = site.machine("n1", "n1");
-    machine.start_agent(&["--join", &site.token(&[]), "--compile", "never", "--config-file", &file]);
-    site.wait_for_ready(&machine);
+    let (mut site, mut machine, file) = site_of(&registry, &["--compile", "never"]);
 
     let (image, artifact) = (image(), artifact());
     for (layout, name) in [(&image, "team/files"), (&artifact, "team/artifact")] {

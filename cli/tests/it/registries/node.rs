@@ -28,6 +28,20 @@ pub(crate) fn config(site: &Site, registry: &Registry) -> String {
     file.display().to_string()
 }
 
+/// A site whose coordinator may speak plainly with `registry`, too, with its Secret and one node, and the file of both.
+pub(crate) fn site_of(registry: &Registry, options: &[&str]) -> (Site, Machine, String) {
+    let mut site = Site::start();
+    let file = config(&site, registry);
+    site.kill_coordinator();
+    site.start_coordinator_with(&["--config-file", &file]);
+    make_secret(&site, registry);
+    let mut machine = site.machine("n1", "n1");
+    let token = site.token(&[]);
+    machine.start_agent(&[&["--join", &token, "--config-file", &file], options].concat());
+    site.wait_for_ready(&machine);
+    (site, machine, file)
+}
+
 pub(crate) fn with_secret(pod: &str) -> String {
     pod.replace("spec:\n", "spec:\n  imagePullSecrets: [{name: harbour}]\n")
 }
@@ -133,14 +147,7 @@ fn the_coordinator_compiles_what_a_node_pulls() {
     let Some(registry) = Registry::start() else { return };
     registry.push("ticker", "team/ticker:1");
     registry.push("hello", "team/hello:1");
-    let mut site = Site::start();
-    let file = config(&site, &registry);
-    site.kill_coordinator();
-    site.start_coordinator_with(&["--config-file", &file]);
-    make_secret(&site, &registry);
-    let mut machine = site.machine("n1", "n1");
-    machine.start_agent(&["--join", &site.token(&[]), "--compile", "never", "--config-file", &file]);
-    site.wait_for_ready(&machine);
+    let (mut site, _machine, file) = site_of(&registry, &["--compile", "never"]);
     let image = |name: &str| format!("image: '{}/team/{name}:1'", registry.address);
     site.ok(&["apply", "-f", "-"], &with_secret(&pod("ticks", "Always", &image("ticker"))));
     site.wait_for(&["get", "pod", "ticks", "--no-headers"], |row| row.contains("Running"));
