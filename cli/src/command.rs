@@ -208,7 +208,7 @@ pub(crate) enum ClientCommand {
     Label(label::Args),
     /// Set or remove annotations of objects.
     Annotate(annotate::Args),
-    /// Store a WASM module in the coordinator, to be used as an image.
+    /// Store a module, or the images of an archive, in the coordinator, to be used as images.
     Push(push::Args),
     /// Manage what lets machines join as nodes.
     Node(node::Args),

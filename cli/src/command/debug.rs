@@ -172,7 +172,13 @@ impl Args {
     /// Adds a container to a pod; answers its name.
     async fn add(&self, path: &str, pod: &Value, session: &Session) -> Result<String> {
         let name = self.container_name(pod);
-        let patch = json!({"spec": {"ephemeralContainers": [self.ephemeral(&name)?]}});
+        let known = items(pod, &["spec", "ephemeralContainers"]).iter().map(|known| known["name"].clone());
+        // Without their order the new one would come first.
+        let order: Vec<Value> = known.chain([json!(name)]).map(|name| json!({ "name": name })).collect();
+        let patch = json!({"spec": {
+            "$setElementOrder/ephemeralContainers": order,
+            "ephemeralContainers": [self.ephemeral(&name)?],
+        }});
         let path = format!("{path}/ephemeralcontainers");
         session.api.patch(&path, &[("fieldManager", MANAGER)], Patch::Strategic, &patch).await?;
         Ok(name)

@@ -81,6 +81,7 @@ pub(super) async fn until(
     session: &Session,
 ) -> Result<Value> {
     let line = Line::start();
+    let mut last = (String::new(), 0);
     loop {
         let pod = session.api.get(path, &[]).await.map_err(|error| {
             if failure::is_reason(&error, "NotFound") { anyhow!("object has been deleted") } else { error }
@@ -89,6 +90,13 @@ pub(super) async fn until(
             return Ok(pod);
         }
         if let Some(trouble) = trouble(&pod) {
+            last = if last.0 == trouble { (last.0, last.1 + 1) } else { (trouble.clone(), 0) };
+            if last.1 == POLLS_UNTIL_TOLD && !line.is_shown() {
+                terminal::remark(&format!(
+                    "waiting for pod/{}: {trouble}",
+                    text(&pod, &["metadata", "name"])
+                ));
+            }
             line.say(&format!("waiting for pod/{}", text(&pod, &["metadata", "name"])), &[trouble]);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -97,3 +105,6 @@ pub(super) async fn until(
 
 /// Answers come from the coordinator's memory, so that asking often is cheap.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Where no line can be written over, what is over within a second is not told.
+const POLLS_UNTIL_TOLD: u32 = 10;

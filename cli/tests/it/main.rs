@@ -19,6 +19,7 @@ mod guests;
 mod host_ports;
 mod https;
 mod identity;
+mod images;
 mod install;
 mod isolation;
 mod joining;

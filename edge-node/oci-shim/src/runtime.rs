@@ -47,6 +47,8 @@ impl Runtime {
     pub(crate) fn command(&self, id: &ContainerId, operation: Operation<'_>, log: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.args(self.arguments(id, operation, log));
+        // One in Rust would put where it failed into what it says.
+        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
         command
     }
 

@@ -1,6 +1,6 @@
 //! What a person on the machine asks about images, see [`crate::console`]. Only the agent's task knows which pods need them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_link::{Digest, reference::Reference};
 use tokio::sync::oneshot;
@@ -73,7 +73,7 @@ impl Agent {
         };
         let sizes: BTreeMap<Digest, u64> = self.modules.sizes().collect();
         let mut views = Vec::new();
-        let mut named = std::collections::BTreeSet::new();
+        let (mut named, mut shown) = (BTreeSet::new(), BTreeSet::new());
         for ImageEntry { names, image, id, bytes, content } in self.images.entries() {
             let (kind, size) = match content {
                 ImageContent::Module(module) => {
@@ -87,9 +87,14 @@ impl Agent {
                 }
             };
             let Some(bytes) = size else { continue };
+            shown.insert(image);
             views.push(ImageView { names, image, id, bytes, kind, used_by: used_by(&image) });
         }
-        for (module, bytes) in sizes.into_iter().filter(|(module, _)| !named.contains(module)) {
+        // A module that pods have of the coordinator is its own image, also where another image holds the same.
+        let is_own = |module: &Digest| {
+            !named.contains(module) || users.contains_key(module) && !shown.contains(module)
+        };
+        for (module, bytes) in sizes.into_iter().filter(|(module, _)| is_own(module)) {
             let references = users.get(&module).into_iter().flatten();
             let mut names: Vec<_> = references.map(|user| user.reference.clone()).collect();
             names.sort();

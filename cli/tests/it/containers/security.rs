@@ -249,6 +249,7 @@ fn a_pod_that_asks_for_apparmor_is_refused_where_there_is_none() {
         assert_eq!(berth.status("refused", "reason"), "AppArmor");
         let message = "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host";
         assert_eq!(berth.status("refused", "message"), message);
+        assert_eq!(berth.status("refused", "containerStatuses"), "", "as of any that a node refuses");
         // A guest has nothing that a profile could keep it from.
         berth.pod("guest", &format!("{context}- {{name: c, image: dunlin.local/ticker}}\n"));
         berth.wait_for("guest", "phase", "Running");

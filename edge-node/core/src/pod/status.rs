@@ -13,23 +13,22 @@ use crate::{backoff::go_seconds, clock::Now, memory::End, reasons, termination};
 impl Pod {
     /// The status now, with sequence 0.
     pub(super) fn report(&mut self, now: Now) -> PodStatusReport {
-        let (init, mut containers, ephemeral): (Vec<_>, Vec<_>, Vec<_>) =
-            if matches!(self.stage, Stage::Refused { .. }) {
-                // The kubelet gives a pod that it rejected neither container statuses nor conditions.
-                Default::default()
-            } else {
-                let mut statuses: Vec<_> = self.indexes().map(|index| self.container_status(index)).collect();
-                let ephemeral = statuses.split_off(self.assignment.spec.container_count());
-                let containers = statuses.split_off(self.init_count());
-                (statuses, containers, ephemeral)
-            };
+        let (init, mut containers, ephemeral): (Vec<_>, Vec<_>, Vec<_>) = if self.is_rejected() {
+            // The kubelet gives a pod that it rejected neither container statuses nor conditions.
+            Default::default()
+        } else {
+            let mut statuses: Vec<_> = self.indexes().map(|index| self.container_status(index)).collect();
+            let ephemeral = statuses.split_off(self.assignment.spec.container_count());
+            let containers = statuses.split_off(self.init_count());
+            (statuses, containers, ephemeral)
+        };
         let phase = match self.stage {
             Stage::Refused { .. } | Stage::Ended(End::Deadline) => PodPhase::Failed,
             Stage::Ended(_) if self.failure.is_some() => PodPhase::Failed,
             Stage::Ended(_) => phase(&self.assignment, &init, &containers, Life::Over),
             Stage::Active | Stage::Ending { .. } => phase(&self.assignment, &init, &containers, Life::Open),
         };
-        let refused = matches!(self.stage, Stage::Refused { .. });
+        let refused = self.is_rejected();
         let conditions = if refused {
             Vec::new()
         } else {
@@ -154,6 +153,12 @@ impl Pod {
             }
             _ => (waiting(self.default_waiting(), String::new()), last),
         }
+    }
+
+    /// Whether the node refused it: when it came, or when it turned out what it is made of, before anything of it ran.
+    fn is_rejected(&self) -> bool {
+        matches!(self.stage, Stage::Refused { .. })
+            || self.failure.as_ref().is_some_and(|failure| failure.reason == reasons::APP_ARMOR)
     }
 
     /// Whether the init containers came to their good end, so that the others could have run.
