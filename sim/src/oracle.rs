@@ -229,8 +229,11 @@ impl Oracle {
     /// A client ordered the end of a pod that a node holds.
     pub(crate) fn buried(&mut self, uid: &PodUid, now: Moment) {
         let facts = self.pods.entry(uid.clone()).or_default();
-        facts.over_at = Some(facts.over_at.map_or(now, |known| known.min(now)));
         facts.was_deleted = true;
+        // The store may know it, on another node.
+        if facts.object != Object::There {
+            facts.over_at = Some(facts.over_at.map_or(now, |known| known.min(now)));
+        }
     }
 
     /// The coordinator's record says that this node has been told to forget this pod, and has done so.
