@@ -89,8 +89,8 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin> Served<'_, R, W>
         let running = AbortOnDropHandle::new(match work {
             Work::Run(command) => runtime.spawn(async move { exec_end(command.run().await, &out) }),
             Work::Files(ask) => {
-                let mounts = claim.live.container.preopens().to_vec();
-                runtime.spawn(archive::answer(ask, mounts, input.clone(), out))
+                let files = archive::Files::of(&claim.live.container);
+                runtime.spawn(archive::answer(ask, files, input.clone(), out))
             }
         });
         let Self { mut reader, mut writer, .. } = self;

@@ -189,6 +189,11 @@ impl Container {
         &self.run.guest.preopens
     }
 
+    /// The folder in which its guests begin, if not at `/`.
+    pub fn working_dir(&self) -> Option<&str> {
+        self.run.guest.working_dir.as_deref()
+    }
+
     /// Looks at a command that is to run beside the program, in the same environment and within the same limits.
     ///
     /// # Errors

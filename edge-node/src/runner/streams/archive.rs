@@ -11,9 +11,10 @@ mod unpack;
 use std::{future::poll_fn, sync::Arc};
 
 use dunlin_link::exec::ExecEnd;
-use dunlin_wasm_host::{Input, Output as _, Preopen, Stream};
+use dunlin_wasm_host::{Input, Output as _, Stream};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
+pub(super) use self::place::Files;
 use self::{pack::Pieces, unpack::Received};
 use crate::runner::tap::Tap;
 
@@ -32,49 +33,50 @@ pub(super) enum Ask {
 pub(super) fn asked(command: &[String]) -> Option<Ask> {
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let (folder, words) = match &words[..] {
-        [words @ .., "-C", folder] => (*folder, words),
-        words => ("/", words),
+        [words @ .., "-C", folder] => (Some(*folder), words),
+        words => (None, words),
     };
-    match words {
-        ["tar", "cf" | "-cf", "-", path] if folder == "/" => Some(Ask::Pack((*path).to_owned())),
-        ["test", "-d", path] if folder == "/" => Some(Ask::IsFolder((*path).to_owned())),
-        ["tar", "xmf" | "-xmf" | "xf" | "-xf", "-"]
-        | ["tar", "--no-same-permissions", "--no-same-owner", "-xmf", "-"] => {
-            Some(Ask::Unpack(folder.to_owned()))
-        }
+    match (words, folder) {
+        (["tar", "cf" | "-cf", "-", path], None) => Some(Ask::Pack((*path).to_owned())),
+        (["test", "-d", path], None) => Some(Ask::IsFolder((*path).to_owned())),
+        (
+            ["tar", "xmf" | "-xmf" | "xf" | "-xf", "-"]
+            | ["tar", "--no-same-permissions", "--no-same-owner", "-xmf", "-"],
+            folder,
+        ) => Some(Ask::Unpack(folder.unwrap_or(".").to_owned())),
         _ => None,
     }
 }
 
 /// Does what is asked as the program would, and says how that ended.
-pub(super) async fn answer(ask: Ask, mounts: Vec<Preopen>, input: Input, tap: Arc<Tap>) -> ExecEnd {
+pub(super) async fn answer(ask: Ask, files: Files, input: Input, tap: Arc<Tap>) -> ExecEnd {
     match ask {
-        Ask::Pack(path) => pack(mounts, path, tap).await,
+        Ask::Pack(path) => pack(files, path, tap).await,
         Ask::IsFolder(path) => {
-            let is_folder = spawn_blocking(move || unpack::is_folder(&mounts, &path)).await;
+            let is_folder = spawn_blocking(move || unpack::is_folder(&files, &path)).await;
             ExecEnd::Exited(i32::from(!is_folder.unwrap_or(false)))
         }
-        Ask::Unpack(folder) => take(mounts, folder, input, tap).await,
+        Ask::Unpack(folder) => take(files, folder, input, tap).await,
     }
 }
 
-async fn pack(mounts: Vec<Preopen>, path: String, tap: Arc<Tap>) -> ExecEnd {
+async fn pack(files: Files, path: String, tap: Arc<Tap>) -> ExecEnd {
     let (pieces, mut packed) = mpsc::channel(PIECES_MAX);
-    let packing = spawn_blocking(move || pack::write(&mounts, &path, Pieces(pieces)));
+    let packing = spawn_blocking(move || pack::write(&files, &path, Pieces(pieces)));
     while let Some(piece) = packed.recv().await {
         poll_fn(|cx| tap.poll_room(cx)).await;
         tap.push(Stream::Stdout, &piece);
     }
     match packing.await {
-        Ok(Ok(())) => ExecEnd::Exited(0),
-        Ok(Err(error)) => failed(&tap, &[error.to_string()]),
+        Ok(complaints) if complaints.is_empty() => ExecEnd::Exited(0),
+        Ok(complaints) => failed(&tap, &complaints),
         Err(_panic) => ExecEnd::Failed("the host failed while it packed files".to_owned()),
     }
 }
 
-async fn take(mounts: Vec<Preopen>, folder: String, input: Input, tap: Arc<Tap>) -> ExecEnd {
+async fn take(files: Files, folder: String, input: Input, tap: Arc<Tap>) -> ExecEnd {
     let (pieces, received) = mpsc::channel(PIECES_MAX);
-    let unpacking = spawn_blocking(move || unpack::unpack(&mounts, &folder, Received::new(received)));
+    let unpacking = spawn_blocking(move || unpack::unpack(&files, &folder, Received::new(received)));
     while let Some(piece) = input.read(PIECE_BYTES).await {
         // What comes after the end of the archive, or of the room, is taken and left: the caller goes on sending.
         let _ended = pieces.send(piece).await;
@@ -97,6 +99,9 @@ fn failed(tap: &Tap, complaints: &[String]) -> ExecEnd {
 /// As of `tar`, when anything could not be packed or unpacked.
 const FAILED: i32 = 2;
 
+/// What is said of files that were passed over.
+const COMPLAINTS_MAX: usize = 16;
+
 /// Read of the caller at a time.
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -116,13 +121,14 @@ mod tests {
         assert_eq!(asked("tar -xmf - -C /data/a"), Some(Ask::Unpack(path())));
         let without_rights = "tar --no-same-permissions --no-same-owner -xmf - -C /data/a";
         assert_eq!(asked(without_rights), Some(Ask::Unpack(path())));
-        assert_eq!(asked("tar xf -"), Some(Ask::Unpack("/".to_owned())));
+        assert_eq!(asked("tar xf -"), Some(Ask::Unpack(".".to_owned())));
         for other in [
             "tar cf - a b",
             "tar cf out a",
             "busybox cf - a",
             "tar",
             "tar cf - a -C /b",
+            "tar cf - a -C /",
             "test -f a",
             "tar xf a",
             "tar xmf - -C",

@@ -10,7 +10,6 @@ use std::{
 };
 
 use dunlin_layers::{Entries, Entry, Kind};
-use dunlin_wasm_host::Preopen;
 use rustix::{
     fs::{
         AtFlags, FileType, Mode, OFlags, ResolveFlags, fchmod, fstatvfs, mkdirat, openat, openat2, statat,
@@ -21,7 +20,10 @@ use rustix::{
 use tar::Archive;
 use tokio::sync::mpsc;
 
-use super::place::Place;
+use super::{
+    COMPLAINTS_MAX,
+    place::{Files, Place},
+};
 
 /// What a caller sends, as a file that is read.
 pub(super) struct Received {
@@ -50,13 +52,13 @@ impl Read for Received {
 }
 
 /// Whether a path of the container is a folder in a volume.
-pub(super) fn is_folder(mounts: &[Preopen], path: &str) -> bool {
-    let found = Place::of(mounts, path).and_then(|place| enter(&place.root()?, place.inside()));
+pub(super) fn is_folder(files: &Files, path: &str) -> bool {
+    let found = Place::of(files, path).and_then(|place| enter(&place.root()?, place.inside()));
     found.is_ok()
 }
 
 /// Unpacks what comes, and answers with what was not. An entry that is refused is passed over; what fails otherwise is the end of it.
-pub(super) fn unpack(mounts: &[Preopen], folder: &str, archive: impl Read) -> Vec<String> {
+pub(super) fn unpack(files: &Files, folder: &str, archive: impl Read) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut archive = Archive::new(archive);
     let walked = archive.entries().and_then(|entries| {
@@ -67,7 +69,7 @@ pub(super) fn unpack(mounts: &[Preopen], folder: &str, archive: impl Read) -> Ve
                 return Err(io::Error::other(TOO_MANY));
             }
             left -= 1;
-            match put(mounts, folder, &entry, &mut content) {
+            match put(files, folder, &entry, &mut content) {
                 Ok(()) => {}
                 Err(Fault::Refused(why)) if complaints.len() < COMPLAINTS_MAX => {
                     complaints.push(format!("{}: {why}", entry.path.display()));
@@ -114,14 +116,14 @@ impl From<io::Error> for Fault {
 }
 
 fn put<R: Read>(
-    mounts: &[Preopen],
+    files: &Files,
     folder: &str,
     entry: &Entry,
     content: &mut tar::Entry<'_, R>,
 ) -> Result<(), Fault> {
     let refused = |why: &str| Fault::Refused(why.to_owned());
     let name = entry.path.to_str().ok_or_else(|| refused("its name is no text"))?;
-    let place = Place::of(mounts, &format!("{folder}/{name}"));
+    let place = Place::of(files, &format!("{folder}/{name}"));
     let place = place.map_err(|error| Fault::Refused(error.to_string()))?;
     if !place.is_writable() {
         return Err(refused("the container cannot write there: no volume of it, or one that is read-only"));
@@ -140,10 +142,15 @@ fn put<R: Read>(
         Kind::Folder => put_folder(&root, &parent, name, (place.inside(), entry.mode)),
         Kind::File => put_file(&root, &parent, name, (entry.mode, content)),
         Kind::Symlink(target) if stays(place.inside(), target) => {
+            // Where it leads is counted from where it is written to be.
+            let parent = enter_without_links(&root, folders).map_err(|error| match error {
+                Errno::LOOP => refused("it is a link that is behind another link"),
+                error => error.into(),
+            })?;
             take_away(&parent, name)?;
             Ok(symlinkat(target, &parent, name)?)
         }
-        Kind::Symlink(_) => Err(refused("it is a link that leads out of the volume")),
+        Kind::Symlink(_) => Err(refused("it is a link that leads, or may lead, out of the volume")),
         Kind::Link(_) => Err(refused("it is another name of a file")),
         Kind::Character(..) | Kind::Block(..) | Kind::Fifo => Err(refused("it is no file, folder or link")),
     }
@@ -228,6 +235,11 @@ fn enter_beneath(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
     openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
 }
 
+fn enter_without_links(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+}
+
 /// Enters a folder, and makes what is missing of it.
 fn make(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
     let mut folder = enter_beneath(root, ".")?;
@@ -245,13 +257,14 @@ fn make(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
     Ok(folder)
 }
 
-/// Whether a link at `path` of a volume leads to a place of the same volume, by what is written.
+/// Whether a link at `path` of a volume leads to a place of the same volume, by what is written. Once it has gone into a folder it may not
+/// go back: the folder may be a link.
 fn stays(path: &str, target: &OsStr) -> bool {
-    let mut depth = path.split('/').count() - 1;
+    let (mut above, mut entered) = (path.split('/').count() - 1, false);
     for part in Path::new(OsStr::from_bytes(target.as_bytes())).components() {
         match part {
-            Component::Normal(_) => depth += 1,
-            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::Normal(_) => entered = true,
+            Component::ParentDir if above > 0 && !entered => above -= 1,
             Component::CurDir => {}
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
         }
@@ -266,8 +279,6 @@ const ENTRIES_MAX: usize = 100_000;
 const TOO_MANY: &str = "more than 100000 files and folders";
 /// Folders in each other, as many as are packed.
 const DEPTH_MAX: usize = 64;
-/// What is said of entries that were passed over.
-const COMPLAINTS_MAX: usize = 16;
 /// Copied at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 /// How much is written until the disk is looked at again.
@@ -283,7 +294,7 @@ mod tests {
         os::unix::fs::{PermissionsExt as _, symlink},
     };
 
-    use dunlin_wasm_host::Access;
+    use dunlin_wasm_host::{Access, Preopen};
     use tar::{Builder, EntryType, Header};
 
     use super::*;
@@ -320,14 +331,15 @@ mod tests {
         symlink("old", path("data/in")).unwrap();
         symlink(path("outside/through"), path("data/dangling")).unwrap();
         let mount = |name: &str, at: &str, access| Preopen { dir: path(name), path: at.to_owned(), access };
-        let mounts = [
+        let mounts = vec![
             mount("fixed", "/", Access::ReadOnly),
             mount("data", "/data", Access::ReadWrite),
             mount("inner", "/data/inner", Access::ReadWrite),
         ];
+        let files = Files { mounts, working_dir: "/data".to_owned() };
         let (file, folder, link) = (EntryType::Regular, EntryType::Directory, EntryType::Symlink);
         let check = |at: &str, entries: &[(&str, EntryType, &str)], expected: &str| {
-            let complaints = unpack(&mounts, at, &archive(entries)[..]).join("; ");
+            let complaints = unpack(&files, at, &archive(entries)[..]).join("; ");
             assert!(
                 if expected.is_empty() { complaints.is_empty() } else { complaints.contains(expected) },
                 "{entries:?}: {complaints}"
@@ -360,8 +372,8 @@ mod tests {
 
         check("/data", &[("../fixed/x", file, "")], "`..` is not followed");
         check("/data", &[("out/x", file, "")], "leads out of the volume");
-        check("/data", &[("l", link, "/etc/passwd")], "leads out of the volume");
-        check("/data", &[("new/l", link, "../../outside")], "leads out of the volume");
+        check("/data", &[("l", link, "/etc/passwd")], "out of the volume");
+        check("/data", &[("new/l", link, "../../outside")], "out of the volume");
         check("/data", &[("h", EntryType::Link, "file")], "another name");
         check("/data", &[("p", EntryType::Fifo, "")], "no file, folder or link");
         check("/data", &[("old", file, "")], "Is a directory");
@@ -370,13 +382,37 @@ mod tests {
         check("/", &[("data/y", file, "1"), ("x", file, "")], "cannot write there");
         assert_eq!(read("data/y"), "1");
         // An entry that is refused keeps no other from being unpacked; an archive that breaks off leaves no part of a file.
-        check("/data", &[("l", link, "/"), ("after", file, "1")], "leads out");
+        check("/data", &[("l", link, "/"), ("after", file, "1")], "may lead, out");
         assert_eq!(read("data/after"), "1");
         let cut = archive(&[("cut", file, &"x".repeat(100_000))]);
-        assert_eq!(unpack(&mounts, "/data", &cut[..50_000]).len(), 1);
+        assert_eq!(unpack(&files, "/data", &cut[..50_000]).len(), 1);
         assert!(!path("data/cut").exists());
         assert_eq!(fs::read_dir(path("outside")).unwrap().count(), 0);
         assert_eq!(fs::read_dir(path("fixed")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_lead_out_behind_no_other_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join("data").join(name);
+        fs::create_dir(path("")).unwrap();
+        let mount = Preopen { dir: path(""), path: "/data".to_owned(), access: Access::ReadWrite };
+        let files = Files { mounts: vec![mount], working_dir: "/data".to_owned() };
+        let link = EntryType::Symlink;
+        let check = |entries: &[(&str, EntryType, &str)], expected: &[&str]| {
+            let complaints = unpack(&files, ".", &archive(entries)[..]);
+            assert_eq!(complaints, expected, "{entries:?}");
+        };
+        // Each stays by what is written, and the second would not.
+        let behind = "it is a link that is behind another link";
+        let entries = [("d/e", link, ".."), ("d/e/l", link, "../../x"), ("d/e/new/l", link, "../x")];
+        check(&entries, &[&format!("d/e/l: {behind}"), &format!("d/e/new/l: {behind}")]);
+        let back = "m: it is a link that leads, or may lead, out of the volume";
+        check(&[("m", link, "d/e/../x")], &[back]);
+        assert!(["l", "m", "new/l"].iter().all(|name| fs::symlink_metadata(path(name)).is_err()));
+        let good = [("d/f/l", link, "../../d/e"), ("n", link, "./d/f"), ("d/e/a", EntryType::Regular, "1")];
+        check(&good, &[]);
+        assert_eq!(fs::read_to_string(path("d/f/l/a")).unwrap(), "1");
     }
 
     #[test]
@@ -385,8 +421,11 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         let mount =
             Preopen { dir: dir.path().to_owned(), path: "/data".to_owned(), access: Access::ReadWrite };
-        let is = |path: &str| is_folder(std::slice::from_ref(&mount), path);
-        assert!(is("/data") && is("data/."));
+        let files = Files { mounts: vec![mount], working_dir: "/data".to_owned() };
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        let is = |path: &str| is_folder(&files, path);
+        assert!(is("/data") && is("/data/.") && is(".") && is("sub"));
+        assert!(!is("file") && !is("data"));
         assert!(!is("/data/file") && !is("/data/none") && !is("/") && !is("/data/.."));
     }
 }
