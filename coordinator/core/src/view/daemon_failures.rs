@@ -7,6 +7,8 @@ use std::{collections::HashMap, time::Duration};
 use dunlin_link::NodeName;
 use jiff::Timestamp;
 
+use crate::times;
+
 /// By the DaemonSet's uid and node.
 #[derive(Debug, Default)]
 pub struct DaemonFailures {
@@ -29,6 +31,7 @@ impl DaemonFailures {
         let known = nodes.get(node).copied();
         let known = known.filter(|known| {
             known.generation == generation
+                && known.is_of_this_clock(now)
                 && now.duration_since(known.due)
                     <= jiff::SignedDuration::try_from(2 * DELAY_MAX).unwrap_or_default()
         });
@@ -45,8 +48,9 @@ impl DaemonFailures {
     }
 
     /// When the pod of a node that failed may be deleted; `None` is at once.
-    pub fn due(&self, set: &str, node: &NodeName) -> Option<Timestamp> {
-        self.known.get(set)?.get(node).map(|failures| failures.due)
+    pub fn due(&self, set: &str, node: &NodeName, now: Timestamp) -> Option<Timestamp> {
+        let failures = self.known.get(set)?.get(node)?;
+        failures.is_of_this_clock(now).then_some(failures.due)
     }
 
     /// Forgets a DaemonSet.
@@ -60,6 +64,13 @@ impl DaemonFailures {
             nodes.remove(node);
         });
         self.known.retain(|_, nodes| !nodes.is_empty());
+    }
+}
+
+impl Failures {
+    /// Nobody waits until a clock that was put back comes to the time again.
+    fn is_of_this_clock(&self, now: Timestamp) -> bool {
+        self.due <= times::after(now, DELAY_MAX)
     }
 }
 
@@ -83,7 +94,7 @@ mod tests {
         let node = NodeName::new("n");
         let mut check = |generation, now, due| {
             failures.note("u", generation, &node, at(now));
-            assert_eq!(failures.due("u", &node), Some(at(due)), "{now}");
+            assert_eq!(failures.due("u", &node, at(now)), Some(at(due)), "{now}");
         };
         check(1, 0, 0);
         check(1, 0, 1);
@@ -94,7 +105,11 @@ mod tests {
         check(2, 76, 76);
         check(2, 2000, 2000);
         check(2, 2000, 2001);
+        // The clock was put back.
+        assert_eq!(failures.due("u", &node, at(100)), None);
+        failures.note("u", 2, &node, at(100));
+        assert_eq!(failures.due("u", &node, at(100)), Some(at(100)));
         failures.forget_node(&node);
-        assert_eq!(failures.due("u", &node), None);
+        assert_eq!(failures.due("u", &node, at(100)), None);
     }
 }

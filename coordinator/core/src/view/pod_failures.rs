@@ -8,6 +8,8 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::times;
+
 /// By the uid of the workload.
 #[derive(Debug, Default)]
 pub struct PodFailures {
@@ -31,7 +33,9 @@ impl PodFailures {
             return;
         }
         let known = self.known.get(owner).filter(|known| {
-            known.generation == generation && now.duration_since(known.due) <= signed(2 * DELAY_MAX)
+            known.generation == generation
+                && known.is_of_this_clock(now)
+                && now.duration_since(known.due) <= signed(2 * DELAY_MAX)
         });
         if known.is_some_and(|known| now < known.due) {
             return;
@@ -46,12 +50,19 @@ impl PodFailures {
     /// Until when no pod may come; `None` when one may come now.
     pub fn held_until(&self, owner: &str, generation: i64, now: Timestamp) -> Option<Timestamp> {
         let failures = self.known.get(owner).filter(|failures| failures.generation == generation)?;
-        Some(failures.due).filter(|due| *due > now)
+        (failures.due > now && failures.is_of_this_clock(now)).then_some(failures.due)
     }
 
     /// Forgets a workload.
     pub fn forget(&mut self, owner: &str) {
         self.known.remove(owner);
+    }
+}
+
+impl Failures {
+    /// Nobody waits until a clock that was put back comes to the time again.
+    fn is_of_this_clock(&self, now: Timestamp) -> bool {
+        self.due <= times::after(now, DELAY_MAX)
     }
 }
 
@@ -96,6 +107,10 @@ mod tests {
             failures.note("v", 1, SignedDuration::ZERO, at(second * 300));
         }
         assert_eq!(failures.held_until("v", 1, at(19 * 300)), Some(at(20 * 300)));
+        // The clock was put back: what it said does not count any more, and failures count anew.
+        assert_eq!(failures.held_until("v", 1, at(10)), None);
+        failures.note("v", 1, SignedDuration::from_secs(-6000), at(10));
+        assert_eq!(failures.held_until("v", 1, at(10)), Some(at(11)));
         failures.forget("v");
         assert_eq!(failures.held_until("v", 1, at(19 * 300)), None);
     }

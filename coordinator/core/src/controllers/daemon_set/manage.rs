@@ -45,8 +45,11 @@ fn keep<'a>(look: &mut Look<'_>, node: &NodeName, place: &'a Place, doomed: &mut
         let (key, info) = pod;
         match info.phase {
             Phase::Failed => {
-                if let Some(due) =
-                    look.view.daemon_failures().due(&look.set.meta.uid, node).filter(|due| *due > look.now)
+                if let Some(due) = look
+                    .view
+                    .daemon_failures()
+                    .due(&look.set.meta.uid, node, look.now)
+                    .filter(|due| *due > look.now)
                 {
                     is_held_back = true;
                     look.plan.wake_at(due);
