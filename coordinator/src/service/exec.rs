@@ -11,6 +11,7 @@ mod target;
 
 use dunlin_api::Status;
 use dunlin_link::rpc::STREAM_PROTOCOL;
+use serde_json::Value;
 
 use self::{
     channels::Channels,
@@ -37,14 +38,7 @@ impl ApiService {
         offer: &Offer,
     ) -> Result<Response, Status> {
         let action = Action::of(request).ok_or_else(Status::no_such_resource)?;
-        if !matches!(request.verb, Verb::Get | Verb::Create) {
-            return Err(Status::method_not_allowed());
-        }
-        if request.verb == Verb::Get {
-            // A WebSocket begins with a GET, and does as much as the POST of other protocols.
-            self.authorize(user, &ResourceRequest { verb: Verb::Create, ..request.clone() }).await?;
-        }
-        let pod = self.get_granted(user, request, grant).await?;
+        let pod = self.pod_of_stream(user, grant, request).await?;
         let options = StreamOptions::parse(action, query)?;
         let target = Target::find(&pod, &options)?;
         let way = Way::choose(offer)?;
@@ -64,6 +58,23 @@ impl ApiService {
                 Ok(handshake.accept(Response::upgrade("websocket", talk)))
             }
         }
+    }
+
+    /// The pod that streams are asked of, by those who may.
+    pub(super) async fn pod_of_stream(
+        &self,
+        user: &User,
+        grant: &Grant,
+        request: &ResourceRequest,
+    ) -> Result<Value, Status> {
+        if !matches!(request.verb, Verb::Get | Verb::Create) {
+            return Err(Status::method_not_allowed());
+        }
+        if request.verb == Verb::Get {
+            // A WebSocket begins with a GET, and does as much as the POST of other protocols.
+            self.authorize(user, &ResourceRequest { verb: Verb::Create, ..request.clone() }).await?;
+        }
+        self.get_granted(user, request, grant).await
     }
 }
 

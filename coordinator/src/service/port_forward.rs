@@ -16,11 +16,7 @@ use http::HeaderMap;
 
 use self::target::Target;
 use super::{
-    ApiService, Offer, User,
-    authorize::Grant,
-    path::{ResourceRequest, Verb},
-    query::Query,
-    response::Response,
+    ApiService, Offer, User, authorize::Grant, path::ResourceRequest, query::Query, response::Response,
     websocket,
 };
 use crate::sessions::StreamOpen;
@@ -35,14 +31,7 @@ impl ApiService {
         query: &Query,
         offer: &Offer,
     ) -> Result<Response, Status> {
-        if !matches!(request.verb, Verb::Get | Verb::Create) {
-            return Err(Status::method_not_allowed());
-        }
-        if request.verb == Verb::Get {
-            // A WebSocket begins with a GET, and does as much as the POST of other protocols.
-            self.authorize(user, &ResourceRequest { verb: Verb::Create, ..request.clone() }).await?;
-        }
-        let pod = self.get_granted(user, request, grant).await?;
+        let pod = self.pod_of_stream(user, grant, request).await?;
         let target = Target::find(&pod)?;
         let way = Way::choose(offer)?;
         let forwarder = Forwarder { service: self.clone(), target };

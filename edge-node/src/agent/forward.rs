@@ -6,16 +6,13 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
 };
 
 use dunlin_edge_node_core::address::ForwardPlace;
 use dunlin_link::{PodUid, stream::StreamRefusal};
 use dunlin_pod_network::tcp_socket;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
     task::spawn_blocking,
     time::timeout,
@@ -50,7 +47,7 @@ impl AgentHost {
             Ok(stream) => {
                 // What is typed is waited for; one that cannot be told so is served all the same.
                 let _ = stream.set_nodelay(true);
-                Ok(ByteStream::new(Forwarded { stream, _taken: taken }))
+                Ok(ByteStream::new(stream).keeping(taken))
             }
             Err(why) => Err(StreamRefused {
                 reason: StreamRefusal::NotRunning,
@@ -143,40 +140,6 @@ impl Drop for Taken {
                 open.remove(&self.uid);
             }
         }
-    }
-}
-
-/// A connection with its room.
-struct Forwarded {
-    stream: TcpStream,
-    _taken: Taken,
-}
-
-impl AsyncRead for Forwarded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Forwarded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

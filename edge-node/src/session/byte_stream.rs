@@ -10,7 +10,11 @@ use dunlin_link::stream::StreamRefusal;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes both ways, whatever carries them. Dropping it is the end for the other side.
-pub struct ByteStream(Pin<Box<dyn Duplex>>);
+pub struct ByteStream {
+    stream: Pin<Box<dyn Duplex>>,
+    /// Goes with it.
+    _kept: Option<Box<dyn Send>>,
+}
 
 trait Duplex: AsyncRead + AsyncWrite + Send {}
 
@@ -28,7 +32,12 @@ pub struct StreamRefused {
 impl ByteStream {
     /// A stream over something that is one.
     pub fn new(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
-        Self(Box::pin(stream))
+        Self { stream: Box::pin(stream), _kept: None }
+    }
+
+    /// The same, which holds something until it is dropped.
+    pub(crate) fn keeping(self, what: impl Send + 'static) -> Self {
+        Self { _kept: Some(Box::new(what)), ..self }
     }
 }
 
@@ -38,7 +47,7 @@ impl AsyncRead for ByteStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_read(context, buffer)
+        self.stream.as_mut().poll_read(context, buffer)
     }
 }
 
@@ -48,15 +57,15 @@ impl AsyncWrite for ByteStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.as_mut().poll_write(context, bytes)
+        self.stream.as_mut().poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_flush(context)
+        self.stream.as_mut().poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_shutdown(context)
+        self.stream.as_mut().poll_shutdown(context)
     }
 }
 
